@@ -1,0 +1,1 @@
+"""benchmark: measures any audio encoder on difference-aware and general tasks."""

@@ -1,0 +1,223 @@
+"""Reading and writing audio: headers, mono samples at 44.1 kHz, 16-bit PCM.
+
+Samples are float64 arrays [N], full scale -1..1, mono. Positions are whole samples at ``RATE_HZ``.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from bgknown.errors import InvalidInputError, NotFiniteError, NotFoundError, StorageError
+
+RATE_HZ = 44_100
+"""The sampling rate of ESC-50, FSD50K and of everything that is built from them."""
+
+SUFFIXES = (".wav", ".flac", ".ogg")
+"""File types a corpus may be stored in; where a stem has several, the first of these is taken."""
+
+LARGEST_PCM16 = 32_767 / 32_768
+"""The largest positive value of 16-bit PCM, as a fraction of full scale."""
+
+_UNKNOWN_LENGTHS = (0, 0x7FFFFFFF, 0xFFFFFFFF)  # written by streaming encoders that could not go back
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What a file's header says, and whether the file is whole."""
+
+    frames: int
+    """Samples per channel at the file's own rate."""
+    rate_hz: int
+    """Sampling rate of the file."""
+    channels: int
+    """Number of channels."""
+    container: str
+    """Container as libsndfile names it: WAV, FLAC, OGG, ..."""
+
+    @property
+    def native(self) -> bool:
+        """Whether the file can be sliced as it stands: 44.1 kHz, mono, and of a type whose seeks are exact.
+
+        Ogg is left out: libsndfile seeks by granule position, which in some files is off by thousands of samples
+        from what reading from the start gives.
+        """
+        return self.rate_hz == RATE_HZ and self.channels == 1 and self.container in {"WAV", "WAVEX", "FLAC", "AIFF"}
+
+    @property
+    def frames_44k(self) -> int:
+        """Length in whole samples at 44.1 kHz, rounded down."""
+        return self.frames * RATE_HZ // self.rate_hz
+
+
+def read_header(path: Path) -> Header:
+    """Read a header without decoding the audio.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidInputError: the file is empty, truncated, or not audio.
+    """
+    if not path.is_file():
+        raise NotFoundError("no such file")
+    if path.stat().st_size == 0:
+        raise InvalidInputError("the file is empty (0 bytes)")
+    try:
+        info = soundfile.info(str(path))
+    except soundfile.SoundFileError as error:
+        raise InvalidInputError(f"not readable as audio ({_reason(error)})") from error
+    header = Header(frames=info.frames, rate_hz=info.samplerate, channels=info.channels, container=info.format)
+    if header.frames <= 0:
+        raise InvalidInputError("the file holds no samples")
+    if header.container in {"WAV", "WAVEX"} and _wav_is_cut(path):
+        raise InvalidInputError("the file is truncated: its header promises more bytes than there are")
+    if header.container == "OGG" and _ogg_is_cut(path):
+        raise InvalidInputError("the file is truncated: its last Ogg page does not end the stream")
+    return header
+
+
+def read_frames(path: Path, start: int, stop: int) -> NDArray[np.float64]:
+    """Samples [start, stop) of a file whose header is ``native``, as [N] float64.
+
+    Raises:
+        InvalidInputError: the file cannot be decoded there, or is shorter.
+    """
+    try:
+        audio, _ = soundfile.read(str(path), start=start, stop=stop, dtype="float64", always_2d=True)
+    except (soundfile.SoundFileError, ValueError) as error:
+        raise InvalidInputError(f"cannot be decoded at samples {start}..{stop} ({_reason(error)})") from error
+    if audio.shape[0] != stop - start:
+        raise InvalidInputError(f"ends at sample {start + audio.shape[0]}, {stop} needed: the file is truncated")
+    return np.ascontiguousarray(audio[:, 0])
+
+
+def read_whole_44k(path: Path) -> NDArray[np.float64]:
+    """A whole file, any rate and number of channels, as [N] float64 mono at 44.1 kHz.
+
+    Channels are averaged; other rates are converted by soxr ("HQ"). N is ``Header.frames_44k`` exactly.
+
+    Raises:
+        InvalidInputError: the file cannot be decoded to its end.
+        NotFiniteError: it is not at 44.1 kHz and holds NaN or infinite samples.
+    """
+    header = read_header(path)
+    try:
+        audio, rate_hz = soundfile.read(str(path), dtype="float64", always_2d=True)
+    except soundfile.SoundFileError as error:
+        raise InvalidInputError(f"cannot be decoded ({_reason(error)})") from error
+    if audio.shape[0] != header.frames:
+        raise InvalidInputError(f"ends at sample {audio.shape[0]} of {header.frames}: the file is truncated")
+    mono = audio[:, 0] if audio.shape[1] == 1 else audio.mean(axis=1)
+    if rate_hz != RATE_HZ:
+        check_finite(mono)  # one NaN would spread over everything that the resampler's filter touches
+        mono = np.asarray(soxr.resample(mono, rate_hz, RATE_HZ, quality="HQ"))
+        missing = header.frames_44k - mono.shape[0]
+        mono = np.pad(mono, (0, missing)) if missing > 0 else mono[: header.frames_44k]
+    return np.ascontiguousarray(mono)
+
+
+def check_finite(audio: NDArray[np.float64]) -> None:
+    """Refuse NaN and infinite samples.
+
+    Raises:
+        NotFiniteError: says how many there are and where the first one is.
+    """
+    bad = np.flatnonzero(~np.isfinite(audio))
+    if bad.size:
+        raise NotFiniteError(f"{bad.size} samples are NaN or infinite, the first at sample {bad[0]} of the part used")
+
+
+def as_pcm32(audio: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Samples as SoX hands them over: 32-bit PCM, truncated towards zero, saturated, as float64 again.
+
+    Audio of up to 24 bits passes unchanged. Decoded Ogg and float files may exceed full scale, which SoX clips.
+    """
+    steps = np.clip(np.trunc(audio * 2.0**31), -(2.0**31), 2.0**31 - 1)
+    return np.asarray(steps / 2.0**31)
+
+
+def to_pcm16(audio: NDArray[np.float64]) -> NDArray[np.int16]:
+    """Round to 16-bit PCM by way of Scaper's 32-bit PCM, saturating at both ends.
+
+    Scaper writes 32-bit files (times 2^31, rounded to even); rounding those to 16 bits differs by one step here and
+    there from rounding the float samples once, so both roundings are made.
+
+    Args:
+        audio: [N] samples, full scale -1..1; +1.0 becomes 32,767, never -32,768.
+    """
+    pcm32 = np.clip(np.rint(audio * 2.0**31), -(2.0**31), 2.0**31 - 1)
+    return np.clip(np.floor(pcm32 / 2.0**16 + 0.5), -32_768, 32_767).astype(np.int16)
+
+
+def encode(pcm: NDArray[np.int16], container: str) -> bytes:
+    """The bytes of a mono 44.1 kHz 16-bit file.
+
+    Args:
+        pcm: [N] samples.
+        container: "wav" or "flac".
+    """
+    buffer = io.BytesIO()
+    soundfile.write(buffer, pcm, RATE_HZ, subtype="PCM_16", format=container.upper())
+    return buffer.getvalue()
+
+
+def read_pcm16(path: Path) -> NDArray[np.int16]:
+    """The samples [N] of a 16-bit mono 44.1 kHz file, as they are stored.
+
+    Raises:
+        StorageError: the file is missing or cannot be read.
+        InvalidInputError: it has another format; the message says which.
+    """
+    try:
+        info = soundfile.info(str(path))
+        pcm, _ = soundfile.read(str(path), dtype="int16", always_2d=True)
+    except soundfile.SoundFileError as error:
+        raise StorageError(f"{path}: cannot be read as audio ({_reason(error)})") from error
+    found = (info.samplerate, info.channels, info.subtype)
+    if found != (RATE_HZ, 1, "PCM_16"):
+        raise InvalidInputError(
+            f"{path}: is {found[0]} Hz, {found[1]} channels, {found[2]}; 44100 Hz mono PCM_16 wanted"
+        )
+    return np.ascontiguousarray(pcm[:, 0])
+
+
+def _reason(error: Exception) -> str:
+    text = str(getattr(error, "error_string", error)).strip().rstrip(".")
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _wav_is_cut(path: Path) -> bool:
+    """Whether the data chunk of a RIFF file promises more bytes than the file has.
+
+    libsndfile takes such a file as shorter without a word.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if file.read(12)[:4] != b"RIFF":
+            return False
+        while len(head := file.read(8)) == 8:
+            name, length = struct.unpack("<4sI", head)
+            if name == b"data":
+                return length not in _UNKNOWN_LENGTHS and file.tell() + length > size
+            file.seek(length + (length & 1), io.SEEK_CUR)
+    return False
+
+
+def _ogg_is_cut(path: Path) -> bool:
+    """Whether the last page of an Ogg file lacks the end-of-stream flag (RFC 3533, section 6) or is itself cut."""
+    tail = min(path.stat().st_size, 131_072)  # two of the largest pages
+    with path.open("rb") as file:
+        file.seek(-tail, io.SEEK_END)
+        data = file.read()
+    page = data.rfind(b"OggS")
+    if page < 0 or len(data) < page + 27:
+        return True
+    segments = data[page + 26]
+    table = data[page + 27 : page + 27 + segments]
+    return not data[page + 5] & 4 or len(data) < page + 27 + segments + sum(table)

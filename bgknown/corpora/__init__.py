@@ -1,0 +1,146 @@
+"""Source corpora, one file each: layout, expected counts, licence, citation and index."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from bgknown.corpora.headers import FACT_COLUMNS
+from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.problems import Problem
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusFacts:
+    """What its owners publish about a corpus."""
+
+    name: str
+    """Name as its owners write it."""
+    counts: dict[str, int]
+    """Published number of clips of each part."""
+    licence: str
+    """Licence of the audio."""
+    citation: str
+    """What to cite."""
+    url: str
+    """Where to get it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusIndex:
+    """A corpus on disk: what its tables list and what its files' headers say."""
+
+    facts: CorpusFacts
+    """The published facts."""
+    root: Path
+    """Folder of the corpus."""
+    table: pd.DataFrame
+    """One row per listed clip: the corpus's own columns, then file (relative to root), size, mtime_ns, frames, rate_hz,
+    channels, container, problem. A file that cannot be used has 0 frames and its problem says why."""
+    parts: dict[str, int]
+    """Number of listed clips of each part."""
+    key: str
+    """The column that identifies a clip."""
+
+    def usable(self) -> pd.DataFrame:
+        """The rows whose file is there and readable."""
+        return self.table[self.table["problem"] == ""]
+
+    def problems(self) -> list[Problem]:
+        """One problem per listed file that is missing or unreadable."""
+        broken = self.table[self.table["problem"] != ""]
+        return [
+            Problem(
+                where=str(row.file),
+                code="missing" if row.problem == "no such file" else "unreadable",
+                what=f"{self.facts.name}: {row.problem}",
+            )
+            for row in broken.itertuples()
+        ]
+
+    def listing_sha256(self) -> str:
+        """Fingerprint of what the corpus's tables list, the same whatever state the files are in."""
+        return _table_sha256(self.table.drop(columns=["file", *FACT_COLUMNS]))
+
+    def headers_sha256(self) -> str:
+        """Fingerprint of the listing together with every usable file's name, length, rate and channels."""
+        return _table_sha256(self.usable().drop(columns=["size", "mtime_ns", "problem"]))
+
+    def warn_of_size(self) -> None:
+        """Say once, in a log warning, by how much the corpus differs in size from the published one."""
+        published = self.facts.counts
+        if self.parts == published:
+            return
+        told = ", ".join(f"{self.parts[part]:,} of {count:,} {part} clips" for part, count in published.items())
+        missing = sum(published.values()) - sum(self.parts.values())
+        sense = (
+            f"{missing:,} fewer than"
+            if missing > 0
+            else "not the same as"
+            if missing == 0
+            else f"{-missing:,} more than"
+        )
+        log.warning(
+            "%s at %s lists %s: %s the published corpus; using what is there", self.facts.name, self.root, told, sense
+        )
+
+
+def read_table(path: Path, columns: Sequence[str], corpus: str) -> pd.DataFrame:
+    """One of a corpus's own CSV tables, as text, with the columns that are needed.
+
+    Raises:
+        NotFoundError: the file is not there; the message says what the folder should look like.
+        InvalidInputError: it is no CSV, lacks columns, or holds no rows.
+    """
+    if not path.is_file():
+        raise NotFoundError(f"{path}: no such file; the {corpus} folder must hold it (see `bgknown build --help`)")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (ValueError, UnicodeError) as error:  # pandas' parser errors are ValueErrors
+        raise InvalidInputError(f"{path}: not a CSV table ({str(error).splitlines()[0]})") from error
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise InvalidInputError(
+            f"{path}: column{'s' * (len(missing) > 1)} {', '.join(missing)} missing; a {corpus} table has {', '.join(columns)}"
+        )
+    if table.empty:
+        raise InvalidInputError(f"{path}: the table has no rows")
+    return table[list(columns)]
+
+
+def check_folder(root: Path, corpus: str, landmark: str) -> None:
+    """Refuse a folder that is not the corpus, and point to the one that is where it lies just below.
+
+    Raises:
+        NotFoundError: the folder, or ``landmark`` in it, does not exist.
+    """
+    if not root.is_dir():
+        raise NotFoundError(f"{root}: no such folder; give the folder of {corpus}, the one that holds {landmark}")
+    if not (root / landmark).exists():
+        below = [child for child in sorted(root.iterdir()) if child.is_dir() and (child / landmark).exists()]
+        hint = f"; did you mean {below[0]}?" if below else ""
+        raise NotFoundError(f"{root}: this is not a {corpus} folder: it holds no {landmark}{hint}")
+
+
+def check_labels(labels: Sequence[str], where: Path) -> None:
+    """Refuse labels that could not be folder names (Scaper wants the label to be the source's folder).
+
+    Raises:
+        InvalidInputError: names the first such label and its row.
+    """
+    for row, label in enumerate(labels, start=2):
+        if not label or label in {".", ".."} or any(character in label for character in "/\\\0"):
+            raise InvalidInputError(
+                f"{where}, line {row}: the label {label!r} cannot be a folder name; correct the table"
+            )
+
+
+def _table_sha256(table: pd.DataFrame) -> str:
+    return hashlib.sha256(table.to_csv(index=False, lineterminator="\n").encode()).hexdigest()

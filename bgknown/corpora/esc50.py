@@ -1,0 +1,92 @@
+"""ESC-50: Environmental Sound Classification, 2,000 clips of 5 s in 50 classes and 5 folds.
+
+Layout::
+
+    meta/esc50.csv                            filename, fold, target, category, esc10, src_file, take
+    audio/{fold}-{clip}-{take}-{target}.wav   also .flac or .ogg: files are found by their stem
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from bgknown.corpora import CorpusFacts, CorpusIndex, check_folder, check_labels, read_table
+from bgknown.corpora.headers import find_by_stem, header_facts
+from bgknown.errors import InvalidInputError
+
+FACTS = CorpusFacts(
+    name="ESC-50",
+    counts={"esc50": 2000},
+    licence="CC BY-NC 3.0 (the ESC-10 part: CC BY 3.0)",
+    citation="K. J. Piczak, ESC: Dataset for Environmental Sound Classification, ACM Multimedia 2015, doi:10.1145/2733373.2806390",
+    url="https://github.com/karolpiczak/ESC-50",
+)
+
+TABLE = "meta/esc50.csv"
+COLUMNS = ["filename", "fold", "target", "category", "src_file"]
+FOLDS = (1, 2, 3, 4, 5)
+
+
+def index(root: Path, *, cache: Path) -> CorpusIndex:
+    """Read the table and every file's header.
+
+    Args:
+        root: folder of ESC-50.
+        cache: folder in which headers are remembered.
+
+    Returns:
+        Table columns: clip_id (the stem), fold, target, category, freesound_id, then file and its header facts; sorted
+        by clip_id.
+
+    Raises:
+        NotFoundError: the folder, its table or its audio folder is missing.
+        InvalidInputError: the table breaks a rule; the message names the line.
+    """
+    check_folder(root, FACTS.name, TABLE)
+    path = root / TABLE
+    table = read_table(path, COLUMNS, FACTS.name)
+    stems = [_stem(name, path, line) for line, name in enumerate(table["filename"], start=2)]
+    clips = pd.DataFrame(
+        {
+            "clip_id": stems,
+            "fold": _whole_numbers(table, "fold", path, low=1, high=5),
+            "target": _whole_numbers(table, "target", path, low=0, high=49),
+            "category": table["category"],
+            "freesound_id": table["src_file"].str.strip(),
+        }
+    )
+    check_labels(clips["category"].tolist(), path)
+    repeated = clips["clip_id"][clips["clip_id"].duplicated()]
+    if not repeated.empty:
+        raise InvalidInputError(f"{path}, line {repeated.index[0] + 2}: the clip {repeated.iloc[0]} is listed twice")
+    clips = clips.sort_values("clip_id", ignore_index=True)
+    names = find_by_stem(root / "audio", clips["clip_id"].tolist(), missing_suffix=".wav")
+    files = [f"audio/{name}" for name in names]
+    facts = header_facts(root, files, cache=cache, title="ESC-50 headers")
+    return CorpusIndex(
+        facts=FACTS,
+        root=root,
+        table=pd.concat([clips.assign(file=files), facts], axis=1),
+        parts={"esc50": len(clips)},
+        key="clip_id",
+    )
+
+
+def _stem(name: str, path: Path, line: int) -> str:
+    parts = PurePosixPath(name.replace("\\", "/"))
+    if not name or len(parts.parts) != 1 or not parts.stem or parts.stem in {".", ".."}:
+        raise InvalidInputError(f"{path}, line {line}: filename {name!r} must be a plain file name, without folders")
+    return parts.stem
+
+
+def _whole_numbers(table: pd.DataFrame, column: str, path: Path, *, low: int, high: int) -> list[int]:
+    numbers = []
+    for line, text in enumerate(table[column], start=2):
+        if not text.strip().isdecimal() or not low <= int(text) <= high:
+            raise InvalidInputError(
+                f"{path}, line {line}: {column} is {text!r}, must be a whole number in {low}..{high}"
+            )
+        numbers.append(int(text))
+    return numbers

@@ -1,0 +1,139 @@
+"""Lengths, rates and channels of many files, read in parallel and remembered in a cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bgknown.audio import SUFFIXES, read_header
+from bgknown.errors import InvalidInputError, NotFoundError, StorageError
+from bgknown.files import make_folder, write_whole
+from bgknown.parallel import in_threads
+
+log = logging.getLogger(__name__)
+
+FACT_COLUMNS = ["size", "mtime_ns", "frames", "rate_hz", "channels", "container", "problem"]
+_CACHE_VERSION = 1
+
+
+def default_cache() -> Path:
+    """The cache folder: ``BGKNOWN_CACHE``, or ``bgknown`` in the user's cache folder."""
+    named = os.environ.get("BGKNOWN_CACHE")
+    if named:
+        return Path(named)
+    base = os.environ.get("LOCALAPPDATA") if os.name == "nt" else os.environ.get("XDG_CACHE_HOME")
+    return Path(base or Path.home() / ".cache") / "bgknown"
+
+
+def clear_cache(cache: Path) -> int:
+    """Delete what this software has put into a cache folder; returns the number of bytes freed."""
+    freed = 0
+    for name in ("headers", "miniature"):
+        folder = cache / name
+        if folder.is_dir():
+            freed += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+            shutil.rmtree(folder)
+    return freed
+
+
+def find_by_stem(folder: Path, stems: Sequence[str], *, missing_suffix: str) -> list[str]:
+    """File names in ``folder`` for the wanted stems, whatever their type among wav, flac and ogg.
+
+    Args:
+        folder: the corpus's audio folder.
+        stems: names without suffix.
+        missing_suffix: suffix of the name that is given for a stem that is not there.
+
+    Raises:
+        NotFoundError: the folder does not exist.
+    """
+    if not folder.is_dir():
+        raise NotFoundError(f"{folder}: no such folder; the corpus's audio must lie there")
+    found: dict[str, str] = {}
+    for suffix in reversed(SUFFIXES):  # the preferred type overwrites the others
+        found.update({Path(name).stem: name for name in sorted(os.listdir(folder)) if name.lower().endswith(suffix)})
+    return [found.get(stem, stem + missing_suffix) for stem in stems]
+
+
+def header_facts(root: Path, files: Sequence[str], *, cache: Path, title: str) -> pd.DataFrame:
+    """Header facts of files, from the cache where size and time of change are still the same.
+
+    Args:
+        root: folder of the corpus.
+        files: paths relative to it.
+        cache: cache folder; what cannot be written there is only a log warning.
+        title: title of the progress bar.
+
+    Returns:
+        One row per file, in the order given: size, mtime_ns, frames, rate_hz, channels, container, problem.
+    """
+    remembered = _load(root, cache)
+    stats = [_stat(root / file) for file in files]
+    known = {(row[0], row[1], row[2]): row[3:] for row in remembered.itertuples(index=False, name=None)}
+    rows = [known.get((file, *stat)) for file, stat in zip(files, stats, strict=True)]
+    unread = [place for place, row in enumerate(rows) if row is None]
+    if unread:
+        read = in_threads(_facts, [root / files[place] for place in unread], title=title, unit="file")
+        for place, row in zip(unread, read, strict=True):
+            rows[place] = row
+    table = pd.DataFrame([(*stat, *(row or ())) for stat, row in zip(stats, rows, strict=True)], columns=FACT_COLUMNS)
+    if unread:
+        _save(root, cache, files, table)
+    return table
+
+
+def _facts(path: Path) -> tuple[int, int, int, str, str]:
+    try:
+        header = read_header(path)
+    except (InvalidInputError, NotFoundError) as error:
+        return 0, 0, 0, "", str(error)
+    except OSError as error:
+        return 0, 0, 0, "", str(error.strerror or error)
+    return header.frames, header.rate_hz, header.channels, header.container, ""
+
+
+def _stat(path: Path) -> tuple[int, int]:
+    try:
+        facts = path.stat()
+    except OSError:
+        return 0, 0
+    return facts.st_size, facts.st_mtime_ns
+
+
+def _cache_file(root: Path, cache: Path) -> Path:
+    name = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
+    return cache / "headers" / f"v{_CACHE_VERSION}-{name}.csv"
+
+
+def _load(root: Path, cache: Path) -> pd.DataFrame:
+    path = _cache_file(root, cache)
+    columns = ["file", *FACT_COLUMNS]
+    empty = pd.DataFrame(columns=columns)
+    if not path.is_file():
+        return empty
+    try:
+        table = pd.read_csv(path, keep_default_na=False, dtype={"file": str, "container": str, "problem": str})
+    except (ValueError, OSError):
+        return empty
+    return table if list(table.columns) == columns else empty
+
+
+def _save(root: Path, cache: Path, files: Sequence[str], table: pd.DataFrame) -> None:
+    whole = table[table["problem"] == ""].assign(
+        file=[file for file, bad in zip(files, table["problem"], strict=True) if not bad]
+    )
+    earlier = _load(root, cache)
+    merged = pd.concat([frame for frame in (earlier, whole[["file", *FACT_COLUMNS]]) if not frame.empty] or [earlier])
+    merged = merged.drop_duplicates("file", keep="last")
+    path = _cache_file(root, cache)
+    try:
+        make_folder(path.parent)
+        write_whole(path, merged.to_csv(index=False).encode())
+    except (StorageError, OSError) as error:
+        log.warning("the header cache could not be written (%s); the headers will be read again next time", error)

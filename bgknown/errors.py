@@ -1,0 +1,31 @@
+"""The errors a user can meet: one family, each member also a standard exception.
+
+A message names the thing, the value, the rule and what to do next, in one line. The command line prints it and
+exits with a status other than zero; a traceback is kept for defects of this software.
+"""
+
+from __future__ import annotations
+
+
+class BgknownError(Exception):
+    """Base of every error this software raises on purpose."""
+
+
+class InvalidInputError(BgknownError, ValueError):
+    """A value, an option or a file's content breaks a rule."""
+
+
+class NotFoundError(BgknownError, LookupError):
+    """A file, folder, row or package that was asked for does not exist."""
+
+
+class StorageError(BgknownError, OSError):
+    """Reading or writing failed: a full disk, a lock held by another process, a folder that belongs to another build."""
+
+
+class BrokenInputError(BgknownError, ValueError):
+    """Some inputs are broken; each is listed, and what could be done without them has been kept."""
+
+
+class NotFiniteError(InvalidInputError):
+    """Audio holds NaN or infinite samples."""

@@ -1,0 +1,77 @@
+"""Files that appear under their final names only when they are whole."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+
+from bgknown.errors import StorageError
+
+
+def sha256(data: bytes) -> str:
+    """SHA-256 as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def write_whole(path: Path, data: bytes, *, aside: Path | None = None) -> None:
+    """Write aside, flush to the disk, then rename: a reader sees the old file or the new one, never a part.
+
+    Args:
+        path: final name; its folder must exist.
+        data: the file's content.
+        aside: folder for the unfinished file, on the same file system (default: the final folder).
+
+    Raises:
+        StorageError: the disk is full or refuses; nothing is left behind.
+    """
+    part = (aside or path.parent) / f".{path.name}.{os.getpid()}.part"
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise storage_error(error, path) from error
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents.
+
+    Raises:
+        StorageError: it cannot be made, or a file has that name.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def sync_folder(path: Path) -> None:
+    """Make the renames in a folder survive a power cut, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def storage_error(error: OSError, path: Path) -> StorageError:
+    """One line for a failed file operation, with what to do."""
+    advice = {
+        errno.ENOSPC: "the disk is full: free some space and run the same command again",
+        errno.EDQUOT: "your quota is used up: free some space and run the same command again",
+        errno.EACCES: "permission denied: choose a folder you can write to",
+        errno.EROFS: "the file system is read-only: choose another folder",
+        errno.ENOTDIR: "a part of this path is a file, not a folder",
+        errno.EEXIST: "a file of this name is in the way",
+    }.get(error.errno or 0, error.strerror or str(error))
+    return StorageError(f"{path}: {advice}")

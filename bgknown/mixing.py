@@ -1,0 +1,174 @@
+"""One recipe row to its four signals: the mixture and the reference backgrounds a, b and c."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bgknown.audio import LARGEST_PCM16, RATE_HZ, to_pcm16
+from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
+from bgknown.loudness import SILENCE_LUFS, integrated_lufs
+from bgknown.problems import Problem, problem_of
+from bgknown.recipe import CLIP_FRAMES
+from bgknown.render import scaper
+from bgknown.snr import FADE_FRAMES, FADE_S, Gains, ReferenceGain, measure_snr_db
+from bgknown.soundscape import Layer, Soundscape, exact_seconds
+from bgknown.sources import Source, SourceStore
+
+SIGNALS = ("mix", "a", "b", "c")
+SHORTEST_EVENT_FRAMES = 2 * FADE_FRAMES
+"""A clip must at least hold its fade-in and its fade-out."""
+
+
+class RowError(BgknownError, ValueError):
+    """A row cannot be built; carries its problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.line())
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixed:
+    """A rendered row."""
+
+    pcm: dict[str, NDArray[np.int16]]
+    """[220500] for each of ``SIGNALS``."""
+    gains: Gains
+    """What was multiplied."""
+    event_frames: int
+    """The event's span: samples from the start of the mixture."""
+    achieved_snr_db: float
+    """What the mixture's file holds, against its background in 16 bits; see ``bgknown.snr``."""
+    jams: bytes
+    """The JAMS file."""
+
+
+def mix_row(
+    row: dict[str, Any],
+    *,
+    clip_path: Path,
+    recording_path: Path,
+    background_label: str,
+    reference_gain: ReferenceGain,
+    min_level_lufs: float,
+    store: SourceStore,
+    folder: Path,
+) -> Mixed:
+    """Render one recipe row through Scaper.
+
+    Args:
+        row: a row of the recipe.
+        clip_path: the ESC-50 clip.
+        recording_path: the FSD50K recording.
+        background_label: the recording's label in the JAMS.
+        reference_gain: whether references carry the gain that (a) has in the mixture, or none.
+        min_level_lufs: least loudness of crop (a) in its recording.
+        store: opens and converts sources.
+        folder: scratch folder of this process.
+
+    Raises:
+        RowError: a source is missing, unreadable, too short, silent or too quiet.
+    """
+    clip_id = row["clip_id"]
+    event_source, event = _read_event(clip_id, clip_path, row["esc50_file"], store)
+    crops_source, crops = _read_crops(row, recording_path, store)
+    event_lufs, background_lufs = integrated_lufs(event, RATE_HZ), integrated_lufs(crops["a"], RATE_HZ)
+    if event_lufs <= SILENCE_LUFS:
+        what = f"ESC-50 {row['esc50_file']}: the clip is silent (no part above -70 LUFS), so no SNR can be set"
+        raise RowError(Problem(where=clip_id, code="snr_undefined", what=what))
+    if background_lufs < min_level_lufs:
+        what = (
+            f"FSD50K {row['fsd50k_file']}: crop (a) has {background_lufs:.1f} LUFS, at least {min_level_lufs:g} wanted"
+        )
+        raise RowError(Problem(where=clip_id, code="quiet_background", what=what))
+    soundscape = Soundscape(
+        name=clip_id,
+        duration_s=CLIP_FRAMES / RATE_HZ,
+        ref_db=row["ref_db"],
+        backgrounds=(
+            _layer(
+                background_label, row["fsd50k_file"], recording_path, crops_source, row["a_start"], CLIP_FRAMES, store
+            ),
+        ),
+        events=(
+            _layer(row["category"], row["esc50_file"], clip_path, event_source, 0, event.size, store, row["snr_db"]),
+        ),
+        fade_s=FADE_S,
+    )
+    rendered = scaper.render(soundscape, folder)
+    background = rendered.layers[0]
+    loudest = int(np.argmax(np.abs(crops["a"])))
+    gain = background[loudest] / crops["a"][loudest]
+    written = crops if reference_gain == "source" else {"a": background, "b": crops["b"] * gain, "c": crops["c"] * gain}
+    signals = {"mix": rendered.mixture, **written}
+    scale = min(1.0, LARGEST_PCM16 / max(float(np.abs(signal).max()) for signal in signals.values()))
+    pcm = {name: to_pcm16(signal * scale) for name, signal in signals.items()}
+    gains = Gains(
+        scale=scale,
+        event_gain_db=row["ref_db"] + row["snr_db"] - event_lufs,
+        background_gain_db=float(20.0 * np.log10(gain)),
+        reference_gain=reference_gain,
+    )
+    return Mixed(
+        pcm=pcm,
+        gains=gains,
+        event_frames=event.size,
+        achieved_snr_db=measure_snr_db(
+            pcm["mix"], to_pcm16(background * scale), event.size, replace(gains, reference_gain="mixture")
+        ),
+        jams=_jams_bytes(rendered.jams, row, scale, reference_gain),
+    )
+
+
+def _read_event(clip_id: str, path: Path, file: str, store: SourceStore) -> tuple[Source, NDArray[np.float64]]:
+    try:
+        source = store.open(path)
+        frames = min(source.frames, CLIP_FRAMES)
+        if frames < SHORTEST_EVENT_FRAMES:
+            what = f"ESC-50 {file}: has {frames} samples, at least {SHORTEST_EVENT_FRAMES} (two fades of 10 ms) wanted"
+            raise RowError(Problem(where=clip_id, code="too_short", what=what))
+        return source, source.read(0, frames)
+    except (InvalidInputError, NotFoundError) as error:
+        raise RowError(problem_of(error, where=clip_id, what=f"ESC-50 {file}")) from error
+
+
+def _read_crops(row: dict[str, Any], path: Path, store: SourceStore) -> tuple[Source, dict[str, NDArray[np.float64]]]:
+    try:
+        source = store.open(path)
+        starts = {name: int(row[f"{name}_start"]) for name in "abc"}
+        return source, {name: source.read(start, start + CLIP_FRAMES) for name, start in starts.items()}
+    except (InvalidInputError, NotFoundError) as error:
+        raise RowError(problem_of(error, where=row["clip_id"], what=f"FSD50K {row['fsd50k_file']}")) from error
+
+
+def _layer(
+    label: str,
+    file: str,
+    original: Path,
+    source: Source,
+    start: int,
+    frames: int,
+    store: SourceStore,
+    snr_db: float = 0.0,
+) -> Layer:
+    seconds = exact_seconds(start, frames, source.duration_s)
+    if seconds is None:  # ends at the last sample, where no rounding of seconds gives it: a zero behind it helps
+        source = store.open(original, padded=True)
+        seconds = exact_seconds(start, frames, source.duration_s)
+    if seconds is None:
+        raise InvalidInputError(f"{file}: no seconds give samples {start} to {start + frames} exactly")
+    time_s, duration_s = seconds
+    return Layer(label=label, file=file, path=source.path, source_time_s=time_s, duration_s=duration_s, snr_db=snr_db)
+
+
+def _jams_bytes(jams: dict[str, Any], row: dict[str, Any], scale: float, reference_gain: ReferenceGain) -> bytes:
+    """The JAMS file: Scaper's own, with a sandbox that says what was done after Scaper."""
+    starts = {f"{name}_start": int(row[f"{name}_start"]) for name in "abc"}
+    jams["sandbox"]["bgknown"] = {"clip_id": row["clip_id"], **starts, "scale": scale, "reference_gain": reference_gain}
+    return (json.dumps(jams, indent=1) + "\n").encode()

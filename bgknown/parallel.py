@@ -1,0 +1,74 @@
+"""The same work over many items: processes here, another joblib backend elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import joblib
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from tqdm import tqdm
+
+from bgknown.errors import StorageError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def default_jobs() -> int:
+    """The number of cores this process may use."""
+    return int(joblib.cpu_count())
+
+
+def in_processes(
+    work: Callable[[Item], Result], items: Sequence[Item], *, jobs: int, title: str, unit: str, batch: int = 1
+) -> Iterator[Result]:
+    """Results of ``work`` over ``items`` as they become ready, in no fixed order, with a progress bar on stderr.
+
+    Args:
+        work: a function that can be pickled; with one job it runs in this process.
+        items: what to work on.
+        jobs: number of processes, at least 1.
+        title: the bar's title.
+        unit: what an item is called in the bar's rate.
+        batch: items handed to a process at a time, kept in their order.
+
+    Raises:
+        StorageError: a worker process was killed (usually for want of memory).
+    """
+    batches = [items[i : i + batch] for i in range(0, len(items), batch)]
+    tasks = (joblib.delayed(_work_through)(work, part) for part in batches)
+    pool = joblib.Parallel(
+        n_jobs=min(jobs, max(len(batches), 1)), return_as="generator_unordered", pre_dispatch="3*n_jobs"
+    )
+    try:
+        for results in _with_bar(pool(tasks), items, title, unit):
+            yield from results
+    except TerminatedWorkerError as error:
+        raise StorageError(
+            "a worker process was killed, most often because memory ran out: run the same command again with fewer --jobs"
+        ) from error
+
+
+def in_threads(work: Callable[[Item], Result], items: Sequence[Item], *, title: str, unit: str) -> list[Result]:
+    """Results of ``work`` over ``items`` in their order; for work that waits for the disk."""
+    with ThreadPoolExecutor(max_workers=min(32, 4 * (os.cpu_count() or 1))) as pool:
+        return list(tqdm(pool.map(work, items), total=len(items), desc=title, unit=unit, disable=_quiet(), leave=False))
+
+
+def _work_through(work: Callable[[Item], Result], part: Iterable[Item]) -> list[Result]:
+    return [work(item) for item in part]
+
+
+def _with_bar(results: Iterable[list[Any]], items: Sequence[Any], title: str, unit: str) -> Iterator[list[Any]]:
+    with tqdm(total=len(items), desc=title, unit=unit, disable=_quiet(), smoothing=0.05) as bar:
+        for part in results:
+            bar.update(len(part))
+            yield part
+
+
+def _quiet() -> bool:
+    return not sys.stderr.isatty()

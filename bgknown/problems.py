@@ -1,0 +1,45 @@
+"""Broken inputs: found one by one, told together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bgknown.errors import BgknownError, NotFiniteError, NotFoundError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Problem:
+    """One input that cannot be used."""
+
+    where: str
+    """The clip, or the recording's file relative to its corpus."""
+    code: str
+    """A fixed word: missing, unreadable, not_finite, too_short, beyond_end, quiet_background, snr_undefined."""
+    what: str
+    """One sentence that names the file and the rule."""
+
+    def line(self) -> str:
+        """The problem as one line for a person."""
+        return f"{self.where}: {self.code}: {self.what}"
+
+
+def listing(problems: Sequence[Problem]) -> str:
+    """All problems, one line each, in a fixed order."""
+    return "\n".join(f"  {problem.line()}" for problem in sorted(set(problems)))
+
+
+def problem_of(error: BgknownError, *, where: str, what: str) -> Problem:
+    """The problem that an error in reading an input amounts to.
+
+    Args:
+        error: what was raised.
+        where: the clip or file it is reported under.
+        what: the input that was being read, put before the error's own words.
+    """
+    code = "unreadable"
+    if isinstance(error, NotFoundError):
+        code = "missing"
+    elif isinstance(error, NotFiniteError):
+        code = "not_finite"
+    return Problem(where=where, code=code, what=f"{what}: {error}")

@@ -1,0 +1,191 @@
+"""The recipe: one row per ESC-50 clip, saying which recording, which crops and how loud.
+
+A recipe, the two corpora and the options in ``dataset.json`` determine every output byte. It is a CSV file sorted by
+``clip_id``; starts are whole samples at 44.1 kHz, levels are in dB (LUFS for ``ref_db``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bgknown.audio import RATE_HZ
+from bgknown.corpora import CorpusIndex
+from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.files import sha256
+
+COLUMNS = [
+    "clip_id",
+    "split",
+    "fold",
+    "target",
+    "category",
+    "esc50_file",
+    "fsd50k_file",
+    "a_start",
+    "b_start",
+    "c_start",
+    "snr_db",
+    "ref_db",
+]
+INTEGERS = ["fold", "target", "a_start", "b_start", "c_start"]
+FLOATS = ["snr_db", "ref_db"]
+
+CLIP_FRAMES = 5 * RATE_HZ
+"""Samples in a mixture and in each reference: 5 s."""
+OVERLAP_FRAMES = CLIP_FRAMES // 2
+"""How far reference b starts from reference a: 50 % overlap."""
+
+SPLIT_OF_FOLD = {1: "train", 2: "train", 3: "train", 4: "test", 5: "test"}
+"""Folds 1-3 are for training, 4 and 5 for testing (Takeuchi et al., section 5.2)."""
+PART_OF_SPLIT = {"train": "dev", "test": "eval"}
+"""Which part of FSD50K gives each split its backgrounds."""
+
+SNR_LIMITS_DB = (-100.0, 100.0)
+REF_LIMITS_DB = (-70.0, 0.0)
+
+
+def recipe_bytes(recipe: pd.DataFrame) -> bytes:
+    """The canonical CSV of a recipe: sorted by clip_id, these columns, LF line ends, shortest exact decimals."""
+    table = recipe[COLUMNS].sort_values("clip_id", ignore_index=True)
+    return table.to_csv(index=False, lineterminator="\n").encode()
+
+
+def recipe_sha256(recipe: pd.DataFrame) -> str:
+    """Fingerprint of the canonical CSV."""
+    return sha256(recipe_bytes(recipe))
+
+
+def read_recipe(path: Path) -> pd.DataFrame:
+    """Read a recipe, or the recipe columns of a manifest.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidInputError: columns are missing, a value is no number, or a clip stands there twice.
+    """
+    if not path.is_file():
+        raise NotFoundError(f"{path}: no such recipe; `bgknown plan` writes one")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (ValueError, UnicodeError) as error:
+        raise InvalidInputError(f"{path}: not a CSV table ({str(error).splitlines()[0]})") from error
+    missing = [name for name in COLUMNS if name not in table.columns]
+    if missing:
+        raise InvalidInputError(
+            f"{path}: column{'s' * (len(missing) > 1)} {', '.join(missing)} missing; `bgknown plan` writes all"
+        )
+    if table.empty:
+        raise InvalidInputError(f"{path}: the recipe has no rows")
+    table = table[COLUMNS]
+    repeated = table["clip_id"].duplicated()
+    if repeated.any():
+        raise InvalidInputError(
+            f"{path}, line {repeated.idxmax() + 2}: clip {table['clip_id'][repeated.idxmax()]} has two rows"
+        )
+    for column in INTEGERS:
+        table = table.assign(**{column: _integers(table, column, path)})
+    for column in FLOATS:
+        table = table.assign(**{column: _floats(table, column, path)})
+    return table.sort_values("clip_id", ignore_index=True)
+
+
+def check_recipe(recipe: pd.DataFrame, esc50: CorpusIndex, fsd50k: CorpusIndex) -> None:
+    """Check every row against the rules of BgKnown ESC-50 and the corpora at hand.
+
+    Raises:
+        InvalidInputError: lists every row that breaks a rule.
+    """
+    clips = {row["clip_id"]: row for row in esc50.table.to_dict("records")}
+    recordings = {_stem(row["file"]): row for row in fsd50k.table.to_dict("records")}
+    faults = [
+        f"  {row['clip_id']}: {fault}"
+        for row in recipe.to_dict("records")
+        for fault in _faults(row, clips.get(row["clip_id"]), recordings.get(_stem(row["fsd50k_file"])))
+    ]
+    if faults:
+        shown = "\n".join(faults[:50]) + (f"\n  ... and {len(faults) - 50} more" if len(faults) > 50 else "")
+        raise InvalidInputError(
+            f"the recipe breaks {len(faults)} rule{'s' * (len(faults) > 1)}; nothing was built:\n{shown}"
+        )
+
+
+def resolve(recipe: pd.DataFrame, esc50: CorpusIndex, fsd50k: CorpusIndex) -> Iterator[tuple[dict[str, Any], ...]]:
+    """Each recipe row with its rows in the two indexes; a file is found by its stem, whatever its type here."""
+    clips = {row["clip_id"]: row for row in esc50.table.to_dict("records")}
+    recordings = {_stem(row["file"]): row for row in fsd50k.table.to_dict("records")}
+    for row in recipe.to_dict("records"):
+        yield row, clips[row["clip_id"]], recordings[_stem(row["fsd50k_file"])]
+
+
+def _faults(row: dict[str, Any], clip: dict[str, Any] | None, recording: dict[str, Any] | None) -> Iterator[str]:
+    for column in ("esc50_file", "fsd50k_file"):
+        path = PurePosixPath(row[column].replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or ":" in row[column] or len(path.parts) != 2:
+            yield f"{column} {row[column]!r} leaves the corpus; it must be FOLDER/FILE relative to the corpus"
+            return
+    if clip is None or _stem(clip["file"]) != _stem(row["esc50_file"]):
+        yield f"{row['esc50_file']!r} is not the clip of that name in this ESC-50"
+        return
+    if recording is None:
+        yield f"{row['fsd50k_file']!r} is not listed in this FSD50K"
+        return
+    for column in ("fold", "target", "category"):
+        if row[column] != clip[column]:
+            yield f"{column} is {row[column]!r}, in ESC-50 it is {clip[column]!r}"
+    split = SPLIT_OF_FOLD[clip["fold"]]
+    if row["split"] != split:
+        yield f"split is {row['split']!r}, fold {clip['fold']} belongs to {split!r}"
+    if recording["part"] != PART_OF_SPLIT[split]:
+        yield f"a {split} clip takes its background from FSD50K's {PART_OF_SPLIT[split]} set, not from {row['fsd50k_file']!r}"
+    if recording["recording_id"] == clip["freesound_id"]:
+        yield f"the background shares the Freesound id {clip['freesound_id']} with the clip"
+    for column, (low, high) in {"snr_db": SNR_LIMITS_DB, "ref_db": REF_LIMITS_DB}.items():
+        if not low <= row[column] <= high:
+            yield f"{column} is {row[column]}, must lie in {low:g}..{high:g}"
+    if recording["frames"]:
+        yield from _crop_faults(row, recording["frames"] * RATE_HZ // recording["rate_hz"])
+
+
+def _crop_faults(row: dict[str, Any], frames: int) -> Iterator[str]:
+    for name in "abc":
+        start = row[f"{name}_start"]
+        if start < 0 or start + CLIP_FRAMES > frames:
+            yield (
+                f"{name}_start {start:,} to {start + CLIP_FRAMES:,} goes beyond {row['fsd50k_file']!r}, "
+                f"which has {frames:,} samples at 44.1 kHz"
+            )
+    if abs(row["b_start"] - row["a_start"]) != OVERLAP_FRAMES:
+        yield f"b_start must be {OVERLAP_FRAMES:,} samples before or after a_start (50 % overlap)"
+    if abs(row["c_start"] - row["a_start"]) < CLIP_FRAMES:
+        yield f"c_start must be at least {CLIP_FRAMES:,} samples before or after a_start (no overlap)"
+
+
+def _stem(file: str) -> str:
+    """Folder and name without type: what identifies a file of a corpus."""
+    return str(PurePosixPath(file).with_suffix(""))
+
+
+def _integers(table: pd.DataFrame, column: str, path: Path) -> list[int]:
+    numbers = []
+    for line, text in enumerate(table[column], start=2):
+        if not text.strip().lstrip("-").isdecimal():
+            raise InvalidInputError(f"{path}, line {line}: {column} is {text!r}, must be a whole number")
+        numbers.append(int(text))
+    return numbers
+
+
+def _floats(table: pd.DataFrame, column: str, path: Path) -> list[float]:
+    numbers = []
+    for line, text in enumerate(table[column], start=2):
+        try:
+            number = float(text)
+        except ValueError:
+            number = np.nan
+        if not np.isfinite(number):
+            raise InvalidInputError(f"{path}, line {line}: {column} is {text!r}, must be a number")
+        numbers.append(number)
+    return numbers

@@ -1,0 +1,1 @@
+"""Renderers: from the record of a soundscape to audio and JAMS."""

@@ -1,0 +1,75 @@
+"""The frozen record of one soundscape: its layers, where they come from, when and how loud."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bgknown.audio import RATE_HZ
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A background or an event of a soundscape. Times are the seconds that Scaper is given."""
+
+    label: str
+    """Scaper's label; also the name of the folder in which Scaper finds the file."""
+    file: str
+    """The original source, relative to its corpus."""
+    path: Path
+    """The file to be sliced: the original or its conversion."""
+    source_time_s: float
+    """Where the slice begins in the source."""
+    duration_s: float
+    """How long the slice is."""
+    event_time_s: float = 0.0
+    """Where the layer begins in the soundscape."""
+    snr_db: float = 0.0
+    """Loudness above ref_db; Scaper ignores it for backgrounds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Soundscape:
+    """A soundscape to be rendered, by any renderer."""
+
+    name: str
+    """Name of the soundscape."""
+    duration_s: float
+    """Its length."""
+    ref_db: float
+    """Loudness of each background, LUFS."""
+    backgrounds: tuple[Layer, ...]
+    """Backgrounds, in the order in which they are summed."""
+    events: tuple[Layer, ...]
+    """Foreground events, in the order in which they are summed, after the backgrounds."""
+    fade_s: float = 0.01
+    """Fade-in and fade-out of each event."""
+
+
+def exact_seconds(start: int, frames: int, source_duration_s: float) -> tuple[float, float] | None:
+    """Seconds (time, duration) from which Scaper computes exactly this slice.
+
+    Scaper takes ``int(time * rate)`` to ``int((time + duration) * rate)``, and ``int(k / 44100 * 44100)`` misses k in
+    7.5 % of all k; so the quotients are nudged upwards, by units in the last place, until both bounds are exact.
+
+    Args:
+        start: first sample at 44.1 kHz.
+        frames: number of samples.
+        source_duration_s: length of the file; Scaper moves a slice whose end lies beyond it by the least amount.
+
+    Returns:
+        The seconds, or None where no such pair exists (some slices that end at the file's last sample).
+    """
+    for duration_s in _nudges(frames / RATE_HZ, frames / RATE_HZ):
+        for time_s in _nudges(start / RATE_HZ, start / RATE_HZ + duration_s):
+            exact = int(time_s * RATE_HZ) == start and int((time_s + duration_s) * RATE_HZ) == start + frames
+            if exact and duration_s <= source_duration_s and time_s + duration_s <= source_duration_s:
+                return time_s, duration_s
+    return None
+
+
+def _nudges(seconds: float, scale: float) -> list[float]:
+    step = float(np.spacing(scale))
+    return [seconds, float(np.nextafter(seconds, np.inf)), *(seconds + k * step for k in (1, 2, 3, 4))]

@@ -1,0 +1,1 @@
+"""pretrain: trains BYOL-A and its difference-aware extension."""
