@@ -97,16 +97,19 @@ def read_frames(path: Path, start: int, stop: int) -> NDArray[np.float64]:
     return np.ascontiguousarray(audio[:, 0])
 
 
-def read_whole_44k(path: Path) -> NDArray[np.float64]:
+def read_whole_44k(path: Path, header: Header) -> NDArray[np.float64]:
     """A whole file, any rate and number of channels, as [N] float64 mono at 44.1 kHz.
 
-    Channels are averaged; other rates are converted by soxr ("HQ"). N is ``Header.frames_44k`` exactly.
+    Channels are averaged; other rates are converted by soxr ("HQ"). N is ``header.frames_44k`` exactly.
+
+    Args:
+        path: the file.
+        header: what ``read_header`` says of it.
 
     Raises:
         InvalidInputError: the file cannot be decoded to its end.
         NotFiniteError: it is not at 44.1 kHz and holds NaN or infinite samples.
     """
-    header = read_header(path)
     try:
         audio, rate_hz = soundfile.read(str(path), dtype="float64", always_2d=True)
     except soundfile.SoundFileError as error:
@@ -138,8 +141,11 @@ def as_pcm32(audio: NDArray[np.float64]) -> NDArray[np.float64]:
 
     Audio of up to 24 bits passes unchanged. Decoded Ogg and float files may exceed full scale, which SoX clips.
     """
-    steps = np.clip(np.trunc(audio * 2.0**31), -(2.0**31), 2.0**31 - 1)
-    return np.asarray(steps / 2.0**31)
+    steps = audio * 2.0**31
+    np.trunc(steps, out=steps)
+    np.clip(steps, -(2.0**31), 2.0**31 - 1, out=steps)
+    steps *= 2.0**-31
+    return np.asarray(steps)
 
 
 def to_pcm16(audio: NDArray[np.float64]) -> NDArray[np.int16]:
@@ -151,8 +157,13 @@ def to_pcm16(audio: NDArray[np.float64]) -> NDArray[np.int16]:
     Args:
         audio: [N] samples, full scale -1..1; +1.0 becomes 32,767, never -32,768.
     """
-    pcm32 = np.clip(np.rint(audio * 2.0**31), -(2.0**31), 2.0**31 - 1)
-    return np.clip(np.floor(pcm32 / 2.0**16 + 0.5), -32_768, 32_767).astype(np.int16)
+    steps = audio * 2.0**31
+    np.rint(steps, out=steps)
+    np.clip(steps, -(2.0**31), 2.0**31 - 1, out=steps)
+    steps *= 2.0**-16
+    steps += 0.5
+    np.floor(steps, out=steps)
+    return np.minimum(steps, 32_767, out=steps).astype(np.int16)
 
 
 def encode(pcm: NDArray[np.int16], container: str) -> bytes:

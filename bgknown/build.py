@@ -5,77 +5,35 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from functools import lru_cache, partial
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
 import bgknown
 from bgknown import dataset, levels
 from bgknown import recipe as recipes
-from bgknown.audio import RATE_HZ, encode
-from bgknown.corpora import CorpusIndex, esc50, fsd50k
-from bgknown.corpora.headers import default_cache
+from bgknown.configuration import BuildOptions, describe, outcome
+from bgknown.corpora.pair import Corpora
 from bgknown.draw import Draw, DrawOptions, check_min_level, draw_recipe
-from bgknown.errors import BrokenInputError, InvalidInputError, StorageError
+from bgknown.errors import BrokenInputError, StorageError
 from bgknown.files import make_folder, sha256, sync_folder, write_whole
-from bgknown.mixing import SIGNALS, RowError, mix_row
-from bgknown.parallel import default_jobs, in_processes
+from bgknown.parallel import in_processes
 from bgknown.problems import Problem, listing
 from bgknown.render import scaper
-from bgknown.snr import FADE_S, TOLERANCE_DB, ReferenceGain
-from bgknown.sources import SourceStore
+from bgknown.rows import RowTask, build_row
+from bgknown.snr import TOLERANCE_DB
+from bgknown.tables import records
 from bgknown.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
-Container = Literal["wav", "flac"]
-NAME = "BgKnown ESC-50"
-ROW_BYTES = len(SIGNALS) * (44 + 2 * recipes.CLIP_FRAMES) + 6_000
+ROW_BYTES = len(dataset.SIGNALS) * (44 + 2 * recipes.CLIP_FRAMES) + 6_000
 """Space that a row of WAV files and its JAMS take."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildOptions:
-    """What a build depends on besides the two corpora."""
-
-    draw: DrawOptions = field(default_factory=DrawOptions)
-    """The draw; its minimum level also holds for a recipe that is given."""
-    recipe: Path | None = None
-    """A recipe to use instead of drawing one."""
-    reference_gain: ReferenceGain = "mixture"
-    """Whether references carry the gain that (a) has in the mixture, or none ("source")."""
-    container: Container = "wav"
-    """File type of the audio."""
-    limit: int | None = None
-    """Build only this many rows, spread evenly over the recipe."""
-    skip_broken: bool = False
-    """Go on without inputs that are broken."""
-    jobs: int = field(default_factory=default_jobs)
-    """Number of processes."""
-    cache: Path = field(default_factory=default_cache)
-    """Folder in which headers are remembered."""
-
-    def __post_init__(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise InvalidInputError(f"the limit is {self.limit}; it must be at least 1 row")
-        if self.jobs < 1:
-            raise InvalidInputError(f"jobs is {self.jobs}; it must be at least 1")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Corpora:
-    """The two corpora of BgKnown ESC-50."""
-
-    esc50: CorpusIndex
-    """Index of ESC-50."""
-    fsd50k: CorpusIndex
-    """Index of FSD50K."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,43 +48,6 @@ class Report:
     """Rows that were there already."""
     problems: list[Problem]
     """What was left out (--skip-broken)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowTask:
-    """One row for a worker."""
-
-    row: dict[str, Any]
-    clip_path: Path
-    recording_path: Path
-    background_label: str
-    reference_gain: ReferenceGain
-    container: Container
-    min_level_lufs: float
-    out: Path
-    scratch: Path
-    digest: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowResult:
-    """What came of a row: a record for the manifest, or a problem."""
-
-    digest: str
-    record: dict[str, Any] | None = None
-    problem: Problem | None = None
-
-
-def open_corpora(esc50_root: Path, fsd50k_root: Path, *, cache: Path) -> Corpora:
-    """Index both corpora and say once where one is not of its published size.
-
-    Raises:
-        NotFoundError, InvalidInputError: a folder or a table is wrong.
-    """
-    corpora = Corpora(esc50=esc50.index(esc50_root, cache=cache), fsd50k=fsd50k.index(fsd50k_root, cache=cache))
-    corpora.esc50.warn_of_size()
-    corpora.fsd50k.warn_of_size()
-    return corpora
 
 
 def plan(corpora: Corpora, options: DrawOptions, *, jobs: int) -> Draw:
@@ -185,7 +106,7 @@ def build(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
         InvalidInputError: the recipe breaks rules, or no recording can be used.
         NotFoundError: Scaper is not installed.
     """
-    scaper.load()
+    scaper.check_installed()
     given = _given_recipe(corpora, options)
     description = describe(corpora, options, given)
     workspace = Workspace(out)
@@ -198,16 +119,14 @@ def build(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
         workspace.write_plan(_plan_record(drawn, corpora))
         recipe = take(drawn.recipe, options.limit)
         tasks = _tasks(recipe, corpora, options, workspace)
-        records, row_problems, kept = _render(tasks, workspace, options.jobs)
+        rows, row_problems, kept = _render(tasks, workspace, options.jobs)
         problems = [*drawn.problems, *row_problems]
-        refuse_broken(
-            problems, skip=options.skip_broken, kept=f"{len(records)} of {len(recipe)} rows are kept in {out}"
-        )
-        table = pd.DataFrame(records, columns=dataset.MANIFEST_COLUMNS).sort_values("clip_id", ignore_index=True)
+        refuse_broken(problems, skip=options.skip_broken, kept=f"{len(rows)} of {len(recipe)} rows are kept in {out}")
+        table = pd.DataFrame(rows, columns=dataset.MANIFEST_COLUMNS).sort_values("clip_id", ignore_index=True)
         _warn_of_snr(table)
-        _finish(out, workspace, recipe, table, {**description, **_outcome(recipe, table, problems)})
+        _finish(out, workspace, recipe, table, {**description, **outcome(recipe, table, problems)})
     workspace.remove()
-    return Report(table=table, rendered=len(records) - kept, kept=kept, problems=problems)
+    return Report(table=table, rendered=len(rows) - kept, kept=kept, problems=problems)
 
 
 def refuse_broken(problems: Sequence[Problem], *, skip: bool, kept: str) -> None:
@@ -222,87 +141,6 @@ def refuse_broken(problems: Sequence[Problem], *, skip: bool, kept: str) -> None
             f"{count} broken:\n{listing(problems)}\n{kept}; repair the inputs and run the same command again, "
             "or go on without them with --skip-broken"
         )
-
-
-def describe(corpora: Corpora, options: BuildOptions, given: pd.DataFrame | None) -> dict[str, Any]:
-    """The part of dataset.json that is known before the build: no times, no paths of a machine."""
-    return {
-        "name": NAME,
-        "format": dataset.FORMAT,
-        "version": bgknown.__version__,
-        "configuration": {
-            "renderer": f"scaper {scaper.VERSION}",
-            "rate_hz": RATE_HZ,
-            "duration_s": recipes.CLIP_FRAMES / RATE_HZ,
-            "fade_s": FADE_S,
-            "reference_gain": options.reference_gain,
-            "container": options.container,
-            "min_level_lufs": options.draw.min_level_lufs,
-            "limit": options.limit,
-            "given_recipe_sha256": None if given is None else recipes.recipe_sha256(given),
-        },
-        "draw": None
-        if given is not None
-        else {"seed": options.draw.seed, "snr_db": list(options.draw.snr_db), "ref_db": options.draw.ref_db},
-        "corpora": {
-            name: {
-                "name": index.facts.name,
-                "clips": index.parts,
-                "published_clips": index.facts.counts,
-                "listing_sha256": index.listing_sha256(),
-                "headers_sha256": index.headers_sha256(),
-                "licence": index.facts.licence,
-                "citation": index.facts.citation,
-                "url": index.facts.url,
-            }
-            for name, index in (("esc50", corpora.esc50), ("fsd50k", corpora.fsd50k))
-        },
-    }
-
-
-def build_row(task: RowTask) -> RowResult:
-    """Render one row and put its files under their final names.
-
-    Raises:
-        StorageError: the disk is full or refuses.
-    """
-    scratch = task.scratch / str(os.getpid())
-    try:
-        mixed = mix_row(
-            task.row,
-            clip_path=task.clip_path,
-            recording_path=task.recording_path,
-            background_label=task.background_label,
-            reference_gain=task.reference_gain,
-            min_level_lufs=task.min_level_lufs,
-            store=_store(scratch / "converted"),
-            folder=scratch / "row",
-        )
-    except RowError as error:
-        return RowResult(digest=task.digest, problem=error.problem)
-    content = {name: encode(mixed.pcm[name], task.container) for name in SIGNALS}
-    content["jams"] = mixed.jams
-    paths = dataset.relative_paths(task.row["clip_id"], task.container)
-    make_folder(scratch)
-    for name, data in content.items():
-        write_whole(task.out / paths[name], data, aside=scratch)
-    record = {
-        **task.row,
-        **{f"{name}_file": path for name, path in paths.items()},
-        **{f"{name}_sha256": sha256(data) for name, data in content.items()},
-        "scale": mixed.gains.scale,
-        "event_frames": mixed.event_frames,
-        "event_gain_db": round(mixed.gains.event_gain_db, 6),
-        "background_gain_db": round(mixed.gains.background_gain_db, 6),
-        "achieved_snr_db": round(mixed.achieved_snr_db, 4),
-        "scaper_version": scaper.VERSION,
-    }
-    return RowResult(digest=task.digest, record=record)
-
-
-@lru_cache(maxsize=1)
-def _store(folder: Path) -> SourceStore:
-    return SourceStore(folder)
 
 
 def _given_recipe(corpora: Corpora, options: BuildOptions) -> pd.DataFrame | None:
@@ -332,7 +170,7 @@ def _plan_or_remember(
 def _plan_record(drawn: Draw, corpora: Corpora) -> dict[str, Any]:
     return {
         "stamp": _stamp(corpora),
-        "recipe": drawn.recipe.to_dict("records"),
+        "recipe": records(drawn.recipe),
         "problems": [asdict(problem) for problem in drawn.problems],
         "too_quiet": drawn.too_quiet,
     }
@@ -377,11 +215,9 @@ def _render(
     tasks: Sequence[RowTask], workspace: Workspace, jobs: int
 ) -> tuple[list[dict[str, Any]], list[Problem], int]:
     """Render what the journal does not have; returns records, problems, and how many rows were there already."""
-    finished = workspace.finished_rows()
+    known = workspace.finished_rows()
     done = [
-        finished[task.digest]
-        for task in tasks
-        if task.digest in finished and _has_files(workspace.out, finished[task.digest])
+        known[task.digest] for task in tasks if task.digest in known and _has_files(workspace.out, known[task.digest])
     ]
     there = {record["clip_id"] for record in done}
     # rows of one recording side by side: a worker then converts it once
@@ -389,19 +225,19 @@ def _render(
         (task for task in tasks if task.row["clip_id"] not in there), key=lambda task: str(task.recording_path)
     )
     _check_space(workspace.out, rest)
-    for name in SIGNALS:
+    for name in dataset.SIGNALS:
         make_folder(workspace.out / "audio" / name)
     make_folder(workspace.out / "jams")
-    records, problems = list(done), []
+    rows, problems = list(done), []
     with workspace.journal() as journal:
         results = in_processes(build_row, rest, jobs=jobs, title="mixtures", unit="clip", batch=4)
         for result in results:
             if result.record is not None:
                 journal.add(result.digest, result.record)
-                records.append(result.record)
+                rows.append(result.record)
             elif result.problem is not None:
                 problems.append(result.problem)
-    return records, problems, len(done)
+    return rows, problems, len(done)
 
 
 def _has_files(out: Path, record: dict[str, Any]) -> bool:
@@ -428,7 +264,7 @@ def _check_complete(out: Path) -> pd.DataFrame:
     table = dataset.open_dataset(out).table.reset_index(drop=True)
     missing = [
         row[f"{name}_file"]
-        for row in table.to_dict("records")
+        for row in records(table)
         for name in dataset.FILES
         if not (out / row[f"{name}_file"]).is_file()
     ]
@@ -442,9 +278,9 @@ def _check_complete(out: Path) -> pd.DataFrame:
 
 def _warn_of_snr(table: pd.DataFrame) -> None:
     off = table[(table["achieved_snr_db"] - table["snr_db"]).abs() > TOLERANCE_DB]
-    for row in off.to_dict("records"):
+    for row in records(off):
         log.warning(
-            "%s: the files hold an SNR of %.2f dB, the recipe asks for %.2f: the row was scaled by %.2g, too little for 16 bits",
+            "%s: the files hold an SNR of %.2f dB, the recipe asks for %.2f: scaled by %.2g, 16 bits are too few",
             row["clip_id"],
             row["achieved_snr_db"],
             row["snr_db"],
@@ -452,27 +288,15 @@ def _warn_of_snr(table: pd.DataFrame) -> None:
         )
 
 
-def _outcome(recipe: pd.DataFrame, table: pd.DataFrame, problems: Sequence[Problem]) -> dict[str, Any]:
-    return {
-        "recipe_sha256": recipes.recipe_sha256(recipe),
-        "counts": {
-            "rows": len(table),
-            **{split: int((table["split"] == split).sum()) for split in recipes.PART_OF_SPLIT},
-            "skipped": len(problems),
-        },
-        "skipped": [asdict(problem) for problem in sorted(set(problems))],
-    }
-
-
 def _finish(
     out: Path, workspace: Workspace, recipe: pd.DataFrame, table: pd.DataFrame, description: dict[str, Any]
 ) -> None:
     kept = set(table["clip_id"])
-    for row in recipe.to_dict("records"):
+    for row in records(recipe):
         if row["clip_id"] not in kept:  # may be there from a run in which its sources were still whole
             for path in dataset.relative_paths(row["clip_id"], description["configuration"]["container"]).values():
                 (out / path).unlink(missing_ok=True)
-    for folder in (*(out / "audio" / name for name in SIGNALS), out / "jams"):
+    for folder in (*(out / "audio" / name for name in dataset.SIGNALS), out / "jams"):
         sync_folder(folder)
     write_whole(out / dataset.RECIPE, recipes.recipe_bytes(recipe), aside=workspace.scratch)
     write_whole(out / dataset.DESCRIPTION, dataset.description_bytes(description), aside=workspace.scratch)

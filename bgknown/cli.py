@@ -96,6 +96,7 @@ def shared_options(command: Any) -> Any:
 @shared_options
 @click.option("--out", type=FILE, required=True, help="The recipe to write, a CSV file.")
 def plan(
+    *,
     esc50: Path | None,
     fsd50k: Path | None,
     miniature: bool,
@@ -152,6 +153,7 @@ def plan(
 @click.option("--dry-run", is_flag=True, help="Say what would be built, and write nothing.")
 @click.option("--out", type=FOLDER, required=True, help="Folder of the dataset.")
 def build(
+    *,
     esc50: Path | None,
     fsd50k: Path | None,
     miniature: bool,
@@ -267,7 +269,7 @@ def cache(cache: Path | None, clear: bool) -> None:
 def _options(
     seed: int | None, snr: tuple[float, float] | None, ref_db: float | None, min_level: float | None, **others: Any
 ) -> Any:
-    from bgknown.build import BuildOptions  # noqa: PLC0415
+    from bgknown.configuration import BuildOptions  # noqa: PLC0415
     from bgknown.draw import DrawOptions  # noqa: PLC0415
 
     drawn = {"seed": seed, "snr_db": snr, "ref_db": ref_db, "min_level_lufs": min_level}
@@ -276,8 +278,8 @@ def _options(
 
 
 def _corpora(esc50: Path | None, fsd50k: Path | None, miniature: bool, cache: Path) -> Any:
-    from bgknown.build import open_corpora  # noqa: PLC0415
     from bgknown.corpora.miniature import make  # noqa: PLC0415
+    from bgknown.corpora.pair import open_corpora  # noqa: PLC0415
 
     if miniature:
         if esc50 or fsd50k:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from bgknown import recipe as recipes
 from bgknown.audio import RATE_HZ, read_pcm16
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.mixing import SIGNALS
+from bgknown.tables import records
 
 MANIFEST = "manifest.csv"
 RECIPE = "recipe.csv"
@@ -32,6 +32,8 @@ DESCRIPTION = "dataset.json"
 FORMAT = 1
 """Number of this layout; a reader refuses those it does not know."""
 
+SIGNALS = ("mix", "a", "b", "c")
+"""The audio of a clip: the mixture and its three reference backgrounds."""
 FILES = (*SIGNALS, "jams")
 MANIFEST_COLUMNS = [
     *recipes.COLUMNS,
@@ -100,7 +102,7 @@ class Dataset:
             split: "train" or "test"; None for both.
         """
         table = self.table if split is None else self.table[self.table["split"] == split]
-        for row in table.to_dict("records"):
+        for row in records(table):
             facts = {str(name): row[name] for name in ("clip_id", "split", "fold", "target", "category")}
             yield {**facts, **{name: self.read(row[f"{name}_file"]) for name in SIGNALS}}
 

@@ -28,6 +28,7 @@ from bgknown.recipe import (
     SNR_LIMITS_DB,
     SPLIT_OF_FOLD,
 )
+from bgknown.tables import records
 
 ATTEMPTS = 64
 """How often the crop (a) is drawn from a recording before the recording counts as too quiet."""
@@ -218,7 +219,7 @@ def _draw_split(
     problems: list[Problem] = []
     too_quiet: list[str] = []
     heard: dict[tuple[str, str], int] = {}
-    recordings = {row["recording_id"]: row for row in pool.to_dict("records")}
+    recordings = {row["recording_id"]: row for row in records(pool)}
     while True:
         chosen = assign(clips, pool, options.seed)
         failed = set()
@@ -236,7 +237,7 @@ def _draw_split(
             break
         pool = pool[~pool["recording_id"].isin(failed)]
     rows = []
-    for clip in clips.to_dict("records"):
+    for clip in records(clips):
         recording = recordings[chosen[clip["clip_id"]]]
         rows.append(_row(clip, recording, heard[clip["clip_id"], recording["recording_id"]], options))
     return pd.DataFrame(rows), problems, sorted(too_quiet)

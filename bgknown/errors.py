@@ -20,7 +20,7 @@ class NotFoundError(BgknownError, LookupError):
 
 
 class StorageError(BgknownError, OSError):
-    """Reading or writing failed: a full disk, a lock held by another process, a folder that belongs to another build."""
+    """Reading or writing failed: a full disk, a lock that another process holds, a folder of another build."""
 
 
 class BrokenInputError(BgknownError, ValueError):

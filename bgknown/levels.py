@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bgknown.audio import RATE_HZ, as_pcm32, check_finite, read_frames, read_header, read_whole_44k
+from bgknown.audio import RATE_HZ
 from bgknown.draw import CropCheck, CropVerdict
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.loudness import integrated_lufs
 from bgknown.parallel import in_processes
 from bgknown.problems import problem_of
 from bgknown.recipe import CLIP_FRAMES
+from bgknown.sources import Source, SourceStore
 
 
 def listen(checks: Sequence[CropCheck], *, root: Path, min_level_lufs: float, jobs: int) -> Iterator[CropVerdict]:
@@ -37,9 +35,9 @@ def hear(check: CropCheck, *, root: Path, min_level_lufs: float) -> CropVerdict:
     """Measure the crops of one recording."""
     name, file = str(check.recording["recording_id"]), str(check.recording["file"])
     try:
-        crop = _reader(root / file)
+        source = SourceStore().open(root / file)
         chosen = {
-            clip_id: next((start for start in dict.fromkeys(starts) if _level(crop(start)) >= min_level_lufs), None)
+            clip_id: next((start for start in dict.fromkeys(starts) if _level(source, start) >= min_level_lufs), None)
             for clip_id, starts in check.starts.items()
         }
     except (InvalidInputError, NotFoundError) as error:
@@ -47,13 +45,5 @@ def hear(check: CropCheck, *, root: Path, min_level_lufs: float) -> CropVerdict:
     return CropVerdict(recording_id=name, chosen=chosen)
 
 
-def _reader(path: Path) -> Callable[[int], NDArray[np.float64]]:
-    if read_header(path).native:
-        return lambda start: read_frames(path, start, start + CLIP_FRAMES)
-    whole = read_whole_44k(path)
-    return lambda start: whole[start : start + CLIP_FRAMES]
-
-
-def _level(crop: NDArray[np.float64]) -> float:
-    check_finite(crop)
-    return integrated_lufs(as_pcm32(crop), RATE_HZ)
+def _level(source: Source, start: int) -> float:
+    return integrated_lufs(source.read(start, start + CLIP_FRAMES), RATE_HZ)

@@ -11,7 +11,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import sosfilt
 
 SILENCE_LUFS = -70.0
 """The loudness that Scaper gives to silence, and BS.1770's absolute gate."""
@@ -36,6 +35,8 @@ def integrated_lufs(audio: NDArray[np.floating], rate_hz: int) -> float:
     """
     if audio.shape[0] / rate_hz < _MIN_DURATION_S:
         audio = np.tile(audio, int(np.ceil(_MIN_DURATION_S / (audio.shape[0] / rate_hz))))
+    from scipy.signal import sosfilt  # noqa: PLC0415  (half a second, which commands that measure nothing need not wait)
+
     weighted = sosfilt(_k_weighting(rate_hz), audio)
     power = _block_powers(weighted, rate_hz)
     with np.errstate(divide="ignore"):

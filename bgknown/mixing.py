@@ -20,7 +20,6 @@ from bgknown.snr import FADE_FRAMES, FADE_S, Gains, ReferenceGain, measure_snr_d
 from bgknown.soundscape import Layer, Soundscape, exact_seconds
 from bgknown.sources import Source, SourceStore
 
-SIGNALS = ("mix", "a", "b", "c")
 SHORTEST_EVENT_FRAMES = 2 * FADE_FRAMES
 """A clip must at least hold its fade-in and its fade-out."""
 
@@ -38,7 +37,7 @@ class Mixed:
     """A rendered row."""
 
     pcm: dict[str, NDArray[np.int16]]
-    """[220500] for each of ``SIGNALS``."""
+    """[220500] for each of mix, a, b and c."""
     gains: Gains
     """What was multiplied."""
     event_frames: int
@@ -75,36 +74,19 @@ def mix_row(
     Raises:
         RowError: a source is missing, unreadable, too short, silent or too quiet.
     """
-    clip_id = row["clip_id"]
-    event_source, event = _read_event(clip_id, clip_path, row["esc50_file"], store)
-    crops_source, crops = _read_crops(row, recording_path, store)
-    event_lufs, background_lufs = integrated_lufs(event, RATE_HZ), integrated_lufs(crops["a"], RATE_HZ)
+    event_source, event = _read_event(row, clip_path, store)
+    recording, crops = _read_crops(row, recording_path, store)
+    event_lufs = integrated_lufs(event, RATE_HZ)
     if event_lufs <= SILENCE_LUFS:
         what = f"ESC-50 {row['esc50_file']}: the clip is silent (no part above -70 LUFS), so no SNR can be set"
-        raise RowError(Problem(where=clip_id, code="snr_undefined", what=what))
-    if background_lufs < min_level_lufs:
-        what = (
-            f"FSD50K {row['fsd50k_file']}: crop (a) has {background_lufs:.1f} LUFS, at least {min_level_lufs:g} wanted"
-        )
-        raise RowError(Problem(where=clip_id, code="quiet_background", what=what))
-    soundscape = Soundscape(
-        name=clip_id,
-        duration_s=CLIP_FRAMES / RATE_HZ,
-        ref_db=row["ref_db"],
-        backgrounds=(
-            _layer(
-                background_label, row["fsd50k_file"], recording_path, crops_source, row["a_start"], CLIP_FRAMES, store
-            ),
-        ),
-        events=(
-            _layer(row["category"], row["esc50_file"], clip_path, event_source, 0, event.size, store, row["snr_db"]),
-        ),
-        fade_s=FADE_S,
-    )
-    rendered = scaper.render(soundscape, folder)
+        raise RowError(Problem(where=row["clip_id"], code="snr_undefined", what=what))
+    slices = [
+        scaper.Slice(start=row["a_start"], audio=crops["a"], source_frames=recording.frames),
+        scaper.Slice(start=0, audio=event, source_frames=event_source.frames),
+    ]
+    rendered = scaper.render(_soundscape(row, background_label, event.size), slices, folder)
     background = rendered.layers[0]
-    loudest = int(np.argmax(np.abs(crops["a"])))
-    gain = background[loudest] / crops["a"][loudest]
+    gain = _gain(row, crops["a"], background, min_level_lufs)
     written = crops if reference_gain == "source" else {"a": background, "b": crops["b"] * gain, "c": crops["c"] * gain}
     signals = {"mix": rendered.mixture, **written}
     scale = min(1.0, LARGEST_PCM16 / max(float(np.abs(signal).max()) for signal in signals.values()))
@@ -115,18 +97,57 @@ def mix_row(
         background_gain_db=float(20.0 * np.log10(gain)),
         reference_gain=reference_gain,
     )
+    in_mixture = pcm["a"] if reference_gain == "mixture" else to_pcm16(background * scale)
     return Mixed(
         pcm=pcm,
         gains=gains,
         event_frames=event.size,
-        achieved_snr_db=measure_snr_db(
-            pcm["mix"], to_pcm16(background * scale), event.size, replace(gains, reference_gain="mixture")
-        ),
+        achieved_snr_db=measure_snr_db(pcm["mix"], in_mixture, event.size, replace(gains, reference_gain="mixture")),
         jams=_jams_bytes(rendered.jams, row, scale, reference_gain),
     )
 
 
-def _read_event(clip_id: str, path: Path, file: str, store: SourceStore) -> tuple[Source, NDArray[np.float64]]:
+def _soundscape(row: dict[str, Any], background_label: str, event_frames: int) -> Soundscape:
+    background_s, background_duration_s = exact_seconds(row["a_start"], CLIP_FRAMES)
+    event_s, event_duration_s = exact_seconds(0, event_frames)
+    background = Layer(
+        label=background_label,
+        file=row["fsd50k_file"],
+        source_time_s=background_s,
+        duration_s=background_duration_s,
+    )
+    event = Layer(
+        label=row["category"],
+        file=row["esc50_file"],
+        source_time_s=event_s,
+        duration_s=event_duration_s,
+        snr_db=row["snr_db"],
+    )
+    return Soundscape(
+        name=row["clip_id"],
+        duration_s=CLIP_FRAMES / RATE_HZ,
+        ref_db=row["ref_db"],
+        backgrounds=(background,),
+        events=(event,),
+        fade_s=FADE_S,
+    )
+
+
+def _gain(
+    row: dict[str, Any], crop: NDArray[np.float64], background: NDArray[np.float64], min_level_lufs: float
+) -> float:
+    """The factor that Scaper has put on crop (a), read off its loudest sample; tells the crop's loudness too."""
+    loudest = int(np.argmax(np.abs(crop)))
+    gain = float(background[loudest] / crop[loudest]) if crop[loudest] else np.inf
+    crop_lufs = row["ref_db"] - 20.0 * np.log10(gain) if np.isfinite(gain) else SILENCE_LUFS
+    if crop_lufs < min_level_lufs:
+        what = f"FSD50K {row['fsd50k_file']}: crop (a) has {crop_lufs:.1f} LUFS, at least {min_level_lufs:g} wanted"
+        raise RowError(Problem(where=row["clip_id"], code="quiet_background", what=what))
+    return gain
+
+
+def _read_event(row: dict[str, Any], path: Path, store: SourceStore) -> tuple[Source, NDArray[np.float64]]:
+    clip_id, file = row["clip_id"], row["esc50_file"]
     try:
         source = store.open(path)
         frames = min(source.frames, CLIP_FRAMES)
@@ -145,26 +166,6 @@ def _read_crops(row: dict[str, Any], path: Path, store: SourceStore) -> tuple[So
         return source, {name: source.read(start, start + CLIP_FRAMES) for name, start in starts.items()}
     except (InvalidInputError, NotFoundError) as error:
         raise RowError(problem_of(error, where=row["clip_id"], what=f"FSD50K {row['fsd50k_file']}")) from error
-
-
-def _layer(
-    label: str,
-    file: str,
-    original: Path,
-    source: Source,
-    start: int,
-    frames: int,
-    store: SourceStore,
-    snr_db: float = 0.0,
-) -> Layer:
-    seconds = exact_seconds(start, frames, source.duration_s)
-    if seconds is None:  # ends at the last sample, where no rounding of seconds gives it: a zero behind it helps
-        source = store.open(original, padded=True)
-        seconds = exact_seconds(start, frames, source.duration_s)
-    if seconds is None:
-        raise InvalidInputError(f"{file}: no seconds give samples {start} to {start + frames} exactly")
-    time_s, duration_s = seconds
-    return Layer(label=label, file=file, path=source.path, source_time_s=time_s, duration_s=duration_s, snr_db=snr_db)
 
 
 def _jams_bytes(jams: dict[str, Any], row: dict[str, Any], scale: float, reference_gain: ReferenceGain) -> bytes:

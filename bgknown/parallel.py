@@ -49,7 +49,8 @@ def in_processes(
             yield from results
     except TerminatedWorkerError as error:
         raise StorageError(
-            "a worker process was killed, most often because memory ran out: run the same command again with fewer --jobs"
+            "a worker process was killed, most often because memory ran out: "
+            "run the same command again with fewer --jobs"
         ) from error
 
 

@@ -15,8 +15,9 @@ import pandas as pd
 
 from bgknown.audio import RATE_HZ
 from bgknown.corpora import CorpusIndex
-from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.errors import InvalidInputError
 from bgknown.files import sha256
+from bgknown.tables import read_text_table, records
 
 COLUMNS = [
     "clip_id",
@@ -67,25 +68,11 @@ def read_recipe(path: Path) -> pd.DataFrame:
         NotFoundError: there is no such file.
         InvalidInputError: columns are missing, a value is no number, or a clip stands there twice.
     """
-    if not path.is_file():
-        raise NotFoundError(f"{path}: no such recipe; `bgknown plan` writes one")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, UnicodeError) as error:
-        raise InvalidInputError(f"{path}: not a CSV table ({str(error).splitlines()[0]})") from error
-    missing = [name for name in COLUMNS if name not in table.columns]
-    if missing:
-        raise InvalidInputError(
-            f"{path}: column{'s' * (len(missing) > 1)} {', '.join(missing)} missing; `bgknown plan` writes all"
-        )
-    if table.empty:
-        raise InvalidInputError(f"{path}: the recipe has no rows")
-    table = table[COLUMNS]
-    repeated = table["clip_id"].duplicated()
-    if repeated.any():
-        raise InvalidInputError(
-            f"{path}, line {repeated.idxmax() + 2}: clip {table['clip_id'][repeated.idxmax()]} has two rows"
-        )
+    table = read_text_table(path, COLUMNS, advice="`bgknown plan` writes a recipe")
+    repeated = np.flatnonzero(table["clip_id"].duplicated())
+    if repeated.size:
+        clip_id = table["clip_id"].iloc[repeated[0]]
+        raise InvalidInputError(f"{path}, line {repeated[0] + 2}: clip {clip_id} has two rows")
     for column in INTEGERS:
         table = table.assign(**{column: _integers(table, column, path)})
     for column in FLOATS:
@@ -99,11 +86,10 @@ def check_recipe(recipe: pd.DataFrame, esc50: CorpusIndex, fsd50k: CorpusIndex) 
     Raises:
         InvalidInputError: lists every row that breaks a rule.
     """
-    clips = {row["clip_id"]: row for row in esc50.table.to_dict("records")}
-    recordings = {_stem(row["file"]): row for row in fsd50k.table.to_dict("records")}
+    clips, recordings = _by_name(esc50, fsd50k)
     faults = [
         f"  {row['clip_id']}: {fault}"
-        for row in recipe.to_dict("records")
+        for row in records(recipe)
         for fault in _faults(row, clips.get(row["clip_id"]), recordings.get(_stem(row["fsd50k_file"])))
     ]
     if faults:
@@ -115,10 +101,15 @@ def check_recipe(recipe: pd.DataFrame, esc50: CorpusIndex, fsd50k: CorpusIndex) 
 
 def resolve(recipe: pd.DataFrame, esc50: CorpusIndex, fsd50k: CorpusIndex) -> Iterator[tuple[dict[str, Any], ...]]:
     """Each recipe row with its rows in the two indexes; a file is found by its stem, whatever its type here."""
-    clips = {row["clip_id"]: row for row in esc50.table.to_dict("records")}
-    recordings = {_stem(row["file"]): row for row in fsd50k.table.to_dict("records")}
-    for row in recipe.to_dict("records"):
+    clips, recordings = _by_name(esc50, fsd50k)
+    for row in records(recipe):
         yield row, clips[row["clip_id"]], recordings[_stem(row["fsd50k_file"])]
+
+
+def _by_name(esc50: CorpusIndex, fsd50k: CorpusIndex) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    clips = {row["clip_id"]: row for row in records(esc50.table)}
+    recordings = {_stem(row["file"]): row for row in records(fsd50k.table)}
+    return clips, recordings
 
 
 def _faults(row: dict[str, Any], clip: dict[str, Any] | None, recording: dict[str, Any] | None) -> Iterator[str]:
@@ -140,7 +131,8 @@ def _faults(row: dict[str, Any], clip: dict[str, Any] | None, recording: dict[st
     if row["split"] != split:
         yield f"split is {row['split']!r}, fold {clip['fold']} belongs to {split!r}"
     if recording["part"] != PART_OF_SPLIT[split]:
-        yield f"a {split} clip takes its background from FSD50K's {PART_OF_SPLIT[split]} set, not from {row['fsd50k_file']!r}"
+        part = PART_OF_SPLIT[split]
+        yield f"a {split} clip takes its background from FSD50K's {part} set, not from {row['fsd50k_file']!r}"
     if recording["recording_id"] == clip["freesound_id"]:
         yield f"the background shares the Freesound id {clip['freesound_id']} with the clip"
     for column, (low, high) in {"snr_db": SNR_LIMITS_DB, "ref_db": REF_LIMITS_DB}.items():

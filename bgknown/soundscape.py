@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -17,9 +16,7 @@ class Layer:
     label: str
     """Scaper's label; also the name of the folder in which Scaper finds the file."""
     file: str
-    """The original source, relative to its corpus."""
-    path: Path
-    """The file to be sliced: the original or its conversion."""
+    """The source, relative to its corpus."""
     source_time_s: float
     """Where the slice begins in the source."""
     duration_s: float
@@ -48,7 +45,7 @@ class Soundscape:
     """Fade-in and fade-out of each event."""
 
 
-def exact_seconds(start: int, frames: int, source_duration_s: float) -> tuple[float, float] | None:
+def exact_seconds(start: int, frames: int) -> tuple[float, float]:
     """Seconds (time, duration) from which Scaper computes exactly this slice.
 
     Scaper takes ``int(time * rate)`` to ``int((time + duration) * rate)``, and ``int(k / 44100 * 44100)`` misses k in
@@ -57,17 +54,12 @@ def exact_seconds(start: int, frames: int, source_duration_s: float) -> tuple[fl
     Args:
         start: first sample at 44.1 kHz.
         frames: number of samples.
-        source_duration_s: length of the file; Scaper moves a slice whose end lies beyond it by the least amount.
-
-    Returns:
-        The seconds, or None where no such pair exists (some slices that end at the file's last sample).
     """
     for duration_s in _nudges(frames / RATE_HZ, frames / RATE_HZ):
         for time_s in _nudges(start / RATE_HZ, start / RATE_HZ + duration_s):
-            exact = int(time_s * RATE_HZ) == start and int((time_s + duration_s) * RATE_HZ) == start + frames
-            if exact and duration_s <= source_duration_s and time_s + duration_s <= source_duration_s:
+            if int(time_s * RATE_HZ) == start and int((time_s + duration_s) * RATE_HZ) == start + frames:
                 return time_s, duration_s
-    return None
+    raise AssertionError(f"no seconds for samples {start} to {start + frames}")  # a defect: one step is always enough
 
 
 def _nudges(seconds: float, scale: float) -> list[float]:

@@ -14,13 +14,13 @@ import pandas as pd
 from bgknown import dataset
 from bgknown import recipe as recipes
 from bgknown.audio import RATE_HZ, read_pcm16
-from bgknown.dataset import Dataset
+from bgknown.dataset import SIGNALS, Dataset
 from bgknown.errors import BgknownError
 from bgknown.files import sha256
 from bgknown.loudness import integrated_lufs
-from bgknown.mixing import SIGNALS
 from bgknown.parallel import in_processes
 from bgknown.snr import SOURCE_GAIN_TOLERANCE_DB, TOLERANCE_DB, Gains, measure_snr_db
+from bgknown.tables import records
 
 REF_TOLERANCE_DB = 0.05
 """How far reference a may be from ref_db, where it carries the mixture's gain."""
@@ -43,7 +43,7 @@ def verify(root: Path, *, jobs: int) -> tuple[Dataset, list[str]]:
     faults = [*_table_faults(data), *_stray_files(data)]
     gain = data.description["configuration"]["reference_gain"]
     check = partial(_row_faults, root=root, reference_gain=gain)
-    for found in in_processes(check, data.table.to_dict("records"), jobs=jobs, title="verify", unit="clip", batch=8):
+    for found in in_processes(check, records(data.table), jobs=jobs, title="verify", unit="clip", batch=8):
         faults += found
     return data, sorted(set(faults))
 
@@ -87,14 +87,14 @@ def _rule_faults(table: pd.DataFrame) -> Iterator[str]:
     splits = table.groupby("fsd50k_file")["split"].nunique()
     for file in splits[splits > 1].index:
         yield f"{dataset.MANIFEST}: the background {file} is in both splits"
-    for row in table.to_dict("records"):
+    for row in records(table):
         parts = row["clip_id"].split("-")
         if len(parts) == 4 and parts[1] == PurePosixPath(row["fsd50k_file"]).stem:
             yield f"{dataset.MANIFEST}: row {row['clip_id']}: the background shares the clip's Freesound id {parts[1]}"
 
 
 def _stray_files(data: Dataset) -> Iterator[str]:
-    listed = {row[f"{name}_file"] for row in data.table.to_dict("records") for name in dataset.FILES}
+    listed = {row[f"{name}_file"] for row in records(data.table) for name in dataset.FILES}
     for folder in ("audio", "jams"):
         for path in sorted((data.root / folder).rglob("*")):
             name = path.relative_to(data.root).as_posix()
@@ -164,7 +164,7 @@ def _level_faults(row: dict[str, Any], mix: Any, a: Any, reference_gain: Any) ->
     to_source = 10.0 ** (-row["background_gain_db"] / 20.0) if exact else 1.0
     level = integrated_lufs(a / (32_768.0 * row["scale"]) * to_source, RATE_HZ) + row["background_gain_db"]
     if abs(level - row["ref_db"]) > REF_TOLERANCE_DB:
-        yield f"{row['a_file']}: its background measures {level:.2f} LUFS in the mixture, the recipe asks for {row['ref_db']}"
+        yield f"{row['a_file']}: measures {level:.2f} LUFS in the mixture, the recipe asks for {row['ref_db']}"
 
 
 def _jams_faults(path: str, data: bytes, row: dict[str, Any]) -> Iterator[str]:

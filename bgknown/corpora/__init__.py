@@ -92,29 +92,6 @@ class CorpusIndex:
         )
 
 
-def read_table(path: Path, columns: Sequence[str], corpus: str) -> pd.DataFrame:
-    """One of a corpus's own CSV tables, as text, with the columns that are needed.
-
-    Raises:
-        NotFoundError: the file is not there; the message says what the folder should look like.
-        InvalidInputError: it is no CSV, lacks columns, or holds no rows.
-    """
-    if not path.is_file():
-        raise NotFoundError(f"{path}: no such file; the {corpus} folder must hold it (see `bgknown build --help`)")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, UnicodeError) as error:  # pandas' parser errors are ValueErrors
-        raise InvalidInputError(f"{path}: not a CSV table ({str(error).splitlines()[0]})") from error
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        raise InvalidInputError(
-            f"{path}: column{'s' * (len(missing) > 1)} {', '.join(missing)} missing; a {corpus} table has {', '.join(columns)}"
-        )
-    if table.empty:
-        raise InvalidInputError(f"{path}: the table has no rows")
-    return table[list(columns)]
-
-
 def check_folder(root: Path, corpus: str, landmark: str) -> None:
     """Refuse a folder that is not the corpus, and point to the one that is where it lies just below.
 

@@ -12,15 +12,19 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from bgknown.corpora import CorpusFacts, CorpusIndex, check_folder, check_labels, read_table
+from bgknown.corpora import CorpusFacts, CorpusIndex, check_folder, check_labels
 from bgknown.corpora.headers import find_by_stem, header_facts
 from bgknown.errors import InvalidInputError
+from bgknown.tables import read_text_table
 
 FACTS = CorpusFacts(
     name="ESC-50",
     counts={"esc50": 2000},
     licence="CC BY-NC 3.0 (the ESC-10 part: CC BY 3.0)",
-    citation="K. J. Piczak, ESC: Dataset for Environmental Sound Classification, ACM Multimedia 2015, doi:10.1145/2733373.2806390",
+    citation=(
+        "K. J. Piczak, ESC: Dataset for Environmental Sound Classification, ACM Multimedia 2015, "
+        "doi:10.1145/2733373.2806390"
+    ),
     url="https://github.com/karolpiczak/ESC-50",
 )
 
@@ -46,7 +50,7 @@ def index(root: Path, *, cache: Path) -> CorpusIndex:
     """
     check_folder(root, FACTS.name, TABLE)
     path = root / TABLE
-    table = read_table(path, COLUMNS, FACTS.name)
+    table = read_text_table(path, COLUMNS, advice=f"ESC-50's own has {', '.join(COLUMNS)} (see {FACTS.url})")
     stems = [_stem(name, path, line) for line, name in enumerate(table["filename"], start=2)]
     clips = pd.DataFrame(
         {

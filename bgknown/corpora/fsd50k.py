@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from bgknown.corpora import CorpusFacts, CorpusIndex, check_folder, check_labels, read_table
+from bgknown.corpora import CorpusFacts, CorpusIndex, check_folder, check_labels
 from bgknown.corpora.headers import find_by_stem, header_facts
 from bgknown.errors import InvalidInputError
+from bgknown.tables import read_text_table
 
 FACTS = CorpusFacts(
     name="FSD50K",
@@ -69,7 +70,7 @@ def index(root: Path, *, cache: Path) -> CorpusIndex:
 
 def _read_part(root: Path, part: str) -> pd.DataFrame:
     path = root / "FSD50K.ground_truth" / f"{part}.csv"
-    table = read_table(path, COLUMNS, FACTS.name)
+    table = read_text_table(path, COLUMNS, advice=f"FSD50K's own has {', '.join(COLUMNS)} (see {FACTS.url})")
     for line, name in enumerate(table["fname"], start=2):
         if not name or any(character in name for character in "/\\\0") or name in {".", ".."}:
             raise InvalidInputError(f"{path}, line {line}: fname {name!r} must be a plain name, without folders")

@@ -55,9 +55,10 @@ def find_by_stem(folder: Path, stems: Sequence[str], *, missing_suffix: str) -> 
     """
     if not folder.is_dir():
         raise NotFoundError(f"{folder}: no such folder; the corpus's audio must lie there")
+    names = sorted(path.name for path in folder.iterdir())
     found: dict[str, str] = {}
     for suffix in reversed(SUFFIXES):  # the preferred type overwrites the others
-        found.update({Path(name).stem: name for name in sorted(os.listdir(folder)) if name.lower().endswith(suffix)})
+        found.update({Path(name).stem: name for name in names if name.lower().endswith(suffix)})
     return [found.get(stem, stem + missing_suffix) for stem in stems]
 
 

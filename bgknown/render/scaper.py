@@ -1,22 +1,27 @@
 """The reference renderer: Scaper 1.6.5 itself.
 
-Scaper is installed without its soxbindings requirement (see README). Two things keep it from running on current
-Pythons, and both are answered here, for the time of a call and for Scaper's own module only:
+Scaper is installed without its soxbindings requirement (see README). For the time of a call, and for Scaper's own
+module only, three of the modules it uses are replaced:
 
-* it writes ``np.Inf``, which numpy 2 has not: ``scaper.core`` gets a view of numpy that has;
-* it hands every source to SoX for conversion: ``scaper.core`` gets a stand-in that passes 44.1 kHz mono through as SoX
-  would (32-bit PCM) and refuses everything else, which ``bgknown.sources`` has converted before.
+* numpy, because Scaper writes ``np.Inf``, which numpy 2 has not: it gets a view of numpy that has;
+* SoX, to which it hands every source for conversion: a stand-in passes 44.1 kHz mono through as SoX would (32-bit PCM)
+  and refuses everything else, which ``bgknown.sources`` has converted before;
+* soundfile, with which it would open each source five times: it gets the slice that it asks for from memory, and an
+  error if it asks for another one.
+
+The slicing, the loudness, gains, fades and sums are Scaper's.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
+import json
 import logging
-import shutil
 import sys
 import types
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +32,7 @@ from numpy.typing import NDArray
 
 from bgknown.audio import RATE_HZ, as_pcm32
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.files import sha256
 from bgknown.soundscape import Layer, Soundscape
 
 VERSION = "1.6.5"
@@ -45,39 +51,63 @@ class Rendered:
     """The JAMS of the soundscape as a tree; sources are named relative to their corpora."""
 
 
-def render(soundscape: Soundscape, folder: Path) -> Rendered:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Slice:
+    """The samples of a layer, and where in its source they lie."""
+
+    start: int
+    """First sample in the source."""
+    audio: NDArray[np.float64]
+    """[N] as ``Source.read`` gives them."""
+    source_frames: int
+    """Length of the source."""
+
+
+def render(soundscape: Soundscape, slices: Sequence[Slice], folder: Path) -> Rendered:
     """Render a soundscape with ``Scaper.add_background``, ``add_event`` and ``generate``.
 
     Args:
-        soundscape: what to render; every layer's path is 44.1 kHz mono.
-        folder: a folder of this process for the tree of links that Scaper wants; emptied afterwards.
+        soundscape: what to render.
+        slices: the samples of each layer, backgrounds first.
+        folder: a folder of this process for the trees of empty files that Scaper wants to see.
 
     Raises:
         NotFoundError: Scaper is not installed.
         InvalidInputError: another version of Scaper is installed, or Scaper would not keep to the record.
     """
     core = load()
-    trees = {"foreground": folder / "fg", "background": folder / "bg"}
-    try:
-        names = {str(tree): "." for tree in trees.values()}
-        staged = {
-            layer: _link(layer, tree)
-            for role, tree in trees.items()
-            for layer in (soundscape.events if role == "foreground" else soundscape.backgrounds)
-        }
-        names.update({path: layer.file for layer, path in staged.items()})
-        scape = core.Scaper(soundscape.duration_s, str(trees["foreground"]), str(trees["background"]))
+    backgrounds, bg_paths = _tree(soundscape.backgrounds, folder)
+    foregrounds, fg_paths = _tree(soundscape.events, folder)
+    paths = [*bg_paths, *fg_paths]
+    with _at_home(core, dict(zip(paths, slices, strict=True))):
+        scape = core.Scaper(soundscape.duration_s, str(foregrounds), str(backgrounds))
         scape.sr, scape.ref_db, scape.n_channels = RATE_HZ, soundscape.ref_db, 1
         scape.fade_in_len = scape.fade_out_len = soundscape.fade_s
-        with _at_home(core):
-            for layer in soundscape.backgrounds:
-                scape.add_background(("const", layer.label), ("const", staged[layer]), ("const", layer.source_time_s))
-            for layer in soundscape.events:
-                _add_event(scape, layer, staged[layer])
-            mixture, jam, _, layers = scape.generate()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return Rendered(mixture=mixture[:, 0], layers=[layer[:, 0] for layer in layers], jams=_renamed(jam.__json__, names))
+        for layer, path in zip(soundscape.backgrounds, bg_paths, strict=True):
+            scape.add_background(("const", layer.label), ("const", path), ("const", layer.source_time_s))
+        for layer, path in zip(soundscape.events, fg_paths, strict=True):
+            _add_event(scape, layer, path)
+        mixture, jam, _, rendered = scape.generate()
+    files = [layer.file for layer in (*soundscape.backgrounds, *soundscape.events)]
+    names = {str(foregrounds): ".", str(backgrounds): ".", **dict(zip(paths, files, strict=True))}
+    return Rendered(
+        mixture=mixture[:, 0], layers=[layer[:, 0] for layer in rendered], jams=_renamed(jam.__json__, names)
+    )
+
+
+def check_installed() -> None:
+    """Find out, without importing it, whether the right Scaper is there.
+
+    Raises:
+        NotFoundError: Scaper is not installed.
+        InvalidInputError: it has another version.
+    """
+    try:
+        found = importlib.metadata.version("scaper")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise NotFoundError(f"Scaper is not installed; run: {INSTALL}") from error
+    if found != VERSION:
+        raise InvalidInputError(f"Scaper {found} is installed, {VERSION} is needed; run: {INSTALL}")
 
 
 def load() -> Any:
@@ -88,25 +118,16 @@ def load() -> Any:
         InvalidInputError: it has another version.
     """
     if "scaper.core" in sys.modules:
-        core: Any = sys.modules["scaper.core"]
-    else:
-        before = sys.modules.get("soxbindings")
-        sys.modules["soxbindings"] = (
-            _STAND_IN  # scaper.core tries soxbindings first; pysox would start a shell to look for SoX
-        )
-        try:
-            core = importlib.import_module("scaper.core")
-        except ModuleNotFoundError as error:
-            if error.name and error.name.split(".")[0] != "scaper":
-                raise
-            raise NotFoundError(f"Scaper is not installed; run: {INSTALL}") from error
-        finally:
-            del sys.modules["soxbindings"]
-            if before is not None:
-                sys.modules["soxbindings"] = before
-    if core.scaper_version != VERSION:
-        raise InvalidInputError(f"Scaper {core.scaper_version} is installed, {VERSION} is needed; run: {INSTALL}")
-    return core
+        return sys.modules["scaper.core"]
+    check_installed()
+    before = sys.modules.get("soxbindings")
+    sys.modules["soxbindings"] = _STAND_IN  # scaper.core tries it first; pysox would start a shell to look for SoX
+    try:
+        return importlib.import_module("scaper.core")
+    finally:
+        del sys.modules["soxbindings"]
+        if before is not None:
+            sys.modules["soxbindings"] = before
 
 
 def _add_event(scape: Any, layer: Layer, path: str) -> None:
@@ -122,24 +143,28 @@ def _add_event(scape: Any, layer: Layer, path: str) -> None:
     )
 
 
-def _link(layer: Layer, tree: Path) -> str:
-    """Put a source where Scaper looks for it: ``tree/label/file``."""
-    target = tree / layer.label / Path(layer.file).with_suffix(layer.path.suffix).name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if not target.exists():
-        try:
-            target.symlink_to(layer.path.resolve())
-        except (OSError, NotImplementedError):  # Windows without the right to make links
-            shutil.copyfile(layer.path, target)
-    return str(target)
+def _tree(layers: Sequence[Layer], folder: Path) -> tuple[Path, list[str]]:
+    """The folder tree that Scaper wants to see: one folder per label, with an empty file for each layer.
+
+    Trees are kept: soundscapes with the same labels share one.
+    """
+    labels = [layer.label for layer in layers]
+    root = folder / sha256(json.dumps(labels).encode())[:16]
+    paths = [root / label / str(number) for number, label in enumerate(labels)]
+    if not (paths[-1] if paths else root).exists():
+        root.mkdir(parents=True, exist_ok=True)
+        for path in paths:
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+    return root, [str(path) for path in paths]
 
 
 @contextmanager
-def _at_home(core: Any) -> Iterator[None]:
-    """Give Scaper its numpy and its SoX, and take both back; its warnings about a changed event are errors."""
-    before = core.np, core.sox
+def _at_home(core: Any, slices: Mapping[str, Slice]) -> Iterator[None]:
+    """Give Scaper its numpy, SoX and soundfile, and take them back; its warnings about a changed event are errors."""
+    before = core.np, core.sox, core.soundfile
     level = logging.getLogger().level  # Scaper sets it and, after an error, leaves it
-    core.np, core.sox = _NUMPY, _STAND_IN
+    core.np, core.sox, core.soundfile = _NUMPY, _STAND_IN, _SlicesInMemory(slices)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", core.ScaperWarning)
@@ -148,7 +173,7 @@ def _at_home(core: Any) -> Iterator[None]:
     except (core.ScaperWarning, core.ScaperError) as error:
         raise InvalidInputError(f"Scaper would not render this as asked: {error}") from error
     finally:
-        core.np, core.sox = before
+        core.np, core.sox, core.soundfile = before
         logging.getLogger().setLevel(level)
 
 
@@ -163,6 +188,30 @@ def _renamed(tree: Any, names: Mapping[str, str]) -> Any:
     if isinstance(tree, np.generic):
         return tree.item()
     return tree
+
+
+class _SlicesInMemory:
+    """The part of soundfile that Scaper calls, for files that exist in name only."""
+
+    def __init__(self, slices: Mapping[str, Slice]) -> None:
+        self._slices = slices
+
+    def info(self, file: str) -> types.SimpleNamespace:
+        """Rate and duration of a source, one sample longer than it is.
+
+        Scaper moves a slice whose end in rounded seconds lies past the end of the file, even where no sample does.
+        """
+        return types.SimpleNamespace(samplerate=RATE_HZ, duration=(self._slices[file].source_frames + 1) / RATE_HZ)
+
+    def read(self, file: str, always_2d: bool, start: int, stop: int) -> tuple[NDArray[np.float64], int]:
+        """The samples [N, 1] of a slice."""
+        part = self._slices[file]
+        if not always_2d or (start, stop) != (part.start, part.start + part.audio.shape[0]):
+            raise InvalidInputError(
+                f"Scaper asked for samples {start} to {stop} of a source, "
+                f"{part.start} to {part.start + part.audio.shape[0]} were meant"
+            )
+        return part.audio[:, None], RATE_HZ
 
 
 class _Transformer:

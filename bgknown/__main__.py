@@ -1,0 +1,5 @@
+"""``python -m bgknown``."""
+
+from bgknown.cli import main
+
+main(prog_name="bgknown")

@@ -1,0 +1,103 @@
+"""The options of a build, and the description of a dataset that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import bgknown
+from bgknown import dataset
+from bgknown import recipe as recipes
+from bgknown.audio import RATE_HZ
+from bgknown.corpora.headers import default_cache
+from bgknown.corpora.pair import Corpora
+from bgknown.draw import DrawOptions
+from bgknown.errors import InvalidInputError
+from bgknown.parallel import default_jobs
+from bgknown.problems import Problem
+from bgknown.render import scaper
+from bgknown.rows import Container
+from bgknown.snr import FADE_S, ReferenceGain
+
+NAME = "BgKnown ESC-50"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """What a build depends on besides the two corpora."""
+
+    draw: DrawOptions = field(default_factory=DrawOptions)
+    """The draw; its minimum level also holds for a recipe that is given."""
+    recipe: Path | None = None
+    """A recipe to use instead of drawing one."""
+    reference_gain: ReferenceGain = "mixture"
+    """Whether references carry the gain that (a) has in the mixture, or none ("source")."""
+    container: Container = "wav"
+    """File type of the audio."""
+    limit: int | None = None
+    """Build only this many rows, spread evenly over the recipe."""
+    skip_broken: bool = False
+    """Go on without inputs that are broken."""
+    jobs: int = field(default_factory=default_jobs)
+    """Number of processes."""
+    cache: Path = field(default_factory=default_cache)
+    """Folder in which headers are remembered."""
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise InvalidInputError(f"the limit is {self.limit}; it must be at least 1 row")
+        if self.jobs < 1:
+            raise InvalidInputError(f"jobs is {self.jobs}; it must be at least 1")
+
+
+def describe(corpora: Corpora, options: BuildOptions, given: pd.DataFrame | None) -> dict[str, Any]:
+    """The part of dataset.json that is known before the build: no times, no paths of a machine."""
+    return {
+        "name": NAME,
+        "format": dataset.FORMAT,
+        "version": bgknown.__version__,
+        "configuration": {
+            "renderer": f"scaper {scaper.VERSION}",
+            "rate_hz": RATE_HZ,
+            "duration_s": recipes.CLIP_FRAMES / RATE_HZ,
+            "fade_s": FADE_S,
+            "reference_gain": options.reference_gain,
+            "container": options.container,
+            "min_level_lufs": options.draw.min_level_lufs,
+            "limit": options.limit,
+            "given_recipe_sha256": None if given is None else recipes.recipe_sha256(given),
+        },
+        "draw": None
+        if given is not None
+        else {"seed": options.draw.seed, "snr_db": list(options.draw.snr_db), "ref_db": options.draw.ref_db},
+        "corpora": {
+            name: {
+                "name": index.facts.name,
+                "clips": index.parts,
+                "published_clips": index.facts.counts,
+                "listing_sha256": index.listing_sha256(),
+                "headers_sha256": index.headers_sha256(),
+                "licence": index.facts.licence,
+                "citation": index.facts.citation,
+                "url": index.facts.url,
+            }
+            for name, index in (("esc50", corpora.esc50), ("fsd50k", corpora.fsd50k))
+        },
+    }
+
+
+def outcome(recipe: pd.DataFrame, table: pd.DataFrame, problems: Sequence[Problem]) -> dict[str, Any]:
+    """The part of dataset.json that is known only after the build: what it holds and what was left out."""
+    return {
+        "recipe_sha256": recipes.recipe_sha256(recipe),
+        "counts": {
+            "rows": len(table),
+            **{split: int((table["split"] == split).sum()) for split in recipes.PART_OF_SPLIT},
+            "skipped": len(problems),
+        },
+        "skipped": [asdict(problem) for problem in sorted(set(problems))],
+    }

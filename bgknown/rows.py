@@ -1,0 +1,91 @@
+"""The work of one process of a build: one row after another, from recipe to files under their final names."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from bgknown import dataset
+from bgknown.audio import encode
+from bgknown.files import make_folder, sha256, write_whole
+from bgknown.mixing import RowError, mix_row
+from bgknown.problems import Problem
+from bgknown.render import scaper
+from bgknown.snr import ReferenceGain
+from bgknown.sources import SourceStore
+
+Container = Literal["wav", "flac"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowTask:
+    """One row for a worker."""
+
+    row: dict[str, Any]
+    clip_path: Path
+    recording_path: Path
+    background_label: str
+    reference_gain: ReferenceGain
+    container: Container
+    min_level_lufs: float
+    out: Path
+    scratch: Path
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowResult:
+    """What came of a row: a record for the manifest, or a problem."""
+
+    digest: str
+    record: dict[str, Any] | None = None
+    problem: Problem | None = None
+
+
+def build_row(task: RowTask) -> RowResult:
+    """Render one row and put its files under their final names.
+
+    Raises:
+        StorageError: the disk is full or refuses.
+    """
+    scratch = task.scratch / str(os.getpid())
+    try:
+        mixed = mix_row(
+            task.row,
+            clip_path=task.clip_path,
+            recording_path=task.recording_path,
+            background_label=task.background_label,
+            reference_gain=task.reference_gain,
+            min_level_lufs=task.min_level_lufs,
+            store=_store(),
+            folder=scratch / "trees",
+        )
+    except RowError as error:
+        return RowResult(digest=task.digest, problem=error.problem)
+    content = {name: encode(mixed.pcm[name], task.container) for name in dataset.SIGNALS}
+    content["jams"] = mixed.jams
+    paths = dataset.relative_paths(task.row["clip_id"], task.container)
+    make_folder(scratch)
+    for name, data in content.items():
+        write_whole(task.out / paths[name], data, aside=scratch)
+    record = {
+        **task.row,
+        **{f"{name}_file": path for name, path in paths.items()},
+        **{f"{name}_sha256": sha256(data) for name, data in content.items()},
+        "scale": mixed.gains.scale,
+        "event_frames": mixed.event_frames,
+        "event_gain_db": round(mixed.gains.event_gain_db, 6),
+        "background_gain_db": round(mixed.gains.background_gain_db, 6),
+        "achieved_snr_db": round(mixed.achieved_snr_db, 4),
+        "scaper_version": scaper.VERSION,
+    }
+    return RowResult(digest=task.digest, record=record)
+
+
+@cache
+def _store() -> SourceStore:
+    """The sources of this process."""
+    return SourceStore()
