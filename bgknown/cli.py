@@ -29,6 +29,9 @@ class Group(click.Group):
         except BgknownError as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(1)
+        except OSError as error:  # what no part of the library could foresee: a vanished mount, a failing disk
+            click.echo(f"error: {error.filename or 'input or output'}: {error.strerror or error}", err=True)
+            ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("interrupted; what is finished is kept, the same command goes on from there", err=True)
             ctx.exit(130)
@@ -312,7 +315,7 @@ def _tell(report: Report, out: Path) -> None:
         ("JAMS", "jams"),
         ("about", "dataset.json"),
     ):
-        click.echo(f"{title}   {out / name}")
+        click.echo(f"{title:<7}{out / name}")
 
 
 def _summary(table: Any) -> str:

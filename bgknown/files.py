@@ -54,12 +54,18 @@ def make_folder(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make the renames in a folder survive a power cut, where the system can."""
+    """Make the renames in a folder survive a power cut, where the system can.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
     if os.name != "posix":
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        raise storage_error(error, path) from error
     finally:
         os.close(descriptor)
 

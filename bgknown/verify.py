@@ -71,7 +71,7 @@ def _table_faults(data: Dataset) -> Iterator[str]:
         for column in recipes.COLUMNS:
             found, wanted = table.loc[clip_id, column], recipe.loc[clip_id, column]
             if str(found) != str(wanted):
-                yield f"{dataset.MANIFEST}: row {clip_id}: {column} is {found!r}, the recipe says {wanted!r}"
+                yield f"{dataset.MANIFEST}: row {clip_id}: {column} is {found}, the recipe says {wanted}"
     counts = data.description["counts"]
     found_counts = {
         "rows": len(table),

@@ -1,0 +1,154 @@
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from benchmark.cli import main as benchmark
+from bgknown.cli import main
+from bgknown.corpora.miniature import make
+from pretrain.cli import main as pretrain
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+def run(*arguments, status=0):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == status, result.output
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def commands(group, name):
+    yield name, group
+    for child, command in getattr(group, "commands", {}).items():
+        yield from commands(command, f"{name} {child}")
+
+
+ALL = [*commands(main, "bgknown"), *commands(benchmark, "benchmark"), *commands(pretrain, "pretrain")]
+
+
+@pytest.mark.parametrize(("name", "command"), ALL, ids=[name for name, _ in ALL])
+def test_every_help_holds_an_example_and_every_option_is_explained(name, command):
+    result = CliRunner().invoke(command, ["--help"])
+    assert result.exit_code == 0
+    assert f"Example:\n    {name.split()[0]} " in result.output
+    for option in command.params:
+        if isinstance(option, click.Option):
+            assert option.help, option.name
+
+
+@pytest.mark.parametrize("name", [name for name, _ in ALL if " " in name])
+def test_every_command_is_in_the_readme(name):
+    assert f"`{name}`" in README.read_text() or f"{name} " in README.read_text()
+
+
+def test_plan_build_and_verify(tiny, tmp_path):
+    recipe, out = tmp_path / "deep" / "recipe.csv", tmp_path / "out"
+    planned = run("plan", *tiny.arguments(), "--seed", 3, "--snr", 1, 2, "--out", recipe)
+    assert "train      6        2            4" in planned.output
+    table = pd.read_csv(recipe)
+    assert table["snr_db"].between(1, 2).all()
+    build = run("build", *tiny.arguments(), "--recipe", recipe, "--out", out, "--jobs", 1)
+    assert "10 rendered, 0 kept" in build.output
+    assert pd.read_csv(out / "manifest.csv")[list(table.columns)].equals(table)
+    assert "ok: 10 clips, 50 files" in run("verify", out, "--jobs", 1).output
+    again = run("build", *tiny.arguments(), "--recipe", recipe, "--out", out)
+    assert "nothing was done" in again.output
+
+
+def test_plan_draws_what_build_draws(tiny, tmp_path):
+    run("plan", *tiny.arguments(), "--out", tmp_path / "recipe.csv")
+    run("build", *tiny.arguments(), "--out", tmp_path / "out", "--jobs", 1)
+    assert (tmp_path / "recipe.csv").read_bytes() == (tmp_path / "out" / "recipe.csv").read_bytes()
+
+
+def test_a_dry_run_says_what_it_would_do(tiny, tmp_path):
+    result = run("build", *tiny.arguments(), "--out", tmp_path / "out", "--dry-run")
+    assert "would write about 0.02 GB" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["build", "--esc50", "nowhere", "--fsd50k", "nowhere", "--out", "o"],
+            "nowhere: no such folder; give the folder",
+        ),
+        (["verify", "nowhere"], "nowhere: no dataset"),
+        (["build", "--out", "o", "--esc50", "x", "--fsd50k", "x", "--jobs", "0"], "jobs is 0; it must be at least 1"),
+        (["build", "--out", "o", "--esc50", "x", "--fsd50k", "x", "--snr", "3", "0"], "the SNR range is 3 to 0 dB"),
+        (["build", "--out", "o", "--esc50", "x", "--fsd50k", "x", "--limit", "0"], "the limit is 0"),
+    ],
+)
+def test_errors_are_one_line(arguments, message):
+    result = run(*arguments, status=1)
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["build", "--out", "o"], "give --esc50 and --fsd50k, or --miniature"),
+        (["build", "--out", "o", "--miniature", "--esc50", "x"], "--miniature stands instead"),
+        (["build", "--out", "o", "--miniature", "--recipe", "r", "--seed", "1"], "belong to the draw"),
+        (["build", "--miniature"], "Missing option '--out'"),
+    ],
+)
+def test_wrong_usage_is_explained(arguments, message):
+    assert message in run(*arguments, status=2).stderr
+
+
+def test_broken_inputs_are_listed_and_verify_fails(tiny, tmp_path):
+    tiny.clip("1-100-A-0").unlink()
+    result = run("build", *tiny.arguments(), "--out", tmp_path / "out", "--jobs", 1, status=1)
+    assert "  1-100-A-0: missing: ESC-50 audio/1-100-A-0.wav: no such file\n" in result.stderr
+    assert "its build has not ended" in run("verify", tmp_path / "out", status=1).stderr
+    run("build", *tiny.arguments(), "--out", tmp_path / "out", "--jobs", 1, "--skip-broken")
+    assert "ok: 9 clips" in run("verify", tmp_path / "out", "--jobs", 1).output
+    (tmp_path / "out" / "jams" / "1-101-A-1.jams").unlink()
+    result = run("verify", tmp_path / "out", "--jobs", 1, status=1)
+    assert result.stdout == "jams/1-101-A-1.jams: No such file or directory\n"
+    assert "1 fault" in result.stderr
+
+
+def test_plan_lists_broken_recordings_and_writes_nothing(tiny, tmp_path):
+    tiny.recording("dev", 7001).write_bytes(b"")
+    result = run("plan", *tiny.arguments(), "--out", tmp_path / "recipe.csv", status=1)
+    assert "FSD50K.dev_audio/7001.wav: unreadable" in result.stderr
+    assert not (tmp_path / "recipe.csv").exists()
+    run("plan", *tiny.arguments(), "--out", tmp_path / "recipe.csv", "--skip-broken")
+    assert "7001" not in (tmp_path / "recipe.csv").read_text()
+
+
+def test_the_cache_is_shown_and_cleared(tiny):
+    cache = tiny.root / "cache"
+    tiny.open()
+    assert run("cache", "--cache", cache).output.strip() == str(cache)
+    assert "MB deleted" in run("cache", "--cache", cache, "--clear").output
+    assert list(cache.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("BGKNOWN_CACHE", str(tmp_path / "cache"))
+    make(tmp_path, takes=1, recordings=(8, 6))  # ESC-50 and FSD50K, where the commands look for them
+    blocks = re.findall(r"```bash\n(.*?)```", README.read_text(), re.S)
+    parts = [part for block in blocks for line in block.strip().split("\n") for part in line.split("&&")]
+    ran = [words for words in map(shlex.split, parts) if words[0] == "bgknown"]
+    for words in ran:
+        subprocess.run([sys.executable, "-m", *words], cwd=tmp_path, check=True, capture_output=True)
+    assert len(ran) >= 6
+    python = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
+    assert python
+    for block in python:
+        subprocess.run([sys.executable, "-c", block], cwd=tmp_path, check=True)

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+import soundfile
+
+from bgknown.corpora import esc50, fsd50k, miniature
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    root = tmp_path_factory.mktemp("miniature")
+    folders = miniature.make(root, takes=1, recordings=(8, 6))
+    return root, [
+        reader.index(folder, cache=root / "cache") for reader, folder in zip((esc50, fsd50k), folders, strict=True)
+    ]
+
+
+def test_a_dozen_classes_in_five_folds(corpora):
+    clips = corpora[1][0].table
+    assert clips.groupby("fold")["category"].nunique().tolist() == [12] * 5
+    assert (clips["frames"] == 220_500).all()
+
+
+def test_backgrounds_vary_and_some_are_too_short(corpora):
+    recordings = corpora[1][1].table
+    seconds = recordings["frames"] / 44_100
+    assert (seconds < 10).sum() == 2
+    assert (seconds >= 10).sum() == 14
+    assert recordings["label"].nunique() == 8
+
+
+def test_one_recording_shares_its_freesound_id_with_a_clip(corpora):
+    clips, recordings = (index.table for index in corpora[1])
+    assert set(clips["freesound_id"]) & set(recordings["recording_id"]) == {"1000"}
+
+
+def test_a_second_call_makes_nothing_and_another_size_makes_anew(corpora, monkeypatch):
+    root, _ = corpora
+    monkeypatch.setattr(miniature, "_make_esc50", lambda *_: pytest.fail("made again"))
+    miniature.make(root, takes=1, recordings=(8, 6))
+    with pytest.raises(pytest.fail.Exception):
+        miniature.make(root, takes=1, recordings=(8, 7))
+
+
+def test_the_classes_can_be_told_apart(tmp_path):
+    """A nearest neighbour on coarse spectra and envelopes, trained on folds 1-3, names most clips of folds 4 and 5."""
+    root, _ = miniature.make(tmp_path, takes=1, recordings=(1, 1))
+    features, targets, folds = [], [], []
+    for path in sorted((root / "audio").iterdir()):
+        audio, _ = soundfile.read(path)
+        frames = audio[: 215 * 1024].reshape(215, 1024)
+        spectrum = np.log(
+            np.abs(np.fft.rfft(frames * np.hanning(1024), axis=1))[:, 1:].reshape(215, 32, 16).mean(2) + 1e-3
+        )
+        features.append(np.concatenate([spectrum.mean(0), spectrum.std(0)]))
+        fold, _, _, target = path.stem.split("-")
+        folds.append(int(fold))
+        targets.append(int(target))
+    features, targets, train = np.array(features), np.array(targets), np.array(folds) <= 3
+    nearest = np.argmin(np.linalg.norm(features[~train][:, None] - features[train], axis=2), axis=1)
+    assert (targets[train][nearest] == targets[~train]).mean() > 0.8
