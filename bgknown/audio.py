@@ -133,7 +133,7 @@ def check_finite(audio: NDArray[np.float64]) -> None:
     """
     bad = np.flatnonzero(~np.isfinite(audio))
     if bad.size:
-        raise NotFiniteError(f"{bad.size} samples are NaN or infinite, the first at sample {bad[0]} of the part used")
+        raise NotFiniteError(f"NaN or infinite samples: {bad.size}, the first at sample {bad[0]} of the part used")
 
 
 def as_pcm32(audio: NDArray[np.float64]) -> NDArray[np.float64]:

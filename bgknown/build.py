@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 import bgknown
-from bgknown import dataset, levels
+from bgknown import dataset, levels, seeding
 from bgknown import recipe as recipes
 from bgknown.configuration import BuildOptions, describe, outcome
 from bgknown.corpora.pair import Corpora
@@ -69,10 +69,19 @@ def plan(corpora: Corpora, options: DrawOptions, *, jobs: int) -> Draw:
 
 
 def take(recipe: pd.DataFrame, limit: int | None) -> pd.DataFrame:
-    """``limit`` rows spread evenly over a recipe, so that every fold and both splits have their share."""
+    """``limit`` rows of a recipe with as many classes, and both splits, as there is room for.
+
+    A smaller limit takes a part of the rows of a larger one.
+    """
     if limit is None or limit >= len(recipe):
         return recipe
-    return recipe.iloc[[k * len(recipe) // limit for k in range(limit)]].reset_index(drop=True)
+    ranked = recipe.assign(
+        clip_rank=seeding.ranks(0, "limit", recipe["clip_id"].tolist()),
+        class_rank=seeding.ranks(0, "limit", recipe["category"].tolist()),
+    )
+    ranked["round"] = ranked.groupby(["category", "split"])["clip_rank"].rank(method="first")
+    first = ranked.sort_values(["round", "class_rank", "split"]).head(limit)
+    return recipe.loc[first.index].sort_values("clip_id", ignore_index=True)
 
 
 def dry_run(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
@@ -83,11 +92,7 @@ def dry_run(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
     """
     given = _given_recipe(corpora, options)
     done = Workspace(out).is_finished(describe(corpora, options, given))
-    drawn = (
-        Draw(recipe=given, problems=[], too_quiet=[])
-        if given is not None
-        else plan(corpora, options.draw, jobs=options.jobs)
-    )
+    drawn = _plan_or_remember(Workspace(out), corpora, options, given)
     recipe = take(drawn.recipe, options.limit)
     return Report(table=recipe, rendered=0, kept=len(recipe) if done else 0, problems=drawn.problems)
 
@@ -111,17 +116,19 @@ def build(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
     description = describe(corpora, options, given)
     workspace = Workspace(out)
     if workspace.is_finished(description):
-        table = _check_complete(out)
-        workspace.remove()
-        return Report(table=table, rendered=0, kept=len(table), problems=[])
+        return _finished_report(out, workspace)
     drawn = _plan_or_remember(workspace, corpora, options, given)
     with workspace.claim(description):
+        if workspace.is_finished(description):  # by another process, while this one was drawing
+            return _finished_report(out, workspace)
         workspace.write_plan(_plan_record(drawn, corpora))
         recipe = take(drawn.recipe, options.limit)
         tasks = _tasks(recipe, corpora, options, workspace)
         rows, row_problems, kept = _render(tasks, workspace, options.jobs)
         problems = [*drawn.problems, *row_problems]
         refuse_broken(problems, skip=options.skip_broken, kept=f"{len(rows)} of {len(recipe)} rows are kept in {out}")
+        if not rows:
+            raise BrokenInputError(f"nothing is left to build: all {len(recipe)} rows are broken:\n{listing(problems)}")
         table = pd.DataFrame(rows, columns=dataset.MANIFEST_COLUMNS).sort_values("clip_id", ignore_index=True)
         _warn_of_snr(table)
         _finish(out, workspace, recipe, table, {**description, **outcome(recipe, table, problems)})
@@ -141,6 +148,12 @@ def refuse_broken(problems: Sequence[Problem], *, skip: bool, kept: str) -> None
             f"{count} broken:\n{listing(problems)}\n{kept}; repair the inputs and run the same command again, "
             "or go on without them with --skip-broken"
         )
+
+
+def _finished_report(out: Path, workspace: Workspace) -> Report:
+    table = _check_complete(out)
+    workspace.remove()
+    return Report(table=table, rendered=0, kept=len(table), problems=[])
 
 
 def _given_recipe(corpora: Corpora, options: BuildOptions) -> pd.DataFrame | None:

@@ -86,7 +86,7 @@ def shared_options(command: Any) -> Any:
     """The options of planning and building."""
     for option in (
         click.option("--jobs", type=int, help="Number of processes [default: all cores]."),
-        click.option("--limit", type=int, help="Only this many rows, spread evenly over the recipe."),
+        click.option("--limit", type=int, help="Only this many rows, of as many classes as possible and both splits."),
         click.option("--skip-broken", is_flag=True, help="Go on without inputs that are broken, and count them."),
     ):
         command = option(command)

@@ -39,7 +39,7 @@ class BuildOptions:
     container: Container = "wav"
     """File type of the audio."""
     limit: int | None = None
-    """Build only this many rows, spread evenly over the recipe."""
+    """Build only this many rows, of as many classes as possible and both splits."""
     skip_broken: bool = False
     """Go on without inputs that are broken."""
     jobs: int = field(default_factory=default_jobs)

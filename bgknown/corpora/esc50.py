@@ -20,7 +20,7 @@ from bgknown.tables import read_text_table
 FACTS = CorpusFacts(
     name="ESC-50",
     counts={"esc50": 2000},
-    licence="CC BY-NC 3.0 (the ESC-10 part: CC BY 3.0)",
+    licence="CC BY-NC (the ESC-10 part: CC BY)",
     citation=(
         "K. J. Piczak, ESC: Dataset for Environmental Sound Classification, ACM Multimedia 2015, "
         "doi:10.1145/2733373.2806390"

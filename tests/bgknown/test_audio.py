@@ -115,5 +115,5 @@ def test_bad_files_are_told_apart(tmp_path):
 
 def test_nan_and_inf_are_counted():
     audio = np.array([0.0, np.nan, 1.0, np.inf])
-    with pytest.raises(NotFiniteError, match="2 samples are NaN or infinite, the first at sample 1"):
+    with pytest.raises(NotFiniteError, match="NaN or infinite samples: 2, the first at sample 1"):
         check_finite(audio)

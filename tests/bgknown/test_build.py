@@ -1,4 +1,5 @@
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import soundfile
 
 from bgknown import files
 from bgknown.audio import RATE_HZ, read_pcm16
-from bgknown.build import dry_run
+from bgknown.build import dry_run, take
 from bgknown.dataset import MANIFEST_COLUMNS, open_dataset
 from bgknown.errors import BrokenInputError, InvalidInputError, StorageError
 from bgknown.recipe import CLIP_FRAMES
@@ -150,7 +151,15 @@ def test_limit_takes_rows_of_the_whole_recipe_from_both_splits(built, tmp_path):
     corpora.build(tmp_path / "some", limit=4)
     some, whole = (pd.read_csv(folder / "manifest.csv") for folder in (tmp_path / "some", out))
     assert set(some["split"]) == {"train", "test"}
+    assert set(some["category"]) == {"bell", "drum"}
     assert some.merge(whole).shape == some.shape == (4, len(MANIFEST_COLUMNS))
+
+
+def test_a_smaller_limit_is_a_part_of_a_larger(built):
+    recipe = pd.read_csv(built[1] / "recipe.csv")
+    taken = [set(take(recipe, limit)["clip_id"]) for limit in range(1, 12)]
+    assert [len(rows) for rows in taken] == [*range(1, 11), 10]
+    assert all(small <= large for small, large in itertools.pairwise(taken))
 
 
 @pytest.mark.parametrize(("duration_s", "frames"), [(3.6, 158_760), (7.2, 220_500), (0.2, 8_820)])
@@ -389,7 +398,7 @@ def damage_too_short(tiny):
 
 DAMAGES = {
     damage_silent: ("snr_undefined", "the clip is silent"),
-    damage_nan: ("not_finite", "1 samples are NaN or infinite, the first at sample 1234"),
+    damage_nan: ("not_finite", "NaN or infinite samples: 1, the first at sample 1234"),
     damage_inf: ("not_finite", "the first at sample 7"),
     damage_truncated: ("unreadable", "truncated"),
     damage_zero_bytes: ("unreadable", "0 bytes"),
@@ -433,6 +442,14 @@ def test_skip_broken_goes_on_and_counts(tiny, tmp_path):
     ]
     assert len(pd.read_csv(tmp_path / "out" / "recipe.csv")) == 10
     assert tiny.build(tmp_path / "out", skip_broken=True).kept == 8
+
+
+def test_nothing_left_to_build_is_an_error(tiny, tmp_path):
+    for clip_id in CLIPS:
+        tiny.clip(clip_id).write_bytes(b"")
+    with pytest.raises(BrokenInputError, match="nothing is left to build: all 10 rows are broken"):
+        tiny.build(tmp_path / "out", skip_broken=True)
+    assert not contents(tmp_path / "out")
 
 
 @pytest.mark.parametrize("kind", ["absent", "empty", "nan"])
