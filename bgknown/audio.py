@@ -49,7 +49,7 @@ class Header:
         Ogg is left out: libsndfile seeks by granule position, which in some files is off by thousands of samples
         from what reading from the start gives.
         """
-        return self.rate_hz == RATE_HZ and self.channels == 1 and self.container in {"WAV", "WAVEX", "FLAC", "AIFF"}
+        return self.rate_hz == RATE_HZ and self.channels == 1 and self.container in {"WAV", "WAVEX", "FLAC"}
 
     @property
     def frames_44k(self) -> int:

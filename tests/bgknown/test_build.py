@@ -15,11 +15,12 @@ import pytest
 import soundfile
 
 from bgknown import files
-from bgknown.audio import RATE_HZ, read_pcm16
+from bgknown.audio import RATE_HZ, read_pcm16, to_pcm16
 from bgknown.build import dry_run, take
 from bgknown.dataset import MANIFEST_COLUMNS, open_dataset
 from bgknown.errors import BrokenInputError, InvalidInputError, StorageError
 from bgknown.recipe import CLIP_FRAMES
+from bgknown.render import scaper
 from tests.conftest import contents, noise, write_wav
 
 CLIPS = [f"{fold}-{100 * fold + target}-A-{target}" for fold in range(1, 6) for target in (0, 1)]
@@ -71,6 +72,23 @@ def test_references_are_the_crops_of_the_recipe(built):
             start = row[f"{name}_start"]
             expected = recording[start : start + CLIP_FRAMES] * gain
             assert np.abs(read_pcm16(out / row[f"{name}_file"]) - expected).max() <= 0.51
+
+
+def test_scaper_renders_the_jams_to_the_same_mixture(built):
+    """With its own file reading, from the original corpora, without anything of this project's mixing."""
+    corpora, out = built
+    core = scaper.load()
+    before = core.np, core.sox
+    core.np, core.sox = scaper._NUMPY, scaper._STAND_IN
+    try:
+        for row in open_dataset(out).table.to_dict("records")[:4]:
+            jams = str(out / row["jams_file"])
+            roots = {"fg_path": str(corpora.esc50), "bg_path": str(corpora.fsd50k)}
+            mixture, _, _, layers = core.generate_from_jams(jams, **roots)
+            assert np.array_equal(to_pcm16(mixture[:, 0] * row["scale"]), read_pcm16(out / row["mix_file"]))
+            assert np.array_equal(to_pcm16(layers[0][:, 0] * row["scale"]), read_pcm16(out / row["a_file"]))
+    finally:
+        core.np, core.sox = before
 
 
 def test_one_factor_keeps_all_four_from_clipping(tiny, tmp_path):

@@ -1,0 +1,50 @@
+import os
+
+import pytest
+
+from bgknown.errors import StorageError
+from bgknown.parallel import in_processes, in_threads
+
+
+def square(number):
+    return number * number
+
+
+def die(number):
+    if number == 3:
+        os._exit(9)
+    return number
+
+
+def fail(number):
+    raise StorageError(f"no room for {number}")
+
+
+@pytest.mark.parametrize(("jobs", "batch"), [(1, 1), (1, 4), (2, 1), (2, 7)])
+def test_every_item_is_worked_on_once(jobs, batch):
+    results = in_processes(square, range(20), jobs=jobs, title="x", unit="y", batch=batch)
+    assert sorted(results) == [number * number for number in range(20)]
+
+
+def test_no_items_are_no_work():
+    assert list(in_processes(square, [], jobs=2, title="x", unit="y")) == []
+
+
+def test_a_killed_worker_is_explained():
+    with pytest.raises(StorageError, match=r"a worker process was killed.*fewer --jobs"):
+        list(in_processes(die, range(6), jobs=2, title="x", unit="y"))
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_error_in_a_worker_arrives_as_it_was(jobs):
+    with pytest.raises(StorageError, match="no room for 0"):
+        list(in_processes(fail, [0, 0, 0], jobs=jobs, title="x", unit="y"))
+
+
+def test_threads_keep_the_order():
+    assert in_threads(square, range(50), title="x", unit="y") == [number * number for number in range(50)]
+
+
+def test_progress_is_silent_where_stderr_is_no_terminal(capfd):
+    list(in_processes(square, range(5), jobs=1, title="x", unit="y"))
+    assert capfd.readouterr().err == ""
