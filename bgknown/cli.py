@@ -98,21 +98,7 @@ def shared_options(command: Any) -> Any:
 @draw_options
 @shared_options
 @click.option("--out", type=FILE, required=True, help="The recipe to write, a CSV file.")
-def plan(
-    *,
-    esc50: Path | None,
-    fsd50k: Path | None,
-    miniature: bool,
-    cache: Path | None,
-    seed: int | None,
-    snr: tuple[float, float] | None,
-    ref_db: float | None,
-    min_level: float | None,
-    limit: int | None,
-    skip_broken: bool,
-    jobs: int | None,
-    out: Path,
-) -> None:
+def plan(*, out: Path, **given: Any) -> None:
     """Write a recipe: which background, which crops and which SNR each clip gets.
 
     \b
@@ -123,10 +109,10 @@ def plan(
     from bgknown import recipe as recipes  # noqa: PLC0415
     from bgknown.files import make_folder, write_whole  # noqa: PLC0415
 
-    options = _options(seed, snr, ref_db, min_level, limit=limit, skip_broken=skip_broken, jobs=jobs, cache=cache)
-    drawn = building.plan(_corpora(esc50, fsd50k, miniature, options.cache), options.draw, jobs=options.jobs)
-    building.refuse_broken(drawn.problems, skip=skip_broken, kept="no recipe was written")
-    recipe = building.take(drawn.recipe, limit)
+    options = _options(given)
+    drawn = building.plan(_corpora(given, options.cache), options.draw, jobs=options.jobs)
+    building.refuse_broken(drawn.problems, skip=options.skip_broken, kept="no recipe was written")
+    recipe = building.take(drawn.recipe, options.limit)
     make_folder(out.parent)
     write_whole(out, recipes.recipe_bytes(recipe))
     click.echo(_summary(recipe))
@@ -155,25 +141,7 @@ def plan(
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be built, and write nothing.")
 @click.option("--out", type=FOLDER, required=True, help="Folder of the dataset.")
-def build(
-    *,
-    esc50: Path | None,
-    fsd50k: Path | None,
-    miniature: bool,
-    cache: Path | None,
-    seed: int | None,
-    snr: tuple[float, float] | None,
-    ref_db: float | None,
-    min_level: float | None,
-    limit: int | None,
-    skip_broken: bool,
-    jobs: int | None,
-    recipe: Path | None,
-    reference_gain: Any,
-    container: Any,
-    dry_run: bool,
-    out: Path,
-) -> None:
+def build(*, out: Path, dry_run: bool, **given: Any) -> None:
     """Make BgKnown ESC-50: mixtures, reference backgrounds a, b and c, and JAMS.
 
     A build that was stopped goes on where it was when the same command is given again; a finished one is left alone.
@@ -184,22 +152,10 @@ def build(
     """
     from bgknown import build as building  # noqa: PLC0415
 
-    if recipe is not None and any(value is not None for value in (seed, snr, ref_db)):
+    if given["recipe"] is not None and any(given[name] is not None for name in ("seed", "snr", "ref_db")):
         raise click.UsageError("--seed, --snr and --ref-db belong to the draw; with --recipe the recipe says them")
-    options = _options(
-        seed,
-        snr,
-        ref_db,
-        min_level,
-        limit=limit,
-        skip_broken=skip_broken,
-        jobs=jobs,
-        cache=cache,
-        recipe=recipe,
-        reference_gain=reference_gain,
-        container=container,
-    )
-    corpora = _corpora(esc50, fsd50k, miniature, options.cache)
+    options = _options(given)
+    corpora = _corpora(given, options.cache)
     if dry_run:
         report = building.dry_run(corpora, options, out)
         click.echo(_summary(report.table))
@@ -207,7 +163,7 @@ def build(
         click.echo(
             f"\nwould write about {size / 1e9:.2f} GB to {out}" if not report.kept else f"\n{out} is already complete"
         )
-        building.refuse_broken(report.problems, skip=skip_broken, kept="a build would stop there")
+        building.refuse_broken(report.problems, skip=options.skip_broken, kept="a build would stop there")
         return
     _tell(building.build(corpora, options, out), out)
 
@@ -269,34 +225,37 @@ def cache(cache: Path | None, clear: bool) -> None:
         click.echo(folder)
 
 
-def _options(
-    seed: int | None, snr: tuple[float, float] | None, ref_db: float | None, min_level: float | None, **others: Any
-) -> Any:
+def _options(given: dict[str, Any]) -> Any:
+    """What was given on the command line, over the defaults of the library."""
     from bgknown.configuration import BuildOptions  # noqa: PLC0415
     from bgknown.draw import DrawOptions  # noqa: PLC0415
 
-    drawn = {"seed": seed, "snr_db": snr, "ref_db": ref_db, "min_level_lufs": min_level}
-    draw = DrawOptions(**{name: value for name, value in drawn.items() if value is not None})  # type: ignore[arg-type]
-    return BuildOptions(draw=draw, **{name: value for name, value in others.items() if value is not None})
+    names = {"seed": "seed", "snr": "snr_db", "ref_db": "ref_db", "min_level": "min_level_lufs"}
+    draw = {field: given[name] for name, field in names.items() if given[name] is not None}
+    corpora = {"esc50", "fsd50k", "miniature"}
+    others = {name: value for name, value in given.items() if value is not None and name not in {*names, *corpora}}
+    return BuildOptions(draw=DrawOptions(**draw), **others)
 
 
-def _corpora(esc50: Path | None, fsd50k: Path | None, miniature: bool, cache: Path) -> Any:
+def _corpora(given: dict[str, Any], cache: Path) -> Any:
+    """The two corpora that were named, or the miniature ones."""
     from bgknown.corpora.miniature import make  # noqa: PLC0415
     from bgknown.corpora.pair import open_corpora  # noqa: PLC0415
 
-    if miniature:
-        if esc50 or fsd50k:
-            raise click.UsageError("--miniature stands instead of --esc50 and --fsd50k")
-        esc50, fsd50k = make(cache / "miniature")
-        level = logging.getLogger("bgknown.corpora").level
-        logging.getLogger("bgknown.corpora").setLevel(logging.ERROR)  # it is meant to be small
-        try:
-            return open_corpora(esc50, fsd50k, cache=cache)
-        finally:
-            logging.getLogger("bgknown.corpora").setLevel(level)
-    if esc50 is None or fsd50k is None:
-        raise click.UsageError("give --esc50 and --fsd50k, or --miniature to try it without them")
-    return open_corpora(esc50, fsd50k, cache=cache)
+    esc50, fsd50k = given["esc50"], given["fsd50k"]
+    if not given["miniature"]:
+        if esc50 is None or fsd50k is None:
+            raise click.UsageError("give --esc50 and --fsd50k, or --miniature to try it without them")
+        return open_corpora(esc50, fsd50k, cache=cache)
+    if esc50 or fsd50k:
+        raise click.UsageError("--miniature stands instead of --esc50 and --fsd50k")
+    logger = logging.getLogger("bgknown.corpora")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # these corpora are meant to be small
+    try:
+        return open_corpora(*make(cache / "miniature"), cache=cache)
+    finally:
+        logger.setLevel(level)
 
 
 def _tell(report: Report, out: Path) -> None:

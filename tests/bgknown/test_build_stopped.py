@@ -1,0 +1,174 @@
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import filelock
+import pytest
+
+from bgknown import files
+from bgknown.build import dry_run
+from bgknown.errors import StorageError
+from tests.conftest import contents
+
+
+def test_a_finished_build_is_left_alone(tiny, tmp_path):
+    tiny.build(tmp_path / "out")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    report = tiny.build(tmp_path / "out")
+    assert (report.rendered, report.kept) == (0, 10)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
+
+
+@pytest.mark.slow
+def test_a_build_that_is_killed_again_and_again_ends_with_the_same_bytes(built, tmp_path):
+    corpora, expected = built
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "bgknown", "build", *corpora.arguments(), "--out", str(out), "--jobs", "2"]
+    for rows in (1, 4, 8):
+        process = subprocess.Popen(
+            command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        wait_for_rows(process, out, rows)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (out / "manifest.csv").exists()
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert contents(out) == contents(expected)
+    assert not (out / ".work").exists()
+    assert "10 rendered" not in done.stdout
+
+
+def wait_for_rows(process, out, rows):
+    for _ in range(600):
+        if len(list(out.glob("jams/*.jams"))) >= rows or process.poll() is not None:
+            return
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_an_interrupt_is_one_line_and_keeps_what_is_done(tiny, tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "bgknown", "build", *tiny.arguments(), "--out", str(out), "--jobs", "2"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for_rows(process, out, 1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; what is finished is kept" in stderr
+    assert "Traceback" not in stderr
+    assert not (out / "manifest.csv").exists()
+
+
+def test_a_journal_cut_short_costs_only_its_last_row(built, tmp_path, monkeypatch):
+    corpora, expected = built
+    stop_after(monkeypatch, 25)
+    with pytest.raises(StorageError):
+        corpora.build(tmp_path / "out")
+    monkeypatch.undo()
+    journal = tmp_path / "out" / ".work" / "journal.jsonl"
+    journal.write_text(journal.read_text()[:-40])
+    report = corpora.build(tmp_path / "out")
+    assert 0 < report.kept < 5
+    assert contents(tmp_path / "out") == contents(expected)
+
+
+def stop_after(monkeypatch, calls):
+    """Let the disk be full from the n-th flush on."""
+    real, count = os.fsync, iter(range(calls))
+
+    def fsync(descriptor):
+        if next(count, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", fsync)
+
+
+@pytest.mark.parametrize("calls", [0, 1, 3, 9, 24, 51, 53, 57, 60])
+def test_a_full_disk_leaves_only_whole_files_and_the_build_goes_on(built, tmp_path, monkeypatch, calls):
+    corpora, expected = built
+    out = tmp_path / "out"
+    stop_after(monkeypatch, calls)
+    with pytest.raises(StorageError, match="the disk is full: free some space and run the same command again"):
+        corpora.build(out)
+    monkeypatch.undo()
+    whole = contents(expected)
+    assert all(whole[name] == data for name, data in contents(out).items())
+    assert "manifest.csv" not in contents(out)
+    corpora.build(out)
+    assert contents(out) == whole
+
+
+def test_too_little_space_is_said_before_anything_is_rendered(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
+    with pytest.raises(StorageError, match=r"0\.00 GB free, 10 rows need 0\.02 GB"):
+        tiny.build(tmp_path / "out")
+    assert not contents(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 1}, "draw.seed is 0 there and 1 here"),
+        ({"reference_gain": "source"}, 'reference_gain is "mixture" there and "source" here'),
+        ({"container": "flac"}, 'container is "wav" there and "flac" here'),
+        ({"limit": 3}, "limit is null there and 3 here"),
+    ],
+)
+@pytest.mark.parametrize("finished", [True, False], ids=["finished", "unfinished"])
+def test_another_configuration_is_refused(tiny, tmp_path, monkeypatch, changes, message, finished):
+    if not finished:
+        stop_after(monkeypatch, 12)
+        with pytest.raises(StorageError):
+            tiny.build(tmp_path / "out")
+        monkeypatch.undo()
+    else:
+        tiny.build(tmp_path / "out")
+    before = contents(tmp_path / "out")
+    with pytest.raises(StorageError, match=f"holds another configuration: .*{message}"):
+        tiny.build(tmp_path / "out", **changes)
+    assert contents(tmp_path / "out") == before
+
+
+def test_other_corpora_are_another_configuration(tiny, tmp_path):
+    tiny.build(tmp_path / "out")
+    table = tiny.fsd50k / "FSD50K.ground_truth" / "dev.csv"
+    table.write_text("\n".join(table.read_text().split("\n")[:-2]) + "\n")
+    with pytest.raises(StorageError, match="corpora.fsd50k.clips.dev is 5 there and 4 here"):
+        tiny.build(tmp_path / "out")
+
+
+def test_a_folder_with_other_things_is_refused(tiny, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("precious")
+    with pytest.raises(StorageError, match="not empty and holds no unfinished build"):
+        tiny.build(tmp_path / "out")
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="is a file"):
+        tiny.build(tmp_path / "file")
+
+
+def test_two_builds_at_once_are_refused(tiny, tmp_path):
+    (tmp_path / "out" / ".work").mkdir(parents=True)
+    with (
+        filelock.FileLock(tmp_path / "out" / ".work" / "lock"),
+        pytest.raises(StorageError, match="another build is writing"),
+    ):
+        tiny.build(tmp_path / "out")
+
+
+def test_a_finished_dataset_that_lacks_files_is_said_so(tiny, tmp_path):
+    tiny.build(tmp_path / "out")
+    (tmp_path / "out" / "audio" / "b" / "1-100-A-0.wav").unlink()
+    with pytest.raises(StorageError, match=r"lacks 1 of its files \(the first: audio/b/1-100-A-0.wav\)"):
+        tiny.build(tmp_path / "out")
+
+
+def test_a_dry_run_writes_nothing(tiny, tmp_path):
+    report = dry_run(tiny.open(), tiny.options(), tmp_path / "out")
+    assert len(report.table) == 10
+    assert not (tmp_path / "out").exists()
