@@ -26,7 +26,6 @@ from bgknown.parallel import in_processes
 from bgknown.problems import Problem, listing
 from bgknown.render import scaper
 from bgknown.rows import RowTask, build_row
-from bgknown.snr import TOLERANCE_DB
 from bgknown.tables import records
 from bgknown.workspace import Workspace
 
@@ -48,6 +47,8 @@ class Report:
     """Rows that were there already."""
     problems: list[Problem]
     """What was left out (--skip-broken)."""
+    was_finished: bool = False
+    """Whether the dataset was complete before this run."""
 
 
 def plan(corpora: Corpora, options: DrawOptions, *, jobs: int) -> Draw:
@@ -75,12 +76,18 @@ def take(recipe: pd.DataFrame, limit: int | None) -> pd.DataFrame:
     """
     if limit is None or limit >= len(recipe):
         return recipe
-    ranked = recipe.assign(
-        clip_rank=seeding.ranks(0, "limit", recipe["clip_id"].tolist()),
-        class_rank=seeding.ranks(0, "limit", recipe["category"].tolist()),
+    classes = sorted(set(recipe["category"]), key=lambda name: seeding.key(0, "limit", name))
+    ranked = pd.DataFrame(
+        {
+            "clip": seeding.ranks(0, "limit", recipe["clip_id"].tolist()),
+            "class": recipe["category"].map(classes.index),
+            "split": recipe["split"] == "test",
+        },
+        index=recipe.index,
     )
-    ranked["round"] = ranked.groupby(["category", "split"])["clip_rank"].rank(method="first")
-    first = ranked.sort_values(["round", "class_rank", "split"]).head(limit)
+    ranked["round"] = ranked.groupby(["class", "split"])["clip"].rank(method="first")
+    ranked["second"] = ranked["split"] != (ranked["class"] % 2 == 1)  # every other class begins with a test clip
+    first = ranked.sort_values(["round", "second", "class"]).head(limit)
     return recipe.loc[first.index].sort_values("clip_id", ignore_index=True)
 
 
@@ -91,10 +98,14 @@ def dry_run(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
         BgknownError: everything that ``build`` would refuse before it renders.
     """
     given = _given_recipe(corpora, options)
+    scaper.check_installed()
     done = Workspace(out).is_finished(describe(corpora, options, given))
     drawn = _plan_or_remember(Workspace(out), corpora, options, given)
     recipe = take(drawn.recipe, options.limit)
-    return Report(table=recipe, rendered=0, kept=len(recipe) if done else 0, problems=drawn.problems)
+    clips = {file: clip_id for clip_id, file in corpora.esc50.table[["clip_id", "file"]].to_numpy()}
+    taken = set(recipe["clip_id"])
+    broken = [problem for problem in corpora.esc50.problems() if clips[problem.where] in taken]
+    return Report(table=recipe, rendered=0, kept=0, problems=[*drawn.problems, *broken], was_finished=done)
 
 
 def build(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
@@ -115,13 +126,13 @@ def build(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
     given = _given_recipe(corpora, options)
     description = describe(corpora, options, given)
     workspace = Workspace(out)
-    if workspace.is_finished(description):
-        return _finished_report(out, workspace)
-    drawn = _plan_or_remember(workspace, corpora, options, given)
-    with workspace.claim(description):
-        if workspace.is_finished(description):  # by another process, while this one was drawing
-            return _finished_report(out, workspace)
-        workspace.write_plan(_plan_record(drawn, corpora))
+    if workspace.is_finished(description):  # a finished dataset may lie where nothing can be written
+        return _finished_report(out)
+    with workspace.claim(description) as finished:
+        if finished:  # by another process, just now
+            return _finished_report(out)
+        drawn = _plan_or_remember(workspace, corpora, options, given)
+        workspace.write_plan(_plan_record(drawn, corpora, options))
         recipe = take(drawn.recipe, options.limit)
         tasks = _tasks(recipe, corpora, options, workspace)
         rows, row_problems, kept = _render(tasks, workspace, options.jobs)
@@ -130,9 +141,7 @@ def build(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
         if not rows:
             raise BrokenInputError(f"nothing is left to build: all {len(recipe)} rows are broken:\n{listing(problems)}")
         table = pd.DataFrame(rows, columns=dataset.MANIFEST_COLUMNS).sort_values("clip_id", ignore_index=True)
-        _warn_of_snr(table)
         _finish(out, workspace, recipe, table, {**description, **outcome(recipe, table, problems)})
-    workspace.remove()
     return Report(table=table, rendered=len(rows) - kept, kept=kept, problems=problems)
 
 
@@ -150,10 +159,10 @@ def refuse_broken(problems: Sequence[Problem], *, skip: bool, kept: str) -> None
         )
 
 
-def _finished_report(out: Path, workspace: Workspace) -> Report:
+def _finished_report(out: Path) -> Report:
     table = _check_complete(out)
-    workspace.remove()
-    return Report(table=table, rendered=0, kept=len(table), problems=[])
+    skipped = [Problem(**problem) for problem in dataset.read_description(out)["skipped"]]
+    return Report(table=table, rendered=0, kept=len(table), problems=skipped, was_finished=True)
 
 
 def _given_recipe(corpora: Corpora, options: BuildOptions) -> pd.DataFrame | None:
@@ -171,7 +180,7 @@ def _plan_or_remember(
     if given is not None:
         return Draw(recipe=given, problems=[], too_quiet=[])
     remembered = workspace.read_plan()
-    if remembered is not None and remembered["stamp"] == _stamp(corpora):
+    if remembered is not None and remembered["stamp"] == _stamp(corpora, options):
         return Draw(
             recipe=pd.DataFrame(remembered["recipe"], columns=recipes.COLUMNS),
             problems=[Problem(**problem) for problem in remembered["problems"]],
@@ -180,19 +189,19 @@ def _plan_or_remember(
     return plan(corpora, options.draw, jobs=options.jobs)
 
 
-def _plan_record(drawn: Draw, corpora: Corpora) -> dict[str, Any]:
+def _plan_record(drawn: Draw, corpora: Corpora, options: BuildOptions) -> dict[str, Any]:
     return {
-        "stamp": _stamp(corpora),
+        "stamp": _stamp(corpora, options),
         "recipe": records(drawn.recipe),
         "problems": [asdict(problem) for problem in drawn.problems],
         "too_quiet": drawn.too_quiet,
     }
 
 
-def _stamp(corpora: Corpora) -> str:
-    """Fingerprint of everything the draw saw on this machine, times of change included."""
+def _stamp(corpora: Corpora, options: BuildOptions) -> str:
+    """Fingerprint of everything the draw depends on and saw on this machine, times of change included."""
     table = corpora.fsd50k.table.to_csv(index=False)
-    return sha256((table + corpora.esc50.listing_sha256()).encode())
+    return sha256((table + corpora.esc50.listing_sha256() + repr(options.draw) + bgknown.__version__).encode())
 
 
 def _tasks(recipe: pd.DataFrame, corpora: Corpora, options: BuildOptions, workspace: Workspace) -> list[RowTask]:
@@ -218,6 +227,7 @@ def _tasks(recipe: pd.DataFrame, corpora: Corpora, options: BuildOptions, worksp
                 min_level_lufs=options.draw.min_level_lufs,
                 out=workspace.out,
                 scratch=workspace.scratch,
+                journal=workspace.journal,
                 digest=digest,
             )
         )
@@ -242,14 +252,11 @@ def _render(
         make_folder(workspace.out / "audio" / name)
     make_folder(workspace.out / "jams")
     rows, problems = list(done), []
-    with workspace.journal() as journal:
-        results = in_processes(build_row, rest, jobs=jobs, title="mixtures", unit="clip", batch=4)
-        for result in results:
-            if result.record is not None:
-                journal.add(result.digest, result.record)
-                rows.append(result.record)
-            elif result.problem is not None:
-                problems.append(result.problem)
+    for result in in_processes(build_row, rest, jobs=jobs, title="mixtures", unit="clip", batch=4):
+        if result.record is not None:
+            rows.append(result.record)
+        elif result.problem is not None:
+            problems.append(result.problem)
     return rows, problems, len(done)
 
 
@@ -287,18 +294,6 @@ def _check_complete(out: Path) -> pd.DataFrame:
             "delete the folder and build again to get the same bytes"
         )
     return table
-
-
-def _warn_of_snr(table: pd.DataFrame) -> None:
-    off = table[(table["achieved_snr_db"] - table["snr_db"]).abs() > TOLERANCE_DB]
-    for row in records(off):
-        log.warning(
-            "%s: the files hold an SNR of %.2f dB, the recipe asks for %.2f: scaled by %.2g, 16 bits are too few",
-            row["clip_id"],
-            row["achieved_snr_db"],
-            row["snr_db"],
-            row["scale"],
-        )
 
 
 def _finish(

@@ -107,14 +107,13 @@ def plan(*, out: Path, **given: Any) -> None:
     """
     from bgknown import build as building  # noqa: PLC0415  (pandas and Scaper load only where they are used)
     from bgknown import recipe as recipes  # noqa: PLC0415
-    from bgknown.files import make_folder, write_whole  # noqa: PLC0415
 
     options = _options(given)
+    recipes.check_target(out)
     drawn = building.plan(_corpora(given, options.cache), options.draw, jobs=options.jobs)
     building.refuse_broken(drawn.problems, skip=options.skip_broken, kept="no recipe was written")
     recipe = building.take(drawn.recipe, options.limit)
-    make_folder(out.parent)
-    write_whole(out, recipes.recipe_bytes(recipe))
+    recipes.write_recipe(recipe, out)
     click.echo(_summary(recipe))
     click.echo(f"\nrecipe  {out}")
 
@@ -160,9 +159,10 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
         report = building.dry_run(corpora, options, out)
         click.echo(_summary(report.table))
         size = len(report.table) * building.ROW_BYTES
-        click.echo(
-            f"\nwould write about {size / 1e9:.2f} GB to {out}" if not report.kept else f"\n{out} is already complete"
+        what = (
+            f"{out} is already complete" if report.was_finished else f"would write about {size / 1e9:.2f} GB to {out}"
         )
+        click.echo(f"\n{what}")
         building.refuse_broken(report.problems, skip=options.skip_broken, kept="a build would stop there")
         return
     _tell(building.build(corpora, options, out), out)
@@ -262,7 +262,7 @@ def _tell(report: Report, out: Path) -> None:
     click.echo(_summary(report.table))
     done = (
         "was complete already; nothing was done"
-        if not report.rendered
+        if report.was_finished
         else f"{report.rendered} rendered, {report.kept} kept"
     )
     click.echo(f"\n{done}")

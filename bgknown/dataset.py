@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from bgknown import recipe as recipes
 from bgknown.audio import RATE_HZ, read_pcm16
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.tables import records
+from bgknown.snr import SHORTEST_EVENT_FRAMES
+from bgknown.tables import numbers, read_text_table, records, whole_numbers
 
 MANIFEST = "manifest.csv"
 RECIPE = "recipe.csv"
@@ -121,15 +122,7 @@ def open_dataset(root: str | Path) -> Dataset:
         )
         raise NotFoundError(f"{root}: {state} (no {MANIFEST})")
     description = read_description(root)
-    try:
-        table = pd.read_csv(
-            root / MANIFEST, keep_default_na=False, dtype={"clip_id": str, "category": str, "split": str}
-        )
-    except (ValueError, UnicodeError) as error:
-        raise InvalidInputError(f"{root / MANIFEST}: not a CSV table ({str(error).splitlines()[0]})") from error
-    missing = [name for name in MANIFEST_COLUMNS if name not in table.columns]
-    if missing:
-        raise InvalidInputError(f"{root / MANIFEST}: column{'s' * (len(missing) > 1)} {', '.join(missing)} missing")
+    table = _typed(read_text_table(root / MANIFEST, MANIFEST_COLUMNS, advice="the dataset is damaged"), root / MANIFEST)
     table.index = pd.Index(table["clip_id"].tolist())  # without a name, so that sorting by the column stays possible
     return Dataset(root=root, table=table, description=description)
 
@@ -151,7 +144,50 @@ def read_description(root: Path) -> dict[str, Any]:
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         found = description.get("format") if isinstance(description, dict) else None
         raise InvalidInputError(f"{path}: has format {found!r}, this version reads format {FORMAT}")
+    _check_shape(description, _SHAPE, path, "")
     return description
+
+
+_SHAPE: dict[str, Any] = {
+    "name": str,
+    "version": str,
+    "configuration": {"renderer": str, "reference_gain": ("mixture", "source"), "container": ("wav", "flac")},
+    "corpora": {"esc50": dict, "fsd50k": dict},
+    "recipe_sha256": str,
+    "counts": {"rows": int, "train": int, "test": int, "skipped": int},
+    "skipped": [{"where": str, "code": str, "what": str}],
+}
+
+
+def _check_shape(value: Any, shape: Any, path: Path, name: str) -> None:
+    """Refuse a description that lacks what this version reads."""
+    if isinstance(shape, dict):
+        good = isinstance(value, dict)
+        for key, part in shape.items() if good else ():
+            _check_shape(value.get(key), part, path, f"{name}.{key}".lstrip("."))
+    elif isinstance(shape, list):
+        good = isinstance(value, list)
+        for place, item in enumerate(value if good else ()):
+            _check_shape(item, shape[0], path, f"{name}[{place}]")
+    else:
+        good = value in shape if isinstance(shape, tuple) else isinstance(value, shape)
+    if not good:
+        found = "missing" if value is None else json.dumps(value)[:40]
+        raise InvalidInputError(f"{path}: {name} is {found}; the dataset is damaged")
+
+
+def _typed(text: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """A manifest with its numbers as numbers, within the ranges that they can have."""
+    table = text.copy()
+    for column in (*recipes.INTEGERS, "event_frames"):
+        table[column] = whole_numbers(text, column, path)
+    for column in (*recipes.FLOATS, "scale", "event_gain_db", "background_gain_db", "achieved_snr_db"):
+        table[column] = numbers(text, column, path)
+    for column, low, high in (("scale", 1e-9, 1.0), ("event_frames", SHORTEST_EVENT_FRAMES, recipes.CLIP_FRAMES)):
+        for line, value in enumerate(table[column], start=2):
+            if not low <= value <= high:
+                raise InvalidInputError(f"{path}, line {line}: {column} is {value}, must lie in {low:g}..{high:g}")
+    return table
 
 
 def manifest_bytes(table: pd.DataFrame) -> bytes:

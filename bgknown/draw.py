@@ -16,9 +16,9 @@ import pandas as pd
 from bgknown import seeding
 from bgknown.audio import RATE_HZ
 from bgknown.corpora import CorpusIndex
-from bgknown.errors import InvalidInputError
+from bgknown.errors import BrokenInputError, InvalidInputError
 from bgknown.loudness import SILENCE_LUFS
-from bgknown.problems import Problem
+from bgknown.problems import Problem, listing
 from bgknown.recipe import (
     CLIP_FRAMES,
     COLUMNS,
@@ -51,9 +51,9 @@ class DrawOptions:
     def __post_init__(self) -> None:
         low, high = self.snr_db
         if not SNR_LIMITS_DB[0] <= low <= high <= SNR_LIMITS_DB[1]:
-            raise InvalidInputError(f"the SNR range is {low:g} to {high:g} dB; it must rise, within -100..100")
+            raise InvalidInputError(f"the SNR range is {low:g} to {high:g} dB; it must rise, within -40..40")
         if not REF_LIMITS_DB[0] <= self.ref_db <= REF_LIMITS_DB[1]:
-            raise InvalidInputError(f"ref_db is {self.ref_db:g} LUFS; it must lie in -70..0")
+            raise InvalidInputError(f"ref_db is {self.ref_db:g} LUFS; it must lie in -50..0")
         check_min_level(self.min_level_lufs)
 
 
@@ -116,17 +116,20 @@ def draw_recipe(esc50: CorpusIndex, fsd50k: CorpusIndex, options: DrawOptions, l
         listen: measures crops; see ``bgknown.levels.listen``.
 
     Raises:
-        InvalidInputError: a split has clips, but no recording of 10 s or longer that can be used.
+        BrokenInputError: a split has clips, but no recording that can be used; says why.
     """
     usable = fsd50k.usable()
     long_enough = usable[usable["frames"] * RATE_HZ // usable["rate_hz"] >= 2 * CLIP_FRAMES]
-    problems, too_quiet, parts = fsd50k.problems(), [], []
+    problems: list[Problem] = []
+    too_quiet: list[str] = []
+    parts = []
     for split, part in PART_OF_SPLIT.items():
         clips = esc50.table[esc50.table["fold"].map(SPLIT_OF_FOLD) == split]
         if clips.empty:
             continue
         pool = long_enough[long_enough["part"] == part]
-        rows, bad, quiet = _draw_split(clips, pool, options, listen)
+        unreadable = [problem for problem in fsd50k.problems() if problem.where.startswith(f"FSD50K.{part}_audio/")]
+        rows, bad, quiet = _draw_split(clips, pool, options, listen, unreadable)
         problems += bad
         too_quiet += quiet
         parts.append(rows.assign(split=split))
@@ -153,23 +156,30 @@ def assign(clips: pd.DataFrame, pool: pd.DataFrame, seed: int) -> dict[str, str]
     """
     names = pool["recording_id"].to_numpy(dtype=object)
     keys = seeding.ranks(0, "recording", list(names))
-    ids = set(names)
-    turn = seeding.ranks(seed, "turn", clips["clip_id"].tolist())
-    order = np.lexsort((turn, ~clips["freesound_id"].isin(ids).to_numpy()))
+    place_of = {name: place for place, name in enumerate(names)}
+    own = {clip: place_of.get(source) for clip, source in clips[["clip_id", "freesound_id"]].to_numpy()}
+    turn = dict(zip(own, seeding.ranks(seed, "turn", list(own)), strict=True))
     uses = np.zeros(len(names), dtype=np.int64)
-    chosen: dict[str, str] = {}
-    for clip_id, freesound_id in clips[["clip_id", "freesound_id"]].to_numpy()[order]:
-        allowed = names != freesound_id if freesound_id in ids else np.ones(len(names), dtype=bool)
+    chosen: dict[str, int] = {}
+    for clip in sorted(own, key=lambda clip: (own[clip] is None, turn[clip])):
+        allowed = np.arange(len(names)) != (-1 if own[clip] is None else own[clip])
         if not allowed.any():
-            raise InvalidInputError(
-                f"no background for clip {clip_id}: FSD50K has no usable recording of 10 s or longer for its split"
-            )
+            raise InvalidInputError(f"no background is left for clip {clip}")
         candidates = np.flatnonzero(allowed & (uses == uses[allowed].min()))
-        scores = seeding.pair_scores(seeding.key(seed, "preference", clip_id), keys[candidates])
-        place = candidates[np.argmin(scores)]
-        uses[place] += 1
-        chosen[clip_id] = names[place]
-    return chosen
+        place = int(candidates[np.argmin(seeding.pair_scores(seeding.key(seed, "preference", clip), keys[candidates]))])
+        left_over = int(np.argmin(uses))
+        giver = None
+        if (
+            uses[place] > uses[left_over]
+        ):  # only the clip's own source is left: another clip takes it, and gives its own
+            giver = next(
+                (c for c, p in chosen.items() if own[c] != left_over and p not in {own[clip], left_over}), None
+            )
+        if giver is not None:
+            place, chosen[giver] = chosen[giver], left_over
+        uses[place if giver is None else left_over] += 1
+        chosen[clip] = place
+    return {clip: str(names[place]) for clip, place in chosen.items()}
 
 
 def draw_a_starts(frames: int, random: np.random.Generator, count: int = ATTEMPTS) -> list[int]:
@@ -213,14 +223,16 @@ def draw_snr_db(options: DrawOptions, random: np.random.Generator) -> float:
 
 
 def _draw_split(
-    clips: pd.DataFrame, pool: pd.DataFrame, options: DrawOptions, listen: Listener
+    clips: pd.DataFrame, pool: pd.DataFrame, options: DrawOptions, listen: Listener, known: Sequence[Problem]
 ) -> tuple[pd.DataFrame, list[Problem], list[str]]:
     """Assign, listen to the crops, leave out recordings that fail, and begin again until none does."""
-    problems: list[Problem] = []
+    problems = list(known)
     too_quiet: list[str] = []
     heard: dict[tuple[str, str], int] = {}
     recordings = {row["recording_id"]: row for row in records(pool)}
     while True:
+        if len(pool) < 2 and (pool.empty or clips["freesound_id"].isin(pool["recording_id"]).any()):
+            raise BrokenInputError(_nothing_left(clips, pool, options, problems, too_quiet))
         chosen = assign(clips, pool, options.seed)
         failed = set()
         for verdict in listen(_checks(chosen, recordings, heard, options.seed)):
@@ -241,6 +253,25 @@ def _draw_split(
         recording = recordings[chosen[clip["clip_id"]]]
         rows.append(_row(clip, recording, heard[clip["clip_id"], recording["recording_id"]], options))
     return pd.DataFrame(rows), problems, sorted(too_quiet)
+
+
+def _nothing_left(
+    clips: pd.DataFrame,
+    pool: pd.DataFrame,
+    options: DrawOptions,
+    problems: Sequence[Problem],
+    too_quiet: Sequence[str],
+) -> str:
+    if len(pool):
+        name = pool["recording_id"].iloc[0]
+        return (
+            f"the only background left, recording {name}, is the Freesound source of a clip; add recordings to FSD50K"
+        )
+    fold = int(clips["fold"].iloc[0])
+    part = PART_OF_SPLIT[SPLIT_OF_FOLD[fold]]
+    quiet = f", {len(too_quiet)} have no crop of {options.min_level_lufs:g} LUFS (--min-level)" if too_quiet else ""
+    broken = f", {len(problems)} are broken:\n{listing(problems)}" if problems else ""
+    return f"no background is left in FSD50K's {part} set: recordings must have 10 s or more{quiet}{broken}"
 
 
 def _checks(

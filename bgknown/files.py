@@ -41,6 +41,24 @@ def write_whole(path: Path, data: bytes, *, aside: Path | None = None) -> None:
         raise
 
 
+def append_line(path: Path, text: str) -> None:
+    """Add a line to a file that exists, in one write, so that several processes may do so.
+
+    The line begins with a line break: what a kill cut short before it stays a line of its own.
+
+    Raises:
+        StorageError: the file is gone, or the disk is full.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        try:
+            os.write(descriptor, f"\n{text}\n".encode())
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and its parents.
 

@@ -16,12 +16,9 @@ from bgknown.loudness import SILENCE_LUFS, integrated_lufs
 from bgknown.problems import Problem, problem_of
 from bgknown.recipe import CLIP_FRAMES
 from bgknown.render import scaper
-from bgknown.snr import FADE_FRAMES, FADE_S, Gains, ReferenceGain, measure_snr_db
+from bgknown.snr import FADE_S, SHORTEST_EVENT_FRAMES, TOLERANCE_DB, Gains, ReferenceGain, measure_snr_db
 from bgknown.soundscape import Layer, Soundscape, exact_seconds
 from bgknown.sources import Source, SourceStore
-
-SHORTEST_EVENT_FRAMES = 2 * FADE_FRAMES
-"""A clip must at least hold its fade-in and its fade-out."""
 
 
 class RowError(BgknownError, ValueError):
@@ -97,14 +94,34 @@ def mix_row(
         background_gain_db=float(20.0 * np.log10(gain)),
         reference_gain=reference_gain,
     )
-    in_mixture = pcm["a"] if reference_gain == "mixture" else to_pcm16(background * scale)
+    measured = _measure(row, pcm, background, gains, event.size)
     return Mixed(
         pcm=pcm,
         gains=gains,
         event_frames=event.size,
-        achieved_snr_db=measure_snr_db(pcm["mix"], in_mixture, event.size, replace(gains, reference_gain="mixture")),
+        achieved_snr_db=measured,
         jams=_jams_bytes(rendered.jams, row, scale, reference_gain),
     )
+
+
+def _measure(
+    row: dict[str, Any],
+    pcm: dict[str, NDArray[np.int16]],
+    background: NDArray[np.float64],
+    gains: Gains,
+    event_frames: int,
+) -> float:
+    """The SNR of the finished mixture; a row that 16 bits cannot hold is a problem."""
+    exact = replace(gains, reference_gain="mixture")
+    reference = pcm["a"] if gains == exact else to_pcm16(background * gains.scale)
+    measured = measure_snr_db(pcm["mix"], reference, event_frames, exact)
+    if abs(measured - row["snr_db"]) > TOLERANCE_DB:
+        what = (
+            f"the 16-bit mixture has an SNR of {measured:.2f} dB instead of {row['snr_db']}: "
+            f"it is too quiet (ref_db {row['ref_db']}, scaled by {gains.scale:.2g})"
+        )
+        raise RowError(Problem(where=row["clip_id"], code="snr_not_held", what=what))
+    return measured
 
 
 def _soundscape(row: dict[str, Any], background_label: str, event_frames: int) -> Soundscape:
@@ -168,8 +185,13 @@ def _read_crops(row: dict[str, Any], path: Path, store: SourceStore) -> tuple[So
         raise RowError(problem_of(error, where=row["clip_id"], what=f"FSD50K {row['fsd50k_file']}")) from error
 
 
+def sandbox(row: dict[str, Any], scale: float, reference_gain: str) -> dict[str, Any]:
+    """What a JAMS says of the work after Scaper: the references, the common factor."""
+    starts = {f"{name}_start": int(row[f"{name}_start"]) for name in "abc"}
+    return {"clip_id": row["clip_id"], **starts, "scale": scale, "reference_gain": reference_gain}
+
+
 def _jams_bytes(jams: dict[str, Any], row: dict[str, Any], scale: float, reference_gain: ReferenceGain) -> bytes:
     """The JAMS file: Scaper's own, with a sandbox that says what was done after Scaper."""
-    starts = {f"{name}_start": int(row[f"{name}_start"]) for name in "abc"}
-    jams["sandbox"]["bgknown"] = {"clip_id": row["clip_id"], **starts, "scale": scale, "reference_gain": reference_gain}
+    jams["sandbox"]["bgknown"] = sandbox(row, scale, reference_gain)
     return (json.dumps(jams, indent=1) + "\n").encode()

@@ -12,7 +12,7 @@ import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
-from bgknown.errors import StorageError
+from bgknown.errors import InvalidInputError, StorageError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,8 +37,11 @@ def in_processes(
         batch: items handed to a process at a time, kept in their order.
 
     Raises:
+        InvalidInputError: jobs is below 1.
         StorageError: a worker process was killed (usually for want of memory).
     """
+    if jobs < 1:
+        raise InvalidInputError(f"jobs is {jobs}; it must be at least 1")
     batches = [items[i : i + batch] for i in range(0, len(items), batch)]
     tasks = (joblib.delayed(_work_through)(work, part) for part in batches)
     pool = joblib.Parallel(

@@ -15,7 +15,7 @@ class Problem:
     where: str
     """The clip, or the recording's file relative to its corpus."""
     code: str
-    """A fixed word: missing, unreadable, not_finite, too_short, beyond_end, quiet_background, snr_undefined."""
+    """A fixed word: missing, unreadable, not_finite, too_short, quiet_background, snr_undefined, snr_not_held."""
     what: str
     """One sentence that names the file and the rule."""
 
@@ -25,8 +25,9 @@ class Problem:
 
 
 def listing(problems: Sequence[Problem]) -> str:
-    """All problems, one line each, in a fixed order."""
-    return "\n".join(f"  {problem.line()}" for problem in sorted(set(problems)))
+    """All problems, one line each, in a fixed order; of very many, the first 200."""
+    lines = [f"  {problem.line()}" for problem in sorted(set(problems))]
+    return "\n".join(lines[:200] + ([f"  ... and {len(lines) - 200} more"] if len(lines) > 200 else []))
 
 
 def problem_of(error: BgknownError, *, where: str, what: str) -> Problem:

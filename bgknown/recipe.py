@@ -15,9 +15,9 @@ import pandas as pd
 
 from bgknown.audio import RATE_HZ
 from bgknown.corpora import CorpusIndex
-from bgknown.errors import InvalidInputError
-from bgknown.files import sha256
-from bgknown.tables import read_text_table, records
+from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.files import make_folder, sha256, write_whole
+from bgknown.tables import numbers, read_text_table, records, whole_numbers
 
 COLUMNS = [
     "clip_id",
@@ -46,8 +46,9 @@ SPLIT_OF_FOLD = {1: "train", 2: "train", 3: "train", 4: "test", 5: "test"}
 PART_OF_SPLIT = {"train": "dev", "test": "eval"}
 """Which part of FSD50K gives each split its backgrounds."""
 
-SNR_LIMITS_DB = (-100.0, 100.0)
-REF_LIMITS_DB = (-70.0, 0.0)
+SNR_LIMITS_DB = (-40.0, 40.0)
+REF_LIMITS_DB = (-50.0, 0.0)
+"""What 16 bits hold well enough."""
 
 
 def recipe_bytes(recipe: pd.DataFrame) -> bytes:
@@ -74,10 +75,37 @@ def read_recipe(path: Path) -> pd.DataFrame:
         clip_id = table["clip_id"].iloc[repeated[0]]
         raise InvalidInputError(f"{path}, line {repeated[0] + 2}: clip {clip_id} has two rows")
     for column in INTEGERS:
-        table = table.assign(**{column: _integers(table, column, path)})
+        table = table.assign(**{column: whole_numbers(table, column, path)})
     for column in FLOATS:
-        table = table.assign(**{column: _floats(table, column, path)})
+        table = table.assign(**{column: numbers(table, column, path)})
     return table.sort_values("clip_id", ignore_index=True)
+
+
+def check_target(path: Path) -> None:
+    """Refuse to write a recipe over anything but a recipe.
+
+    Raises:
+        InvalidInputError: the path is no file name, or something else is there.
+    """
+    if not path.name:
+        raise InvalidInputError("the recipe needs a file name, such as recipe.csv")
+    if path.exists() or path.is_symlink():
+        try:
+            read_recipe(path)
+        except (InvalidInputError, NotFoundError, OSError) as error:
+            raise InvalidInputError(f"{path}: is there already and is no recipe; give another --out") from error
+
+
+def write_recipe(recipe: pd.DataFrame, path: Path) -> None:
+    """Write a recipe, over an older one if need be.
+
+    Raises:
+        InvalidInputError: something else is there.
+        StorageError: it cannot be written.
+    """
+    check_target(path)
+    make_folder(path.parent)
+    write_whole(path, recipe_bytes(recipe))
 
 
 def check_recipe(recipe: pd.DataFrame, esc50: CorpusIndex, fsd50k: CorpusIndex) -> None:
@@ -87,11 +115,7 @@ def check_recipe(recipe: pd.DataFrame, esc50: CorpusIndex, fsd50k: CorpusIndex) 
         InvalidInputError: lists every row that breaks a rule.
     """
     clips, recordings = _by_name(esc50, fsd50k)
-    faults = [
-        f"  {row['clip_id']}: {fault}"
-        for row in records(recipe)
-        for fault in _faults(row, clips.get(row["clip_id"]), recordings.get(_stem(row["fsd50k_file"])))
-    ]
+    faults = [f"  {row['clip_id']}: {fault}" for row in records(recipe) for fault in _faults(row, clips, recordings)]
     if faults:
         shown = "\n".join(faults[:50]) + (f"\n  ... and {len(faults) - 50} more" if len(faults) > 50 else "")
         raise InvalidInputError(
@@ -112,12 +136,15 @@ def _by_name(esc50: CorpusIndex, fsd50k: CorpusIndex) -> tuple[dict[str, dict[st
     return clips, recordings
 
 
-def _faults(row: dict[str, Any], clip: dict[str, Any] | None, recording: dict[str, Any] | None) -> Iterator[str]:
+def _faults(
+    row: dict[str, Any], clips: dict[str, dict[str, Any]], recordings: dict[str, dict[str, Any]]
+) -> Iterator[str]:
     for column in ("esc50_file", "fsd50k_file"):
         path = PurePosixPath(row[column].replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or ":" in row[column] or len(path.parts) != 2:
             yield f"{column} {row[column]!r} leaves the corpus; it must be FOLDER/FILE relative to the corpus"
             return
+    clip, recording = clips.get(row["clip_id"]), recordings.get(_stem(row["fsd50k_file"]))
     if clip is None or _stem(clip["file"]) != _stem(row["esc50_file"]):
         yield f"{row['esc50_file']!r} is not the clip of that name in this ESC-50"
         return
@@ -159,25 +186,3 @@ def _crop_faults(row: dict[str, Any], frames: int) -> Iterator[str]:
 def _stem(file: str) -> str:
     """Folder and name without type: what identifies a file of a corpus."""
     return str(PurePosixPath(file).with_suffix(""))
-
-
-def _integers(table: pd.DataFrame, column: str, path: Path) -> list[int]:
-    numbers = []
-    for line, text in enumerate(table[column], start=2):
-        if not text.strip().lstrip("-").isdecimal():
-            raise InvalidInputError(f"{path}, line {line}: {column} is {text!r}, must be a whole number")
-        numbers.append(int(text))
-    return numbers
-
-
-def _floats(table: pd.DataFrame, column: str, path: Path) -> list[float]:
-    numbers = []
-    for line, text in enumerate(table[column], start=2):
-        try:
-            number = float(text)
-        except ValueError:
-            number = np.nan
-        if not np.isfinite(number):
-            raise InvalidInputError(f"{path}, line {line}: {column} is {text!r}, must be a number")
-        numbers.append(number)
-    return numbers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from functools import cache
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 from bgknown import dataset
 from bgknown.audio import encode
-from bgknown.files import make_folder, sha256, write_whole
+from bgknown.files import append_line, sha256, storage_error, write_whole
 from bgknown.mixing import RowError, mix_row
 from bgknown.problems import Problem
 from bgknown.render import scaper
@@ -33,6 +34,7 @@ class RowTask:
     min_level_lufs: float
     out: Path
     scratch: Path
+    journal: Path
     digest: str
 
 
@@ -40,7 +42,6 @@ class RowTask:
 class RowResult:
     """What came of a row: a record for the manifest, or a problem."""
 
-    digest: str
     record: dict[str, Any] | None = None
     problem: Problem | None = None
 
@@ -53,6 +54,10 @@ def build_row(task: RowTask) -> RowResult:
     """
     scratch = task.scratch / str(os.getpid())
     try:
+        scratch.mkdir(exist_ok=True)  # without parents: fails if another run has taken the folder over
+    except OSError as error:
+        raise storage_error(error, scratch) from error
+    try:
         mixed = mix_row(
             task.row,
             clip_path=task.clip_path,
@@ -64,11 +69,10 @@ def build_row(task: RowTask) -> RowResult:
             folder=scratch / "trees",
         )
     except RowError as error:
-        return RowResult(digest=task.digest, problem=error.problem)
+        return RowResult(problem=error.problem)
     content = {name: encode(mixed.pcm[name], task.container) for name in dataset.SIGNALS}
     content["jams"] = mixed.jams
     paths = dataset.relative_paths(task.row["clip_id"], task.container)
-    make_folder(scratch)
     for name, data in content.items():
         write_whole(task.out / paths[name], data, aside=scratch)
     record = {
@@ -82,7 +86,8 @@ def build_row(task: RowTask) -> RowResult:
         "achieved_snr_db": round(mixed.achieved_snr_db, 4),
         "scaper_version": scaper.VERSION,
     }
-    return RowResult(digest=task.digest, record=record)
+    append_line(task.journal, json.dumps({"digest": task.digest, "record": record}))
+    return RowResult(record=record)
 
 
 @cache

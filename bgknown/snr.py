@@ -20,6 +20,8 @@ SOURCE_GAIN_TOLERANCE_DB = 1.0
 
 FADE_S = 0.01
 FADE_FRAMES = int(FADE_S * RATE_HZ)
+SHORTEST_EVENT_FRAMES = 2 * FADE_FRAMES
+"""A clip must at least hold its fade-in and its fade-out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

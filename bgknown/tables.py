@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,3 +42,35 @@ def read_text_table(path: Path, columns: Sequence[str], *, advice: str) -> pd.Da
     if table.empty:
         raise InvalidInputError(f"{path}: the table has no rows; {advice}")
     return table[list(columns)]
+
+
+def whole_numbers(table: pd.DataFrame, column: str, path: Path) -> list[int]:
+    """A text column as integers.
+
+    Raises:
+        InvalidInputError: names the first line that holds none.
+    """
+    values = []
+    for line, text in enumerate(table[column], start=2):
+        if not re.fullmatch(r"-?[0-9]{1,12}", text.strip()):
+            raise InvalidInputError(f"{path}, line {line}: {column} is {text[:40]!r}, must be a whole number")
+        values.append(int(text))
+    return values
+
+
+def numbers(table: pd.DataFrame, column: str, path: Path) -> list[float]:
+    """A text column as finite floats.
+
+    Raises:
+        InvalidInputError: names the first line that holds none.
+    """
+    values = []
+    for line, text in enumerate(table[column], start=2):
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise InvalidInputError(f"{path}, line {line}: {column} is {text[:40]!r}, must be a number")
+        values.append(value)
+    return values

@@ -18,6 +18,7 @@ from bgknown.dataset import SIGNALS, Dataset
 from bgknown.errors import BgknownError
 from bgknown.files import sha256
 from bgknown.loudness import integrated_lufs
+from bgknown.mixing import sandbox
 from bgknown.parallel import in_processes
 from bgknown.snr import SOURCE_GAIN_TOLERANCE_DB, TOLERANCE_DB, Gains, measure_snr_db
 from bgknown.tables import records
@@ -41,8 +42,7 @@ def verify(root: Path, *, jobs: int) -> tuple[Dataset, list[str]]:
     """
     data = dataset.open_dataset(root)
     faults = [*_table_faults(data), *_stray_files(data)]
-    gain = data.description["configuration"]["reference_gain"]
-    check = partial(_row_faults, root=root, reference_gain=gain)
+    check = partial(_row_faults, root=root, configuration=data.description["configuration"])
     for found in in_processes(check, records(data.table), jobs=jobs, title="verify", unit="clip", batch=8):
         faults += found
     return data, sorted(set(faults))
@@ -56,22 +56,23 @@ def _table_faults(data: Dataset) -> Iterator[str]:
     except BgknownError as error:
         yield str(error)
         return
-    recipe.index = pd.Index(recipe["clip_id"].tolist())
     described = data.description["recipe_sha256"]
     if recipes.recipe_sha256(recipe) != described:
         yield f"{dataset.RECIPE}: its rows are not those that {dataset.DESCRIPTION} names (recipe_sha256 {described})"
-    if table.index.has_duplicates:
-        yield f"{dataset.MANIFEST}: clip {table.index[table.index.duplicated()][0]} has two rows"
+    for clip_id in sorted(set(table["clip_id"][table["clip_id"].duplicated()])):
+        yield f"{dataset.MANIFEST}: clip {clip_id} has two rows"
     skipped = {problem["where"] for problem in data.description["skipped"]}
-    for clip_id in sorted(set(recipe.index) - set(table.index) - skipped):
+    wanted = {row["clip_id"]: row for row in records(recipe)}
+    for clip_id in sorted(set(wanted) - set(table["clip_id"]) - skipped):
         yield f"{dataset.MANIFEST}: the recipe's row {clip_id} is missing"
-    for clip_id in sorted(set(table.index) - set(recipe.index)):
-        yield f"{dataset.MANIFEST}: row {clip_id} is not in the recipe"
-    for clip_id in table.index.intersection(recipe.index).unique():
+    for row in records(table):
+        if row["clip_id"] not in wanted:
+            yield f"{dataset.MANIFEST}: row {row['clip_id']} is not in the recipe"
+            continue
         for column in recipes.COLUMNS:
-            found, wanted = table.loc[clip_id, column], recipe.loc[clip_id, column]
-            if str(found) != str(wanted):
-                yield f"{dataset.MANIFEST}: row {clip_id}: {column} is {found}, the recipe says {wanted}"
+            found, asked = row[column], wanted[row["clip_id"]][column]
+            if found != asked:
+                yield f"{dataset.MANIFEST}: row {row['clip_id']}: {column} is {found}, the recipe says {asked}"
     counts = data.description["counts"]
     found_counts = {
         "rows": len(table),
@@ -80,6 +81,9 @@ def _table_faults(data: Dataset) -> Iterator[str]:
     for name, found in found_counts.items():
         if counts[name] != found:
             yield f"{dataset.DESCRIPTION}: counts.{name} is {counts[name]}, the manifest has {found}"
+    listed = len(data.description["skipped"])
+    if counts["skipped"] != listed:
+        yield f"{dataset.DESCRIPTION}: counts.skipped is {counts['skipped']}, {listed} are listed"
     yield from _rule_faults(table)
 
 
@@ -102,13 +106,15 @@ def _stray_files(data: Dataset) -> Iterator[str]:
                 yield f"{name}: is in the folder but not in the manifest"
 
 
-def _row_faults(row: dict[str, Any], *, root: Path, reference_gain: Any) -> list[str]:
-    container = PurePosixPath(row["mix_file"]).suffix.lstrip(".")
-    for name, path in dataset.relative_paths(row["clip_id"], container).items():
-        if row[f"{name}_file"] != path:
-            return [
-                f"{dataset.MANIFEST}: row {row['clip_id']}: {name}_file is {row[f'{name}_file']!r}, must be {path!r}"
-            ]
+def _row_faults(row: dict[str, Any], *, root: Path, configuration: dict[str, Any]) -> list[str]:
+    reference_gain = configuration["reference_gain"]
+    wanted = {
+        f"{n}_file": path for n, path in dataset.relative_paths(row["clip_id"], configuration["container"]).items()
+    }
+    wanted["scaper_version"] = configuration["renderer"].removeprefix("scaper ")
+    for column, value in wanted.items():
+        if row[column] != value:
+            return [f"{dataset.MANIFEST}: row {row['clip_id']}: {column} is {row[column]!r}, must be {value!r}"]
     faults, pcm = [], {}
     for name in dataset.FILES:
         path = row[f"{name}_file"]
@@ -127,9 +133,9 @@ def _row_faults(row: dict[str, Any], *, root: Path, reference_gain: Any) -> list
                 continue
             faults += _signal_faults(path, pcm[name])
         else:
-            faults += _jams_faults(path, data, row)
-    if {"mix", "a"} <= pcm.keys() and len(pcm["mix"]) == len(pcm["a"]) == recipes.CLIP_FRAMES:
-        faults += _scale_faults(row, pcm) if len(pcm) == len(SIGNALS) else []
+            faults += _jams_faults(path, data, row, reference_gain)
+    if len(pcm) == len(SIGNALS) and all(signal.size == recipes.CLIP_FRAMES for signal in pcm.values()):
+        faults += [*_scale_faults(row, pcm, reference_gain), *_overlap_faults(row, pcm["a"], pcm["b"])]
         faults += _level_faults(row, pcm["mix"], pcm["a"], reference_gain)
     return faults
 
@@ -141,11 +147,27 @@ def _signal_faults(path: str, pcm: Any) -> Iterator[str]:
         yield f"{path}: is clipped ({clipped} samples below the largest that the scale allows)"
 
 
-def _scale_faults(row: dict[str, Any], pcm: dict[str, Any]) -> Iterator[str]:
-    """The loudest sample of a row's four signals lies at full scale exactly if a scale below 1 put it there."""
-    peak = max(int(np.abs(signal.astype(np.int32)).max()) for signal in pcm.values())
-    if not 0 < row["scale"] <= 1 or (row["scale"] < 1 and peak != 32_767):
+def _scale_faults(row: dict[str, Any], pcm: dict[str, Any], reference_gain: str) -> Iterator[str]:
+    """The loudest sample of a row's signals lies at full scale exactly if a scale below 1 put it there.
+
+    References without gain may reach full scale by themselves, as their sources do.
+    """
+    peaks = {name: int(np.abs(signal.astype(np.int32)).max()) for name, signal in pcm.items()}
+    peak = max(peaks.values())
+    if row["scale"] < 1 and peak != 32_767:
         yield f"{dataset.MANIFEST}: row {row['clip_id']}: scale is {row['scale']}, but the loudest sample is {peak:,}"
+    if row["scale"] == 1 and reference_gain == "mixture":
+        for name in [name for name in SIGNALS if peaks[name] >= 32_767]:
+            yield f"{row[f'{name}_file']}: is clipped (reaches full scale although nothing was scaled)"
+
+
+def _overlap_faults(row: dict[str, Any], a: Any, b: Any) -> Iterator[str]:
+    """Half of reference b is half of reference a."""
+    half = recipes.OVERLAP_FRAMES
+    late, early = (b, a) if row["b_start"] > row["a_start"] else (a, b)
+    apart = np.abs(late[:half].astype(np.int32) - early[half:].astype(np.int32)).max()
+    if apart > 1:
+        yield f"{row['b_file']}: its overlap with reference a differs by up to {apart:,} steps"
 
 
 def _level_faults(row: dict[str, Any], mix: Any, a: Any, reference_gain: Any) -> Iterator[str]:
@@ -167,21 +189,33 @@ def _level_faults(row: dict[str, Any], mix: Any, a: Any, reference_gain: Any) ->
         yield f"{row['a_file']}: measures {level:.2f} LUFS in the mixture, the recipe asks for {row['ref_db']}"
 
 
-def _jams_faults(path: str, data: bytes, row: dict[str, Any]) -> Iterator[str]:
+def _jams_faults(path: str, data: bytes, row: dict[str, Any], reference_gain: str) -> Iterator[str]:
     try:
         jams = json.loads(data)
-        events = {event["value"]["role"]: event["value"] for event in jams["annotations"][0]["data"]}
+        background, event = (item["value"] for item in jams["annotations"][0]["data"])
+        start = int(background["source_time"] * RATE_HZ)
+        stop = int((background["source_time"] + background["event_duration"]) * RATE_HZ)
         found = {
-            "snr_db": events["foreground"]["snr"],
-            "esc50_file": events["foreground"]["source_file"],
-            "category": events["foreground"]["label"],
-            "fsd50k_file": events["background"]["source_file"],
-            "a_start": int(events["background"]["source_time"] * RATE_HZ),
+            "roles": (background["role"], event["role"]),
+            "snr_db": event["snr"],
+            "esc50_file": event["source_file"],
+            "category": event["label"],
+            "event_span": (event["event_time"], event["source_time"], int(event["event_duration"] * RATE_HZ)),
+            "fsd50k_file": background["source_file"],
+            "background_span": (start, stop),
             "ref_db": jams["annotations"][0]["sandbox"]["scaper"]["ref_db"],
+            "sandbox": jams["sandbox"]["bgknown"],
         }
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        yield f"{path}: not a Scaper JAMS ({type(error).__name__}: {error})"
+    except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
+        yield f"{path}: not the JAMS of such a mixture ({type(error).__name__}: {error})"
         return
-    for column, value in found.items():
-        if value != row[column]:
-            yield f"{path}: {column} is {value!r}, the manifest says {row[column]!r}"
+    wanted = {
+        **row,
+        "roles": ("background", "foreground"),
+        "event_span": (0.0, 0.0, row["event_frames"]),
+        "background_span": (row["a_start"], row["a_start"] + recipes.CLIP_FRAMES),
+        "sandbox": sandbox(row, row["scale"], reference_gain),
+    }
+    for name, value in found.items():
+        if value != wanted[name]:
+            yield f"{path}: {name} is {value}, the manifest says {wanted[name]}"

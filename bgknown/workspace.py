@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import filelock
 
-from bgknown.dataset import DESCRIPTION, MANIFEST, read_description
+from bgknown.dataset import MANIFEST, read_description
 from bgknown.errors import InvalidInputError, StorageError
 from bgknown.files import make_folder, storage_error, write_whole
 
@@ -34,7 +35,10 @@ class Workspace:
     def __init__(self, out: Path) -> None:
         self.out = out
         self.folder = out / WORK
-        self.scratch = self.folder / "scratch"
+        self.journal = self.folder / "journal.jsonl"
+        # A name of its own for each run: worker processes that outlive a killed run lose their folder, and with it the
+        # means to put anything under a final name.
+        self.scratch = self.folder / f"scratch-{secrets.token_hex(4)}"
 
     def is_finished(self, description: Mapping[str, Any]) -> bool:
         """Whether the folder already holds the finished dataset that ``description`` asks for.
@@ -49,19 +53,24 @@ class Workspace:
             return True
         if self._started().is_file():
             self._compare(self._read(self._started()), description, passing=_PASSING)
-        elif (self.out / DESCRIPTION).is_file() or (self.out.is_dir() and self._has_strangers()):
+        elif self.out.is_dir() and self._has_strangers():
             raise StorageError(
                 f"{self.out}: the folder is not empty and holds no unfinished build; give a new folder with --out"
             )
         return False
 
     @contextlib.contextmanager
-    def claim(self, description: Mapping[str, Any]) -> Iterator[None]:
-        """Hold the folder for one build.
+    def claim(self, description: Mapping[str, Any]) -> Iterator[bool]:
+        """Hold the folder for one build; gives whether the dataset is finished already.
+
+        A folder that holds another configuration is left as it was. The workspace goes when the dataset is finished,
+        or when nothing has come of the build.
 
         Raises:
-            StorageError: another process holds it, or it cannot be written.
+            StorageError: another process holds the folder, it holds something else, or it cannot be written.
         """
+        self.is_finished(description)  # refuses before anything is made
+        was_there = self.out.is_dir()
         make_folder(self.folder)
         lock = filelock.FileLock(self.folder / "lock", timeout=0)
         try:
@@ -73,56 +82,58 @@ class Workspace:
         except OSError as error:
             raise storage_error(error, self.folder) from error
         try:
-            shutil.rmtree(self.scratch, ignore_errors=True)
-            make_folder(self.scratch)
-            write_whole(self._started(), json.dumps(description).encode(), aside=self.scratch)
-            yield
+            finished = self.is_finished(description)
+            if not finished:
+                self._begin(description)
+            yield finished
         finally:
             shutil.rmtree(self.scratch, ignore_errors=True)
+            if (self.out / MANIFEST).is_file() or not self._plan().is_file():
+                shutil.rmtree(self.folder, ignore_errors=True)
             lock.release()
+            if not was_there:
+                with contextlib.suppress(OSError):  # not empty: something has come of it
+                    self.out.rmdir()
+
+    def _begin(self, description: Mapping[str, Any]) -> None:
+        for old in self.folder.glob("scratch-*"):
+            shutil.rmtree(old, ignore_errors=True)
+        make_folder(self.scratch)
+        write_whole(self._started(), json.dumps(description).encode(), aside=self.scratch)
+        try:
+            self.journal.touch()
+        except OSError as error:
+            raise storage_error(error, self.journal) from error
 
     def read_plan(self) -> dict[str, Any] | None:
         """What ``write_plan`` stored, if anything."""
-        path = self.folder / "plan.json"
-        return self._read(path) if path.is_file() else None
+        return self._read(self._plan()) if self._plan().is_file() else None
 
     def write_plan(self, plan: Mapping[str, Any]) -> None:
         """Remember the recipe and what had to be left out in drawing it."""
-        write_whole(self.folder / "plan.json", json.dumps(plan).encode(), aside=self.scratch)
+        write_whole(self._plan(), json.dumps(plan).encode(), aside=self.scratch)
 
     def finished_rows(self) -> dict[str, dict[str, Any]]:
-        """Records of finished rows by their digest; a last line that a kill cut short is left out."""
-        path = self.folder / "journal.jsonl"
+        """Records of finished rows by their digest; a line that a kill cut short is left out."""
         records: dict[str, dict[str, Any]] = {}
-        if path.is_file():
-            for line in path.read_text(encoding="utf-8").split("\n"):
+        if self.journal.is_file():
+            for line in self.journal.read_text(encoding="utf-8").split("\n"):
                 with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):
                     entry = json.loads(line)
                     records[entry["digest"]] = entry["record"]
         return records
 
-    @contextlib.contextmanager
-    def journal(self) -> Iterator[Journal]:
-        """Open the journal of finished rows for adding to it."""
-        path = self.folder / "journal.jsonl"
-        try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write("\n")  # ends a line that a kill cut short
-                yield Journal(file, path)
-        except OSError as error:
-            if isinstance(error, StorageError):
-                raise
-            raise storage_error(error, path) from error
-
-    def remove(self) -> None:
-        """Delete the workspace of a finished build."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def _plan(self) -> Path:
+        return self.folder / "plan.json"
 
     def _started(self) -> Path:
         return self.folder / "build.json"
 
     def _has_strangers(self) -> bool:
-        return any(child.name != WORK for child in self.out.iterdir())
+        if any(child.name != WORK for child in self.out.iterdir()):
+            return True
+        ours = {"lock", "build.json", "plan.json", "journal.jsonl", self.scratch.name}
+        return self.folder.exists() and any(child.name not in ours for child in self.folder.iterdir())
 
     def _read(self, path: Path) -> dict[str, Any]:
         try:
@@ -139,23 +150,12 @@ class Workspace:
             if path.rsplit(".", 1)[-1] not in passing
         ]
         if differences:
+            skipped = there.get("skipped") or []
+            hint = f" (it was made without {len(skipped)} broken inputs, which may be whole now)" if skipped else ""
             raise StorageError(
-                f"{self.out}: holds another configuration: {'; '.join(differences)}; "
+                f"{self.out}: holds another configuration: {'; '.join(differences)}{hint}; "
                 "give another --out, or the options it was begun with"
             )
-
-
-class Journal:
-    """Adds finished rows, one line each."""
-
-    def __init__(self, file: Any, path: Path) -> None:
-        self._file = file
-        self._path = path
-
-    def add(self, digest: str, record: Mapping[str, Any]) -> None:
-        """Remember a row whose files are all under their final names."""
-        self._file.write(json.dumps({"digest": digest, "record": record}) + "\n")
-        self._file.flush()
 
 
 def _differences(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:

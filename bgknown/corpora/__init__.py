@@ -103,7 +103,7 @@ def check_folder(root: Path, corpus: str, landmark: str) -> None:
     if not (root / landmark).exists():
         below = [child for child in sorted(root.iterdir()) if child.is_dir() and (child / landmark).exists()]
         hint = f"; did you mean {below[0]}?" if below else ""
-        raise NotFoundError(f"{root}: this is not a {corpus} folder: it holds no {landmark}{hint}")
+        raise NotFoundError(f"{root}: this is not the folder of {corpus}: it holds no {landmark}{hint}")
 
 
 def check_labels(labels: Sequence[str], where: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 
 FACT_COLUMNS = ["size", "mtime_ns", "frames", "rate_hz", "channels", "container", "problem"]
 _CACHE_VERSION = 1
+MINIATURE_MARK = ".miniature"
+"""A file in each corpus that was made by ``bgknown.corpora.miniature``."""
 
 
 def default_cache() -> Path:
@@ -33,12 +36,19 @@ def default_cache() -> Path:
 
 def clear_cache(cache: Path) -> int:
     """Delete what this software has put into a cache folder; returns the number of bytes freed."""
-    freed = 0
-    for name in ("headers", "miniature"):
-        folder = cache / name
-        if folder.is_dir():
-            freed += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-            shutil.rmtree(folder)
+    corpora = [mark.parent for mark in (cache / "miniature").glob(f"*/{MINIATURE_MARK}")]
+    files = [
+        *(cache / "headers").glob("v*-????????????????.csv"),
+        *(path for corpus in corpora for path in corpus.rglob("*")),
+    ]
+    freed = sum(path.stat().st_size for path in files if path.is_file())
+    for corpus in corpora:
+        shutil.rmtree(corpus)
+    for path in files:
+        path.unlink(missing_ok=True)
+    for folder in (cache / "headers", cache / "miniature"):
+        with contextlib.suppress(OSError):  # not there, or something of the user's is in it
+            folder.rmdir()
     return freed
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgknown.audio import RATE_HZ, encode, to_pcm16
-from bgknown.files import make_folder, write_whole
+from bgknown.corpora.headers import MINIATURE_MARK
+from bgknown.errors import StorageError
+from bgknown.files import make_folder, storage_error, write_whole
 from bgknown.seeding import generator
 
 Signal = NDArray[np.float64]
@@ -40,19 +43,44 @@ def make(root: Path, *, takes: int = 2, recordings: tuple[int, int] = (40, 26)) 
         The two corpora's folders.
 
     Raises:
-        StorageError: they cannot be written.
+        StorageError: they cannot be written, or a folder of that name is there that was not made here.
     """
-    done = root / "complete"
+    parts = dict(zip(("dev", "eval"), recordings, strict=True))
+    makers: dict[str, Callable[[Path], None]] = {
+        "ESC-50": lambda folder: _make_esc50(folder, takes),
+        "FSD50K": lambda folder: _make_fsd50k(folder, parts),
+    }
     wanted = f"miniature {_VERSION}: {takes} takes, {recordings[0]} and {recordings[1]} recordings\n"
-    esc50, fsd50k = root / "ESC-50", root / "FSD50K"
-    if done.is_file() and done.read_text() == wanted:
-        return esc50, fsd50k
-    for folder in (esc50, fsd50k):
-        shutil.rmtree(folder, ignore_errors=True)
-    _make_esc50(esc50, takes)
-    _make_fsd50k(fsd50k, dict(zip(("dev", "eval"), recordings, strict=True)))
-    write_whole(done, wanted.encode())
-    return esc50, fsd50k
+    for name, maker in makers.items():
+        _make_whole(root / name, maker, wanted)
+    return root / "ESC-50", root / "FSD50K"
+
+
+def _make_whole(folder: Path, maker: Callable[[Path], None], wanted: str) -> None:
+    """Make a corpus aside and rename it; leave one that is there, and refuse to touch one that is not ours."""
+    if _is_made(folder, wanted):
+        return
+    if folder.exists() and not (folder / MINIATURE_MARK).is_file():
+        raise StorageError(f"{folder}: is there already and was not made by this command; choose another folder")
+    make_folder(folder.parent)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        maker(aside)
+        write_whole(aside / MINIATURE_MARK, wanted.encode())
+        if folder.exists():
+            shutil.rmtree(folder)
+        aside.chmod(0o755)
+        aside.rename(folder)
+    except OSError as error:
+        if not _is_made(folder, wanted):  # or else another process has made it meanwhile
+            raise error if isinstance(error, StorageError) else storage_error(error, folder) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _is_made(folder: Path, wanted: str) -> bool:
+    mark = folder / MINIATURE_MARK
+    return mark.is_file() and mark.read_text() == wanted
 
 
 def _make_esc50(root: Path, takes: int) -> None:

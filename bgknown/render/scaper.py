@@ -69,7 +69,7 @@ def render(soundscape: Soundscape, slices: Sequence[Slice], folder: Path) -> Ren
     Args:
         soundscape: what to render.
         slices: the samples of each layer, backgrounds first.
-        folder: a folder of this process for the trees of empty files that Scaper wants to see.
+        folder: a folder of this process for the trees of empty files that Scaper wants to see; its parent exists.
 
     Raises:
         NotFoundError: Scaper is not installed.
@@ -152,7 +152,8 @@ def _tree(layers: Sequence[Layer], folder: Path) -> tuple[Path, list[str]]:
     root = folder / sha256(json.dumps(labels).encode())[:16]
     paths = [root / label / str(number) for number, label in enumerate(labels)]
     if not (paths[-1] if paths else root).exists():
-        root.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
+        root.mkdir(exist_ok=True)
         for path in paths:
             path.parent.mkdir(exist_ok=True)
             path.touch()

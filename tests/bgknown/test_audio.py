@@ -113,6 +113,14 @@ def test_bad_files_are_told_apart(tmp_path):
         read_header(tmp_path / "x.wav")
 
 
+def test_nan_does_not_get_into_the_resampler(tmp_path):
+    audio = noise(1.0, 0, rate_hz=16_000)
+    audio[100] = np.nan
+    write_wav(tmp_path / "x.wav", audio, 16_000, subtype="FLOAT")
+    with pytest.raises(NotFiniteError, match="1, the first at sample 100"):
+        read_whole_44k(tmp_path / "x.wav", read_header(tmp_path / "x.wav"))
+
+
 def test_nan_and_inf_are_counted():
     audio = np.array([0.0, np.nan, 1.0, np.inf])
     with pytest.raises(NotFiniteError, match="NaN or infinite samples: 2, the first at sample 1"):

@@ -7,8 +7,9 @@ import pytest
 import soundfile
 
 from bgknown.audio import RATE_HZ
+from bgknown.build import dry_run
 from bgknown.dataset import open_dataset
-from bgknown.errors import BrokenInputError, InvalidInputError
+from bgknown.errors import BrokenInputError, InvalidInputError, StorageError
 from bgknown.recipe import CLIP_FRAMES
 from tests.conftest import contents, noise, write_wav
 
@@ -98,6 +99,34 @@ def test_skip_broken_goes_on_and_counts(tiny, tmp_path):
     ]
     assert len(pd.read_csv(tmp_path / "out" / "recipe.csv")) == 10
     assert tiny.build(tmp_path / "out", skip_broken=True).kept == 8
+
+
+def test_a_mixture_that_16_bits_cannot_hold_is_a_broken_row(tiny, tmp_path):
+    recipe = pd.read_csv(build_recipe(tiny, tmp_path))
+    recipe["ref_db"] = -50.0
+    recipe.loc[0, "snr_db"] = -40.0
+    recipe.to_csv(tmp_path / "recipe.csv", index=False)
+    clip_id = recipe["clip_id"][0]
+    with pytest.raises(BrokenInputError, match=f"{clip_id}: snr_not_held: the 16-bit mixture has an SNR of"):
+        tiny.build(tmp_path / "out", recipe=tmp_path / "recipe.csv")
+
+
+def test_what_was_skipped_is_told_again_and_hinted_at_when_it_has_been_repaired(tiny, tmp_path):
+    original = tiny.clip("1-100-A-0").read_bytes()
+    damage_zero_bytes(tiny)
+    first = tiny.build(tmp_path / "out", skip_broken=True)
+    again = tiny.build(tmp_path / "out")
+    assert (first.was_finished, again.was_finished) == (False, True)
+    assert again.problems == first.problems != []
+    tiny.clip("1-100-A-0").write_bytes(original)
+    with pytest.raises(StorageError, match="it was made without 1 broken inputs, which may be whole now"):
+        tiny.build(tmp_path / "out")
+
+
+def test_a_dry_run_tells_of_broken_clips(tiny, tmp_path):
+    damage_zero_bytes(tiny)
+    report = dry_run(tiny.open(), tiny.options(), tmp_path / "out")
+    assert [problem.where for problem in report.problems] == ["audio/1-100-A-0.wav"]
 
 
 def test_nothing_left_to_build_is_an_error(tiny, tmp_path):

@@ -9,10 +9,12 @@ import time
 import filelock
 import pytest
 
+from bgknown import build as building
 from bgknown import files
 from bgknown.build import dry_run
-from bgknown.errors import StorageError
-from tests.conftest import contents
+from bgknown.errors import BrokenInputError, StorageError
+from bgknown.rows import build_row
+from tests.conftest import contents, noise, write_wav
 
 
 def test_a_finished_build_is_left_alone(tiny, tmp_path):
@@ -150,6 +152,71 @@ def test_a_folder_with_other_things_is_refused(tiny, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="is a file"):
         tiny.build(tmp_path / "file")
+
+
+def test_a_workspace_that_is_not_ours_is_left_alone(tiny, tmp_path):
+    (tmp_path / "out" / ".work").mkdir(parents=True)
+    (tmp_path / "out" / ".work" / "notes.txt").write_text("precious")
+    with pytest.raises(StorageError, match="not empty and holds no unfinished build"):
+        tiny.build(tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out" / ".work").iterdir()] == ["notes.txt"]
+
+
+def test_a_build_that_another_overtook_while_it_waited_changes_nothing(built, tiny, tmp_path, monkeypatch):
+    """Between the first look at the folder and the lock, another configuration has been finished there."""
+    real = filelock.FileLock.acquire
+
+    def overtaken(lock, *arguments, **options):
+        monkeypatch.setattr(filelock.FileLock, "acquire", real)
+        shutil.copytree(built[1], tmp_path / "out", dirs_exist_ok=True)
+        return real(lock, *arguments, **options)
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", overtaken)
+    with pytest.raises(StorageError, match="draw.seed is 0 there and 7 here"):
+        tiny.build(tmp_path / "out", seed=7)
+    assert contents(tmp_path / "out") == contents(built[1])
+    assert not (tmp_path / "out" / ".work").exists()
+
+
+def test_a_worker_that_outlives_its_run_can_put_nothing_under_a_final_name(tiny, tmp_path, monkeypatch):
+    tasks = []
+
+    def keep(work, items, **_):
+        tasks.extend(items)
+        raise StorageError("stopped")
+
+    monkeypatch.setattr(building, "in_processes", keep)
+    with pytest.raises(StorageError, match="stopped"):
+        tiny.build(tmp_path / "out")
+    monkeypatch.undo()
+    tiny.build(tmp_path / "out")
+    (tmp_path / "out" / "jams" / "1-100-A-0.jams").unlink()
+    task = next(task for task in tasks if task.row["clip_id"] == "1-100-A-0")
+    with pytest.raises(StorageError):
+        build_row(task)
+    assert not (tmp_path / "out" / ".work").exists()
+    assert not (tmp_path / "out" / "jams" / "1-100-A-0.jams").exists()
+
+
+def test_a_changed_source_or_a_lost_file_is_rendered_again(tiny, tmp_path):
+    tiny.clip("5-501-A-1").rename(tiny.root / "away.wav")
+    with pytest.raises(BrokenInputError):
+        tiny.build(tmp_path / "out")
+    (tiny.root / "away.wav").rename(tiny.clip("5-501-A-1"))
+    write_wav(tiny.clip("1-100-A-0"), noise(5.0, 99))
+    (tmp_path / "out" / "audio" / "c" / "3-300-A-0.wav").unlink()
+    report = tiny.build(tmp_path / "out")
+    assert (report.rendered, report.kept) == (3, 7)
+    tiny.build(tmp_path / "fresh")
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+def test_a_build_that_fails_before_it_renders_leaves_no_folder(tiny, tmp_path):
+    for place in range(4):
+        tiny.recording("eval", 8000 + place).unlink()
+    with pytest.raises(BrokenInputError, match="no background is left in FSD50K's eval set"):
+        tiny.build(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_two_builds_at_once_are_refused(tiny, tmp_path):

@@ -130,6 +130,29 @@ def test_plan_lists_broken_recordings_and_writes_nothing(tiny, tmp_path):
     assert "7001" not in (tmp_path / "recipe.csv").read_text()
 
 
+def test_plan_writes_over_recipes_only(tiny, tmp_path):
+    run("plan", *tiny.arguments(), "--out", tmp_path / "recipe.csv")
+    run("plan", *tiny.arguments(), "--out", tmp_path / "recipe.csv", "--seed", 1)
+    table = tiny.esc50 / "meta" / "esc50.csv"
+    before = table.read_bytes()
+    result = run("plan", *tiny.arguments(), "--out", table, status=1)
+    assert "is there already and is no recipe" in result.stderr
+    assert table.read_bytes() == before
+    assert "the recipe needs a file name" in run("plan", *tiny.arguments(), "--out", "", status=1).stderr
+
+
+def test_the_report_tells_apart_what_was_done(tiny, tmp_path):
+    tiny.clip("1-100-A-0").unlink()
+    build = ("build", *tiny.arguments(), "--out", tmp_path / "out", "--jobs", 1)
+    run(*build, status=1)
+    skipping = run(*build, "--skip-broken")
+    assert "0 rendered, 9 kept" in skipping.output
+    assert "1 broken inputs left out" in skipping.output
+    again = run(*build)
+    assert "was complete already; nothing was done" in again.output
+    assert "1 broken inputs left out" in again.output
+
+
 def test_the_cache_is_shown_and_cleared(tiny):
     cache = tiny.root / "cache"
     tiny.open()

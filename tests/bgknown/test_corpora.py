@@ -79,7 +79,7 @@ def test_a_missing_folder_or_a_wrong_one_is_told_apart(reader, tiny):
     name = reader.FACTS.name
     with pytest.raises(NotFoundError, match="no such folder; give the folder of " + name):
         reader.index(tiny.root / "nowhere", cache=tiny.root / "cache")
-    with pytest.raises(NotFoundError, match=rf"this is not a {name} folder.*did you mean .*{name}\?"):
+    with pytest.raises(NotFoundError, match=rf"this is not the folder of {name}.*did you mean .*{name}\?"):
         reader.index(tiny.root, cache=tiny.root / "cache")
 
 
@@ -178,6 +178,10 @@ def test_the_cache_can_be_named_and_deleted(tiny, monkeypatch):
     monkeypatch.setenv("BGKNOWN_CACHE", str(tiny.root / "named"))
     assert headers.default_cache() == tiny.root / "named"
     esc50.index(tiny.esc50, cache=headers.default_cache())
-    (tiny.root / "named" / "mine.txt").write_text("kept")
-    assert headers.clear_cache(tiny.root / "named") > 0
-    assert [path.name for path in (tiny.root / "named").iterdir()] == ["mine.txt"]
+    named = tiny.root / "named"
+    (named / "miniature").mkdir()
+    for name in ("mine.txt", "headers/mine.h", "miniature/painting.jpg"):
+        (named / name).write_text("kept")
+    assert headers.clear_cache(named) > 0
+    left = [path.relative_to(named).as_posix() for path in named.rglob("*") if path.is_file()]
+    assert sorted(left) == ["headers/mine.h", "mine.txt", "miniature/painting.jpg"]

@@ -18,7 +18,7 @@ from bgknown.draw import (
     draw_recipe,
     draw_snr_db,
 )
-from bgknown.errors import InvalidInputError
+from bgknown.errors import BrokenInputError, InvalidInputError
 from bgknown.problems import Problem
 from bgknown.recipe import CLIP_FRAMES as W
 from bgknown.recipe import OVERLAP_FRAMES, check_recipe
@@ -145,7 +145,7 @@ def test_each_recording_serves_once_then_reuse_starts_over():
     assert sorted(set(evaluation)) == [3, 4]
 
 
-@given(seed=st.integers(0, 200), shared=st.sets(st.integers(0, 9), max_size=9))
+@given(seed=st.integers(0, 200), shared=st.sets(st.integers(0, 9)))
 @settings(max_examples=60, deadline=None)
 def test_as_many_recordings_as_clips_suffice_although_some_pairs_are_forbidden(seed, shared):
     clips = pd.DataFrame(
@@ -156,9 +156,17 @@ def test_as_many_recordings_as_clips_suffice_although_some_pairs_are_forbidden(s
     assert all(chosen[f"c{k}"] != f"r{k}" for k in shared)
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_each_recording_serves_once_even_if_every_clip_is_cut_from_one_of_them(seed):
+    clips = pd.DataFrame({"clip_id": [f"c{k}" for k in range(10)], "freesound_id": [f"r{k}" for k in range(10)]})
+    chosen = assign(clips, pd.DataFrame({"recording_id": [f"r{k}" for k in range(10)]}), seed)
+    assert len(set(chosen.values())) == 10
+    assert all(chosen[f"c{k}"] != f"r{k}" for k in range(10))
+
+
 def test_a_clip_whose_only_recording_is_its_own_source_is_refused():
     clips = pd.DataFrame({"clip_id": ["c"], "freesound_id": ["r"]})
-    with pytest.raises(InvalidInputError, match="no background for clip c"):
+    with pytest.raises(InvalidInputError, match="no background is left for clip c"):
         assign(clips, pd.DataFrame({"recording_id": ["r"]}), 0)
 
 
@@ -240,8 +248,27 @@ def test_broken_recordings_are_left_out_and_named():
 
 
 def test_no_usable_recording_is_an_error():
-    with pytest.raises(InvalidInputError, match="no usable recording of 10 s"):
+    with pytest.raises(BrokenInputError, match="no background is left in FSD50K's dev set: recordings must have 10 s"):
         draw(corpora(frames=2 * W - 1))
+
+
+def test_where_none_is_left_all_that_is_broken_or_quiet_is_told():
+    def listen(checks):
+        for check in checks:
+            name = check.recording["recording_id"]
+            problem = Problem(where=name, code="not_finite", what="NaN") if name == "r0" else None
+            yield CropVerdict(recording_id=name, chosen=dict.fromkeys(check.starts), problem=problem)
+
+    clips, recordings = corpora(dev=4)
+    recordings.table.loc[3, ["frames", "problem"]] = [0, "the file is empty (0 bytes)"]
+    told = r"(?s)2 have no crop of -60 LUFS \(--min-level\), 2 are broken:.*r3.wav: unreadable.*r0: not_finite: NaN"
+    with pytest.raises(BrokenInputError, match=told):
+        draw((clips, recordings), listen)
+
+
+def test_a_last_recording_that_is_a_clips_own_source_is_refused():
+    with pytest.raises(BrokenInputError, match="recording r0, is the Freesound source of a clip"):
+        draw(corpora(dev=1, shared={0}))
 
 
 @pytest.mark.parametrize(

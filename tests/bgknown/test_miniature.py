@@ -3,6 +3,7 @@ import pytest
 import soundfile
 
 from bgknown.corpora import esc50, fsd50k, miniature
+from bgknown.errors import StorageError
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,39 @@ def test_a_second_call_makes_nothing_and_another_size_makes_anew(corpora, monkey
     miniature.make(root, takes=1, recordings=(8, 6))
     with pytest.raises(pytest.fail.Exception):
         miniature.make(root, takes=1, recordings=(8, 7))
+
+
+def test_folders_of_the_users_are_left_alone(tmp_path):
+    (tmp_path / "FSD50K").mkdir()
+    (tmp_path / "FSD50K" / "thesis.txt").write_text("precious")
+    with pytest.raises(StorageError, match="is there already and was not made by this command"):
+        miniature.make(tmp_path, takes=1, recordings=(1, 1))
+    assert [path.name for path in (tmp_path / "FSD50K").iterdir()] == ["thesis.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ESC-50", "FSD50K"]
+
+
+def test_a_failure_leaves_nothing_half_made(tmp_path, monkeypatch):
+    def fail(*_):
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(miniature, "_write_table", fail)
+    with pytest.raises(StorageError, match="the disk is full"):
+        miniature.make(tmp_path / "new", takes=1, recordings=(1, 1))
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_two_makers_at_once_agree(tmp_path, monkeypatch):
+    real = miniature._make_esc50
+
+    def overtaken(folder, takes):
+        real(folder, takes)
+        monkeypatch.setattr(miniature, "_make_esc50", real)
+        miniature.make(tmp_path, takes=1, recordings=(1, 1))
+
+    monkeypatch.setattr(miniature, "_make_esc50", overtaken)
+    esc, _ = miniature.make(tmp_path, takes=1, recordings=(1, 1))
+    assert len(list((esc / "audio").iterdir())) == 60
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ESC-50", "FSD50K"]
 
 
 def test_the_classes_can_be_told_apart(tmp_path):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from bgknown.errors import InvalidInputError
 from bgknown.files import sha256
 from bgknown.verify import verify
 
@@ -101,7 +102,7 @@ def test_manifest_against_recipe(root):
     found = faults(root)
     assert any(f"manifest.csv: row {CLIP}: a_start is 17, the recipe says" in fault for fault in found)
     assert any(f"manifest.csv: row {CLIP}: category is cat, the recipe says bell" in fault for fault in found)
-    assert any(f"jams/{CLIP}.jams: category is 'bell', the manifest says 'cat'" in fault for fault in found)
+    assert any(f"jams/{CLIP}.jams: category is bell, the manifest says cat" in fault for fault in found)
 
 
 def test_rows_that_are_missing_or_strange_are_found(root):
@@ -142,6 +143,100 @@ def test_a_path_that_leaves_the_dataset_is_not_followed(root):
     assert f"manifest.csv: row {CLIP}: mix_file is '../../secret.wav', must be 'audio/mix/{CLIP}.wav'" in faults(root)
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("scale", "0"),
+        ("scale", "abc"),
+        ("scale", ""),
+        ("scale", "1.5"),
+        ("event_frames", "0"),
+        ("event_frames", "1000000000"),
+        ("event_frames", "-5"),
+        ("background_gain_db", "x"),
+        ("achieved_snr_db", ""),
+        ("snr_db", ""),
+        ("fold", "one"),
+    ],
+)
+def test_a_cell_that_makes_no_sense_is_one_line(root, column, value):
+    edit(root, **{column: value})
+    with pytest.raises(InvalidInputError, match=f"manifest.csv, line 2: {column} is '?{value}"):
+        faults(root)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.pop("configuration"), "configuration is missing"),
+        (lambda d: d.pop("counts"), "counts is missing"),
+        (lambda d: d.pop("skipped"), "skipped is missing"),
+        (lambda d: d.pop("recipe_sha256"), "recipe_sha256 is missing"),
+        (lambda d: d.pop("corpora"), "corpora is missing"),
+        (lambda d: d.update(skipped=["x"]), r"skipped\[0\] is \"x\""),
+        (lambda d: d["configuration"].update(container="mp3"), 'configuration.container is "mp3"'),
+    ],
+)
+def test_a_description_that_lacks_something_is_one_line(root, change, message):
+    description = json.loads((root / "dataset.json").read_text())
+    change(description)
+    (root / "dataset.json").write_text(json.dumps(description))
+    with pytest.raises(InvalidInputError, match=f"dataset.json: {message}"):
+        faults(root)
+
+
+def test_another_scaper_or_container_than_described_is_found(root):
+    edit(root, scaper_version="9.9")
+    assert f"manifest.csv: row {CLIP}: scaper_version is '9.9', must be '1.6.5'" in faults(root)
+    description = json.loads((root / "dataset.json").read_text())
+    description["configuration"]["container"] = "flac"
+    description["counts"]["skipped"] = 5
+    (root / "dataset.json").write_text(json.dumps(description))
+    found = faults(root)
+    assert "dataset.json: counts.skipped is 5, 0 are listed" in found
+    assert sum("mix_file is 'audio/mix/" in fault and "flac" in fault for fault in found) == 10
+
+
+def test_a_reference_b_of_another_row_is_found(root):
+    other = root / "audio" / "b" / "1-101-A-1.wav"
+    path = root / "audio" / "b" / f"{CLIP}.wav"
+    path.write_bytes(other.read_bytes())
+    edit(root, b_sha256=sha256(path.read_bytes()))
+    assert any(f"audio/b/{CLIP}.wav: its overlap with reference a differs" in fault for fault in faults(root))
+
+
+def test_saturation_is_found_where_nothing_was_scaled(root):
+    rewrite(root, "c", lambda pcm: np.clip(pcm.astype(int) * 30, -32_767, 32_767).astype(np.int16))
+    assert f"audio/c/{CLIP}.wav: is clipped (reaches full scale although nothing was scaled)" in faults(root)
+
+
+def test_a_row_that_stands_twice_is_found(root):
+    table = pd.read_csv(root / "manifest.csv")
+    pd.concat([table, table.iloc[:1]]).to_csv(root / "manifest.csv", index=False)
+    assert f"manifest.csv: clip {CLIP} has two rows" in faults(root)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("sandbox", lambda jams: jams["sandbox"]["bgknown"].update(b_start=1)),
+        ("sandbox", lambda jams: jams["sandbox"]["bgknown"].update(scale=0.1)),
+        ("event_span", lambda jams: jams["annotations"][0]["data"][1]["value"].update(event_duration=1.0)),
+        ("background_span", lambda jams: jams["annotations"][0]["data"][0]["value"].update(source_time=0.5)),
+        ("snr_db", lambda jams: jams["annotations"][0]["data"][1]["value"].update(snr=9.0)),
+    ],
+)
+def test_a_jams_that_says_something_else_is_found(root, name, change):
+    path = root / "jams" / f"{CLIP}.jams"
+    jams = json.loads(path.read_text())
+    change(jams)
+    path.write_text(json.dumps(jams))
+    edit(root, jams_sha256=sha256(path.read_bytes()))
+    found = faults(root)
+    assert len(found) == 1
+    assert found[0].startswith(f"jams/{CLIP}.jams: {name} is ")
+
+
 def test_a_damaged_jams_is_found(root):
     (root / "jams" / f"{CLIP}.jams").write_text("{}")
-    assert any(f"jams/{CLIP}.jams: not a Scaper JAMS (KeyError" in fault for fault in faults(root))
+    assert any(f"jams/{CLIP}.jams: not the JAMS of such a mixture (KeyError" in fault for fault in faults(root))
