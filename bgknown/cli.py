@@ -29,6 +29,8 @@ class Group(click.Group):
         except BgknownError as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(1)
+        except BrokenPipeError:  # `bgknown ... | head`: click ends quietly
+            raise
         except OSError as error:  # what no part of the library could foresee: a vanished mount, a failing disk
             click.echo(f"error: {error.filename or 'input or output'}: {error.strerror or error}", err=True)
             ctx.exit(1)
