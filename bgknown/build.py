@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -127,6 +128,9 @@ def build(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
     description = describe(corpora, options, given)
     workspace = Workspace(out)
     if workspace.is_finished(description):  # a finished dataset may lie where nothing can be written
+        if workspace.folder.exists():  # a kill came between the manifest and the removal of the workspace
+            with contextlib.suppress(StorageError), workspace.claim(description):
+                pass
         return _finished_report(out)
     with workspace.claim(description) as finished:
         if finished:  # by another process, just now
@@ -180,7 +184,7 @@ def _plan_or_remember(
     if given is not None:
         return Draw(recipe=given, problems=[], too_quiet=[])
     remembered = workspace.read_plan()
-    if remembered is not None and remembered["stamp"] == _stamp(corpora, options):
+    if remembered is not None and remembered.get("stamp") == _stamp(corpora, options):
         return Draw(
             recipe=pd.DataFrame(remembered["recipe"], columns=recipes.COLUMNS),
             problems=[Problem(**problem) for problem in remembered["problems"]],

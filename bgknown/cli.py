@@ -35,7 +35,8 @@ class Group(click.Group):
             click.echo(f"error: {error.filename or 'input or output'}: {error.strerror or error}", err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
-            click.echo("interrupted; what is finished is kept, the same command goes on from there", err=True)
+            kept = "; what is finished is kept, the same command goes on from there"
+            click.echo(f"interrupted{kept if ctx.invoked_subcommand == 'build' else ''}", err=True)
             ctx.exit(130)
 
 
@@ -183,7 +184,7 @@ def verify(folder: Path, jobs: int | None) -> None:
     from bgknown.parallel import default_jobs  # noqa: PLC0415
     from bgknown.verify import verify as check  # noqa: PLC0415
 
-    data, faults = check(folder, jobs=jobs or default_jobs())
+    data, faults = check(folder, jobs=default_jobs() if jobs is None else jobs)
     for fault in faults:
         click.echo(fault)
     if faults:

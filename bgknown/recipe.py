@@ -89,11 +89,16 @@ def check_target(path: Path) -> None:
     """
     if not path.name:
         raise InvalidInputError("the recipe needs a file name, such as recipe.csv")
+    if (path.parent / "dataset.json").exists():
+        raise InvalidInputError(f"{path}: lies in a dataset, which a new recipe would damage; give another --out")
     if path.exists() or path.is_symlink():
         try:
             read_recipe(path)
-        except (InvalidInputError, NotFoundError, OSError) as error:
-            raise InvalidInputError(f"{path}: is there already and is no recipe; give another --out") from error
+            exact = path.read_text(encoding="utf-8-sig").splitlines()[0].split(",") == COLUMNS
+        except (InvalidInputError, NotFoundError, OSError):
+            exact = False
+        if not exact:
+            raise InvalidInputError(f"{path}: is there already and is no recipe; give another --out")
 
 
 def write_recipe(recipe: pd.DataFrame, path: Path) -> None:

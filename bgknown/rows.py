@@ -73,6 +73,8 @@ def build_row(task: RowTask) -> RowResult:
     content = {name: encode(mixed.pcm[name], task.container) for name in dataset.SIGNALS}
     content["jams"] = mixed.jams
     paths = dataset.relative_paths(task.row["clip_id"], task.container)
+    entry = {"clip_id": task.row["clip_id"], "digest": task.digest}
+    append_line(task.journal, json.dumps(entry))  # void until all files are there
     for name, data in content.items():
         write_whole(task.out / paths[name], data, aside=scratch)
     record = {
@@ -86,7 +88,7 @@ def build_row(task: RowTask) -> RowResult:
         "achieved_snr_db": round(mixed.achieved_snr_db, 4),
         "scaper_version": scaper.VERSION,
     }
-    append_line(task.journal, json.dumps({"digest": task.digest, "record": record}))
+    append_line(task.journal, json.dumps({**entry, "record": record}))
     return RowResult(record=record)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import filelock
 
-from bgknown.dataset import MANIFEST, read_description
+from bgknown.dataset import DESCRIPTION, MANIFEST, read_description
 from bgknown.errors import InvalidInputError, StorageError
 from bgknown.files import make_folder, storage_error, write_whole
 
@@ -49,6 +49,11 @@ class Workspace:
         if self.out.exists() and not self.out.is_dir():
             raise StorageError(f"{self.out}: is a file; give a folder with --out")
         if (self.out / MANIFEST).is_file():
+            if not (self.out / DESCRIPTION).is_file():
+                raise StorageError(
+                    f"{self.out}: holds a {MANIFEST} but no {DESCRIPTION}, so it is no dataset of bgknown; "
+                    "give a new folder with --out"
+                )
             self._compare(read_description(self.out), description, passing=())
             return True
         if self._started().is_file():
@@ -82,6 +87,8 @@ class Workspace:
         except OSError as error:
             raise storage_error(error, self.folder) from error
         try:
+            if not (self.folder / "lock").exists():  # the build that held it has ended and taken its workspace away
+                raise StorageError(f"{self.out}: another build has just ended there; run the same command again")
             finished = self.is_finished(description)
             if not finished:
                 self._begin(description)
@@ -114,14 +121,18 @@ class Workspace:
         write_whole(self._plan(), json.dumps(plan).encode(), aside=self.scratch)
 
     def finished_rows(self) -> dict[str, dict[str, Any]]:
-        """Records of finished rows by their digest; a line that a kill cut short is left out."""
-        records: dict[str, dict[str, Any]] = {}
+        """Records of finished rows by their digest.
+
+        Only the last word on a clip counts: a row is void from the moment its files begin to be written until it is
+        finished. A line that a kill cut short is left out.
+        """
+        last: dict[str, dict[str, Any]] = {}
         if self.journal.is_file():
             for line in self.journal.read_text(encoding="utf-8").split("\n"):
                 with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):
                     entry = json.loads(line)
-                    records[entry["digest"]] = entry["record"]
-        return records
+                    last[entry["clip_id"]] = entry
+        return {entry["digest"]: entry["record"] for entry in last.values() if entry.get("record")}
 
     def _plan(self) -> Path:
         return self.folder / "plan.json"
@@ -132,15 +143,18 @@ class Workspace:
     def _has_strangers(self) -> bool:
         if any(child.name != WORK for child in self.out.iterdir()):
             return True
-        ours = {"lock", "build.json", "plan.json", "journal.jsonl", self.scratch.name}
-        return self.folder.exists() and any(child.name not in ours for child in self.folder.iterdir())
+        ours = {"lock", "build.json", "plan.json", "journal.jsonl"}
+        inside = list(self.folder.iterdir()) if self.folder.is_dir() else []
+        return any(child.name not in ours and not child.name.startswith("scratch-") for child in inside)
 
     def _read(self, path: Path) -> dict[str, Any]:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (ValueError, UnicodeError) as error:
             raise InvalidInputError(f"{path}: damaged ({error}); delete {self.out} and build again") from error
-        return dict(content)
+        if not isinstance(content, dict):
+            raise InvalidInputError(f"{path}: damaged (no JSON object); delete {self.out} and build again")
+        return content
 
     def _compare(self, there: Mapping[str, Any], here: Mapping[str, Any], *, passing: tuple[str, ...]) -> None:
         differences = [

@@ -37,6 +37,8 @@ def default_cache() -> Path:
 def clear_cache(cache: Path) -> int:
     """Delete what this software has put into a cache folder; returns the number of bytes freed."""
     corpora = [mark.parent for mark in (cache / "miniature").glob(f"*/{MINIATURE_MARK}")]
+    for name in ("ESC-50", "FSD50K"):  # what a kill left unfinished
+        corpora += [path for path in (cache / "miniature").glob(f".{name}-*") if path not in corpora]
     files = [
         *(cache / "headers").glob("v*-????????????????.csv"),
         *(path for corpus in corpora for path in corpus.rglob("*")),

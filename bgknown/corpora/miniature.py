@@ -67,15 +67,18 @@ def _make_whole(folder: Path, maker: Callable[[Path], None], wanted: str) -> Non
     try:
         maker(aside)
         write_whole(aside / MINIATURE_MARK, wanted.encode())
-        if folder.exists():
-            shutil.rmtree(folder)
         aside.chmod(0o755)
+        if _is_made(folder, wanted):  # another process was quicker
+            return
+        if folder.exists():  # ours, of another size
+            folder.rename(aside.with_suffix(".old"))
         aside.rename(folder)
     except OSError as error:
         if not _is_made(folder, wanted):  # or else another process has made it meanwhile
             raise error if isinstance(error, StorageError) else storage_error(error, folder) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(aside.with_suffix(".old"), ignore_errors=True)
 
 
 def _is_made(folder: Path, wanted: str) -> bool:

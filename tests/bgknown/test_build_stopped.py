@@ -12,8 +12,9 @@ import pytest
 from bgknown import build as building
 from bgknown import files
 from bgknown.build import dry_run
-from bgknown.errors import BrokenInputError, StorageError
+from bgknown.errors import BrokenInputError, InvalidInputError, StorageError
 from bgknown.rows import build_row
+from bgknown.verify import verify
 from tests.conftest import contents, noise, write_wav
 
 
@@ -209,6 +210,69 @@ def test_a_changed_source_or_a_lost_file_is_rendered_again(tiny, tmp_path):
     assert (report.rendered, report.kept) == (3, 7)
     tiny.build(tmp_path / "fresh")
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+def test_a_row_rendered_over_does_not_count_as_its_older_self(built, tiny, tmp_path):
+    """A source is swapped for another and put back, while another row keeps the build from ending."""
+    out, broken, swapped = tmp_path / "out", tiny.clip("5-501-A-1"), tiny.clip("1-100-A-0")
+    originals = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (broken, swapped)}
+    broken.write_bytes(b"")
+    with pytest.raises(BrokenInputError):
+        tiny.build(out)
+    write_wav(swapped, noise(5.0, 99))
+    with pytest.raises(BrokenInputError):
+        tiny.build(out)
+    for path, (data, mtime_ns) in originals.items():
+        path.write_bytes(data)
+        os.utime(path, ns=(mtime_ns, mtime_ns))
+    report = tiny.build(out)
+    assert (report.rendered, report.kept) == (2, 8)
+    assert verify(out, jobs=1)[1] == []
+    assert contents(out) == contents(built[1])
+
+
+@pytest.mark.parametrize(
+    "left", [["lock"], ["lock", "scratch-deadbeef/x"], ["lock", "build.json.part", "journal.jsonl"]]
+)
+def test_a_kill_in_the_first_moments_is_no_obstacle(built, tiny, tmp_path, left):
+    for name in left:
+        path = tmp_path / "out" / ".work" / name.replace("build.json.part", "scratch-0/.build.json.1.part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    tiny.build(tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(built[1])
+    assert not (tmp_path / "out" / ".work").exists()
+
+
+def test_a_kill_in_the_last_moment_is_cleaned_up_after(tiny, tmp_path):
+    tiny.build(tmp_path / "out")
+    (tmp_path / "out" / ".work").mkdir()
+    (tmp_path / "out" / ".work" / "lock").touch()
+    assert tiny.build(tmp_path / "out").was_finished
+    assert not (tmp_path / "out" / ".work").exists()
+
+
+@pytest.mark.parametrize("name", ["build.json", "plan.json"])
+@pytest.mark.parametrize("text", ["3", "{", "{}"])
+def test_a_damaged_workspace_is_one_line_or_no_matter(built, tiny, tmp_path, monkeypatch, name, text):
+    stop_after(monkeypatch, 12)
+    with pytest.raises(StorageError):
+        tiny.build(tmp_path / "out")
+    monkeypatch.undo()
+    (tmp_path / "out" / ".work" / name).write_text(text)
+    if (name, text) == ("plan.json", "{}"):
+        tiny.build(tmp_path / "out")
+        assert contents(tmp_path / "out") == contents(built[1])
+    else:
+        with pytest.raises((InvalidInputError, StorageError), match="damaged|another configuration"):
+            tiny.build(tmp_path / "out")
+
+
+def test_a_manifest_of_something_else_is_refused(tiny, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "manifest.csv").write_text("mine")
+    with pytest.raises(StorageError, match="holds a manifest.csv but no dataset.json, so it is no dataset of bgknown"):
+        tiny.build(tmp_path / "out")
 
 
 def test_a_build_that_fails_before_it_renders_leaves_no_folder(tiny, tmp_path):

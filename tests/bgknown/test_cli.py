@@ -1,5 +1,6 @@
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,7 @@ def test_a_dry_run_says_what_it_would_do(tiny, tmp_path):
             "nowhere: no such folder; give the folder",
         ),
         (["verify", "nowhere"], "nowhere: no dataset"),
+        (["verify", "nowhere", "--jobs", "0"], "nowhere: no dataset"),
         (["build", "--out", "o", "--esc50", "x", "--fsd50k", "x", "--jobs", "0"], "jobs is 0; it must be at least 1"),
         (["build", "--out", "o", "--esc50", "x", "--fsd50k", "x", "--snr", "3", "0"], "the SNR range is 3 to 0 dB"),
         (["build", "--out", "o", "--esc50", "x", "--fsd50k", "x", "--limit", "0"], "the limit is 0"),
@@ -138,6 +140,12 @@ def test_plan_writes_over_recipes_only(tiny, tmp_path):
     result = run("plan", *tiny.arguments(), "--out", table, status=1)
     assert "is there already and is no recipe" in result.stderr
     assert table.read_bytes() == before
+    run("build", *tiny.arguments(), "--out", tmp_path / "out", "--jobs", 1)
+    for name in ("manifest.csv", "recipe.csv"):
+        result = run("plan", *tiny.arguments(), "--out", tmp_path / "out" / name, status=1)
+        assert "lies in a dataset" in result.stderr
+    shutil.copy(tmp_path / "out" / "manifest.csv", tmp_path / "mine.csv")
+    assert "is no recipe" in run("plan", *tiny.arguments(), "--out", tmp_path / "mine.csv", status=1).stderr
     assert "the recipe needs a file name" in run("plan", *tiny.arguments(), "--out", "", status=1).stderr
 
 

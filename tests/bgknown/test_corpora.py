@@ -179,7 +179,8 @@ def test_the_cache_can_be_named_and_deleted(tiny, monkeypatch):
     assert headers.default_cache() == tiny.root / "named"
     esc50.index(tiny.esc50, cache=headers.default_cache())
     named = tiny.root / "named"
-    (named / "miniature").mkdir()
+    (named / "miniature" / ".ESC-50-killed" / "audio").mkdir(parents=True)
+    (named / "miniature" / ".ESC-50-killed" / "audio" / "x.wav").touch()
     for name in ("mine.txt", "headers/mine.h", "miniature/painting.jpg"):
         (named / name).write_text("kept")
     assert headers.clear_cache(named) > 0
