@@ -86,9 +86,10 @@ class Workspace:
             ) from error
         except OSError as error:
             raise storage_error(error, self.folder) from error
+        if not (self.folder / "lock").exists():  # the build that held it has ended and taken its workspace away
+            lock.release()
+            raise StorageError(f"{self.out}: another build has just ended there; run the same command again")
         try:
-            if not (self.folder / "lock").exists():  # the build that held it has ended and taken its workspace away
-                raise StorageError(f"{self.out}: another build has just ended there; run the same command again")
             finished = self.is_finished(description)
             if not finished:
                 self._begin(description)
