@@ -9,6 +9,7 @@ import io
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -25,6 +26,9 @@ SUFFIXES = (".wav", ".flac", ".ogg")
 
 LARGEST_PCM16 = 32_767 / 32_768
 """The largest positive value of 16-bit PCM, as a fraction of full scale."""
+
+NO_SUCH_FILE = "no such file"
+"""What is said of a file that is listed but absent."""
 
 _UNKNOWN_LENGTHS = (0, 0x7FFFFFFF, 0xFFFFFFFF)  # written by streaming encoders that could not go back
 
@@ -53,8 +57,13 @@ class Header:
 
     @property
     def frames_44k(self) -> int:
-        """Length in whole samples at 44.1 kHz, rounded down."""
-        return self.frames * RATE_HZ // self.rate_hz
+        """Length in whole samples at 44.1 kHz."""
+        return int(frames_at_44k(self.frames, self.rate_hz))
+
+
+def frames_at_44k(frames: Any, rate_hz: Any) -> Any:
+    """A length in whole samples at 44.1 kHz, rounded down; of single lengths or of columns."""
+    return frames * RATE_HZ // rate_hz
 
 
 def read_header(path: Path) -> Header:
@@ -65,7 +74,7 @@ def read_header(path: Path) -> Header:
         InvalidInputError: the file is empty, truncated, or not audio.
     """
     if not path.is_file():
-        raise NotFoundError("no such file")
+        raise NotFoundError(NO_SUCH_FILE)
     if path.stat().st_size == 0:
         raise InvalidInputError("the file is empty (0 bytes)")
     try:
@@ -186,11 +195,11 @@ def read_pcm16(path: Path) -> NDArray[np.int16]:
         InvalidInputError: it has another format; the message says which.
     """
     try:
-        info = soundfile.info(str(path))
-        pcm, _ = soundfile.read(str(path), dtype="int16", always_2d=True)
+        with soundfile.SoundFile(str(path)) as file:
+            found = (file.samplerate, file.channels, file.subtype)
+            pcm = file.read(dtype="int16", always_2d=True)
     except soundfile.SoundFileError as error:
         raise StorageError(f"{path}: cannot be read as audio ({_reason(error)})") from error
-    found = (info.samplerate, info.channels, info.subtype)
     if found != (RATE_HZ, 1, "PCM_16"):
         raise InvalidInputError(
             f"{path}: is {found[0]} Hz, {found[1]} channels, {found[2]}; 44100 Hz mono PCM_16 wanted"

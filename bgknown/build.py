@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import shutil
@@ -56,7 +55,7 @@ def plan(corpora: Corpora, options: DrawOptions, *, jobs: int) -> Draw:
     """Draw a recipe, listening to every crop (a) it takes.
 
     Raises:
-        InvalidInputError: a split has no usable recording.
+        BrokenInputError: a split has no usable recording.
     """
     listen = partial(levels.listen, root=corpora.fsd50k.root, min_level_lufs=options.min_level_lufs, jobs=jobs)
     drawn = draw_recipe(corpora.esc50, corpora.fsd50k, options, listen)
@@ -101,7 +100,7 @@ def dry_run(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
     given = _given_recipe(corpora, options)
     scaper.check_installed()
     done = Workspace(out).is_finished(describe(corpora, options, given))
-    drawn = _plan_or_remember(Workspace(out), corpora, options, given)
+    drawn = _plan_or_remember(Workspace(out), corpora, options, given, _stamp(corpora, options))
     recipe = take(drawn.recipe, options.limit)
     clips = {file: clip_id for clip_id, file in corpora.esc50.table[["clip_id", "file"]].to_numpy()}
     taken = set(recipe["clip_id"])
@@ -118,9 +117,10 @@ def build(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
         out: the dataset's folder; new, empty, or holding the same build.
 
     Raises:
-        BrokenInputError: some inputs are broken; lists them. Good rows are kept, no manifest is written.
+        BrokenInputError: some inputs are broken, or no recording can be used; lists them. Good rows are kept, no
+            manifest is written.
         StorageError: the folder holds something else, is locked, or the disk is full.
-        InvalidInputError: the recipe breaks rules, or no recording can be used.
+        InvalidInputError: the recipe breaks rules.
         NotFoundError: Scaper is not installed.
     """
     scaper.check_installed()
@@ -135,8 +135,9 @@ def build(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
     with workspace.claim(description) as finished:
         if finished:  # by another process, just now
             return _finished_report(out)
-        drawn = _plan_or_remember(workspace, corpora, options, given)
-        workspace.write_plan(_plan_record(drawn, corpora, options))
+        stamp = _stamp(corpora, options)
+        drawn = _plan_or_remember(workspace, corpora, options, given, stamp)
+        workspace.write_plan(_plan_record(drawn, stamp))
         recipe = take(drawn.recipe, options.limit)
         tasks = _tasks(recipe, corpora, options, workspace)
         rows, row_problems, kept = _render(tasks, workspace, options.jobs)
@@ -179,12 +180,12 @@ def _given_recipe(corpora: Corpora, options: BuildOptions) -> pd.DataFrame | Non
 
 
 def _plan_or_remember(
-    workspace: Workspace, corpora: Corpora, options: BuildOptions, given: pd.DataFrame | None
+    workspace: Workspace, corpora: Corpora, options: BuildOptions, given: pd.DataFrame | None, stamp: str
 ) -> Draw:
     if given is not None:
         return Draw(recipe=given, problems=[], too_quiet=[])
     remembered = workspace.read_plan()
-    if remembered is not None and remembered.get("stamp") == _stamp(corpora, options):
+    if remembered is not None and remembered.get("stamp") == stamp:
         return Draw(
             recipe=pd.DataFrame(remembered["recipe"], columns=recipes.COLUMNS),
             problems=[Problem(**problem) for problem in remembered["problems"]],
@@ -193,9 +194,9 @@ def _plan_or_remember(
     return plan(corpora, options.draw, jobs=options.jobs)
 
 
-def _plan_record(drawn: Draw, corpora: Corpora, options: BuildOptions) -> dict[str, Any]:
+def _plan_record(drawn: Draw, stamp: str) -> dict[str, Any]:
     return {
-        "stamp": _stamp(corpora, options),
+        "stamp": stamp,
         "recipe": records(drawn.recipe),
         "problems": [asdict(problem) for problem in drawn.problems],
         "too_quiet": drawn.too_quiet,
@@ -219,7 +220,7 @@ def _tasks(recipe: pd.DataFrame, corpora: Corpora, options: BuildOptions, worksp
     tasks = []
     for row, clip, recording in recipes.resolve(recipe, corpora.esc50, corpora.fsd50k):
         facts = [[source[name] for name in ("file", "size", "mtime_ns")] for source in (clip, recording)]
-        digest = hashlib.sha256(json.dumps([row, facts, configuration]).encode()).hexdigest()
+        digest = sha256(json.dumps([row, facts, configuration]).encode())
         tasks.append(
             RowTask(
                 row=row,

@@ -17,7 +17,7 @@ from bgknown.corpora.headers import default_cache
 from bgknown.corpora.pair import Corpora
 from bgknown.draw import DrawOptions
 from bgknown.errors import InvalidInputError
-from bgknown.parallel import default_jobs
+from bgknown.parallel import check_jobs, default_jobs
 from bgknown.problems import Problem
 from bgknown.render import scaper
 from bgknown.rows import Container
@@ -50,8 +50,7 @@ class BuildOptions:
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise InvalidInputError(f"the limit is {self.limit}; it must be at least 1 row")
-        if self.jobs < 1:
-            raise InvalidInputError(f"jobs is {self.jobs}; it must be at least 1")
+        check_jobs(self.jobs)
 
 
 def describe(corpora: Corpora, options: BuildOptions, given: pd.DataFrame | None) -> dict[str, Any]:
@@ -92,12 +91,13 @@ def describe(corpora: Corpora, options: BuildOptions, given: pd.DataFrame | None
 
 def outcome(recipe: pd.DataFrame, table: pd.DataFrame, problems: Sequence[Problem]) -> dict[str, Any]:
     """The part of dataset.json that is known only after the build: what it holds and what was left out."""
+    skipped = [asdict(problem) for problem in sorted(set(problems))]
     return {
         "recipe_sha256": recipes.recipe_sha256(recipe),
         "counts": {
             "rows": len(table),
             **{split: int((table["split"] == split).sum()) for split in recipes.PART_OF_SPLIT},
-            "skipped": len(problems),
+            "skipped": len(skipped),
         },
-        "skipped": [asdict(problem) for problem in sorted(set(problems))],
+        "skipped": skipped,
     }

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bgknown import seeding
-from bgknown.audio import RATE_HZ
+from bgknown.audio import frames_at_44k
 from bgknown.corpora import CorpusIndex
 from bgknown.errors import BrokenInputError, InvalidInputError
 from bgknown.loudness import SILENCE_LUFS
@@ -119,7 +119,7 @@ def draw_recipe(esc50: CorpusIndex, fsd50k: CorpusIndex, options: DrawOptions, l
         BrokenInputError: a split has clips, but no recording that can be used; says why.
     """
     usable = fsd50k.usable()
-    long_enough = usable[usable["frames"] * RATE_HZ // usable["rate_hz"] >= 2 * CLIP_FRAMES]
+    long_enough = usable[frames_at_44k(usable["frames"], usable["rate_hz"]) >= 2 * CLIP_FRAMES]
     problems: list[Problem] = []
     too_quiet: list[str] = []
     parts = []
@@ -169,9 +169,8 @@ def assign(clips: pd.DataFrame, pool: pd.DataFrame, seed: int) -> dict[str, str]
         place = int(candidates[np.argmin(seeding.pair_scores(seeding.key(seed, "preference", clip), keys[candidates]))])
         left_over = int(np.argmin(uses))
         giver = None
-        if (
-            uses[place] > uses[left_over]
-        ):  # only the clip's own source is left: another clip takes it, and gives its own
+        if uses[place] > uses[left_over]:
+            # only the clip's own source is left: another clip takes it, and gives what it had
             giver = next(
                 (c for c, p in chosen.items() if own[c] != left_over and p not in {own[clip], left_over}), None
             )
@@ -306,4 +305,4 @@ def _row(clip: Mapping[str, Any], recording: Mapping[str, Any], a_start: int, op
 
 
 def _frames(recording: Mapping[str, Any]) -> int:
-    return int(recording["frames"]) * RATE_HZ // int(recording["rate_hz"])
+    return int(frames_at_44k(recording["frames"], recording["rate_hz"]))

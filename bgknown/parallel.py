@@ -23,6 +23,16 @@ def default_jobs() -> int:
     return int(joblib.cpu_count())
 
 
+def check_jobs(jobs: int) -> None:
+    """Refuse a number of processes below 1.
+
+    Raises:
+        InvalidInputError: names the number.
+    """
+    if jobs < 1:
+        raise InvalidInputError(f"jobs is {jobs}; it must be at least 1")
+
+
 def in_processes(
     work: Callable[[Item], Result], items: Sequence[Item], *, jobs: int, title: str, unit: str, batch: int = 1
 ) -> Iterator[Result]:
@@ -40,8 +50,7 @@ def in_processes(
         InvalidInputError: jobs is below 1.
         StorageError: a worker process was killed (usually for want of memory).
     """
-    if jobs < 1:
-        raise InvalidInputError(f"jobs is {jobs}; it must be at least 1")
+    check_jobs(jobs)
     batches = [items[i : i + batch] for i in range(0, len(items), batch)]
     tasks = (joblib.delayed(_work_through)(work, part) for part in batches)
     pool = joblib.Parallel(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bgknown.audio import RATE_HZ
+from bgknown.audio import RATE_HZ, frames_at_44k
 from bgknown.corpora import CorpusIndex
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import make_folder, sha256, write_whole
@@ -171,7 +171,7 @@ def _faults(
         if not low <= row[column] <= high:
             yield f"{column} is {row[column]}, must lie in {low:g}..{high:g}"
     if recording["frames"]:
-        yield from _crop_faults(row, recording["frames"] * RATE_HZ // recording["rate_hz"])
+        yield from _crop_faults(row, frames_at_44k(recording["frames"], recording["rate_hz"]))
 
 
 def _crop_faults(row: dict[str, Any], frames: int) -> Iterator[str]:

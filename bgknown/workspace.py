@@ -36,6 +36,9 @@ class Workspace:
         self.out = out
         self.folder = out / WORK
         self.journal = self.folder / "journal.jsonl"
+        self._lock = self.folder / "lock"
+        self._started = self.folder / "build.json"
+        self._plan = self.folder / "plan.json"
         # A name of its own for each run: worker processes that outlive a killed run lose their folder, and with it the
         # means to put anything under a final name.
         self.scratch = self.folder / f"scratch-{secrets.token_hex(4)}"
@@ -56,8 +59,8 @@ class Workspace:
                 )
             self._compare(read_description(self.out), description, passing=())
             return True
-        if self._started().is_file():
-            self._compare(self._read(self._started()), description, passing=_PASSING)
+        if self._started.is_file():
+            self._compare(self._read(self._started), description, passing=_PASSING)
         elif self.out.is_dir() and self._has_strangers():
             raise StorageError(
                 f"{self.out}: the folder is not empty and holds no unfinished build; give a new folder with --out"
@@ -77,7 +80,7 @@ class Workspace:
         self.is_finished(description)  # refuses before anything is made
         was_there = self.out.is_dir()
         make_folder(self.folder)
-        lock = filelock.FileLock(self.folder / "lock", timeout=0)
+        lock = filelock.FileLock(self._lock, timeout=0)
         try:
             lock.acquire()
         except filelock.Timeout as error:
@@ -86,7 +89,7 @@ class Workspace:
             ) from error
         except OSError as error:
             raise storage_error(error, self.folder) from error
-        if not (self.folder / "lock").exists():  # the build that held it has ended and taken its workspace away
+        if not self._lock.exists():  # the build that held it has ended and taken its workspace away
             lock.release()
             raise StorageError(f"{self.out}: another build has just ended there; run the same command again")
         try:
@@ -96,7 +99,7 @@ class Workspace:
             yield finished
         finally:
             shutil.rmtree(self.scratch, ignore_errors=True)
-            if (self.out / MANIFEST).is_file() or not self._plan().is_file():
+            if (self.out / MANIFEST).is_file() or not self._plan.is_file():
                 shutil.rmtree(self.folder, ignore_errors=True)
             lock.release()
             if not was_there:
@@ -107,7 +110,7 @@ class Workspace:
         for old in self.folder.glob("scratch-*"):
             shutil.rmtree(old, ignore_errors=True)
         make_folder(self.scratch)
-        write_whole(self._started(), json.dumps(description).encode(), aside=self.scratch)
+        write_whole(self._started, json.dumps(description).encode(), aside=self.scratch)
         try:
             self.journal.touch()
         except OSError as error:
@@ -115,11 +118,11 @@ class Workspace:
 
     def read_plan(self) -> dict[str, Any] | None:
         """What ``write_plan`` stored, if anything."""
-        return self._read(self._plan()) if self._plan().is_file() else None
+        return self._read(self._plan) if self._plan.is_file() else None
 
     def write_plan(self, plan: Mapping[str, Any]) -> None:
         """Remember the recipe and what had to be left out in drawing it."""
-        write_whole(self._plan(), json.dumps(plan).encode(), aside=self.scratch)
+        write_whole(self._plan, json.dumps(plan).encode(), aside=self.scratch)
 
     def finished_rows(self) -> dict[str, dict[str, Any]]:
         """Records of finished rows by their digest.
@@ -135,16 +138,10 @@ class Workspace:
                     last[entry["clip_id"]] = entry
         return {entry["digest"]: entry["record"] for entry in last.values() if entry.get("record")}
 
-    def _plan(self) -> Path:
-        return self.folder / "plan.json"
-
-    def _started(self) -> Path:
-        return self.folder / "build.json"
-
     def _has_strangers(self) -> bool:
         if any(child.name != WORK for child in self.out.iterdir()):
             return True
-        ours = {"lock", "build.json", "plan.json", "journal.jsonl"}
+        ours = {path.name for path in (self._lock, self._started, self._plan, self.journal)}
         inside = list(self.folder.iterdir()) if self.folder.is_dir() else []
         return any(child.name not in ours and not child.name.startswith("scratch-") for child in inside)
 

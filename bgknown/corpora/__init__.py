@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from bgknown.audio import NO_SUCH_FILE
 from bgknown.corpora.headers import FACT_COLUMNS
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.files import sha256
 from bgknown.problems import Problem
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class CorpusIndex:
         return [
             Problem(
                 where=str(row.file),
-                code="missing" if row.problem == "no such file" else "unreadable",
+                code="missing" if row.problem == NO_SUCH_FILE else "unreadable",
                 what=f"{self.facts.name}: {row.problem}",
             )
             for row in broken.itertuples()
@@ -120,4 +121,4 @@ def check_labels(labels: Sequence[str], where: Path) -> None:
 
 
 def _table_sha256(table: pd.DataFrame) -> str:
-    return hashlib.sha256(table.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
+    return sha256(table.to_csv(index=False, lineterminator="\n").encode())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import os
 import shutil
@@ -14,7 +13,7 @@ import pandas as pd
 
 from bgknown.audio import SUFFIXES, read_header
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
-from bgknown.files import make_folder, write_whole
+from bgknown.files import make_folder, sha256, write_whole
 from bgknown.parallel import in_threads
 
 log = logging.getLogger(__name__)
@@ -39,15 +38,13 @@ def clear_cache(cache: Path) -> int:
     corpora = [mark.parent for mark in (cache / "miniature").glob(f"*/{MINIATURE_MARK}")]
     for name in ("ESC-50", "FSD50K"):  # what a kill left unfinished
         corpora += [path for path in (cache / "miniature").glob(f".{name}-*") if path not in corpora]
-    files = [
-        *(cache / "headers").glob("v*-????????????????.csv"),
-        *(path for corpus in corpora for path in corpus.rglob("*")),
-    ]
-    freed = sum(path.stat().st_size for path in files if path.is_file())
+    tables = list((cache / "headers").glob("v*-????????????????.csv"))
+    inside = [path for corpus in corpora for path in corpus.rglob("*") if path.is_file()]
+    freed = sum(path.stat().st_size for path in [*tables, *inside])
     for corpus in corpora:
         shutil.rmtree(corpus)
-    for path in files:
-        path.unlink(missing_ok=True)
+    for path in tables:
+        path.unlink()
     for folder in (cache / "headers", cache / "miniature"):
         with contextlib.suppress(OSError):  # not there, or something of the user's is in it
             folder.rmdir()
@@ -120,7 +117,7 @@ def _stat(path: Path) -> tuple[int, int]:
 
 
 def _cache_file(root: Path, cache: Path) -> Path:
-    name = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
+    name = sha256(str(root.resolve()).encode())[:16]
     return cache / "headers" / f"v{_CACHE_VERSION}-{name}.csv"
 
 
