@@ -107,30 +107,42 @@ def read_frames(path: Path, start: int, stop: int) -> NDArray[np.float64]:
 
 
 def read_whole_44k(path: Path, header: Header) -> NDArray[np.float64]:
-    """A whole file, any rate and number of channels, as [N] float64 mono at 44.1 kHz.
+    """A whole file, any rate and number of channels, as [N] float64 mono at 44.1 kHz; N is ``header.frames_44k``.
 
-    Channels are averaged; other rates are converted by soxr ("HQ"). N is ``header.frames_44k`` exactly.
+    Raises:
+        InvalidInputError, NotFiniteError: as ``read_whole``.
+    """
+    return read_whole(path, header, RATE_HZ)
+
+
+def read_whole(path: Path, header: Header, rate_hz: int) -> NDArray[np.float64]:
+    """A whole file, any rate and number of channels, as [N] float64 mono at another rate.
+
+    Channels are averaged; other rates are converted by soxr ("HQ"). N is the file's length times the ratio of the
+    rates, rounded down.
 
     Args:
         path: the file.
         header: what ``read_header`` says of it.
+        rate_hz: the rate wanted.
 
     Raises:
         InvalidInputError: the file cannot be decoded to its end.
-        NotFiniteError: it is not at 44.1 kHz and holds NaN or infinite samples.
+        NotFiniteError: it is not at the rate wanted and holds NaN or infinite samples.
     """
     try:
-        audio, rate_hz = soundfile.read(str(path), dtype="float64", always_2d=True)
+        audio, own_rate_hz = soundfile.read(str(path), dtype="float64", always_2d=True)
     except soundfile.SoundFileError as error:
         raise InvalidInputError(f"cannot be decoded ({_reason(error)})") from error
     if audio.shape[0] != header.frames:
         raise InvalidInputError(f"ends at sample {audio.shape[0]} of {header.frames}: the file is truncated")
     mono = audio[:, 0] if audio.shape[1] == 1 else audio.mean(axis=1)
-    if rate_hz != RATE_HZ:
+    if own_rate_hz != rate_hz:
         check_finite(mono)  # one NaN would spread over everything that the resampler's filter touches
-        mono = np.asarray(soxr.resample(mono, rate_hz, RATE_HZ, quality="HQ"))
-        missing = header.frames_44k - mono.shape[0]
-        mono = np.pad(mono, (0, missing)) if missing > 0 else mono[: header.frames_44k]
+        mono = np.asarray(soxr.resample(mono, own_rate_hz, rate_hz, quality="HQ"))
+        wanted = header.frames * rate_hz // own_rate_hz
+        missing = wanted - mono.shape[0]
+        mono = np.pad(mono, (0, missing)) if missing > 0 else mono[:wanted]
     return np.ascontiguousarray(mono)
 
 

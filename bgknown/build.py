@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 import bgknown
-from bgknown import dataset, levels, seeding
+from bgknown import dataset, levels
 from bgknown import recipe as recipes
 from bgknown.configuration import BuildOptions, describe, outcome
 from bgknown.corpora.pair import Corpora
@@ -69,28 +69,6 @@ def plan(corpora: Corpora, options: DrawOptions, *, jobs: int) -> Draw:
     return drawn
 
 
-def take(recipe: pd.DataFrame, limit: int | None) -> pd.DataFrame:
-    """``limit`` rows of a recipe with as many classes, and both splits, as there is room for.
-
-    A smaller limit takes a part of the rows of a larger one.
-    """
-    if limit is None or limit >= len(recipe):
-        return recipe
-    classes = sorted(set(recipe["category"]), key=lambda name: seeding.key(0, "limit", name))
-    ranked = pd.DataFrame(
-        {
-            "clip": seeding.ranks(0, "limit", recipe["clip_id"].tolist()),
-            "class": recipe["category"].map(classes.index),
-            "split": recipe["split"] == "test",
-        },
-        index=recipe.index,
-    )
-    ranked["round"] = ranked.groupby(["class", "split"])["clip"].rank(method="first")
-    ranked["second"] = ranked["split"] != (ranked["class"] % 2 == 1)  # every other class begins with a test clip
-    first = ranked.sort_values(["round", "second", "class"]).head(limit)
-    return recipe.loc[first.index].sort_values("clip_id", ignore_index=True)
-
-
 def dry_run(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
     """What ``build`` would do; writes nothing but the cache.
 
@@ -101,7 +79,7 @@ def dry_run(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
     scaper.check_installed()
     done = Workspace(out).is_finished(describe(corpora, options, given))
     drawn = _plan_or_remember(Workspace(out), corpora, options, given, _stamp(corpora, options))
-    recipe = take(drawn.recipe, options.limit)
+    recipe = recipes.take(drawn.recipe, options.limit)
     clips = {file: clip_id for clip_id, file in corpora.esc50.table[["clip_id", "file"]].to_numpy()}
     taken = set(recipe["clip_id"])
     broken = [problem for problem in corpora.esc50.problems() if clips[problem.where] in taken]
@@ -138,7 +116,7 @@ def build(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
         stamp = _stamp(corpora, options)
         drawn = _plan_or_remember(workspace, corpora, options, given, stamp)
         workspace.write_plan(_plan_record(drawn, stamp))
-        recipe = take(drawn.recipe, options.limit)
+        recipe = recipes.take(drawn.recipe, options.limit)
         tasks = _tasks(recipe, corpora, options, workspace)
         rows, row_problems, kept = _render(tasks, workspace, options.jobs)
         problems = [*drawn.problems, *row_problems]

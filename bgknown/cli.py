@@ -115,7 +115,7 @@ def plan(*, out: Path, **given: Any) -> None:
     recipes.check_target(out)
     drawn = building.plan(_corpora(given, options.cache), options.draw, jobs=options.jobs)
     building.refuse_broken(drawn.problems, skip=options.skip_broken, kept="no recipe was written")
-    recipe = building.take(drawn.recipe, options.limit)
+    recipe = recipes.take(drawn.recipe, options.limit)
     recipes.write_recipe(recipe, out)
     click.echo(_summary(recipe))
     click.echo(f"\nrecipe  {out}")

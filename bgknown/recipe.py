@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bgknown import seeding
 from bgknown.audio import RATE_HZ, frames_at_44k
 from bgknown.corpora import CorpusIndex
 from bgknown.errors import InvalidInputError, NotFoundError
@@ -191,3 +192,25 @@ def _crop_faults(row: dict[str, Any], frames: int) -> Iterator[str]:
 def _stem(file: str) -> str:
     """Folder and name without type: what identifies a file of a corpus."""
     return str(PurePosixPath(file).with_suffix(""))
+
+
+def take(recipe: pd.DataFrame, limit: int | None) -> pd.DataFrame:
+    """``limit`` rows of a recipe with as many classes, and both splits, as there is room for.
+
+    A smaller limit takes a part of the rows of a larger one.
+    """
+    if limit is None or limit >= len(recipe):
+        return recipe
+    classes = sorted(set(recipe["category"]), key=lambda name: seeding.key(0, "limit", name))
+    ranked = pd.DataFrame(
+        {
+            "clip": seeding.ranks(0, "limit", recipe["clip_id"].tolist()),
+            "class": recipe["category"].map(classes.index),
+            "split": recipe["split"] == "test",
+        },
+        index=recipe.index,
+    )
+    ranked["round"] = ranked.groupby(["class", "split"])["clip"].rank(method="first")
+    ranked["second"] = ranked["split"] != (ranked["class"] % 2 == 1)  # every other class begins with a test clip
+    first = ranked.sort_values(["round", "second", "class"]).head(limit)
+    return recipe.loc[first.index].sort_values("clip_id", ignore_index=True)

@@ -41,14 +41,14 @@ def verify(root: Path, *, jobs: int) -> tuple[Dataset, list[str]]:
         NotFoundError, InvalidInputError: there is no finished dataset, or its tables cannot be read at all.
     """
     data = dataset.open_dataset(root)
-    faults = [*_table_faults(data), *_stray_files(data)]
+    faults = [*table_faults(data), *_stray_files(data)]
     check = partial(_row_faults, root=root, configuration=data.description["configuration"])
     for found in in_processes(check, records(data.table), jobs=jobs, title="verify", unit="clip", batch=8):
         faults += found
     return data, sorted(set(faults))
 
 
-def _table_faults(data: Dataset) -> Iterator[str]:
+def table_faults(data: Dataset) -> Iterator[str]:
     """Manifest against recipe and description, and the rules that concern the dataset as a whole."""
     table = data.table
     try:

@@ -9,9 +9,8 @@ import pytest
 import soundfile
 
 from bgknown.audio import RATE_HZ, read_pcm16, to_pcm16
-from bgknown.build import take
 from bgknown.dataset import MANIFEST_COLUMNS, open_dataset
-from bgknown.recipe import CLIP_FRAMES
+from bgknown.recipe import CLIP_FRAMES, take
 from bgknown.render import scaper
 from tests.conftest import contents, noise, write_wav
 

@@ -1,0 +1,126 @@
+"""Clips of audio as encoders want them: decoded, mono, at the encoder's rate, of the length that a task says."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from bgknown.audio import NO_SUCH_FILE, check_finite, read_header, read_whole
+from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
+
+RESAMPLER = f"soxr {soxr.__version__} HQ"
+"""What converts sampling rates; a part of what embeddings are cached under."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """One piece of audio to embed."""
+
+    path: Path
+    """The file."""
+    duration_s: float | None = None
+    """Cut or zero-padded to this length, from the start; None for the file's own length."""
+    sha256: str = ""
+    """What the file's bytes must hash to, where that is known."""
+
+    @property
+    def crop(self) -> str:
+        """The length as a word."""
+        return "whole" if self.duration_s is None else f"{self.duration_s!r}s"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileState:
+    """Size and time of change of a file: while both are the same, so is its content."""
+
+    size: int
+    """Bytes."""
+    mtime_ns: int
+    """Nanoseconds."""
+
+
+def file_states(clips: list[Clip]) -> list[FileState]:
+    """Size and time of change of every clip's file.
+
+    Raises:
+        NotFoundError: files are missing; says how many and names the first.
+    """
+    with ThreadPoolExecutor(32) as pool:
+        states = list(pool.map(_state, clips))
+    missing = [clip for clip, state in zip(clips, states, strict=True) if state is None]
+    if missing:
+        more = f" (and {len(missing) - 1} more files)" if len(missing) > 1 else ""
+        raise NotFoundError(f"{missing[0].path}: {NO_SUCH_FILE}{more}")
+    return [state for state in states if state is not None]
+
+
+def _state(clip: Clip) -> FileState | None:
+    try:
+        facts = clip.path.stat()
+    except OSError:
+        return None
+    return FileState(size=facts.st_size, mtime_ns=facts.st_mtime_ns)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def length(clip: Clip, rate_hz: int) -> int:
+    """Samples of a clip at a rate, from its header alone.
+
+    Raises:
+        InvalidInputError, NotFoundError: the file is missing, broken or no audio; names it.
+    """
+    if clip.duration_s is not None:
+        return round(clip.duration_s * rate_hz)
+    try:
+        header = read_header(clip.path)
+    except BgknownError as error:
+        raise _naming(clip, error) from error
+    return max(header.frames * rate_hz // header.rate_hz, 1)
+
+
+def read_clip(clip: Clip, rate_hz: int) -> tuple[NDArray[np.float32], str]:
+    """Decode a clip.
+
+    Args:
+        clip: what to read.
+        rate_hz: the rate wanted; other rates are converted by soxr ("HQ") before the clip is cut.
+
+    Returns:
+        [N] float32 mono, full scale -1..1, and the SHA-256 of the file.
+
+    Raises:
+        InvalidInputError, NotFoundError: the file is missing, broken, no audio, not finite, or not the one its dataset
+            lists; names it.
+    """
+    try:
+        header = read_header(clip.path)
+        digest = file_sha256(clip.path)
+        if clip.sha256 and digest != clip.sha256:
+            raise InvalidInputError(
+                f"sha256 is {digest[:12]}..., the dataset's manifest says {clip.sha256[:12]}...: the file was changed "
+                f"(`bgknown verify` lists all such)"
+            )
+        audio = read_whole(clip.path, header, rate_hz)
+        check_finite(audio)
+    except BgknownError as error:
+        raise _naming(clip, error) from error
+    wanted = length(clip, rate_hz) if clip.duration_s is not None else max(audio.size, 1)
+    out = np.zeros(wanted, dtype=np.float32)
+    out[: min(wanted, audio.size)] = audio[:wanted]
+    return out, digest
+
+
+def _naming(clip: Clip, error: BgknownError) -> BgknownError:
+    kind = NotFoundError if isinstance(error, NotFoundError) else InvalidInputError
+    return kind(f"{clip.path}: {error}")

@@ -1,0 +1,134 @@
+"""The contract of an encoder, and what the rest of the package is told about one.
+
+Shape letters: B batch, N samples, T frames, D embedding size. Audio is mono float32, full scale -1..1, at the encoder's
+own rate; all clips of a batch have the same length.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from bgknown.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """One embedding per clip; the three facts and ``embed`` are all that an encoder needs.
+
+    It may also have
+
+    - ``fit(batches)``, where ``batches`` are audio batches [B, N]: statistics of a task's training audio that the
+      encoder needs before it can embed (the published BYOL-A weights do). Fitting again starts over;
+    - ``frames(audio) -> (embeddings [B, T, D'], times_ms [B, T])``: one embedding per frame, and the frames' centres;
+    - ``to(device)``: moves the encoder in place; one without it stays on the CPU and is handed audio there;
+    - ``configuration``: a dictionary, writable as JSON, of everything beside the weights that its output depends on.
+    """
+
+    name: str
+    """What the encoder is called in results."""
+    rate_hz: int
+    """The sampling rate that its input must have."""
+    embedding_size: int
+    """D."""
+
+    def embed(self, audio: Tensor) -> Tensor:
+        """Embed a batch: [B, N] float32 -> [B, D] float32, without gradients, each clip for itself."""
+        ...
+
+
+@runtime_checkable
+class FittedEncoder(Encoder, Protocol):
+    """An encoder that needs statistics of a task's training audio."""
+
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        """Take the statistics from audio batches [B, N]."""
+        ...
+
+
+@runtime_checkable
+class FrameEncoder(Encoder, Protocol):
+    """An encoder that also gives one embedding per frame."""
+
+    def frames(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, N] -> embeddings [B, T, D'] and the frames' centres in milliseconds [B, T]."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedEncoder:
+    """An encoder together with what identifies it."""
+
+    encoder: Encoder
+    """The encoder."""
+    spec: str
+    """What it was asked for by: a name, a file, ``kind:...``."""
+    kind: str
+    """The kind that loaded it."""
+    weights_sha256: str
+    """SHA-256 of the file, or of all files of the folder, that the weights come from; of the parameters themselves
+    where code made them; empty where there are none."""
+    configuration: dict[str, Any] = field(default_factory=dict)
+    """Everything beside the weights that its embeddings depend on."""
+    device: str = "cpu"
+    """Where it is, and where audio must be handed to it."""
+
+    @property
+    def name(self) -> str:
+        """What the encoder is called in results."""
+        return self.encoder.name
+
+    @property
+    def key(self) -> str:
+        """64 hexadecimal digits that change whenever weights or configuration do; the name is not part of it."""
+        facts = {
+            "weights_sha256": self.weights_sha256,
+            "kind": self.kind,
+            "rate_hz": self.encoder.rate_hz,
+            "embedding_size": self.encoder.embedding_size,
+            "configuration": self.configuration,
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def check_output(encoder: Encoder, output: object, batch: int, *, clips: Sequence[str] = ()) -> Tensor:
+    """Hold an encoder's output against the contract.
+
+    Args:
+        encoder: the encoder, for its name and embedding size.
+        output: what ``embed`` returned.
+        batch: the number of clips it was given.
+        clips: what the clips are called, for the message.
+
+    Returns:
+        [B, D] float32 on the CPU.
+
+    Raises:
+        InvalidInputError: it is no tensor, has another shape or type, or holds NaN or infinite values.
+    """
+    import torch  # noqa: PLC0415
+
+    wanted = [batch, encoder.embedding_size]
+    if not isinstance(output, torch.Tensor):
+        raise InvalidInputError(
+            f"encoder {encoder.name}: embed returned {type(output).__name__}; it must return a float32 tensor {wanted}"
+        )
+    if list(output.shape) != wanted:
+        raise InvalidInputError(f"encoder {encoder.name}: embed returned shape {list(output.shape)}, must be {wanted}")
+    if not output.dtype.is_floating_point:
+        raise InvalidInputError(f"encoder {encoder.name}: embed returned {output.dtype}, must be float32")
+    embeddings = output.detach().float().cpu()
+    bad = ~torch.isfinite(embeddings).all(dim=1)
+    if bool(bad.any()):
+        first = f", the first for {clips[int(bad.nonzero()[0])]}" if clips else ""
+        raise InvalidInputError(
+            f"encoder {encoder.name}: embed returned NaN or infinite values for {int(bad.sum())} of {batch} clips"
+            f"{first}; `benchmark check` shows what it makes of silence, noise and extremes"
+        )
+    return embeddings

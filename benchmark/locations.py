@@ -1,0 +1,71 @@
+"""Where a task's data lies: ``--data DIR``, ``--data task=DIR``, or ``BGKNOWN_DATA``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bgknown.errors import InvalidInputError, NotFoundError
+
+VARIABLE = "BGKNOWN_DATA"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locations:
+    """What was said about where data lies."""
+
+    named: Mapping[str, Path]
+    """Folders given for a task or corpus by name."""
+    general: Path | None
+    """A dataset itself, or a folder with one folder per task."""
+
+    def of(self, task: str) -> Path:
+        """The folder of a task: given by name, or a subfolder of the general one, or that one itself.
+
+        Raises:
+            NotFoundError: nothing was given.
+        """
+        found = self.named.get(task) or self._below(task) or self.general
+        if found is None:
+            raise NotFoundError(f"no data for task {task}: give --data DIR or --data {task}=DIR, or set {VARIABLE}")
+        return found
+
+    def known(self, names: Sequence[str]) -> dict[str, Path]:
+        """The folders of those corpora that were given or lie in the general folder."""
+        found = {name: self.named.get(name) or self._below(name) for name in names}
+        return {name: path for name, path in found.items() if path is not None}
+
+    def _below(self, name: str) -> Path | None:
+        if self.general is None or not (self.general / name).is_dir():
+            return None
+        return self.general / name
+
+
+def locations(given: Sequence[str]) -> Locations:
+    """Read the values of ``--data``.
+
+    Raises:
+        InvalidInputError: two general folders, a name twice, or an empty value.
+        NotFoundError: a folder does not exist.
+    """
+    named: dict[str, Path] = {}
+    general: Path | None = None
+    for value in given or ([os.environ[VARIABLE]] if os.environ.get(VARIABLE) else []):
+        name, equals, folder = value.partition("=")
+        plain = not equals or Path(value).exists()
+        path = Path(value if plain else folder)
+        if not str(value).strip() or not (plain or (name and folder)):
+            raise InvalidInputError(f"--data is {value!r}; it must be DIR or NAME=DIR")
+        if not path.is_dir():
+            raise NotFoundError(f"{path}: no such folder; --data must name the folder of the data")
+        if plain and general is not None:
+            raise InvalidInputError(f"--data names two folders, {general} and {path}; give each as NAME=DIR")
+        if not plain and name in named:
+            raise InvalidInputError(f"--data gives {name} twice, {named[name]} and {path}")
+        if plain:
+            general = path
+        else:
+            named[name] = path
+    return Locations(named=named, general=general)

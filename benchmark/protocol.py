@@ -1,0 +1,81 @@
+"""Protocols: how a task's probes are trained, by name or from a TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.files import sha256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """How probes are trained and repeated."""
+
+    name: str = "paper"
+    """Its name in results."""
+    lr: float | None = None
+    """Learning rate of Adam; by default the task's own."""
+    batch_size: int = 256
+    """Clips in a step."""
+    max_epochs: int = 200
+    """Epochs at most."""
+    patience: int = 20
+    """Epochs without a lower validation loss after which a probe stops."""
+    validation_share: float = 0.1
+    """Share of the training clips held out where a task has no validation split."""
+    seeds: int = 3
+    """How many seeds: 0, 1, ..."""
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise InvalidInputError(f"seeds is {self.seeds}; it must be at least 1")
+
+
+PROTOCOLS = {"paper": Protocol()}
+"""The protocols known by name; ``paper`` is that of Takeuchi et al., section 5 (PROTOCOL.md, section 3)."""
+
+
+def open_protocol(name: str) -> Protocol:
+    """A protocol by its name, or from a TOML file with some of its fields.
+
+    Results of a file carry its stem and a hash of its settings, so that files that differ are told apart.
+
+    Raises:
+        NotFoundError: there is no such name or file.
+        InvalidInputError: the file is no TOML, or has unknown keys or values of the wrong type.
+    """
+    if name in PROTOCOLS:
+        return PROTOCOLS[name]
+    path = Path(name)
+    if path.suffix != ".toml" or not path.is_file():
+        close = difflib.get_close_matches(name, PROTOCOLS, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise NotFoundError(f"no protocol {name!r}; {hint}give one of {', '.join(PROTOCOLS)}, or a .toml file")
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeError) as error:
+        raise InvalidInputError(f"{path}: not TOML ({error})") from error
+    values = {key: _value(key, value, path) for key, value in given.items()}
+    stem = f"{path.stem}-{sha256(repr(sorted(values.items())).encode())[:6]}"
+    return dataclasses.replace(Protocol(**values), name=stem)
+
+
+def _value(key: str, value: Any, path: Path) -> Any:
+    kinds = {"lr": float, "validation_share": float}
+    names = [field.name for field in dataclasses.fields(Protocol) if field.name != "name"]
+    if key not in names:
+        close = difflib.get_close_matches(key, names, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise InvalidInputError(f"{path}: unknown key {key!r}; {hint}there are: {', '.join(names)}")
+    kind = kinds.get(key, int)
+    if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else int):
+        raise InvalidInputError(
+            f"{path}: {key} is {value!r}, must be {'a number' if kind is float else 'a whole number'}"
+        )
+    return kind(value)

@@ -1,0 +1,72 @@
+"""Retrieval metrics by cosine similarity, in blocks, so that a gallery of a million targets fits.
+
+Shape letters: Q queries, G gallery, D embedding size. Ties count against the query.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bgknown.errors import InvalidInputError
+
+BLOCK = 1 << 24
+"""Similarities that are held at a time."""
+
+
+def ranks(queries: Tensor, gallery: Tensor, query_groups: Tensor, gallery_groups: Tensor) -> tuple[Tensor, Tensor]:
+    """Rank of the best relevant gallery item of each query.
+
+    An item is relevant if its group is the query's. Rank 1 is the first place; an irrelevant item that is exactly as
+    similar as the best relevant one stands before it.
+
+    Args:
+        queries: [Q, D].
+        gallery: [G, D].
+        query_groups: [Q] integers.
+        gallery_groups: [G] integers.
+
+    Returns:
+        ranks [Q] int64 from 1, and the place in the gallery [Q] of each query's most similar item.
+
+    Raises:
+        InvalidInputError: shapes do not fit, values are not finite, or a query has no relevant item.
+    """
+    if queries.ndim != 2 or gallery.ndim != 2 or queries.shape[1] != gallery.shape[1]:
+        raise InvalidInputError(
+            f"queries have shape {list(queries.shape)} and the gallery {list(gallery.shape)}; must be [Q, D] and [G, D]"
+        )
+    for name, values in (("queries", queries), ("the gallery", gallery)):
+        if not bool(torch.isfinite(values).all()):
+            raise InvalidInputError(f"{name} hold NaN or infinite values")
+    lonely = ~torch.isin(query_groups, gallery_groups)
+    if bool(lonely.any()):
+        raise InvalidInputError(f"{int(lonely.sum())} queries have no relevant item in the gallery")
+    targets = torch.nn.functional.normalize(gallery.float(), dim=1)
+    height = max(1, BLOCK // len(gallery))
+    found_ranks, found_first = [], []
+    for start in range(0, len(queries), height):
+        similar = torch.nn.functional.normalize(queries[start : start + height].float(), dim=1) @ targets.T
+        relevant = query_groups[start : start + height].unsqueeze(1) == gallery_groups.unsqueeze(0)
+        best = similar.masked_fill(~relevant, -torch.inf).amax(dim=1, keepdim=True)
+        found_ranks.append(((similar >= best) & ~relevant).sum(dim=1) + 1)
+        found_first.append(similar.argmax(dim=1))
+    return torch.cat(found_ranks), torch.cat(found_first)
+
+
+def chance_recall(gallery: int, relevant: Tensor, k: int) -> Tensor:
+    """The probability that one of the relevant items is among the first k of a random order.
+
+    1 - C(G - m, k) / C(G, k) for m relevant ones of G (hypergeometric distribution).
+
+    Args:
+        gallery: G.
+        relevant: [Q] int64, m of each query.
+        k: from 1.
+
+    Returns:
+        [Q] float64 in 0..1.
+    """
+    places = torch.arange(min(k, gallery), dtype=torch.float64)
+    missed = ((gallery - relevant.double().unsqueeze(1) - places) / (gallery - places)).clamp(min=0.0)
+    return 1.0 - missed.prod(dim=1)

@@ -1,0 +1,198 @@
+"""BgKnown ESC-50: how much of an added sound survives in y_mix - y_bg (Takeuchi et al., section 5.2).
+
+Probe settings of the paper: mix (y_mix alone), and y_mix minus the embedding of a reference background: a (the same
+5 s), b (half of them) or c (none of them). Controls beside them: bg (the background alone: what a probe gets from the
+background's company), shuffled (y_mix minus another clip's background: what subtracting just any background does) and
+clean (the ESC-50 clip itself: the ceiling), which needs ESC-50 (``--data esc50=DIR``).
+
+Without any training: query y_mix - y_bg, gallery the clean test clips, cosine similarity; recall of the very clip
+(``clip R@K``) and of any clip of its class (``class R@K``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from benchmark.clips import Clip
+from benchmark.retrieval import chance_recall, ranks
+from benchmark.task import Embeddings, Fold, Measure, Setting, TaskData, TaskFacts
+from bgknown.corpora.headers import find_by_stem
+from bgknown.dataset import Dataset, open_dataset
+from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.files import sha256
+from bgknown.recipe import take
+from bgknown.seeding import ranks as draw_ranks
+from bgknown.verify import table_faults
+
+FACTS = TaskFacts(
+    name="bgknown",
+    title="BgKnown ESC-50: ESC-50 classes from y_mix - y_bg, with known backgrounds",
+    metric="accuracy",
+    classes=50,
+    counts={"train": 1200, "test": 800},
+    duration_s=5.0,
+    lr=1e-3,
+    licence="that of ESC-50 (CC BY-NC) and of each FSD50K recording",
+    citation=(
+        "D. Takeuchi, M. Yasuda, D. Niizumi and N. Harada, "
+        "Towards Learning a Difference-Aware General-Purpose Audio Representation"
+    ),
+    url="bgknown build --esc50 ESC-50 --fsd50k FSD50K --out bgknown",
+)
+
+SETTINGS = {
+    "mix": ("y_mix", "mix", ""),
+    "a": ("y_mix - y_bg, the same 5 s of the background", "mix", "a"),
+    "b": ("y_mix - y_bg, half of the same 5 s", "mix", "b"),
+    "c": ("y_mix - y_bg, other 5 s of the same recording", "mix", "c"),
+    "bg": ("control: y_bg alone", "a", ""),
+    "shuffled": ("control: y_mix minus another recording's y_bg", "mix", "a"),
+    "clean": ("control: the ESC-50 clip itself", "clean", ""),
+}
+RECALLS = (1, 5, 10)
+
+
+def index(root: Path, *, data: Mapping[str, Path], limit: int | None = None) -> TaskData:
+    """Read a dataset that ``bgknown build`` made.
+
+    Args:
+        root: its folder.
+        data: folders of other corpora by their names; ``esc50`` gives the clean clips.
+        limit: only so many clips, of as many classes as possible and both splits.
+
+    Raises:
+        NotFoundError: there is no finished dataset, or ESC-50's audio is not where it was said to be.
+        InvalidInputError: the dataset contradicts itself.
+    """
+    dataset = open_dataset(root)
+    faults = list(table_faults(dataset))
+    if faults:
+        more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
+        raise InvalidInputError(f"{root}: {faults[0]}{more}; `bgknown verify {root}` lists all: build it again")
+    table = take(dataset.table.reset_index(drop=True), limit).assign(label=lambda rows: rows["category"])
+    signals = {name: _signal(dataset, table, name) for name in ("mix", "a", "b", "c")}
+    notes, names = [], [name for name in SETTINGS if name != "clean"]
+    if "esc50" in data:
+        signals["clean"] = _clean(table, data["esc50"])
+        names.append("clean")
+    else:
+        notes.append("clean and the difference retrieval are not measured: give ESC-50 with --data esc50=DIR")
+    other = other_backgrounds(table)
+    if other is None:
+        names.remove("shuffled")
+        notes.append("shuffled is not measured: one recording is the background of more than half of a split")
+    settings = [
+        Setting(
+            name=name,
+            about=SETTINGS[name][0],
+            signal=SETTINGS[name][1],
+            minus=SETTINGS[name][2],
+            minus_rows=other if name == "shuffled" else None,
+        )
+        for name in names
+    ]
+    split = table["split"].to_numpy()
+    return TaskData(
+        facts=FACTS,
+        root=root,
+        table=table,
+        signals=signals,
+        settings=settings,
+        folds=[Fold(name="", train=np.flatnonzero(split == "train"), test=np.flatnonzero(split == "test"))],
+        sha256=sha256((root / "manifest.csv").read_bytes()),
+        skipped=int(dataset.description["counts"]["skipped"]),
+        leak_check=leak_check(table),
+        notes=notes,
+    )
+
+
+def measures(data: TaskData, embeddings: Embeddings) -> list[Measure]:
+    """Difference retrieval without training: rank of the clean clip, and of its class, among the clean test clips.
+
+    Settings are those of the probe, and ``chance``: what a random order would give, in closed form.
+    """
+    if "clean" not in embeddings:
+        return []
+    rows = data.folds[0].test
+    classes = torch.from_numpy(data.labels()[rows])
+    names = torch.arange(len(rows))
+    clip_ids = data.table["clip_id"].to_numpy()[rows]
+    gallery = torch.from_numpy(np.ascontiguousarray(embeddings["clean"][rows]))
+    found = []
+    for setting in data.settings:
+        if setting.name == "clean":
+            continue
+        queries = torch.from_numpy(setting.features(embeddings)[rows])
+        metrics = {}
+        for kind, groups in (("clip", names), ("class", classes)):
+            rank, first = ranks(queries, gallery, groups, groups)
+            metrics.update({f"{kind} R@{k}": (rank.numpy() <= k).astype(float) for k in RECALLS})
+        predicted = [str(clip_ids[place]) for place in first.tolist()]
+        found.append(Measure(setting=setting.name, metrics=metrics, rows=rows, predicted=predicted))
+    sizes = {"clip": torch.ones(len(rows), dtype=torch.int64), "class": torch.bincount(classes)[classes]}
+    chance = {
+        f"{kind} R@{k}": chance_recall(len(rows), size, k).numpy() for kind, size in sizes.items() for k in RECALLS
+    }
+    found.append(Measure(setting="chance", metrics=chance, rows=rows, predicted=[""] * len(rows)))
+    return found
+
+
+def other_backgrounds(table: pd.DataFrame) -> NDArray[np.int64] | None:
+    """For every clip another clip of the same split with another recording; each serves once.
+
+    The clips of a split are put into a random order in which those of one recording stand together, and each takes the
+    one that stands further on by the size of the largest such group.
+
+    Returns:
+        [n] rows, or None where one recording serves more than half of a split.
+    """
+    other = np.full(len(table), -1, dtype=np.int64)
+    key = pd.DataFrame(
+        {
+            "split": table["split"],
+            "recording": draw_ranks(0, "shuffled recording", table["fsd50k_file"].tolist()),
+            "clip": draw_ranks(0, "shuffled clip", table["clip_id"].tolist()),
+        }
+    )
+    for _, part in key.groupby("split"):
+        order = part.sort_values(["recording", "clip"]).index.to_numpy()
+        shift = int(part["recording"].value_counts().max())
+        if 2 * shift > len(part):
+            return None
+        other[order] = np.roll(order, -shift)
+    return other
+
+
+def leak_check(table: pd.DataFrame) -> str:
+    """Look for Freesound ids that are in both splits, as clip or as background."""
+    sides: dict[str, set[str]] = {"train": set(), "test": set()}
+    for split, clip_id, file in zip(table["split"], table["clip_id"], table["fsd50k_file"], strict=True):
+        parts = str(clip_id).split("-")
+        sides[str(split)] |= {parts[1] if len(parts) == 4 else str(clip_id), PurePosixPath(str(file)).stem}
+    shared = sides["train"] & sides["test"]
+    return f"{len(shared)} sources in both splits" if shared else "ok"
+
+
+def _signal(dataset: Dataset, table: pd.DataFrame, name: str) -> list[Clip]:
+    pairs = zip(table[f"{name}_file"], table[f"{name}_sha256"], strict=True)
+    return [Clip(path=dataset.root / file, duration_s=FACTS.duration_s, sha256=digest) for file, digest in pairs]
+
+
+def _clean(table: pd.DataFrame, esc50: Path) -> list[Clip]:
+    """The ESC-50 clips, cut or padded to the mixtures' length, otherwise as they are."""
+    stems = [PurePosixPath(file).stem for file in table["esc50_file"]]
+    names = find_by_stem(esc50 / "audio", stems, missing_suffix=".wav")
+    clips = [Clip(path=esc50 / "audio" / name, duration_s=FACTS.duration_s) for name in names]
+    missing = [clip.path for clip in clips if not clip.path.is_file()]
+    if missing:
+        raise NotFoundError(
+            f"{esc50}: {len(missing)} of {len(clips)} clips of the dataset are missing there, the first: "
+            f"{missing[0].name}; give the ESC-50 that the dataset was made from"
+        )
+    return clips

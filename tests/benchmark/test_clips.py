@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import soundfile
+
+from benchmark.clips import Clip, file_sha256, file_states, length, read_clip
+from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.files import sha256
+from tests.conftest import noise, write_wav
+
+
+def tone(duration_s, rate_hz, frequency_hz=440.0):
+    return 0.5 * np.sin(2 * np.pi * frequency_hz * np.arange(round(duration_s * rate_hz)) / rate_hz)
+
+
+@pytest.mark.parametrize(("duration_s", "wanted"), [(None, 16_000), (0.5, 8_000), (1.5, 24_000)])
+def test_a_clip_is_resampled_then_cut_or_padded(tmp_path, duration_s, wanted):
+    write_wav(tmp_path / "x.wav", tone(1.0, 44_100), 44_100, "FLOAT")
+    clip = Clip(path=tmp_path / "x.wav", duration_s=duration_s)
+    audio, digest = read_clip(clip, 16_000)
+    assert audio.dtype == np.float32
+    assert audio.shape == (wanted,)
+    assert length(clip, 16_000) == wanted
+    assert digest == file_sha256(tmp_path / "x.wav") == sha256((tmp_path / "x.wav").read_bytes())
+    inside = slice(400, min(wanted, 16_000) - 400)
+    assert np.abs(audio[inside] - tone(1.0, 16_000)[inside]).max() < 1e-3
+    assert np.all(audio[16_000:] == 0)
+
+
+def test_at_its_own_rate_a_clip_is_read_as_it_is(tmp_path):
+    sound = noise(0.3, 1, rate_hz=16_000)
+    write_wav(tmp_path / "x.wav", np.stack([sound, -0.5 * sound], axis=1), 16_000, "FLOAT")
+    audio, _ = read_clip(Clip(path=tmp_path / "x.wav"), 16_000)
+    assert np.allclose(audio, 0.25 * sound, atol=1e-7)
+
+
+def test_what_a_dataset_lists_is_checked(tmp_path):
+    write_wav(tmp_path / "x.wav", noise(0.1, 1))
+    clip = Clip(path=tmp_path / "x.wav", sha256="ab" * 32)
+    with pytest.raises(InvalidInputError, match=r"x\.wav: sha256 is .*, the dataset's manifest says abababab"):
+        read_clip(clip, 16_000)
+
+
+def cut_wav(path):
+    write_wav(path, noise(0.5, 1))
+    path.write_bytes(path.read_bytes()[:20_000])
+
+
+def cut_flac(path):
+    soundfile.write(str(path.with_suffix(".flac")), noise(1.0, 1), 44_100)
+    path.write_bytes(path.with_suffix(".flac").read_bytes()[:20_000])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path.write_bytes(b""), "the file is empty"),
+        (lambda path: path.write_bytes(b"no audio" * 99), "not readable as audio"),
+        (cut_wav, "truncated"),
+        (cut_flac, "cannot be decoded|truncated"),
+        (lambda path: write_wav(path, np.array([0.1, np.nan, 0.1]), subtype="FLOAT"), "NaN or infinite samples: 1"),
+        (lambda path: write_wav(path, np.array([0.1, np.inf]), 16_000, "FLOAT"), "NaN or infinite samples: 1"),
+    ],
+)
+def test_a_broken_file_is_one_line_with_its_name(tmp_path, make, message):
+    make(tmp_path / "x.wav")
+    with pytest.raises(InvalidInputError, match=message) as error:
+        read_clip(Clip(path=tmp_path / "x.wav"), 16_000)
+    assert str(error.value).startswith(f"{tmp_path / 'x.wav'}: ")
+    assert "\n" not in str(error.value)
+
+
+def test_missing_files_are_counted(tmp_path):
+    write_wav(tmp_path / "x.wav", noise(0.1, 1))
+    clips = [Clip(path=tmp_path / name) for name in ("x.wav", "y.wav", "z.wav")]
+    assert len(file_states(clips[:1])) == 1
+    with pytest.raises(NotFoundError, match=r"y\.wav: no such file \(and 1 more files\)"):
+        file_states(clips)
+    with pytest.raises(NotFoundError, match=r"y\.wav: no such file"):
+        length(clips[1], 16_000)

@@ -1,0 +1,78 @@
+import pytest
+
+from benchmark.locations import locations
+from benchmark.protocol import Protocol, open_protocol
+from bgknown.errors import InvalidInputError, NotFoundError
+
+
+def test_the_paper_s_protocol_is_the_default():
+    assert open_protocol("paper") == Protocol()
+    assert (Protocol().batch_size, Protocol().max_epochs, Protocol().patience, Protocol().seeds) == (256, 200, 20, 3)
+
+
+def test_a_file_changes_some_settings_and_the_name_tells(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("lr = 1\nmax_epochs = 50\n")
+    protocol = open_protocol(str(path))
+    assert (protocol.lr, protocol.max_epochs, protocol.patience) == (1.0, 50, 20)
+    path.write_text("max_epochs = 50\nlr = 1.0\n")
+    assert open_protocol(str(path)).name == protocol.name
+    path.write_text("lr = 2.0\nmax_epochs = 50\n")
+    assert open_protocol(str(path)).name.startswith("mine-")
+    assert open_protocol(str(path)).name != protocol.name
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lr = ", "not TOML"),
+        ("patiense = 3", "unknown key 'patiense'; did you mean patience"),
+        ("name = 'x'", "unknown key 'name'"),
+        ("patience = 3.5", "patience is 3.5, must be a whole number"),
+        ("lr = 'fast'", "lr is 'fast', must be a number"),
+        ("seeds = true", "seeds is True"),
+        ("seeds = 0", "seeds is 0; it must be at least 1"),
+    ],
+)
+def test_a_wrong_file_is_one_line(tmp_path, text, message):
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(InvalidInputError, match=message):
+        open_protocol(str(tmp_path / "mine.toml"))
+
+
+def test_an_unknown_protocol_is_one_line():
+    with pytest.raises(NotFoundError, match="no protocol 'papr'; did you mean paper"):
+        open_protocol("papr")
+
+
+def test_data_is_found_by_name_below_or_as_such(tmp_path, monkeypatch):
+    for name in ("bgknown", "esc50", "elsewhere"):
+        (tmp_path / name).mkdir()
+    monkeypatch.delenv("BGKNOWN_DATA", raising=False)
+    general = locations([str(tmp_path)])
+    assert general.of("bgknown") == tmp_path / "bgknown"
+    assert general.of("gtzan") == tmp_path
+    assert general.known(["esc50", "gtzan"]) == {"esc50": tmp_path / "esc50"}
+    named = locations([str(tmp_path), f"bgknown={tmp_path / 'elsewhere'}"])
+    assert named.of("bgknown") == tmp_path / "elsewhere"
+    with pytest.raises(NotFoundError, match="give --data DIR or --data bgknown=DIR, or set BGKNOWN_DATA"):
+        locations([]).of("bgknown")
+    monkeypatch.setenv("BGKNOWN_DATA", str(tmp_path))
+    assert locations([]).of("bgknown") == tmp_path / "bgknown"
+    assert locations([f"esc50={tmp_path / 'elsewhere'}"]).known(["esc50"]) == {"esc50": tmp_path / "elsewhere"}
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        (["nowhere"], NotFoundError, "nowhere: no such folder"),
+        (["bgknown=nowhere"], NotFoundError, "nowhere: no such folder"),
+        ([""], InvalidInputError, "--data is ''"),
+        (["=."], InvalidInputError, "--data is '=.'"),
+        ([".", ".."], InvalidInputError, "names two folders"),
+        (["x=.", "x=.."], InvalidInputError, "gives x twice"),
+    ],
+)
+def test_wrong_data_is_one_line(given, error, message):
+    with pytest.raises(error, match=message):
+        locations(given)

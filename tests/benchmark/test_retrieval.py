@@ -1,0 +1,70 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmark import retrieval
+from benchmark.retrieval import chance_recall, ranks
+from bgknown.errors import InvalidInputError
+
+
+def plain_rank(query, gallery, group, groups):
+    """The definition, one query at a time."""
+    similar = [float(query @ item) / (np.linalg.norm(query) * np.linalg.norm(item)) for item in gallery]
+    best = max(value for value, other in zip(similar, groups, strict=True) if other == group)
+    return 1 + sum(value >= best for value, other in zip(similar, groups, strict=True) if other != group)
+
+
+@given(seed=st.integers(0, 1000), block=st.sampled_from([1, 7, 1 << 20]))
+def test_ranks_follow_the_definition(seed, block):
+    draw = np.random.default_rng(seed)
+    queries, gallery = draw.standard_normal((6, 5)), draw.standard_normal((9, 5))
+    groups = draw.integers(0, 3, 9)
+    wanted = groups[draw.integers(0, 9, 6)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retrieval, "BLOCK", block)
+        found, first = ranks(*map(torch.from_numpy, (queries, gallery, wanted, groups)))
+    assert found.tolist() == [plain_rank(q, gallery, g, groups) for q, g in zip(queries, wanted, strict=True)]
+    unit = gallery / np.linalg.norm(gallery, axis=1, keepdims=True)
+    assert first.tolist() == (queries @ unit.T).argmax(axis=1).tolist()
+
+
+@given(seed=st.integers(0, 1000))
+def test_the_order_of_the_gallery_does_not_matter(seed):
+    draw = np.random.default_rng(seed)
+    queries, gallery = torch.from_numpy(draw.standard_normal((4, 3))), torch.from_numpy(draw.standard_normal((8, 3)))
+    groups, order = torch.arange(8), torch.from_numpy(draw.permutation(8))
+    assert torch.equal(
+        ranks(queries, gallery, groups[:4], groups)[0], ranks(queries, gallery[order], groups[:4], groups[order])[0]
+    )
+
+
+def test_ties_count_against_the_query():
+    gallery = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    query = torch.tensor([[1.0, 0.0]])
+    assert ranks(query, gallery, torch.tensor([0]), torch.arange(3))[0].tolist() == [2]
+    assert ranks(query, gallery, torch.tensor([0]), torch.tensor([0, 0, 1]))[0].tolist() == [1]
+    assert ranks(torch.zeros(1, 2), gallery, torch.tensor([0]), torch.arange(3))[0].tolist() == [3]
+
+
+def test_chance_is_the_share_of_all_orders():
+    for relevant, k in itertools.product((1, 2, 4), (1, 3, 5, 9)):
+        orders = list(itertools.permutations(range(5)))
+        share = np.mean([any(item < relevant for item in order[:k]) for order in orders])
+        assert float(chance_recall(5, torch.tensor([relevant]), k)) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((torch.zeros(2, 3), torch.zeros(2, 4), torch.zeros(2), torch.zeros(2)), r"shape \[2, 3\] and the gallery"),
+        ((torch.full((1, 2), torch.nan), torch.ones(1, 2), torch.zeros(1), torch.zeros(1)), "queries hold NaN"),
+        ((torch.ones(1, 2), torch.ones(1, 2), torch.ones(1), torch.zeros(1)), "1 queries have no relevant item"),
+    ],
+)
+def test_wrong_input_is_one_line(arguments, message):
+    with pytest.raises(InvalidInputError, match=message):
+        ranks(*arguments)
