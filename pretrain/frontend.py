@@ -1,0 +1,248 @@
+"""The front end: from audio to log-mel spectrograms, and the statistics that normalise them.
+
+Shape letters: B batch, N samples, F mel bands, T frames. Audio is mono float32, full scale -1..1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bgknown.errors import InvalidInputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontEnd:
+    """How audio becomes a log-mel spectrogram; the defaults are the paper's (section 4: 25 ms windows every 10 ms)."""
+
+    rate_hz: int = 16_000
+    """Sampling rate of the audio."""
+    n_fft: int = 400
+    """Length of the Fourier transform in samples."""
+    window: int = 400
+    """Length of the Hann window in samples; a shorter one than the transform stands in its middle."""
+    hop: int = 160
+    """Samples from one frame's centre to the next."""
+    n_mels: int = 64
+    """Number of mel bands, F."""
+    f_min: float = 50.0
+    """Lower edge of the lowest band in Hz."""
+    f_max: float = 8_000.0
+    """Upper edge of the highest band in Hz."""
+    eps: float = float(np.finfo(np.float32).eps)
+    """Added to the mel power before the logarithm; float32's spacing at 1, as in BYOL-A's published code."""
+
+    def __post_init__(self) -> None:
+        for field in ("rate_hz", "n_fft", "window", "hop", "n_mels"):
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InvalidInputError(f"front end: {field} is {value!r}; it must be a whole number of at least 1")
+        for field in ("f_min", "f_max", "eps"):
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise InvalidInputError(f"front end: {field} is {value!r}; it must be a number")
+            object.__setattr__(self, field, float(value))
+        if self.window > self.n_fft:
+            raise InvalidInputError(f"front end: window is {self.window}; it must not exceed n_fft, {self.n_fft}")
+        if not 0 <= self.f_min < self.f_max <= self.rate_hz / 2:
+            raise InvalidInputError(
+                f"front end: bands from {self.f_min:g} to {self.f_max:g} Hz; "
+                f"they must lie in 0..{self.rate_hz / 2:g} Hz, the lower edge first"
+            )
+        if self.eps <= 0:
+            raise InvalidInputError(
+                f"front end: eps is {self.eps:g}; it must be above 0, silence has no logarithm else"
+            )
+
+    @property
+    def shortest(self) -> int:
+        """The fewest samples whose edges can be mirrored; shorter audio gets zeros at its end."""
+        return self.n_fft // 2 + 1
+
+
+PUBLISHED = FrontEnd(n_fft=1_024, window=1_024, f_min=60.0, f_max=7_800.0)
+"""The front end that BYOL-A's published weights were trained with (nttcslab/byol-a: config.yaml, config_v2.yaml)."""
+
+
+class LogMel(nn.Module):
+    """Log-mel spectrograms: the natural logarithm of mel power plus eps, of centred frames.
+
+    It follows what the published BYOL-A weights were trained on: librosa up to 0.9 for the networks of 2020, nnAudio
+    for that of 2022. Both use a periodic Hann window, audio mirrored at its ends ("reflect", not librosa's present
+    zeros), the power spectrogram, and mel filters of Slaney's scale and normalisation; torchaudio's default filters
+    differ. It has no parameters and nothing in its state dict.
+    """
+
+    window: Tensor
+    filters: Tensor
+
+    def __init__(self, settings: FrontEnd) -> None:
+        """Make the window and the filters.
+
+        Args:
+            settings: the front end.
+
+        Raises:
+            InvalidInputError: a mel band is so narrow that no bin of the transform lies in it.
+        """
+        super().__init__()
+        self.settings = settings
+        window = torch.hann_window(settings.window, periodic=True, dtype=torch.float64).float()
+        self.register_buffer("window", window, persistent=False)
+        self.register_buffer("filters", torch.from_numpy(mel_filters(settings)), persistent=False)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Turn audio into log-mel spectrograms, in float32 whatever autocast says.
+
+        Args:
+            audio: [B, N] floating point, N at least 1. Shorter than ``settings.shortest`` it gets zeros at its end.
+
+        Returns:
+            [B, 1, F, T] float32 with T = 1 + N // hop; frame t is centred on sample t * hop.
+
+        Raises:
+            InvalidInputError: the audio has another shape or type, or no samples.
+        """
+        check_audio(audio)
+        front_end = self.settings
+        with torch.autocast(device_type=audio.device.type, enabled=False):
+            samples = nn.functional.pad(audio.float(), (0, max(0, front_end.shortest - audio.shape[1])))
+            spectrum = torch.stft(
+                samples,
+                front_end.n_fft,
+                hop_length=front_end.hop,
+                win_length=front_end.window,
+                window=self.window,
+                center=True,
+                pad_mode="reflect",
+                return_complex=True,
+            )
+            power = spectrum.real.square() + spectrum.imag.square()
+            return torch.log(torch.matmul(self.filters, power) + front_end.eps).unsqueeze(1)
+
+
+def check_audio(audio: Tensor) -> None:
+    """Refuse what is no batch of clips.
+
+    Raises:
+        InvalidInputError: the shape is not [B, N] with N at least 1, or the type is not floating point.
+    """
+    if audio.dim() != 2 or not audio.is_floating_point():
+        raise InvalidInputError(
+            f"audio: {audio.dtype} of shape {list(audio.shape)}; it must be float32 [clips, samples]"
+        )
+    if audio.shape[1] == 0:
+        raise InvalidInputError("audio: 0 samples; a spectrogram needs at least 1")
+
+
+def mel_filters(settings: FrontEnd) -> NDArray[np.float32]:
+    """Triangular mel filters of Slaney's scale, each of area 1 over frequency in Hz.
+
+    Args:
+        settings: the front end.
+
+    Returns:
+        [F, n_fft // 2 + 1] weights of the power spectrum's bins.
+
+    Raises:
+        InvalidInputError: a filter holds no bin.
+
+    Source: M. Slaney, Auditory Toolbox, Technical Report 1998-010, Interval Research Corporation (mfcc.m).
+    """
+    bins_hz = np.arange(settings.n_fft // 2 + 1) * (settings.rate_hz / settings.n_fft)
+    lowest, highest = _mel(np.array([settings.f_min, settings.f_max]))
+    edges_hz = _hz(np.linspace(lowest, highest, settings.n_mels + 2))
+    left, centre, right = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
+    rising = (bins_hz - left) / (centre - left)
+    falling = (right - bins_hz) / (right - centre)
+    filters = np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (right - left))
+    empty = np.flatnonzero(filters.max(axis=1) == 0.0)
+    if empty.size:
+        raise InvalidInputError(
+            f"front end: mel band {empty[0] + 1} of {settings.n_mels} holds no bin of a {settings.n_fft}-point "
+            f"transform ({empty.size} such bands); take fewer bands or a larger n_fft"
+        )
+    return filters.astype(np.float32)
+
+
+# Slaney's scale: linear below 1 kHz, where a mel is 200/3 Hz; above it 27 mels are a factor of 6.4.
+_HZ_PER_MEL = 200.0 / 3.0
+_BREAK_HZ = 1_000.0
+_BREAK_MEL = _BREAK_HZ / _HZ_PER_MEL
+_LOG_STEP = math.log(6.4) / 27.0
+
+
+def _mel(frequency_hz: NDArray[np.float64]) -> NDArray[np.float64]:
+    above = _BREAK_MEL + np.log(np.maximum(frequency_hz, _BREAK_HZ) / _BREAK_HZ) / _LOG_STEP
+    return np.where(frequency_hz < _BREAK_HZ, frequency_hz / _HZ_PER_MEL, above)
+
+
+def _hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
+    above = _BREAK_HZ * np.exp(_LOG_STEP * (np.maximum(mel, _BREAK_MEL) - _BREAK_MEL))
+    return np.where(mel < _BREAK_MEL, mel * _HZ_PER_MEL, above)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """Mean and standard deviation of log-mel values; a spectrogram is normalised as (x - mean) / std."""
+
+    mean: float
+    """Mean over all clips, bands and frames."""
+    std: float
+    """Standard deviation over the same values, as of a whole population."""
+
+    def __post_init__(self) -> None:
+        for field in ("mean", "std"):
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise InvalidInputError(f"log-mel statistics: {field} is {value!r}; it must be a finite number")
+            object.__setattr__(self, field, float(value))
+        if self.std <= 0:
+            raise InvalidInputError(f"log-mel statistics: std is {self.std:g}; it must be above 0")
+
+    def normalise(self, log_mel: Tensor) -> Tensor:
+        """Spectrograms of any shape, less the mean, divided by the deviation."""
+        return (log_mel - self.mean) / self.std
+
+
+def measure(log_mels: Iterable[Tensor]) -> Statistics:
+    """Take mean and standard deviation from spectrograms, whatever their order and grouping (but for rounding).
+
+    Sums run in float64 and nothing is kept, so that memory does not grow with the number of clips.
+
+    Args:
+        log_mels: spectrograms of any shape, for example [B, 1, F, T].
+
+    Raises:
+        InvalidInputError: there are none, they hold NaN or infinite values, or all values are the same.
+    """
+    count, total, squares = 0, 0.0, 0.0
+    lowest, highest = math.inf, -math.inf
+    for log_mel in log_mels:
+        if log_mel.numel() == 0:
+            continue
+        values = log_mel.detach().double()
+        count += values.numel()
+        total += values.sum().item()
+        squares += values.square().sum().item()
+        # extremes tell equal values exactly; the difference of two sums would leave rounding as the deviation
+        lowest, highest = min(lowest, values.min().item()), max(highest, values.max().item())
+    if count == 0:
+        raise InvalidInputError(
+            "log-mel statistics: no audio was given; hand over at least one batch of training clips"
+        )
+    if not math.isfinite(total):
+        raise InvalidInputError("log-mel statistics: the audio holds NaN or infinite samples; remove those clips")
+    if lowest == highest:
+        raise InvalidInputError(
+            f"log-mel statistics: all {count:,} values are {lowest:.4g}, so their deviation is 0; "
+            f"the audio is silent throughout: hand over training clips that hold sound"
+        )
+    mean = total / count
+    return Statistics(mean=mean, std=math.sqrt(max(0.0, squares / count - mean * mean)))

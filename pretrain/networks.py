@@ -1,0 +1,189 @@
+"""The AudioNTT networks of BYOL-A: from log-mel spectrograms to embeddings.
+
+Shape letters: B batch, F mel bands, T frames, C channels, D embedding size. T' is the number of frames that
+the poolings leave, T // 2 ** poolings. The names in the state dicts are those of the published weights.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from bgknown import seeding
+from bgknown.errors import InvalidInputError
+
+CHANNELS = 64
+"""C, of every convolution."""
+
+
+class AudioNTT2022(nn.Module):
+    """Two convolution blocks; each frame's features and what two linear layers make of them, side by side.
+
+    Source: D. Niizumi, D. Takeuchi, Y. Ohishi, N. Harada, K. Kashino, "BYOL for Audio: Exploring Pre-trained
+    General-purpose Audio Representations", IEEE/ACM TASLP 31, 2023 (arXiv:2204.07402), section III-C.
+    """
+
+    name: ClassVar[str] = "AudioNTT2022"
+    """What checkpoints call it."""
+    poolings: ClassVar[int] = 2
+    """How often time and frequency are halved."""
+
+    def __init__(self, n_mels: int = 64, d: int = 3_072, *, hidden: int = 2_048, seed: int = 0) -> None:
+        """Make the network and initialise it from the seed.
+
+        Args:
+            n_mels: F, at least 4.
+            d: D; what exceeds C * (F // 4) comes from the linear layers.
+            hidden: units of the first linear layer.
+            seed: for ``initialise``.
+
+        Raises:
+            InvalidInputError: a size is too small.
+        """
+        super().__init__()
+        local = _frame_values(n_mels, self.poolings)
+        if d <= local or hidden < 1:
+            raise InvalidInputError(
+                f"{self.name}: d is {d} and hidden {hidden}; with {n_mels} mel bands d must exceed {local}, "
+                f"the size of the convolution features, and hidden be at least 1"
+            )
+        self.n_mels, self.hidden, self.embedding_size = n_mels, hidden, d
+        with torch.device("meta"):  # no layer draws from the global generator
+            self.features = _blocks(self.poolings)
+            self.fc = _linear_layers(local, hidden, d - local)
+        self.to_empty(device="cpu")
+        initialise(self, seed)
+
+    def frame_features(self, log_mel: Tensor) -> Tensor:
+        """Features of each frame: normalised log-mel [B, 1, F, T] -> [B, T', D], convolution features first."""
+        local = _flatten(self.features(_checked(log_mel, self.n_mels, self.poolings)))
+        return torch.cat([local, self.fc(local)], dim=2)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Embed clips: normalised log-mel [B, 1, F, T] -> [B, D]."""
+        return mean_and_max(self.frame_features(log_mel))
+
+
+class AudioNTT2020(nn.Module):
+    """Three convolution blocks and two linear layers on each frame.
+
+    Source: D. Niizumi, D. Takeuchi, Y. Ohishi, N. Harada, K. Kashino, "BYOL for Audio: Self-supervised Learning for
+    General-purpose Audio Representation", IJCNN 2021 (arXiv:2103.06695).
+    """
+
+    name: ClassVar[str] = "AudioNTT2020"
+    """What checkpoints call it."""
+    poolings: ClassVar[int] = 3
+    """How often time and frequency are halved."""
+
+    def __init__(self, n_mels: int = 64, d: int = 512, *, seed: int = 0) -> None:
+        """Make the network and initialise it from the seed.
+
+        Args:
+            n_mels: F, at least 8.
+            d: D, the units of both linear layers; 512, 1,024 and 2,048 were published.
+            seed: for ``initialise``.
+
+        Raises:
+            InvalidInputError: a size is too small.
+        """
+        super().__init__()
+        local = _frame_values(n_mels, self.poolings)
+        if d < 1:
+            raise InvalidInputError(f"{self.name}: d is {d}; it must be at least 1")
+        self.n_mels, self.hidden, self.embedding_size = n_mels, d, d
+        with torch.device("meta"):  # no layer draws from the global generator
+            self.features = _blocks(self.poolings)
+            self.fc = _linear_layers(local, d, d)
+        self.to_empty(device="cpu")
+        initialise(self, seed)
+
+    def frame_features(self, log_mel: Tensor) -> Tensor:
+        """Features of each frame: normalised log-mel [B, 1, F, T] -> [B, T', D]."""
+        features: Tensor = self.fc(_flatten(self.features(_checked(log_mel, self.n_mels, self.poolings))))
+        return features
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Embed clips: normalised log-mel [B, 1, F, T] -> [B, D]."""
+        return mean_and_max(self.frame_features(log_mel))
+
+
+AudioNTT = AudioNTT2022 | AudioNTT2020
+"""Any of the networks."""
+
+NETWORKS: dict[str, type[AudioNTT2022] | type[AudioNTT2020]] = {
+    network.name: network for network in (AudioNTT2022, AudioNTT2020)
+}
+"""The networks by the names that checkpoints use."""
+
+
+def mean_and_max(frames: Tensor) -> Tensor:
+    """Mean over time plus maximum over time, in float32: [B, T', D] -> [B, D]."""
+    values = frames.float()
+    return values.mean(dim=1) + values.amax(dim=1)
+
+
+def initialise(network: nn.Module, seed: int) -> None:
+    """Draw all weights anew, in place, from the seed and the parameters' names alone.
+
+    The distributions are torch's own for these layers, which the published training code leaves as they are: weights
+    and biases of convolutions and linear layers uniform in +-1/sqrt(fan in); BatchNorm as identity, its running
+    statistics forgotten. They are drawn by numpy, so that a seed means the same network on every machine.
+
+    Args:
+        network: convolutions, linear and BatchNorm layers, and layers without parameters.
+        seed: any integer.
+    """
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d):
+            layer.reset_parameters()
+        elif isinstance(layer, nn.Conv2d | nn.Linear):
+            bound = 1.0 / math.sqrt(layer.weight[0].numel())
+            for part, values in layer.named_parameters(recurse=False):
+                drawn = seeding.generator(seed, "initialise", f"{name}.{part}").uniform(-bound, bound, values.shape)
+                with torch.no_grad():
+                    values.copy_(torch.from_numpy(drawn))
+
+
+def _blocks(count: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for block in range(count):
+        layers += [
+            nn.Conv2d(CHANNELS if block else 1, CHANNELS, 3, padding=1),
+            nn.BatchNorm2d(CHANNELS),
+            nn.ReLU(inplace=True),  # BatchNorm's backward pass does not need its output
+            nn.MaxPool2d(2),
+        ]
+    return nn.Sequential(*layers)
+
+
+def _linear_layers(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(0.3), nn.Linear(hidden, outputs), nn.ReLU())
+
+
+def _flatten(maps: Tensor) -> Tensor:
+    """Each frame's features in a row, mel by mel and in each mel channel by channel: [B, C, F', T'] -> [B, T', F' * C].
+
+    The published linear layers expect this order.
+    """
+    return maps.permute(0, 3, 2, 1).flatten(2)
+
+
+def _frame_values(n_mels: int, poolings: int) -> int:
+    if n_mels < 2**poolings:
+        raise InvalidInputError(f"{n_mels} mel bands; {poolings} poolings by two need at least {2**poolings}")
+    return int(CHANNELS * (n_mels // 2**poolings))
+
+
+def _checked(log_mel: Tensor, n_mels: int, poolings: int) -> Tensor:
+    if log_mel.dim() != 4 or log_mel.shape[1] != 1 or log_mel.shape[2] != n_mels:
+        raise InvalidInputError(f"log-mel of shape {list(log_mel.shape)}; it must be [clips, 1, {n_mels}, frames]")
+    if log_mel.shape[3] < 2**poolings:
+        raise InvalidInputError(
+            f"log-mel of {log_mel.shape[3]} frames; {poolings} poolings by two need at least {2**poolings}: "
+            f"pad the audio"
+        )
+    return log_mel

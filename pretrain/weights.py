@@ -1,0 +1,202 @@
+"""Tensors from files, and the AudioNTT network that they make.
+
+Files are only ever read as data; no code in them is run.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bgknown.errors import InvalidInputError, NotFoundError
+from pretrain.networks import CHANNELS, NETWORKS, AudioNTT, AudioNTT2020, AudioNTT2022
+
+SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
+"""File types that are read."""
+
+FIRST = "features.0.weight"
+"""The tensor by which an AudioNTT network is found, [C, 1, 3, 3]."""
+
+_LINEAR = ("fc.0.weight", "fc.3.weight")
+_DEEPEST = 16  # levels of dictionaries in a checkpoint; a file may hold a dictionary that contains itself
+# what torch's restricted unpickler says of a file that asks for more than tensors and plain values
+_CODE = re.compile(r"GLOBAL (\S+)|call reduce|create new object|Can only build")
+
+
+def read_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read a checkpoint file, tensors on the CPU.
+
+    Args:
+        path: a ``.pt``, ``.pth``, ``.ckpt`` or ``.safetensors`` file.
+
+    Returns:
+        its entries, which in a torch checkpoint may be nested; and the metadata of a safetensors file.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidInputError: it is empty, damaged, of another kind, or holds code.
+    """
+    if path.suffix not in SUFFIXES:
+        raise InvalidInputError(f"{path or 'the empty name'}: a checkpoint's name must end in {', '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise NotFoundError(f"{path}: no such file; name a checkpoint ({', '.join(SUFFIXES)})")
+    if path.stat().st_size == 0:
+        raise InvalidInputError(f"{path}: the file is empty (0 bytes); copy it again")
+    return _read_safetensors(path) if path.suffix == ".safetensors" else (_read_torch(path), {})
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InvalidInputError(f"{path}: not a whole safetensors file ({error}); copy it again") from error
+
+
+def _read_torch(path: Path) -> dict[str, Any]:
+    try:
+        with warnings.catch_warnings():
+            # said of TorchScript archives, which end in an error of their own below
+            warnings.filterwarnings("ignore", message=".*TorchScript archive", category=UserWarning)
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged pickle can raise almost anything
+        code = _CODE.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if code:
+            raise InvalidInputError(
+                f"{path}: refused: it holds code beside tensors ({code[1] or 'an object to be made on loading'}); "
+                f"store the state dict alone, or a .safetensors file"
+            ) from error
+        if "TorchScript" in str(error):
+            raise InvalidInputError(f"{path}: a TorchScript archive, no checkpoint; store the state dict") from error
+        raise InvalidInputError(
+            f"{path}: not readable as a torch checkpoint ({type(error).__name__}): it is truncated or of another kind; "
+            f"copy it again"
+        ) from error
+    if not isinstance(content, Mapping):
+        raise InvalidInputError(f"{path}: holds a {type(content).__name__}; it must hold a dictionary of tensors")
+    return dict(content)
+
+
+def flatten(entries: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Tensor]]:
+    """The tensors in nested dictionaries, their names joined by dots.
+
+    Raises:
+        InvalidInputError: dictionaries are nested without end.
+    """
+    if depth > _DEEPEST:
+        raise InvalidInputError(f"checkpoint: dictionaries nested more than {_DEEPEST} deep; store a plain state dict")
+    for key, value in entries.items():
+        if isinstance(value, Tensor):
+            yield f"{prefix}{key}", value
+        elif isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.", depth + 1)
+
+
+def prefixes(names: Iterable[str]) -> list[str]:
+    """What stands before the names of each AudioNTT network among names of tensors; "" where nothing does."""
+    known = set(names)
+    found = [name.removesuffix(FIRST) for name in known if name == FIRST or name.endswith(f".{FIRST}")]
+    return sorted(prefix for prefix in found if {prefix + name for name in _LINEAR} <= known)
+
+
+def read_network(
+    entries: Mapping[str, Any], path: Path, *, n_mels: int, name: str | None = None, prefix: str | None = None
+) -> AudioNTT:
+    """Make the network that a file's tensors are the weights of, its sizes taken from their shapes.
+
+    Args:
+        entries: the file's entries, possibly nested.
+        path: the file, for messages.
+        n_mels: F, the mel bands that the network was made for.
+        name: the network's name; None takes it from the tensors' names.
+        prefix: what the network's tensor names begin with; None where the file holds one network alone.
+
+    Returns:
+        the network, in evaluation mode, on the CPU.
+
+    Raises:
+        InvalidInputError: there is no such network, there are several, or tensors are missing, too many or of other
+            shapes.
+    """
+    tensors = _below(dict(flatten(entries)), prefix, path)
+    if name is None:
+        name = AudioNTT2020.name if "features.8.weight" in tensors else AudioNTT2022.name
+    if name not in NETWORKS:
+        raise InvalidInputError(f"{path}: the network is {name!r}; this version knows {', '.join(sorted(NETWORKS))}")
+    try:
+        network = _sized(name, n_mels, [tensors[linear] for linear in _LINEAR])
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{path}: the linear layers fit no {name} ({error})") from error
+    wanted = network.state_dict()
+    for key, counter in wanted.items():  # absent before torch 0.4.1, and of no account in evaluation
+        if key.endswith("num_batches_tracked"):
+            tensors.setdefault(key, counter)
+    _compare(tensors, wanted, f"{path}: {name} for {n_mels} mel bands")
+    network.load_state_dict(tensors)
+    return network.eval()
+
+
+def few(names: Iterable[str], most: int = 4) -> str:
+    """The first few of some names, and how many more there are."""
+    listed = list(names)
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str | None, path: Path) -> dict[str, Tensor]:
+    """The tensors of the one network that is meant, their prefix removed."""
+    found = prefixes(tensors)
+    places = ", ".join(repr(place) for place in found) or "none"
+    if prefix is not None:
+        chosen = f"{prefix.rstrip('.')}." if prefix else ""
+        if chosen not in found:
+            raise InvalidInputError(f"{path}: no AudioNTT network below the prefix {chosen!r}; there are: {places}")
+    elif not found:
+        raise InvalidInputError(
+            f"{path}: no AudioNTT network; {FIRST}, {', '.join(_LINEAR)} were looked for, "
+            f"found: {few(tensors) or 'no tensors'}"
+        )
+    elif len(found) > 1:
+        raise InvalidInputError(f"{path}: holds {len(found)} networks, below {places}; say which by the option prefix")
+    else:
+        chosen = found[0]
+    return {name.removeprefix(chosen): tensor for name, tensor in tensors.items() if name.startswith(chosen)}
+
+
+def _sized(name: str, n_mels: int, linear: list[Tensor]) -> AudioNTT:
+    rows = [int(weight.shape[0]) if weight.dim() == 2 else 0 for weight in linear]
+    if name == AudioNTT2020.name:
+        return AudioNTT2020(n_mels=n_mels, d=rows[0])
+    local = CHANNELS * (n_mels // 2**AudioNTT2022.poolings)
+    return AudioNTT2022(n_mels=n_mels, d=local + rows[1], hidden=rows[0])
+
+
+def _compare(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], what: str) -> None:
+    """Hold tensors from a file against those that a network has."""
+    missing = [name for name in wanted if name not in tensors]
+    if missing:
+        raise InvalidInputError(f"{what}: {len(missing)} tensors missing: {few(missing)}; is the file whole?")
+    foreign = [name for name in tensors if name not in wanted]
+    if foreign:
+        raise InvalidInputError(f"{what}: {len(foreign)} tensors too many: {few(foreign)}; is it another network?")
+    for name, tensor in wanted.items():
+        given = tensors[name]
+        if given.shape != tensor.shape:
+            raise InvalidInputError(
+                f"{what}: {name} has shape {list(given.shape)}, must be {list(tensor.shape)}; "
+                f"is it another network, or one for another number of mel bands?"
+            )
+        if given.layout != torch.strided or given.is_floating_point() != tensor.is_floating_point():
+            raise InvalidInputError(f"{what}: {name} is of type {given.dtype} ({given.layout}), must be {tensor.dtype}")
+        if not bool(torch.isfinite(given.float()).all()):
+            raise InvalidInputError(f"{what}: {name} holds NaN or infinite values; take an earlier checkpoint")

@@ -1,0 +1,49 @@
+"""Audio and checkpoints made for the tests of pretrain."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+RATE_HZ = 16_000
+
+
+def noise(clips: int, samples: int, seed: int = 0) -> torch.Tensor:
+    """Noise of another loudness and colour in each clip, [B, N] float32."""
+    rng = np.random.default_rng(seed)
+    audio = rng.standard_normal((clips, samples)) * rng.uniform(0.01, 0.3, (clips, 1))
+    audio += 0.2 * np.sin(2 * np.pi * rng.uniform(100, 6_000, (clips, 1)) * np.arange(samples) / RATE_HZ)
+    return torch.from_numpy(audio.astype(np.float32))
+
+
+def published_2022(seed: int = 0) -> dict[str, torch.Tensor]:
+    """A state dict with the names and shapes of the published AudioNTT2022."""
+    return _state(seed, blocks=2, linear=((2_048, 1_024), (2_048, 2_048)))
+
+
+def published_2020(d: int, seed: int = 0) -> dict[str, torch.Tensor]:
+    """A state dict with the names and shapes of the published AudioNTT2020 of size d."""
+    return _state(seed, blocks=3, linear=((d, 512), (d, d)))
+
+
+def _state(seed, blocks, linear):
+    generator = torch.Generator().manual_seed(seed)
+
+    def drawn(*shape, scale):
+        return scale * torch.randn(*shape, generator=generator)
+
+    state = {}
+    for block in range(blocks):
+        inputs = 64 if block else 1
+        conv, norm = f"features.{4 * block}", f"features.{4 * block + 1}"
+        state[f"{conv}.weight"] = drawn(64, inputs, 3, 3, scale=(9 * inputs) ** -0.5)
+        state[f"{conv}.bias"] = drawn(64, scale=0.1)
+        state[f"{norm}.weight"] = 1 + drawn(64, scale=0.2)
+        state[f"{norm}.bias"] = drawn(64, scale=0.2)
+        state[f"{norm}.running_mean"] = drawn(64, scale=0.3)
+        state[f"{norm}.running_var"] = 0.5 + drawn(64, scale=0.5).square()
+        state[f"{norm}.num_batches_tracked"] = torch.tensor(7)
+    for name, (outputs, inputs) in zip(("fc.0", "fc.3"), linear, strict=True):
+        state[f"{name}.weight"] = drawn(outputs, inputs, scale=inputs**-0.5)
+        state[f"{name}.bias"] = drawn(outputs, scale=0.1)
+    return state
