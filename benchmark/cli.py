@@ -1,18 +1,321 @@
-"""The command line of benchmark."""
+"""The command line of benchmark: thin commands over the library."""
 
 from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bgknown import __version__
+from bgknown.cli import Group as BgknownGroup
+
+if TYPE_CHECKING:
+    from benchmark.embed import EmbedSettings
+    from benchmark.run import Outcome
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Group(BgknownGroup):
+    """The same manners as bgknown's commands."""
+
+    resumable = frozenset({"run", "embed", "demo"})
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="benchmark")
 def main() -> None:
-    """Measure audio encoders. This version has no commands yet; datasets are made by `bgknown`.
+    """Measure audio encoders: how much of an added sound survives in y_mix - y_bg.
 
     \b
     Example:
-      benchmark --version
+      benchmark run --encoder ckpt.pt --task bgknown --data bgknown-esc50 --out results
     """
+    logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr, level=logging.WARNING)
+    logging.addLevelName(logging.WARNING, "warning")
+
+
+def encoder_options(command: Any) -> Any:
+    """The options of loading an encoder."""
+    for option in (
+        click.option("--name", help="What the encoder is called in results [default: by its file or kind]."),
+        click.option("--trust-code", is_flag=True, help="Allow encoders that are programs: they may do anything."),
+        click.option("--device", help="cpu, cuda or cuda:N [default: a GPU where there is one]."),
+    ):
+        command = option(command)
+    return command
+
+
+def embedding_options(command: Any) -> Any:
+    """The options of the embedding pass."""
+    for option in (
+        click.option(
+            "--cache", type=FOLDER, help="Folder for embeddings [default: $BGKNOWN_CACHE or the user's cache]."
+        ),
+        click.option("--jobs", type=int, help="Threads that decode audio [default: all cores]."),
+        click.option("--batch", type=int, default=32, show_default=True, help="Clips in a batch."),
+        click.option(
+            "--precision",
+            type=click.Choice(["float32", "bfloat16", "float16"]),
+            default="float32",
+            show_default=True,
+            help="What the encoder computes in.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.option("--encoder", "encoders", multiple=True, required=True, help="An encoder; may be repeated.")
+@click.option("--task", "tasks", default="bgknown", show_default=True, help="Tasks, separated by commas.")
+@click.option("--data", multiple=True, help="DIR or TASK=DIR; may be repeated [default: $BGKNOWN_DATA].")
+@click.option("--out", type=FOLDER, required=True, help="Folder of the results.")
+@click.option("--limit", type=int, help="Only so many clips of each task, to try it out.")
+@click.option("--seeds", type=int, help="How many seeds [default: the protocol's 3].")
+@click.option("--protocol", default="paper", show_default=True, help="How probes are trained: a name or a .toml file.")
+@embedding_options
+@encoder_options
+def run(*, encoders: tuple[str, ...], tasks: str, out: Path, **given: Any) -> None:
+    """Measure encoders on tasks and add the results to OUT/leaderboard.csv.
+
+    A run that was stopped goes on where it was when the same command is given again.
+
+    \b
+    Example:
+      benchmark run --encoder logmel --data bgknown=bgknown-esc50 --data esc50=ESC-50 --out results
+    """
+    import dataclasses  # noqa: PLC0415
+
+    from benchmark import run as running  # noqa: PLC0415
+    from benchmark.locations import locations  # noqa: PLC0415
+    from benchmark.protocol import open_protocol  # noqa: PLC0415
+
+    protocol = open_protocol(given["protocol"])
+    if given["seeds"] not in {None, protocol.seeds}:
+        name = f"{protocol.name}, seeds {given['seeds']}"
+        protocol = dataclasses.replace(protocol, seeds=given["seeds"], name=name)
+    options = running.RunOptions(
+        encoders=encoders,
+        tasks=tuple(name.strip() for name in tasks.split(",")),
+        data=locations(given["data"]),
+        out=out,
+        protocol=protocol,
+        embedding=_embedding(given),
+        device=running.device_of(given["device"]),
+        name=given["name"],
+        limit=given["limit"],
+        trust_code=given["trust_code"],
+    )
+    for outcome in running.run(options):
+        _tell(outcome)
+    click.echo(f"results  {out / 'leaderboard.csv'}")
+
+
+@main.command()
+@click.option("--encoder", required=True, help="The encoder.")
+@click.option("--out", type=FOLDER, required=True, help="Folder for embeddings.npy [n, D] and clips.csv.")
+@click.argument("audio", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--duration", type=float, help="Cut or pad every clip to so many seconds [default: as it is].")
+@embedding_options
+@encoder_options
+def embed(*, encoder: str, audio: tuple[Path, ...], out: Path, duration: float | None, **given: Any) -> None:
+    """Embed audio files, or all audio files of folders, into an array for use elsewhere.
+
+    \b
+    Example:
+      benchmark embed --encoder logmel ESC-50/audio --out embeddings
+    """
+    from benchmark.embed import embed_files  # noqa: PLC0415
+    from benchmark.registry import load_encoder  # noqa: PLC0415
+    from benchmark.run import device_of  # noqa: PLC0415
+
+    loaded = load_encoder(
+        encoder, trust_code=given["trust_code"], device=device_of(given["device"]), name=given["name"]
+    )
+    count = embed_files(loaded, audio, out, _embedding(given), duration_s=duration)
+    click.echo(f"{count} clips of {loaded.encoder.embedding_size} values\narray  {out / 'embeddings.npy'}")
+    click.echo(f"clips  {out / 'clips.csv'}")
+
+
+@main.command()
+@click.option("--encoder", required=True, help="The encoder.")
+@encoder_options
+def check(*, encoder: str, **given: Any) -> None:
+    """Hold an encoder against the contract: shapes, determinism, batches, short and long input, speed.
+
+    \b
+    Example:
+      benchmark check --encoder logmel
+    """
+    from benchmark.check import as_text, passed  # noqa: PLC0415
+    from benchmark.check import check as hold  # noqa: PLC0415
+    from benchmark.registry import load_encoder  # noqa: PLC0415
+    from benchmark.run import device_of  # noqa: PLC0415
+
+    loaded = load_encoder(
+        encoder, trust_code=given["trust_code"], device=device_of(given["device"]), name=given["name"]
+    )
+    findings = hold(loaded)
+    click.echo(as_text(findings))
+    if not passed(findings):
+        click.echo(f"error: encoder {loaded.name} breaks its contract", err=True)
+        raise SystemExit(1)
+
+
+@main.command()
+def encoders() -> None:
+    """List the encoders there are, and what else can be named as one.
+
+    \b
+    Example:
+      benchmark encoders
+    """
+    from benchmark.registry import kinds  # noqa: PLC0415
+
+    for kind in kinds():
+        trust = "   (--trust-code)" if kind.runs_code else ""
+        click.echo(f"{kind.syntax}{trust}\n    {kind.about}")
+        for option in kind.options:
+            click.echo(f"    ?{option.name}={option.default}  {option.about}")
+
+
+@main.command(name="tasks")
+def list_tasks() -> None:
+    """List the tasks, their settings, licences and sources.
+
+    \b
+    Example:
+      benchmark tasks
+    """
+    from benchmark.tasks import MODULES, task  # noqa: PLC0415
+
+    for name in MODULES:
+        module = task(name)
+        facts = module.FACTS
+        counts = ", ".join(f"{count:,} {part}" for part, count in facts.counts.items())
+        click.echo(f"{name}\n    {facts.title}\n    {facts.classes} classes, {counts}; {facts.metric}")
+        for setting, (about, *_) in module.SETTINGS.items():
+            click.echo(f"    {setting:<9} {about}")
+        click.echo(f"    licence: {facts.licence}\n    cite: {facts.citation}\n    get: {facts.url}")
+
+
+@main.command()
+@click.option("--out", type=FOLDER, required=True, help="Folder of the results.")
+@click.option("--task", help="Only this task.")
+@click.option("--metric", help="Only this metric.")
+@click.option("--paper/--no-paper", default=True, show_default=True, help="With the paper's figures beside ours.")
+def leaderboard(*, out: Path, task: str | None, metric: str | None, paper: bool) -> None:
+    """Print the results of a folder side by side, and write them to OUT/leaderboard.md.
+
+    \b
+    Example:
+      benchmark leaderboard --out results
+    """
+    _show(out, task=task, metric=metric, paper=paper)
+
+
+@main.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("--out", type=FOLDER, required=True, help="Folder of the results.")
+@click.option("--task", help="Only this task.")
+def compare(*, a: str, b: str, out: Path, task: str | None) -> None:
+    """Compare two encoders, or two settings (ENCODER:SETTING), clip by clip.
+
+    \b
+    Example:
+      benchmark compare logmel melpower --out results
+    """
+    from benchmark import compare as comparing  # noqa: PLC0415
+
+    click.echo(comparing.as_text(comparing.compare(out, a, b, task=task)))
+
+
+@main.command()
+@click.option("--out", type=FOLDER, default=Path("bgknown-demo"), show_default=True, help="Folder for all of it.")
+@click.option("--jobs", type=int, help="Number of processes [default: all cores].")
+@click.option("--cache", type=FOLDER, help="The cache folder [default: $BGKNOWN_CACHE or the user's cache].")
+@click.option("--device", help="cpu, cuda or cuda:N [default: a GPU where there is one].")
+def demo(*, out: Path, jobs: int | None, cache: Path | None, device: str | None) -> None:
+    """Go the whole way on made audio: miniature corpora, BgKnown, two encoders, leaderboard.
+
+    \b
+    Example:
+      benchmark demo --out bgknown-demo
+    """
+    from benchmark.demo import demo as go  # noqa: PLC0415
+    from benchmark.run import device_of  # noqa: PLC0415
+    from bgknown.corpora.headers import default_cache  # noqa: PLC0415
+    from bgknown.parallel import default_jobs  # noqa: PLC0415
+
+    jobs = default_jobs() if jobs is None else jobs
+    for outcome in go(out, cache=cache or default_cache(), jobs=jobs, device=device_of(device)):
+        click.echo(f"{outcome.encoder}: {len(outcome.rows)} figures, predictions in {outcome.folder}", err=True)
+    _show(out / "results", metric="accuracy")
+    for title, path in (("dataset", out / "bgknown"), ("results", out / "results")):
+        click.echo(f"{title}  {path}")
+
+
+@main.command()
+@click.option("--cache", type=FOLDER, help="The cache folder [default: $BGKNOWN_CACHE or the user's cache].")
+@click.option("--clear", is_flag=True, help="Delete the embeddings in it.")
+def cache(*, cache: Path | None, clear: bool) -> None:
+    """List the embeddings that are kept, or delete them.
+
+    \b
+    Example:
+      benchmark cache --clear
+    """
+    from benchmark.store import clear_stores, stores  # noqa: PLC0415
+    from bgknown.corpora.headers import default_cache  # noqa: PLC0415
+
+    folder = cache or default_cache()
+    if clear:
+        click.echo(f"{folder}: {clear_stores(folder) / 1e6:.1f} MB deleted")
+        return
+    for about, size in stores(folder):
+        facts = f"{about.get('precision', '')}, weights {about.get('weights_sha256', '')[:12] or 'none'}"
+        click.echo(f"{size / 1e6:>9.1f} MB  {about.get('name', '?')}  {facts}")
+    click.echo(folder / "embeddings")
+
+
+def _embedding(given: dict[str, Any]) -> EmbedSettings:
+    from benchmark.embed import EmbedSettings  # noqa: PLC0415
+    from bgknown.corpora.headers import default_cache  # noqa: PLC0415
+    from bgknown.parallel import check_jobs, default_jobs  # noqa: PLC0415
+
+    jobs = default_jobs() if given["jobs"] is None else given["jobs"]
+    check_jobs(jobs)
+    return EmbedSettings(
+        cache=given["cache"] or default_cache(), batch_size=given["batch"], precision=given["precision"], jobs=jobs
+    )
+
+
+def _show(out: Path, **filters: Any) -> None:
+    """Print the tables of a folder of results, and write its page."""
+    from benchmark import leaderboard as boards  # noqa: PLC0415
+    from benchmark.results import FILE, read_rows  # noqa: PLC0415
+
+    board = boards.leaderboard(read_rows(out / FILE), **filters)
+    click.echo(boards.as_text(board))
+    click.echo(f"page  {boards.write_page(out, board)}")
+
+
+def _tell(outcome: Outcome) -> None:
+    """The figures of one encoder on one task."""
+    from benchmark.layout import aligned  # noqa: PLC0415
+    from benchmark.run import summary  # noqa: PLC0415
+
+    facts = outcome.data.facts
+    click.echo(
+        f"{outcome.encoder} on {facts.name}: {len(outcome.data.table):,} clips, leaks: {outcome.data.leak_check}"
+    )
+    header = ["setting", "metric", "mean %", "95 % over seeds", "95 % over clips"]
+    click.echo(aligned(header, summary(outcome.rows), left=2))
+    for note in outcome.data.notes:
+        click.echo(f"note: {note}")
+    click.echo(f"predictions  {outcome.folder}\n")

@@ -111,7 +111,7 @@ def read_clip(clip: Clip, rate_hz: int) -> tuple[NDArray[np.float32], str]:
                 f"sha256 is {digest[:12]}..., the dataset's manifest says {clip.sha256[:12]}...: the file was changed "
                 f"(`bgknown verify` lists all such)"
             )
-        audio = read_whole(clip.path, header, rate_hz)
+        audio = read_whole(clip.path, header, rate_hz, np.float32)
         check_finite(audio)
     except BgknownError as error:
         raise _naming(clip, error) from error

@@ -7,6 +7,7 @@ does not grow with the number of clips. Under ``torchrun`` every process takes i
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections import deque
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -26,8 +28,9 @@ from benchmark import processes
 from benchmark.clips import RESAMPLER, Clip, FileState, file_sha256, file_states, length, read_clip
 from benchmark.encoder import FittedEncoder, LoadedEncoder, check_output
 from benchmark.store import Entry, Store, open_store
-from bgknown.errors import BgknownError, InvalidInputError, StorageError
-from bgknown.files import sha256
+from bgknown.audio import SUFFIXES
+from bgknown.errors import BgknownError, InvalidInputError, NotFoundError, StorageError
+from bgknown.files import make_folder, sha256, write_whole
 from bgknown.parallel import default_jobs
 
 log = logging.getLogger(__name__)
@@ -38,6 +41,9 @@ AHEAD = 3
 """Batches that may be decoded before the encoder wants them."""
 SPOT_TOLERANCE = 1e-2
 """How far, relative to its largest value, a cached embedding may be from one made now."""
+
+MAX_DURATION_S = 3600.0
+"""Longest clip that may be asked for."""
 
 Decoded = list[tuple[NDArray[np.float32], str]]
 
@@ -111,6 +117,46 @@ def embed(
             f"empty the cache (`benchmark cache --clear`) and run again"
         )
     return store.gather([entry for clip in clips if (entry := entries[clip]) is not None])
+
+
+def embed_files(
+    loaded: LoadedEncoder, audio: Sequence[Path], out: Path, settings: EmbedSettings, *, duration_s: float | None
+) -> int:
+    """Embed files and all audio files of folders into ``out/embeddings.npy`` and ``out/clips.csv``.
+
+    Args:
+        loaded: the encoder.
+        audio: files and folders; files of a folder come in the order of their names.
+        out: the folder to write to.
+        settings: how.
+        duration_s: cut or pad every clip to this length; None for its own.
+
+    Returns:
+        The number of clips.
+
+    Raises:
+        NotFoundError, InvalidInputError, StorageError: as ``embed``; also where a folder holds no audio.
+    """
+    if duration_s is not None and not 0 < duration_s < MAX_DURATION_S:
+        raise InvalidInputError(f"the duration is {duration_s} s; it must lie between 0 and {MAX_DURATION_S:g}")
+    files: list[Path] = []
+    for path in audio:
+        inside = (
+            sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+        )
+        if not inside:
+            raise NotFoundError(f"{path}: no audio files ({', '.join(SUFFIXES)}) in this folder")
+        files += inside
+    clips = [Clip(path=file, duration_s=duration_s) for file in files]
+    rows = embed(loaded, clips, settings, fit_on=clips)
+    if processes.rank() == 0:
+        make_folder(out)
+        data = io.BytesIO()
+        np.save(data, rows)
+        write_whole(out / "embeddings.npy", data.getvalue())
+        table = pd.DataFrame({"row": range(len(files)), "file": [file.as_posix() for file in files]})
+        write_whole(out / "clips.csv", table.to_csv(index=False, lineterminator="\n").encode())
+    return len(files)
 
 
 def _key(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip]) -> tuple[str, int, dict[str, Any]]:

@@ -19,9 +19,8 @@ from benchmark.embed import EmbedSettings, embed
 from benchmark.encoder import FittedEncoder, LoadedEncoder
 from benchmark.probe import ProbeSettings, Problem, train, validation_rows
 from benchmark.protocol import Protocol
+from benchmark.runs import PREDICTION_COLUMNS
 from benchmark.task import Embeddings, Fold, TaskData, check_folds
-
-PREDICTION_COLUMNS = ["task", "setting", "metric", "fold", "seed", "clip_id", "label", "predicted", "score"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -3,6 +3,7 @@
 One module of ``benchmark.tasks`` stands for each task, all with the same names:
 
 - ``FACTS``: what is published about it (``TaskFacts``);
+- ``NEEDS``: names of other data that it can use;
 - ``index(root, *, data, limit)``: a folder in its owner's layout to a ``TaskData``;
 - ``measures(data, embeddings)``, optional: figures that need no training.
 """
@@ -141,6 +142,7 @@ class Task(Protocol):
     """A module of ``benchmark.tasks``."""
 
     FACTS: TaskFacts
+    NEEDS: tuple[str, ...]
     index: Callable[..., TaskData]
 
 

@@ -9,7 +9,7 @@ import io
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import soundfile
@@ -29,6 +29,8 @@ LARGEST_PCM16 = 32_767 / 32_768
 
 NO_SUCH_FILE = "no such file"
 """What is said of a file that is listed but absent."""
+
+Sample = TypeVar("Sample", np.float32, np.float64)
 
 _UNKNOWN_LENGTHS = (0, 0x7FFFFFFF, 0xFFFFFFFF)  # written by streaming encoders that could not go back
 
@@ -112,11 +114,11 @@ def read_whole_44k(path: Path, header: Header) -> NDArray[np.float64]:
     Raises:
         InvalidInputError, NotFiniteError: as ``read_whole``.
     """
-    return read_whole(path, header, RATE_HZ)
+    return read_whole(path, header, RATE_HZ, np.float64)
 
 
-def read_whole(path: Path, header: Header, rate_hz: int) -> NDArray[np.float64]:
-    """A whole file, any rate and number of channels, as [N] float64 mono at another rate.
+def read_whole(path: Path, header: Header, rate_hz: int, dtype: type[Sample]) -> NDArray[Sample]:
+    """A whole file, any rate and number of channels, as mono samples [N] at another rate.
 
     Channels are averaged; other rates are converted by soxr ("HQ"). N is the file's length times the ratio of the
     rates, rounded down.
@@ -125,18 +127,19 @@ def read_whole(path: Path, header: Header, rate_hz: int) -> NDArray[np.float64]:
         path: the file.
         header: what ``read_header`` says of it.
         rate_hz: the rate wanted.
+        dtype: float64, or float32, which is quicker and for files of 16 bits as exact up to the conversion of the rate.
 
     Raises:
         InvalidInputError: the file cannot be decoded to its end.
         NotFiniteError: it is not at the rate wanted and holds NaN or infinite samples.
     """
     try:
-        audio, own_rate_hz = soundfile.read(str(path), dtype="float64", always_2d=True)
+        audio, own_rate_hz = _decoded(path, dtype)
     except soundfile.SoundFileError as error:
         raise InvalidInputError(f"cannot be decoded ({_reason(error)})") from error
     if audio.shape[0] != header.frames:
         raise InvalidInputError(f"ends at sample {audio.shape[0]} of {header.frames}: the file is truncated")
-    mono = audio[:, 0] if audio.shape[1] == 1 else audio.mean(axis=1)
+    mono = audio[:, 0] if audio.shape[1] == 1 else audio.mean(axis=1, dtype=dtype)
     if own_rate_hz != rate_hz:
         check_finite(mono)  # one NaN would spread over everything that the resampler's filter touches
         mono = np.asarray(soxr.resample(mono, own_rate_hz, rate_hz, quality="HQ"))
@@ -146,7 +149,17 @@ def read_whole(path: Path, header: Header, rate_hz: int) -> NDArray[np.float64]:
     return np.ascontiguousarray(mono)
 
 
-def check_finite(audio: NDArray[np.float64]) -> None:
+def _decoded(path: Path, dtype: type[Sample]) -> tuple[NDArray[Sample], int]:
+    """All samples [N, channels] and the sampling rate; 16-bit files are scaled here, three times as fast."""
+    with soundfile.SoundFile(str(path)) as file:
+        if file.subtype != "PCM_16":
+            return file.read(dtype=np.dtype(dtype).name, always_2d=True), file.samplerate
+        audio = file.read(dtype="int16", always_2d=True).astype(dtype)
+        audio *= dtype(2.0**-15)
+        return audio, file.samplerate
+
+
+def check_finite(audio: NDArray[np.floating[Any]]) -> None:
     """Refuse NaN and infinite samples.
 
     Raises:

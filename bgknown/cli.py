@@ -22,6 +22,9 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 class Group(click.Group):
     """A group whose commands turn the project's errors into one line and a status of 1."""
 
+    resumable: frozenset[str] = frozenset({"build"})
+    """Commands that go on where they were interrupted."""
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; a traceback is only for defects."""
         try:
@@ -36,7 +39,7 @@ class Group(click.Group):
             ctx.exit(1)
         except KeyboardInterrupt:
             kept = "; what is finished is kept, the same command goes on from there"
-            click.echo(f"interrupted{kept if ctx.invoked_subcommand == 'build' else ''}", err=True)
+            click.echo(f"interrupted{kept if ctx.invoked_subcommand in self.resumable else ''}", err=True)
             ctx.exit(130)
 
 

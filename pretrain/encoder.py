@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +14,7 @@ from bgknown.errors import InvalidInputError
 from pretrain.checkpoint import is_own, read_encoder
 from pretrain.frontend import FrontEnd, LogMel, Statistics, check_audio, measure
 from pretrain.networks import CHANNELS, AudioNTT
-from pretrain.weights import FIRST, prefixes
+from pretrain.weights import FIRST, flatten, prefixes, read_file
 
 LOOKS_FOR = "AudioNTT weights (features.0.weight, fc.0.weight, fc.3.weight) or the format of this project's checkpoints"
 """What a checkpoint is recognised by."""
@@ -226,16 +226,20 @@ def weights_of(target: str, options: Options) -> list[Path]:
     return [_path(target)]
 
 
-def recognises(keys_to_shapes: Mapping[str, tuple[int, ...]], metadata: Mapping[str, Any]) -> bool:
+def recognises(path: Path) -> bool:
     """Whether a checkpoint is one for this kind; ``load`` then says what is wrong with it, if anything.
 
     Args:
-        keys_to_shapes: the file's tensors, names of nested dictionaries joined by dots, and their shapes.
-        metadata: its other values.
+        path: a ``.pt``, ``.pth``, ``.ckpt`` or ``.safetensors`` file; it is read as data only.
+
+    Raises:
+        InvalidInputError: the file is damaged, or holds code.
     """
-    if is_own(metadata):
+    content, metadata = read_file(path)
+    if is_own(metadata) or is_own(content):
         return True
-    return any(tuple(keys_to_shapes[prefix + FIRST]) == (CHANNELS, 1, 3, 3) for prefix in prefixes(keys_to_shapes))
+    shapes = {name: tuple(tensor.shape) for name, tensor in flatten(content)}
+    return any(shapes[prefix + FIRST] == (CHANNELS, 1, 3, 3) for prefix in prefixes(shapes))
 
 
 def _path(target: str) -> Path:

@@ -56,6 +56,8 @@ SETTINGS = {
     "clean": ("control: the ESC-50 clip itself", "clean", ""),
 }
 RECALLS = (1, 5, 10)
+NEEDS = ("esc50",)
+"""Other data it can use."""
 
 
 def index(root: Path, *, data: Mapping[str, Path], limit: int | None = None) -> TaskData:

@@ -1,0 +1,49 @@
+"""The whole way in two minutes: miniature corpora, BgKnown from them, two encoders, leaderboard."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmark.embed import EmbedSettings
+from benchmark.locations import locations
+from benchmark.protocol import PROTOCOLS
+from benchmark.run import Outcome, RunOptions, run
+from bgknown.build import build
+from bgknown.configuration import BuildOptions
+from bgknown.corpora.miniature import make
+from bgknown.corpora.pair import open_corpora
+from bgknown.draw import DrawOptions
+
+ENCODERS = ("melpower", "audiontt2022-untrained")
+"""One that is linear in power, so that differences are nearly exact, and a random network."""
+
+
+def demo(out: Path, *, cache: Path, jobs: int, device: str = "cpu") -> Iterator[Outcome]:
+    """Build BgKnown from the miniature corpora and measure two encoders on it.
+
+    Args:
+        out: folder of the dataset (``bgknown``) and of the results (``results``).
+        cache: the cache folder.
+        jobs: number of processes.
+        device: where encoders and probes run.
+
+    Raises:
+        BgknownError: the folder holds something else, or cannot be written.
+    """
+    logging.getLogger("bgknown.corpora").setLevel(logging.ERROR)  # these corpora are meant to be small
+    esc50, fsd50k = make(cache / "miniature")
+    options = BuildOptions(draw=DrawOptions(), cache=cache, jobs=jobs)
+    build(open_corpora(esc50, fsd50k, cache=cache), options, out / "bgknown")
+    yield from run(
+        RunOptions(
+            encoders=ENCODERS,
+            tasks=("bgknown",),
+            data=locations([f"bgknown={out / 'bgknown'}", f"esc50={esc50}"]),
+            out=out / "results",
+            protocol=PROTOCOLS["paper"],
+            embedding=EmbedSettings(cache=cache),
+            device=device,
+        )
+    )

@@ -1,0 +1,1 @@
+"""The kinds of encoders, one file each."""

@@ -1,0 +1,33 @@
+"""Small tables as aligned text and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def aligned(header: Sequence[str], lines: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    """A table in columns of equal width, for a terminal.
+
+    Args:
+        header: names of the columns.
+        lines: as many texts each.
+        left: this many columns are set to the left, the rest to the right.
+
+    Returns:
+        Lines without trailing spaces or a final line break.
+    """
+    widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            text.ljust(width) if place < left else text.rjust(width)
+            for place, (text, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in (header, *lines)
+    )
+
+
+def markdown(header: Sequence[str], lines: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    """A table in GitHub's Markdown; arguments as for ``aligned``."""
+    rule = ["---" if place < left else "---:" for place in range(len(header))]
+    cells = [[text.replace("|", "\\|") for text in line] for line in (header, *lines)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (cells[0], rule, *cells[1:]))

@@ -1,0 +1,323 @@
+"""From a name to an encoder: built-in names, files, and kinds of other people's encoders.
+
+Written ``NAME``, ``FILE`` or ``KIND:TARGET``, with options behind a ``?``: ``hf:facebook/wav2vec2-base?layer=6``.
+Nothing heavy is imported until an encoder is loaded. A kind is a module with
+
+- ``Options``, a frozen dataclass of what may follow the ``?``;
+- ``load(target, options)``, which gives an ``Encoder``;
+- ``weights_of(target, options)``, optional: the files whose bytes are the weights;
+- ``recognises(path)`` and ``LOOKS_FOR``, optional: whether a checkpoint file is one of its own.
+
+Packages add kinds through the entry-point group ``benchmark.encoders``, whose entries name such modules.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import re
+import zipfile
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from benchmark.options import OptionFacts, listed, parse, resolve
+from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
+
+if TYPE_CHECKING:
+    from benchmark.encoder import Encoder, LoadedEncoder
+
+GROUP = "benchmark.encoders"
+"""The entry-point group."""
+CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors")
+"""Files whose content says what they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of encoder."""
+
+    name: str
+    """What stands before the colon, or the whole name."""
+    syntax: str
+    """How it is written."""
+    about: str
+    """What it is."""
+    module: str
+    """The module that loads it."""
+    runs_code: bool = False
+    """Whether loading runs somebody's program."""
+    options: tuple[OptionFacts, ...] = ()
+    """What may follow the ``?``."""
+
+
+_ENCODERS = "benchmark.encoders"
+_WHOLE = "a positive whole number"
+BUILT_IN = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            name="logmel",
+            syntax="logmel",
+            about="mean and standard deviation of the log-mel spectrogram over time",
+            module=f"{_ENCODERS}.logmel",
+        ),
+        Kind(
+            name="melpower",
+            syntax="melpower",
+            about="mean mel power over time: linear in power, so differences are nearly exact",
+            module=f"{_ENCODERS}.melpower",
+        ),
+        Kind(
+            name="hf",
+            syntax="hf:DIRECTORY-OR-ID",
+            about="an audio model of transformers: wav2vec 2.0, HuBERT, WavLM, data2vec, AST, CLAP, Whisper, ...",
+            module=f"{_ENCODERS}.huggingface",
+        ),
+        Kind(
+            name="torchscript",
+            syntax="FILE.pt",
+            about="a TorchScript program: audio [B, N] to embeddings [B, D]",
+            module=f"{_ENCODERS}.torchscript",
+            runs_code=True,
+        ),
+        Kind(
+            name="exported",
+            syntax="FILE.pt2",
+            about="a program of torch.export: audio [B, N] to embeddings [B, D]",
+            module=f"{_ENCODERS}.exported",
+            runs_code=True,
+        ),
+        Kind(
+            name="onnx",
+            syntax="FILE.onnx",
+            about="an ONNX model: audio [B, N] to embeddings [B, D]",
+            module=f"{_ENCODERS}.onnx",
+        ),
+        Kind(
+            name="hear",
+            syntax="hear:MODULE[@WEIGHTS]",
+            about="a module of HEAR's interface (load_model, get_scene_embeddings)",
+            module=f"{_ENCODERS}.hear",
+            runs_code=True,
+        ),
+        Kind(
+            name="evar",
+            syntax="evar:MODULE.CLASS",
+            about="a class of EVAR's interface (BaseAudioRepr)",
+            module=f"{_ENCODERS}.evar",
+            runs_code=True,
+        ),
+        Kind(
+            name="xares",
+            syntax="xares:FILE.py[:CLASS]",
+            about="an encoder class of X-ARES",
+            module=f"{_ENCODERS}.xares",
+            runs_code=True,
+        ),
+        Kind(
+            name="python",
+            syntax="FILE.py:CLASS or PACKAGE.MODULE:FACTORY",
+            about="any Python object with name, rate_hz, embedding_size and embed, or a torch module with rate_hz",
+            module=f"{_ENCODERS}.python",
+            runs_code=True,
+        ),
+    )
+}
+
+
+def kinds() -> list[Kind]:
+    """All kinds there are, those of installed packages first, with their options.
+
+    Raises:
+        InvalidInputError: an installed package is broken, or two offer the same name.
+    """
+    found = []
+    for name, kind in {**_plug_ins(), **BUILT_IN}.items():
+        module = _module(kind)
+        about = kind.about or (module.__doc__ or "").strip().splitlines()[0]
+        found.append(
+            Kind(
+                name=name,
+                syntax=_plug_in_syntax(name, module) if kind.syntax == "" else kind.syntax,
+                about=about,
+                module=kind.module,
+                runs_code=kind.runs_code,
+                options=tuple(listed(module.Options)),
+            )
+        )
+    return found
+
+
+def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", name: str | None = None) -> LoadedEncoder:
+    """Load an encoder by its name, file or kind.
+
+    Args:
+        spec: what to load.
+        trust_code: whether it may be a program.
+        device: where it is to run; an encoder that cannot move stays on the CPU.
+        name: what to call it in results.
+
+    Raises:
+        NotFoundError: there is no such name, file or package; says which are close.
+        InvalidInputError: a file cannot be recognised or is damaged, an option is wrong, or the encoder breaks its
+            contract.
+    """
+    from benchmark.encoder import LoadedEncoder  # noqa: PLC0415
+    from benchmark.fingerprint import weights_sha256  # noqa: PLC0415
+
+    head, options_text = _split(spec)
+    kind, target = _kind_of(head, spec)
+    if kind.runs_code and not trust_code:
+        raise InvalidInputError(
+            f"{spec}: is a program ({kind.about}) and may do anything on this machine; "
+            f"if you trust it, say so with --trust-code"
+        )
+    module = _module(kind)
+    given = parse(options_text, spec)
+    options = resolve(module.Options, given, spec)
+    encoder = _checked(module.load(target, options), spec)
+    files = module.weights_of(target, options) if hasattr(module, "weights_of") else []
+    digest = weights_sha256(encoder, files)
+    if name is not None:
+        encoder.name = name
+    place = device if hasattr(encoder, "to") else "cpu"
+    if hasattr(encoder, "to"):
+        encoder.to(place)
+    return LoadedEncoder(
+        encoder=encoder,
+        spec=spec,
+        kind=kind.name,
+        weights_sha256=digest,
+        configuration={**dict(getattr(encoder, "configuration", {})), "options": given},
+        device=place,
+    )
+
+
+def _split(spec: str) -> tuple[str, str]:
+    """What stands before the options, and the options; a path that exists as it stands has none."""
+    if not spec.strip():
+        raise InvalidInputError("the encoder's name is empty; `benchmark encoders` lists what there is")
+    if Path(spec).exists():
+        return spec, ""
+    head, _, options = spec.partition("?")
+    return head, options
+
+
+def _kind_of(head: str, spec: str) -> tuple[Kind, str]:
+    """The kind that a name asks for, and the target."""
+    every = {**_plug_ins(), **BUILT_IN}
+    if head in every:
+        return every[head], ""
+    before, colon, after = head.partition(":")
+    if colon and before in every:
+        return every[before], after
+    path = Path(head)
+    if path.suffix == ".pt2":
+        return BUILT_IN["exported"], _existing(path, spec)
+    if path.suffix == ".onnx":
+        return BUILT_IN["onnx"], _existing(path, spec)
+    if path.suffix in CHECKPOINTS:
+        return _by_content(Path(_existing(path, spec))), head
+    if colon and (before.endswith(".py") or re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", head)):
+        return BUILT_IN["python"], head
+    if path.is_file():
+        raise InvalidInputError(
+            f"{head}: a file of this type is no encoder; known are {', '.join((*CHECKPOINTS, '.pt2', '.onnx'))} "
+            f"and FILE.py:CLASS"
+        )
+    close = difflib.get_close_matches(before, [*every, *_files_beside(path)], n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    raise NotFoundError(f"no encoder {head!r}; {hint}names and kinds are: {', '.join(every)}")
+
+
+def _existing(path: Path, spec: str) -> str:
+    if path.is_dir():
+        raise InvalidInputError(f"{path}: is a folder, must be a file; a folder of transformers is hf:{path}")
+    if not path.is_file():
+        close = difflib.get_close_matches(path.name, _files_beside(path), n=1)
+        hint = f"; did you mean {path.with_name(close[0])}?" if close else ""
+        raise NotFoundError(f"{spec}: no such file{hint}")
+    if path.stat().st_size == 0:
+        raise InvalidInputError(f"{path}: the file is empty (0 bytes)")
+    return str(path)
+
+
+def _files_beside(path: Path) -> list[str]:
+    return [file.name for file in path.parent.iterdir() if file.is_file()] if path.parent.is_dir() else []
+
+
+def _by_content(path: Path) -> Kind:
+    """The kind of a checkpoint: a program of TorchScript, or weights that a plug-in recognises."""
+    if is_torchscript(path):
+        return BUILT_IN["torchscript"]
+    if is_exported(path):
+        return BUILT_IN["exported"]
+    looked_for = ["a TorchScript program", "a program of torch.export"]
+    for kind in _plug_ins().values():
+        module = _module(kind)
+        if hasattr(module, "recognises"):
+            if module.recognises(path):
+                return kind
+            looked_for.insert(0, f"{module.LOOKS_FOR} ({kind.name})")
+    raise InvalidInputError(f"{path}: not recognised as an encoder; looked for: {'; '.join(looked_for)}")
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether a file is an archive of TorchScript, by the names of its members."""
+    return any(name.endswith("/constants.pkl") or "/code/" in name for name in _members(path))
+
+
+def is_exported(path: Path) -> bool:
+    """Whether a file is an archive of torch.export, by the names of its members."""
+    return any(name.endswith(("archive_format", "serialized_exported_program.json")) for name in _members(path))
+
+
+def _members(path: Path) -> list[str]:
+    if not zipfile.is_zipfile(path):
+        return []
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise InvalidInputError(f"{path}: a damaged archive ({error}); copy it again") from error
+
+
+def _plug_ins() -> dict[str, Kind]:
+    found: dict[str, Kind] = {}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        if entry.name in BUILT_IN or (entry.name in found and found[entry.name].module != entry.value):
+            other = found[entry.name].module if entry.name in found else "this software"
+            raise InvalidInputError(
+                f"two packages offer an encoder {entry.name!r}: {other} and {entry.value}; uninstall one of them"
+            )
+        found[entry.name] = Kind(name=entry.name, syntax="", about="", module=entry.value)
+    return found
+
+
+def _plug_in_syntax(name: str, module: ModuleType) -> str:
+    return f"{name}:FILE, or FILE alone" if hasattr(module, "recognises") else name
+
+
+def _module(kind: Kind) -> Any:
+    try:
+        return importlib.import_module(kind.module)
+    except BgknownError:
+        raise
+    except ImportError as error:
+        raise InvalidInputError(f"encoder kind {kind.name}: cannot be imported ({error})") from error
+
+
+def _checked(encoder: Any, spec: str) -> Encoder:
+    """Refuse what has not the four things that an encoder needs."""
+    for attribute, need in (("name", "a text"), ("rate_hz", _WHOLE), ("embedding_size", _WHOLE)):
+        value = getattr(encoder, attribute, None)
+        whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
+        if not (whole if need == _WHOLE else isinstance(value, str) and value):
+            told = f"is {value!r}" if hasattr(encoder, attribute) else "is missing"
+            raise InvalidInputError(f"{spec}: the encoder's {attribute} {told}, must be {need}")
+    if not callable(getattr(encoder, "embed", None)):
+        raise InvalidInputError(f"{spec}: the encoder has no method embed(audio [B, N]) -> [B, D]")
+    return encoder  # type: ignore[no-any-return]
