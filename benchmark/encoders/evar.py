@@ -81,6 +81,18 @@ class EvarEncoder(ModuleEncoder):
 class FittedEvarEncoder(EvarEncoder):
     """An EVAR class that takes statistics of the task's training audio."""
 
+    fitted = False
+
+    def embed(self, audio: Tensor) -> Tensor:
+        """Embed a batch: [B, N] -> [B, D].
+
+        Raises:
+            InvalidInputError: it has not been fitted.
+        """
+        if not self.fitted:
+            raise InvalidInputError(f"encoder {self.name}: has no statistics yet; call fit with training audio first")
+        return super().embed(audio)
+
     def fit(self, batches: Iterable[Tensor]) -> None:
         """Hand the training audio to ``precompute``, as pairs of audio and labels that nobody reads."""
 
@@ -90,6 +102,7 @@ class FittedEvarEncoder(EvarEncoder):
 
         with telling(self.name, "precompute fails"), torch.inference_mode():
             self.model.precompute(self.device, loader())
+        self.fitted = True
 
 
 def load(target: str, options: Options) -> EvarEncoder:
