@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import re
 import zipfile
 from dataclasses import dataclass
@@ -221,16 +222,27 @@ def _kind_of(head: str, spec: str) -> tuple[Kind, str]:
         return BUILT_IN["onnx"], _existing(path, spec)
     if path.suffix in CHECKPOINTS:
         return _by_content(Path(_existing(path, spec))), head
-    if colon and (before.endswith(".py") or re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", head)):
+    close = difflib.get_close_matches(before, [*every, *_files_beside(path)], n=1)
+    named = re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", head) is not None
+    if colon and (before.endswith(".py") or (named and (not close or _importable(before)))):
         return BUILT_IN["python"], head
     if path.is_file():
         raise InvalidInputError(
             f"{head}: a file of this type is no encoder; known are {', '.join((*CHECKPOINTS, '.pt2', '.onnx'))} "
             f"and FILE.py:CLASS"
         )
-    close = difflib.get_close_matches(before, [*every, *_files_beside(path)], n=1)
     hint = f"did you mean {close[0]}? " if close else ""
     raise NotFoundError(f"no encoder {head!r}; {hint}names and kinds are: {', '.join(every)}")
+
+
+def _importable(module: str) -> bool:
+    from benchmark.encoders.foreign import import_path  # noqa: PLC0415
+
+    with import_path(Path.cwd()):
+        try:
+            return importlib.util.find_spec(module) is not None
+        except (ImportError, ValueError):
+            return False
 
 
 def _existing(path: Path, spec: str) -> str:

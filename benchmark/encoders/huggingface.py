@@ -25,8 +25,9 @@ from benchmark.encoders.foreign import ModuleEncoder, telling, whole_number
 from bgknown.errors import InvalidInputError, NotFoundError
 
 POOLINGS = ("model", "mean", "max", "mean+max", "first")
-FILES = ("*.json", "*.safetensors", "*.bin", "*.txt")
-"""What of a folder decides an embedding."""
+FACTS = ("*.json", "*.txt")
+WEIGHTS = ("*.safetensors", "*.bin")
+"""What of a folder decides an embedding; where it has tensors as safetensors, they are taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,27 +149,39 @@ def load(target: str, options: Options) -> TransformersEncoder:
         InvalidInputError: the model is no audio model, or its files are damaged.
     """
     transformers = _package()
-    if not target:
-        raise InvalidInputError("hf: no model; write hf:DIRECTORY or hf:OWNER/NAME")
+    folder = _folder(target, options)
     with quiet(transformers), _explaining(target):
-        extractor = transformers.AutoFeatureExtractor.from_pretrained(target, revision=options.revision)
-        model = transformers.AutoModel.from_pretrained(target, revision=options.revision, trust_remote_code=False)
+        extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
+        model = transformers.AutoModel.from_pretrained(folder, trust_remote_code=False)
     if not hasattr(extractor, "sampling_rate"):
         raise InvalidInputError(f"hf:{target}: {type(model).__name__} is no audio model: its preprocessor has no rate")
-    name = Path(target).name
     framed = model.config.model_type not in {"clap", "audio-spectrogram-transformer"}
-    return (TransformersFrameEncoder if framed else TransformersEncoder)(model, extractor, options, name)
+    kind = TransformersFrameEncoder if framed else TransformersEncoder
+    return kind(model, extractor, options, Path(target).name)
 
 
 def weights_of(target: str, options: Options) -> list[Path]:
     """The model's files: of the folder, or of the hub's snapshot in the cache."""
-    folder = Path(target)
-    if not folder.is_dir():
-        from huggingface_hub import snapshot_download  # noqa: PLC0415
+    folder = _folder(target, options)
+    return sorted(file for pattern in (*FACTS, *WEIGHTS) for file in folder.glob(pattern))
 
-        with quiet(_package()), _explaining(target):
-            folder = Path(snapshot_download(target, revision=options.revision, local_files_only=True))
-    return sorted(file for pattern in FILES for file in folder.glob(pattern))
+
+def _folder(target: str, options: Options) -> Path:
+    """The folder of a model; one of the hub is fetched once, as tensors alone where it has them."""
+    if not target:
+        raise InvalidInputError("hf: no model; write hf:DIRECTORY or hf:OWNER/NAME")
+    if Path(target).is_dir():
+        return Path(target)
+    transformers = _package()
+    from huggingface_hub import snapshot_download  # noqa: PLC0415  (comes with transformers)
+
+    folder = Path()
+    with quiet(transformers), _explaining(target):
+        for pattern in WEIGHTS:
+            folder = Path(snapshot_download(target, revision=options.revision, allow_patterns=[*FACTS, pattern]))
+            if any(folder.glob(pattern)):
+                break
+    return folder
 
 
 @contextlib.contextmanager
