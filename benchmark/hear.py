@@ -14,6 +14,7 @@ Source: https://hearbenchmark.com/hear-api.html
 from __future__ import annotations
 
 import os
+from urllib.parse import urlencode
 
 import torch
 from torch import Tensor
@@ -48,16 +49,20 @@ class Model(torch.nn.Module):
         return self
 
 
-def load_model(model_file_path: str = "") -> Model:
+def load_model(model_file_path: str = "", **options: object) -> Model:
     """Load an encoder.
 
     Args:
         model_file_path: a name, file or kind of the registry; ``logmel`` if empty.
+        options: more of what may follow a ``?`` (HEAR's runner hands ``--model-options`` over like this).
 
     Raises:
         BgknownError: there is no such encoder, or it needs statistics of training audio.
     """
-    loaded = load_encoder(model_file_path or "logmel", trust_code=os.environ.get(TRUST) == "1")
+    spec = model_file_path or "logmel"
+    if options:
+        spec += ("&" if "?" in spec else "?") + urlencode(options)
+    loaded = load_encoder(spec, trust_code=os.environ.get(TRUST) == "1")
     if isinstance(loaded.encoder, FittedEncoder):
         raise InvalidInputError(
             f"encoder {loaded.name} needs mean and deviation of the log-mel, and HEAR has no training audio for it: "

@@ -17,7 +17,6 @@ import difflib
 import importlib
 import importlib.util
 import re
-import zipfile
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -28,12 +27,14 @@ from benchmark.options import OptionFacts, listed, parse, resolve
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
-    from benchmark.encoder import Encoder, LoadedEncoder
+    from benchmark.encoder import LoadedEncoder
 
 GROUP = "benchmark.encoders"
 """The entry-point group."""
 CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors")
 """Files whose content says what they are."""
+IN_FILES = ("torchscript", "exported", "onnx")
+"""Kinds whose target is a file, when they are named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,6 @@ class Kind:
 
 
 _ENCODERS = "benchmark.encoders"
-_WHOLE = "a positive whole number"
 BUILT_IN = {
     kind.name: kind
     for kind in (
@@ -168,6 +168,7 @@ def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", na
     """
     from benchmark.encoder import LoadedEncoder  # noqa: PLC0415
     from benchmark.fingerprint import weights_sha256  # noqa: PLC0415
+    from benchmark.interface import checked, move, rename  # noqa: PLC0415
 
     head, options_text = _split(spec)
     kind, target = _kind_of(head, spec)
@@ -179,14 +180,12 @@ def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", na
     module = _module(kind)
     given = parse(options_text, spec)
     options = resolve(module.Options, given, spec)
-    encoder = _checked(module.load(target, options), spec)
+    encoder = checked(module.load(target, options), spec)
     files = module.weights_of(target, options) if hasattr(module, "weights_of") else []
     digest = weights_sha256(encoder, files)
     if name is not None:
-        encoder.name = name
-    place = device if hasattr(encoder, "to") else "cpu"
-    if hasattr(encoder, "to"):
-        encoder.to(place)
+        rename(encoder, name, spec)
+    place = move(encoder, device, spec)
     return LoadedEncoder(
         encoder=encoder,
         spec=spec,
@@ -210,11 +209,9 @@ def _split(spec: str) -> tuple[str, str]:
 def _kind_of(head: str, spec: str) -> tuple[Kind, str]:
     """The kind that a name asks for, and the target."""
     every = {**_plug_ins(), **BUILT_IN}
-    if head in every:
-        return every[head], ""
     before, colon, after = head.partition(":")
-    if colon and before in every:
-        return every[before], after
+    if before in every:
+        return every[before], _named_file(before, after, spec) if before in IN_FILES else after
     path = Path(head)
     if path.suffix == ".pt2":
         return BUILT_IN["exported"], _existing(path, spec)
@@ -236,13 +233,20 @@ def _kind_of(head: str, spec: str) -> tuple[Kind, str]:
 
 
 def _importable(module: str) -> bool:
+    """Whether there is a package or module of its first name; to look inside a package would be to run it."""
     from benchmark.encoders.foreign import import_path  # noqa: PLC0415
 
     with import_path(Path.cwd()):
         try:
-            return importlib.util.find_spec(module) is not None
+            return importlib.util.find_spec(module.partition(".")[0]) is not None
         except (ImportError, ValueError):
             return False
+
+
+def _named_file(kind: str, target: str, spec: str) -> str:
+    if not target:
+        raise InvalidInputError(f"{spec}: no file named; write {kind}:FILE")
+    return _existing(Path(target), spec)
 
 
 def _existing(path: Path, spec: str) -> str:
@@ -263,6 +267,8 @@ def _files_beside(path: Path) -> list[str]:
 
 def _by_content(path: Path) -> Kind:
     """The kind of a checkpoint: a program of TorchScript, or weights that a plug-in recognises."""
+    from benchmark.encoders.checkpoint import first_names, is_exported, is_torchscript  # noqa: PLC0415
+
     if is_torchscript(path):
         return BUILT_IN["torchscript"]
     if is_exported(path):
@@ -274,27 +280,9 @@ def _by_content(path: Path) -> Kind:
             if module.recognises(path):
                 return kind
             looked_for.insert(0, f"{module.LOOKS_FOR} ({kind.name})")
-    raise InvalidInputError(f"{path}: not recognised as an encoder; looked for: {'; '.join(looked_for)}")
-
-
-def is_torchscript(path: Path) -> bool:
-    """Whether a file is an archive of TorchScript, by the names of its members."""
-    return any(name.endswith("/constants.pkl") or "/code/" in name for name in _members(path))
-
-
-def is_exported(path: Path) -> bool:
-    """Whether a file is an archive of torch.export, by the names of its members."""
-    return any(name.endswith(("archive_format", "serialized_exported_program.json")) for name in _members(path))
-
-
-def _members(path: Path) -> list[str]:
-    if not zipfile.is_zipfile(path):
-        return []
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.namelist()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise InvalidInputError(f"{path}: a damaged archive ({error}); copy it again") from error
+    raise InvalidInputError(
+        f"{path}: not recognised as an encoder; looked for: {'; '.join(looked_for)}; found: {first_names(path)}"
+    )
 
 
 def _plug_ins() -> dict[str, Kind]:
@@ -320,16 +308,3 @@ def _module(kind: Kind) -> Any:
         raise
     except ImportError as error:
         raise InvalidInputError(f"encoder kind {kind.name}: cannot be imported ({error})") from error
-
-
-def _checked(encoder: Any, spec: str) -> Encoder:
-    """Refuse what has not the four things that an encoder needs."""
-    for attribute, need in (("name", "a text"), ("rate_hz", _WHOLE), ("embedding_size", _WHOLE)):
-        value = getattr(encoder, attribute, None)
-        whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
-        if not (whole if need == _WHOLE else isinstance(value, str) and value):
-            told = f"is {value!r}" if hasattr(encoder, attribute) else "is missing"
-            raise InvalidInputError(f"{spec}: the encoder's {attribute} {told}, must be {need}")
-    if not callable(getattr(encoder, "embed", None)):
-        raise InvalidInputError(f"{spec}: the encoder has no method embed(audio [B, N]) -> [B, D]")
-    return encoder  # type: ignore[no-any-return]

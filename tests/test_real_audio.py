@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import soundfile
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
+from benchmark.embed import EmbedSettings, embed
+from benchmark.evaluate import evaluate
+from benchmark.probe import validation_rows
+from benchmark.protocol import Protocol
+from benchmark.registry import load_encoder
+from benchmark.stats import bootstrap_ci, paired
+from benchmark.tasks import bgknown as task
 from bgknown.build import build
 from bgknown.configuration import BuildOptions
 from bgknown.corpora.pair import open_corpora
@@ -49,3 +59,47 @@ def test_the_five_wav_clips_build_too(shared_data, tmp_path):
     report = build(corpora, BuildOptions(cache=tmp_path / "cache", jobs=1), tmp_path / "out")
     assert len(report.table) == 5
     assert verify(tmp_path / "out", jobs=1)[1] == []
+
+
+@pytest.fixture(scope="module")
+def data(real, shared_data):
+    return task.index(real, data={"esc50": shared_data / "esc10"})
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    return EmbedSettings(cache=tmp_path_factory.mktemp("embeddings"))
+
+
+def by_clip(evaluation, setting, metric="accuracy"):
+    (score,) = (score for score in evaluation.scores if (score.setting, score.metric) == (setting, metric))
+    return score.by_clip
+
+
+def test_probes_are_as_good_as_scikit_learn_s_logistic_regression(data, settings):
+    loaded = load_encoder("logmel")
+    evaluation = evaluate(loaded, task, data, Protocol(), settings)
+    labels, (fold,) = data.labels(), data.folds
+    embeddings = {name: embed(loaded, clips, settings) for name, clips in data.signals.items()}
+    names = data.table["clip_id"].to_numpy()[fold.train].tolist()
+    splits = [fold.train[~validation_rows(labels[fold.train], names, share=0.1, seed=seed)] for seed in range(3)]
+    for setting in data.settings:
+        features = setting.features(embeddings)
+        correct = []
+        for rows in splits:
+            scaler = StandardScaler().fit(features[rows])
+            # about as regularised as 200 steps of Adam are
+            reference = LogisticRegression(C=0.01, max_iter=1000).fit(scaler.transform(features[rows]), labels[rows])
+            correct.append(reference.predict(scaler.transform(features[fold.test])) == labels[fold.test])
+        low, high = bootstrap_ci(by_clip(evaluation, setting.name))
+        assert low <= np.mean(correct) <= high, setting.name
+    assert by_clip(evaluation, "mix").mean() > 0.25  # chance is 0.1
+    assert by_clip(evaluation, "clean").mean() > 0.6
+
+
+def test_another_background_does_not_serve_where_differences_are_exact(data, settings):
+    evaluation = evaluate(load_encoder("melpower"), task, data, Protocol(), settings)
+    result = paired(by_clip(evaluation, "a"), by_clip(evaluation, "shuffled"))
+    assert result.ci95_low > 0
+    assert by_clip(evaluation, "a", "clip R@1").mean() > 0.9
+    assert by_clip(evaluation, "bg").mean() < 0.25

@@ -6,6 +6,10 @@ archive as the extra file ``rate_hz``.
 
 from __future__ import annotations
 
+import logging
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -63,8 +67,15 @@ def load(target: str, options: ProgramOptions) -> ExportedEncoder:
     """
     path = Path(target)
     extra = dict.fromkeys(RATE_NAMES, "")
-    with telling(target, "cannot be loaded as a program of torch.export"):
-        program = torch.export.load(path, extra_files=extra)
+    if not zipfile.is_zipfile(path):
+        raise InvalidInputError(f"{path}: is no archive of torch.export: it is truncated or of another kind")
+    with telling(target, "cannot be loaded as a program of torch.export"), _quiet():
+        try:
+            program = torch.export.load(path, extra_files=extra)
+        except RuntimeError as error:  # refers to what torch has logged
+            raise InvalidInputError(
+                f"{path}: cannot be loaded as a program of torch.export: it is damaged, or of another version of torch"
+            ) from error
     said = [int(text) if str(text).isdecimal() else None for text in map(_text, extra.values())]
     return ExportedEncoder(path, program, rate_of(path, options, said), options)
 
@@ -72,6 +83,20 @@ def load(target: str, options: ProgramOptions) -> ExportedEncoder:
 def weights_of(target: str, options: ProgramOptions) -> list[Path]:
     """The file."""
     return [Path(target)]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the traceback to itself that torch logs of a file before it raises the error."""
+    loggers = [logging.getLogger(name) for name in ("torch.export", "torch.export.pt2_archive._package")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _text(value: Any) -> str:

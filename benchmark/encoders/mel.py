@@ -5,6 +5,7 @@ Shape letters: B batch, N samples, F mel bands, T frames.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any, Self
@@ -49,9 +50,17 @@ class MelSpectrogram:
 
     def __init__(self, options: MelOptions) -> None:
         self.options = options
-        filters = librosa.filters.mel(
-            sr=options.rate_hz, n_fft=options.n_fft, n_mels=options.n_mels, fmin=options.f_min, fmax=options.f_max
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Empty filters detected", category=UserWarning)  # refused below
+            filters = librosa.filters.mel(
+                sr=options.rate_hz, n_fft=options.n_fft, n_mels=options.n_mels, fmin=options.f_min, fmax=options.f_max
+            )
+        empty = int((filters.max(axis=1) == 0).sum())
+        if empty:
+            raise InvalidInputError(
+                f"options n_mels {options.n_mels} and n_fft {options.n_fft}: {empty} of the bands hold no frequency "
+                f"of the transform; take fewer bands or a longer n_fft"
+            )
         self.filters = torch.from_numpy(filters)
         self.window = torch.hann_window(options.n_fft)
 

@@ -5,7 +5,7 @@ An ONNX model is data, not code. Its tensors may lie in files beside it; a model
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Self
 
@@ -46,10 +46,11 @@ class OnnxEncoder(ProgramEncoder):
     def _open(self, path: Path, providers: list[Any]) -> Any:
         runtime = _package("onnxruntime")
         settings = runtime.SessionOptions()
-        settings.log_severity_level = 3  # errors only: the rest is about how, not what
+        settings.log_severity_level = 4  # not even errors, which are raised as well
         settings.intra_op_num_threads = torch.get_num_threads()
         with telling(str(path), "cannot be loaded as ONNX"):
-            return runtime.InferenceSession(str(path), sess_options=settings, providers=providers)
+            # external data are found beside the file itself, where they were checked, not beside a link to it
+            return runtime.InferenceSession(str(path.resolve()), sess_options=settings, providers=providers)
 
     def _call(self, audio: Tensor) -> list[Tensor]:
         samples = np.ascontiguousarray(audio.cpu().numpy(), dtype=np.float32)
@@ -85,7 +86,7 @@ def load(target: str, options: ProgramOptions) -> OnnxEncoder:
 
 def weights_of(target: str, options: ProgramOptions) -> list[Path]:
     """The model and the files of its external data."""
-    path = Path(target)
+    path = Path(target).resolve()
     return [path, *_external_files(_model(path), path)]
 
 
@@ -106,7 +107,7 @@ def _external_files(model: Any, path: Path) -> list[Path]:
     folder = path.resolve().parent
     locations = {
         entry.value
-        for tensor in _tensors(model.graph)
+        for tensor in _all_tensors(model)
         if tensor.data_location == tensor.EXTERNAL
         for entry in tensor.external_data
         if entry.key == "location"
@@ -121,8 +122,15 @@ def _external_files(model: Any, path: Path) -> list[Path]:
             )
         if not file.is_file():
             raise NotFoundError(f"{path}: its external data {location!r} are missing; put them beside the model")
-        files.append(path.parent / location)
+        files.append(file)
     return files
+
+
+def _all_tensors(model: Any) -> Iterator[Any]:
+    """All stored tensors of a model, those inside its functions too."""
+    yield from _tensors(model.graph)
+    for function in model.functions:
+        yield from _of_nodes(function.node)
 
 
 def _tensors(graph: Any) -> Iterator[Any]:
@@ -130,9 +138,15 @@ def _tensors(graph: Any) -> Iterator[Any]:
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
-    for node in graph.node:
+    yield from _of_nodes(graph.node)
+
+
+def _of_nodes(nodes: Iterable[Any]) -> Iterator[Any]:
+    for node in nodes:
         for attribute in node.attribute:
             yield from [attribute.t, *attribute.tensors]
+            for sparse in [attribute.sparse_tensor, *attribute.sparse_tensors]:
+                yield from (sparse.values, sparse.indices)
             for inner in [attribute.g, *attribute.graphs]:
                 yield from _tensors(inner)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from benchmark.encoders.foreign import telling
 from benchmark.encoders.program import RATE_NAMES, ProgramEncoder, ProgramOptions, rate_of
+from bgknown.errors import InvalidInputError
 
 Options = ProgramOptions
 
@@ -30,7 +31,13 @@ class TorchScriptEncoder(ProgramEncoder):
         return self
 
     def _call(self, audio: Tensor) -> Any:
-        return self._program(audio.to(self._device))
+        try:
+            return self._program(audio.to(self._device))
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # the interpreter's traceback; what went wrong stands at its end
+            reason = (str(error).strip().splitlines() or [""])[-1]
+            raise InvalidInputError(f"{self._path}: fails on audio {list(audio.shape)}: {reason}") from error
 
 
 def load(target: str, options: ProgramOptions) -> TorchScriptEncoder:
