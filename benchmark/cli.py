@@ -111,8 +111,7 @@ def run(*, encoders: tuple[str, ...], tasks: str, out: Path, **given: Any) -> No
         trust_code=given["trust_code"],
     )
     for outcome in running.run(options):
-        _tell(outcome)
-    click.echo(f"results  {out / 'leaderboard.csv'}")
+        _tell(outcome, out)
 
 
 @main.command()
@@ -305,7 +304,7 @@ def _show(out: Path, **filters: Any) -> None:
     click.echo(f"page  {boards.write_page(out, board)}")
 
 
-def _tell(outcome: Outcome) -> None:
+def _tell(outcome: Outcome, out: Path) -> None:
     """The figures of one encoder on one task."""
     from benchmark.layout import aligned  # noqa: PLC0415
     from benchmark.run import summary  # noqa: PLC0415
@@ -318,4 +317,4 @@ def _tell(outcome: Outcome) -> None:
     click.echo(aligned(header, summary(outcome.rows), left=2))
     for note in outcome.data.notes:
         click.echo(f"note: {note}")
-    click.echo(f"predictions  {outcome.folder}\n")
+    click.echo(f"predictions  {outcome.folder}\nresults      {out / 'leaderboard.csv'}\n")

@@ -114,7 +114,9 @@ def validation_rows(labels: NDArray[np.int64], names: Sequence[str], *, share: f
             break
         take[label] += take[label] < counts[label] - 1
     if take.sum() == 0:
-        raise InvalidInputError("no class has two training clips, so none can be held out for validation")
+        raise InvalidInputError(
+            "no class has two training clips, so none can be held out for validation: measure more clips"
+        )
     first = np.concatenate([[0], np.cumsum(counts)[:-1]])
     held = np.zeros(len(labels), dtype=bool)
     for start, number in zip(first, take, strict=True):

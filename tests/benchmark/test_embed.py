@@ -93,6 +93,22 @@ def test_weights_configuration_and_precision_have_embeddings_of_their_own(clips,
     assert changed.encoder.seen == 20
 
 
+class Linear(Bands):
+    """One matrix product, which autocast computes in its precision."""
+
+    def embed(self, audio):
+        weight = torch.sin(torch.arange(24 * audio.shape[1])).view(24, -1)
+        return audio @ weight.T
+
+
+def test_precision_is_what_was_asked_for(clips, settings, tmp_path):
+    exact = embed(loaded(Linear()), clips[:4], settings).copy()
+    coarse = embed(loaded(Linear()), clips[:4], EmbedSettings(cache=tmp_path / "cache", precision="bfloat16"))
+    assert coarse.dtype == np.float32
+    assert not np.allclose(exact, coarse, rtol=1e-4)
+    assert np.abs(exact - coarse).max() < 0.05 * np.abs(exact).max()
+
+
 def test_crops_have_embeddings_of_their_own(clips, settings):
     whole = embed(loaded(), clips[:2], settings).copy()
     cut = embed(loaded(), [Clip(path=clip.path, duration_s=0.05) for clip in clips[:2]], settings)
