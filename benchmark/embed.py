@@ -1,8 +1,10 @@
 """Audio to embeddings: one pass, cached, resumable, on as many processes as ``torchrun`` starts.
 
 A list of clips is cut into batches of equal length in one fixed way, whatever is cached, so that a run that was stopped
-goes on to the same bytes. Decoding and resampling run ahead of the encoder in threads, a few batches at most, so memory
-does not grow with the number of clips. Under ``torchrun`` every process takes its share of the batches.
+goes on to the same bytes. Decoding and resampling run in threads, a few batches at most, so memory does not grow with
+the number of clips. They run ahead of an encoder on a GPU; with one on the CPU they take turns, because each uses all
+cores, and side by side they only get into each other's way. Under ``torchrun`` every process takes its share of the
+batches.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ log = logging.getLogger(__name__)
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Names of the precisions that an encoder may compute in; what it returns is kept as float32."""
 AHEAD = 3
-"""Batches that may be decoded before the encoder wants them."""
+"""Batches that may be decoded before an encoder on a GPU wants them."""
 SPOT_TOLERANCE = 1e-2
 """How far, relative to its largest value, a cached embedding may be from one made now."""
 
@@ -231,7 +233,7 @@ def _fit(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip])
     bar = tqdm(total=len(fit_on), desc=f"statistics for {loaded.name}", unit="clip", disable=_quiet(), leave=False)
 
     def audio() -> Iterator[torch.Tensor]:
-        for batch, decoded in _decoded(batches, encoder.rate_hz, settings.jobs):
+        for batch, decoded in _decoded(batches, loaded, settings.jobs):
             yield torch.from_numpy(np.stack([samples for samples, _ in decoded])).to(loaded.device)
             bar.update(len(batch))
 
@@ -253,7 +255,7 @@ def _run(
     total = kept + sum(map(len, batches))
     bar = tqdm(total=total, initial=kept, desc=f"embed {loaded.name}", unit="clip", disable=_quiet(), smoothing=0.05)
     with bar:
-        for batch, decoded in _decoded(batches, loaded.encoder.rate_hz, settings.jobs):
+        for batch, decoded in _decoded(batches, loaded, settings.jobs):
             new = []
             for clip, (audio, digest) in zip(batch, decoded, strict=True):
                 entry = store.find_audio(digest, clip.crop)
@@ -267,14 +269,16 @@ def _run(
             bar.update(len(batch))
 
 
-def _decoded(batches: list[list[Clip]], rate_hz: int, jobs: int) -> Iterator[tuple[list[Clip], Decoded]]:
-    """Batches with their audio, decoded a few batches ahead."""
+def _decoded(batches: list[list[Clip]], loaded: LoadedEncoder, jobs: int) -> Iterator[tuple[list[Clip], Decoded]]:
+    """Batches with their audio, decoded a few batches ahead where that costs the encoder nothing."""
+    rate_hz = loaded.encoder.rate_hz
+    ahead = 0 if loaded.device == "cpu" else AHEAD
     with ThreadPoolExecutor(jobs or default_jobs()) as pool:
         waiting: deque[tuple[list[Clip], list[Future[Any]]]] = deque()
         try:
             for batch in batches:
                 waiting.append((batch, [pool.submit(read_clip, clip, rate_hz) for clip in batch]))
-                if len(waiting) > AHEAD:
+                if len(waiting) > ahead:
                     yield _taken(waiting)
             while waiting:
                 yield _taken(waiting)

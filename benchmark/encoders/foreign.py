@@ -6,9 +6,12 @@ import difflib
 import hashlib
 import importlib
 import importlib.util
+import math
+import numbers
 import sys
+import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +21,9 @@ import torch
 from torch import Tensor
 
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
+
+_brought: dict[str, Path] = {}
+"""Modules that came from somebody's folder, by their names in ``sys.modules``."""
 
 
 def module_of_file(path: Path) -> ModuleType:
@@ -36,8 +42,12 @@ def module_of_file(path: Path) -> ModuleType:
         raise InvalidInputError(f"{path}: is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickles look their module up
-    with import_path(path.resolve().parent), telling(str(path), "cannot be run"):
-        spec.loader.exec_module(module)
+    try:
+        with import_path(path.parent), telling(str(path), "cannot be run"):
+            spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
     return module
 
 
@@ -46,17 +56,21 @@ def module_of_name(name: str) -> ModuleType:
 
     Raises:
         NotFoundError: there is no such module.
-        InvalidInputError: it raises an exception while it is imported.
+        InvalidInputError: it raises an exception while it is imported, or needs a module that is not there.
     """
     with import_path(Path.cwd()):
         try:
-            found = importlib.util.find_spec(name) is not None
-        except (ImportError, ValueError):
-            found = False
-        if not found:
-            raise NotFoundError(f"no module {name!r}: it is neither installed nor in the current folder")
-        with telling(name, "cannot be imported"):
-            return importlib.import_module(name)
+            with telling(name, "cannot be imported"):
+                return importlib.import_module(name)
+        except InvalidInputError as error:
+            absent = error.__cause__.name if isinstance(error.__cause__, ModuleNotFoundError) else None
+            if absent is None or not f"{name}.".startswith(f"{absent}."):
+                raise
+            beside = [file.stem for file in Path.cwd().glob("*.py")]
+            raise NotFoundError(
+                f"no module {name!r}: it is neither installed nor in the current folder"
+                f"{_near(name, beside, list_all=False)}"
+            ) from error
 
 
 def member(module: ModuleType, name: str, where: str) -> Any:
@@ -84,24 +98,56 @@ def telling(who: str, what: str) -> Iterator[None]:
         raise
     except BaseException as error:
         reason = (str(error).strip().splitlines() or [""])[0]
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        line = (
-            f"{error.filename}, line {error.lineno}"
-            if isinstance(error, SyntaxError)
-            else f"{place.filename}, line {place.lineno}"
-        )
-        raise InvalidInputError(f"{who}: {what}: {type(error).__name__}: {reason} ({line})") from error
+        raise InvalidInputError(f"{who}: {what}: {type(error).__name__}: {reason} ({_place(error)})") from error
 
 
 @contextmanager
 def import_path(folder: Path) -> Iterator[None]:
-    """Let modules of a folder be imported for a while."""
+    """Let modules of a folder be imported for a while.
+
+    A module that another folder brought earlier makes room for one of the same name in this folder, so that two
+    encoders whose files are both called ``model.py`` do not get each other's.
+    """
+    folder = folder.resolve()
+    for name, origin in list(_brought.items()):
+        top = name.partition(".")[0]
+        if origin != folder and ((folder / f"{top}.py").is_file() or (folder / top).is_dir()):
+            sys.modules.pop(name, None)
+            del _brought[name]
+    before = set(sys.modules)
     sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()  # files may have been written since the folder was last looked at
     try:
         yield
     finally:
         if str(folder) in sys.path:
             sys.path.remove(str(folder))
+        for name in set(sys.modules) - before:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file is not None and Path(file).resolve().is_relative_to(folder):
+                _brought[name] = folder
+
+
+def code_sha256(module: ModuleType) -> dict[str, str]:
+    """SHA-256 of a module's own file, as a fact of an encoder's configuration; what it imports is not followed."""
+    file = getattr(module, "__file__", None)
+    if file is None or not Path(file).is_file():
+        return {}
+    return {"code_sha256": hashlib.sha256(Path(file).read_bytes()).hexdigest()}
+
+
+def weight_files(given: str | None, where: str) -> list[Path]:
+    """The files of weights that were given: one, or all of a folder.
+
+    Raises:
+        NotFoundError: there is no such file or folder.
+    """
+    if not given:
+        return []
+    path = Path(given)
+    if not path.exists():
+        raise NotFoundError(f"{where}: no such file {given}; give the file of weights, or the folder that holds them")
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 
 def whole_number(value: Any, what: str) -> int:
@@ -110,14 +156,29 @@ def whole_number(value: Any, what: str) -> int:
     Raises:
         InvalidInputError: it is not.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < 1:
+    number = not isinstance(value, bool) and isinstance(value, numbers.Real) and math.isfinite(value)
+    if not number or value != int(value) or value < 1:
         raise InvalidInputError(f"{what} is {value!r}, must be a positive whole number")
     return int(value)
 
 
-def _near(name: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(sorted(names)[:8])}" if names else ""
+def _place(error: BaseException) -> str:
+    """Where somebody's code went wrong: the last line of theirs, not of the libraries that it called."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}"
+    libraries = (str(Path(torch.__file__).parents[1]), sysconfig.get_paths()["stdlib"], str(Path(__file__).parent))
+    calls = traceback.extract_tb(error.__traceback__)
+    theirs = [call for call in calls if not call.filename.startswith((*libraries, "<"))]
+    call = (theirs or calls)[-1]
+    return f"{call.filename}, line {call.lineno}"
+
+
+def _near(name: str, names: Iterable[str], *, list_all: bool = True) -> str:
+    known = sorted(names)
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; there are: {', '.join(known[:8])}" if known and list_all else ""
 
 
 class ModuleEncoder:
@@ -126,6 +187,7 @@ class ModuleEncoder:
     def __init__(self, model: Any, *, name: str, rate_hz: int, embedding_size: int) -> None:
         self.model = model
         self.name, self.rate_hz, self.embedding_size = name, rate_hz, embedding_size
+        self.configuration: dict[str, Any] = {}
         self.device = torch.device("cpu")
         if isinstance(model, torch.nn.Module):
             model.eval()

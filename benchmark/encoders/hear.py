@@ -14,8 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.encoders.foreign import ModuleEncoder, module_of_file, module_of_name, telling, whole_number
-from bgknown.errors import InvalidInputError, NotFoundError
+from benchmark.encoders.foreign import (
+    ModuleEncoder,
+    code_sha256,
+    import_path,
+    module_of_file,
+    module_of_name,
+    telling,
+    weight_files,
+    whole_number,
+)
+from bgknown.errors import InvalidInputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +48,7 @@ class HearEncoder(ModuleEncoder):
             embedding_size=facts["scene_embedding_size"],
         )
         self.module = module
+        self.configuration = code_sha256(module)
 
     @torch.inference_mode()
     def embed(self, audio: Tensor) -> Tensor:
@@ -65,15 +75,15 @@ def load(target: str, options: Options) -> HearEncoder:
         InvalidInputError: the module lacks parts of the interface, or its code raises an exception.
     """
     name, weights = _parts(target)
+    weight_files(weights, f"hear:{target}")
     module = module_of_file(Path(name)) if name.endswith(".py") else module_of_name(name)
     for function in ("load_model", "get_scene_embeddings"):
         if not callable(getattr(module, function, None)):
             raise InvalidInputError(
                 f"hear:{target}: module {name} has no function {function}; HEAR's interface asks for it"
             )
-    if weights and not Path(weights).exists():
-        raise NotFoundError(f"hear:{target}: no such file {weights}")
-    with telling(f"hear:{target}", "its model cannot be loaded"):
+    folder = Path(name).parent if name.endswith(".py") else Path.cwd()
+    with import_path(folder), telling(f"hear:{target}", "its model cannot be loaded"):
         model = module.load_model(weights) if weights else module.load_model()
     kind = HearFrameEncoder if callable(getattr(module, "get_timestamp_embeddings", None)) else HearEncoder
     encoder = kind(module, model, f"hear:{target}")
@@ -82,12 +92,9 @@ def load(target: str, options: Options) -> HearEncoder:
 
 
 def weights_of(target: str, options: Options) -> list[Path]:
-    """The file of weights; nothing where there is none, and the model's tensors are hashed."""
+    """The file of weights, or all of their folder; nothing where none is named, and the tensors are hashed."""
     _, weights = _parts(target)
-    path = Path(weights)
-    if weights and path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.is_file())
-    return [path] if weights else []
+    return weight_files(weights, f"hear:{target}")
 
 
 def _parts(target: str) -> tuple[str, str]:

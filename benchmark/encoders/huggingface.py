@@ -4,14 +4,17 @@ wav2vec 2.0, HuBERT, WavLM, data2vec and others that take the waveform; AST; CLA
 Audio is prepared by the model's own feature extractor. The code of a repository is never run, and weights are read as
 data.
 
-Of Whisper, which pads to 30 s, the frames that lie within the clip are averaged; of CLAP the default is the
-projected embedding that its texts are compared with.
+Where a model has an embedding of its own for a clip, that is the default: of AST the mean of its two class tokens, of
+CLAP the projected embedding of length 1 that its texts are compared with. Of all others it is the mean of the frames.
+Whisper pads to 30 s and AST to about 10 s; only frames that lie within the clip are pooled.
+
+Clips longer than the model takes (AST and CLAP about 10 s, Whisper 30 s), which its feature extractor would cut off or
+draw a part from at random, are cut into pieces of equal length: frames are pooled over all pieces, embeddings averaged.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +25,13 @@ import torch
 from torch import Tensor
 
 from benchmark.encoders.foreign import ModuleEncoder, telling, whole_number
-from bgknown.errors import InvalidInputError, NotFoundError
+from benchmark.encoders.snapshot import FACTS, WEIGHTS, explaining, model_folder, package, quiet
+from bgknown.errors import InvalidInputError
 
+AST = "audio-spectrogram-transformer"
+AST_TOKENS = 2
+"""The class token and the distillation token, which stand before AST's patches."""
 POOLINGS = ("model", "mean", "max", "mean+max", "first")
-FACTS = ("*.json", "*.txt")
-WEIGHTS = ("*.safetensors", "*.bin")
-"""What of a folder decides an embedding; where it has tensors as safetensors, they are taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +44,8 @@ class Options:
     """Hidden layer, 0 the input of the first, negative from the end; by default the model's output."""
     revision: str | None = None
     """Branch, tag or commit on the hub."""
+    local_files_only: bool = False
+    """Take what was fetched from the hub before, without asking it."""
 
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
@@ -55,36 +61,48 @@ class TransformersEncoder(ModuleEncoder):
         self.extractor, self.options = extractor, options
         super().__init__(model, name=name, rate_hz=rate_hz, embedding_size=1)
         self.configuration = {
-            "transformers": _package().__version__,
+            "transformers": package().__version__,
             "model_type": self.family,
             "pooling": options.pooling,
             "layer": options.layer,
         }
         with telling(name, "fails on a second of silence"):
+            self.longest = longest_samples(self.family, extractor)
             self.embedding_size = int(self.embed(torch.zeros(1, rate_hz)).shape[1])
 
     @torch.inference_mode()
     def embed(self, audio: Tensor) -> Tensor:
         """Embed a batch: [B, N] -> [B, D]."""
-        inputs = self._inputs(audio)
+        pieces, count = self._pieces(audio)
+        inputs = self._inputs(pieces)
         if self.options.pooling == "model" and self.options.layer is None:
-            if self.family == "clap":
-                features = self.model.get_audio_features(**inputs)
-                pooled: Tensor = getattr(features, "pooler_output", features)
-                return pooled
-            output = self._tower()(**inputs)
-            if self.family == "audio-spectrogram-transformer":
-                own: Tensor = output.pooler_output
-                return own
-            frames = output.last_hidden_state
-        else:
-            frames = self._hidden(inputs)
-        return self._pooled(frames, audio.shape[1])
+            own = self._own(inputs)
+            if own is not None:
+                return own.reshape(-1, count, own.shape[1]).mean(dim=1)
+        frames = self._within(self._hidden(inputs), pieces.shape[1])
+        return self._pooled(frames.reshape(len(audio), -1, frames.shape[2]))
 
-    def _pooled(self, frames: Tensor, samples: int) -> Tensor:
-        if frames.ndim == 4:  # CLAP's HTSAT: [B, D, F, T]
-            frames = frames.flatten(2).mT
-        frames = frames[:, : self._within(frames.shape[1], samples)]
+    def _pieces(self, audio: Tensor) -> tuple[Tensor, int]:
+        """Clips [B, N] as pieces [B * count, L] that the model takes whole, and how many each clip has."""
+        samples = audio.shape[1]
+        count = -(-samples // self.longest) if self.longest else 1
+        if count <= 1:
+            return audio, 1
+        length = -(-samples // count)
+        starts = [piece * (samples - length) // (count - 1) for piece in range(count)]
+        return torch.stack([audio[:, start : start + length] for start in starts], dim=1).flatten(0, 1), count
+
+    def _own(self, inputs: dict[str, Tensor]) -> Tensor | None:
+        """The embedding [B, D] that the model itself has for a clip, where it has one."""
+        own: Tensor | None = None
+        if self.family == "clap":
+            features = self.model.get_audio_features(**inputs)
+            own = getattr(features, "pooler_output", features)
+        elif self.family == AST:
+            own = self.model(**inputs).pooler_output
+        return own
+
+    def _pooled(self, frames: Tensor) -> Tensor:
         if self.options.pooling == "first":
             return frames[:, 0]
         if self.options.pooling == "max":
@@ -93,14 +111,24 @@ class TransformersEncoder(ModuleEncoder):
             return frames.mean(dim=1) + frames.amax(dim=1)
         return frames.mean(dim=1)
 
-    def _within(self, frames: int, samples: int) -> int:
-        """How many of Whisper's frames, which stand for 30 s, lie within a clip."""
-        if self.family != "whisper":
-            return frames
-        return min(frames, max(1, -(-samples * frames // int(self.extractor.n_samples))))
+    def _within(self, hidden: Tensor, samples: int) -> Tensor:
+        """Of hidden states, the frames [B, T, D] that stand for the clip's samples and not for padding."""
+        if hidden.ndim == 4:  # CLAP's HTSAT: [B, D, F, T], which repeats a short clip
+            return hidden.flatten(2).mT
+        if self.family == "whisper":
+            whole = int(self.extractor.n_samples)
+            return hidden[:, : max(1, -(-samples * hidden.shape[1] // whole))]
+        if self.family == AST and self.options.pooling != "first":  # its class tokens stand before the patches
+            config = self.model.config
+            rows = (config.num_mel_bins - config.patch_size) // config.frequency_stride + 1
+            spectra = max(0, samples - self.rate_hz // 40) // (self.rate_hz // 100) + 1
+            columns = max(1, (spectra - config.patch_size) // config.time_stride + 1)
+            patches = hidden[:, AST_TOKENS:].reshape(len(hidden), rows, -1, hidden.shape[2])
+            return patches[:, :, :columns].flatten(1, 2)
+        return hidden
 
     def _hidden(self, inputs: dict[str, Tensor]) -> Tensor:
-        output = self._tower()(**inputs, output_hidden_states=True)
+        output = self._tower()(**inputs, output_hidden_states=self.options.layer is not None)
         if self.options.layer is None:
             last: Tensor = output.last_hidden_state
             return last
@@ -121,7 +149,10 @@ class TransformersEncoder(ModuleEncoder):
     def _inputs(self, audio: Tensor) -> dict[str, Tensor]:
         """What the model's own feature extractor makes of each clip."""
         samples = audio.detach().cpu().numpy().astype(np.float32)
-        prepared = self.extractor(list(samples), sampling_rate=self.rate_hz, return_tensors="pt")
+        with global_generator_kept():
+            prepared = self.extractor(list(samples), sampling_rate=self.rate_hz, return_tensors="pt")
+        if "is_longer" in prepared:  # without a long clip CLAP's extractor draws one at random and says it was long
+            prepared["is_longer"] = torch.zeros_like(prepared["is_longer"])
         names = {"input_values", "input_features", "is_longer", "attention_mask"}
         if self.family == "whisper":
             names -= {"attention_mask"}
@@ -134,11 +165,24 @@ class TransformersFrameEncoder(TransformersEncoder):
     @torch.inference_mode()
     def frames(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden states [B, T, D'] and the middle of each frame's share of the clip [B, T] in ms."""
-        hidden = self._hidden(self._inputs(audio))
-        hidden = hidden[:, : self._within(hidden.shape[1], audio.shape[1])]
+        pieces, _ = self._pieces(audio)
+        hidden = self._within(self._hidden(self._inputs(pieces)), pieces.shape[1])
+        hidden = hidden.reshape(len(audio), -1, hidden.shape[2])
         step_ms = 1_000.0 * audio.shape[1] / self.rate_hz / hidden.shape[1]
         times_ms = (torch.arange(hidden.shape[1], device=hidden.device) + 0.5) * step_ms
         return hidden, times_ms.expand(hidden.shape[:2])
+
+
+def longest_samples(family: str, extractor: Any) -> int | None:
+    """How long a clip a feature extractor takes whole, in samples; None: any length."""
+    if family == "whisper":
+        return int(extractor.n_samples)
+    if family == "clap":
+        return int(extractor.nb_max_samples)
+    if family == AST:  # spectra of 25 ms, one each 10 ms
+        rate_hz = int(extractor.sampling_rate)
+        return (int(extractor.max_length) - 1) * (rate_hz // 100) + rate_hz // 40
+    return None
 
 
 def load(target: str, options: Options) -> TransformersEncoder:
@@ -148,81 +192,29 @@ def load(target: str, options: Options) -> TransformersEncoder:
         NotFoundError: transformers is not installed, or there is no such folder or id, or the hub cannot be reached.
         InvalidInputError: the model is no audio model, or its files are damaged.
     """
-    transformers = _package()
-    folder = _folder(target, options)
-    with quiet(transformers), _explaining(target):
-        extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
-        model = transformers.AutoModel.from_pretrained(folder, trust_remote_code=False)
+    transformers = package()
+    folder = model_folder(target, revision=options.revision, local_files_only=options.local_files_only)
+    with quiet(transformers), explaining(target):
+        extractor = transformers.AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False)
+        model = transformers.AutoModel.from_pretrained(folder, trust_remote_code=False).float()
     if not hasattr(extractor, "sampling_rate"):
         raise InvalidInputError(f"hf:{target}: {type(model).__name__} is no audio model: its preprocessor has no rate")
-    framed = model.config.model_type not in {"clap", "audio-spectrogram-transformer"}
+    framed = model.config.model_type not in {"clap", AST}
     kind = TransformersFrameEncoder if framed else TransformersEncoder
-    return kind(model, extractor, options, Path(target).name)
+    return kind(model, extractor, options, Path(target).resolve().name)
 
 
 def weights_of(target: str, options: Options) -> list[Path]:
     """The model's files: of the folder, or of the hub's snapshot in the cache."""
-    folder = _folder(target, options)
+    folder = model_folder(target, revision=options.revision, local_files_only=options.local_files_only)
     return sorted(file for pattern in (*FACTS, *WEIGHTS) for file in folder.glob(pattern))
 
 
-def _folder(target: str, options: Options) -> Path:
-    """The folder of a model; one of the hub is fetched once, as tensors alone where it has them."""
-    if not target:
-        raise InvalidInputError("hf: no model; write hf:DIRECTORY or hf:OWNER/NAME")
-    if Path(target).is_dir():
-        return Path(target)
-    transformers = _package()
-    from huggingface_hub import snapshot_download  # noqa: PLC0415  (comes with transformers)
-
-    folder = Path()
-    with quiet(transformers), _explaining(target):
-        for pattern in WEIGHTS:
-            folder = Path(snapshot_download(target, revision=options.revision, allow_patterns=[*FACTS, pattern]))
-            if any(folder.glob(pattern)):
-                break
-    return folder
-
-
 @contextlib.contextmanager
-def _explaining(target: str) -> Iterator[None]:
-    """Say in one line why a model cannot be loaded."""
-    with telling(f"hf:{target}", "cannot be loaded"):
-        try:
-            yield
-        except OSError as error:
-            if Path(target).is_dir():
-                raise InvalidInputError(
-                    f"hf:{target}: this folder holds no whole model ({_first_line(error)})"
-                ) from error
-            raise NotFoundError(
-                f"hf:{target}: no such folder, and the hub lacks it or cannot be reached ({_first_line(error)}); "
-                f"give a folder that save_pretrained wrote, or an id on a machine with a network"
-            ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
-@contextlib.contextmanager
-def quiet(transformers: Any) -> Iterator[None]:
-    """Keep transformers from writing bars and remarks while a model is loaded."""
-    verbosity = transformers.utils.logging.get_verbosity()
-    bars = transformers.utils.logging.is_progress_bar_enabled()
-    transformers.utils.logging.set_verbosity(logging.ERROR)
-    transformers.utils.logging.disable_progress_bar()
+def global_generator_kept() -> Iterator[None]:
+    """Put numpy's global generator back to where it was: CLAP's extractor draws from it, to no effect here."""
+    state = np.random.get_state()  # noqa: NPY002
     try:
         yield
     finally:
-        transformers.utils.logging.set_verbosity(verbosity)
-        if bars:
-            transformers.utils.logging.enable_progress_bar()
-
-
-def _package() -> Any:
-    try:
-        import transformers  # noqa: PLC0415
-    except ImportError as error:
-        raise NotFoundError("models of transformers need it: pip install 'bgknown[transformers]'") from error
-    return transformers
+        np.random.set_state(state)  # noqa: NPY002

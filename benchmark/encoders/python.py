@@ -8,6 +8,7 @@ whose ``forward`` turns [B, N] into [B, D].
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.encoders.foreign import ModuleEncoder, member, module_of_file, module_of_name, telling, whole_number
+from benchmark.encoders.foreign import (
+    ModuleEncoder,
+    code_sha256,
+    import_path,
+    member,
+    module_of_file,
+    module_of_name,
+    telling,
+    weight_files,
+    whole_number,
+)
 from benchmark.encoders.program import RATE_NAMES
+from benchmark.fingerprint import weights_sha256
 from bgknown.errors import InvalidInputError
+
+PARTS = ("rate_hz", "embedding_size", "embed", "fit", "frames", "to")
+"""What an encoder may have beside its name and configuration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +43,37 @@ class Options:
     """A file of weights, handed over as the argument ``weights``."""
     args: str = "{}"
     """Keyword arguments as JSON."""
+
+
+class Made:
+    """An object as it was made, with a name, and with the sums of its code and tensors in its configuration.
+
+    They are kept here because the object may have no room for attributes.
+    """
+
+    def __init__(self, made: Any, facts: dict[str, str], target: str) -> None:
+        self.made = made
+        for attribute in PARTS:
+            if hasattr(made, attribute):
+                setattr(self, attribute, getattr(made, attribute))
+        self._name = type(made).__name__
+        own = getattr(made, "configuration", {})
+        if not isinstance(own, Mapping):
+            raise InvalidInputError(f"{target}: its configuration is a {type(own).__name__}, must be a dictionary")
+        self.configuration = {**own, **facts}
+
+    @property
+    def name(self) -> str:
+        """The object's own name, or that of its class."""
+        own = getattr(self.made, "name", None)
+        return own if isinstance(own, str) else self._name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        if isinstance(getattr(self.made, "name", None), str):
+            self.made.name = name
+        else:
+            self._name = name
 
 
 class TorchModule(ModuleEncoder):
@@ -54,33 +100,42 @@ def load(target: str, options: Options) -> Any:
         make = member(make, part, where)
     if not callable(make):
         raise InvalidInputError(f"{target}: {name} is a {type(make).__name__}, must be a class or a function")
+    weight_files(options.weights, target)
     arguments = _arguments(options, target)
-    with telling(target, "cannot be made"):
+    folder = Path(where).parent if where.endswith(".py") else Path.cwd()
+    with import_path(folder), telling(target, "cannot be made"):
         made = make(**arguments)
-    if not isinstance(made, torch.nn.Module):
-        if getattr(made, "name", None) is None and not isinstance(made, type):
-            made.name = type(made).__name__
-        return made
-    made.eval()
-    if hasattr(made, "embed"):
-        if not isinstance(getattr(made, "name", None), str):
-            made.name = type(made).__name__  # type: ignore[assignment]
-        return made
-    return _wrapped(made, target)
+    if isinstance(made, torch.nn.Module):
+        made.eval()
+    facts = {**code_sha256(module), "tensors_sha256": weights_sha256(made, [])}
+    if isinstance(made, torch.nn.Module) and not hasattr(made, "embed"):
+        encoder = _wrapped(made, target)
+        encoder.configuration = facts
+        return encoder
+    return Made(made, facts, target)
 
 
 def weights_of(target: str, options: Options) -> list[Path]:
-    """The Python file, and the file of weights; nothing for a package without weights, whose tensors are hashed."""
+    """The Python file and the weights that were given; without either, the tensors are hashed.
+
+    What the code reads by itself is told by the configuration, which has the sum of all tensors.
+    """
     where, _ = _parts(target)
     files = [Path(where)] if where.endswith(".py") else []
-    return [*files, Path(options.weights)] if options.weights else files
+    return [*files, *weight_files(options.weights, target)]
 
 
 def _wrapped(module: torch.nn.Module, target: str) -> TorchModule:
     said: list[Any] = [getattr(module, name) for name in RATE_NAMES if hasattr(module, name)]
     rate_hz = whole_number(said[0] if said else None, f"{target}: its rate_hz (or sample_rate)")
     size = measured_size(module, rate_hz, target)
-    return TorchModule(module, name=type(module).__name__, rate_hz=rate_hz, embedding_size=size)
+    name = getattr(module, "name", None)
+    return TorchModule(
+        module,
+        name=name if isinstance(name, str) and name else type(module).__name__,
+        rate_hz=rate_hz,
+        embedding_size=size,
+    )
 
 
 def measured_size(model: Any, rate_hz: int, where: str) -> int:

@@ -10,6 +10,7 @@ Source: J. Zhang et al., "X-ARES: A Comprehensive Framework for Assessing Audio 
 from __future__ import annotations
 
 import inspect
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +19,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.encoders.foreign import ModuleEncoder, member, module_of_file, telling, whole_number
+from benchmark.encoders.foreign import (
+    ModuleEncoder,
+    code_sha256,
+    import_path,
+    member,
+    module_of_file,
+    telling,
+    whole_number,
+)
 from bgknown.errors import InvalidInputError
 
 FACTS = ("sampling_rate", "output_dim", "hop_size_in_ms")
@@ -44,8 +53,10 @@ class XaresEncoder(ModuleEncoder):
             rate_hz=whole_number(facts["sampling_rate"], f"{where}: sampling_rate"),
             embedding_size=whole_number(facts["output_dim"], f"{where}: output_dim"),
         )
-        self.hop_ms = float(facts["hop_size_in_ms"])
-        self.where = where
+        hop_ms = facts["hop_size_in_ms"]
+        if isinstance(hop_ms, bool) or not isinstance(hop_ms, int | float) or not hop_ms > 0:
+            raise InvalidInputError(f"{where}: hop_size_in_ms is {hop_ms!r}, must be a positive number")
+        self.hop_ms, self.where = float(hop_ms), where
 
     @torch.inference_mode()
     def embed(self, audio: Tensor) -> Tensor:
@@ -78,9 +89,11 @@ def load(target: str, options: Options) -> XaresEncoder:
     path = Path(f"{file}.py" if name else target)
     module = module_of_file(path)
     kind = member(module, name, str(path)) if name else _only_class(module, path)
-    with telling(f"xares:{target}", "cannot be made"):
+    with import_path(path.parent), telling(f"xares:{target}", "cannot be made"):
         model = kind()
-    return XaresEncoder(model, f"xares:{target}")
+    encoder = XaresEncoder(model, f"xares:{target}")
+    encoder.configuration = code_sha256(module)
+    return encoder
 
 
 def weights_of(target: str, options: Options) -> list[Path]:
@@ -89,12 +102,22 @@ def weights_of(target: str, options: Options) -> list[Path]:
 
 
 def _only_class(module: ModuleType, path: Path) -> Any:
-    """The class of a file that mentions what X-ARES asks for."""
+    """The class of a file that sets what X-ARES asks for; of several, the one called ...Encoder, as X-ARES does."""
     own = [kind for _, kind in inspect.getmembers(module, inspect.isclass) if kind.__module__ == module.__name__]
-    fitting = [kind for kind in own if all(fact in inspect.getsource(kind) for fact in FACTS)]
-    if len(fitting) == 1:
-        return fitting[0]
+    fitting = [kind for kind in own if all(_sets(kind, fact) for fact in FACTS)]
+    named = [kind for kind in fitting if kind.__name__.endswith("Encoder")]
+    if len(fitting) == 1 or len(named) == 1:
+        return (named if len(named) == 1 else fitting)[0]
     if not fitting:
         raise InvalidInputError(f"{path}: no class in it has {', '.join(FACTS)}; name the class as {path}:CLASS")
     names = ", ".join(kind.__name__ for kind in fitting)
     raise InvalidInputError(f"{path}: several classes fit: {names}; name one as {path}:{fitting[0].__name__}")
+
+
+def _sets(kind: type, fact: str) -> bool:
+    """Whether a class has an attribute, or its code or that of a base in the same file sets it."""
+    if hasattr(kind, fact):
+        return True
+    bases = [base for base in kind.__mro__ if base.__module__ == kind.__module__]
+    assigned = re.compile(rf"\b{fact}\s*(:[^=\n]+)?=(?!=)")
+    return any(assigned.search(inspect.getsource(base)) for base in bases)

@@ -1,0 +1,119 @@
+"""Where the files of a model of transformers are: in a folder, or in the hub's snapshot in the cache."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmark.encoders.foreign import telling
+from bgknown.errors import InvalidInputError, NotFoundError
+
+HUB_ID = r"[A-Za-z0-9_]([\w.-]*/)?[\w.-]*"
+"""How an id on the hub is written: a name, or an owner and a name."""
+FACTS = ("*.json", "*.txt")
+WEIGHTS = ("*.safetensors", "*.bin")
+"""What of a folder decides an embedding; where it has tensors as safetensors, they are taken."""
+
+
+def model_folder(target: str, *, revision: str | None = None, local_files_only: bool = False) -> Path:
+    """The folder of a model; one of the hub is fetched once, as tensors alone where it has them.
+
+    Args:
+        target: a folder, or an id on the hub.
+        revision: branch, tag or commit on the hub.
+        local_files_only: take what was fetched before, without asking the hub.
+
+    Raises:
+        NotFoundError: there is no such folder, or the hub lacks the model or cannot be reached.
+        InvalidInputError: no model is named, or a revision of a folder.
+    """
+    if not target:
+        raise InvalidInputError("hf: no model; write hf:DIRECTORY or hf:OWNER/NAME")
+    if Path(target).is_dir():
+        if revision is not None:
+            raise InvalidInputError(f"hf:{target}: is a folder; option revision is for models of the hub")
+        return Path(target)
+    if re.fullmatch(HUB_ID, target) is None:
+        raise NotFoundError(f"hf:{target}: no such folder{_near(Path(target))}")
+    transformers = package()
+    from huggingface_hub import snapshot_download  # noqa: PLC0415  (comes with transformers)
+
+    folder = Path()
+    with quiet(transformers), explaining(target):
+        for pattern in WEIGHTS:
+            fetched = snapshot_download(
+                target,
+                revision=revision,
+                allow_patterns=[*FACTS, pattern],
+                local_files_only=local_files_only,
+            )
+            folder = Path(fetched)
+            if any(folder.glob(pattern)):
+                break
+    return folder
+
+
+def _near(path: Path) -> str:
+    beside = [folder.name for folder in path.parent.iterdir() if folder.is_dir()] if path.parent.is_dir() else []
+    close = difflib.get_close_matches(path.name, beside, n=1)
+    return f"; did you mean {path.with_name(close[0])}?" if close else ", and no id on the hub looks like this"
+
+
+@contextlib.contextmanager
+def explaining(target: str) -> Iterator[None]:
+    """Say in one line why a model cannot be loaded.
+
+    Raises:
+        NotFoundError: it is not on the hub, or the hub cannot be reached and the model was not fetched before.
+        InvalidInputError: any other reason.
+    """
+    with telling(f"hf:{target}", "cannot be loaded"):
+        try:
+            yield
+        except OSError as error:
+            if Path(target).is_dir():
+                raise InvalidInputError(
+                    f"hf:{target}: this folder holds no whole model ({_first_line(error)})"
+                ) from error
+            raise NotFoundError(
+                f"hf:{target}: no such folder, and the hub lacks it or cannot be reached ({_first_line(error)}); "
+                f"give a folder that save_pretrained wrote, or fetch the model first where there is a network: "
+                f"hf download {target}"
+            ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+@contextlib.contextmanager
+def quiet(transformers: Any) -> Iterator[None]:
+    """Keep transformers from writing bars and remarks while a model is loaded."""
+    verbosity = transformers.utils.logging.get_verbosity()
+    bars = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging.set_verbosity(logging.ERROR)
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.utils.logging.set_verbosity(verbosity)
+        if bars:
+            transformers.utils.logging.enable_progress_bar()
+
+
+def package() -> Any:
+    """The package transformers.
+
+    Raises:
+        NotFoundError: it is not installed.
+    """
+    try:
+        import transformers  # noqa: PLC0415
+    except ImportError as error:
+        raise NotFoundError("models of transformers need it: pip install 'bgknown[transformers]'") from error
+    return transformers
