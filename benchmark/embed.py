@@ -10,11 +10,12 @@ batches.
 from __future__ import annotations
 
 import io
+import itertools
 import logging
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +40,8 @@ log = logging.getLogger(__name__)
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Names of the precisions that an encoder may compute in; what it returns is kept as float32."""
-AHEAD = 3
-"""Batches that may be decoded before an encoder on a GPU wants them."""
+AHEAD = 4
+"""Batches that may be decoded before the encoder wants them."""
 SPOT_TOLERANCE = 1e-2
 """How far, relative to its largest value, a cached embedding may be from one made now."""
 
@@ -270,25 +271,24 @@ def _run(
 
 
 def _decoded(batches: list[list[Clip]], loaded: LoadedEncoder, jobs: int) -> Iterator[tuple[list[Clip], Decoded]]:
-    """Batches with their audio, decoded a few batches ahead where that costs the encoder nothing."""
-    rate_hz = loaded.encoder.rate_hz
-    ahead = 0 if loaded.device == "cpu" else AHEAD
+    """Batches with their audio, of which at most ``AHEAD`` are decoded and not yet asked for."""
+    rate_hz, at_once = loaded.encoder.rate_hz, 1 if loaded.device != "cpu" else AHEAD
     with ThreadPoolExecutor(jobs or default_jobs()) as pool:
-        waiting: deque[tuple[list[Clip], list[Future[Any]]]] = deque()
+        waiting: deque[tuple[list[Clip], list[Future[tuple[NDArray[np.float32], str]]]]] = deque()
+        ahead = iter(batches)
         try:
-            for batch in batches:
-                waiting.append((batch, [pool.submit(read_clip, clip, rate_hz) for clip in batch]))
-                if len(waiting) > ahead:
-                    yield _taken(waiting)
-            while waiting:
-                yield _taken(waiting)
+            while True:
+                for batch in itertools.islice(ahead, AHEAD - len(waiting)):
+                    waiting.append((batch, [pool.submit(read_clip, clip, rate_hz) for clip in batch]))
+                if not waiting:
+                    break
+                if at_once > 1:
+                    wait(future for _, futures in waiting for future in futures)
+                for _ in range(min(at_once, len(waiting))):
+                    batch, futures = waiting.popleft()
+                    yield batch, [future.result() for future in futures]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _taken(waiting: deque[tuple[list[Clip], list[Future[Any]]]]) -> tuple[list[Clip], Decoded]:
-    batch, futures = waiting.popleft()
-    return batch, [future.result() for future in futures]
 
 
 def _encode(
