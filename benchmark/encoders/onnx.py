@@ -155,4 +155,4 @@ def _package(name: str) -> Any:
     try:
         return __import__(name)
     except ImportError as error:
-        raise NotFoundError(f"ONNX models need {name}: pip install 'bgknown[onnx]'") from error
+        raise NotFoundError(f"ONNX models need {name}: pip install onnx onnxruntime") from error

@@ -115,5 +115,5 @@ def package() -> Any:
     try:
         import transformers  # noqa: PLC0415
     except ImportError as error:
-        raise NotFoundError("models of transformers need it: pip install 'bgknown[transformers]'") from error
+        raise NotFoundError("models of transformers need it: pip install transformers") from error
     return transformers
