@@ -303,5 +303,5 @@ def test_what_cannot_be_loaded_is_one_line(tmp_path, monkeypatch, target, option
 
 def test_without_transformers_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(NotFoundError, match=r"pip install 'transformers'"):
+    with pytest.raises(NotFoundError, match="pip install transformers"):
         huggingface.load(str(tmp_path), Options())
