@@ -175,11 +175,11 @@ def read_rows(path: Path) -> list[ResultRow]:
         InvalidInputError: it is damaged; names the line and the column.
         StorageError: it cannot be read.
     """
-    file = path / FILE if path.is_dir() else path
+    file = path if path.suffix == ".csv" and not path.is_dir() else path / FILE
     try:
         data = file.read_bytes()
     except FileNotFoundError as error:
-        raise NotFoundError(f"{file}: no such file; `benchmark run --out {path}` makes one") from error
+        raise NotFoundError(f"{file}: no such file; `benchmark run --out {file.parent}` makes one") from error
     except OSError as error:
         raise storage_error(error, file) from error
     return list(_parsed(data, str(file)))
