@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from benchmark.encoder import LoadedEncoder
@@ -45,3 +47,13 @@ def loaded(encoder=None, weights_sha256="0" * 64, **configuration):
     return LoadedEncoder(
         encoder=encoder, spec=encoder.name, kind="test", weights_sha256=weights_sha256, configuration=configuration
     )
+
+
+def noise(clips: int, samples: int) -> torch.Tensor:
+    return 0.1 * torch.randn(clips, samples, generator=torch.Generator().manual_seed(0))
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
