@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -140,10 +141,19 @@ def read_whole(path: Path, header: Header, rate_hz: int, dtype: type[Sample]) ->
     if audio.shape[0] != header.frames:
         raise InvalidInputError(f"ends at sample {audio.shape[0]} of {header.frames}: the file is truncated")
     mono = audio[:, 0] if audio.shape[1] == 1 else audio.mean(axis=1, dtype=dtype)
+    return at_rate(mono, own_rate_hz, rate_hz)
+
+
+def at_rate(mono: NDArray[Sample], own_rate_hz: int, rate_hz: int) -> NDArray[Sample]:
+    """Mono samples [N] at another rate, converted by soxr ("HQ"); their number is N times the ratio, rounded down.
+
+    Raises:
+        NotFiniteError: the rates differ and there are NaN or infinite samples.
+    """
     if own_rate_hz != rate_hz:
         check_finite(mono)  # one NaN would spread over everything that the resampler's filter touches
+        wanted = mono.shape[0] * rate_hz // own_rate_hz
         mono = np.asarray(soxr.resample(mono, own_rate_hz, rate_hz, quality="HQ"))
-        wanted = header.frames * rate_hz // own_rate_hz
         missing = wanted - mono.shape[0]
         mono = np.pad(mono, (0, missing)) if missing > 0 else mono[:wanted]
     return np.ascontiguousarray(mono)
@@ -200,16 +210,58 @@ def to_pcm16(audio: NDArray[np.float64]) -> NDArray[np.int16]:
     return np.minimum(steps, 32_767, out=steps).astype(np.int16)
 
 
-def encode(pcm: NDArray[np.int16], container: str) -> bytes:
-    """The bytes of a mono 44.1 kHz 16-bit file.
+def encode(pcm: NDArray[np.int16] | NDArray[np.int32], container: str) -> bytes:
+    """The bytes of a mono 44.1 kHz file of 16 or 32 bits.
 
     Args:
-        pcm: [N] samples.
-        container: "wav" or "flac".
+        pcm: [N] samples; their type says how many bits.
+        container: "wav" or "flac" (16 bits only).
     """
+    if container == "wav":
+        return wav_head(pcm.nbytes, 8 * pcm.itemsize) + pcm.astype(pcm.dtype.newbyteorder("<"), copy=False).tobytes()
     buffer = io.BytesIO()
     soundfile.write(buffer, pcm, RATE_HZ, subtype="PCM_16", format=container.upper())
     return buffer.getvalue()
+
+
+def wav_head(data_bytes: int, bits: int) -> bytes:
+    """The 44 bytes before the samples of a mono 44.1 kHz WAV file, as libsndfile writes them.
+
+    Args:
+        data_bytes: length of the samples.
+        bits: of each sample: 16 or 32.
+    """
+    wide = bits // 8
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, RATE_HZ, RATE_HZ * wide, wide, bits)
+    return struct.pack("<4sI4s", b"RIFF", 36 + data_bytes, b"WAVE") + form + struct.pack("<4sI", b"data", data_bytes)
+
+
+def map_pcm16(path: Path, frames: int) -> NDArray[np.int16] | None:
+    """The samples [N] of a 16-bit mono WAV file, mapped into memory, so that processes share them.
+
+    Args:
+        path: a whole file, as ``read_header`` has found it.
+        frames: its length in samples.
+
+    Returns:
+        None where the file is of another kind.
+    """
+    with path.open("rb") as file:
+        head = file.read(12)
+        if head[:4] != b"RIFF" or head[8:] != b"WAVE" or sys.byteorder != "little":
+            return None
+        form = b""
+        while len(chunk := file.read(8)) == 8:
+            name, length = struct.unpack("<4sI", chunk)
+            if name == b"data":
+                if struct.unpack("<HHI4xHH", form[:16]) != (1, 1, RATE_HZ, 2, 16):
+                    return None
+                return np.memmap(path, "<i2", mode="r", offset=file.tell(), shape=(frames,))
+            if name == b"fmt ":
+                form = file.read(length + (length & 1)).ljust(16, b"\0")
+            else:
+                file.seek(length + (length & 1), io.SEEK_CUR)
+    return None
 
 
 def read_pcm16(path: Path) -> NDArray[np.int16]:

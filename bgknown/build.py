@@ -76,7 +76,7 @@ def dry_run(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
         BgknownError: everything that ``build`` would refuse before it renders.
     """
     given = _given_recipe(corpora, options)
-    scaper.check_installed()
+    _check_engine(options)
     done = Workspace(out).is_finished(describe(corpora, options, given))
     drawn = _plan_or_remember(Workspace(out), corpora, options, given, _stamp(corpora, options))
     recipe = recipes.take(drawn.recipe, options.limit)
@@ -101,7 +101,7 @@ def build(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
         InvalidInputError: the recipe breaks rules.
         NotFoundError: Scaper is not installed.
     """
-    scaper.check_installed()
+    _check_engine(options)
     given = _given_recipe(corpora, options)
     description = describe(corpora, options, given)
     workspace = Workspace(out)
@@ -148,6 +148,11 @@ def _finished_report(out: Path) -> Report:
     return Report(table=table, rendered=0, kept=len(table), problems=skipped, was_finished=True)
 
 
+def _check_engine(options: BuildOptions) -> None:
+    if options.engine == "scaper":
+        scaper.check_installed()
+
+
 def _given_recipe(corpora: Corpora, options: BuildOptions) -> pd.DataFrame | None:
     if options.recipe is None:
         return None
@@ -192,6 +197,7 @@ def _tasks(recipe: pd.DataFrame, corpora: Corpora, options: BuildOptions, worksp
         options.reference_gain,
         options.container,
         options.draw.min_level_lufs,
+        options.engine,
         scaper.VERSION,
         bgknown.__version__,
     )
@@ -208,6 +214,7 @@ def _tasks(recipe: pd.DataFrame, corpora: Corpora, options: BuildOptions, worksp
                 reference_gain=options.reference_gain,
                 container=options.container,
                 min_level_lufs=options.draw.min_level_lufs,
+                engine=options.engine,
                 out=workspace.out,
                 scratch=workspace.scratch,
                 journal=workspace.journal,
@@ -221,7 +228,7 @@ def _render(
     tasks: Sequence[RowTask], workspace: Workspace, jobs: int
 ) -> tuple[list[dict[str, Any]], list[Problem], int]:
     """Render what the journal does not have; returns records, problems, and how many rows were there already."""
-    known = workspace.finished_rows()
+    known = {entry["digest"]: entry["record"] for entry in workspace.finished().values()}
     done = [
         known[task.digest] for task in tasks if task.digest in known and _has_files(workspace.out, known[task.digest])
     ]

@@ -20,6 +20,7 @@ from bgknown.errors import InvalidInputError
 from bgknown.parallel import check_jobs, default_jobs
 from bgknown.problems import Problem
 from bgknown.render import scaper
+from bgknown.render.layers import Engine
 from bgknown.rows import Container
 from bgknown.snr import FADE_S, ReferenceGain
 
@@ -38,6 +39,8 @@ class BuildOptions:
     """Whether references carry the gain that (a) has in the mixture, or none ("source")."""
     container: Container = "wav"
     """File type of the audio."""
+    engine: Engine = "scaper"
+    """What renders: Scaper, or the renderer that is equal to it and needs no Scaper."""
     limit: int | None = None
     """Build only this many rows, of as many classes as possible and both splits."""
     skip_broken: bool = False
@@ -60,7 +63,7 @@ def describe(corpora: Corpora, options: BuildOptions, given: pd.DataFrame | None
         "format": dataset.FORMAT,
         "version": bgknown.__version__,
         "configuration": {
-            "renderer": f"scaper {scaper.VERSION}",
+            "renderer": f"{options.engine} {scaper.VERSION}",
             "rate_hz": RATE_HZ,
             "duration_s": recipes.CLIP_FRAMES / RATE_HZ,
             "fade_s": FADE_S,

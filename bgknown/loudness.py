@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 SILENCE_LUFS = -70.0
 """The loudness that Scaper gives to silence, and BS.1770's absolute gate."""
 
-_OFFSET_DB = -0.691  # BS.1770-4, equation 2: makes a 997 Hz sine of 0 dBFS read -3.01
-_BLOCK_S = 0.4
-_STEP = 0.25
-_MIN_DURATION_S = 0.5  # Scaper repeats what is shorter
+OFFSET_DB = -0.691  # BS.1770-4, equation 2: makes a 997 Hz sine of 0 dBFS read -3.01
+BLOCK_S = 0.4
+STEP = 0.25
+MIN_DURATION_S = 0.5  # Scaper repeats what is shorter
 
 
 def integrated_lufs(audio: NDArray[np.floating], rate_hz: int) -> float:
@@ -33,30 +33,30 @@ def integrated_lufs(audio: NDArray[np.floating], rate_hz: int) -> float:
 
     Source: ITU-R BS.1770-4, annex 1, as in ``scaper.audio.get_integrated_lufs`` (Scaper 1.6.5, pyloudnorm 0.2).
     """
-    if audio.shape[0] / rate_hz < _MIN_DURATION_S:
-        audio = np.tile(audio, int(np.ceil(_MIN_DURATION_S / (audio.shape[0] / rate_hz))))
+    if audio.shape[0] / rate_hz < MIN_DURATION_S:
+        audio = np.tile(audio, int(np.ceil(MIN_DURATION_S / (audio.shape[0] / rate_hz))))
     from scipy.signal import sosfilt  # noqa: PLC0415  (half a second, which commands that measure nothing need not wait)
 
-    weighted = sosfilt(_k_weighting(rate_hz), audio)
+    weighted = sosfilt(k_weighting(rate_hz), audio)
     power = _block_powers(weighted, rate_hz)
     with np.errstate(divide="ignore"):
-        block_lufs = _OFFSET_DB + 10.0 * np.log10(power)
+        block_lufs = OFFSET_DB + 10.0 * np.log10(power)
     audible = power[block_lufs >= SILENCE_LUFS]
     if audible.size == 0:
         return SILENCE_LUFS
-    relative_gate = _OFFSET_DB + 10.0 * np.log10(audible.mean()) - 10.0
+    relative_gate = OFFSET_DB + 10.0 * np.log10(audible.mean()) - 10.0
     gated = power[(block_lufs > relative_gate) & (block_lufs > SILENCE_LUFS)]
     if gated.size == 0:
         return SILENCE_LUFS
-    return max(float(_OFFSET_DB + 10.0 * np.log10(gated.mean())), SILENCE_LUFS)
+    return max(float(OFFSET_DB + 10.0 * np.log10(gated.mean())), SILENCE_LUFS)
 
 
 def _block_powers(weighted: NDArray[np.floating], rate_hz: int) -> NDArray[np.float64]:
     """Mean squares of blocks of 0.4 s that overlap by 75 %, with pyloudnorm's own bounds and count."""
     duration_s = weighted.shape[0] / rate_hz
-    blocks = int(np.round((duration_s - _BLOCK_S) / (_BLOCK_S * _STEP)) + 1)
-    lower = [int(_BLOCK_S * (j * _STEP) * rate_hz) for j in range(blocks)]
-    upper = [min(int(_BLOCK_S * (j * _STEP + 1) * rate_hz), weighted.shape[0]) for j in range(blocks)]
+    blocks = int(np.round((duration_s - BLOCK_S) / (BLOCK_S * STEP)) + 1)
+    lower = [int(BLOCK_S * (j * STEP) * rate_hz) for j in range(blocks)]
+    upper = [min(int(BLOCK_S * (j * STEP + 1) * rate_hz), weighted.shape[0]) for j in range(blocks)]
     # Sums between neighbouring bounds, then windows over them: no long running sum, so no cancellation after a peak.
     edges = np.unique(np.array(lower + upper))
     pieces = np.add.reduceat(np.square(weighted), edges[:-1]) if edges.size > 1 else np.zeros(0)
@@ -64,11 +64,11 @@ def _block_powers(weighted: NDArray[np.floating], rate_hz: int) -> NDArray[np.fl
         pieces[-1] = np.square(weighted[edges[-2] : edges[-1]]).sum()
     first, last = np.searchsorted(edges, lower), np.searchsorted(edges, upper)
     sums = np.array([pieces[i:k].sum() for i, k in zip(first, last, strict=True)])
-    return sums / (_BLOCK_S * rate_hz)
+    return sums / (BLOCK_S * rate_hz)
 
 
 @lru_cache(maxsize=8)
-def _k_weighting(rate_hz: int) -> NDArray[np.float64]:
+def k_weighting(rate_hz: int) -> NDArray[np.float64]:
     """pyloudnorm's K-weighting as second-order sections [2, 6]: a high shelf (+4 dB, 1,500 Hz), a high pass (38 Hz).
 
     Source: R. Bristow-Johnson, Cookbook formulae for audio equalizer biquad filter coefficients.

@@ -15,7 +15,8 @@ from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
 from bgknown.loudness import SILENCE_LUFS, integrated_lufs
 from bgknown.problems import Problem, problem_of
 from bgknown.recipe import CLIP_FRAMES
-from bgknown.render import scaper
+from bgknown.render import direct, scaper
+from bgknown.render.layers import Engine, Slice
 from bgknown.snr import FADE_S, SHORTEST_EVENT_FRAMES, TOLERANCE_DB, Gains, ReferenceGain, measure_snr_db
 from bgknown.soundscape import Layer, Soundscape, exact_seconds
 from bgknown.sources import Source, SourceStore
@@ -53,10 +54,11 @@ def mix_row(
     background_label: str,
     reference_gain: ReferenceGain,
     min_level_lufs: float,
+    engine: Engine,
     store: SourceStore,
     folder: Path,
 ) -> Mixed:
-    """Render one recipe row through Scaper.
+    """Render one recipe row through Scaper, or through the renderer that is equal to it.
 
     Args:
         row: a row of the recipe.
@@ -65,6 +67,7 @@ def mix_row(
         background_label: the recording's label in the JAMS.
         reference_gain: whether references carry the gain that (a) has in the mixture, or none.
         min_level_lufs: least loudness of crop (a) in its recording.
+        engine: "scaper" or "direct".
         store: opens and converts sources.
         folder: scratch folder of this process.
 
@@ -78,10 +81,11 @@ def mix_row(
         what = f"ESC-50 {row['esc50_file']}: the clip is silent (no part above -70 LUFS), so no SNR can be set"
         raise RowError(Problem(where=row["clip_id"], code="snr_undefined", what=what))
     slices = [
-        scaper.Slice(start=row["a_start"], audio=crops["a"], source_frames=recording.frames),
-        scaper.Slice(start=0, audio=event, source_frames=event_source.frames),
+        Slice(start=row["a_start"], audio=crops["a"], source_frames=recording.frames),
+        Slice(start=0, audio=event, source_frames=event_source.frames),
     ]
-    rendered = scaper.render(_soundscape(row, background_label, event.size), slices, folder)
+    soundscape = _soundscape(row, background_label, event.size)
+    rendered = direct.render(soundscape, slices) if engine == "direct" else scaper.render(soundscape, slices, folder)
     background = rendered.layers[0]
     gain = _gain(row, crops["a"], background, min_level_lufs)
     written = crops if reference_gain == "source" else {"a": background, "b": crops["b"] * gain, "c": crops["c"] * gain}
@@ -146,7 +150,8 @@ def _soundscape(row: dict[str, Any], background_label: str, event_frames: int) -
         ref_db=row["ref_db"],
         backgrounds=(background,),
         events=(event,),
-        fade_s=FADE_S,
+        fade_in_s=FADE_S,
+        fade_out_s=FADE_S,
     )
 
 

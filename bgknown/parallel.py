@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import joblib
@@ -50,9 +51,30 @@ def in_processes(
         InvalidInputError: jobs is below 1.
         StorageError: a worker process was killed (usually for want of memory).
     """
+    return in_batches(partial(_work_through, work), items, jobs=jobs, title=title, unit=unit, batch=batch)
+
+
+def in_batches(
+    work: Callable[[Sequence[Item]], list[Result]],
+    items: Sequence[Item],
+    *,
+    jobs: int,
+    title: str,
+    unit: str,
+    batch: int,
+) -> Iterator[Result]:
+    """``in_processes`` for work that takes a whole batch, to do things of several items at a time.
+
+    Args:
+        work: gives one result per item of its batch.
+        items, jobs, title, unit, batch: as for ``in_processes``.
+
+    Raises:
+        InvalidInputError, StorageError: as ``in_processes``.
+    """
     check_jobs(jobs)
     batches = [items[i : i + batch] for i in range(0, len(items), batch)]
-    tasks = (joblib.delayed(_work_through)(work, part) for part in batches)
+    tasks = (joblib.delayed(work)(part) for part in batches)
     pool = joblib.Parallel(
         n_jobs=min(jobs, max(len(batches), 1)), return_as="generator_unordered", pre_dispatch="3*n_jobs"
     )

@@ -15,6 +15,7 @@ from bgknown.files import append_line, sha256, storage_error, write_whole
 from bgknown.mixing import RowError, mix_row
 from bgknown.problems import Problem
 from bgknown.render import scaper
+from bgknown.render.layers import Engine
 from bgknown.snr import ReferenceGain
 from bgknown.sources import SourceStore
 
@@ -32,6 +33,7 @@ class RowTask:
     reference_gain: ReferenceGain
     container: Container
     min_level_lufs: float
+    engine: Engine
     out: Path
     scratch: Path
     journal: Path
@@ -65,6 +67,7 @@ def build_row(task: RowTask) -> RowResult:
             background_label=task.background_label,
             reference_gain=task.reference_gain,
             min_level_lufs=task.min_level_lufs,
+            engine=task.engine,
             store=_store(),
             folder=scratch / "trees",
         )
@@ -73,7 +76,7 @@ def build_row(task: RowTask) -> RowResult:
     content = {name: encode(mixed.pcm[name], task.container) for name in dataset.SIGNALS}
     content["jams"] = mixed.jams
     paths = dataset.relative_paths(task.row["clip_id"], task.container)
-    entry = {"clip_id": task.row["clip_id"], "digest": task.digest}
+    entry = {"name": task.row["clip_id"], "digest": task.digest}
     append_line(task.journal, json.dumps(entry))  # void until all files are there
     for name, data in content.items():
         write_whole(task.out / paths[name], data, aside=scratch)

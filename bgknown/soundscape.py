@@ -41,8 +41,14 @@ class Soundscape:
     """Backgrounds, in the order in which they are summed."""
     events: tuple[Layer, ...]
     """Foreground events, in the order in which they are summed, after the backgrounds."""
-    fade_s: float = 0.01
-    """Fade-in and fade-out of each event."""
+    fade_in_s: float = 0.01
+    """Fade-in of each event."""
+    fade_out_s: float = 0.01
+    """Fade-out of each event."""
+    fix_clipping: bool = False
+    """Whether a soundscape beyond full scale is scaled to a peak of 1."""
+    peak_normalization: bool = False
+    """Whether every soundscape is scaled to a peak of 1."""
 
 
 def exact_seconds(start: int, frames: int) -> tuple[float, float]:

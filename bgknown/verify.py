@@ -111,7 +111,7 @@ def _row_faults(row: dict[str, Any], *, root: Path, configuration: dict[str, Any
     wanted = {
         f"{n}_file": path for n, path in dataset.relative_paths(row["clip_id"], configuration["container"]).items()
     }
-    wanted["scaper_version"] = configuration["renderer"].removeprefix("scaper ")
+    wanted["scaper_version"] = configuration["renderer"].rsplit(" ", 1)[-1]
     for column, value in wanted.items():
         if row[column] != value:
             return [f"{dataset.MANIFEST}: row {row['clip_id']}: {column} is {row[column]!r}, must be {value!r}"]

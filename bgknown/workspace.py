@@ -10,7 +10,7 @@ import contextlib
 import json
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from bgknown.errors import InvalidInputError, StorageError
 from bgknown.files import make_folder, storage_error, write_whole
 
 WORK = ".work"
-_COMPARED = ("name", "configuration", "draw", "corpora")
-_PASSING = ("headers_sha256",)  # differ while broken files are being repaired
+_COMPARED = ("name", "configuration", "draw", "corpora", "inputs")
+_PASSING = ("headers_sha256", "inputs_sha256")  # differ while broken files are being repaired
 
 
 class Workspace:
@@ -30,10 +30,23 @@ class Workspace:
 
     Args:
         out: the dataset's folder.
+        read: reads the description of what is finished.
+        manifest: the file that is written last.
+        description: the file that ``read`` reads.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(
+        self,
+        out: Path,
+        *,
+        read: Callable[[Path], dict[str, Any]] = read_description,
+        manifest: str = MANIFEST,
+        description: str = DESCRIPTION,
+    ) -> None:
         self.out = out
+        self._read_description = read
+        self._manifest = out / manifest
+        self._description = out / description
         self.folder = out / WORK
         self.journal = self.folder / "journal.jsonl"
         self._lock = self.folder / "lock"
@@ -51,13 +64,13 @@ class Workspace:
         """
         if self.out.exists() and not self.out.is_dir():
             raise StorageError(f"{self.out}: is a file; give a folder with --out")
-        if (self.out / MANIFEST).is_file():
-            if not (self.out / DESCRIPTION).is_file():
+        if self._manifest.is_file():
+            if not self._description.is_file():
                 raise StorageError(
-                    f"{self.out}: holds a {MANIFEST} but no {DESCRIPTION}, so it is no dataset of bgknown; "
-                    "give a new folder with --out"
+                    f"{self.out}: holds a {self._manifest.name} but no {self._description.name}, so bgknown has not "
+                    "made it; give a new folder with --out"
                 )
-            self._compare(read_description(self.out), description, passing=())
+            self._compare(self._read_description(self.out), description, passing=())
             return True
         if self._started.is_file():
             self._compare(self._read(self._started), description, passing=_PASSING)
@@ -99,7 +112,7 @@ class Workspace:
             yield finished
         finally:
             shutil.rmtree(self.scratch, ignore_errors=True)
-            if (self.out / MANIFEST).is_file() or not self._plan.is_file():
+            if self._manifest.is_file() or not (self._plan.is_file() or self._journal_begun()):
                 shutil.rmtree(self.folder, ignore_errors=True)
             lock.release()
             if not was_there:
@@ -116,6 +129,9 @@ class Workspace:
         except OSError as error:
             raise storage_error(error, self.journal) from error
 
+    def _journal_begun(self) -> bool:
+        return self.journal.is_file() and self.journal.stat().st_size > 0
+
     def read_plan(self) -> dict[str, Any] | None:
         """What ``write_plan`` stored, if anything."""
         return self._read(self._plan) if self._plan.is_file() else None
@@ -124,19 +140,20 @@ class Workspace:
         """Remember the recipe and what had to be left out in drawing it."""
         write_whole(self._plan, json.dumps(plan).encode(), aside=self.scratch)
 
-    def finished_rows(self) -> dict[str, dict[str, Any]]:
-        """Records of finished rows by their digest.
+    def finished(self) -> dict[str, dict[str, Any]]:
+        """Journal entries of finished rows by their names, each with its digest and its record.
 
-        Only the last word on a clip counts: a row is void from the moment its files begin to be written until it is
+        Only the last word on a row counts: a row is void from the moment its files begin to be written until it is
         finished. A line that a kill cut short is left out.
         """
         last: dict[str, dict[str, Any]] = {}
         if self.journal.is_file():
-            for line in self.journal.read_text(encoding="utf-8").split("\n"):
-                with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):
-                    entry = json.loads(line)
-                    last[entry["clip_id"]] = entry
-        return {entry["digest"]: entry["record"] for entry in last.values() if entry.get("record")}
+            with self.journal.open(encoding="utf-8") as lines:
+                for line in lines:
+                    with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):
+                        entry = json.loads(line)
+                        last[entry["name"]] = entry
+        return {name: entry for name, entry in last.items() if entry.get("record")}
 
     def _has_strangers(self) -> bool:
         if any(child.name != WORK for child in self.out.iterdir()):

@@ -23,7 +23,6 @@ import types
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,34 +32,11 @@ from numpy.typing import NDArray
 from bgknown.audio import RATE_HZ, as_pcm32
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import sha256
+from bgknown.render.layers import Rendered, Slice
 from bgknown.soundscape import Layer, Soundscape
 
 VERSION = "1.6.5"
 INSTALL = f"pip install --no-deps scaper=={VERSION}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rendered:
-    """What Scaper makes of a soundscape, before anything is rounded."""
-
-    mixture: NDArray[np.float64]
-    """[N] the sum of the layers; may exceed full scale."""
-    layers: list[NDArray[np.float64]]
-    """[N] each: backgrounds, then events, as they are in the mixture."""
-    jams: dict[str, Any]
-    """The JAMS of the soundscape as a tree; sources are named relative to their corpora."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Slice:
-    """The samples of a layer, and where in its source they lie."""
-
-    start: int
-    """First sample in the source."""
-    audio: NDArray[np.float64]
-    """[N] as ``Source.read`` gives them."""
-    source_frames: int
-    """Length of the source."""
 
 
 def render(soundscape: Soundscape, slices: Sequence[Slice], folder: Path) -> Rendered:
@@ -82,7 +58,7 @@ def render(soundscape: Soundscape, slices: Sequence[Slice], folder: Path) -> Ren
     with _at_home(core, dict(zip(paths, slices, strict=True))):
         scape = core.Scaper(soundscape.duration_s, str(foregrounds), str(backgrounds))
         scape.sr, scape.ref_db, scape.n_channels = RATE_HZ, soundscape.ref_db, 1
-        scape.fade_in_len = scape.fade_out_len = soundscape.fade_s
+        scape.fade_in_len, scape.fade_out_len = soundscape.fade_in_s, soundscape.fade_out_s
         for layer, path in zip(soundscape.backgrounds, bg_paths, strict=True):
             scape.add_background(("const", layer.label), ("const", path), ("const", layer.source_time_s))
         for layer, path in zip(soundscape.events, fg_paths, strict=True):
@@ -93,6 +69,26 @@ def render(soundscape: Soundscape, slices: Sequence[Slice], folder: Path) -> Ren
     return Rendered(
         mixture=mixture[:, 0], layers=[layer[:, 0] for layer in rendered], jams=_renamed(jam.__json__, names)
     )
+
+
+def render_jams(path: Path, foregrounds: Path, backgrounds: Path) -> NDArray[np.float64]:
+    """Render a JAMS file with ``scaper.generate_from_jams``, from source files on disk.
+
+    Args:
+        path: the JAMS file.
+        foregrounds: folder that holds one folder of sources per foreground label.
+        backgrounds: the same for backgrounds.
+
+    Returns:
+        [N] float64, as it is before Scaper writes it; may exceed full scale.
+
+    Raises:
+        NotFoundError, InvalidInputError: as ``render``.
+    """
+    core = load()
+    with _at_home(core, None):
+        mixture, *_ = core.generate_from_jams(str(path), None, fg_path=str(foregrounds), bg_path=str(backgrounds))
+    return np.asarray(mixture[:, 0])
 
 
 def check_installed() -> None:
@@ -161,11 +157,15 @@ def _tree(layers: Sequence[Layer], folder: Path) -> tuple[Path, list[str]]:
 
 
 @contextmanager
-def _at_home(core: Any, slices: Mapping[str, Slice]) -> Iterator[None]:
-    """Give Scaper its numpy, SoX and soundfile, and take them back; its warnings about a changed event are errors."""
+def _at_home(core: Any, slices: Mapping[str, Slice] | None) -> Iterator[None]:
+    """Give Scaper its numpy, SoX and soundfile, and take them back; its warnings about a changed event are errors.
+
+    Without slices Scaper reads files itself.
+    """
     before = core.np, core.sox, core.soundfile
     level = logging.getLogger().level  # Scaper sets it and, after an error, leaves it
-    core.np, core.sox, core.soundfile = _NUMPY, _STAND_IN, _SlicesInMemory(slices)
+    core.np, core.sox = _NUMPY, _STAND_IN
+    core.soundfile = before[2] if slices is None else _SlicesInMemory(slices)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", core.ScaperWarning)

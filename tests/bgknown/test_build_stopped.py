@@ -271,7 +271,7 @@ def test_a_damaged_workspace_is_one_line_or_no_matter(built, tiny, tmp_path, mon
 def test_a_manifest_of_something_else_is_refused(tiny, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "manifest.csv").write_text("mine")
-    with pytest.raises(StorageError, match="holds a manifest.csv but no dataset.json, so it is no dataset of bgknown"):
+    with pytest.raises(StorageError, match="holds a manifest.csv but no dataset.json, so bgknown has not made it"):
         tiny.build(tmp_path / "out")
 
 

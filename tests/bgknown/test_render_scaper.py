@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bgknown.audio import RATE_HZ
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.render import scaper
+from bgknown.render.layers import Slice
 from bgknown.soundscape import Layer, Soundscape, exact_seconds
 from bgknown.sources import SourceStore
 from tests.conftest import noise, write_wav
@@ -72,10 +73,8 @@ def through_memory(sources, row, folder):
         events=(Layer(label="bell", file="fg.wav", source_time_s=fg_s, duration_s=fg_duration_s, snr_db=row["snr"]),),
     )
     slices = [
-        scaper.Slice(
-            start=row["start"], audio=bg.read(row["start"], row["start"] + 5 * RATE_HZ), source_frames=bg.frames
-        ),
-        scaper.Slice(start=0, audio=fg.read(0, frames), source_frames=fg.frames),
+        Slice(start=row["start"], audio=bg.read(row["start"], row["start"] + 5 * RATE_HZ), source_frames=bg.frames),
+        Slice(start=0, audio=fg.read(0, frames), source_frames=fg.frames),
     ]
     return scaper.render(soundscape, slices, folder)
 
@@ -140,7 +139,7 @@ def test_a_changed_event_is_an_error_not_a_warning(tmp_path):
     layer = Layer(label="bell", file="x", source_time_s=0.0, duration_s=5.0, event_time_s=1.0)
     soundscape = Soundscape(name="x", duration_s=5.0, ref_db=-30.0, backgrounds=(), events=(layer,))
     with pytest.raises(InvalidInputError, match="would not render this as asked.*too great"):
-        scaper.render(soundscape, [scaper.Slice(start=0, audio=audio, source_frames=audio.size)], tmp_path)
+        scaper.render(soundscape, [Slice(start=0, audio=audio, source_frames=audio.size)], tmp_path)
 
 
 def test_another_slice_than_meant_is_an_error(tmp_path):
@@ -150,7 +149,7 @@ def test_another_slice_than_meant_is_an_error(tmp_path):
     with pytest.raises(
         InvalidInputError, match="asked for samples 44100 to 264600 of a source, 0 to 220500 were meant"
     ):
-        scaper.render(soundscape, [scaper.Slice(start=0, audio=audio, source_frames=20 * RATE_HZ)], tmp_path)
+        scaper.render(soundscape, [Slice(start=0, audio=audio, source_frames=20 * RATE_HZ)], tmp_path)
 
 
 def test_the_stand_in_refuses_what_sox_would_convert():

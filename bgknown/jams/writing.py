@@ -1,0 +1,169 @@
+"""Writing JAMS files as Scaper 1.6.5 writes them, without Scaper.
+
+Source: ``scaper.Scaper.generate`` of Scaper 1.6.5, with jams 0.3; every value is given as a constant.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from bgknown.audio import RATE_HZ
+from bgknown.soundscape import Layer, Soundscape
+
+SCAPER_VERSION = "1.6.5"
+
+
+def compose(
+    soundscape: Soundscape,
+    *,
+    fg_path: str = ".",
+    bg_path: str = ".",
+    fg_labels: Sequence[str] | None = None,
+    bg_labels: Sequence[str] | None = None,
+    paths: tuple[str | None, str | None] = (None, None),
+    no_audio: bool = False,
+) -> dict[str, Any]:
+    """The JAMS tree that Scaper 1.6.5 would have written for this soundscape, had each value been given to it.
+
+    Args:
+        soundscape: the soundscape; each layer's file is written as it stands.
+        fg_path: Scaper's folder of foreground sources.
+        bg_path: Scaper's folder of background sources.
+        fg_labels: every label of that folder; the soundscape's own where not given.
+        bg_labels: the same of the backgrounds.
+        paths: where audio and JAMS are said to lie.
+        no_audio: what is said of the audio.
+    """
+    layers = [("background", layer) for layer in soundscape.backgrounds]
+    layers += [("foreground", layer) for layer in soundscape.events]
+    observations = [_observation(role, layer) for role, layer in layers]
+    annotation = {
+        "annotation_metadata": {
+            "curator": {"name": "", "email": ""},
+            "annotator": {},
+            **dict.fromkeys(
+                ("version", "corpus", "annotation_tools", "annotation_rules", "validation", "data_source"), ""
+            ),
+        },
+        "namespace": "scaper",
+        "data": sorted(observations, key=lambda observation: observation["time"]),
+        "sandbox": {
+            "scaper": {
+                "duration": soundscape.duration_s,
+                "original_duration": soundscape.duration_s,
+                "fg_path": fg_path,
+                "bg_path": bg_path,
+                "fg_spec": [_spec(role, layer) for role, layer in layers if role == "foreground"],
+                "bg_spec": [_spec(role, layer) for role, layer in layers if role == "background"],
+                "fg_labels": _labels(fg_labels, soundscape.events),
+                "bg_labels": _labels(bg_labels, soundscape.backgrounds),
+                "protected_labels": [],
+                "sr": RATE_HZ,
+                "ref_db": soundscape.ref_db,
+                "n_channels": 1,
+                "fade_in_len": soundscape.fade_in_s,
+                "fade_out_len": soundscape.fade_out_s,
+                "n_events": len(soundscape.events),
+                "polyphony_max": _polyphony_max(soundscape.events),
+                "polyphony_gini": _polyphony_gini(soundscape),
+                "allow_repeated_label": True,
+                "allow_repeated_source": True,
+                "reverb": None,
+                "scaper_version": SCAPER_VERSION,
+                "soundscape_audio_path": None,
+                "isolated_events_audio_path": [],
+                "audio_path": paths[0],
+                "jams_path": paths[1],
+                "fix_clipping": soundscape.fix_clipping,
+                "peak_normalization": soundscape.peak_normalization,
+                "save_isolated_events": False,
+                "isolated_events_path": None,
+                "disable_sox_warnings": True,
+                "no_audio": no_audio,
+                "txt_path": None,
+                "txt_sep": "\t",
+                "disable_instantiation_warnings": False,
+                "peak_normalization_scale_factor": 1.0,
+                "ref_db_change": 0,
+                "ref_db_generated": soundscape.ref_db,
+                "quick_pitch_time": False,
+            }
+        },
+        "time": 0,
+        "duration": soundscape.duration_s,
+    }
+    return {
+        "annotations": [annotation],
+        "file_metadata": {
+            "title": "",
+            "artist": "",
+            "release": "",
+            "duration": soundscape.duration_s,
+            "identifiers": {},
+            "jams_version": _jams_version(),
+        },
+        "sandbox": {},
+    }
+
+
+def _observation(role: str, layer: Layer) -> dict[str, Any]:
+    background = role == "background"
+    return {
+        "time": float(layer.event_time_s),
+        "duration": float(layer.duration_s),
+        "value": {
+            "label": layer.label,
+            "source_file": layer.file,
+            "source_time": layer.source_time_s,
+            "event_time": 0 if background else layer.event_time_s,
+            "event_duration": layer.duration_s,
+            "snr": 0 if background else layer.snr_db,
+            "role": role,
+            "pitch_shift": None,
+            "time_stretch": None,
+        },
+        "confidence": 1.0,
+    }
+
+
+def _spec(role: str, layer: Layer) -> list[Any]:
+    value = _observation(role, layer)["value"]
+    names = ("label", "source_file", "source_time", "event_time", "event_duration", "snr")
+    return [*(["const", value[name]] for name in names), role, None, None]
+
+
+def _labels(given: Sequence[str] | None, layers: Sequence[Layer]) -> list[str]:
+    return sorted({layer.label for layer in layers} if given is None else given)
+
+
+def _polyphony_max(events: Sequence[Layer]) -> int:
+    """The largest number of events that sound at once; one that begins where another ends counts with it."""
+    onsets = [(event.event_time_s, 0, 1) for event in events]
+    offsets = [(event.event_time_s + event.duration_s, 1, -1) for event in events]
+    return max((int(total) for total in np.cumsum([step for *_, step in sorted(onsets + offsets)])), default=0)
+
+
+def _polyphony_gini(soundscape: Soundscape, hop_s: float = 0.01) -> float:
+    """One minus the Gini coefficient of the number of sounding events, sampled every 10 ms, as Scaper has it."""
+    if not soundscape.events:
+        return 0
+    samples = int(np.floor(soundscape.duration_s / hop_s) + 1)
+    times = np.linspace(0, (samples - 1) * hop_s, samples)
+    sounding = np.zeros(samples)
+    for event in soundscape.events:
+        first = np.abs(times - event.event_time_s).argmin()
+        sounding[first : np.abs(times - (event.event_time_s + event.duration_s)).argmin()] += 1
+    ordered = np.sort(sounding[:-1] + 1e-6)
+    count = ordered.size
+    ranks = 2 * np.arange(1, count + 1) - count - 1
+    return float(1 - np.sum(ranks * ordered) / (count * np.sum(ordered)))
+
+
+@cache
+def _jams_version() -> str:
+    return importlib.metadata.version("jams")

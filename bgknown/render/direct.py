@@ -1,0 +1,267 @@
+"""The fast renderer: sample for sample what Scaper 1.6.5 renders, from recordings that stay in memory.
+
+The same steps as ``scaper.generate_from_jams``: slice, loudness, gain, fades, place, sum, all in float64 and in
+Scaper's order, then 32-bit PCM and, if wanted, 16-bit PCM rounded from it. What differs from Scaper is the loudness,
+which comes from the tables of ``bgknown.render.weighted`` and may be off by some 1e-14 dB; a sample of a 32-bit file
+can thereby differ by one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bgknown.audio import RATE_HZ
+from bgknown.compiled import compiled
+from bgknown.errors import InvalidInputError
+from bgknown.jams.writing import compose
+from bgknown.render.layers import Rendered, Slice
+from bgknown.render.weighted import Recording, Samples, slice_lufs, weigh
+from bgknown.soundscape import Layer, Soundscape, exact_seconds
+
+FULL_SCALE = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Placed:
+    """A layer ready to be summed."""
+
+    recording: Recording
+    """Its source."""
+    start: int
+    """First sample in the source."""
+    frames: int
+    """Length of the slice."""
+    total: int
+    """Length after the slice was repeated; ``frames`` where it is not."""
+    onset: int
+    """First sample in the soundscape."""
+    gain: float
+    """Factor."""
+    fades: tuple[NDArray[np.float64], NDArray[np.float64]]
+    """Factors of its first and of its last samples."""
+
+
+def mixture(soundscape: Soundscape, recording_of: Callable[[Layer], Recording]) -> NDArray[np.float64]:
+    """The sum of a soundscape's layers.
+
+    Args:
+        soundscape: what to render.
+        recording_of: gives a layer's source.
+
+    Returns:
+        [N] float64, N = duration times 44,100; may exceed full scale. Where Scaper's rounding of times makes every
+        background one sample shorter or longer, and there are no events, N is as much less as Scaper's.
+
+    Raises:
+        InvalidInputError: a source is shorter than its slice, an event shorter than its fades, or the layers are not of
+            one length, which Scaper cannot add up either; what ``recording_of`` raises.
+    """
+    placed = [background(soundscape, layer, recording_of(layer)) for layer in soundscape.backgrounds]
+    placed += [event(soundscape, layer, recording_of(layer)) for layer in soundscape.events]
+    total = np.zeros(_length(soundscape, placed[: len(soundscape.backgrounds)]))
+    for layer in placed:
+        _add(total, layer)
+    if soundscape.peak_normalization or soundscape.fix_clipping:
+        peak = float(np.abs(total).max())
+        if soundscape.peak_normalization or peak > FULL_SCALE:
+            total *= 1.0 / (peak + 1e-10)
+    return total
+
+
+def render(soundscape: Soundscape, slices: Sequence[Slice]) -> Rendered:
+    """Render a soundscape from slices of its sources: ``scaper.render`` without Scaper.
+
+    Args:
+        soundscape: what to render.
+        slices: the samples of each layer, backgrounds first.
+
+    Raises:
+        InvalidInputError: a slice is not the one that the soundscape asks for.
+    """
+    frames = int(soundscape.duration_s * RATE_HZ)
+    sounding = []
+    for number, (layer, part) in enumerate(zip((*soundscape.backgrounds, *soundscape.events), slices, strict=True)):
+        start, stop = _bounds(layer)
+        if (start, stop) != (part.start, part.start + part.audio.shape[0]):
+            raise InvalidInputError(
+                f"samples {start} to {stop} of {layer.file} are asked for, "
+                f"{part.start} to {part.start + part.audio.shape[0]} were meant"
+            )
+        alone = replace(layer, source_time_s=0.0, duration_s=exact_seconds(0, stop - start)[1])
+        place = background if number < len(soundscape.backgrounds) else event
+        sounding.append(np.zeros(frames))
+        _add(sounding[-1], place(soundscape, alone, weigh(part.audio)))
+    mixed = sum(sounding, np.zeros(frames))
+    return Rendered(mixture=mixed, layers=sounding, jams=compose(soundscape))
+
+
+def background(soundscape: Soundscape, layer: Layer, recording: Recording) -> Placed:
+    """A background: repeated where its source is shorter than the soundscape, at ref_db, without fades.
+
+    Raises:
+        InvalidInputError: the slice begins or ends outside the source.
+    """
+    start, stop = _bounds(layer)
+    repeats = int(max(soundscape.duration_s // (recording.frames / RATE_HZ) + 1, 1))
+    frames = min(stop, recording.frames) - start
+    total = min(max(frames, 0) * repeats, stop)
+    if frames < 1 or (repeats == 1 and stop > recording.frames):
+        raise InvalidInputError(
+            f"{layer.file}: samples {start:,} to {stop:,} wanted, the source has {recording.frames:,}"
+        )
+    gain_db = soundscape.ref_db - slice_lufs(recording, start, frames, total)
+    return Placed(
+        recording=recording,
+        start=start,
+        frames=frames,
+        total=total,
+        onset=0,
+        gain=_factor(gain_db),
+        fades=(_slope(0), _slope(0)),
+    )
+
+
+def event(soundscape: Soundscape, layer: Layer, recording: Recording) -> Placed:
+    """A foreground event: at ref_db + snr, faded at both ends, at its onset.
+
+    Raises:
+        InvalidInputError: the source ends before the event does, or the event is shorter than a fade.
+    """
+    start, stop = _bounds(layer)
+    if not 0 <= start < stop <= recording.frames:
+        raise InvalidInputError(
+            f"{layer.file}: samples {start:,} to {stop:,} wanted, the source has {recording.frames:,}"
+        )
+    fades = _slope(int(soundscape.fade_in_s * RATE_HZ)), _slope(int(soundscape.fade_out_s * RATE_HZ))
+    if stop - start < max(fades[0].size, fades[1].size):
+        raise InvalidInputError(
+            f"{layer.file}: the event has {stop - start:,} samples, its fades have {fades[0].size:,} and "
+            f"{fades[1].size:,}"
+        )
+    gain_db = soundscape.ref_db + layer.snr_db - slice_lufs(recording, start, stop - start, stop - start)
+    return Placed(
+        recording=recording,
+        start=start,
+        frames=stop - start,
+        total=stop - start,
+        onset=int(RATE_HZ * layer.event_time_s),
+        gain=_factor(gain_db),
+        fades=fades,
+    )
+
+
+def pcm16(mixed: NDArray[np.float64]) -> NDArray[np.int16]:
+    """16-bit PCM by way of Scaper's 32-bit PCM: ``bgknown.audio.to_pcm16``, in one pass.
+
+    Args:
+        mixed: [N] full scale -1..1.
+    """
+    out = np.empty(mixed.shape[0], np.int16)
+    _to_pcm16(mixed, out)
+    return out
+
+
+def pcm32(mixed: NDArray[np.float64]) -> NDArray[np.int32]:
+    """32-bit PCM as Scaper writes it: rounded to even, saturated.
+
+    Args:
+        mixed: [N] full scale -1..1.
+    """
+    return np.clip(np.rint(mixed * 2.0**31), -(2.0**31), 2.0**31 - 1).astype(np.int32)
+
+
+def _length(soundscape: Soundscape, backgrounds: Sequence[Placed]) -> int:
+    """The length of a soundscape, which all its layers must share: backgrounds as they are sliced, events padded."""
+    wanted = int(soundscape.duration_s * RATE_HZ)
+    lengths = [min(placed.total, wanted) for placed in backgrounds]
+    longest = wanted if soundscape.events or not lengths else max(lengths)
+    for layer, length in zip(soundscape.backgrounds, lengths, strict=True):
+        if length != longest:
+            raise InvalidInputError(
+                f"{layer.file}: gives {length:,} samples from {layer.source_time_s} s on, another layer has "
+                f"{longest:,}; Scaper cannot add them up either: change source_time"
+            )
+    return longest
+
+
+def _bounds(layer: Layer) -> tuple[int, int]:
+    """First sample and end of a layer's slice, by Scaper's own arithmetic."""
+    return int(layer.source_time_s * RATE_HZ), int((layer.source_time_s + layer.duration_s) * RATE_HZ)
+
+
+def _factor(gain_db: float) -> float:
+    return float(np.exp(gain_db * np.log(10) / 20))
+
+
+@lru_cache(maxsize=16)
+def _slope(frames: int) -> NDArray[np.float64]:
+    return np.sin(np.linspace(0.0, np.pi / 2.0, frames))
+
+
+@lru_cache(maxsize=16)
+def _falling(frames: int) -> NDArray[np.float64]:
+    return np.sin(np.linspace(np.pi / 2.0, 0.0, frames))
+
+
+def _add(total: NDArray[np.float64], placed: Placed) -> None:
+    source = placed.recording
+    fade_in, fade_out = placed.fades[0], _falling(placed.fades[1].size)
+    _sum(
+        total,
+        source.samples,
+        source.scale,
+        placed.start,
+        placed.frames,
+        placed.total,
+        placed.onset,
+        placed.gain,
+        fade_in,
+        fade_out,
+    )
+
+
+@compiled
+def _sum(
+    total: NDArray[np.float64],
+    samples: Samples,
+    scale: float,
+    start: int,
+    frames: int,
+    length: int,
+    onset: int,
+    gain: float,
+    fade_in: NDArray[np.float64],
+    fade_out: NDArray[np.float64],
+) -> None:
+    heard = min(length, total.shape[0] - onset)
+    first = min(fade_in.shape[0], heard)
+    last = max(min(length - fade_out.shape[0], heard), first)
+    for index in range(first):
+        value = gain * (samples[start + index] * scale) * fade_in[index]
+        if index >= length - fade_out.shape[0]:
+            value *= fade_out[index - (length - fade_out.shape[0])]
+        total[onset + index] += value
+    index = first
+    while index < last:
+        place = index % frames
+        run = min(frames - place, last - index)
+        into = total[onset + index : onset + index + run]  # loops from 0 become vector instructions
+        part = samples[start + place : start + place + run]
+        for step in range(run):
+            into[step] += gain * (part[step] * scale)
+        index += run
+    for index in range(last, heard):
+        value = gain * (samples[start + index % frames] * scale)
+        total[onset + index] += value * fade_out[index - (length - fade_out.shape[0])]
+
+
+@compiled
+def _to_pcm16(mixed: NDArray[np.float64], out: NDArray[np.int16]) -> None:
+    for index in range(mixed.shape[0]):
+        step = min(max(np.rint(mixed[index] * 2147483648.0), -2147483648.0), 2147483647.0)
+        out[index] = np.int16(min(np.floor(step * 2.0**-16 + 0.5), 32767.0))

@@ -1,0 +1,36 @@
+"""What goes into a renderer besides the soundscape, and what comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Engine = Literal["scaper", "direct"]
+"""Scaper itself, or the renderer that is equal to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """A soundscape before anything is rounded."""
+
+    mixture: NDArray[np.float64]
+    """[N] the sum of the layers; may exceed full scale."""
+    layers: list[NDArray[np.float64]]
+    """[N] each: backgrounds, then events, as they are in the mixture."""
+    jams: dict[str, Any]
+    """The JAMS of the soundscape as a tree; sources are named relative to their corpora."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Slice:
+    """The samples of a layer, and where in its source they lie."""
+
+    start: int
+    """First sample in the source."""
+    audio: NDArray[np.float64]
+    """[N] as ``Source.read`` gives them."""
+    source_frames: int
+    """Length of the source."""
