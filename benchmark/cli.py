@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bgknown import __version__
-from bgknown.cli import Group as BgknownGroup
+from bgknown.commands import Group as BgknownGroup
 
 if TYPE_CHECKING:
     from benchmark.embed import EmbedSettings

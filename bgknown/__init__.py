@@ -1,6 +1,7 @@
 """bgknown: builds and checks difference-aware audio datasets.
 
-``open_dataset(folder)`` opens a finished dataset as a table with audio readers; ``bgknown.build.build`` makes one.
+``open_dataset(folder)`` opens a finished BgKnown ESC-50 as a table with audio readers, and ``open_pairs(folder)`` a set
+of APwD pairs; ``bgknown.build.build`` and ``bgknown.apwd.build.build`` make them.
 """
 
 from __future__ import annotations
@@ -8,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bgknown.apwd.dataset import PairSet, open_pairs
     from bgknown.dataset import Dataset, open_dataset
 
 __version__ = "0.1.0"
-__all__ = ["Dataset", "__version__", "open_dataset"]
+__all__ = ["Dataset", "PairSet", "__version__", "open_dataset", "open_pairs"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,4 +22,8 @@ def __getattr__(name: str) -> Any:
         from bgknown import dataset  # noqa: PLC0415
 
         return getattr(dataset, name)
+    if name in {"PairSet", "open_pairs"}:
+        from bgknown.apwd import dataset as pairs  # noqa: PLC0415
+
+        return getattr(pairs, name)
     raise AttributeError(f"module 'bgknown' has no attribute {name!r}")

@@ -217,11 +217,18 @@ def encode(pcm: NDArray[np.int16] | NDArray[np.int32], container: str) -> bytes:
         pcm: [N] samples; their type says how many bits.
         container: "wav" or "flac" (16 bits only).
     """
+    return b"".join(encoded(pcm, container))
+
+
+def encoded(pcm: NDArray[np.int16] | NDArray[np.int32], container: str) -> tuple[bytes | memoryview, ...]:
+    """``encode`` in parts, of which a WAV file's samples are those of ``pcm`` themselves, not a copy."""
     if container == "wav":
-        return wav_head(pcm.nbytes, 8 * pcm.itemsize) + pcm.astype(pcm.dtype.newbyteorder("<"), copy=False).tobytes()
+        return wav_head(pcm.nbytes, 8 * pcm.itemsize), pcm.astype(pcm.dtype.newbyteorder("<"), copy=False).data.cast(
+            "B"
+        )
     buffer = io.BytesIO()
     soundfile.write(buffer, pcm, RATE_HZ, subtype="PCM_16", format=container.upper())
-    return buffer.getvalue()
+    return (buffer.getvalue(),)
 
 
 def wav_head(data_bytes: int, bits: int) -> bytes:

@@ -10,37 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bgknown import __version__
-from bgknown.errors import BgknownError
+from bgknown.apwd.cli import apwd
+from bgknown.commands import FILE, FOLDER, Group
 
 if TYPE_CHECKING:
     from bgknown.build import Report
-
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
-
-
-class Group(click.Group):
-    """A group whose commands turn the project's errors into one line and a status of 1."""
-
-    resumable: frozenset[str] = frozenset({"build"})
-    """Commands that go on where they were interrupted."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; a traceback is only for defects."""
-        try:
-            return super().invoke(ctx)
-        except BgknownError as error:
-            click.echo(f"error: {error}", err=True)
-            ctx.exit(1)
-        except BrokenPipeError:  # `bgknown ... | head`: click ends quietly
-            raise
-        except OSError as error:  # what no part of the library could foresee: a vanished mount, a failing disk
-            click.echo(f"error: {error.filename or 'input or output'}: {error.strerror or error}", err=True)
-            ctx.exit(1)
-        except KeyboardInterrupt:
-            kept = "; what is finished is kept, the same command goes on from there"
-            click.echo(f"interrupted{kept if ctx.invoked_subcommand in self.resumable else ''}", err=True)
-            ctx.exit(130)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -54,6 +28,9 @@ def main() -> None:
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr, level=logging.WARNING)
     logging.addLevelName(logging.WARNING, "warning")
+
+
+main.add_command(apwd)
 
 
 def corpora_options(command: Any) -> Any:
@@ -143,6 +120,13 @@ def plan(*, out: Path, **given: Any) -> None:
     default="wav",
     show_default=True,
     help="Type of the audio files.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["scaper", "direct"]),
+    default="scaper",
+    show_default=True,
+    help="Scaper itself, or the renderer that gives the same bytes and needs no Scaper.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be built, and write nothing.")
 @click.option("--out", type=FOLDER, required=True, help="Folder of the dataset.")

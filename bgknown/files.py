@@ -10,17 +10,20 @@ from pathlib import Path
 from bgknown.errors import StorageError
 
 
-def sha256(data: bytes) -> str:
-    """SHA-256 as 64 hexadecimal digits."""
-    return hashlib.sha256(data).hexdigest()
+def sha256(*parts: bytes | memoryview) -> str:
+    """SHA-256 of the parts one after another, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
 
 
-def write_whole(path: Path, data: bytes, *, aside: Path | None = None) -> None:
+def write_whole(path: Path, *parts: bytes | memoryview, aside: Path | None = None) -> None:
     """Write aside, flush to the disk, then rename: a reader sees the old file or the new one, never a part.
 
     Args:
         path: final name; its folder must exist.
-        data: the file's content.
+        parts: the file's content, one part after another.
         aside: folder for the unfinished file, on the same file system (default: the final folder).
 
     Raises:
@@ -29,7 +32,8 @@ def write_whole(path: Path, data: bytes, *, aside: Path | None = None) -> None:
     part = (aside or path.parent) / f".{path.name}.{os.getpid()}.part"
     try:
         with part.open("wb") as file:
-            file.write(data)
+            for data in parts:
+                file.write(data)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)

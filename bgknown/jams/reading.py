@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from pathlib import PurePosixPath
 from typing import Any
 
 from bgknown.audio import RATE_HZ
@@ -127,12 +126,14 @@ def _source(value: dict[str, Any], label: str, where: str) -> str:
     """The source relative to the source tree; a path that leaves it is refused."""
     text = _get(value, "source_file", str, where)
     where = f"{where}.source_file"
-    path = PurePosixPath(text.replace("\\", "/"))
-    if path.is_absolute() or re.match(r"[A-Za-z]:", text):
+    path = text.replace("\\", "/")
+    if path.startswith("/") or re.match(r"[A-Za-z]:", text):
         raise InvalidInputError(f"{where} is {_short(text)}, an absolute path; it must lie inside the source tree")
-    parts = path.parts[1:] if path.parts[:1] == (_TREE,) else path.parts
+    parts = [part for part in path.split("/") if part not in {"", "."}]
     if ".." in parts or "\0" in text:
         raise InvalidInputError(f"{where} is {_short(text)}; it must not leave the source tree")
+    if parts[:1] == [_TREE]:
+        del parts[0]
     if len(parts) < 2 or parts[-2] != label:
         raise InvalidInputError(f"{where} is {_short(text)}; its folder must be the label, {label!r}")
     return "/".join(parts)

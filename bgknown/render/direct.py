@@ -24,6 +24,10 @@ from bgknown.render.weighted import Recording, Samples, slice_lufs, weigh
 from bgknown.soundscape import Layer, Soundscape, exact_seconds
 
 FULL_SCALE = 1.0
+STRETCH = 65_536
+"""Samples that are summed and rounded before the next are: 0.5 MB, which a core's cache holds."""
+
+Scratch = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,22 +59,59 @@ def mixture(soundscape: Soundscape, recording_of: Callable[[Layer], Recording]) 
 
     Returns:
         [N] float64, N = duration times 44,100; may exceed full scale. Where Scaper's rounding of times makes every
-        background one sample shorter or longer, and there are no events, N is as much less as Scaper's.
+        background one sample shorter, and there are no events, N is as much less as Scaper's.
 
     Raises:
         InvalidInputError: a source is shorter than its slice, an event shorter than its fades, or the layers are not of
             one length, which Scaper cannot add up either; what ``recording_of`` raises.
     """
-    placed = [background(soundscape, layer, recording_of(layer)) for layer in soundscape.backgrounds]
-    placed += [event(soundscape, layer, recording_of(layer)) for layer in soundscape.events]
-    total = np.zeros(_length(soundscape, placed[: len(soundscape.backgrounds)]))
-    for layer in placed:
+    layers, frames = _placed(soundscape, recording_of)
+    total = np.zeros(frames)
+    for layer in layers:
         _add(total, layer)
     if soundscape.peak_normalization or soundscape.fix_clipping:
         peak = float(np.abs(total).max())
         if soundscape.peak_normalization or peak > FULL_SCALE:
             total *= 1.0 / (peak + 1e-10)
     return total
+
+
+def mixture_pcm16(
+    soundscape: Soundscape, recording_of: Callable[[Layer], Recording], out: NDArray[np.int16], scratch: Scratch
+) -> NDArray[np.int16]:
+    """``pcm16(mixture(...))`` in memory that is there already, stretch by stretch, within the processor's caches.
+
+    New memory for each of thousands of soundscapes costs more than what is computed in it.
+
+    Args:
+        soundscape: what to render.
+        recording_of: gives a layer's source.
+        out: [at least N] memory for the result.
+        scratch: [``STRETCH``] memory to sum in.
+
+    Returns:
+        [N] the beginning of ``out``.
+
+    Raises:
+        InvalidInputError: as ``mixture``.
+    """
+    if soundscape.peak_normalization or soundscape.fix_clipping:
+        return pcm16(mixture(soundscape, recording_of))
+    layers, frames = _placed(soundscape, recording_of)
+    for begin in range(0, frames, STRETCH):
+        part = scratch[: min(STRETCH, frames - begin)]
+        part[:] = 0.0
+        for layer in layers:
+            _add(part, layer, begin)
+        _to_pcm16(part, out[begin : begin + part.shape[0]])
+    return out[:frames]
+
+
+def _placed(soundscape: Soundscape, recording_of: Callable[[Layer], Recording]) -> tuple[list[Placed], int]:
+    """The layers of a soundscape, and its length."""
+    backgrounds = [background(soundscape, layer, recording_of(layer)) for layer in soundscape.backgrounds]
+    events = [event(soundscape, layer, recording_of(layer)) for layer in soundscape.events]
+    return [*backgrounds, *events], _length(soundscape, backgrounds)
 
 
 def render(soundscape: Soundscape, slices: Sequence[Slice]) -> Rendered:
@@ -122,7 +163,7 @@ def background(soundscape: Soundscape, layer: Layer, recording: Recording) -> Pl
         total=total,
         onset=0,
         gain=_factor(gain_db),
-        fades=(_slope(0), _slope(0)),
+        fades=(_rising(0), _falling(0)),
     )
 
 
@@ -137,7 +178,7 @@ def event(soundscape: Soundscape, layer: Layer, recording: Recording) -> Placed:
         raise InvalidInputError(
             f"{layer.file}: samples {start:,} to {stop:,} wanted, the source has {recording.frames:,}"
         )
-    fades = _slope(int(soundscape.fade_in_s * RATE_HZ)), _slope(int(soundscape.fade_out_s * RATE_HZ))
+    fades = _rising(int(soundscape.fade_in_s * RATE_HZ)), _falling(int(soundscape.fade_out_s * RATE_HZ))
     if stop - start < max(fades[0].size, fades[1].size):
         raise InvalidInputError(
             f"{layer.file}: the event has {stop - start:,} samples, its fades have {fades[0].size:,} and "
@@ -199,7 +240,7 @@ def _factor(gain_db: float) -> float:
 
 
 @lru_cache(maxsize=16)
-def _slope(frames: int) -> NDArray[np.float64]:
+def _rising(frames: int) -> NDArray[np.float64]:
     return np.sin(np.linspace(0.0, np.pi / 2.0, frames))
 
 
@@ -208,9 +249,9 @@ def _falling(frames: int) -> NDArray[np.float64]:
     return np.sin(np.linspace(np.pi / 2.0, 0.0, frames))
 
 
-def _add(total: NDArray[np.float64], placed: Placed) -> None:
+def _add(total: NDArray[np.float64], placed: Placed, begin: int = 0) -> None:
+    """Add a layer to the stretch of the soundscape that begins at sample ``begin``."""
     source = placed.recording
-    fade_in, fade_out = placed.fades[0], _falling(placed.fades[1].size)
     _sum(
         total,
         source.samples,
@@ -218,10 +259,10 @@ def _add(total: NDArray[np.float64], placed: Placed) -> None:
         placed.start,
         placed.frames,
         placed.total,
-        placed.onset,
+        placed.onset - begin,
         placed.gain,
-        fade_in,
-        fade_out,
+        placed.fades[0],
+        placed.fades[1],
     )
 
 
@@ -239,25 +280,26 @@ def _sum(
     fade_out: NDArray[np.float64],
 ) -> None:
     heard = min(length, total.shape[0] - onset)
-    first = min(fade_in.shape[0], heard)
-    last = max(min(length - fade_out.shape[0], heard), first)
-    for index in range(first):
-        value = gain * (samples[start + index] * scale) * fade_in[index]
-        if index >= length - fade_out.shape[0]:
-            value *= fade_out[index - (length - fade_out.shape[0])]
+    index = max(0, -onset)
+    falling = length - fade_out.shape[0]
+    while index < min(fade_in.shape[0], heard):
+        value = gain * (samples[start + index % frames] * scale) * fade_in[index]
+        if index >= falling:
+            value *= fade_out[index - falling]
         total[onset + index] += value
-    index = first
-    while index < last:
+        index += 1
+    while index < min(falling, heard):
         place = index % frames
-        run = min(frames - place, last - index)
+        run = min(frames - place, min(falling, heard) - index)
         into = total[onset + index : onset + index + run]  # loops from 0 become vector instructions
         part = samples[start + place : start + place + run]
         for step in range(run):
             into[step] += gain * (part[step] * scale)
         index += run
-    for index in range(last, heard):
+    while index < heard:
         value = gain * (samples[start + index % frames] * scale)
-        total[onset + index] += value * fade_out[index - (length - fade_out.shape[0])]
+        total[onset + index] += value * fade_out[index - falling]
+        index += 1
 
 
 @compiled

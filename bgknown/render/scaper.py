@@ -160,7 +160,7 @@ def _tree(layers: Sequence[Layer], folder: Path) -> tuple[Path, list[str]]:
 def _at_home(core: Any, slices: Mapping[str, Slice] | None) -> Iterator[None]:
     """Give Scaper its numpy, SoX and soundfile, and take them back; its warnings about a changed event are errors.
 
-    Without slices Scaper reads files itself.
+    Without slices Scaper reads files itself, and its warnings are passed over, as its users do.
     """
     before = core.np, core.sox, core.soundfile
     level = logging.getLogger().level  # Scaper sets it and, after an error, leaves it
@@ -168,7 +168,7 @@ def _at_home(core: Any, slices: Mapping[str, Slice] | None) -> Iterator[None]:
     core.soundfile = before[2] if slices is None else _SlicesInMemory(slices)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", core.ScaperWarning)
+            warnings.simplefilter("ignore" if slices is None else "error", core.ScaperWarning)
             warnings.filterwarnings("ignore", "Soundscape audio is clipping", core.ScaperWarning)
             yield
     except (core.ScaperWarning, core.ScaperError) as error:

@@ -1,0 +1,136 @@
+"""Pairs as a Python dataset: from a set on disk, or rendered on demand from JAMS and source tree, nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bgknown.apwd.build import PairBuildOptions, describe_pairs
+from bgknown.apwd.manifest import read_manifest
+from bgknown.apwd.pairs import SIDES
+from bgknown.apwd.work import render
+from bgknown.audio import RATE_HZ, at_rate, read_header, read_whole
+from bgknown.errors import BgknownError, InvalidInputError, NotFoundError, StorageError
+from bgknown.jams.reading import parse
+from bgknown.tables import records
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairSet:
+    """Pairs with their texts, classes and audio. It can be sent to worker processes."""
+
+    table: pd.DataFrame
+    """The manifest, every column as text, indexed by pair (which is a column too)."""
+    root: Path | None
+    """Folder of the set; None where there is none on disk."""
+    jams: Path | None = None
+    """Folder of the JAMS, for pairs without files of audio."""
+    source: Path | None = None
+    """The source tree, for pairs without files of audio."""
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def audio(self, pair: str, side: str, *, rate_hz: int = RATE_HZ) -> NDArray[np.float32]:
+        """One side of a pair: read from its file, or rendered to the same 16-bit samples.
+
+        Args:
+            pair: a row of the table.
+            side: "s1" or "s2".
+            rate_hz: the rate wanted; other rates than 44.1 kHz are converted by soxr ("HQ").
+
+        Returns:
+            [N] float32, full scale -1..1; N is 10 s of the rate for the published pairs.
+
+        Raises:
+            NotFoundError: there is no such pair or side.
+            InvalidInputError: a JAMS or a source is broken, or folders are missing that rendering needs.
+            StorageError: a file of the set is missing.
+        """
+        if side not in SIDES:
+            raise NotFoundError(f"no side {side!r}; a pair has {' and '.join(SIDES)}")
+        if pair not in self.table.index:
+            raise NotFoundError(f"no pair {pair!r} in this set")
+        row = self.table.loc[pair]
+        if self.root is not None and row[side]:
+            return self._read(self.root / str(row[side]), rate_hz)
+        if not row[f"jams_{side}"]:
+            raise NotFoundError(f"the pair {pair} has no {side}: only its first soundscape is published")
+        return self._render(str(row[f"jams_{side}"]), f"{pair}_{side}", rate_hz)
+
+    def examples(
+        self, *, split: str | None = None, scene: str | None = None, rate_hz: int = RATE_HZ
+    ) -> Iterator[dict[str, Any]]:
+        """Pairs one by one: the columns pair, split, scene, text, changes, classes, and the audio of s1 and s2.
+
+        Args:
+            split: "dev" or "eval"; None for both.
+            scene: a scene of the table; None for all.
+            rate_hz: as for ``audio``.
+        """
+        table = self.table
+        for column, wanted in (("split", split), ("scene", scene)):
+            table = table if wanted is None else table[table[column] == wanted]
+        names = ("pair", "split", "scene", "text", "changes", "classes_s1", "classes_s2")
+        for row in records(table):
+            sides = [side for side in SIDES if row[f"jams_{side}"]]
+            audio = {side: self.audio(row["pair"], side, rate_hz=rate_hz) for side in sides}
+            yield {**{name: row[name] for name in names}, **audio}
+
+    def _read(self, path: Path, rate_hz: int) -> NDArray[np.float32]:
+        try:
+            return read_whole(path, read_header(path), rate_hz, np.float32)
+        except NotFoundError as error:
+            raise StorageError(f"{path}: {error}") from error
+        except BgknownError as error:
+            raise InvalidInputError(f"{path}: {error}") from error
+
+    def _render(self, file: str, name: str, rate_hz: int) -> NDArray[np.float32]:
+        if self.jams is None or self.source is None:
+            raise InvalidInputError(f"{name} has no file of audio; give jams and source, to render it from")
+        try:
+            data = (self.jams / file).read_bytes()
+        except OSError as error:
+            raise StorageError(f"{self.jams / file}: {error.strerror or error}") from error
+        pcm = render(parse(data, name), self.source, name)
+        return at_rate(pcm.astype(np.float32) * np.float32(2.0**-15), RATE_HZ, rate_hz)
+
+
+def open_pairs(
+    root: str | Path | None = None, *, jams: str | Path | None = None, source: str | Path | None = None, jobs: int = 1
+) -> PairSet:
+    """Open pairs.
+
+    With ``root``, the finished set there; where it was built with ``--manifest-only``, ``jams`` and ``source`` say what
+    to render from. Without ``root``, the pairs of ``jams``, described in memory and rendered from ``source``.
+
+    Args:
+        root: folder of a set that ``bgknown apwd build`` has made.
+        jams: folder of JAMS pairs.
+        source: the source tree that the JAMS name.
+        jobs: processes that read the JAMS, where there is no set.
+
+    Raises:
+        NotFoundError: a folder is missing, or there is no finished set.
+        InvalidInputError: manifest or JAMS break a rule, or neither ``root`` nor ``jams`` is given.
+        BrokenInputError: some JAMS are broken; lists them.
+    """
+    if root is None and jams is None:
+        raise InvalidInputError("give the folder of a set, or the folder of JAMS pairs and their source tree")
+    if root is not None:
+        table = read_manifest(Path(root))
+    else:
+        table = describe_pairs(PairBuildOptions(jams=Path(str(jams)), out=Path(), jobs=jobs))
+    table.index = pd.Index(table["pair"].tolist())
+    return PairSet(
+        table=table,
+        root=None if root is None else Path(root),
+        jams=None if jams is None else Path(jams),
+        source=None if source is None else Path(source),
+    )

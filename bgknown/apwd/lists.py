@@ -1,0 +1,181 @@
+"""The published lists of the sources of APwD and of AudioDiffCaps.
+
+Two layouts are known::
+
+    background/fsd50k/{label}/{dev,eval}.csv    fname, label                    org_audio_csv/ of nttcslab/apwd-dataset
+    event/esc50/*.csv                           fname, label, clean             (fold 5 is eval)
+
+    bg/fsd50k.csv                               fname, label, split             audio_csv/ of nttcslab/audio-diff-caps
+    ev/esc50.csv                                fname, label, split, st, ed     (active part, samples at 44.1 kHz)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from bgknown.apwd.scenes import SPLITS
+from bgknown.corpora import check_labels
+from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.tables import read_text_table, whole_numbers
+
+BACKGROUND, EVENT, FOREGROUND = "background", "event", "foreground"
+APWD, AUDIODIFFCAPS = "org_audio_csv", "audio_csv"
+"""The published layouts, by the names of their folders."""
+_LANDMARKS = {APWD: ("background/fsd50k", "event/esc50"), AUDIODIFFCAPS: ("bg/fsd50k.csv", "ev/esc50.csv")}
+_EVAL_FOLD = "5"
+_ADVICE = "give the folder of published lists as it is in its repository"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A recording or clip that is to be prepared."""
+
+    role: str
+    """background (of FSD50K) or event (of ESC-50)."""
+    label: str
+    """Its label in JAMS, and its folder."""
+    split: str
+    """dev or eval."""
+    stem: str
+    """FSD50K's recording id, or ESC-50's file name without its suffix."""
+    active: tuple[int, int] | None = None
+    """Published active part [start, stop) of an event, samples at 44.1 kHz."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Where it goes in the source tree; a background also stands among the foregrounds."""
+        roles = (BACKGROUND, FOREGROUND) if self.role == BACKGROUND else (FOREGROUND,)
+        return tuple(f"{self.split}/{role}/{self.label}/{self.stem}.wav" for role in roles)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lists:
+    """What a folder of published lists holds."""
+
+    layout: str
+    """org_audio_csv or audio_csv."""
+    wanted: tuple[Wanted, ...]
+    """What is to be prepared, sorted."""
+    not_clean: tuple[Wanted, ...]
+    """Events that the lists mark as not clean, which are left out."""
+
+
+def read_lists(folder: Path) -> Lists:
+    """Published lists, of either layout.
+
+    Args:
+        folder: the folder of the lists, or the one that holds it.
+
+    Raises:
+        NotFoundError: there are no such lists.
+        InvalidInputError: a list breaks a rule, or a recording is listed twice or in both splits; names file and line.
+    """
+    root, layout = _find(folder)
+    if layout == APWD:
+        backgrounds = [row for path in _tables(root, "background/fsd50k/*/*.csv") for row in _apwd_backgrounds(path)]
+        events = [row for path in _tables(root, "event/esc50/*.csv") for row in _apwd_events(path)]
+    else:
+        backgrounds = list(_audiodiffcaps(root / "bg/fsd50k.csv", BACKGROUND))
+        events = list(_audiodiffcaps(root / "ev/esc50.csv", EVENT))
+    rows = [*backgrounds, *events]
+    _check_disjoint([row for row, _ in rows], root)
+    return Lists(
+        layout=layout,
+        wanted=in_order(row for row, clean in rows if clean),
+        not_clean=in_order(row for row, clean in rows if not clean),
+    )
+
+
+def in_order(wanted: Iterable[Wanted]) -> tuple[Wanted, ...]:
+    """Sources by where they go."""
+    return tuple(sorted(wanted, key=lambda row: row.files))
+
+
+def _find(folder: Path) -> tuple[Path, str]:
+    if not folder.is_dir():
+        raise NotFoundError(f"{folder}: no such folder; {_ADVICE}")
+    found = [
+        (root, layout)
+        for layout, landmarks in _LANDMARKS.items()
+        for root in (folder, folder / layout)
+        if all((root / landmark).exists() for landmark in landmarks)
+    ]
+    if not found:
+        wanted = " or ".join(f"{' and '.join(landmarks)} ({layout}/)" for layout, landmarks in _LANDMARKS.items())
+        raise NotFoundError(f"{folder}: holds no published lists, which are {wanted}; {_ADVICE}")
+    if len(found) > 1:
+        raise InvalidInputError(
+            f"{folder}: holds several sets of lists ({', '.join(str(root) for root, _ in found)}); give one of them"
+        )
+    return found[0]
+
+
+def _tables(root: Path, pattern: str) -> list[Path]:
+    paths = sorted(root.glob(pattern))
+    if not paths:
+        raise NotFoundError(f"{root}: no list {pattern}; {_ADVICE}")
+    return paths
+
+
+_Row = tuple[Wanted, bool]
+
+
+def _apwd_backgrounds(path: Path) -> Iterator[_Row]:
+    if path.stem not in SPLITS:
+        raise InvalidInputError(f"{path}: a list of backgrounds is called {' or '.join(SPLITS)}.csv; {_ADVICE}")
+    for stem, label in zip(*_names(path, _read(path, [])), strict=True):
+        yield Wanted(role=BACKGROUND, label=label, split=path.stem, stem=stem), True
+
+
+def _apwd_events(path: Path) -> Iterator[_Row]:
+    table = _read(path, ["clean"])
+    for line, (stem, label, clean) in enumerate(zip(*_names(path, table), table["clean"], strict=True), start=2):
+        if clean.strip().upper() not in {"TRUE", "FALSE"}:
+            raise InvalidInputError(f"{path}, line {line}: clean is {clean[:40]!r}, must be TRUE or FALSE")
+        if stem[0] not in "12345":
+            raise InvalidInputError(f"{path}, line {line}: {stem!r} must begin with its fold in ESC-50, 1 to 5")
+        split = "eval" if stem[0] == _EVAL_FOLD else "dev"
+        yield Wanted(role=EVENT, label=label, split=split, stem=stem), clean.strip().upper() == "TRUE"
+
+
+def _audiodiffcaps(path: Path, role: str) -> Iterator[_Row]:
+    bounds = ["st", "ed"] if role == EVENT else []
+    table = _read(path, ["split", *bounds])
+    active: list[tuple[int, int] | None] = [None] * len(table)
+    if bounds:
+        active = list(zip(*(whole_numbers(table, name, path) for name in bounds), strict=True))
+    rows = zip(*_names(path, table), table["split"], active, strict=True)
+    for line, (stem, label, split, part) in enumerate(rows, start=2):
+        if split not in SPLITS:
+            raise InvalidInputError(f"{path}, line {line}: split is {split[:40]!r}, must be {' or '.join(SPLITS)}")
+        if part is not None and not 0 <= part[0] < part[1]:
+            raise InvalidInputError(f"{path}, line {line}: st {part[0]} and ed {part[1]} must be 0 <= st < ed")
+        yield Wanted(role=role, label=label, split=split, stem=stem, active=part), True
+
+
+def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    return read_text_table(path, ["fname", "label", *columns], advice=_ADVICE)
+
+
+def _names(path: Path, table: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """The file names without their suffix, and the labels, of a list."""
+    labels = table["label"].tolist()
+    check_labels(labels, path)
+    stems = [name.strip().removesuffix(".wav") for name in table["fname"]]
+    for line, stem in enumerate(stems, start=2):
+        if not stem or stem in {".", ".."} or any(character in stem for character in "/\\\0"):
+            raise InvalidInputError(f"{path}, line {line}: fname {stem!r} must be a plain name, without folders")
+    return stems, labels
+
+
+def _check_disjoint(rows: Sequence[Wanted], root: Path) -> None:
+    splits: dict[tuple[str, str], str] = {}
+    for row in rows:
+        if splits.setdefault((row.role, row.stem), row.split) != row.split:
+            raise InvalidInputError(
+                f"{root}: the {row.role} {row.stem} is listed in both dev and eval; no source may be in both"
+            )

@@ -1,0 +1,97 @@
+"""A set of pairs on disk: its layout, its manifest, its description.
+
+::
+
+    manifest.csv                             one row per pair, written last
+    texts.csv                                every text of each pair, where a table gives several
+    dataset.json                             name, version, configuration, inputs, counts, what was left out
+    audio/{scene}/{split}/{pair}_{s1,s2}.wav 44.1 kHz, mono, 16 or 32 bits
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bgknown.dataset import DESCRIPTION, MANIFEST
+from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.tables import read_text_table
+
+NAME = "APwD pairs"
+FORMAT = 1
+"""Number of this layout; a reader refuses those it does not know."""
+TEXTS = "texts.csv"
+COLUMNS = [
+    "pair",
+    "split",
+    "scene",
+    "s1",
+    "s2",
+    "text",
+    "classes_s1",
+    "classes_s2",
+    "changes",
+    "jams_s1",
+    "jams_s2",
+    "s1_sha256",
+    "s2_sha256",
+    "jams_s1_sha256",
+    "jams_s2_sha256",
+]
+"""s1 and s2 are paths of audio relative to the set, jams_s1 and jams_s2 of JAMS relative to their folder; classes are
+joined by ";" and changes are codes joined by ";". What does not exist is empty."""
+
+
+def audio_path(scene: str, split: str, pair: str, side: str, container: str) -> str:
+    """Where the audio of a side lies, relative to the set."""
+    return f"audio/{scene}/{split}/{pair}_{side}.{container}"
+
+
+def read_manifest(root: Path) -> pd.DataFrame:
+    """The manifest of a finished set, every column as text.
+
+    Raises:
+        NotFoundError: there is none.
+        InvalidInputError: it is damaged.
+    """
+    if not (root / MANIFEST).is_file():
+        unfinished = "its build has not ended: run the same `bgknown apwd build` again"
+        raise NotFoundError(f"{root}: {unfinished if (root / '.work').is_dir() else 'no set of pairs'} (no {MANIFEST})")
+    table = read_text_table(root / MANIFEST, COLUMNS, advice="the set is damaged; build it again")
+    repeated = table["pair"][table["pair"].duplicated()]
+    if not repeated.empty:
+        raise InvalidInputError(
+            f"{root / MANIFEST}, line {repeated.index[0] + 2}: the pair {repeated.iloc[0]} is there twice"
+        )
+    return table
+
+
+def read_description(root: Path) -> dict[str, Any]:
+    """The content of dataset.json.
+
+    Raises:
+        NotFoundError: it is missing.
+        InvalidInputError: it describes something else, or a format that this version does not know.
+    """
+    path = root / DESCRIPTION
+    if not path.is_file():
+        raise NotFoundError(f"{path}: missing")
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeError) as error:
+        raise InvalidInputError(f"{path}: not JSON ({error})") from error
+    if not isinstance(description, dict) or description.get("name") != NAME:
+        found = description.get("name") if isinstance(description, dict) else None
+        raise InvalidInputError(f"{path}: describes {found!r}, not {NAME!r}")
+    parts = {"configuration": dict, "inputs": dict, "counts": dict, "skipped": list}
+    if description.get("format") != FORMAT or not all(isinstance(description.get(k), v) for k, v in parts.items()):
+        raise InvalidInputError(f"{path}: damaged, or not of format {FORMAT}; build the set again in a new folder")
+    return description
+
+
+def manifest_bytes(table: pd.DataFrame) -> bytes:
+    """The CSV of a manifest: sorted by pair, fixed columns, LF line ends."""
+    return table[COLUMNS].sort_values("pair", ignore_index=True).to_csv(index=False, lineterminator="\n").encode()

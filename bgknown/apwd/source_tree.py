@@ -1,0 +1,136 @@
+"""The source tree as it lies on disk: which recordings and clips there are, and how long.
+
+::
+
+    {dev,eval}/background/{label}/*.wav    44.1 kHz, mono
+    {dev,eval}/foreground/{label}/*.wav
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from bgknown.apwd.scenes import SPLITS
+from bgknown.audio import RATE_HZ, read_header
+from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
+from bgknown.files import sha256
+from bgknown.parallel import in_threads
+
+ROLES = ("background", "foreground")
+SUFFIXES = (".wav", ".flac")
+_PREPARE = "`bgknown apwd prepare` makes such a tree"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """A recording or clip of the tree."""
+
+    file: str
+    """Its path relative to the tree."""
+    frames: int
+    """Its length in samples at 44.1 kHz."""
+
+    @property
+    def origin(self) -> str:
+        """What it was cut from: the Freesound id of an ESC-50 clip ({fold}-{id}-{take}-{target}), else its stem."""
+        stem = PurePosixPath(self.file).stem
+        parts = stem.split("-")
+        return parts[1] if len(parts) == 4 else stem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceTree:
+    """All files of a source tree."""
+
+    root: Path
+    """Its folder."""
+    files: dict[tuple[str, str, str], tuple[SourceFile, ...]]
+    """The files of each (split, role, label), sorted by name."""
+
+    def labels(self, split: str, role: str) -> list[str]:
+        """The labels of a split that have files, sorted."""
+        return sorted(
+            label for known_split, known_role, label in self.files if (known_split, known_role) == (split, role)
+        )
+
+    def of(self, split: str, role: str, label: str) -> tuple[SourceFile, ...]:
+        """The files of a label.
+
+        Raises:
+            NotFoundError: there are none; lists the labels there are.
+        """
+        found = self.files.get((split, role, label), ())
+        if not found:
+            there = ", ".join(self.labels(split, role)) or "none"
+            raise NotFoundError(f"{self.root}: no {split}/{role}/{label} with files in it; there are {there}")
+        return found
+
+    def check_disjoint(self, labels: Sequence[str]) -> None:
+        """Refuse a tree in which dev and eval share a recording, or two cuts of one.
+
+        Args:
+            labels: the labels that matter.
+
+        Raises:
+            InvalidInputError: names two such files.
+        """
+        for role in ROLES:
+            for label in labels:
+                by_origin = {source.origin: source for source in self.files.get(("dev", role, label), ())}
+                for source in self.files.get(("eval", role, label), ()):
+                    if source.origin in by_origin:
+                        raise InvalidInputError(
+                            f"{self.root}: {by_origin[source.origin].file} and {source.file} come from the same "
+                            "recording; dev and eval must not share any"
+                        )
+
+    def sha256(self, labels: Sequence[str]) -> str:
+        """Fingerprint of the names and lengths of these labels' files."""
+        rows = [
+            [source.file, source.frames]
+            for (_, _, label), sources in sorted(self.files.items())
+            if label in labels
+            for source in sources
+        ]
+        return sha256(json.dumps(rows).encode())
+
+
+def open_tree(root: Path) -> SourceTree:
+    """List a source tree and read every file's header.
+
+    Raises:
+        NotFoundError: there is no such folder, or it is no source tree.
+        InvalidInputError: a file cannot be read, or is not 44.1 kHz mono; names the first.
+    """
+    if not any((root / split).is_dir() for split in SPLITS):
+        hint = f"; did you mean {root / 'source'}?" if (root / "source").is_dir() else ""
+        raise NotFoundError(f"{root}: no source tree (no folder dev or eval in it){hint}; {_PREPARE}")
+    places = [
+        (split, role, folder.name, path)
+        for split in SPLITS
+        for role in ROLES
+        for folder in sorted((root / split / role).glob("*"))
+        for path in sorted(folder.glob("*"))
+        if path.suffix in SUFFIXES
+    ]
+    frames = in_threads(_frames, [path for *_, path in places], title="sources", unit="file")
+    files: dict[tuple[str, str, str], list[SourceFile]] = {}
+    for (split, role, label, path), length in zip(places, frames, strict=True):
+        source = SourceFile(file=path.relative_to(root).as_posix(), frames=length)
+        files.setdefault((split, role, label), []).append(source)
+    return SourceTree(root=root, files={place: tuple(sources) for place, sources in files.items()})
+
+
+def _frames(path: Path) -> int:
+    try:
+        header = read_header(path)
+    except BgknownError as error:
+        raise InvalidInputError(f"{path}: {error}") from error
+    if (header.rate_hz, header.channels) != (RATE_HZ, 1):
+        raise InvalidInputError(
+            f"{path}: {header.rate_hz} Hz with {header.channels} channels; sources are 44100 Hz mono, {_PREPARE}"
+        )
+    return header.frames

@@ -1,0 +1,79 @@
+"""Texts of people, or published ones, from tables: instead of those that are made from the JAMS.
+
+A table has the columns ``pair,text``, where several rows of a pair are several texts, or those of AudioDiffCaps
+(``key``, and ``caption_1`` to ``caption_5``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bgknown import seeding
+from bgknown.errors import InvalidInputError, NotFoundError
+
+_ADVICE = "columns pair,text wanted, or AudioDiffCaps' key,caption_1,..."
+_CAPTION = "caption_"
+
+
+def read_text_tables(paths: Iterable[Path]) -> dict[str, tuple[str, ...]]:
+    """Texts by pair, from several tables.
+
+    Raises:
+        NotFoundError, InvalidInputError: as ``read_texts``; or a pair is in two tables.
+    """
+    texts: dict[str, tuple[str, ...]] = {}
+    for path in paths:
+        for pair, found in read_texts(path).items():
+            if pair in texts:
+                raise InvalidInputError(
+                    f"{path}: the pair {pair} has texts in another table too; leave out one of them"
+                )
+            texts[pair] = found
+    return texts
+
+
+def read_texts(path: Path) -> dict[str, tuple[str, ...]]:
+    """Texts by pair, at least one of each pair, in the table's order.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidInputError: it is no such table; names the line.
+    """
+    if not path.is_file():
+        raise NotFoundError(f"{path}: no such file; {_ADVICE}")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (ValueError, UnicodeError) as error:  # pandas' parser errors are ValueErrors
+        raise InvalidInputError(f"{path}: not a CSV table ({str(error).strip().splitlines()[0]})") from error
+    captions = [name for name in table.columns if name.startswith(_CAPTION)]
+    if {"pair", "text"} <= set(table.columns):
+        name, columns = "pair", ["text"]
+    elif "key" in table.columns and captions:
+        name, columns = "key", captions
+    else:
+        raise InvalidInputError(f"{path}: has the columns {', '.join(map(str, table.columns))}; {_ADVICE}")
+    if table.empty:
+        raise InvalidInputError(f"{path}: the table has no rows; {_ADVICE}")
+    texts: dict[str, list[str]] = {}
+    for line, row in enumerate(table.to_dict("records"), start=2):
+        pair = str(row[name]).strip()
+        found = [text for column in columns if (text := " ".join(str(row[column]).split()))]
+        if not pair or not found:
+            raise InvalidInputError(
+                f"{path}, line {line}: {'the pair' if not pair else f'the text of {pair}'} is empty"
+            )
+        if name == "key" and pair in texts:
+            raise InvalidInputError(f"{path}, line {line}: the pair {pair} is there twice")
+        for text in found:
+            if text in texts.setdefault(pair, []) and name == "pair":
+                raise InvalidInputError(f"{path}, line {line}: the pair {pair} has the text {text!r} already")
+            texts[pair].append(text)
+    return {pair: tuple(dict.fromkeys(found)) for pair, found in texts.items()}
+
+
+def chosen(texts: Sequence[str], pair: str) -> str:
+    """Which of a pair's texts stands for it, by its name."""
+    return texts[seeding.key(0, "chosen text", pair) % len(texts)]

@@ -1,0 +1,184 @@
+"""Checking a set of pairs: hash every file again, describe the JAMS again, render some with Scaper again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bgknown import seeding
+from bgknown.apwd.manifest import COLUMNS, read_description, read_manifest
+from bgknown.apwd.pairs import SIDES, PairFiles
+from bgknown.apwd.scenes import Scenes
+from bgknown.apwd.work import PairTask, build_pairs
+from bgknown.audio import RATE_HZ, read_header
+from bgknown.dataset import DESCRIPTION, MANIFEST
+from bgknown.errors import BgknownError, InvalidInputError
+from bgknown.files import sha256
+from bgknown.parallel import in_processes
+from bgknown.render import direct, scaper
+from bgknown.tables import records
+
+_SIDE_COLUMNS = {"split", "scene", "changes", "classes_s1", "classes_s2", "jams_s1_sha256", "jams_s2_sha256"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What a check has found."""
+
+    pairs: int
+    """Pairs of the set."""
+    files: int
+    """Files of audio that were hashed."""
+    faults: list[str]
+    """One line per fault, each naming the file or row, what is there and what should be."""
+    against_scaper: tuple[int, int] = (0, 0)
+    """Files that were rendered again with Scaper, and how many of them differ by one step in some sample."""
+
+
+def verify(
+    root: Path,
+    *,
+    jobs: int,
+    scenes: Scenes,
+    jams: Path | None = None,
+    source: Path | None = None,
+    against_scaper: int = 0,
+    seed: int = 0,
+) -> Checked:
+    """Check a finished set.
+
+    Args:
+        root: its folder.
+        jobs: number of processes.
+        scenes: the scenes it was built with.
+        jams: folder of its JAMS; given, they are hashed and described again.
+        source: its source tree, for ``against_scaper``.
+        against_scaper: render this many files, drawn at random, with Scaper again and compare every sample.
+        seed: seed of that draw.
+
+    Raises:
+        NotFoundError, InvalidInputError: there is no finished set, it cannot be read at all, or a folder that is needed
+            was not given.
+    """
+    description, table = read_description(root), read_manifest(root)
+    faults = [*_count_faults(description, table), *_stray_files(root, table)]
+    rows = records(table)
+    for found in in_processes(partial(_file_faults, root=root), rows, jobs=jobs, title="verify", unit="pair", batch=16):
+        faults += found
+    if jams is not None:
+        own_texts = str(description["configuration"].get("texts", "")).startswith("templates")
+        again = partial(_jams_faults, jams=jams, scenes=scenes, own_texts=own_texts)
+        for found in in_processes(again, rows, jobs=jobs, title="JAMS", unit="pair", batch=64):
+            faults += found
+    rendered, stepped = 0, 0
+    if against_scaper:
+        if jams is None or source is None:
+            raise InvalidInputError(
+                "rendering with Scaper needs the JAMS and the source tree: give --jams and --source"
+            )
+        scaper.check_installed()
+        chosen = _chosen(rows, against_scaper, seed)
+        compare = partial(_scaper_faults, root=root, jams=jams, source=source)
+        for fault, steps in in_processes(compare, chosen, jobs=jobs, title="Scaper", unit="file"):
+            rendered += 1
+            stepped += steps
+            faults += [fault] if fault else []
+    count = sum(1 for row in rows for side in SIDES if row[side])
+    return Checked(pairs=len(rows), files=count, faults=sorted(set(faults)), against_scaper=(rendered, stepped))
+
+
+def _count_faults(description: dict[str, Any], table: pd.DataFrame) -> Iterator[str]:
+    counts = description["counts"]
+    found = {"pairs": len(table)}
+    found |= Counter(f"{scene}/{split}" for scene, split in zip(table["scene"], table["split"], strict=True))
+    for name in sorted({*found, *counts} - {"skipped"}):
+        if counts.get(name) != found.get(name):
+            yield f"{DESCRIPTION}: counts.{name} is {counts.get(name)}, the manifest has {found.get(name)}"
+
+
+def _stray_files(root: Path, table: pd.DataFrame) -> Iterator[str]:
+    listed = {file for side in SIDES for file in table[side]}
+    for path in sorted((root / "audio").rglob("*")):
+        name = path.relative_to(root).as_posix()
+        if path.is_file() and name not in listed:
+            yield f"{name}: is in the folder but not in the manifest"
+
+
+def _file_faults(row: dict[str, Any], *, root: Path) -> list[str]:
+    faults = []
+    for side in SIDES:
+        file = row[side]
+        if not file:
+            continue
+        try:
+            found = sha256((root / file).read_bytes())
+            header = read_header(root / file)
+        except OSError as error:
+            faults.append(f"{file}: {error.strerror or error}")
+            continue
+        except BgknownError as error:
+            faults.append(f"{file}: {error}")
+            continue
+        if found != row[f"{side}_sha256"]:
+            faults.append(f"{file}: sha256 is {found[:12]}..., the manifest says {row[f'{side}_sha256'][:12]}...")
+        if (header.rate_hz, header.channels) != (RATE_HZ, 1):
+            faults.append(f"{file}: is {header.rate_hz} Hz with {header.channels} channels; 44100 Hz mono wanted")
+    return faults
+
+
+def _jams_faults(row: dict[str, Any], *, jams: Path, scenes: Scenes, own_texts: bool) -> list[str]:
+    files = PairFiles(pair=row["pair"], s1=row["jams_s1"], s2=row["jams_s2"] or None)
+    (result,) = build_pairs([PairTask(files=files, jams=jams, scenes=scenes, texts=None, target=None)])
+    if result.record is None:
+        return [] if result.problem is None else [result.problem.line()]
+    compared = [name for name in COLUMNS if name in _SIDE_COLUMNS or (name == "text" and own_texts)]
+    again = {name: result.record.get(name, "") for name in compared}
+    return [
+        f"{MANIFEST}: pair {row['pair']}: {name} is {row[name]!r}, the JAMS give {value!r}"
+        for name, value in again.items()
+        if row[name] != value
+    ]
+
+
+def _chosen(rows: list[dict[str, Any]], count: int, seed: int) -> list[tuple[dict[str, Any], str]]:
+    files = [(row, side) for row in rows for side in SIDES if row[side]]
+    places = seeding.generator(seed, "against-scaper").permutation(len(files))[:count]
+    return [files[place] for place in sorted(places)]
+
+
+def _scaper_faults(item: tuple[dict[str, Any], str], *, root: Path, jams: Path, source: Path) -> tuple[str, bool]:
+    """A fault, or "", and whether the file differs from Scaper's by one step somewhere."""
+    row, side = item
+    split = source / row["split"]
+    try:
+        mixed = scaper.render_jams(jams / row[f"jams_{side}"], split / "foreground", split / "background")
+        wide = _is_32_bits(root / row[side])
+        expected = direct.pcm32(mixed) if wide else direct.pcm16(mixed)
+        found = _stored(root / row[side], wide)
+    except (BgknownError, OSError) as error:
+        return f"{row[side]}: {error}", False
+    if found.shape != expected.shape:
+        return f"{row[side]}: has {found.size:,} samples, Scaper renders {expected.size:,}", False
+    apart = int(np.abs(found.astype(np.int64) - expected).max())
+    if apart > 1:
+        return f"{row[side]}: differs from what Scaper renders by up to {apart:,} steps", False
+    return "", apart == 1
+
+
+def _is_32_bits(path: Path) -> bool:
+    import soundfile  # noqa: PLC0415
+
+    return str(soundfile.info(str(path)).subtype) == "PCM_32"
+
+
+def _stored(path: Path, wide: bool) -> Any:
+    import soundfile  # noqa: PLC0415
+
+    return soundfile.read(str(path), dtype="int32" if wide else "int16")[0]

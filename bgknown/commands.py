@@ -1,0 +1,37 @@
+"""What the command lines of all packages share: types of arguments, and errors told in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bgknown.errors import BgknownError
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+class Group(click.Group):
+    """A group whose commands turn the project's errors into one line and a status of 1."""
+
+    resumable: frozenset[str] = frozenset({"build"})
+    """Commands that go on where they were interrupted."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; a traceback is only for defects."""
+        try:
+            return super().invoke(ctx)
+        except BgknownError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(1)
+        except BrokenPipeError:  # `bgknown ... | head`: click ends quietly
+            raise
+        except OSError as error:  # what no part of the library could foresee: a vanished mount, a failing disk
+            click.echo(f"error: {error.filename or 'input or output'}: {error.strerror or error}", err=True)
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            kept = "; what is finished is kept, the same command goes on from there"
+            click.echo(f"interrupted{kept if ctx.invoked_subcommand in self.resumable else ''}", err=True)
+            ctx.exit(130)

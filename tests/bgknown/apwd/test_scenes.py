@@ -1,0 +1,81 @@
+import pytest
+
+from bgknown.apwd.scenes import published, read
+from bgknown.corpora import esc50
+from bgknown.errors import InvalidInputError, NotFoundError
+
+GOOD = """
+[splits.dev]
+fsd50k = "dev"
+esc50_folds = [1, 2]
+[splits.eval]
+fsd50k = "eval"
+esc50_folds = [3]
+pairs = 10
+[scenes.sea]
+background = "waves"
+fsd50k = ["Waves_and_surf", "Ocean"]
+events = ["gull"]
+[events.gull]
+esc50 = "crow"
+nouns = ["gull", "crying gull"]
+"""
+
+
+def write(tmp_path, text):
+    path = tmp_path / "scenes.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_published_scenes():
+    scenes = published()
+    assert scenes.scene("rain").background == "rain"
+    assert scenes.scene("traffic").background == "car_passing"
+    assert (scenes.splits["dev"].pairs, scenes.splits["eval"].pairs) == (50_000, 1_000)
+    assert set(scenes.splits["dev"].esc50_folds) | set(scenes.splits["eval"].esc50_folds) == set(esc50.FOLDS)
+    assert {label for scene in scenes.scenes.values() for label in scene.events} == set(scenes.esc50)
+    assert all(len(scenes.nouns_of(label)) > 1 for label in (*scenes.esc50, "rain", "car_passing"))
+
+
+def test_a_scene_of_ones_own(tmp_path):
+    scenes = read(write(tmp_path, GOOD))
+    assert scenes.scene("sea").fsd50k == ("Waves_and_surf", "Ocean")
+    assert scenes.splits["dev"].pairs == 1000
+    assert scenes.scene_of("waves") == "sea"
+    assert scenes.scene_of("wind") == "wind"
+    assert scenes.nouns_of("gull") == ("gull", "crying gull")
+    assert scenes.nouns_of("door_knock") == ("door knock",)
+    with pytest.raises(NotFoundError, match="no scene 'rain'; there are sea"):
+        scenes.scene("rain")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[scenes.sea]", "[scenes.sea", "not TOML"),
+        ("pairs = 10", "pears = 10", "splits.eval: unknown key 'pears'; there are fsd50k, esc50_folds, pairs"),
+        ("pairs = 10", "pairs = true", "splits.eval.pairs is True, must be of type int"),
+        ("[events.gull]", "[event.gull]", "unknown key 'event'"),
+        ("[events.gull]", "[events.crow]", r"scenes.sea.events names 'gull', but \[events\] has no such"),
+        ("esc50_folds = [3]", "esc50_folds = [2]", "share sources; they must be disjoint"),
+        ("esc50_folds = [3]", 'esc50_folds = ["3"]', "splits.eval.esc50_folds must be a list of int"),
+        ("esc50_folds = [3]", "esc50_folds = []", "must be a list of int with at least one entry"),
+        ('fsd50k = "eval"', 'fsd50k = "dev"', "share sources"),
+        ("[splits.eval]", "[splits.test]", "splits are dev, test; they must be dev and eval"),
+        ('background = "waves"', "", "scenes.sea.background is None, must be of type str"),
+    ],
+)
+def test_a_file_that_breaks_the_form(old, new, message, tmp_path):
+    with pytest.raises(InvalidInputError, match=message):
+        read(write(tmp_path, GOOD.replace(old, new)))
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(NotFoundError, match="no such file"):
+        read(tmp_path / "none.toml")
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(InvalidInputError, match="not a text in UTF-8"):
+        read(tmp_path / "bytes.toml")
+    with pytest.raises(InvalidInputError, match=r"\[splits\] is missing or no table"):
+        read(write(tmp_path, ""))

@@ -1,0 +1,160 @@
+"""How fast `bgknown apwd build` renders against the published loop over scaper.generate_from_jams.
+
+One process against one process, the same JAMS and sources, 16-bit files on both sides (Scaper's own have 32 bits
+and take longer), with the same stand-in for SoX in the loop. The build also checks every field of the JAMS, makes the
+texts, hashes each file and flushes it to the disk; the loop does none of these. Rates are taken inside each process,
+from the first pair to the last; the loop is warmed up with a few soundscapes, the build with a first pass that opens
+every recording. The two sides take turns. Then, without such a first pass, the build with more processes, and its peak
+memory for more and more pairs (which counts the pages of the sources that are mapped).
+
+    bgknown apwd prepare --fsd50k ../shared/data/fsd50k --esc50 ../shared/data/esc10 --background rain=Rain \\
+        --event dog --event rooster --out source
+    bgknown apwd draw --source source --scene rain --event dog --event rooster --pairs 1000 --out jams
+    python tests/speed/apwd_against_scaper.py --source source --jams jams
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from bgknown.apwd import build as building
+from bgknown.apwd.build import PairBuildOptions
+from bgknown.audio import RATE_HZ, to_pcm16
+from bgknown.render import scaper
+
+WARM_UP = 4
+
+
+def jams_of(folder: Path, pairs: int) -> list[Path]:
+    """The JAMS of the first pairs."""
+    return sorted(folder.rglob("*.jams"))[: 2 * pairs]
+
+
+def loop(source: Path, paths: list[Path], out: Path) -> float:
+    """The published loop; gives soundscapes per second."""
+    out.mkdir()
+    start = 0.0
+    for number, path in enumerate([*paths[:WARM_UP], *paths]):
+        if number == WARM_UP:
+            start = time.perf_counter()
+        first = json.loads(path.read_bytes())["annotations"][0]["data"][0]["value"]["source_file"]
+        split = source / first.split("/")[1]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            audio = scaper.render_jams(path, split / "foreground", split / "background")
+        soundfile.write(str(out / f"{path.stem}.wav"), to_pcm16(audio), RATE_HZ, subtype="PCM_16")
+    return len(paths) / (time.perf_counter() - start)
+
+
+def build(source: Path, jams: Path, out: Path, jobs: int, *, opened: bool) -> float:
+    """The build; gives soundscapes per second.
+
+    With ``opened``, all pairs are built once before, so that every recording is open, as it is for nearly all of the
+    204,000 soundscapes that are made of some four hundred recordings.
+    """
+    if opened:
+        building.build(PairBuildOptions(jams=jams, source=source, out=out / "before", jobs=jobs))
+        shutil.rmtree(out / "before")
+    start = time.perf_counter()
+    report = building.build(PairBuildOptions(jams=jams, source=source, out=out / "set", jobs=jobs))
+    return 2 * len(report.table) / (time.perf_counter() - start)
+
+
+def in_process(*arguments: str) -> dict[str, float]:
+    """One side in a process of its own: its rate and its peak memory."""
+    done = subprocess.run([sys.executable, __file__, *arguments], check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def equal_files(folder: Path, plain: Path) -> tuple[int, int, int]:
+    """How many files there are, how many have the same samples, and the largest difference in steps."""
+    same, count, largest = 0, 0, 0
+    for path in plain.iterdir():
+        found = next((folder / "set" / "audio").rglob(path.name))
+        apart = soundfile.read(found, dtype="int16")[0].astype(int) - soundfile.read(path, dtype="int16")[0]
+        count, same, largest = count + 1, same + (not apart.any()), max(largest, int(np.abs(apart).max()))
+    return count, same, largest
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", type=Path, required=True)
+    parser.add_argument("--jams", type=Path, required=True)
+    parser.add_argument("--pairs", type=int, default=100, help="pairs of each turn")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--side", choices=["loop", "build"], help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--jobs", type=int, default=1, help=argparse.SUPPRESS)
+    parser.add_argument("--opened", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side:
+        paths = jams_of(options.jams, options.pairs)
+        if options.side == "loop":
+            rate = loop(options.source, paths, options.out)
+        else:
+            rate = build(options.source, options.jams, options.out, options.jobs, opened=options.opened)
+        peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        print(json.dumps({"rate": rate, "peak_mb": peak / 1e3}))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        compare(options, Path(folder))
+
+
+def compare(options: argparse.Namespace, folder: Path) -> None:
+    chosen = folder / "jams"
+    chosen.mkdir()
+    for path in jams_of(options.jams, options.pairs):
+        shutil.copy(path, chosen / path.name)
+    common = ["--source", str(options.source), "--jams", str(chosen), "--pairs", str(options.pairs), "--opened"]
+    for side in ("loop", "build"):
+        in_process("--side", side, "--out", str(folder / side), *common)
+    count, same, largest = equal_files(folder / "build", folder / "loop")
+    print(f"{same} of {count} files have the same samples; largest difference {largest} steps of 16 bits", flush=True)
+    for side in ("loop", "build"):
+        shutil.rmtree(folder / side)
+    rates: dict[str, list[float]] = {"loop": [], "build": []}
+    for turn in range(options.turns):
+        for side, found in rates.items():
+            found.append(in_process("--side", side, "--out", str(folder / side), *common)["rate"])
+            shutil.rmtree(folder / side)
+        print(f"turn {turn}: build / loop {rates['build'][-1] / rates['loop'][-1]:.1f}", flush=True)
+    ratio = median(rates["build"]) / median(rates["loop"])
+    print(f"build / loop, one process each, medians of {options.turns} turns: {ratio:.1f}")
+    everything = ["--source", str(options.source), "--jams", str(options.jams), "--pairs", "0"]
+    one, many = (
+        in_process("--side", "build", "--out", str(folder / f"jobs{jobs}"), "--jobs", str(jobs), *everything)["rate"]
+        for jobs in (1, os.cpu_count() or 1)
+    )
+    print(f"{os.cpu_count()} processes / one process, all pairs, with the start of the processes: {many / one:.2f}")
+    for jobs in (1, os.cpu_count() or 1):
+        shutil.rmtree(folder / f"jobs{jobs}", ignore_errors=True)
+    for pairs in (options.pairs // 4, options.pairs // 2, options.pairs):
+        growing = folder / f"growing{pairs}"
+        growing.mkdir()
+        for path in jams_of(options.jams, pairs):
+            shutil.copy(path, growing / path.name)
+        common[common.index("--jams") + 1] = str(growing)
+        peak = in_process("--side", "build", "--out", str(folder / f"out{pairs}"), *common[:-1])["peak_mb"]
+        print(f"peak memory with {pairs} pairs: {peak:.0f} MB")
+        shutil.rmtree(folder / f"out{pairs}")
+
+
+def median(values: list[float]) -> float:
+    return float(np.median(values))
+
+
+if __name__ == "__main__":
+    main()
