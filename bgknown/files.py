@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from bgknown.errors import StorageError
@@ -29,20 +30,40 @@ def write_whole(path: Path, *parts: bytes | memoryview, aside: Path | None = Non
     Raises:
         StorageError: the disk is full or refuses; nothing is left behind.
     """
+    write_aside(path, *parts, aside=aside)()
+
+
+def write_aside(path: Path, *parts: bytes | memoryview, aside: Path | None = None) -> Callable[[], None]:
+    """The first half of ``write_whole``; gives the second, which flushes and renames and may run in another thread.
+
+    Raises:
+        StorageError: as ``write_whole``, in either half.
+    """
     part = (aside or path.parent) / f".{path.name}.{os.getpid()}.part"
     try:
         with part.open("wb") as file:
             for data in parts:
                 file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise storage_error(error, path) from error
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+    def finish() -> None:
+        try:
+            with part.open("r+b") as file:
+                os.fsync(file.fileno())
+            part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise storage_error(error, path) from error
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+    return finish
 
 
 def append_line(path: Path, text: str) -> None:

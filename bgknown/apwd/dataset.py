@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bgknown.apwd.build import PairBuildOptions, describe_pairs
 from bgknown.apwd.manifest import read_manifest
 from bgknown.apwd.pairs import SIDES
-from bgknown.apwd.work import render
+from bgknown.apwd.rendering import render
 from bgknown.audio import RATE_HZ, at_rate, read_header, read_whole
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError, StorageError
 from bgknown.jams.reading import parse

@@ -7,9 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from threading import get_ident
 from typing import Any, Literal, TypeGuard
 
 import numpy as np
@@ -18,18 +16,16 @@ from numpy.typing import NDArray
 from bgknown.apwd.changes import changes, classes, codes
 from bgknown.apwd.manifest import audio_path
 from bgknown.apwd.pairs import SIDES, Pair, PairFiles, layers, read_pair
+from bgknown.apwd.rendering import SourceError, opener, render, source_problem
 from bgknown.apwd.scenes import Scenes
 from bgknown.apwd.text import describe
 from bgknown.apwd.text_table import chosen
-from bgknown.audio import NO_SUCH_FILE, RATE_HZ, encoded
-from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
-from bgknown.files import append_line, make_folder, sha256, storage_error, write_whole
-from bgknown.problems import Problem, problem_of
+from bgknown.audio import NO_SUCH_FILE, encoded
+from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.files import append_line, make_folder, sha256, storage_error, write_aside
+from bgknown.problems import Problem
 from bgknown.render import direct, scaper
 from bgknown.render.layers import Engine
-from bgknown.render.store import RecordingStore
-from bgknown.render.weighted import Recording
-from bgknown.soundscape import Layer, Soundscape
 
 Container = Literal["wav", "flac"]
 Bits = Literal[16, 32]
@@ -104,19 +100,20 @@ class _Made:
 def build_pairs(tasks: Sequence[PairTask]) -> list[PairResult]:
     """Make rows of the manifest and, where audio is wanted, the files under their final names.
 
-    Hashing and writing wait for memory and disk more than they compute, so a thread does both while the next pair is
-    rendered.
+    While a pair is rendered, a thread hashes and writes the one before, and another waits for the disk to have the one
+    before that.
 
     Raises:
         StorageError: the disk is full or refuses.
     """
     results: list[PairResult | Future[PairResult]] = []
-    with ThreadPoolExecutor(max_workers=1) as writer:
-        memory: list[NDArray[np.int16]] = []  # of samples that are stored by now
+    memory: list[NDArray[np.int16]] = []  # of samples that are written by now
+    with ThreadPoolExecutor(max_workers=1) as flusher, ThreadPoolExecutor(max_workers=1) as writer:
         for task in tasks:
             made = _make(task, memory)
             if isinstance(made, _Made) and task.target is not None:
-                results.append(writer.submit(_store, made, task.target, memory))
+                written = writer.submit(_write, made, task.target, memory)
+                results.append(flusher.submit(_settle, written, made, task.target))
             elif isinstance(made, PairResult):
                 results.append(made)
             if len(results) > _WAITING and isinstance(late := results[-_WAITING - 1], Future):
@@ -139,44 +136,10 @@ def _make(task: PairTask, memory: list[NDArray[np.int16]]) -> PairResult | _Made
             record |= {f"{side}_sha256": value for side, value in (task.known or {})["record"].items()}
             return PairResult(record=record, kept=True)
         return _Made(record=record, digest=digest, pcm=_rendered(task, task.target, pair, memory))
-    except _SourceError as error:
+    except SourceError as error:
         return PairResult(problem=error.problem)
     except (InvalidInputError, NotFoundError) as error:
         return PairResult(problem=Problem(where=name, code="unreadable", what=str(error)))
-
-
-def render(
-    soundscape: Soundscape, source: Path, where: str, memory: NDArray[np.int16] | None = None
-) -> NDArray[np.int16]:
-    """A soundscape in 16 bits by the direct renderer, from the recordings that this process keeps open.
-
-    Args:
-        soundscape: what to render.
-        source: the source tree.
-        where: the soundscape's name in a problem.
-        memory: memory for the result, if there is some.
-
-    Returns:
-        [N] samples at 44.1 kHz.
-
-    Raises:
-        InvalidInputError: the soundscape cannot be rendered from its sources, or one of them is broken or missing.
-    """
-    frames = int(soundscape.duration_s * RATE_HZ)
-    out = np.empty(frames, np.int16) if memory is None or memory.shape[0] < frames else memory
-    return direct.mixture_pcm16(soundscape, _opener(source, where), out, _scratch(get_ident()))
-
-
-def _opener(source: Path, where: str) -> Callable[[Layer], Recording]:
-    store = _recordings(source)
-
-    def recording(layer: Layer) -> Recording:
-        try:
-            return store.open(layer.file)
-        except BgknownError as error:
-            raise _SourceError(_source_problem(error, layer, source, where)) from error
-
-    return recording
 
 
 def _described(task: PairTask, pair: Pair, contents: dict[str, bytes]) -> dict[str, Any]:
@@ -210,7 +173,7 @@ def _digest(target: AudioTarget, record: dict[str, Any], pair: Pair) -> str:
     """Fingerprint of everything that the audio of a pair depends on.
 
     Raises:
-        _SourceError: a source is missing.
+        SourceError: a source is missing.
     """
     facts = []
     for side, soundscape in pair.soundscapes.items():
@@ -220,7 +183,7 @@ def _digest(target: AudioTarget, record: dict[str, Any], pair: Pair) -> str:
             except OSError as error:
                 missing = NotFoundError(NO_SUCH_FILE)
                 where = f"{pair.pair}_{side}"
-                raise _SourceError(_source_problem(missing, layer, target.source, where)) from error
+                raise SourceError(source_problem(missing, layer, target.source, where)) from error
             facts.append((layer.file, found.st_size, found.st_mtime_ns))
     names = [record.get(name) for name in (*SIDES, *(f"jams_{side}_sha256" for side in SIDES))]
     return sha256(json.dumps([names, facts, target.stamp]).encode())
@@ -237,7 +200,7 @@ def _rendered(
             pcm[side] = render(soundscape, target.source, where, memory.pop() if memory else None)
             continue
         if target.engine == "direct":
-            mixed = direct.mixture(soundscape, _opener(target.source, where))
+            mixed = direct.mixture(soundscape, opener(target.source, where))
         else:
             jams, split = task.jams / task.files.sides()[side], target.source / pair.split
             mixed = scaper.render_jams(jams, split / "foreground", split / "background")
@@ -245,8 +208,20 @@ def _rendered(
     return pcm
 
 
-def _store(made: _Made, target: AudioTarget, memory: list[NDArray[np.int16]]) -> PairResult:
-    """Put the files of a pair under their final names, and the pair into the journal; then its memory is free.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Written:
+    """Files of a pair that are written aside."""
+
+    hashes: dict[str, str]
+    """SHA-256 of each side's file."""
+    clipped: int
+    """Samples at full scale in both files."""
+    finish: dict[str, Callable[[], None]]
+    """Put each side's file under its final name."""
+
+
+def _write(made: _Made, target: AudioTarget, memory: list[NDArray[np.int16]]) -> _Written:
+    """Write the files of a pair aside; then the memory of its samples is free.
 
     Raises:
         StorageError: the disk is full or refuses.
@@ -256,42 +231,39 @@ def _store(made: _Made, target: AudioTarget, memory: list[NDArray[np.int16]]) ->
         scratch.mkdir(exist_ok=True)  # without parents: fails if another run has taken the folder over
     except OSError as error:
         raise storage_error(error, scratch) from error
-    entry = {"name": made.record["pair"], "digest": made.digest}
-    append_line(target.journal, json.dumps(entry))  # void until all files are there
-    hashes, clipped = {}, 0
+    hashes: dict[str, str] = {}
+    finish: dict[str, Callable[[], None]] = {}
+    clipped = 0
     for side, pcm in made.pcm.items():
         parts = encoded(pcm, target.container)
         hashes[side] = sha256(*parts)
         limits = np.iinfo(pcm.dtype)
         if pcm.max() == limits.max or pcm.min() == limits.min:
             clipped += int(np.count_nonzero((pcm == limits.max) | (pcm == limits.min)))
-        make_folder((target.out / made.record[side]).parent)
-        write_whole(target.out / made.record[side], *parts, aside=scratch)
-    append_line(target.journal, json.dumps({**entry, "record": hashes}))
+        finish[side] = write_aside(target.out / made.record[side], *parts, aside=scratch)
     memory += [pcm for pcm in made.pcm.values() if _has_16_bits(pcm)]
-    return PairResult(record=made.record | {f"{side}_sha256": hash_ for side, hash_ in hashes.items()}, clipped=clipped)
+    return _Written(hashes=hashes, clipped=clipped, finish=finish)
+
+
+def _settle(written: Future[_Written], made: _Made, target: AudioTarget) -> PairResult:
+    """Put the files of a pair under their final names once the disk has them, and the pair into the journal.
+
+    Raises:
+        StorageError: the disk is full or refuses, now or in writing.
+    """
+    files = written.result()
+    entry = {"name": made.record["pair"], "digest": made.digest}
+    append_line(target.journal, json.dumps(entry))  # void until all files are there
+    for side, finish in files.finish.items():
+        make_folder((target.out / made.record[side]).parent)
+        finish()
+    append_line(target.journal, json.dumps({**entry, "record": files.hashes}))
+    hashes = {f"{side}_sha256": value for side, value in files.hashes.items()}
+    return PairResult(record=made.record | hashes, clipped=files.clipped)
 
 
 def _has_16_bits(pcm: NDArray[np.int16] | NDArray[np.int32]) -> TypeGuard[NDArray[np.int16]]:
     return pcm.dtype == np.int16
-
-
-class _SourceError(InvalidInputError):
-    """A source cannot be used; carries the pair's problem."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.line())
-        self.problem = problem
-
-
-def _source_problem(error: BgknownError, layer: Layer, source: Path, where: str) -> Problem:
-    """What is wrong with a source; an unknown label is told apart from a missing file."""
-    folder = (source / layer.file).parent
-    if isinstance(error, NotFoundError) and not folder.is_dir():
-        known = ", ".join(sorted(path.name for path in folder.parent.glob("*"))) or "none"
-        what = f"no folder {folder.relative_to(source)} for the label {layer.label!r}; there are {known}"
-        return Problem(where=where, code="unknown_label", what=what)
-    return problem_of(error, where=where, what=f"source {layer.file}")
 
 
 def _read(path: Path) -> bytes:
@@ -299,15 +271,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise NotFoundError(f"{path.name}: {error.strerror or error}") from error
-
-
-@lru_cache(maxsize=4)
-def _scratch(thread: int) -> NDArray[np.float64]:
-    """Memory of one thread to sum in."""
-    return np.empty(direct.STRETCH)
-
-
-@lru_cache(maxsize=2)
-def _recordings(source: Path) -> RecordingStore:
-    """The recordings of this process."""
-    return RecordingStore(source)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from bgknown.apwd import work
+from bgknown.apwd import rendering, work
 from bgknown.apwd.build import PairBuildOptions, describe_pairs
 from bgknown.apwd.changes import codes, from_codes
 from bgknown.apwd.scenes import published
@@ -172,16 +172,16 @@ def test_a_finished_set_is_left_alone_and_another_one_refused(finished, tmp_path
 
 def stop_after(monkeypatch, files):
     """Let the disk be full after some files of audio."""
-    real, count = work.write_whole, 0
+    real, count = work.write_aside, 0
 
     def failing(path, *parts, aside=None):
         nonlocal count
         count += 1
         if count > files:
             raise StorageError(f"{path}: the disk is full: free some space and run the same command again")
-        real(path, *parts, aside=aside)
+        return real(path, *parts, aside=aside)
 
-    monkeypatch.setattr(work, "write_whole", failing)
+    monkeypatch.setattr(work, "write_aside", failing)
 
 
 @pytest.mark.parametrize("files", [0, 1, 9, 27])
@@ -207,7 +207,7 @@ def test_a_source_that_changed_meanwhile_is_rendered_again(pairs, tmp_path, monk
         path = pairs.source / "dev" / "background" / "rain" / f"rain{number}.wav"
         audio = soundfile.read(path)[0][::-1]
         soundfile.write(path, audio, RATE_HZ, subtype="PCM_16")
-    work._recordings.cache_clear()
+    rendering._recordings.cache_clear()
     assert pairs.build(tmp_path / "out").kept < 10
     pairs.build(tmp_path / "fresh")
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")

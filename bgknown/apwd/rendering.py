@@ -1,0 +1,83 @@
+"""Rendering the soundscapes of a pair from the recordings that a process keeps open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from threading import get_ident
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bgknown.audio import RATE_HZ
+from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
+from bgknown.problems import Problem, problem_of
+from bgknown.render import direct
+from bgknown.render.store import RecordingStore
+from bgknown.render.weighted import Recording
+from bgknown.soundscape import Layer, Soundscape
+
+
+class SourceError(InvalidInputError):
+    """A source cannot be used; carries the pair's problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.line())
+        self.problem = problem
+
+
+def source_problem(error: BgknownError, layer: Layer, source: Path, where: str) -> Problem:
+    """What is wrong with a source; an unknown label is told apart from a missing file."""
+    folder = (source / layer.file).parent
+    if isinstance(error, NotFoundError) and not folder.is_dir():
+        known = ", ".join(sorted(path.name for path in folder.parent.glob("*"))) or "none"
+        what = f"no folder {folder.relative_to(source)} for the label {layer.label!r}; there are {known}"
+        return Problem(where=where, code="unknown_label", what=what)
+    return problem_of(error, where=where, what=f"source {layer.file}")
+
+
+def render(
+    soundscape: Soundscape, source: Path, where: str, memory: NDArray[np.int16] | None = None
+) -> NDArray[np.int16]:
+    """A soundscape in 16 bits by the direct renderer, from the recordings that this process keeps open.
+
+    Args:
+        soundscape: what to render.
+        source: the source tree.
+        where: the soundscape's name in a problem.
+        memory: memory for the result, if there is some.
+
+    Returns:
+        [N] samples at 44.1 kHz.
+
+    Raises:
+        InvalidInputError: the soundscape cannot be rendered from its sources, or one of them is broken or missing.
+    """
+    frames = int(soundscape.duration_s * RATE_HZ)
+    out = np.empty(frames, np.int16) if memory is None or memory.shape[0] < frames else memory
+    return direct.mixture_pcm16(soundscape, opener(source, where), out, _scratch(get_ident()))
+
+
+def opener(source: Path, where: str) -> Callable[[Layer], Recording]:
+    store = _recordings(source)
+
+    def recording(layer: Layer) -> Recording:
+        try:
+            return store.open(layer.file)
+        except BgknownError as error:
+            raise SourceError(source_problem(error, layer, source, where)) from error
+
+    return recording
+
+
+@lru_cache(maxsize=4)
+def _scratch(thread: int) -> NDArray[np.float64]:
+    """Memory of one thread to sum in."""
+    return np.empty(direct.STRETCH)
+
+
+@lru_cache(maxsize=2)
+def _recordings(source: Path) -> RecordingStore:
+    """The recordings of this process."""
+    return RecordingStore(source)
