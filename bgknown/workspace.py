@@ -1,4 +1,4 @@
-"""The unfinished part of a build: what was asked for, what is done, and a lock, in ``OUT/.work``.
+"""The unfinished part of a build, a preparation or a draw: what was asked for, what is done, and a lock, in ``OUT/.work``.
 
 A build can be killed at any moment. What it leaves is this folder and whole files under their final names; the next
 run of the same command goes on from there and ends with the same bytes.
@@ -76,7 +76,7 @@ class Workspace:
             self._compare(self._read(self._started), description, passing=_PASSING)
         elif self.out.is_dir() and self._has_strangers():
             raise StorageError(
-                f"{self.out}: the folder is not empty and holds no unfinished build; give a new folder with --out"
+                f"{self.out}: the folder is not empty and holds no unfinished work of bgknown; give a new folder with --out"
             )
         return False
 
@@ -98,13 +98,13 @@ class Workspace:
             lock.acquire()
         except filelock.Timeout as error:
             raise StorageError(
-                f"{self.out}: another build is writing there; wait for it or give another --out"
+                f"{self.out}: another run is writing there; wait for it or give another --out"
             ) from error
         except OSError as error:
             raise storage_error(error, self.folder) from error
         if not self._lock.exists():  # the build that held it has ended and taken its workspace away
             lock.release()
-            raise StorageError(f"{self.out}: another build has just ended there; run the same command again")
+            raise StorageError(f"{self.out}: another run has just ended there; run the same command again")
         try:
             finished = self.is_finished(description)
             if not finished:
@@ -166,9 +166,13 @@ class Workspace:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (ValueError, UnicodeError) as error:
-            raise InvalidInputError(f"{path}: damaged ({error}); delete {self.out} and build again") from error
+            raise InvalidInputError(
+                f"{path}: damaged ({error}); delete {self.out} and run the same command again"
+            ) from error
         if not isinstance(content, dict):
-            raise InvalidInputError(f"{path}: damaged (no JSON object); delete {self.out} and build again")
+            raise InvalidInputError(
+                f"{path}: damaged (no JSON object); delete {self.out} and run the same command again"
+            )
         return content
 
     def _compare(self, there: Mapping[str, Any], here: Mapping[str, Any], *, passing: tuple[str, ...]) -> None:

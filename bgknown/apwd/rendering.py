@@ -60,6 +60,12 @@ def render(
 
 
 def opener(source: Path, where: str) -> Callable[[Layer], Recording]:
+    """What gives the renderer a layer's recording, and tells in the soundscape's name if it cannot.
+
+    Args:
+        source: the source tree.
+        where: the soundscape's name in a problem.
+    """
     store = _recordings(source)
 
     def recording(layer: Layer) -> Recording:

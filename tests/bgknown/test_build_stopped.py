@@ -148,7 +148,7 @@ def test_other_corpora_are_another_configuration(tiny, tmp_path):
 def test_a_folder_with_other_things_is_refused(tiny, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("precious")
-    with pytest.raises(StorageError, match="not empty and holds no unfinished build"):
+    with pytest.raises(StorageError, match="not empty and holds no unfinished work"):
         tiny.build(tmp_path / "out")
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="is a file"):
@@ -158,7 +158,7 @@ def test_a_folder_with_other_things_is_refused(tiny, tmp_path):
 def test_a_workspace_that_is_not_ours_is_left_alone(tiny, tmp_path):
     (tmp_path / "out" / ".work").mkdir(parents=True)
     (tmp_path / "out" / ".work" / "notes.txt").write_text("precious")
-    with pytest.raises(StorageError, match="not empty and holds no unfinished build"):
+    with pytest.raises(StorageError, match="not empty and holds no unfinished work"):
         tiny.build(tmp_path / "out")
     assert [path.name for path in (tmp_path / "out" / ".work").iterdir()] == ["notes.txt"]
 
@@ -287,7 +287,7 @@ def test_two_builds_at_once_are_refused(tiny, tmp_path):
     (tmp_path / "out" / ".work").mkdir(parents=True)
     with (
         filelock.FileLock(tmp_path / "out" / ".work" / "lock"),
-        pytest.raises(StorageError, match="another build is writing"),
+        pytest.raises(StorageError, match="another run is writing"),
     ):
         tiny.build(tmp_path / "out")
 

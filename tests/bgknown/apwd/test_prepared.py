@@ -50,7 +50,7 @@ def test_other_options_are_refused_in_one_line(small, tmp_path):
     with pytest.raises(StorageError, match='style is "apwd" there and "audiodiffcaps" here') as caught:
         prepare(options(small, tmp_path / "out", style="audiodiffcaps"))
     assert "\n" not in str(caught.value)
-    with pytest.raises(StorageError, match="events is .*selection_sha256"):
+    with pytest.raises(StorageError, match="configuration.events.chime is .*selection_sha256"):
         prepare(options(small, tmp_path / "out", events={"chime": "drum"}))
 
 
@@ -64,7 +64,7 @@ def test_other_options_are_refused_in_an_unfinished_folder_too(small, tmp_path):
 
 def test_a_folder_of_something_else_is_refused(small, tmp_path):
     (tmp_path / "letter.txt").write_text("dear reader")
-    with pytest.raises(StorageError, match="not empty and holds no unfinished preparation"):
+    with pytest.raises(StorageError, match="not empty and holds no unfinished work"):
         prepare(options(small, tmp_path))
     with pytest.raises(StorageError, match="is a file; give a folder"):
         prepare(options(small, tmp_path / "letter.txt"))
@@ -78,7 +78,7 @@ def test_a_locked_folder_is_refused(small, tmp_path):
     (tmp_path / "out" / ".work").mkdir(parents=True)
     with (
         filelock.FileLock(tmp_path / "out" / ".work" / "lock"),
-        pytest.raises(StorageError, match="another process is preparing it"),
+        pytest.raises(StorageError, match="another run is writing there"),
     ):
         prepare(options(small, tmp_path / "out"))
 
