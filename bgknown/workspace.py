@@ -1,4 +1,4 @@
-"""The unfinished part of a build, a preparation or a draw: what was asked for, what is done, and a lock, in ``OUT/.work``.
+"""The unfinished part of a build, a preparation or a draw: what was asked for, what is done, a lock, in ``OUT/.work``.
 
 A build can be killed at any moment. What it leaves is this folder and whole files under their final names; the next
 run of the same command goes on from there and ends with the same bytes.
