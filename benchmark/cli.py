@@ -208,7 +208,7 @@ def list_tasks() -> None:
 @click.option("--metric", help="Only this metric.")
 @click.option("--paper/--no-paper", default=True, show_default=True, help="With the paper's figures beside ours.")
 def leaderboard(*, out: Path, task: str | None, metric: str | None, paper: bool) -> None:
-    """Print the results of a folder side by side, and write them to OUT/leaderboard.md.
+    """Print the results of a folder side by side, and write all to OUT/leaderboard.md.
 
     \b
     Example:
@@ -295,13 +295,14 @@ def _embedding(given: dict[str, Any]) -> EmbedSettings:
 
 
 def _show(out: Path, **filters: Any) -> None:
-    """Print the tables of a folder of results, and write its page."""
+    """Print the tables of a folder of results, some of them if so asked, and write its page with all."""
     from benchmark import leaderboard as boards  # noqa: PLC0415
     from benchmark.results import FILE, read_rows  # noqa: PLC0415
 
-    board = boards.leaderboard(read_rows(out / FILE), **filters)
-    click.echo(boards.as_text(board))
-    click.echo(f"page  {boards.write_page(out, board)}")
+    rows = read_rows(out / FILE)
+    click.echo(boards.as_text(boards.leaderboard(rows, **filters)))
+    click.echo(f"page  {boards.write_page(out, boards.leaderboard(rows))}")
+    click.echo(f"rows  {out / boards.WITH_PAPER}")
 
 
 def _tell(outcome: Outcome, out: Path) -> None:

@@ -30,7 +30,10 @@ from tqdm import tqdm
 from benchmark import processes
 from benchmark.clips import RESAMPLER, Clip, FileState, file_sha256, file_states, length, read_clip
 from benchmark.encoder import FittedEncoder, LoadedEncoder, check_output
+from benchmark.encoders.foreign import telling
+from benchmark.fingerprint import code_beside
 from benchmark.store import Entry, Store, open_store
+from bgknown import __version__
 from bgknown.audio import SUFFIXES
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError, StorageError
 from bgknown.files import make_folder, sha256, write_whole
@@ -179,7 +182,10 @@ def _key(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip])
         "resampler": RESAMPLER,
         "precision": settings.precision,
         "fitted_on": fitted_on,
+        "software": __version__,
     }
+    if fitted_on:  # what is fitted is not compared with a fresh embedding, so its code must tell it apart
+        facts["code"] = code_beside(type(getattr(loaded.encoder, "made", loaded.encoder)))
     about = {
         **facts,
         "name": loaded.name,
@@ -203,10 +209,11 @@ def _batches(clips: list[Clip], rate_hz: int, size: int) -> list[list[Clip]]:
 
 
 def _check_listed(found: dict[Clip, Entry | None]) -> None:
-    """What is cached must be what the dataset lists."""
+    """What is cached must be what the dataset lists; what was made of other bytes is made anew."""
     for clip, entry in found.items():
         if entry is not None and clip.sha256 and entry.sha256 != clip.sha256:
-            read_clip(clip, 16_000)  # says what is wrong
+            read_clip(clip, 16_000)  # says what is wrong, if the file is not the one that is listed
+            found[clip] = None
 
 
 def _checked(store: Store, loaded: LoadedEncoder, settings: EmbedSettings, found: dict[Clip, Entry | None]) -> Store:
@@ -240,7 +247,8 @@ def _fit(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip])
 
     with bar:
         if isinstance(encoder, FittedEncoder):
-            encoder.fit(audio())
+            with telling(f"encoder {loaded.name}", "cannot be fitted"):
+                encoder.fit(audio())
 
 
 def _run(
@@ -306,7 +314,7 @@ def _encode(
             output = loaded.encoder.embed(audio)
     except BgknownError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # an encoder that leaves must not take the run with it
         if isinstance(error, torch.OutOfMemoryError):
             raise InvalidInputError(
                 f"encoder {loaded.name} ran out of memory on a batch {list(audio.shape)}: lower --batch"

@@ -119,6 +119,8 @@ def check_output(encoder: Encoder, output: object, batch: int, *, clips: Sequenc
         raise InvalidInputError(
             f"encoder {encoder.name}: embed returned {type(output).__name__}; it must return a float32 tensor {wanted}"
         )
+    if output.layout is not torch.strided:
+        raise InvalidInputError(f"encoder {encoder.name}: embed returned a sparse tensor; it must return a dense one")
     if list(output.shape) != wanted:
         raise InvalidInputError(f"encoder {encoder.name}: embed returned shape {list(output.shape)}, must be {wanted}")
     if not output.dtype.is_floating_point:

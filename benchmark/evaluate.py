@@ -101,7 +101,7 @@ def _probe(
     data: TaskData, by_fold: list[tuple[Fold, Embeddings]], protocol: Protocol, device: str
 ) -> tuple[list[Score], pd.DataFrame]:
     """All probes of a task in one training."""
-    lr = protocol.lr or data.facts.lr
+    lr = data.facts.lr if protocol.lr is None else protocol.lr
     settings = ProbeSettings(
         lr=lr,
         batch_size=protocol.batch_size,

@@ -71,3 +71,18 @@ def _modules(encoder: Any) -> Iterator[tuple[str, torch.nn.Module]]:
         elif isinstance(value, list | tuple):
             inside = {str(key): part for key, part in enumerate(value)}
         waiting += [(f"{place}.{name}", part, depth + 1) for name, part in sorted(inside.items())]
+
+
+def code_beside(kind: type) -> str:
+    """SHA-256 of all Python files in the folder of the file that a class's ``embed`` stands in; empty where none is.
+
+    Changing any of them may change what the class does, and importing is free to reach all of them.
+    """
+    code = getattr(getattr(kind, "embed", None), "__code__", None)
+    if code is None or not Path(code.co_filename).is_file():
+        return ""
+    try:
+        files = sorted(Path(code.co_filename).parent.glob("*.py"))
+        return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+    except OSError:
+        return ""

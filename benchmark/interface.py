@@ -9,6 +9,7 @@ from benchmark.encoder import Encoder
 from benchmark.encoders.foreign import telling
 from bgknown.errors import InvalidInputError
 
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
 _WHOLE = "a positive whole number"
 
 
@@ -23,21 +24,38 @@ def checked(encoder: Any, spec: str) -> Encoder:
         InvalidInputError: says what is missing or wrong.
     """
     for attribute, need in (("name", "a text"), ("rate_hz", _WHOLE), ("embedding_size", _WHOLE)):
-        value = getattr(encoder, attribute, None)
+        with telling(spec, f"has no {attribute} that can be read"):
+            value = getattr(encoder, attribute, None)
         whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
         if not (whole if need == _WHOLE else isinstance(value, str) and value):
             told = f"is {value!r}" if hasattr(encoder, attribute) else "is missing"
             raise InvalidInputError(f"{spec}: the encoder's {attribute} {told}, must be {need}")
     if not callable(getattr(encoder, "embed", None)):
         raise InvalidInputError(f"{spec}: the encoder has no method embed(audio [B, N]) -> [B, D]")
+    if not LOWEST_RATE_HZ <= encoder.rate_hz <= HIGHEST_RATE_HZ:
+        raise InvalidInputError(
+            f"{spec}: the encoder's rate_hz is {encoder.rate_hz}, must lie in {LOWEST_RATE_HZ}..{HIGHEST_RATE_HZ}"
+        )
     try:
-        json.dumps(dict(getattr(encoder, "configuration", {})))
+        json.dumps(dict(getattr(encoder, "configuration", {})), sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InvalidInputError(
             f"{spec}: the encoder's configuration cannot be written as JSON ({error}); "
             f"it must be a dictionary of text, numbers and lists"
         ) from error
     return encoder  # type: ignore[no-any-return]
+
+
+def check_name(name: str, spec: str) -> None:
+    """Refuse a name that no row of results can hold, before anything is measured.
+
+    Raises:
+        InvalidInputError: it is empty, has spaces at an end, or characters that cannot be seen.
+    """
+    if not name or name != name.strip() or not name.isprintable():
+        raise InvalidInputError(
+            f"{spec}: the encoder's name is {name!r}; it must be one line without spaces at its ends (give it --name)"
+        )
 
 
 def rename(encoder: Encoder, name: str, spec: str) -> None:

@@ -19,6 +19,7 @@ from bgknown.errors import NotFoundError
 from bgknown.files import make_folder, write_whole
 
 PAGE = "leaderboard.md"
+WITH_PAPER = "leaderboard_with_paper.csv"
 PLAIN_SETTING = "clip"
 """Setting of a task that has only one, a clip's own embedding; its columns need not say so."""
 LEGEND = (
@@ -154,12 +155,13 @@ def as_csv(board: Leaderboard) -> str:
 
 
 def write_page(out: Path, board: Leaderboard) -> Path:
-    """Write the tables to ``OUT/leaderboard.md``.
+    """Write the tables to ``OUT/leaderboard.md``, and their rows, the paper's among them, to a CSV beside it.
 
     Raises:
         StorageError: it cannot be written.
     """
     make_folder(out)
+    write_whole(out / WITH_PAPER, as_csv(board).encode())
     write_whole(out / PAGE, as_markdown(board).encode())
     return out / PAGE
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,21 @@ class Locations:
             raise NotFoundError(f"no data for task {task}: give --data DIR or --data {task}=DIR, or set {VARIABLE}")
         return found
 
+    def check(self, names: Sequence[str]) -> None:
+        """Refuse a folder that was given for something unknown.
+
+        Args:
+            names: what there may be a folder for.
+
+        Raises:
+            InvalidInputError: names it, and the closest name.
+        """
+        for name in self.named:
+            if name not in names:
+                close = difflib.get_close_matches(name, names, n=1)
+                hint = f"did you mean {close[0]}? " if close else ""
+                raise InvalidInputError(f"--data {name}={self.named[name]}: no such data; {hint}{', '.join(names)}")
+
     def known(self, names: Sequence[str]) -> dict[str, Path]:
         """The folders of those corpora that were given or lie in the general folder."""
         found = {name: self.named.get(name) or self._below(name) for name in names}
@@ -54,7 +70,7 @@ def locations(given: Sequence[str]) -> Locations:
     general: Path | None = None
     for value in given or ([os.environ[VARIABLE]] if os.environ.get(VARIABLE) else []):
         name, equals, folder = value.partition("=")
-        plain = not equals or Path(value).exists()
+        plain = not equals or _exists(value)
         path = Path(value if plain else folder)
         if not str(value).strip() or not (plain or (name and folder)):
             raise InvalidInputError(f"--data is {value!r}; it must be DIR or NAME=DIR")
@@ -69,3 +85,10 @@ def locations(given: Sequence[str]) -> Locations:
         else:
             named[name] = path
     return Locations(named=named, general=general)
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # longer than a name may be
+        return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +34,13 @@ class Protocol:
     """How many seeds: 0, 1, ..."""
 
     def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise InvalidInputError(f"seeds is {self.seeds}; it must be at least 1")
+        for name in ("seeds", "batch_size", "max_epochs", "patience"):
+            if getattr(self, name) < 1:
+                raise InvalidInputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.lr is not None and not 0.0 < self.lr < math.inf:
+            raise InvalidInputError(f"lr is {self.lr}; it must be above 0")
+        if not 0.0 < self.validation_share < 1.0:
+            raise InvalidInputError(f"validation_share is {self.validation_share}; it must lie between 0 and 1")
 
 
 PROTOCOLS = {"paper": Protocol()}

@@ -17,6 +17,8 @@ import difflib
 import importlib
 import importlib.util
 import re
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -25,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.options import OptionFacts, listed, parse, resolve
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
+from bgknown.files import sha256
 
 if TYPE_CHECKING:
     from benchmark.encoder import LoadedEncoder
@@ -35,6 +38,9 @@ CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors")
 """Files whose content says what they are."""
 IN_FILES = ("torchscript", "exported", "onnx")
 """Kinds whose target is a file, when they are named."""
+
+
+_LONGEST_OPTIONS = 40  # characters of a name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,8 +173,9 @@ def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", na
             contract.
     """
     from benchmark.encoder import LoadedEncoder  # noqa: PLC0415
+    from benchmark.encoders.foreign import telling  # noqa: PLC0415
     from benchmark.fingerprint import weights_sha256  # noqa: PLC0415
-    from benchmark.interface import checked, move, rename  # noqa: PLC0415
+    from benchmark.interface import check_name, checked, move, rename  # noqa: PLC0415
 
     head, options_text = _split(spec)
     kind, target = _kind_of(head, spec)
@@ -180,11 +187,13 @@ def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", na
     module = _module(kind)
     given = parse(options_text, spec)
     options = resolve(module.Options, given, spec)
-    encoder = checked(module.load(target, options), spec)
+    with telling(spec, "cannot be loaded") if kind.runs_code else nullcontext():
+        encoder = checked(module.load(target, options), spec)
     files = module.weights_of(target, options) if hasattr(module, "weights_of") else []
     digest = weights_sha256(encoder, files)
-    if name is not None:
-        rename(encoder, name, spec)
+    if name is not None or given:
+        rename(encoder, name or named_with(encoder.name, given), spec)
+    check_name(encoder.name, spec)
     place = move(encoder, device, spec)
     return LoadedEncoder(
         encoder=encoder,
@@ -200,10 +209,27 @@ def _split(spec: str) -> tuple[str, str]:
     """What stands before the options, and the options; a path that exists as it stands has none."""
     if not spec.strip():
         raise InvalidInputError("the encoder's name is empty; `benchmark encoders` lists what there is")
-    if Path(spec).exists():
+    if _exists(spec):
         return spec, ""
     head, _, options = spec.partition("?")
     return head, options
+
+
+def named_with(name: str, options: Mapping[str, str]) -> str:
+    """An encoder's name with the options that it was given, so that two configurations are two encoders in results.
+
+    Long options are told apart by a hash.
+    """
+    text = "&".join(f"{key}={value}" for key, value in sorted(options.items()))
+    short = text if len(text) <= _LONGEST_OPTIONS and text.isprintable() else sha256(text.encode())[:8]
+    return f"{name}?{short}"
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # longer than a name may be
+        return False
 
 
 def _kind_of(head: str, spec: str) -> tuple[Kind, str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,13 @@ from benchmark.protocol import Protocol
 from benchmark.provenance import now
 from benchmark.registry import load_encoder
 from benchmark.results import ResultRow, add_rows, measured_row
-from benchmark.runs import run_name, write_run
+from benchmark.runs import CONFIGURATION, run_name, write_run
 from benchmark.task import TaskData
 from bgknown.errors import InvalidInputError
 
 log = logging.getLogger(__name__)
+
+DEVICES = ("cpu", "cuda", "mps")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,12 +88,16 @@ def run(options: RunOptions) -> Iterator[Outcome]:
         BgknownError: a task, an encoder or their data break a rule; what was measured before is kept.
     """
     modules = [tasks.task(name) for name in options.tasks]
+    needs = [need for name in tasks.MODULES for need in tasks.task(name).NEEDS]
+    options.data.check(sorted({*tasks.MODULES, *needs}))
     measured = [
         module.index(options.data.of(name), data=options.data.known(module.NEEDS), limit=options.limit)
         for name, module in zip(options.tasks, modules, strict=True)
     ]
     for spec in options.encoders:
         loaded = load_encoder(spec, trust_code=options.trust_code, device=options.device, name=options.name)
+        for data in measured:
+            _check_same(options, loaded, data)
         for module, data in zip(modules, measured, strict=True):
             evaluation = evaluate(loaded, module, data, options.protocol, options.embedding)
             if processes.rank() == 0:
@@ -108,6 +115,8 @@ def device_of(name: str | None) -> str:
     if name == "cuda" and torch.cuda.is_available():
         name = f"cuda:{processes.local_rank() % torch.cuda.device_count()}"
     try:
+        if torch.device(name).type not in DEVICES:
+            raise RuntimeError(f"no device {name!r} here")
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
@@ -115,18 +124,48 @@ def device_of(name: str | None) -> str:
     return name
 
 
-def _written(options: RunOptions, loaded: LoadedEncoder, data: TaskData, evaluation: Evaluation) -> Outcome:
-    """Add the rows to the leaderboard and write the folder of the run."""
+def _identity(options: RunOptions, loaded: LoadedEncoder, data: TaskData) -> dict[str, str]:
+    """What makes a run the same run."""
     precision = options.embedding.precision
-    encoder = loaded.name if precision == "float32" else f"{loaded.name} ({precision})"
-    protocol = options.protocol.name if options.limit is None else f"{options.protocol.name}, limit {options.limit}"
-    identity = {
-        "encoder": encoder,
+    return {
+        "encoder": loaded.name if precision == "float32" else f"{loaded.name} ({precision})",
         "checkpoint_sha256": loaded.weights_sha256,
         "task": data.facts.name,
-        "protocol": protocol,
+        "protocol": options.protocol.name
+        if options.limit is None
+        else f"{options.protocol.name}, limit {options.limit}",
         "dataset_sha256": data.sha256,
     }
+
+
+def _check_same(options: RunOptions, loaded: LoadedEncoder, data: TaskData) -> None:
+    """Refuse to replace results of the same name that were measured with another configuration of the encoder."""
+    identity = _identity(options, loaded, data)
+    config = options.out / "runs" / run_name(**identity) / CONFIGURATION
+    try:
+        before = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return  # none, or damaged: it will be written anew
+    if not isinstance(before, dict):
+        return
+    now_settings = {setting.name for setting in data.settings}
+    lost = sorted(set(before.get("settings", {})) - now_settings)
+    if lost:
+        log.warning("%s on %s was measured with %s too; those rows go", *_named(identity), ", ".join(lost))
+    if before.get("encoder_configuration") != json.loads(json.dumps(loaded.configuration)):
+        raise InvalidInputError(
+            f"{identity['encoder']} on {identity['task']} was measured with another configuration of the encoder "
+            f"({config}); give this one another name with --name, or delete that folder"
+        )
+
+
+def _named(identity: Mapping[str, str]) -> tuple[str, str]:
+    return identity["encoder"], identity["task"]
+
+
+def _written(options: RunOptions, loaded: LoadedEncoder, data: TaskData, evaluation: Evaluation) -> Outcome:
+    """Add the rows to the leaderboard and write the folder of the run."""
+    identity = _identity(options, loaded, data)
     date = now()
     rows = [
         measured_row(
@@ -150,7 +189,7 @@ def _written(options: RunOptions, loaded: LoadedEncoder, data: TaskData, evaluat
         options.out, name, config=config, predictions=evaluation.predictions, log="".join(f"{n}\n" for n in data.notes)
     )
     add_rows(options.out, rows)
-    return Outcome(encoder=encoder, data=data, rows=rows, folder=folder)
+    return Outcome(encoder=identity["encoder"], data=data, rows=rows, folder=folder)
 
 
 def _configuration(options: RunOptions, loaded: LoadedEncoder, data: TaskData) -> dict[str, Any]:
@@ -166,7 +205,7 @@ def _configuration(options: RunOptions, loaded: LoadedEncoder, data: TaskData) -
         "settings": {setting.name: setting.about for setting in data.settings},
         "limit": options.limit,
         "protocol_settings": dataclasses.asdict(options.protocol),
-        "lr": options.protocol.lr or data.facts.lr,
+        "lr": data.facts.lr if options.protocol.lr is None else options.protocol.lr,
         "precision": options.embedding.precision,
         "batch_size": options.embedding.batch_size,
         "resampler": RESAMPLER,

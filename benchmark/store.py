@@ -13,6 +13,7 @@ is flushed first. A row whose checksum is wrong is made again.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -32,6 +33,9 @@ from benchmark.clips import Clip, FileState
 from bgknown.files import make_folder, storage_error, write_whole
 
 ABOUT = "about.json"
+GENERATION = "again-"
+NEWEST = "newest"
+"""Names the folder that is used now, where a store was emptied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,11 +112,17 @@ class Store:
         return out
 
     def emptied(self) -> Store:
-        """The same store without anything in it."""
+        """The same store without anything in it: a new folder in it, so that another process may go on with the old.
+
+        Raises:
+            StorageError: the folder cannot be made.
+        """
         self.close()
-        for path in self.folder.glob("part-*"):
-            path.unlink(missing_ok=True)
-        return Store(self.folder, self.size)
+        root = self.folder.parent if self.folder.name.startswith(GENERATION) else self.folder
+        folder = root / f"{GENERATION}{uuid.uuid4().hex}"
+        make_folder(folder)
+        write_whole(root / NEWEST, folder.name.encode())
+        return Store(folder, self.size)
 
     def close(self) -> None:
         """Close what is being written."""
@@ -146,8 +156,9 @@ class Store:
                 if len(line) != 9 or line[8] != ".":
                     continue
                 part, row, crc32, sha256, crop, size, mtime_ns, path, _ = line
-                entry = Entry(part=self.folder / part, row=int(row), crc32=int(crc32), sha256=sha256)
-                self._remember(entry, crop, sha256, path, FileState(size=int(size), mtime_ns=int(mtime_ns)))
+                with contextlib.suppress(ValueError):
+                    entry = Entry(part=self.folder / part, row=int(row), crc32=int(crc32), sha256=sha256)
+                    self._remember(entry, crop, sha256, path, FileState(size=int(size), mtime_ns=int(mtime_ns)))
 
     def _map(self, entry: Entry) -> NDArray[np.float32]:
         """The data file of an entry, mapped anew where it has grown up to it."""
@@ -186,7 +197,9 @@ def open_store(cache: Path, key: str, size: int, about: dict[str, Any]) -> Store
     make_folder(folder)
     if not (folder / ABOUT).is_file():
         write_whole(folder / ABOUT, (json.dumps(about, indent=2, sort_keys=True) + "\n").encode())
-    return Store(folder, size)
+    newest = folder / NEWEST
+    current = folder / newest.read_text(encoding="utf-8") if newest.is_file() else folder
+    return Store(current if current.is_dir() else folder, size)
 
 
 def stores(cache: Path) -> list[tuple[dict[str, Any], int]]:
@@ -197,7 +210,7 @@ def stores(cache: Path) -> list[tuple[dict[str, Any], int]]:
             facts = json.loads(about.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             facts = {"name": "?"}
-        found.append((facts, sum(path.stat().st_size for path in about.parent.iterdir())))
+        found.append((facts, sum(path.stat().st_size for path in about.parent.rglob("*") if path.is_file())))
     return found
 
 

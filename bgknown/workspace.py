@@ -76,7 +76,8 @@ class Workspace:
             self._compare(self._read(self._started), description, passing=_PASSING)
         elif self.out.is_dir() and self._has_strangers():
             raise StorageError(
-                f"{self.out}: the folder is not empty and holds no unfinished work of bgknown; give a new folder with --out"
+                f"{self.out}: the folder is not empty and holds no unfinished work of bgknown; "
+                "give a new folder with --out"
             )
         return False
 

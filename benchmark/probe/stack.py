@@ -118,7 +118,7 @@ class Stack:
             bias=bias,
             moments=[torch.zeros_like(like) for like in (weight, weight, bias, bias)],
             steps=torch.zeros(len(weights), 2, device=self.device),
-            lr=[problem.lr or self.settings.lr for problem in self.problems],
+            lr=[self.settings.lr if problem.lr is None else problem.lr for problem in self.problems],
         )
 
     def _train_epoch(self) -> None:

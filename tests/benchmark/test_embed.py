@@ -10,10 +10,12 @@ import pytest
 import soundfile
 import torch
 
-from benchmark.clips import Clip
+from benchmark.clips import Clip, FileState
 from benchmark.embed import EmbedSettings, embed
-from benchmark.store import clear_stores, stores
+from benchmark.registry import load_encoder
+from benchmark.store import clear_stores, open_store, stores
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
+from bgknown.files import sha256
 from tests.benchmark.encoders import Bands, Fitted, loaded
 from tests.conftest import noise, write_wav
 
@@ -246,7 +248,7 @@ SCRIPT = textwrap.dedent(
     """
     import os, sys, time
     from pathlib import Path
-    from benchmark.clips import Clip
+    from benchmark.clips import Clip, FileState
     from benchmark.embed import EmbedSettings, embed
     from tests.benchmark.encoders import Bands, loaded
 
@@ -299,3 +301,78 @@ def test_processes_of_torchrun_share_the_work(clips, settings, tmp_path):
     assert encoder.seen == 1
     alone = embed(loaded(), clips, EmbedSettings(cache=tmp_path / "other", batch_size=4))
     assert np.array_equal(shared, alone)
+
+
+def test_a_file_that_was_replaced_behind_an_old_date_is_embedded_anew(clips, settings):
+    listed = [Clip(path=clip.path, sha256=sha256(clip.path.read_bytes())) for clip in clips[:3]]
+    before = embed(loaded(), listed, settings).copy()
+    path = listed[2].path
+    state = path.stat()
+    write_wav(path, noise(soundfile.info(path).frames / 44_100, 99), 16_000)
+    assert path.stat().st_size == state.st_size
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    listed[2] = Clip(path=path, sha256=sha256(path.read_bytes()))
+    after = embed(loaded(), listed, settings)
+    assert np.allclose(after, plain(listed, Bands()), rtol=1e-5)
+    assert not np.allclose(after[2], before[2], rtol=1e-3)
+
+
+FITTED = """
+import torch
+from helper import K
+
+
+class Mine:
+    name, rate_hz, embedding_size = "mine", 16_000, 1
+
+    def fit(self, batches):
+        for _ in batches:
+            pass
+
+    def embed(self, audio):
+        return K * audio.square().mean(dim=1, keepdim=True)
+"""
+
+
+def test_code_beside_an_encoder_that_is_fitted_is_part_of_its_key(clips, settings, tmp_path):
+    (tmp_path / "mine.py").write_text(FITTED)
+    (tmp_path / "helper.py").write_text("K = 1.0\n")
+    spec = f"{tmp_path / 'mine.py'}:Mine"
+    first = embed(load_encoder(spec, trust_code=True), clips, settings, fit_on=clips).copy()
+    (tmp_path / "helper.py").write_text("K = 100.0\n")
+    del sys.modules["helper"]  # as in a new process
+    again = embed(load_encoder(spec, trust_code=True), clips, settings, fit_on=clips)
+    assert np.allclose(again, 100 * first)
+
+
+def test_a_store_that_is_emptied_leaves_another_process_its_own(tmp_path):
+    about = {"name": "x"}
+    first, second = (open_store(tmp_path, "a" * 64, 2, about) for _ in range(2))
+    clip, state = Clip(path=tmp_path / "1.wav"), FileState(size=1, mtime_ns=1)
+    first.append(np.ones((1, 2), np.float32), [(clip, state, "s")])
+    fresh = second.emptied()
+    assert fresh.find(clip, state) is None
+    other = Clip(path=tmp_path / "2.wav")
+    first.append(np.full((1, 2), 2.0, np.float32), [(other, state, "t")])
+    assert first.gather([first.find(clip, state), first.find(other, state)]).tolist() == [[1, 1], [2, 2]]
+    fresh.append(np.full((1, 2), 3.0, np.float32), [(clip, state, "s")])
+    for store in (first, fresh):
+        store.close()
+    opened = open_store(tmp_path, "a" * 64, 2, about)
+    assert opened.gather([opened.find(clip, state)]).tolist() == [[3, 3]]
+    assert opened.find(other, state) is None
+    again = opened.emptied()
+    assert again.folder.parent == first.folder
+    assert open_store(tmp_path, "a" * 64, 2, about).find(clip, state) is None
+
+
+def test_an_index_line_that_is_damaged_is_passed_over(tmp_path):
+    store = open_store(tmp_path, "a" * 64, 2, {})
+    clip, state = Clip(path=tmp_path / "1.wav"), FileState(size=1, mtime_ns=1)
+    store.append(np.ones((1, 2), np.float32), [(clip, state, "s")])
+    store.close()
+    (index,) = store.folder.glob("part-*.csv")
+    line = index.read_text()
+    index.write_text(line.replace(",0,", ",zero,", 1) + line)
+    again = open_store(tmp_path, "a" * 64, 2, {})
+    assert again.find(clip, state) is not None

@@ -76,3 +76,21 @@ def test_data_is_found_by_name_below_or_as_such(tmp_path, monkeypatch):
 def test_wrong_data_is_one_line(given, error, message):
     with pytest.raises(error, match=message):
         locations(given)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lr = 0", "lr is 0.0; it must be above 0"),
+        ("lr = -1.0", "lr is -1.0"),
+        ("lr = nan", "lr is nan"),
+        ("max_epochs = 0", "max_epochs is 0; it must be at least 1"),
+        ("patience = 0", "patience is 0"),
+        ("batch_size = 0", "batch_size is 0"),
+        ("validation_share = 1.0", "validation_share is 1.0; it must lie between 0 and 1"),
+    ],
+)
+def test_settings_that_train_nothing_are_refused_at_once(text, message, tmp_path):
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(InvalidInputError, match=message):
+        open_protocol(str(tmp_path / "mine.toml"))

@@ -47,6 +47,39 @@ class Wide(Tones):
         return super().embed(audio).repeat(1, 2)
 
 
+class Leaving(Tones):
+    def embed(self, audio):
+        raise SystemExit(0)
+
+
+class Sparse(Tones):
+    def embed(self, audio):
+        return super().embed(audio).to_sparse()
+
+
+class Odd(Tones):
+    configuration = {"x": float("nan")}
+
+
+class Mixed(Tones):
+    configuration = {1: "a", "b": 2}
+
+
+class Unfit(Tones):
+    def fit(self, batches):
+        raise RuntimeError("no statistics today")
+
+
+class Hidden(Tones):
+    @property
+    def rate_hz(self):
+        raise ValueError("not now")
+
+
+class Fast(Tones):
+    rate_hz = 10**12
+
+
 class Growing(Tones):
     calls = 0
 
@@ -134,6 +167,41 @@ def test_two_encoders_stand_side_by_side_and_are_compared(place):
     assert "shuffled" in within
 
 
+def test_two_configurations_of_one_encoder_are_two_encoders(place):
+    result = run("run", "--encoder", "logmel", "--encoder", "logmel?n_mels=32", *place)
+    assert "logmel?n_mels=32 on bgknown" in result.output
+    rows = figures()
+    assert rows["logmel", "mix", "accuracy"].encoder != rows["logmel?n_mels=32", "mix", "accuracy"].encoder
+    assert len(list(Path("results/runs").iterdir())) == 2
+    assert "accuracy" in run("compare", "logmel", "logmel?n_mels=32", "--out", "results").output
+
+
+def test_results_of_another_configuration_are_not_replaced(place):
+    run("run", "--encoder", "logmel", "--name", "mine", *place)
+    before = figures()
+    result = run("run", "--encoder", "logmel?n_mels=32", "--name", "mine", *place, status=1)
+    assert "mine on bgknown was measured with another configuration of the encoder" in result.stderr
+    assert figures() == before
+
+
+def test_rows_that_go_are_told(place, caplog):
+    run("run", "--encoder", "logmel", *place)
+    run("run", "--encoder", "logmel", *place[:2], *place[4:])
+    assert "logmel on bgknown was measured with clean too; those rows go" in caplog.text
+
+
+def test_the_page_is_whole_whatever_is_shown(place):
+    run("run", "--encoder", "logmel", *place)
+    run("leaderboard", "--out", "results")
+    page = Path("results/leaderboard.md").read_text()
+    shown = run("leaderboard", "--out", "results", "--metric", "accuracy")
+    assert "clip R@1" not in shown.output
+    assert Path("results/leaderboard.md").read_text() == page
+    rows = pd.read_csv("results/leaderboard_with_paper.csv")
+    assert set(rows["source"]) == {"measured", "paper"}
+    assert len(rows) == len(figures()) + (rows["source"] == "paper").sum()
+
+
 def test_limits_seeds_and_protocols_are_told_apart(place, tmp_path):
     (tmp_path / "short.toml").write_text("max_epochs = 3\n")
     run("run", "--encoder", "logmel", "--limit", "6", "--seeds", "2", *place)
@@ -165,6 +233,13 @@ def test_the_whole_dataset_folder_and_the_variable_serve(place, monkeypatch):
         ("mine.py:NotANumber", "embed returned NaN or infinite values"),
         ("mine.py:Wide", r"embed returned shape \[10, 32\], must be \[10, 16\]|embed returned shape"),
         ("mine.py:Growing", "embed returned shape"),
+        ("mine.py:Leaving", "SystemExit"),
+        ("mine.py:Sparse", "embed returned a sparse tensor"),
+        ("mine.py:Odd", "configuration cannot be written as JSON"),
+        ("mine.py:Mixed", "configuration cannot be written as JSON"),
+        ("mine.py:Unfit", "cannot be fitted: RuntimeError: no statistics today"),
+        ("mine.py:Hidden", "not now"),
+        ("mine.py:Fast", "rate_hz is 1000000000000, must lie in 1000..768000"),
         ("mine.py:Toness", "did you mean"),
         ("logmell", "did you mean"),
         ("nowhere.pt", "nowhere.pt"),
@@ -257,6 +332,11 @@ def test_a_class_without_training_clips_is_one_line(place, tmp_path):
         (["--name", " "], "the name of the encoder is empty"),
         (["--encoder", "melpower", "--name", "x"], "is for one encoder, 2 are given"),
         (["--data", "nowhere"], "nowhere: no such folder"),
+        (["--data", "esc-50=."], "no such data; did you mean esc50?"),
+        (["--name", " hi"], "the encoder's name is ' hi'; it must be one line without spaces at its ends"),
+        (["--name", "a\nb"], "the encoder's name is 'a\\nb'; it must be one line"),
+        (["--device", "meta"], "device is 'meta'; this machine has cpu"),
+        (["--encoder", "nowhere.py:Scale?args=" + "x" * 400], "nowhere.py"),
     ],
 )
 def test_wrong_options_are_one_line(place, arguments, message):
