@@ -25,7 +25,7 @@ from bgknown import recipe as recipes
 from bgknown.audio import RATE_HZ, read_pcm16
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.snr import SHORTEST_EVENT_FRAMES
-from bgknown.tables import numbers, read_text_table, records, whole_numbers
+from bgknown.tables import numbers, read_object, read_text_table, records, whole_numbers
 
 MANIFEST = "manifest.csv"
 RECIPE = "recipe.csv"
@@ -135,15 +135,9 @@ def read_description(root: Path) -> dict[str, Any]:
         InvalidInputError: it is no JSON object, or of a format that this version does not know.
     """
     path = root / DESCRIPTION
-    if not path.is_file():
-        raise NotFoundError(f"{path}: missing")
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeError) as error:
-        raise InvalidInputError(f"{path}: not JSON ({error})") from error
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        found = description.get("format") if isinstance(description, dict) else None
-        raise InvalidInputError(f"{path}: has format {found!r}, this version reads format {FORMAT}")
+    description = read_object(path)
+    if description.get("format") != FORMAT:
+        raise InvalidInputError(f"{path}: has format {description.get('format')!r}, this version reads format {FORMAT}")
     _check_shape(description, _SHAPE, path, "")
     return description
 

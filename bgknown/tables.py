@@ -1,7 +1,8 @@
-"""CSV tables as text, and tables as rows."""
+"""CSV tables as text, tables as rows, and JSON objects."""
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -42,6 +43,24 @@ def read_text_table(path: Path, columns: Sequence[str], *, advice: str) -> pd.Da
     if table.empty:
         raise InvalidInputError(f"{path}: the table has no rows; {advice}")
     return table[list(columns)]
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A file that holds one JSON object.
+
+    Raises:
+        NotFoundError: the file is not there.
+        InvalidInputError: it is no JSON, or something else than an object.
+    """
+    if not path.is_file():
+        raise NotFoundError(f"{path}: missing")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeError) as error:
+        raise InvalidInputError(f"{path}: not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise InvalidInputError(f"{path}: damaged (no JSON object)")
+    return content
 
 
 def whole_numbers(table: pd.DataFrame, column: str, path: Path) -> list[int]:

@@ -123,13 +123,13 @@ RANGE: dict[str, Any] = {"type": (float, float), "metavar": "LOW HIGH"}
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draw.")
 @click.option("--duration", "duration_s", type=float, help="Length of a soundscape, s [default: 10].")
 @click.option("--backgrounds", type=int, help="Background layers of a soundscape [default: 2].")
-@click.option("--ref-db", **RANGE, help="Loudness of a background, LUFS [default: -38 -32].")
-@click.option("--snr", "snr_db", **RANGE, help="SNR of an event, dB [default: 7 11].")
-@click.option("--change", "change_db", **RANGE, help="Change of an event's level, dB [default: 8 12].")
+@click.option("--ref-db", **RANGE, help="Loudness of a background, LUFS [default: -36 -26].")
+@click.option("--snr", "snr_db", **RANGE, help="SNR of an event, dB [default: 0 12].")
+@click.option("--change", "change_db", **RANGE, help="Change of an event's level, dB [default: 6 11].")
 @click.option("--event-length", "event_s", **RANGE, help="Length of an event, s [default: 3 5].")
 @click.option("--onset", "onset_s", **RANGE, help="Onset of an event, s [default: 0 8].")
-@click.option("--changes", metavar="W,W,...", help="Weights of one change, of two, ... [default: 7,5].")
-@click.option("--kept", metavar="W,W,...", help="Weights of no class kept on both sides, of one, ... [default: 3,2,1].")
+@click.option("--changes", metavar="W,W,...", help="Weights of one change, of two, ... [default: 21,18].")
+@click.option("--kept", metavar="W,W,...", help="Weights of no class kept on both sides, of one, ... [default: none].")
 @click.option("--kind", "kinds", multiple=True, metavar="KIND=W", help="Weight of a kind of change; others get 0.")
 @scenes_option
 @jobs_option

@@ -21,10 +21,11 @@ from bgknown.apwd.changes import changes
 from bgknown.apwd.draw import PairRules, Sources, draw_pair, sources_of
 from bgknown.apwd.scenes import Scenes, published
 from bgknown.apwd.source_tree import SourceTree, open_tree
-from bgknown.errors import InvalidInputError, NotFoundError, StorageError
+from bgknown.errors import InvalidInputError, StorageError
 from bgknown.files import make_folder, storage_error, sync_folder, write_whole
 from bgknown.jams.writing import compose
 from bgknown.parallel import check_jobs, default_jobs, in_processes
+from bgknown.tables import read_object
 from bgknown.workspace import Workspace
 
 NAME = "APwD draw"
@@ -139,16 +140,11 @@ def read_description(folder: Path) -> dict[str, Any]:
         InvalidInputError: it is damaged, or of a format that this version does not know.
     """
     path = folder / DRAW
-    if not path.is_file():
-        raise NotFoundError(f"{path}: missing")
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeError) as error:
-        raise InvalidInputError(f"{path}: not JSON ({error})") from error
-    good = isinstance(description, dict) and description.get("name") == NAME and description.get("format") == FORMAT
-    if not good or not isinstance(description.get("kinds"), dict):
+    description = read_object(path)
+    known = description.get("name") == NAME and description.get("format") == FORMAT
+    if not known or not isinstance(description.get("kinds"), dict):
         raise InvalidInputError(f"{path}: damaged, or not of format {FORMAT}; draw again in a new folder")
-    return dict(description)
+    return description
 
 
 def _describe(options: DrawOptions, tree: SourceTree, labels: Sequence[str], counts: dict[str, int]) -> dict[str, Any]:

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import pandas as pd
 
 from bgknown.dataset import DESCRIPTION, MANIFEST
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.tables import read_text_table
+from bgknown.tables import read_object, read_text_table
 
 NAME = "APwD pairs"
 FORMAT = 1
@@ -77,15 +76,9 @@ def read_description(root: Path) -> dict[str, Any]:
         InvalidInputError: it describes something else, or a format that this version does not know.
     """
     path = root / DESCRIPTION
-    if not path.is_file():
-        raise NotFoundError(f"{path}: missing")
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeError) as error:
-        raise InvalidInputError(f"{path}: not JSON ({error})") from error
-    if not isinstance(description, dict) or description.get("name") != NAME:
-        found = description.get("name") if isinstance(description, dict) else None
-        raise InvalidInputError(f"{path}: describes {found!r}, not {NAME!r}")
+    description = read_object(path)
+    if description.get("name") != NAME:
+        raise InvalidInputError(f"{path}: describes {description.get('name')!r}, not {NAME!r}")
     parts = {"configuration": dict, "inputs": dict, "counts": dict, "skipped": list}
     if description.get("format") != FORMAT or not all(isinstance(description.get(k), v) for k, v in parts.items()):
         raise InvalidInputError(f"{path}: damaged, or not of format {FORMAT}; build the set again in a new folder")

@@ -24,7 +24,7 @@ import pandas as pd
 
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import sync_folder, write_whole
-from bgknown.tables import read_text_table, whole_numbers
+from bgknown.tables import read_object, read_text_table, whole_numbers
 from bgknown.workspace import Workspace
 
 TABLE = "sources.csv"
@@ -59,14 +59,9 @@ def read_description(root: Path) -> dict[str, Any]:
         InvalidInputError: it is no JSON object, or of a format that this version does not know.
     """
     path = root / DESCRIPTION
-    if not path.is_file():
-        raise NotFoundError(f"{path}: missing")
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeError) as error:
-        raise InvalidInputError(f"{path}: damaged ({error}); delete {root} and prepare again") from error
+    description = read_object(path)
     shape = {"name": str, "format": int, "configuration": dict, "skipped": list}
-    if not isinstance(description, dict) or not all(isinstance(description.get(k), v) for k, v in shape.items()):
+    if not all(isinstance(description.get(key), kind) for key, kind in shape.items()):
         raise InvalidInputError(f"{path}: damaged (no description of a source tree); delete {root} and prepare again")
     if description["format"] != FORMAT:
         raise InvalidInputError(

@@ -30,8 +30,6 @@ class Scene:
     """The labels of FSD50K that the background is taken from."""
     events: tuple[str, ...]
     """The event classes of the scene."""
-    published: str | None
-    """How the names of published pairs begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,11 +101,11 @@ def read(path: Path) -> Scenes:
 
 _KEYS: dict[str, dict[str, type]] = {
     "splits": {"fsd50k": str, "esc50_folds": list, "pairs": int},
-    "scenes": {"background": str, "fsd50k": list, "published": str, "events": list},
+    "scenes": {"background": str, "fsd50k": list, "events": list},
     "events": {"esc50": str, "nouns": list},
     "backgrounds": {"nouns": list},
 }
-_OPTIONAL = {"published", "pairs", "nouns"}
+_OPTIONAL = {"pairs", "nouns"}
 
 
 def _read(text: str, where: str) -> Scenes:
@@ -125,7 +123,6 @@ def _read(text: str, where: str) -> Scenes:
                 background=scene["background"],
                 fsd50k=tuple(scene["fsd50k"]),
                 events=tuple(scene["events"]),
-                published=scene.get("published"),
             )
             for name, scene in tree["scenes"].items()
         },

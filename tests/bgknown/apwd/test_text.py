@@ -72,7 +72,7 @@ def test_classes_that_are_called_the_same_are_refused():
 
 
 def test_a_scene_of_ones_own_is_read_back():
-    scene = Scene(name="sea", background="waves", fsd50k=("Ocean",), events=("gull",), published=None)
+    scene = Scene(name="sea", background="waves", fsd50k=("Ocean",), events=("gull",))
     own = replace(SCENES, scenes={"sea": scene}, esc50={"gull": "crow"}, nouns={})
     found = (Change(kind="background_louder", label="waves"), Change(kind="event_louder", label="gull"))
     assert all(read_back(describe(found, f"p{number}", own), own) == found for number in range(50))
