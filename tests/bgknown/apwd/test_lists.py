@@ -137,7 +137,9 @@ def test_a_scene_without_sources_is_named_and_so_is_the_way_out(tiny):
     message = "no sources for the background 'car_passing': FSD50K at .* lists nothing of Car_passing_by; .*--scene"
     with pytest.raises(NotFoundError, match=message):
         choose(tiny.open(), tiny_scenes(), (), NO_LABELS, None)
-    with pytest.raises(NotFoundError, match="no sources for the event 'birds': ESC-50 at .* lists nothing of chirping_birds"):
+    with pytest.raises(
+        NotFoundError, match="no sources for the event 'birds': ESC-50 at .* lists nothing of chirping_birds"
+    ):
         choose(tiny.open(), scenes.published(), ("rain",), NO_LABELS, None)
     with pytest.raises(NotFoundError, match="no scene 'snow'; there are rain, traffic"):
         choose(tiny.open(), tiny_scenes(), ("snow",), NO_LABELS, None)
