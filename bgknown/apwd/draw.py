@@ -11,7 +11,8 @@ side of a change 1.0..11.7, changes of 6.1..10.8 dB; one change in 21 pairs, two
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from bgknown.apwd.changes import KINDS, LOUDER_DB, Change
 from bgknown.apwd.source_tree import SourceFile, SourceTree
 from bgknown.audio import RATE_HZ
 from bgknown.errors import InvalidInputError
+from bgknown.jams.reading import LONGEST_S
 from bgknown.soundscape import Layer, Soundscape
 
 Range = tuple[float, float]
@@ -37,7 +39,7 @@ class PairRules:
     seed: int = 0
     """Seed of the draw."""
     duration_s: float = 10.0
-    """Length of a soundscape."""
+    """Length of a soundscape, to the nearest sample."""
     backgrounds: int = 2
     """Background layers, each of another recording, the same ones on both sides."""
     ref_db: Range = (-36.0, -26.0)
@@ -69,8 +71,8 @@ class PairRules:
     """Weights of the kinds of change."""
 
     def __post_init__(self) -> None:
-        if self.duration_s < 1.0:
-            raise InvalidInputError(f"duration_s is {self.duration_s}; a soundscape has at least 1 s")
+        if not 1.0 <= self.duration_s <= LONGEST_S:
+            raise InvalidInputError(f"duration_s is {self.duration_s}; a soundscape has 1 s to {LONGEST_S:g} s")
         if self.backgrounds < 1:
             raise InvalidInputError(f"backgrounds is {self.backgrounds}; a soundscape has at least one")
         limits = {"ref_db": (-60.0, 0.0), "snr_db": (-40.0, 40.0), "change_db": (LOUDER_DB, 60.0)}
@@ -81,12 +83,28 @@ class PairRules:
                 raise InvalidInputError(f"{name} is {first:g}..{last:g}; it must rise within {low:g}..{high:g}")
         for name in ("changes", "kept"):
             weights = getattr(self, name)
-            if not weights or min(weights) < 0 or sum(weights) <= 0:
-                raise InvalidInputError(f"{name} has the weights {weights}; none may be below 0, one must be above")
+            if not _are_weights(weights):
+                raise InvalidInputError(f"{name} has the weights {weights}; finite, none below 0, one above it wanted")
         if unknown := sorted(set(self.kinds) - set(KINDS)):
             raise InvalidInputError(f"kinds: {unknown[0]!r} is no kind of change; there are {', '.join(KINDS)}")
-        if not self.kinds or min(self.kinds.values()) < 0 or sum(self.kinds.values()) <= 0:
-            raise InvalidInputError("kinds: no weight may be below 0, one must be above")
+        if not _are_weights(self.kinds.values()):
+            raise InvalidInputError("kinds: no weight may be below 0 or infinite, one must be above 0")
+
+    @property
+    def frames(self) -> int:
+        """Samples of a soundscape at 44.1 kHz."""
+        return round(self.duration_s * RATE_HZ)
+
+    @property
+    def exact_s(self) -> float:
+        """Seconds from which Scaper computes exactly ``frames``; of 1.15 s it would make one sample less."""
+        seconds = self.frames / RATE_HZ
+        return seconds if int(seconds * RATE_HZ) == self.frames else math.nextafter(seconds, math.inf)
+
+
+def _are_weights(weights: Iterable[float]) -> bool:
+    given = list(weights)
+    return all(math.isfinite(weight) and weight >= 0 for weight in given) and sum(given) > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,28 +128,56 @@ def sources_of(tree: SourceTree, split: str, background: str, events: tuple[str,
 
     Raises:
         NotFoundError: the tree has no files of a label; lists the labels there are.
-        InvalidInputError: too few recordings are long enough, or too few classes are named for the changes wanted.
+        InvalidInputError: too few recordings are long enough, a clip is too short, or the classes do not suit.
     """
-    least = int(rules.duration_s * RATE_HZ) + 1
-    recordings = tuple(source for source in tree.of(split, "background", background) if source.frames >= least)
+    _check_events(background, events, len(rules.changes))
+    recordings = _long_enough(tree.of(split, "background", background), rules)
     if len(recordings) < rules.backgrounds:
         raise InvalidInputError(
-            f"{tree.root}: {split}/background/{background} has {len(recordings)} recordings longer than "
+            f"{tree.root}: {split}/background/{background} has {len(recordings)} recordings of at least "
             f"{rules.duration_s:g} s, {rules.backgrounds} are wanted; `bgknown apwd prepare` loops shorter ones"
         )
     wants_layers = any(weight > 0 for kind, weight in rules.kinds.items() if kind.startswith("background"))
-    layers = tree.of(split, "foreground", background) if wants_layers else ()
-    if len(events) < (most := len(rules.changes)):
+    layers = _layers(tree, split, background, recordings, rules) if wants_layers else ()
+    clips = {label: tree.of(split, "foreground", label) for label in events}
+    for source in (source for label in events for source in clips[label]):
+        if source.frames < int(FADE_S * RATE_HZ):
+            raise InvalidInputError(
+                f"{tree.root / source.file}: {source.frames} samples, shorter than an event's fade of {FADE_S:g} s; "
+                "remove it"
+            )
+    return Sources(split=split, background=background, backgrounds=recordings, layers=layers, events=clips)
+
+
+def _layers(
+    tree: SourceTree, split: str, background: str, recordings: tuple[SourceFile, ...], rules: PairRules
+) -> tuple[SourceFile, ...]:
+    """Recordings for a background's layer, of which one is left whichever backgrounds are chosen."""
+    layers = _long_enough(tree.of(split, "foreground", background), rules)
+    origins = {source.origin for source in layers}
+    if len(origins) <= min(rules.backgrounds, len(origins & {source.origin for source in recordings})):
+        raise InvalidInputError(
+            f"{tree.root}: {split}/foreground/{background} has {len(origins)} recordings of at least "
+            f"{rules.duration_s:g} s, and a layer must differ from the {rules.backgrounds} backgrounds; "
+            "prepare more, or give the kinds background_louder and background_quieter the weight 0"
+        )
+    return layers
+
+
+def _check_events(background: str, events: tuple[str, ...], most: int) -> None:
+    for place, label in enumerate(events):
+        if label in events[:place]:
+            raise InvalidInputError(f"the event class {label!r} is named twice; name each once")
+        if label == background:
+            raise InvalidInputError(f"the event class {label!r} is the background's label; name another")
+    if len(events) < most:
         raise InvalidInputError(
             f"{len(events)} event classes ({', '.join(events)}) for up to {most} changes; name at least as many"
         )
-    return Sources(
-        split=split,
-        background=background,
-        backgrounds=recordings,
-        layers=tuple(source for source in layers if source.frames >= least),
-        events={label: tree.of(split, "foreground", label) for label in events},
-    )
+
+
+def _long_enough(sources: tuple[SourceFile, ...], rules: PairRules) -> tuple[SourceFile, ...]:
+    return tuple(source for source in sources if source.frames >= rules.frames)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,14 +234,14 @@ def draw_pair(sources: Sources, rules: PairRules, prefix: str, number: int) -> t
         events = []
         for label, snr_db in levels[side]:
             if label == sources.background:
-                layer = _background(label, _one(random, others or list(sources.layers)), rules, random, snr_db=snr_db)
+                layer = _background(label, _one(random, others), rules, random, snr_db=snr_db)
             else:
                 layer = _event(label, _one(random, list(sources.events[label])), rules, random, snr_db=snr_db)
             events.append(layer)
         sides.append(
             Soundscape(
                 name=f"s{side + 1}",
-                duration_s=rules.duration_s,
+                duration_s=rules.exact_s,
                 ref_db=ref_db,
                 backgrounds=backgrounds,
                 events=tuple(events),
@@ -232,16 +278,16 @@ def _background(
     label: str, source: SourceFile, rules: PairRules, random: np.random.Generator, snr_db: float | None = None
 ) -> Layer:
     """A background's layer, or the same as a foreground event where it has an SNR."""
-    frames = int(rules.duration_s * RATE_HZ)
-    latest_s = min(rules.duration_s, (source.frames - frames - 1) / RATE_HZ)
+    duration_s = rules.exact_s
+    latest_s = min(duration_s, max(source.frames - rules.frames - 1, 0) / RATE_HZ)
     start_s = random.uniform(0.0, latest_s)
-    while int((start_s + rules.duration_s) * RATE_HZ) - int(start_s * RATE_HZ) != frames:
+    while int((start_s + duration_s) * RATE_HZ) - int(start_s * RATE_HZ) != rules.frames:
         start_s = random.uniform(0.0, latest_s)  # Scaper's rounding would cost it a sample
     return Layer(
         label=label,
         file=f"source/{source.file}",
         source_time_s=start_s,
-        duration_s=rules.duration_s,
+        duration_s=duration_s,
         snr_db=0.0 if snr_db is None else snr_db,
     )
 

@@ -36,9 +36,17 @@ class SourceFile:
     @property
     def origin(self) -> str:
         """What it was cut from: the Freesound id of an ESC-50 clip ({fold}-{id}-{take}-{target}), else its stem."""
-        stem = PurePosixPath(self.file).stem
-        parts = stem.split("-")
-        return parts[1] if len(parts) == 4 else stem
+        return self._clip_source or PurePosixPath(self.file).stem
+
+    @property
+    def recording(self) -> tuple[str, str]:
+        """What no other recording of a tree is called; stems that are no ESC-50 clips are unique in a label only."""
+        return ("", self._clip_source) if self._clip_source else (PurePosixPath(self.file).parent.name, self.origin)
+
+    @property
+    def _clip_source(self) -> str | None:
+        parts = PurePosixPath(self.file).stem.split("-")
+        return parts[1] if len(parts) == 4 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,15 +85,16 @@ class SourceTree:
         Raises:
             InvalidInputError: names two such files.
         """
-        for role in ROLES:
-            for label in labels:
-                by_origin = {source.origin: source for source in self.files.get(("dev", role, label), ())}
-                for source in self.files.get(("eval", role, label), ()):
-                    if source.origin in by_origin:
-                        raise InvalidInputError(
-                            f"{self.root}: {by_origin[source.origin].file} and {source.file} come from the same "
-                            "recording; dev and eval must not share any"
-                        )
+        there: dict[str, dict[tuple[str, str], SourceFile]] = {split: {} for split in SPLITS}
+        for (split, _, label), sources in sorted(self.files.items()):
+            if label in labels:
+                there[split].update((source.recording, source) for source in sources)
+        for recording, source in there["eval"].items():
+            if recording in there["dev"]:
+                raise InvalidInputError(
+                    f"{self.root}: {there['dev'][recording].file} and {source.file} come from the same "
+                    "recording; dev and eval must not share any"
+                )
 
     def sha256(self, labels: Sequence[str]) -> str:
         """Fingerprint of the names and lengths of these labels' files."""

@@ -4,8 +4,8 @@ One process against one process, the same JAMS and sources, 16-bit files on both
 and take longer), with the same stand-in for SoX in the loop. The build also checks every field of the JAMS, makes the
 texts, hashes each file and flushes it to the disk; the loop does none of these. Rates are taken inside each process,
 from the first pair to the last; the loop is warmed up with a few soundscapes, the build with a first pass that opens
-every recording. The two sides take turns. Then, without such a first pass, the build with more processes, and its peak
-memory for more and more pairs (which counts the pages of the sources that are mapped).
+every recording. The two sides take turns. Then rendering alone with more processes, and the build's peak memory for
+more and more pairs, without such a first pass (it counts the pages of the sources that are mapped).
 
     bgknown apwd prepare --fsd50k ../shared/data/fsd50k --esc50 ../shared/data/esc10 --background rain=Rain \\
         --event dog --event rooster --out source
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import resource
 import shutil
@@ -32,7 +33,9 @@ import soundfile
 
 from bgknown.apwd import build as building
 from bgknown.apwd.build import PairBuildOptions
+from bgknown.apwd.rendering import render
 from bgknown.audio import RATE_HZ, to_pcm16
+from bgknown.jams.reading import parse
 from bgknown.render import scaper
 
 WARM_UP = 4
@@ -89,6 +92,31 @@ def equal_files(folder: Path, plain: Path) -> tuple[int, int, int]:
     return count, same, largest
 
 
+def rendering(source: Path, jams: Path, processes: int) -> float:
+    """Soundscapes per second of several processes that render and store nothing, once every recording is open."""
+    barrier = multiprocessing.Barrier(processes)
+    parts = [(source, jams, number, processes) for number in range(processes)]
+    with multiprocessing.Pool(processes, initializer=_share, initargs=(barrier,)) as pool:
+        return len(list(jams.rglob("*.jams"))) / max(pool.starmap(_render_part, parts, chunksize=1))
+
+
+def _share(barrier) -> None:
+    global _BARRIER  # noqa: PLW0603
+    _BARRIER = barrier
+
+
+def _render_part(source: Path, jams: Path, number: int, processes: int) -> float:
+    contents = [(path.read_bytes(), path.stem) for path in sorted(jams.rglob("*.jams"))]
+    memory = np.empty(10 * RATE_HZ, np.int16)
+    for data, name in contents:
+        render(parse(data, name), source, name, memory)
+    _BARRIER.wait()
+    start = time.perf_counter()
+    for data, name in contents[number::processes]:
+        render(parse(data, name), source, name, memory)
+    return time.perf_counter() - start
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, required=True)
@@ -133,14 +161,9 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
         print(f"turn {turn}: build / loop {rates['build'][-1] / rates['loop'][-1]:.1f}", flush=True)
     ratio = median(rates["build"]) / median(rates["loop"])
     print(f"build / loop, one process each, medians of {options.turns} turns: {ratio:.1f}")
-    everything = ["--source", str(options.source), "--jams", str(options.jams), "--pairs", "0"]
-    one, many = (
-        in_process("--side", "build", "--out", str(folder / f"jobs{jobs}"), "--jobs", str(jobs), *everything)["rate"]
-        for jobs in (1, os.cpu_count() or 1)
-    )
-    print(f"{os.cpu_count()} processes / one process, all pairs, with the start of the processes: {many / one:.2f}")
-    for jobs in (1, os.cpu_count() or 1):
-        shutil.rmtree(folder / f"jobs{jobs}", ignore_errors=True)
+    cores = os.cpu_count() or 1
+    ratios = [rendering(options.source, chosen, cores) / rendering(options.source, chosen, 1) for _ in range(3)]
+    print(f"rendering alone, nothing stored: {cores} processes / one process: {median(ratios):.2f}")
     for pairs in (options.pairs // 4, options.pairs // 2, options.pairs):
         growing = folder / f"growing{pairs}"
         growing.mkdir()

@@ -1,10 +1,14 @@
 import json
+import math
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import jams
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bgknown.apwd import drawn
 from bgknown.apwd.changes import KINDS, changes, classes
@@ -12,7 +16,7 @@ from bgknown.apwd.draw import PairRules, Sources, draw_pair, sources_of
 from bgknown.apwd.drawn import DrawOptions, draw
 from bgknown.apwd.pairs import find_pairs, read_pair
 from bgknown.apwd.scenes import published
-from bgknown.apwd.source_tree import SourceFile, open_tree
+from bgknown.apwd.source_tree import SourceFile, SourceTree, open_tree
 from bgknown.apwd.text import describe, read_back
 from bgknown.audio import RATE_HZ
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
@@ -131,6 +135,11 @@ def test_texts_of_drawn_pairs_are_read_back():
         ({"kept": (0.0, 0.0)}, "kept has the weights"),
         ({"kinds": {"event_moved": 1.0}}, "'event_moved' is no kind of change; there are event_added"),
         ({"kinds": {"event_added": -1.0}}, "no weight may be below 0"),
+        ({"duration_s": math.nan}, "duration_s is nan"),
+        ({"duration_s": math.inf}, "duration_s is inf; a soundscape has 1 s to 3600 s"),
+        ({"changes": (1.0, math.nan)}, "changes has the weights"),
+        ({"kept": (1.0, math.inf)}, "kept has the weights"),
+        ({"kinds": {"event_added": math.nan}}, "kinds: no weight may be below 0 or infinite"),
     ],
 )
 def test_rules_that_make_no_sense(change, message):
@@ -237,8 +246,10 @@ def test_a_finished_draw_is_left_alone_and_another_one_refused(tree, tmp_path):
         ({"scene": "traffic"}, NotFoundError, "no dev/background/car_passing with files in it; there are rain"),
         ({"events": ("dog", "cat")}, NotFoundError, "no dev/foreground/cat with files in it; there are birds, dog"),
         ({"events": ("dog",)}, InvalidInputError, r"1 event classes \(dog\) for up to 2 changes"),
+        ({"events": ("dog", "dog")}, InvalidInputError, "the event class 'dog' is named twice"),
+        ({"events": ("dog", "rain")}, InvalidInputError, "the event class 'rain' is the background's label"),
         ({"pairs": {"dev": 0, "eval": 0}}, InvalidInputError, "no pairs are wanted"),
-        ({"rules": PairRules()}, InvalidInputError, "has 0 recordings longer than 10 s, 2 are wanted"),
+        ({"rules": PairRules()}, InvalidInputError, "has 0 recordings of at least 10 s, 2 are wanted"),
     ],
 )
 def test_draws_that_cannot_be_made(changes, error, message, tree, tmp_path):
@@ -264,8 +275,57 @@ def test_options_that_make_no_sense(changes, message, tree, tmp_path):
 def test_short_recordings_are_left_out(tree, tmp_path):
     found = sources_of(open_tree(tree), "dev", "rain", ("dog", "birds"), replace(RULES, duration_s=2.0, backgrounds=1))
     assert len(found.backgrounds) == 3
-    with pytest.raises(InvalidInputError, match="has 0 recordings longer than 2.5 s"):
+    with pytest.raises(InvalidInputError, match="has 0 recordings of at least 2.5 s"):
         sources_of(open_tree(tree), "dev", "rain", ("dog", "birds"), replace(RULES, duration_s=2.5))
+
+
+def made_tree(**groups: tuple[SourceFile, ...]) -> SourceTree:
+    """A tree like ``SOURCES``, but with other files of some labels."""
+    events = {("dev", "foreground", label): clips for label, clips in SOURCES.events.items()}
+    rain = {("dev", role, "rain"): group for role, group in (("background", GROUPS[0]), ("foreground", GROUPS[1]))}
+    changed = {("dev", *name.split("_")): group for name, group in groups.items()}
+    return SourceTree(root=Path("tree"), files={**events, **rain, **changed})
+
+
+def all_of(length: int, files: tuple[SourceFile, ...]) -> tuple[SourceFile, ...]:
+    return tuple(replace(source, frames=length) for source in files)
+
+
+def test_recordings_of_just_the_length_are_used_from_their_start():
+    tree = made_tree(background_rain=all_of(441_000, GROUPS[0]), foreground_rain=all_of(441_000, GROUPS[1]))
+    _, first, second = draw_pair(sources_of(tree, "dev", "rain", CLASSES, EVEN), EVEN, "made", 0)
+    assert {layer.source_time_s for scape in (first, second) for layer in scape.backgrounds} == {0.0}
+
+
+def test_a_layer_that_could_only_repeat_a_background_is_refused():
+    two = made_tree(background_rain=GROUPS[0][:2], foreground_rain=GROUPS[1][:2])
+    with pytest.raises(InvalidInputError, match="foreground/rain has 2 recordings .* must differ from the 2 backgr"):
+        sources_of(two, "dev", "rain", CLASSES, EVEN)
+    assert sources_of(two, "dev", "rain", CLASSES, replace(EVEN, kinds={"event_added": 1.0})).layers == ()
+    assert len(sources_of(made_tree(foreground_rain=GROUPS[1][:3]), "dev", "rain", CLASSES, EVEN).layers) == 3
+
+
+def test_layers_that_are_all_too_short_are_refused():
+    short = made_tree(foreground_rain=all_of(4_000, GROUPS[1]))
+    with pytest.raises(InvalidInputError, match="foreground/rain has 0 recordings of at least 10 s"):
+        sources_of(short, "dev", "rain", CLASSES, EVEN)
+
+
+def test_a_clip_must_hold_a_fade():
+    assert sources_of(made_tree(foreground_dog=all_of(441, SOURCES.events["dog"])), "dev", "rain", CLASSES, EVEN)
+    with pytest.raises(InvalidInputError, match=r"dog0.wav: 440 samples, shorter than an event's fade"):
+        sources_of(made_tree(foreground_dog=all_of(440, SOURCES.events["dog"])), "dev", "rain", CLASSES, EVEN)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(min_value=100, max_value=2_000), st.integers(min_value=0, max_value=50))
+def test_backgrounds_have_the_samples_of_the_soundscape_whatever_its_length(hundredths, number):
+    rules = PairRules(duration_s=hundredths / 100, event_s=(0.2, 0.5), onset_s=(0.0, 0.5))
+    for scape in draw_pair(SOURCES, rules, "made", number)[1:]:
+        assert int(scape.duration_s * RATE_HZ) == 441 * hundredths
+        for layer in scape.backgrounds:
+            start, stop = (int(t * RATE_HZ) for t in (layer.source_time_s, layer.source_time_s + layer.duration_s))
+            assert stop - start == 441 * hundredths
 
 
 def test_onsets_and_levels_fill_their_ranges():

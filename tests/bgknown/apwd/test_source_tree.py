@@ -36,6 +36,26 @@ def test_two_takes_of_a_clip_are_one_origin(tmp_path):
         open_tree(tmp_path).check_disjoint(["dog"])
 
 
+@pytest.mark.parametrize(
+    ("dev", "eval_"),
+    [
+        ("foreground/dog/1-7-A-0.wav", "foreground/birds/5-7-A-14.wav"),
+        ("background/rain/9.wav", "foreground/rain/9.wav"),
+    ],
+)
+def test_a_recording_is_found_under_another_class_or_role(dev, eval_, tmp_path):
+    write_wav(tmp_path / "dev" / dev, noise(0.1, 1))
+    write_wav(tmp_path / "eval" / eval_, noise(0.1, 2))
+    with pytest.raises(InvalidInputError, match=f"dev/{dev} and eval/{eval_} come from the same recording"):
+        open_tree(tmp_path).check_disjoint(["dog", "birds", "rain"])
+
+
+def test_equal_names_in_different_classes_are_different_recordings(tmp_path):
+    write_wav(tmp_path / "dev" / "foreground" / "dog" / "1.wav", noise(0.1, 1))
+    write_wav(tmp_path / "eval" / "foreground" / "birds" / "1.wav", noise(0.1, 2))
+    open_tree(tmp_path).check_disjoint(["dog", "birds"])
+
+
 def test_the_fingerprint_follows_names_and_lengths_of_the_labels_asked_for(pairs):
     before = open_tree(pairs.source)
     shutil.rmtree(pairs.source / "dev" / "foreground" / "thunder")
