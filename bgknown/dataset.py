@@ -33,6 +33,9 @@ DESCRIPTION = "dataset.json"
 FORMAT = 1
 """Number of this layout; a reader refuses those it does not know."""
 
+PAIRS = "APwD pairs"
+"""Name of the other kind of dataset, which is made by ``bgknown apwd``."""
+
 SIGNALS = ("mix", "a", "b", "c")
 """The audio of a clip: the mixture and its three reference backgrounds."""
 FILES = (*SIGNALS, "jams")
@@ -136,6 +139,8 @@ def read_description(root: Path) -> dict[str, Any]:
     """
     path = root / DESCRIPTION
     description = read_object(path)
+    if description.get("name") == PAIRS:
+        raise InvalidInputError(f"{path}: describes {PAIRS}, not BgKnown ESC-50; `bgknown apwd verify` checks those")
     if description.get("format") != FORMAT:
         raise InvalidInputError(f"{path}: has format {description.get('format')!r}, this version reads format {FORMAT}")
     _check_shape(description, _SHAPE, path, "")

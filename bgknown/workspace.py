@@ -149,7 +149,7 @@ class Workspace:
         """
         last: dict[str, dict[str, Any]] = {}
         if self.journal.is_file():
-            with self.journal.open(encoding="utf-8") as lines:
+            with self.journal.open(encoding="utf-8", errors="replace") as lines:
                 for line in lines:
                     with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):
                         entry = json.loads(line)

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 import bgknown
-from bgknown.apwd.manifest import COLUMNS, FORMAT, NAME, TEXTS, manifest_bytes, read_description, read_manifest
+from bgknown.apwd.manifest import COLUMNS, FORMAT, TEXTS, manifest_bytes, read_description, read_manifest
 from bgknown.apwd.pairs import SIDES, PairFiles, find_pairs
 from bgknown.apwd.scenes import Scenes, published
 from bgknown.apwd.text import TEMPLATES
@@ -22,7 +22,7 @@ from bgknown.apwd.text_table import read_text_tables
 from bgknown.apwd.work import AudioTarget, Bits, Container, PairResult, PairTask, build_pairs
 from bgknown.audio import RATE_HZ
 from bgknown.build import refuse_broken
-from bgknown.dataset import DESCRIPTION, MANIFEST, description_bytes
+from bgknown.dataset import DESCRIPTION, MANIFEST, PAIRS, description_bytes
 from bgknown.errors import BrokenInputError, InvalidInputError, NotFoundError, StorageError
 from bgknown.files import make_folder, sha256, sync_folder, write_whole
 from bgknown.parallel import check_jobs, default_jobs, in_batches
@@ -192,7 +192,7 @@ def describe_set(
         }
     used = {pair.pair: texts[pair.pair] for pair in files} if texts else None
     return {
-        "name": NAME,
+        "name": PAIRS,
         "format": FORMAT,
         "version": bgknown.__version__,
         "configuration": {

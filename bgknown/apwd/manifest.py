@@ -15,11 +15,10 @@ from typing import Any
 
 import pandas as pd
 
-from bgknown.dataset import DESCRIPTION, MANIFEST
+from bgknown.dataset import DESCRIPTION, MANIFEST, PAIRS
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.tables import read_object, read_text_table
 
-NAME = "APwD pairs"
 FORMAT = 1
 """Number of this layout; a reader refuses those it does not know."""
 TEXTS = "texts.csv"
@@ -77,8 +76,8 @@ def read_description(root: Path) -> dict[str, Any]:
     """
     path = root / DESCRIPTION
     description = read_object(path)
-    if description.get("name") != NAME:
-        raise InvalidInputError(f"{path}: describes {description.get('name')!r}, not {NAME!r}")
+    if description.get("name") != PAIRS:
+        raise InvalidInputError(f"{path}: describes {description.get('name')!r}, not {PAIRS!r}")
     parts = {"configuration": dict, "inputs": dict, "counts": dict, "skipped": list}
     if description.get("format") != FORMAT or not all(isinstance(description.get(k), v) for k, v in parts.items()):
         raise InvalidInputError(f"{path}: damaged, or not of format {FORMAT}; build the set again in a new folder")

@@ -10,6 +10,7 @@ from bgknown.apwd.scenes import published
 from bgknown.apwd.verify import verify
 from bgknown.audio import RATE_HZ
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.verify import verify as verify_bgknown
 from tests.bgknown.apwd.conftest import make_pairs
 
 
@@ -135,6 +136,12 @@ def test_what_cannot_be_checked(finished, tmp_path):
     (tmp_path / "dataset.json").write_text(json.dumps({"name": "APwD pairs", "format": 9}))
     with pytest.raises(InvalidInputError, match="damaged, or not of format 1"):
         check(tmp_path)
+
+
+def test_the_other_verify_points_here(finished):
+    _, out = finished
+    with pytest.raises(InvalidInputError, match=r"describes APwD pairs, not BgKnown ESC-50; `bgknown apwd verify`"):
+        verify_bgknown(out, jobs=1)
 
 
 def test_a_manifest_that_is_damaged(copy):
