@@ -42,6 +42,8 @@ def compose(
     layers = [("background", layer) for layer in soundscape.backgrounds]
     layers += [("foreground", layer) for layer in soundscape.events]
     observations = [_observation(role, layer) for role, layer in layers]
+    settings = _settings(soundscape, layers, (fg_path, bg_path), (fg_labels, bg_labels), paths)
+    settings["no_audio"] = no_audio
     annotation = {
         "annotation_metadata": {
             "curator": {"name": "", "email": ""},
@@ -52,48 +54,7 @@ def compose(
         },
         "namespace": "scaper",
         "data": sorted(observations, key=lambda observation: observation["time"]),
-        "sandbox": {
-            "scaper": {
-                "duration": soundscape.duration_s,
-                "original_duration": soundscape.duration_s,
-                "fg_path": fg_path,
-                "bg_path": bg_path,
-                "fg_spec": [_spec(role, layer) for role, layer in layers if role == "foreground"],
-                "bg_spec": [_spec(role, layer) for role, layer in layers if role == "background"],
-                "fg_labels": _labels(fg_labels, soundscape.events),
-                "bg_labels": _labels(bg_labels, soundscape.backgrounds),
-                "protected_labels": [],
-                "sr": RATE_HZ,
-                "ref_db": soundscape.ref_db,
-                "n_channels": 1,
-                "fade_in_len": soundscape.fade_in_s,
-                "fade_out_len": soundscape.fade_out_s,
-                "n_events": len(soundscape.events),
-                "polyphony_max": _polyphony_max(soundscape.events),
-                "polyphony_gini": _polyphony_gini(soundscape),
-                "allow_repeated_label": True,
-                "allow_repeated_source": True,
-                "reverb": None,
-                "scaper_version": SCAPER_VERSION,
-                "soundscape_audio_path": None,
-                "isolated_events_audio_path": [],
-                "audio_path": paths[0],
-                "jams_path": paths[1],
-                "fix_clipping": soundscape.fix_clipping,
-                "peak_normalization": soundscape.peak_normalization,
-                "save_isolated_events": False,
-                "isolated_events_path": None,
-                "disable_sox_warnings": True,
-                "no_audio": no_audio,
-                "txt_path": None,
-                "txt_sep": "\t",
-                "disable_instantiation_warnings": False,
-                "peak_normalization_scale_factor": 1.0,
-                "ref_db_change": 0,
-                "ref_db_generated": soundscape.ref_db,
-                "quick_pitch_time": False,
-            }
-        },
+        "sandbox": {"scaper": settings},
         "time": 0,
         "duration": soundscape.duration_s,
     }
@@ -108,6 +69,56 @@ def compose(
             "jams_version": _jams_version(),
         },
         "sandbox": {},
+    }
+
+
+def _settings(
+    soundscape: Soundscape,
+    layers: Sequence[tuple[str, Layer]],
+    folders: tuple[str, str],
+    labels: tuple[Sequence[str] | None, Sequence[str] | None],
+    paths: tuple[str | None, str | None],
+) -> dict[str, Any]:
+    """What Scaper says of a soundscape as a whole; folders and labels of foreground and background."""
+    return {
+        "duration": soundscape.duration_s,
+        "original_duration": soundscape.duration_s,
+        "fg_path": folders[0],
+        "bg_path": folders[1],
+        "fg_spec": [_spec(role, layer) for role, layer in layers if role == "foreground"],
+        "bg_spec": [_spec(role, layer) for role, layer in layers if role == "background"],
+        "fg_labels": _labels(labels[0], soundscape.events),
+        "bg_labels": _labels(labels[1], soundscape.backgrounds),
+        "protected_labels": [],
+        "sr": RATE_HZ,
+        "ref_db": soundscape.ref_db,
+        "n_channels": 1,
+        "fade_in_len": soundscape.fade_in_s,
+        "fade_out_len": soundscape.fade_out_s,
+        "n_events": len(soundscape.events),
+        "polyphony_max": _polyphony_max(soundscape.events),
+        "polyphony_gini": _polyphony_gini(soundscape),
+        "allow_repeated_label": True,
+        "allow_repeated_source": True,
+        "reverb": None,
+        "scaper_version": SCAPER_VERSION,
+        "soundscape_audio_path": None,
+        "isolated_events_audio_path": [],
+        "audio_path": paths[0],
+        "jams_path": paths[1],
+        "fix_clipping": soundscape.fix_clipping,
+        "peak_normalization": soundscape.peak_normalization,
+        "save_isolated_events": False,
+        "isolated_events_path": None,
+        "disable_sox_warnings": True,
+        "no_audio": False,
+        "txt_path": None,
+        "txt_sep": "\t",
+        "disable_instantiation_warnings": False,
+        "peak_normalization_scale_factor": 1.0,
+        "ref_db_change": 0,
+        "ref_db_generated": soundscape.ref_db,
+        "quick_pitch_time": False,
     }
 
 
