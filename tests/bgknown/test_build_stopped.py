@@ -4,7 +4,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import filelock
 import pytest
@@ -16,6 +15,7 @@ from bgknown.errors import BrokenInputError, InvalidInputError, StorageError
 from bgknown.rows import build_row
 from bgknown.verify import verify
 from tests.conftest import contents, noise, write_wav
+from tests.stopping import count, stop_when
 
 
 def test_a_finished_build_is_left_alone(tiny, tmp_path):
@@ -32,12 +32,7 @@ def test_a_build_that_is_killed_again_and_again_ends_with_the_same_bytes(built, 
     out = tmp_path / "out"
     command = [sys.executable, "-m", "bgknown", "build", *corpora.arguments(), "--out", str(out), "--jobs", "2"]
     for rows in (1, 4, 8):
-        process = subprocess.Popen(
-            command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
-        )
-        wait_for_rows(process, out, rows)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        stop_when(command, lambda rows=rows: count(out / "jams", "*.jams") >= rows)
         assert not (out / "manifest.csv").exists()
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert contents(out) == contents(expected)
@@ -45,22 +40,12 @@ def test_a_build_that_is_killed_again_and_again_ends_with_the_same_bytes(built, 
     assert "10 rendered" not in done.stdout
 
 
-def wait_for_rows(process, out, rows):
-    for _ in range(600):
-        if len(list(out.glob("jams/*.jams"))) >= rows or process.poll() is not None:
-            return
-        time.sleep(0.05)
-
-
 @pytest.mark.slow
 def test_an_interrupt_is_one_line_and_keeps_what_is_done(tiny, tmp_path):
     out = tmp_path / "out"
     command = [sys.executable, "-m", "bgknown", "build", *tiny.arguments(), "--out", str(out), "--jobs", "2"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    wait_for_rows(process, out, 1)
-    os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
+    status, stderr = stop_when(command, lambda: count(out / "jams", "*.jams") >= 1, by=signal.SIGINT)
+    assert status == 130
     assert "interrupted; what is finished is kept" in stderr
     assert "Traceback" not in stderr
     assert not (out / "manifest.csv").exists()

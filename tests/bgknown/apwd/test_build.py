@@ -1,10 +1,7 @@
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pandas as pd
@@ -22,6 +19,7 @@ from bgknown.files import sha256
 from bgknown.render import direct, scaper
 from tests.bgknown.apwd.conftest import CHANGES, DURATION_S, make_pairs
 from tests.conftest import contents
+from tests.stopping import count, stop_when
 
 
 @pytest.fixture(scope="module")
@@ -220,15 +218,7 @@ def test_a_build_that_is_killed_again_and_again_ends_with_the_same_bytes(finishe
     command = [sys.executable, "-m", "bgknown", "apwd", "build", "--jams", str(made.jams)]
     command += ["--source", str(made.source), "--out", str(out), "--jobs", "2"]
     for files in (1, 6, 15):
-        process = subprocess.Popen(
-            command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
-        )
-        for _ in range(600):
-            if len(list(out.rglob("*.wav"))) >= files or process.poll() is not None:
-                break
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        stop_when(command, lambda files=files: count(out / "audio", "*.wav") >= files)
     subprocess.run(command, check=True, capture_output=True)
     assert contents(out) == contents(expected)
 

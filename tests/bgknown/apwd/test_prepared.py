@@ -1,8 +1,5 @@
-import os
-import signal
 import subprocess
 import sys
-import time
 
 import filelock
 import pytest
@@ -13,6 +10,7 @@ from bgknown.apwd.prepared import read_table
 from bgknown.errors import BrokenInputError, NotFoundError, StorageError
 from tests.bgknown.apwd.made_sources import make_small, options
 from tests.conftest import contents
+from tests.stopping import count, stop_when
 
 
 @pytest.fixture(scope="module")
@@ -160,11 +158,7 @@ def test_a_preparation_that_is_killed_again_and_again_ends_with_the_same_bytes(p
     folders = map(str, (corpora.fsd50k, corpora.esc50, corpora.root / "cache", out))
     command = [sys.executable, "-c", PROGRAM, *folders]
     for files in (1, 6, 11):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
-        while process.poll() is None and len(list(out.glob("*/*/*/*.wav"))) < files:
-            time.sleep(0.005)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        stop_when(command, lambda files=files: sum(count(out / split, "*.wav") for split in ("dev", "eval")) >= files)
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     assert contents(out) == contents(expected)
     assert not (out / ".work").exists()

@@ -1,0 +1,40 @@
+"""Commands that are stopped in the middle of their work, for the tests of what they leave behind."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+
+def stop_when(
+    command: Sequence[str], ready: Callable[[], bool], by: signal.Signals = signal.SIGKILL, limit_s: float = 120
+) -> tuple[int, str]:
+    """Start a command, send its whole process group a signal once `ready` says so; its exit status and stderr.
+
+    A command that ends before is left to end. `ready` must look at final names only: a scratch folder beside them
+    may go while it is listed.
+    """
+    with tempfile.TemporaryFile() as told:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=told, start_new_session=True)
+        try:
+            end = time.monotonic() + limit_s
+            while process.poll() is None and time.monotonic() < end and not ready():
+                time.sleep(0.005)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, by)
+            process.wait(timeout=limit_s)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        told.seek(0)
+        return process.returncode, told.read().decode()
+
+
+def count(folder: Path, pattern: str) -> int:
+    """Files of a pattern below a folder that may not be there yet."""
+    return len(list(folder.rglob(pattern))) if folder.is_dir() else 0
