@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bgknown
-from benchmark.provenance import commit, now
 from benchmark.runs import claim
 from benchmark.stats import bootstrap_ci, summarise
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import storage_error, write_whole
+from bgknown.provenance import commit, now
 
 FILE = "leaderboard.csv"
 SOURCES = ("measured", "paper")

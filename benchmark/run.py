@@ -21,12 +21,12 @@ from benchmark.encoder import LoadedEncoder
 from benchmark.evaluate import Evaluation, evaluate
 from benchmark.locations import Locations
 from benchmark.protocol import Protocol
-from benchmark.provenance import now
 from benchmark.registry import load_encoder
 from benchmark.results import ResultRow, add_rows, measured_row
 from benchmark.runs import CONFIGURATION, run_name, write_run
 from benchmark.task import TaskData
 from bgknown.errors import InvalidInputError
+from bgknown.provenance import now
 
 log = logging.getLogger(__name__)
 

@@ -35,9 +35,16 @@ def check_jobs(jobs: int) -> None:
 
 
 def in_processes(
-    work: Callable[[Item], Result], items: Sequence[Item], *, jobs: int, title: str, unit: str, batch: int = 1
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    jobs: int,
+    title: str,
+    unit: str,
+    batch: int = 1,
+    ordered: bool = False,
 ) -> Iterator[Result]:
-    """Results of ``work`` over ``items`` as they become ready, in no fixed order, with a progress bar on stderr.
+    """Results of ``work`` over ``items``, with a progress bar on stderr.
 
     Args:
         work: a function that can be pickled; with one job it runs in this process.
@@ -46,12 +53,14 @@ def in_processes(
         title: the bar's title.
         unit: what an item is called in the bar's rate.
         batch: items handed to a process at a time, kept in their order.
+        ordered: whether results come in the order of the items; else as they become ready.
 
     Raises:
         InvalidInputError: jobs is below 1.
         StorageError: a worker process was killed (usually for want of memory).
     """
-    return in_batches(partial(_work_through, work), items, jobs=jobs, title=title, unit=unit, batch=batch)
+    whole = partial(_work_through, work)
+    return in_batches(whole, items, jobs=jobs, title=title, unit=unit, batch=batch, ordered=ordered)
 
 
 def in_batches(
@@ -62,12 +71,13 @@ def in_batches(
     title: str,
     unit: str,
     batch: int,
+    ordered: bool = False,
 ) -> Iterator[Result]:
     """``in_processes`` for work that takes a whole batch, to do things of several items at a time.
 
     Args:
         work: gives one result per item of its batch.
-        items, jobs, title, unit, batch: as for ``in_processes``.
+        items, jobs, title, unit, batch, ordered: as for ``in_processes``.
 
     Raises:
         InvalidInputError, StorageError: as ``in_processes``.
@@ -76,7 +86,9 @@ def in_batches(
     batches = [items[i : i + batch] for i in range(0, len(items), batch)]
     tasks = (joblib.delayed(work)(part) for part in batches)
     pool = joblib.Parallel(
-        n_jobs=min(jobs, max(len(batches), 1)), return_as="generator_unordered", pre_dispatch="3*n_jobs"
+        n_jobs=min(jobs, max(len(batches), 1)),
+        return_as="generator" if ordered else "generator_unordered",
+        pre_dispatch="3*n_jobs",
     )
     try:
         for results in _with_bar(pool(tasks), items, title, unit):

@@ -1,18 +1,154 @@
-"""The command line of pretrain."""
+"""The command line of pretrain: thin commands over the library."""
 
 from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
 
 import click
 
 from bgknown import __version__
+from bgknown.commands import FILE, FOLDER
+from bgknown.commands import Group as BgknownGroup
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Group(BgknownGroup):
+    """The group of these commands."""
+
+    resumable = frozenset({"pack", "train"})
+
+
+def config_options(command: Any) -> Any:
+    """The options that say which configuration is meant."""
+    for option in (
+        click.option("--seed", type=int, help="Seed of weights and draws; in place of training.seed."),
+        click.option("--lambda", "lambda_", type=float, help="Weight of the difference loss; 0 is BYOL-A."),
+        click.option(
+            "--set",
+            "changes",
+            multiple=True,
+            metavar="TABLE.KEY=VALUE",
+            help="Change one setting, for example training.batch=32; may be repeated.",
+        ),
+        click.option(
+            "--config",
+            "config_name",
+            default="paper",
+            show_default=True,
+            help="paper, small, smoke, or a .toml file.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="pretrain")
 def main() -> None:
-    """Train audio encoders. This version has no commands yet; datasets are made by `bgknown`.
+    """Train audio encoders: BYOL-A, and the difference-aware models whose embeddings can be subtracted.
 
     \b
     Example:
-      pretrain --version
+      pretrain pack --audio recordings --out corpus
+      pretrain train --corpus corpus --config small --lambda 0.5 --out run
+      benchmark run --encoder run/checkpoint.pt --task bgknown --data DIR --out results
     """
+
+
+@main.command()
+@click.option("--audio", type=FOLDER, multiple=True, required=True, help="Folder of audio; may be repeated.")
+@click.option("--out", type=FOLDER, required=True, help="Folder for the corpus.")
+@click.option("--match", multiple=True, metavar="PATTERN", help="Only files whose name matches; may be repeated.")
+@click.option("--sample", type=int, default=0, help="Choose so many files at random [default: all].")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the choice.")
+@click.option("--rate", "rate_hz", type=int, default=16_000, show_default=True, help="Sampling rate in Hz.")
+@click.option("--skip-broken", is_flag=True, help="Finish without files that are broken, and list them.")
+@click.option("--jobs", type=int, help="Number of processes [default: all cores].")
+def pack(*, audio: tuple[Path, ...], match: tuple[str, ...], jobs: int | None, **given: Any) -> None:
+    """Pack folders of audio (wav, flac, ogg, mp3) into one corpus, which is all that training reads.
+
+    Files are found below each folder; their names count from the folder, or with several folders from the one that
+    all of them lie in. Patterns such as '[1-3]-*' or 'dev/*' are matched with those names.
+
+    \b
+    Example:
+      pretrain pack --audio recordings --out corpus
+      pretrain pack --audio audioset --sample 200000 --skip-broken --out corpus
+    """
+    from pretrain.pack import PackOptions  # noqa: PLC0415
+    from pretrain.pack import pack as pack_corpus  # noqa: PLC0415
+
+    if jobs is not None:
+        given["jobs"] = jobs
+    report = pack_corpus(PackOptions(audio=audio, match=match, **given))
+    for problem in report.problems[:20]:
+        click.echo(f"left out: {problem.line()}", err=True)
+    if len(report.problems) > 20:
+        click.echo(f"... and {len(report.problems) - 20} more, all in corpus.json", err=True)
+    left_out = f", {len(report.problems):,} broken files left out" if report.problems else ""
+    click.echo(f"{given['out']}: {report.clips:,} clips, {report.hours:,.2f} hours{left_out}")
+
+
+@main.command()
+@click.option("--corpus", type=FOLDER, required=True, help="A corpus that pretrain pack has made.")
+@config_options
+@click.option("--out", type=FOLDER, required=True, help="Folder of the run; one that was stopped goes on.")
+@click.option("--device", help="cpu, cuda, cuda:1, ... [default: a GPU if there is one].")
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard's files beside log.csv.")
+def train(*, corpus: Path, out: Path, device: str | None, tensorboard: bool, **given: Any) -> None:
+    """Train an encoder; OUT/checkpoint.pt can be measured at any time and holds all that training goes on from.
+
+    Several processes or GPUs: torchrun --nproc-per-node=8 -m pretrain train ...; they share each batch, and the result
+    is that of one process.
+
+    \b
+    Example:
+      pretrain train --corpus corpus --config small --lambda 0.5 --out run
+      pretrain train --corpus corpus --lambda 0.5 --set objective.mix_domain=power --out run-power
+    """
+    from pretrain.train import TrainOptions  # noqa: PLC0415
+    from pretrain.train import train as train_encoder  # noqa: PLC0415
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+    options = TrainOptions(corpus=corpus, config=_config(**given), out=out, device=device, tensorboard=tensorboard)
+    click.echo(f"{train_encoder(options)}")
+
+
+@main.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--to", type=FILE, required=True, help="The encoder's file, NAME.safetensors; NAME.md is its model card.")
+@click.option("--name", help="What the encoder is called in results [default: the run's name].")
+def export(checkpoint: Path, to: Path, name: str | None) -> None:
+    """Write the encoder of a run (its folder, or its checkpoint) as safetensors, with a model card.
+
+    \b
+    Example:
+      pretrain export run --to encoder.safetensors
+    """
+    from pretrain.export import export as export_encoder  # noqa: PLC0415
+
+    written = export_encoder(checkpoint, to, name=name)
+    if not written.finished:
+        click.echo("the run has not come to its end; the encoder is as its last checkpoint left it", err=True)
+    click.echo(f"{written.encoder}\n{written.card}")
+
+
+@main.command()
+@config_options
+def config(**given: Any) -> None:
+    """Print a configuration in full, as a file that --config takes.
+
+    \b
+    Example:
+      pretrain config --config small
+    """
+    click.echo(_config(**given).as_toml(), nl=False)
+
+
+def _config(*, config_name: str, changes: tuple[str, ...], lambda_: float | None, seed: int | None) -> Any:
+    from pretrain.config import read_config  # noqa: PLC0415
+
+    short = [("objective.lambda", lambda_), ("training.seed", seed)]
+    return read_config(config_name, [*changes, *(f"{key}={value}" for key, value in short if value is not None)])

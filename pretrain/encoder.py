@@ -215,7 +215,7 @@ def load(target: str, options: Options) -> ByolaEncoder:
         checkpoint.network,
         checkpoint.front_end,
         checkpoint.statistics,
-        name=path.stem,
+        name=str(checkpoint.card.get("name") or path.stem),
         mean=options.mean,
         std=options.std,
     )

@@ -17,6 +17,8 @@ from bgknown.errors import InvalidInputError
 
 CHANNELS = 64
 """C, of every convolution."""
+DROPOUT = 0.3
+"""Share of the units between the linear layers that a training step leaves out."""
 
 
 class AudioNTT2022(nn.Module):
@@ -57,14 +59,19 @@ class AudioNTT2022(nn.Module):
         self.to_empty(device="cpu")
         initialise(self, seed)
 
-    def frame_features(self, log_mel: Tensor) -> Tensor:
-        """Features of each frame: normalised log-mel [B, 1, F, T] -> [B, T', D], convolution features first."""
-        local = _flatten(self.features(_checked(log_mel, self.n_mels, self.poolings)))
-        return torch.cat([local, self.fc(local)], dim=2)
+    def frame_features(self, log_mel: Tensor, kept: Tensor | None = None) -> Tensor:
+        """Features of each frame: normalised log-mel [B, 1, F, T] -> [B, T', D], convolution features first.
 
-    def forward(self, log_mel: Tensor) -> Tensor:
-        """Embed clips: normalised log-mel [B, 1, F, T] -> [B, D]."""
-        return mean_and_max(self.frame_features(log_mel))
+        Args:
+            log_mel: the clips.
+            kept: dropout's draw from ``draw_kept``; None for none.
+        """
+        local = _flatten(self.features(_checked(log_mel, self.n_mels, self.poolings)))
+        return torch.cat([local, _through(self.fc, local, kept)], dim=2)
+
+    def forward(self, log_mel: Tensor, kept: Tensor | None = None) -> Tensor:
+        """Embed clips: normalised log-mel [B, 1, F, T] -> [B, D]; ``kept`` as for ``frame_features``."""
+        return mean_and_max(self.frame_features(log_mel, kept))
 
 
 class AudioNTT2020(nn.Module):
@@ -101,14 +108,18 @@ class AudioNTT2020(nn.Module):
         self.to_empty(device="cpu")
         initialise(self, seed)
 
-    def frame_features(self, log_mel: Tensor) -> Tensor:
-        """Features of each frame: normalised log-mel [B, 1, F, T] -> [B, T', D]."""
-        features: Tensor = self.fc(_flatten(self.features(_checked(log_mel, self.n_mels, self.poolings))))
-        return features
+    def frame_features(self, log_mel: Tensor, kept: Tensor | None = None) -> Tensor:
+        """Features of each frame: normalised log-mel [B, 1, F, T] -> [B, T', D].
 
-    def forward(self, log_mel: Tensor) -> Tensor:
-        """Embed clips: normalised log-mel [B, 1, F, T] -> [B, D]."""
-        return mean_and_max(self.frame_features(log_mel))
+        Args:
+            log_mel: the clips.
+            kept: dropout's draw from ``draw_kept``; None for none.
+        """
+        return _through(self.fc, _flatten(self.features(_checked(log_mel, self.n_mels, self.poolings))), kept)
+
+    def forward(self, log_mel: Tensor, kept: Tensor | None = None) -> Tensor:
+        """Embed clips: normalised log-mel [B, 1, F, T] -> [B, D]; ``kept`` as for ``frame_features``."""
+        return mean_and_max(self.frame_features(log_mel, kept))
 
 
 AudioNTT = AudioNTT2022 | AudioNTT2020
@@ -120,13 +131,29 @@ NETWORKS: dict[str, type[AudioNTT2022] | type[AudioNTT2020]] = {
 """The networks by the names that checkpoints use."""
 
 
+def draw_kept(network: AudioNTT, clips: int, frames: int, generator: torch.Generator) -> Tensor:
+    """Draw which units between the linear layers a training step keeps: dropout, from a generator of one's own.
+
+    Args:
+        network: for its units.
+        clips: B.
+        frames: T, of the log-mel.
+        generator: where it lives, the draw is made.
+
+    Returns:
+        [B, T', units] bool.
+    """
+    units = (clips, frames // 2**network.poolings, network.hidden)
+    return torch.rand(units, generator=generator, device=generator.device) >= DROPOUT
+
+
 def mean_and_max(frames: Tensor) -> Tensor:
     """Mean over time plus maximum over time, in float32: [B, T', D] -> [B, D]."""
     values = frames.float()
     return values.mean(dim=1) + values.amax(dim=1)
 
 
-def initialise(network: nn.Module, seed: int) -> None:
+def initialise(network: nn.Module, seed: int, *, prefix: str = "") -> None:
     """Draw all weights anew, in place, from the seed and the parameters' names alone.
 
     The distributions are torch's own for these layers, which the published training code leaves as they are: weights
@@ -136,6 +163,7 @@ def initialise(network: nn.Module, seed: int) -> None:
     Args:
         network: convolutions, linear and BatchNorm layers, and layers without parameters.
         seed: any integer.
+        prefix: what the names begin with, so that networks of equal form may differ.
     """
     for name, layer in network.named_modules():
         if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d):
@@ -143,7 +171,9 @@ def initialise(network: nn.Module, seed: int) -> None:
         elif isinstance(layer, nn.Conv2d | nn.Linear):
             bound = 1.0 / math.sqrt(layer.weight[0].numel())
             for part, values in layer.named_parameters(recurse=False):
-                drawn = seeding.generator(seed, "initialise", f"{name}.{part}").uniform(-bound, bound, values.shape)
+                drawn = seeding.generator(seed, "initialise", f"{prefix}{name}.{part}").uniform(
+                    -bound, bound, values.shape
+                )
                 with torch.no_grad():
                     values.copy_(torch.from_numpy(drawn))
 
@@ -161,7 +191,18 @@ def _blocks(count: int) -> nn.Sequential:
 
 
 def _linear_layers(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(0.3), nn.Linear(hidden, outputs), nn.ReLU())
+    # The third layer is dropout's place in the published networks; here its draw comes with the call, because
+    # torch's own layer draws from the global generator.
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Identity(), nn.Linear(hidden, outputs), nn.ReLU())
+
+
+def _through(layers: nn.Sequential, local: Tensor, kept: Tensor | None) -> Tensor:
+    """The linear layers, with the units left out that are not kept and the others scaled to make up for them."""
+    hidden: Tensor = layers[:3](local)
+    if kept is not None:
+        hidden = hidden * kept * (1.0 / (1.0 - DROPOUT))
+    features: Tensor = layers[3:](hidden)
+    return features
 
 
 def _flatten(maps: Tensor) -> Tensor:

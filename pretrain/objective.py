@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bgknown.errors import InvalidInputError
+from pretrain.ranks import ALONE, Ranks
 
 HIDDEN = 4_096
 """Units between the two layers of projector and predictors."""
@@ -31,6 +32,20 @@ def make_head(values: int, *, hidden: int = HIDDEN, out: int = PROJECTION) -> nn
     return nn.Sequential(
         nn.Linear(values, hidden), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True), nn.Linear(hidden, out)
     )
+
+
+def spread(vectors: Tensor, ranks: Ranks = ALONE) -> Tensor:
+    """How far vectors of length 1 lie apart: the square root of their variance summed over dimensions, 0..1.
+
+    0 means that all clips have the same vector: the network has collapsed. Independent directions give nearly 1.
+
+    Args:
+        vectors: [B, P], of any length.
+        ranks: the processes that the batch is spread over.
+    """
+    units = nn.functional.normalize(vectors.detach().float(), dim=1)
+    mean = ranks.mean(units.mean(dim=0))
+    return (1.0 - mean.square().sum()).clamp_min(0.0).sqrt()
 
 
 def distance(predicted: Tensor, target: Tensor) -> Tensor:
@@ -65,44 +80,56 @@ def swap(views: Tensor) -> Tensor:
     return torch.cat([second, first])
 
 
-def shift(views: Tensor) -> Tensor:
+def shift(views: Tensor, ranks: Ranks = ALONE) -> Tensor:
     """Each clip's successor within its own view: s([v_1, ..., v_B]) = [v_2, ..., v_B, v_1] (section 4).
 
     The shift stays within each view, so that a clip is never mixed with its own other view.
 
     Args:
         views: [2 B, ...].
+        ranks: the processes that the batch is spread over; a rank's last clip is followed by the next rank's first.
     """
     _check_views(views)
-    return torch.cat([view.roll(-1, dims=0) for view in views.chunk(2)])
+    first, second = views.chunk(2)
+    if ranks.size == 1:
+        return torch.cat([first.roll(-1, dims=0), second.roll(-1, dims=0)])
+    following = ranks.successors(torch.stack([first, second], dim=1))
+    return torch.cat([following[:, 0], following[:, 1]])
 
 
-def mix(views: Tensor, gamma: Tensor) -> Tensor:
+def mix(views: Tensor, gamma: Tensor, *, scale: Tensor | float = 1.0, ranks: Ranks = ALONE) -> Tensor:
     """Mix each clip's successor into it: w = log(gamma exp(s(v)) + (1 - gamma) exp(v)) (equation 2).
+
+    With a scale k it is log(gamma exp(k s(v)) + (1 - gamma) exp(k v)) / k. Where k is the deviation by which the views
+    were divided in all, the exponentials are powers, but for a factor that cancels: sounds are mixed as in air, and the
+    mixture is normalised as the views are.
 
     Args:
         views: [2 B, 1, F, T] normalised log-mels.
         gamma: [2 B] share of the successor, 0..1, neither end included.
+        scale: k, above 0.
+        ranks: as for ``shift``.
 
     Returns:
         [2 B, 1, F, T] float32 (or float64).
     """
     with torch.autocast(device_type=views.device.type, enabled=False):
-        values = _wide(views)
+        values = _wide(views) * scale
         share = _wide(gamma).to(values.dtype)[:, None, None, None]
-        return torch.logaddexp(shift(values) + torch.log(share), values + torch.log1p(-share))
+        return torch.logaddexp(shift(values, ranks) + torch.log(share), values + torch.log1p(-share)) / scale
 
 
-def difference(mixed: Tensor, plain: Tensor, gamma: Tensor) -> Tensor:
+def difference(mixed: Tensor, plain: Tensor, gamma: Tensor, *, ranks: Ranks = ALONE) -> Tensor:
     """What a mixture's embedding has beyond its known part: f(w) - gamma s(f(v)) (section 4).
 
     Args:
         mixed: [2 B, D] embeddings of the mixtures; gradients flow through it.
         plain: [2 B, D] embeddings of the views, the same ones that BYOL's loss has; gradients flow through it too.
         gamma: [2 B] share of the successor.
+        ranks: as for ``shift``.
     """
     with torch.autocast(device_type=mixed.device.type, enabled=False):
-        known = shift(_wide(plain))
+        known = shift(_wide(plain), ranks)
         return _wide(mixed) - _wide(gamma).to(known.dtype)[:, None] * known
 
 

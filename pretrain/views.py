@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from bgknown.errors import InvalidInputError
+from pretrain.ranks import ALONE, Ranks
 
 _BICUBIC = -0.75  # the free coefficient of the cubic kernel, as in torch.nn.functional.interpolate
 _EPS = torch.finfo(torch.float32).eps
@@ -48,11 +49,11 @@ class ViewSettings:
             raise InvalidInputError(f"mixup_ratio is {self.mixup_ratio}; it must lie in 0..1, 1 left out")
         if self.memory < 1:
             raise InvalidInputError(f"memory is {self.memory}; it must be at least 1 clip")
-        if self.canvas_time < 1.0:
+        if not 1.0 <= self.canvas_time < math.inf:
             raise InvalidInputError(f"canvas_time is {self.canvas_time}; the canvas must hold the clip: at least 1")
-        if not 0.0 < self.crop_low <= self.crop_high:
+        if not 0.0 < self.crop_low <= self.crop_high < math.inf:
             raise InvalidInputError(f"crops of {self.crop_low} to {self.crop_high}; both above 0, the least first")
-        if self.fader_gain < 0.0:
+        if not 0.0 <= self.fader_gain < math.inf:
             raise InvalidInputError(f"fader_gain is {self.fader_gain}; it must be at least 0")
 
 
@@ -273,7 +274,17 @@ class MemoryBank:
         self._filled, self._next = int(state["filled"]), int(state["next"])
 
 
-def normalise_batch(views: Tensor) -> Tensor:
-    """Views [B, 1, F, T] less their mean over all values, divided by their deviation."""
+def normalise_batch(views: Tensor, ranks: Ranks = ALONE) -> tuple[Tensor, Tensor]:
+    """Views less the mean over all values of the global batch, divided by their deviation; and that deviation.
+
+    Args:
+        views: [2 B, 1, F, T], both views of this rank's clips.
+        ranks: the processes that the batch is spread over.
+
+    Returns:
+        [2 B, 1, F, T], and the deviation as a single value.
+    """
     values = views.float()
-    return (values - values.mean()) / values.std(correction=0).clamp_min(_EPS)
+    mean, deviation = ranks.moments(values)
+    deviation = deviation.clamp_min(_EPS)
+    return (values - mean) / deviation, deviation

@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 
 import bgknown
 from benchmark import runs
-from benchmark.provenance import commit_of, now
 from benchmark.results import COLUMNS, ResultRow, add_rows, as_csv, measured_row, paper_rows, read_rows
 from benchmark.runs import PREDICTION_COLUMNS, read_predictions, run_name, write_run
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
 from bgknown.files import sha256
+from bgknown.provenance import commit_of, now
 
 ROOT = Path(__file__).resolve().parents[2]
 

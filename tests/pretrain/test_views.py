@@ -145,10 +145,11 @@ def test_a_memory_that_was_saved_goes_on_as_before():
 
 
 def test_a_batch_is_normalised_by_its_own_statistics(clips):
-    views = normalise_batch(3.0 * clips + 2.0)
+    views, deviation = normalise_batch(3.0 * clips + 2.0)
+    assert deviation.item() == pytest.approx(3.0 * clips.std(correction=0).item(), rel=1e-5)
     assert views.mean().item() == pytest.approx(0.0, abs=1e-5)
     assert views.std(correction=0).item() == pytest.approx(1.0, abs=1e-5)
-    assert torch.isfinite(normalise_batch(torch.zeros(2, 1, F, T))).all()
+    assert torch.isfinite(normalise_batch(torch.zeros(2, 1, F, T))[0]).all()
 
 
 @pytest.mark.parametrize(

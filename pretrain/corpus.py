@@ -1,0 +1,143 @@
+"""A packed corpus: all audio of a training run in one file of 16-bit samples, read at random through a memory map.
+
+    corpus/audio.i16     int16 little-endian mono samples, one clip after another
+    corpus/index.csv     file, start, length (in samples), sha256 (of the file that the clip was read from)
+    corpus/corpus.json   format, rate_hz, counts, how it was sampled, files that were left out
+
+``pretrain pack`` writes one; training reads nothing else. Shape letters: B clips, N samples of a crop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.files import sha256
+from bgknown.tables import read_object
+
+AUDIO, INDEX, DESCRIPTION = "audio.i16", "index.csv", "corpus.json"
+COLUMNS = ("file", "start", "length", "sha256")
+FORMAT = "bgknown-corpus-1"
+_MAKE = "make the corpus with: pretrain pack"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """An open corpus."""
+
+    folder: Path
+    """Where it lies."""
+    rate_hz: int
+    """Its sampling rate."""
+    files: list[str]
+    """The clips' files."""
+    starts: NDArray[np.int64]
+    """Each clip's first sample."""
+    lengths: NDArray[np.int64]
+    """Each clip's samples."""
+    audio: NDArray[np.int16]
+    """All samples, mapped, not read."""
+    fingerprint: str
+    """SHA-256 of the index, which holds that of every file."""
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def crops(
+        self,
+        clips: NDArray[np.int64],
+        places: NDArray[np.float64],
+        samples: int,
+        later: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.int16]:
+        """Cut a part out of each clip; shorter clips are whole and get zeros at their end.
+
+        Args:
+            clips: [B] which clips.
+            places: [B] where, as a share 0..1 of the starts that there are.
+            samples: N.
+            later: [B] samples to shift each crop by, as far as the clip reaches; negative is earlier.
+
+        Returns:
+            [B, N] int16.
+        """
+        latest = np.maximum(self.lengths[clips] - samples, 0)
+        begins = np.minimum((places * (latest + 1)).astype(np.int64), latest)
+        if later is not None:
+            begins = np.clip(begins + later, 0, latest)
+        cut = np.zeros((len(clips), samples), dtype=np.int16)
+        for row, clip, begin in zip(cut, clips, begins, strict=True):
+            start = self.starts[clip] + begin
+            stop = min(start + samples, self.starts[clip] + self.lengths[clip])
+            row[: stop - start] = self.audio[start:stop]
+        return cut
+
+
+def open_corpus(folder: Path) -> Corpus:
+    """Open a packed corpus.
+
+    Args:
+        folder: what ``pretrain pack`` was given as ``--out``.
+
+    Raises:
+        NotFoundError: there is no finished corpus.
+        InvalidInputError: its parts are damaged or do not belong together.
+    """
+    path = folder / INDEX
+    if not path.is_file():
+        raise NotFoundError(f"{folder}: holds no finished corpus ({INDEX} missing); {_MAKE}")
+    description = read_object(folder / DESCRIPTION)
+    if description.get("format") != FORMAT:
+        raise InvalidInputError(
+            f"{folder / DESCRIPTION}: the format is {description.get('format')!r}, this version reads {FORMAT!r}"
+        )
+    content = path.read_bytes()
+    if sha256(content) != description.get("index_sha256"):
+        raise InvalidInputError(f"{path}: not the index that {DESCRIPTION} describes; copy the corpus again")
+    table = _read_index(path)
+    lengths, starts = (table[name].to_numpy(np.int64) for name in ("length", "start"))
+    total = int(lengths.sum())
+    audio = folder / AUDIO
+    size = audio.stat().st_size if audio.is_file() else -1
+    if size != 2 * total:
+        raise InvalidInputError(f"{audio}: {max(size, 0):,} bytes, {2 * total:,} expected; copy the corpus again")
+    return Corpus(
+        folder=folder,
+        rate_hz=int(description["rate_hz"]),
+        files=table["file"].tolist(),
+        starts=starts,
+        lengths=lengths,
+        audio=np.memmap(audio, dtype="<i2", mode="r"),
+        fingerprint=str(description["index_sha256"]),
+    )
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """What is worth telling about a corpus: counts, hours, how it was sampled."""
+    description = read_object(folder / DESCRIPTION)
+    return {
+        "clips": description["counts"]["clips"],
+        "hours": description["counts"]["hours"],
+        "folders": description["configuration"]["folders"],
+        "sample": description["configuration"]["sample"],
+        "index_sha256": description["index_sha256"],
+    }
+
+
+def _read_index(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype={"file": str, "sha256": str}, keep_default_na=False)
+    except (ValueError, UnicodeError) as error:
+        raise InvalidInputError(f"{path}: not a CSV table ({str(error).strip().splitlines()[0]})") from error
+    if tuple(table.columns) != COLUMNS or table.empty:
+        raise InvalidInputError(f"{path}: must hold the columns {', '.join(COLUMNS)} and at least one clip; {_MAKE}")
+    ends = table["length"].cumsum()
+    if table["length"].min() < 1 or not (table["start"] == ends - table["length"]).all():
+        raise InvalidInputError(f"{path}: the clips do not follow one another; copy the corpus again")
+    return table

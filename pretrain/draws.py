@@ -1,0 +1,113 @@
+"""What a step draws: its clips, crops, views, shares and dropout.
+
+Every kind of draw of every step has a stream of its own, made from (seed, kind, step) alone. So all lambdas see
+identical crops and views, a resumed run draws what an undisturbed one would, and every process of a run draws for the
+whole batch and keeps its part. Shape letters: B clips of the whole batch, T frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bgknown import seeding
+from pretrain.config import Config
+from pretrain.networks import AudioNTT, draw_kept
+from pretrain.objective import draw_gamma
+from pretrain.views import ViewDraw, draw
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CropDraw:
+    """Which crops a step trains on. All are [B]."""
+
+    clips: NDArray[np.int64]
+    """Which clips."""
+    places: NDArray[np.float64]
+    """Where each crop begins, as a share 0..1 of the starts that there are."""
+    later: NDArray[np.int64] | None
+    """By how many samples the reference's crop comes later; None without shifted references."""
+
+    def part(self, rows: slice) -> CropDraw:
+        """The draws of some rows."""
+        later = None if self.later is None else self.later[rows]
+        return CropDraw(clips=self.clips[rows], places=self.places[rows], later=later)
+
+
+class CropSampler:
+    """Draws a step's crops: the clips in an order of their own in each epoch, the batches running on over its end."""
+
+    def __init__(self, config: Config, clips: int) -> None:
+        self._config = config
+        self._clips = clips
+        self._orders: dict[int, NDArray[np.int64]] = {}
+
+    def draw(self, step: int) -> CropDraw:
+        """The crops of a step, counted from 0."""
+        training, front_end = self._config.training, self._config.front_end
+        places = step * training.batch + np.arange(training.batch)
+        epochs, within = np.divmod(places, self._clips)
+        self._orders = {epoch: self._order(epoch) for epoch in np.unique(epochs).tolist()}
+        clips = np.array([self._orders[epoch][place] for epoch, place in zip(epochs.tolist(), within, strict=True)])
+        later = None
+        if span := round(self._config.objective.reference_shift_s * front_end.rate_hz):
+            later = seeding.generator(training.seed, "reference", str(step)).integers(-span, span + 1, training.batch)
+        crops = seeding.generator(training.seed, "crop", str(step)).random(training.batch)
+        return CropDraw(clips=clips, places=crops, later=later)
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        if epoch not in self._orders:
+            drawn = seeding.generator(self._config.training.seed, "order", str(epoch))
+            return drawn.permutation(self._clips)
+        return self._orders[epoch]
+
+
+def statistics_crops(config: Config, clips: int) -> CropDraw:
+    """The crops that mean and deviation of the log-mel are taken from: as many clips as there are, in turn."""
+    drawn = seeding.generator(config.training.seed, "statistics")
+    count = config.training.statistics_crops
+    order = drawn.permutation(clips)
+    return CropDraw(clips=order[np.arange(count) % clips], places=drawn.random(count), later=None)
+
+
+class StepDraw:
+    """What a step draws for its views, mixtures and dropout, for the whole batch or for each of its parts in turn."""
+
+    def __init__(self, config: Config, network: AudioNTT, step: int, device: torch.device) -> None:
+        self._config, self._network, self._step, self._device = config, network, step, device
+        clips, bands, frames = config.training.batch, config.front_end.n_mels, config.training.frames
+        self._views = [
+            draw(config.views, clips, bands, frames, self._generator(f"{which} view")) for which in ("first", "second")
+        ]
+        objective = config.objective
+        self._gamma = draw_gamma(clips, objective.gamma_low, objective.gamma_high, self._generator("gamma"))
+
+    def views(self, rows: slice) -> list[ViewDraw]:
+        """The draws of both views of some clips, on the device."""
+        return [view.part(rows).to(self._device) for view in self._views]
+
+    def gamma(self, rows: slice) -> Tensor:
+        """The successors' shares in both mixtures of some clips, first and second views: [2 clips]."""
+        return _of_both(self._gamma, rows).to(self._device)
+
+    def kept(self, purpose: str, rows: slice) -> Tensor:
+        """Dropout's draw of some clips, first and second views.
+
+        It is made on the device for the whole batch, so that processes agree; devices differ.
+        """
+        generator = self._generator(f"dropout {purpose}", self._device)
+        whole = draw_kept(self._network, 2 * self._config.training.batch, self._config.training.frames, generator)
+        return _of_both(whole, rows)
+
+    def _generator(self, kind: str, device: torch.device | None = None) -> torch.Generator:
+        seed = seeding.key(self._config.training.seed, kind, str(self._step))
+        return torch.Generator(device or torch.device("cpu")).manual_seed(seed)
+
+
+def _of_both(values: Tensor, rows: slice) -> Tensor:
+    first, second = values.chunk(2)
+    return torch.cat([first[rows], second[rows]])

@@ -1,0 +1,104 @@
+"""Exporting: from a run's checkpoint to an encoder alone, with a model card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bgknown.errors import InvalidInputError
+from bgknown.files import sha256, write_whole
+from pretrain.checkpoint import Checkpoint, read_encoder, write_encoder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """What was written."""
+
+    encoder: Path
+    """The encoder, ``.safetensors``."""
+    card: Path
+    """Its model card, Markdown."""
+    finished: bool
+    """Whether training had come to its end."""
+
+
+def export(checkpoint: Path, to: Path, *, name: str | None = None) -> Exported:
+    """Write the encoder of a checkpoint as safetensors, front end and statistics within, and a model card beside it.
+
+    Args:
+        checkpoint: ``checkpoint.pt`` of a run, or the run's folder.
+        to: a name that ends in ``.safetensors``; the card has the same name and ends in ``.md``.
+        name: what the encoder is called in results; None keeps the run's name.
+
+    Raises:
+        NotFoundError: there is no checkpoint.
+        InvalidInputError: it is damaged, or no run of this software made it.
+        StorageError: a file cannot be written.
+    """
+    path = checkpoint / "checkpoint.pt" if checkpoint.is_dir() else checkpoint
+    read = read_encoder(path)
+    if read.statistics is None or "config" not in read.card:
+        raise InvalidInputError(f"{path}: made by no run of pretrain train; there is nothing to tell of its training")
+    card = {**read.card, "name": name or read.card.get("name") or to.stem}
+    write_encoder(to, read.network, read.front_end, read.statistics, card=card)
+    text = to.with_suffix(".md")
+    write_whole(text, model_card(read, card, sha256(to.read_bytes()), to.name).encode())
+    return Exported(encoder=to, card=text, finished=card["steps_done"] == card["steps"])
+
+
+def model_card(encoder: Checkpoint, card: Mapping[str, Any], digest: str, file: str) -> str:
+    """The model card: what it is, what it was trained on and how, how to use it.
+
+    Args:
+        encoder: the encoder.
+        card: what is stored with it.
+        digest: SHA-256 of its file.
+        file: the file's name.
+    """
+    assert encoder.statistics is not None
+    config, corpus, network, front_end = card["config"], card["corpus"], encoder.network, encoder.front_end
+    weight = config["objective"]["lambda"]
+    kind = f"BYOL-A with the difference loss, lambda {weight:g}" if weight else "BYOL-A (lambda 0)"
+    sampled = f", {corpus['sample']:,} of them chosen at random" if corpus["sample"] else ""
+    steps = f"{card['steps_done']:,} of {card['steps']:,}"
+    settings = "\n".join(
+        f"| {table}.{name} | {value} |" for table, values in config.items() for name, value in values.items()
+    )
+    return f"""# {card["name"]}
+
+An audio encoder: {network.name} trained by {kind}. Its embeddings can be subtracted where lambda is above 0:
+f(mixture) - f(background) keeps what was added to the background.
+
+| | |
+| --- | --- |
+| input | mono audio at {front_end.rate_hz:,} Hz, full scale -1..1, any length |
+| output | {network.embedding_size:,} values a clip |
+| log-mel | {front_end.n_mels} bands, {front_end.f_min:g}..{front_end.f_max:g} Hz, every \
+{1_000 * front_end.hop / front_end.rate_hz:g} ms |
+| statistics | mean {encoder.statistics.mean:.4f}, standard deviation {encoder.statistics.std:.4f} |
+| steps | {steps} |
+| file | {file}, sha256 {digest} |
+
+## Data
+
+{corpus["clips"]:,} clips{sampled}, {corpus["hours"]:,.2f} hours, from the folders {", ".join(corpus["folders"])}.
+The corpus' index, which names every file and its hash, has the sha256 {corpus["index_sha256"]}.
+
+## Use
+
+    benchmark run --encoder {file} --task bgknown --data DIR --out results
+
+## Software
+
+bgknown {card["version"]}{f", commit {card['commit']}" if card["commit"] else ""}, torch {card["torch"]}.
+Method: D. Takeuchi, M. Yasuda, D. Niizumi, N. Harada, "Towards Learning a Difference-Aware General-Purpose Audio
+Representation".
+
+## Configuration
+
+| setting | value |
+| --- | --- |
+{settings}
+"""

@@ -1,0 +1,61 @@
+"""What depends on the machine: the device, its arithmetic, and how memory is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+
+import torch
+
+from bgknown.errors import InvalidInputError
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc: malloc.h
+_LARGEST = 2**31 - 1
+
+
+def pick_device(name: str | None) -> torch.device:
+    """The device of this process; under torchrun each process has the GPU of its local rank.
+
+    Args:
+        name: such as cpu, cuda or cuda:1; None takes a GPU if there is one.
+
+    Raises:
+        InvalidInputError: torch knows no such device, or it is not there.
+    """
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise InvalidInputError(f"--device {name}: no device of torch; write cpu, cuda or cuda:1") from error
+    if device.type not in {"cpu", "cuda"}:
+        raise InvalidInputError(f"--device {name}: training runs on cpu or cuda")
+    if device.type == "cuda":
+        index = device.index if device.index is not None else int(os.environ.get("LOCAL_RANK", "0"))
+        if index >= torch.cuda.device_count():
+            raise InvalidInputError(
+                f"--device {name or 'cuda'}: GPU {index} is not there ({torch.cuda.device_count()} found); "
+                f"take --device cpu, or start fewer processes"
+            )
+        device = torch.device("cuda", index)
+        torch.cuda.set_device(device)
+    return device
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The networks' arithmetic: bfloat16 where it is exact enough, or float32 throughout."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def keep_freed_memory(device: torch.device) -> None:
+    """On a CPU, have the C library keep freed memory for the next tensors in place of giving it back.
+
+    Each large tensor of a step would else come in fresh pages, which the system has to clear first; that can take as
+    long as the arithmetic. Nothing happens where the C library is not glibc.
+    """
+    if device.type != "cpu" or not sys.platform.startswith("linux"):
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_MMAP_THRESHOLD, _LARGEST)
+        mallopt(_TRIM_THRESHOLD, _LARGEST)

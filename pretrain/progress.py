@@ -1,0 +1,154 @@
+"""What is told while training goes on: lines on stderr, a CSV, TensorBoard's files; and whether it goes wrong."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.files import storage_error, write_whole
+from pretrain.learner import Losses
+
+if TYPE_CHECKING:
+    from pretrain.state import Run
+    from pretrain.train import Trainer
+
+log = logging.getLogger(__name__)
+
+MEASURED = ("loss", "loss_byol", "loss_difference", "target_spread", "embedding_spread")
+COLUMNS = ("step", "epoch", *MEASURED, "clips_per_s")
+COLLAPSED = 0.05
+"""A spread of the target's projections below this is called a collapse."""
+
+
+class Progress:
+    """The log of a run; the first process writes it for all."""
+
+    def __init__(self, run: Run, total: int, trainer: Trainer, *, tensorboard: bool = False) -> None:
+        """Open the log; rows beyond the checkpoint, which will come again, are taken out.
+
+        Args:
+            run: the run.
+            total: its steps.
+            trainer: as restored.
+            tensorboard: whether to write TensorBoard's files too.
+
+        Raises:
+            NotFoundError: TensorBoard is asked for and not installed.
+            StorageError: the log cannot be written.
+        """
+        self._run, self._total, self._config = run, total, run.config.training
+        self._telling = run.ranks.rank == 0
+        self._collapsed = False
+        self._since, self._clips = time.monotonic(), 0
+        self._board = _summary_writer(run.out, trainer.steps_done) if tensorboard and self._telling else None
+        if self._telling:
+            rows = [",".join(COLUMNS), *_rows_up_to(run.log, trainer.steps_done)]
+            write_whole(run.log, ("\n".join(rows) + "\n").encode())
+            if trainer.steps_done:
+                log.info("going on from step %s of %s", f"{trainer.steps_done:,}", f"{total:,}")
+
+    def add(self, trainer: Trainer, losses: Losses) -> bool:
+        """Take in a step; gives whether a row was written.
+
+        Raises:
+            InvalidInputError: a loss is no longer finite.
+            StorageError: the log cannot be written.
+        """
+        trainer.window.append(losses.values())
+        self._clips += self._config.batch
+        step = trainer.steps_done
+        if step % self._config.log_every and step != self._total:
+            return False
+        means = self.check(trainer)
+        trainer.window.clear()
+        now = time.monotonic()
+        rate = self._clips / max(now - self._since, 1e-9)
+        self._since, self._clips = now, 0
+        if self._telling:
+            self._tell(step, means, rate, clips=len(trainer.corpus))
+        return True
+
+    def check(self, trainer: Trainer) -> dict[str, float]:
+        """Means since the last row.
+
+        Raises:
+            InvalidInputError: a loss is not finite; what was stored before is kept.
+        """
+        if not trainer.window:
+            return {}
+        means = trainer.ranks.mean(torch.stack(trainer.window).mean(dim=0)).tolist()
+        if not math.isfinite(means[0]):
+            raise InvalidInputError(
+                f"{self._run.out}: the loss is {means[0]} within the {len(trainer.window)} steps up to "
+                f"{trainer.steps_done}; the checkpoint before them is kept: begin a new run with a lower "
+                f"training.learning_rate, or training.precision=float32"
+            )
+        return dict(zip(MEASURED, means, strict=True))
+
+    def close(self) -> None:
+        """End the log."""
+        if self._board is not None:
+            self._board.close()
+
+    def _tell(self, step: int, means: dict[str, float], rate: float, *, clips: int) -> None:
+        epoch = step * self._config.batch / clips
+        numbers = ["" if math.isnan(value) else f"{value:.6f}" for value in means.values()]
+        self._append([str(step), f"{epoch:.3f}", *numbers, f"{rate:.1f}"])
+        if self._board is not None:
+            for name, value in means.items():
+                if not math.isnan(value):
+                    self._board.add_scalar(name, value, step)
+            self._board.add_scalar("clips_per_s", rate, step)
+        parts = [f"loss {means['loss']:.4f}", f"byol {means['loss_byol']:.4f}"]
+        if not math.isnan(means["loss_difference"]):
+            parts.append(f"difference {means['loss_difference']:.4f}")
+        parts.append(f"spread {means['target_spread']:.2f}")
+        left = (self._total - step) * self._config.batch / rate
+        parts += [f"{rate:,.0f} clips/s", f"{_duration(left)} left" if step < self._total else "done"]
+        log.info("step %s/%s  %s", f"{step:,}", f"{self._total:,}", "  ".join(parts))
+        if means["target_spread"] < COLLAPSED and not self._collapsed:
+            log.warning(
+                "the networks have collapsed: the target gives all clips nearly the same projection (spread %.3f); "
+                "BYOL needs its predictor, BatchNorm and a large enough batch, or a lower learning rate",
+                means["target_spread"],
+            )
+        self._collapsed = means["target_spread"] < COLLAPSED
+
+    def _append(self, row: list[str]) -> None:
+        try:
+            with self._run.log.open("a", encoding="utf-8") as file:
+                file.write(",".join(row) + "\n")
+        except OSError as error:
+            raise storage_error(error, self._run.log) from error
+
+
+def _rows_up_to(path: Path, step: int) -> list[str]:
+    """Whole rows of a log that are of no later step."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        rows = [row for row in csv.reader(file) if len(row) == len(COLUMNS) and row[0].isdigit()]
+    return [",".join(row) for row in rows if int(row[0]) <= step]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"
+
+
+def _summary_writer(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
+    except ImportError as error:
+        raise NotFoundError(
+            "--tensorboard: the package tensorboard is not installed; pip install 'bgknown[tensorboard]'"
+        ) from error
+    return SummaryWriter(str(folder), purge_step=step + 1)

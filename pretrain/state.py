@@ -1,0 +1,148 @@
+"""The folder of a run: configuration, checkpoint, log; and how a run that was stopped goes on.
+
+    OUT/config.toml      the configuration in full; can be given to ``pretrain train --config``
+    OUT/checkpoint.pt    the encoder, and everything that training goes on from; replaced as a whole
+    OUT/log.csv          a row per ``log_every`` steps
+
+The checkpoint is an encoder in the project's format (``pretrain.checkpoint``), so that it can be measured at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import filelock
+import torch
+
+from bgknown import __version__
+from bgknown.errors import InvalidInputError, StorageError
+from bgknown.files import make_folder, storage_error, write_whole
+from bgknown.provenance import commit
+from pretrain.checkpoint import entries, is_own
+from pretrain.config import Config
+from pretrain.corpus import Corpus, read_card
+from pretrain.frontend import Statistics
+from pretrain.ranks import Ranks
+from pretrain.weights import read_file
+
+if TYPE_CHECKING:
+    from pretrain.train import Trainer
+
+CHECKPOINT, CONFIG, LOG = "checkpoint.pt", "config.toml", "log.csv"
+_MAY_CHANGE = {"training.steps", "training.epochs", "training.log_every", "training.checkpoint_every"}
+"""Settings that change nothing about the steps that are done."""
+
+
+class Run:
+    """A run's folder, held by this process."""
+
+    def __init__(self, out: Path, config: Config, corpus: Corpus, ranks: Ranks) -> None:
+        self.out, self.config, self.corpus, self.ranks = out, config, corpus, ranks
+        self.checkpoint = out / CHECKPOINT
+        self.log = out / LOG
+
+    @classmethod
+    @contextlib.contextmanager
+    def claim(cls, out: Path, config: Config, corpus: Corpus, ranks: Ranks) -> Iterator[Run]:
+        """Hold the folder; the first process does for all.
+
+        Raises:
+            StorageError: another process holds it, it holds something else, or it cannot be written.
+        """
+        run = cls(out, config, corpus, ranks)
+        if ranks.rank:
+            yield run
+            return
+        if out.is_dir() and not run.checkpoint.is_file() and any(path.name not in _OURS for path in out.iterdir()):
+            raise StorageError(f"{out}: the folder is not empty and holds no run; give a new folder with --out")
+        make_folder(out)
+        lock = filelock.FileLock(out / _LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise StorageError(f"{out}: another process trains there; wait for it or give another --out") from error
+        except OSError as error:
+            raise storage_error(error, out) from error
+        try:
+            yield run
+        finally:
+            lock.release()
+
+    def restore(self, trainer: Trainer) -> None:
+        """Take up the run where its checkpoint is, or begin it: take statistics, see that the folder can be written.
+
+        Raises:
+            StorageError: the checkpoint is of another configuration or corpus.
+            InvalidInputError: the checkpoint is damaged.
+        """
+        if not self.checkpoint.is_file():
+            trainer.take_statistics()
+            if self.ranks.rank == 0:
+                write_whole(self.out / CONFIG, self.config.as_toml().encode())
+            self.store(trainer)
+            return
+        content, _ = read_file(self.checkpoint)
+        training = content.get("training")
+        if not is_own(content) or not isinstance(training, dict):
+            raise InvalidInputError(f"{self.checkpoint}: holds no training to go on from; give another --out")
+        self._compare(content["card"])
+        trainer.statistics = Statistics(**content["statistics"])
+        trainer.load_state_dict(training)
+        if self.ranks.rank == 0:
+            write_whole(self.out / CONFIG, self.config.as_toml().encode())
+
+    def store(self, trainer: Trainer) -> None:
+        """Write the checkpoint, whole or not at all.
+
+        Raises:
+            StorageError: it cannot be written; the one before is as it was.
+        """
+        if self.ranks.rank == 0:
+            content = {
+                **entries(trainer.learner.encoder, self.config.front_end, trainer.statistics, card=self.card(trainer)),
+                "training": trainer.state_dict(),
+            }
+            buffer = io.BytesIO()
+            torch.save(content, buffer)
+            write_whole(self.checkpoint, buffer.getbuffer())
+        self.ranks.wait()
+
+    def card(self, trainer: Trainer) -> dict[str, Any]:
+        """What is worth telling about the encoder, as stored with it."""
+        return {
+            "name": self.out.resolve().name,
+            "steps_done": trainer.steps_done,
+            "steps": self.config.total_steps(len(self.corpus)),
+            "config": self.config.tables(),
+            "corpus": read_card(self.corpus.folder),
+            "version": __version__,
+            "commit": commit(),
+            "torch": torch.__version__,
+        }
+
+    def _compare(self, card: dict[str, Any]) -> None:
+        there, here = _flat(card.get("config", {})), _flat(self.config.tables())
+        differences = [
+            f"{name} is {there.get(name)} there and {here.get(name)} here"
+            for name in sorted({*there, *here} - _MAY_CHANGE)
+            if there.get(name) != here.get(name)
+        ]
+        if card.get("corpus", {}).get("index_sha256") != self.corpus.fingerprint:
+            differences.append("the corpus is another one")
+        if differences:
+            raise StorageError(
+                f"{self.out}: holds another run: {'; '.join(differences)}; "
+                f"give another --out, or what it was begun with"
+            )
+
+
+_LOCK = ".lock"
+_OURS = {_LOCK, CONFIG, LOG}
+
+
+def _flat(tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {f"{table}.{name}": value for table, values in tables.items() for name, value in values.items()}
