@@ -16,6 +16,7 @@ Representation", section 4; J.-B. Grill et al., "Bootstrap your own latent", Neu
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
@@ -110,7 +111,9 @@ class Learner(nn.Module):
         self.predictor = head("predictor", settings.projection)
         self.difference_predictor = head("difference_predictor", settings.projection) if self.weight else None
         for target in (self.target_encoder, self.target_projector):
-            target.requires_grad_(requires_grad=False)
+            target.requires_grad_(False)
+        for bias in self._without_effect():
+            bias.requires_grad_(False)
         across(ranks, self)
 
     def forward(self, inputs: Inputs) -> Losses:
@@ -142,6 +145,21 @@ class Learner(nn.Module):
             if inputs.reference is not None:
                 embeddings = self.encoder(inputs.reference, inputs.kept_reference)
         return difference(mixed, embeddings, inputs.gamma, ranks=self.ranks)
+
+    def _without_effect(self) -> Iterator[nn.Parameter]:
+        """Biases that a later BatchNorm takes off again, so that no loss depends on them: their gradient is 0.
+
+        In floating point it is rounding, which Adam, whose steps do not depend on a gradient's size, would follow at
+        the full learning rate.
+        """
+        for layers in self.modules():
+            if isinstance(layers, nn.Sequential):
+                for layer, following in itertools.pairwise(layers):
+                    if isinstance(following, _BatchNorm) and isinstance(layer.bias, nn.Parameter):
+                        yield layer.bias
+        last = self.projector[-1].bias  # goes through a predictor's first layer into its BatchNorm
+        assert isinstance(last, nn.Parameter)
+        yield last
 
     @torch.no_grad()
     def follow(self) -> None:

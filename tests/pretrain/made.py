@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import torch
+
+from pretrain.config import Config, read_config
 
 RATE_HZ = 16_000
 
@@ -47,3 +55,35 @@ def _state(seed, blocks, linear):
         state[f"{name}.weight"] = drawn(outputs, inputs, scale=inputs**-0.5)
         state[f"{name}.bias"] = drawn(outputs, scale=0.1)
     return state
+
+
+def make_corpus(folder: Path, lengths: Sequence[int] = (9_000, 20_000, 3_000, 16_000, 30_000), seed: int = 0) -> Path:
+    """A packed corpus of noise, written without any audio library."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    clips = [
+        (3_000 * rng.uniform(0.1, 1) * np.convolve(rng.standard_normal(length), np.ones(5) / 5, "same")).astype("<i2")
+        for length in lengths
+    ]
+    (folder / "audio.i16").write_bytes(b"".join(clip.tobytes() for clip in clips))
+    starts = np.cumsum([0, *lengths[:-1]])
+    table = pd.DataFrame(
+        {"file": [f"{number}.wav" for number in range(len(lengths))], "start": starts, "length": lengths, "sha256": "0"}
+    )
+    index = table.to_csv(index=False).encode()
+    (folder / "index.csv").write_bytes(index)
+    description = {
+        "format": "bgknown-corpus-1",
+        "rate_hz": RATE_HZ,
+        "configuration": {"folders": ["made"], "sample": 0},
+        "counts": {"clips": len(lengths), "hours": round(sum(lengths) / RATE_HZ / 3_600, 4)},
+        "index_sha256": hashlib.sha256(index).hexdigest(),
+    }
+    (folder / "corpus.json").write_text(json.dumps(description))
+    return folder
+
+
+def smoke(*changes: str) -> Config:
+    """The configuration ``smoke`` made smaller still, with some values changed."""
+    least = ("training.statistics_crops=8", "training.frames=32", "training.steps=6", "views.memory=12")
+    return read_config("smoke", [*least, *changes])

@@ -1,0 +1,165 @@
+"""Runs of several processes against one process with the same batches."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from bgknown.errors import InvalidInputError
+from pretrain.ranks import ALONE, GlobalBatchNorm, Ranks, across
+from pretrain.train import TrainOptions, train
+from tests.pretrain.made import make_corpus, smoke
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = 4
+
+
+def torchrun(script, *arguments, processes=2, status=0):
+    """Run a script in several processes; what they wrote to stderr."""
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone"]
+    done = subprocess.run(
+        [*command, str(script), *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert (done.returncode == 0) == (status == 0), done.stderr
+    return done.stderr
+
+
+def test_parts_are_equal_and_follow_one_another():
+    parts = [Ranks(rank, 4).part(range(8, 24)) for rank in range(4)]
+    assert parts == [slice(8, 12), slice(12, 16), slice(16, 20), slice(20, 24)]
+    with pytest.raises(InvalidInputError, match="6 clips cannot be shared by 4 processes"):
+        Ranks(0, 4).part(range(6))
+
+
+def test_alone_nothing_is_exchanged():
+    rows = torch.arange(6.0).reshape(3, 2)
+    assert torch.equal(ALONE.successors(rows), rows[[1, 2, 0]])
+    assert torch.equal(ALONE.gather(rows), rows)
+    assert ALONE.any(here=True, device=torch.device("cpu"))
+    network = nn.Sequential(nn.BatchNorm1d(3))
+    across(ALONE, network)
+    assert type(network[0]) is nn.BatchNorm1d
+
+
+PIECES = """
+import copy, sys, torch
+from torch import nn
+from pretrain.ranks import GlobalBatchNorm, across, joined
+
+with joined(torch.device("cpu")) as ranks:
+    drawn = torch.Generator().manual_seed(0)
+    for shape, layer in (((12, 5), nn.BatchNorm1d(5)), ((12, 5, 4, 3), nn.BatchNorm2d(5))):
+        values = 40 + 3 * torch.randn(shape, generator=drawn) * torch.arange(1.0, 13).view(-1, *[1] * (len(shape) - 1))
+        weight = torch.randn(shape, generator=drawn)
+        with torch.no_grad():
+            layer.weight.uniform_(0.5, 2, generator=drawn)
+        whole, spread = copy.deepcopy(layer), nn.Sequential(layer)
+        across(ranks, spread)
+        assert isinstance(spread[0], GlobalBatchNorm)
+        assert list(spread.state_dict()) == list(nn.Sequential(whole).state_dict())
+        x = values.clone().requires_grad_()
+        y = whole(x)
+        (y.square() * weight).sum().backward()
+        rows = ranks.part(range(12))
+        part = values[rows].clone().requires_grad_()
+        found = spread(part)
+        (found.square() * weight[rows]).sum().backward()
+        torch.testing.assert_close(found, y[rows])
+        torch.testing.assert_close(part.grad, x.grad[rows], rtol=1e-4, atol=1e-5)
+        ranks.average_gradients(spread.parameters())
+        for one, other in zip(spread.parameters(), whole.parameters(), strict=True):
+            torch.testing.assert_close(one.grad * ranks.size, other.grad, rtol=1e-4, atol=1e-4)
+        for name, buffer in whole.named_buffers():
+            torch.testing.assert_close(spread[0].get_buffer(name), buffer)
+        spread.eval(), whole.eval()
+        torch.testing.assert_close(spread(part), whole(x)[rows])
+
+    rows = torch.arange(12.0).reshape(6, 2)
+    part = rows[ranks.part(range(6))].clone().requires_grad_()
+    following = ranks.successors(part)
+    assert torch.equal(following, rows.roll(-1, 0)[ranks.part(range(6))])
+    (following * (1 + rows[ranks.part(range(6))])).sum().backward()
+    assert torch.equal(part.grad, (1 + rows).roll(1, 0)[ranks.part(range(6))])
+    assert torch.equal(ranks.gather(part), rows)
+    mean, deviation = ranks.moments(part)
+    torch.testing.assert_close(mean, rows.mean())
+    torch.testing.assert_close(deviation, rows.std(correction=0))
+    assert ranks.any(ranks.rank == 1, torch.device("cpu"))
+    assert not ranks.any(False, torch.device("cpu"))
+    assert ranks.first(torch.tensor([5.0 + ranks.rank])).item() == 5.0
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 3])
+def test_batchnorm_neighbours_and_moments_are_those_of_one_process(tmp_path, processes):
+    script = tmp_path / "pieces.py"
+    script.write_text(PIECES)
+    torchrun(script, processes=processes)
+
+
+RUN = """
+import sys
+from pathlib import Path
+import logging
+from pretrain.train import TrainOptions, train
+from tests.pretrain.made import smoke
+
+logging.basicConfig(level="INFO", format="%(message)s")
+train(TrainOptions(corpus=Path(sys.argv[1]), config=smoke(*sys.argv[3:]), out=Path(sys.argv[2]), device="cpu"))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("objective.lambda=0.5",),
+        ("objective.lambda=0",),
+        ("objective.mix_domain=power", "objective.reference_shift_s=0.3", "training.accumulate=2"),
+    ],
+    ids=["difference", "byol-a", "options"],
+)
+def test_two_processes_train_as_one_does(tmp_path, changes):
+    corpus, script = make_corpus(tmp_path / "corpus"), tmp_path / "run.py"
+    script.write_text(RUN)
+    changes = (*changes, f"training.steps={STEPS}", "training.log_every=2")
+    told = torchrun(script, corpus, tmp_path / "two", *changes)
+    assert told.count("step 4/4") == 1  # one process tells for both
+    train(TrainOptions(corpus=corpus, config=smoke(*changes), out=tmp_path / "one", device="cpu"))
+    one, two = (torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("one", "two"))
+    torch.testing.assert_close(two["training"]["memory"], one["training"]["memory"], rtol=0, atol=1e-5)
+    for name, tensor in one["training"]["learner"].items():
+        apart = (two["training"]["learner"][name] - tensor).abs().double()
+        # where a gradient is nearly 0, Adam's first steps make its rounding a part of a step, which is 1e-3
+        assert (apart > 1e-5).double().mean() < 2e-3, name
+        assert apart.max() < 1e-4, name
+    first, second = ((tmp_path / name / "log.csv").read_text().splitlines() for name in ("one", "two"))
+    for row, other in zip(first[1:], second[1:], strict=True):
+        numbers = [[float(value or 0) for value in text.split(",")[:-1]] for text in (row, other)]
+        assert numbers[0] == pytest.approx(numbers[1], abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_batch_that_cannot_be_shared_is_one_line(tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(RUN)
+    told = torchrun(script, make_corpus(tmp_path / "corpus"), tmp_path / "out", "training.batch=7", status=1)
+    assert "7 clips cannot be shared by 2 processes" in told
+
+
+def test_global_batchnorm_in_evaluation_is_batchnorm():
+    layer = nn.BatchNorm2d(3).eval()
+    with torch.no_grad():
+        layer.running_mean.uniform_(-1, 1, generator=torch.Generator().manual_seed(0))
+    values = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(GlobalBatchNorm(layer, Ranks(0, 2)).eval()(values), layer(values))
