@@ -12,9 +12,9 @@ With one process nothing is exchanged. Shape letters: B clips, C channels; W ran
 
 from __future__ import annotations
 
-import contextlib
+import atexit
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,22 +129,20 @@ class _FromNext(torch.autograd.Function):
         return ranks._all(gradients[0].contiguous())[(ranks.rank - 1) % ranks.size], None
 
 
-@contextlib.contextmanager
-def joined(device: torch.device) -> Iterator[Ranks]:
+def join(device: torch.device) -> Ranks:
     """The ranks that torchrun has started (nccl between GPUs, gloo between CPUs), or this process alone.
+
+    They stay joined until the process ends, so that several runs may follow one another.
 
     Args:
         device: this process's.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
-        yield Ranks()
-        return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield Ranks(dist.get_rank(), dist.get_world_size())
-    finally:
-        dist.destroy_process_group()
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return ALONE
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        atexit.register(dist.destroy_process_group)
+    return Ranks(dist.get_rank(), dist.get_world_size())
 
 
 class GlobalBatchNorm(_BatchNorm):

@@ -90,8 +90,14 @@ class Run:
         if not is_own(content) or not isinstance(training, dict):
             raise InvalidInputError(f"{self.checkpoint}: holds no training to go on from; give another --out")
         self._compare(content["card"])
-        trainer.statistics = Statistics(**content["statistics"])
-        trainer.load_state_dict(training)
+        try:
+            trainer.statistics = Statistics(**content["statistics"])
+            trainer.load_state_dict(training)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise InvalidInputError(
+                f"{self.checkpoint}: another version of this software wrote it ({_first_line(error)}); "
+                f"give another --out, or go on with version {content['card'].get('version')}"
+            ) from error
         if self.ranks.rank == 0:
             write_whole(self.out / CONFIG, self.config.as_toml().encode())
 
@@ -142,6 +148,10 @@ class Run:
 
 _LOCK = ".lock"
 _OURS = {_LOCK, CONFIG, LOG}
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _flat(tables: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from pretrain.frontend import LogMel, Statistics, measure
 from pretrain.learner import Inputs, Learner, Losses
 from pretrain.machine import autocast, keep_freed_memory, pick_device
 from pretrain.progress import Progress
-from pretrain.ranks import ALONE, Ranks, joined
+from pretrain.ranks import ALONE, Ranks, join
 from pretrain.state import Run
 from pretrain.views import MemoryBank, make_view, normalise_batch
 
@@ -72,7 +72,8 @@ def train(options: TrainOptions) -> Path:
     config, corpus, device = options.config, open_corpus(options.corpus), pick_device(options.device)
     check(config, corpus)
     keep_freed_memory(device)
-    with joined(device) as ranks, Run.claim(options.out, config, corpus, ranks) as run, _interrupts() as interrupted:
+    ranks = join(device)
+    with Run.claim(options.out, config, corpus, ranks) as run, _interrupts() as interrupted:
         trainer = Trainer(config, corpus, device, ranks)
         run.restore(trainer)
         total = config.total_steps(len(corpus))

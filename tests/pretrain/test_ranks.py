@@ -11,11 +11,13 @@ from torch import nn
 
 from bgknown.errors import InvalidInputError
 from pretrain.ranks import ALONE, GlobalBatchNorm, Ranks, across
-from pretrain.train import TrainOptions, train
-from tests.pretrain.made import make_corpus, smoke
+from tests.pretrain.made import make_corpus
 
 ROOT = Path(__file__).resolve().parents[2]
-STEPS = 4
+
+
+def environment():
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
 def torchrun(script, *arguments, processes=2, status=0):
@@ -23,11 +25,11 @@ def torchrun(script, *arguments, processes=2, status=0):
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone"]
     done = subprocess.run(
         [*command, str(script), *map(str, arguments)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=120,
     )
     assert (done.returncode == 0) == (status == 0), done.stderr
     return done.stderr
@@ -53,49 +55,49 @@ def test_alone_nothing_is_exchanged():
 PIECES = """
 import copy, sys, torch
 from torch import nn
-from pretrain.ranks import GlobalBatchNorm, across, joined
+from pretrain.ranks import GlobalBatchNorm, across, join
 
-with joined(torch.device("cpu")) as ranks:
-    drawn = torch.Generator().manual_seed(0)
-    for shape, layer in (((12, 5), nn.BatchNorm1d(5)), ((12, 5, 4, 3), nn.BatchNorm2d(5))):
-        values = 40 + 3 * torch.randn(shape, generator=drawn) * torch.arange(1.0, 13).view(-1, *[1] * (len(shape) - 1))
-        weight = torch.randn(shape, generator=drawn)
-        with torch.no_grad():
-            layer.weight.uniform_(0.5, 2, generator=drawn)
-        whole, spread = copy.deepcopy(layer), nn.Sequential(layer)
-        across(ranks, spread)
-        assert isinstance(spread[0], GlobalBatchNorm)
-        assert list(spread.state_dict()) == list(nn.Sequential(whole).state_dict())
-        x = values.clone().requires_grad_()
-        y = whole(x)
-        (y.square() * weight).sum().backward()
-        rows = ranks.part(range(12))
-        part = values[rows].clone().requires_grad_()
-        found = spread(part)
-        (found.square() * weight[rows]).sum().backward()
-        torch.testing.assert_close(found, y[rows])
-        torch.testing.assert_close(part.grad, x.grad[rows], rtol=1e-4, atol=1e-5)
-        ranks.average_gradients(spread.parameters())
-        for one, other in zip(spread.parameters(), whole.parameters(), strict=True):
-            torch.testing.assert_close(one.grad * ranks.size, other.grad, rtol=1e-4, atol=1e-4)
-        for name, buffer in whole.named_buffers():
-            torch.testing.assert_close(spread[0].get_buffer(name), buffer)
-        spread.eval(), whole.eval()
-        torch.testing.assert_close(spread(part), whole(x)[rows])
+ranks = join(torch.device("cpu"))
+drawn = torch.Generator().manual_seed(0)
+for shape, layer in (((12, 5), nn.BatchNorm1d(5)), ((12, 5, 4, 3), nn.BatchNorm2d(5))):
+    values = 40 + 3 * torch.randn(shape, generator=drawn) * torch.arange(1.0, 13).view(-1, *[1] * (len(shape) - 1))
+    weight = torch.randn(shape, generator=drawn)
+    with torch.no_grad():
+        layer.weight.uniform_(0.5, 2, generator=drawn)
+    whole, spread = copy.deepcopy(layer), nn.Sequential(layer)
+    across(ranks, spread)
+    assert isinstance(spread[0], GlobalBatchNorm)
+    assert list(spread.state_dict()) == list(nn.Sequential(whole).state_dict())
+    x = values.clone().requires_grad_()
+    y = whole(x)
+    (y.square() * weight).sum().backward()
+    rows = ranks.part(range(12))
+    part = values[rows].clone().requires_grad_()
+    found = spread(part)
+    (found.square() * weight[rows]).sum().backward()
+    torch.testing.assert_close(found, y[rows])
+    torch.testing.assert_close(part.grad, x.grad[rows], rtol=1e-4, atol=1e-5)
+    ranks.average_gradients(spread.parameters())
+    for one, other in zip(spread.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(one.grad * ranks.size, other.grad, rtol=1e-4, atol=1e-4)
+    for name, buffer in whole.named_buffers():
+        torch.testing.assert_close(spread[0].get_buffer(name), buffer)
+    spread.eval(), whole.eval()
+    torch.testing.assert_close(spread(part), whole(x)[rows])
 
-    rows = torch.arange(12.0).reshape(6, 2)
-    part = rows[ranks.part(range(6))].clone().requires_grad_()
-    following = ranks.successors(part)
-    assert torch.equal(following, rows.roll(-1, 0)[ranks.part(range(6))])
-    (following * (1 + rows[ranks.part(range(6))])).sum().backward()
-    assert torch.equal(part.grad, (1 + rows).roll(1, 0)[ranks.part(range(6))])
-    assert torch.equal(ranks.gather(part), rows)
-    mean, deviation = ranks.moments(part)
-    torch.testing.assert_close(mean, rows.mean())
-    torch.testing.assert_close(deviation, rows.std(correction=0))
-    assert ranks.any(ranks.rank == 1, torch.device("cpu"))
-    assert not ranks.any(False, torch.device("cpu"))
-    assert ranks.first(torch.tensor([5.0 + ranks.rank])).item() == 5.0
+rows = torch.arange(12.0).reshape(6, 2)
+part = rows[ranks.part(range(6))].clone().requires_grad_()
+following = ranks.successors(part)
+assert torch.equal(following, rows.roll(-1, 0)[ranks.part(range(6))])
+(following * (1 + rows[ranks.part(range(6))])).sum().backward()
+assert torch.equal(part.grad, (1 + rows).roll(1, 0)[ranks.part(range(6))])
+assert torch.equal(ranks.gather(part), rows)
+mean, deviation = ranks.moments(part)
+torch.testing.assert_close(mean, rows.mean())
+torch.testing.assert_close(deviation, rows.std(correction=0))
+assert ranks.any(ranks.rank == 1, torch.device("cpu"))
+assert not ranks.any(False, torch.device("cpu"))
+assert ranks.first(torch.tensor([5.0 + ranks.rank])).item() == 5.0
 """
 
 
@@ -108,15 +110,24 @@ def test_batchnorm_neighbours_and_moments_are_those_of_one_process(tmp_path, pro
 
 
 RUN = """
+import logging
 import sys
 from pathlib import Path
-import logging
 from pretrain.train import TrainOptions, train
 from tests.pretrain.made import smoke
 
 logging.basicConfig(level="INFO", format="%(message)s")
-train(TrainOptions(corpus=Path(sys.argv[1]), config=smoke(*sys.argv[3:]), out=Path(sys.argv[2]), device="cpu"))
+corpus, out, *changes = sys.argv[1:]
+for steps in (1, 4):
+    config = smoke(f"training.steps={steps}", "training.log_every=2", *changes)
+    train(TrainOptions(corpus=Path(corpus), config=config, out=Path(out) / str(steps), device="cpu"))
 """
+
+
+SMALLEST = (
+    *("front_end.n_mels=8", "training.frames=8", "training.batch=8", "network.d=192"),
+    "training.learning_rate=1e-4",
+)
 
 
 @pytest.mark.slow
@@ -130,20 +141,29 @@ train(TrainOptions(corpus=Path(sys.argv[1]), config=smoke(*sys.argv[3:]), out=Pa
     ids=["difference", "byol-a", "options"],
 )
 def test_two_processes_train_as_one_does(tmp_path, changes):
-    corpus, script = make_corpus(tmp_path / "corpus"), tmp_path / "run.py"
+    corpus, script = make_corpus(tmp_path / "corpus", lengths=(9_000, 20_000, 16_000, 30_000)), tmp_path / "run.py"
     script.write_text(RUN)
-    changes = (*changes, f"training.steps={STEPS}", "training.log_every=2")
+    # Rounding differs with the number of rows, and two things make much of it: of values that are nearly equal, max
+    # pooling takes one, so there are few here; and Adam moves a weight by the learning rate however small its gradient.
+    changes = (*SMALLEST, *changes)
     told = torchrun(script, corpus, tmp_path / "two", *changes)
     assert told.count("step 4/4") == 1  # one process tells for both
-    train(TrainOptions(corpus=corpus, config=smoke(*changes), out=tmp_path / "one", device="cpu"))
-    one, two = (torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("one", "two"))
-    torch.testing.assert_close(two["training"]["memory"], one["training"]["memory"], rtol=0, atol=1e-5)
-    for name, tensor in one["training"]["learner"].items():
-        apart = (two["training"]["learner"][name] - tensor).abs().double()
-        # where a gradient is nearly 0, Adam's first steps make its rounding a part of a step, which is 1e-3
-        assert (apart > 1e-5).double().mean() < 2e-3, name
-        assert apart.max() < 1e-4, name
-    first, second = ((tmp_path / name / "log.csv").read_text().splitlines() for name in ("one", "two"))
+    subprocess.run([sys.executable, script, corpus, tmp_path / "one", *changes], check=True, env=environment())
+
+    def after(steps):
+        folders = (tmp_path / name / str(steps) for name in ("one", "two"))
+        return [torch.load(folder / "checkpoint.pt", weights_only=True)["training"] for folder in folders]
+
+    one, two = after(steps=1)
+    for number, state in one["optimizer"]["state"].items():
+        gradients = (run["optimizer"]["state"][number]["exp_avg"] for run in (one, two))
+        torch.testing.assert_close(*gradients, rtol=0, atol=1e-6)
+        assert state["exp_avg"].abs().max() > 1e-5
+    one, two = after(steps=4)
+    torch.testing.assert_close(two["memory"], one["memory"], rtol=0, atol=1e-5)
+    apart = torch.cat([(two["learner"][name] - tensor).abs().flatten() for name, tensor in one["learner"].items()])
+    assert (apart > 1e-5).double().mean() < 1e-3
+    first, second = ((tmp_path / name / "4" / "log.csv").read_text().splitlines() for name in ("one", "two"))
     for row, other in zip(first[1:], second[1:], strict=True):
         numbers = [[float(value or 0) for value in text.split(",")[:-1]] for text in (row, other)]
         assert numbers[0] == pytest.approx(numbers[1], abs=1e-5)

@@ -1,0 +1,379 @@
+"""Runs: what they learn, how they are stopped and go on, what they refuse."""
+
+import csv
+import errno
+import logging
+import os
+import signal
+import sys
+import threading
+
+import filelock
+import pytest
+import torch
+
+from bgknown import files
+from bgknown.errors import InvalidInputError, NotFoundError, StorageError
+from pretrain import train as training
+from pretrain.checkpoint import read_encoder
+from pretrain.encoder import Options, load
+from pretrain.ranks import ALONE
+from pretrain.train import Trainer, TrainOptions, open_corpus, train
+from tests.pretrain.made import make_corpus, noise, smoke
+from tests.stopping import stop_when
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return make_corpus(tmp_path_factory.mktemp("made") / "corpus")
+
+
+def run(corpus, out, *changes):
+    return train(TrainOptions(corpus=corpus, config=smoke(*changes), out=out, device="cpu"))
+
+
+def stored(out):
+    return torch.load(out / "checkpoint.pt", weights_only=True)
+
+
+def tensors(value, path=""):
+    """Every tensor and number of a checkpoint by its place."""
+    if isinstance(value, dict):
+        return {key: leaf for name, part in value.items() for key, leaf in tensors(part, f"{path}/{name}").items()}
+    if isinstance(value, list):
+        return tensors(dict(enumerate(value)), path)
+    return {path: value}
+
+
+def assert_equal(one, other):
+    """Equal checkpoints, bit for bit, but for the names of the runs."""
+    first, second = tensors(stored(one)), tensors(stored(other))
+    assert first.keys() == second.keys()
+    for place, value in first.items():
+        if place != "/card/name":
+            same = torch.equal(value, second[place]) if isinstance(value, torch.Tensor) else value == second[place]
+            assert same, place
+
+
+def rows(out):
+    """The log without its rates, which are the machine's."""
+    with (out / "log.csv").open() as file:
+        return [{name: text for name, text in row.items() if name != "clips_per_s"} for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        (),
+        ("objective.lambda=0",),
+        ("objective.mix_domain=power",),
+        ("objective.reference_shift_s=0.2",),
+        ("training.accumulate=2",),
+        ("training.precision=bf16",),
+        ("network.name=AudioNTT2020", "network.d=48", "training.frames=48"),
+        ("training.channels_last=false",),
+    ],
+    ids=["paper", "byol-a", "power", "shifted", "parts", "bf16", "2020", "contiguous"],
+)
+def test_a_run_learns_and_leaves_an_encoder(corpus, tmp_path, changes):
+    path = run(corpus, tmp_path / "run", *changes)
+    assert path == tmp_path / "run" / "checkpoint.pt"
+    log = rows(tmp_path / "run")
+    assert [row["step"] for row in log] == ["4", "6"]
+    assert float(log[1]["loss"]) < float(log[0]["loss"])
+    assert (log[0]["loss_difference"] == "") == ("objective.lambda=0" in changes)
+    encoder = load(str(path), Options())
+    assert encoder.name == "run"
+    assert encoder.statistics.std > 0
+    assert torch.isfinite(encoder.embed(noise(2, 8_000))).all()
+    card = read_encoder(path).card
+    assert (card["steps_done"], card["steps"]) == (6, 6)
+    assert card["config"] == smoke(*changes).tables()
+    assert card["corpus"]["clips"] == 5
+
+
+def test_options_change_what_is_learned(corpus, tmp_path):
+    weights = {}
+    for name, change in (
+        ("paper", "objective.lambda=0.5"),
+        ("power", "objective.mix_domain=power"),
+        ("shifted", "objective.reference_shift_s=0.2"),
+        ("gamma", "objective.gamma_low=0.1"),
+    ):
+        run(corpus, tmp_path / name, change)
+        weights[name] = stored(tmp_path / name)["encoder"]["features.0.weight"]
+    different = list(weights.values())
+    assert not any(torch.equal(one, other) for one in different for other in different if one is not other)
+
+
+def test_the_same_run_twice_gives_the_same_weights(corpus, tmp_path):
+    before = torch.get_rng_state()
+    run(corpus, tmp_path / "one")
+    run(corpus, tmp_path / "two")
+    assert_equal(tmp_path / "one", tmp_path / "two")
+    assert torch.equal(before, torch.get_rng_state())
+    run(corpus, tmp_path / "three", "training.seed=1")
+    assert not torch.equal(
+        stored(tmp_path / "one")["encoder"]["fc.0.weight"], stored(tmp_path / "three")["encoder"]["fc.0.weight"]
+    )
+
+
+def test_statistics_are_those_of_the_crops(corpus, tmp_path):
+    trainer = Trainer(smoke("training.statistics_crops=300"), open_corpus(corpus), torch.device("cpu"), ALONE)
+    trainer.take_statistics()
+    few = Trainer(smoke("training.statistics_crops=299"), open_corpus(corpus), torch.device("cpu"), ALONE)
+    few.take_statistics()
+    assert trainer.statistics != few.statistics
+    assert trainer.statistics.mean == pytest.approx(few.statistics.mean, abs=0.1)
+    run(corpus, tmp_path / "run")
+    assert read_encoder(tmp_path / "run" / "checkpoint.pt").statistics.mean == pytest.approx(few.statistics.mean, abs=1)
+
+
+class StoppedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 5])
+def test_a_run_that_dies_goes_on_to_the_same_weights_and_log(corpus, tmp_path, monkeypatch, step):
+    """Checkpoints every 2 steps, log every 4: the step of the checkpoint may lie within a row."""
+    changes = ("training.checkpoint_every=2", "objective.reference_shift_s=0.2")
+    run(corpus, tmp_path / "whole", *changes)
+    whole = Trainer.step
+
+    def dying(self, number, audio):
+        if number == step:
+            raise StoppedError
+        return whole(self, number, audio)
+
+    monkeypatch.setattr(Trainer, "step", dying)
+    with pytest.raises(StoppedError):
+        run(corpus, tmp_path / "run", *changes)
+    assert stored(tmp_path / "run")["card"]["steps_done"] == step // 2 * 2
+    monkeypatch.undo()
+    run(corpus, tmp_path / "run", *changes)
+    assert_equal(tmp_path / "whole", tmp_path / "run")
+    assert rows(tmp_path / "whole") == rows(tmp_path / "run")
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from pretrain.train import TrainOptions, train
+from tests.pretrain.made import smoke
+
+train(TrainOptions(corpus=Path(sys.argv[1]), config=smoke(*sys.argv[3:]), out=Path(sys.argv[2]), device="cpu"))
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(corpus, tmp_path):
+    changes = ("training.steps=60", "training.checkpoint_every=1", "training.log_every=7")
+    run(corpus, tmp_path / "whole", *changes)
+    command = [sys.executable, "-c", PROGRAM, str(corpus), str(tmp_path / "run"), *changes]
+    for done in (1, 20, 33):
+
+        def ready(done=done):
+            with_rows = rows(tmp_path / "run") if (tmp_path / "run" / "log.csv").is_file() else []
+            return any(int(row["step"] or 0) >= done for row in with_rows)
+
+        stop_when(command, ready)
+    assert stored(tmp_path / "run")["card"]["steps_done"] < 60
+    run(corpus, tmp_path / "run", *changes)
+    assert_equal(tmp_path / "whole", tmp_path / "run")
+    assert rows(tmp_path / "whole") == rows(tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_finishes_the_step_and_stores_it(corpus, tmp_path, number):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "pretrain", "train", "--corpus", str(corpus), "--config", "smoke"]
+    command += ["--set", "training.steps=100000", "--set", "training.checkpoint_every=100000", "--out", str(out)]
+    status, told = stop_when(command, lambda: (out / "log.csv").is_file() and len(rows(out)) >= 2, by=number)
+    assert status == 130
+    assert "interrupted; what is finished is kept, the same command goes on from there" in told
+    assert "Traceback" not in told
+    assert stored(out)["card"]["steps_done"] >= 8
+
+
+def test_a_finished_run_is_left_as_it_is_and_can_be_made_longer(corpus, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    path = run(corpus, tmp_path / "run")
+    before = path.read_bytes()
+    run(corpus, tmp_path / "run")
+    assert path.read_bytes() == before
+    run(corpus, tmp_path / "run", "training.steps=9", "training.log_every=3")
+    assert "going on from step 6 of 9" in caplog.text
+    assert stored(tmp_path / "run")["card"]["steps_done"] == 9
+    run(corpus, tmp_path / "long", "training.steps=9")
+    longer, whole = stored(tmp_path / "run"), stored(tmp_path / "long")
+    assert all(torch.equal(longer["encoder"][name], tensor) for name, tensor in whole["encoder"].items())
+
+
+def test_another_configuration_or_corpus_is_refused(corpus, tmp_path):
+    run(corpus, tmp_path / "run")
+    with pytest.raises(StorageError, match=r"holds another run: objective.lambda is 0.5 there and 0.2 here"):
+        run(corpus, tmp_path / "run", "objective.lambda=0.2")
+    other = make_corpus(tmp_path / "other", (20_000, 20_000))
+    with pytest.raises(StorageError, match="the corpus is another one"):
+        run(other, tmp_path / "run")
+
+
+def test_a_folder_that_is_not_a_run_s_is_left_alone(corpus, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("mine")
+    with pytest.raises(StorageError, match="the folder is not empty and holds no run"):
+        run(corpus, tmp_path / "notes")
+    assert [path.name for path in (tmp_path / "notes").iterdir()] == ["a.txt"]
+    with pytest.raises(StorageError, match="a file of this name is in the way"):
+        run(corpus, tmp_path / "notes" / "a.txt")
+
+
+def test_two_runs_at_once_are_refused(corpus, tmp_path):
+    (tmp_path / "run").mkdir()
+    with filelock.FileLock(tmp_path / "run" / ".lock"):
+        errors = []
+
+        def other():
+            try:
+                run(corpus, tmp_path / "run")
+            except StorageError as error:
+                errors.append(str(error))
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert len(errors) == 1
+    assert "another process trains there" in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:1000]), "checkpoint.pt"),
+        (lambda path: torch.save({"encoder": {}}, path), "holds no training to go on from"),
+        (
+            lambda path: torch.save(
+                {**torch.load(path, weights_only=True), "training": {"learner": {"fc": torch.zeros(1)}}}, path
+            ),
+            "another version of this software wrote it",
+        ),
+    ],
+)
+def test_a_damaged_checkpoint_is_one_line(corpus, tmp_path, damage, message):
+    damage(run(corpus, tmp_path / "run"))
+    with pytest.raises(InvalidInputError) as caught:
+        run(corpus, tmp_path / "run")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(corpus, tmp_path, monkeypatch):
+    whole = os.fsync
+    calls = []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) > 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(StorageError, match="checkpoint.pt: the disk is full: free some space"):
+        run(corpus, tmp_path / "run", "training.checkpoint_every=1")
+    monkeypatch.undo()
+    assert 0 < stored(tmp_path / "run")["card"]["steps_done"] < 6
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {".lock", "checkpoint.pt", "config.toml", "log.csv"}
+    run(corpus, tmp_path / "run", "training.checkpoint_every=1")
+    run(corpus, tmp_path / "whole", "training.checkpoint_every=1")
+    assert_equal(tmp_path / "whole", tmp_path / "run")
+
+
+@pytest.mark.parametrize("log_every", [1, 100])
+def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_stored(corpus, tmp_path, log_every):
+    changes = ("training.checkpoint_every=1", "training.learning_rate=1e30", f"training.log_every={log_every}")
+    with pytest.raises(InvalidInputError, match="the loss is nan .* the checkpoint before them is kept"):
+        run(corpus, tmp_path / "run", *changes)
+    assert all(torch.isfinite(tensor).all() for tensor in stored(tmp_path / "run")["encoder"].values())
+
+
+def test_a_collapse_is_said(corpus, tmp_path, caplog, monkeypatch):
+    whole = Trainer.__init__
+
+    def collapsed(self, *values):
+        whole(self, *values)
+        with torch.no_grad():
+            self.learner.target_projector[3].weight.zero_()
+            self.learner.projector[3].weight.zero_()
+
+    monkeypatch.setattr(Trainer, "__init__", collapsed)
+    run(corpus, tmp_path / "run", "training.learning_rate=1e-9")
+    assert caplog.text.count("the networks have collapsed") == 1
+    monkeypatch.undo()
+    caplog.clear()
+    run(corpus, tmp_path / "sound")
+    assert "collapsed" not in caplog.text
+
+
+def test_a_corpus_that_does_not_fit_is_one_line(corpus, tmp_path):
+    with pytest.raises(InvalidInputError, match=r"packed at 16000 Hz, front_end.rate_hz is 32000; .* --rate 32000"):
+        run(corpus, tmp_path / "run", "front_end.rate_hz=32000")
+    with pytest.raises(InvalidInputError, match="holds 1 clip; training needs at least 2"):
+        run(make_corpus(tmp_path / "one", (20_000,)), tmp_path / "run")
+    with pytest.raises(NotFoundError, match="pretrain pack"):
+        run(tmp_path / "none", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_clips_shorter_than_the_crop_are_trained_on(tmp_path):
+    run(make_corpus(tmp_path / "corpus", (700, 900, 300, 4_000)), tmp_path / "run")
+    assert torch.isfinite(load(str(tmp_path / "run" / "checkpoint.pt"), Options()).embed(noise(1, 500))).all()
+
+
+def test_silence_throughout_is_one_line(tmp_path):
+    folder = make_corpus(tmp_path / "corpus")
+    (folder / "audio.i16").write_bytes(bytes((folder / "audio.i16").stat().st_size))
+    with pytest.raises(InvalidInputError, match="silent throughout"):
+        run(folder, tmp_path / "run")
+
+
+def test_tensorboard_is_named_where_it_is_missing(corpus, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    options = TrainOptions(corpus=corpus, config=smoke(), out=tmp_path / "run", device="cpu", tensorboard=True)
+    with pytest.raises(NotFoundError, match=r"pip install 'bgknown\[tensorboard\]'"):
+        train(options)
+
+
+@pytest.mark.parametrize(
+    ("device", "message"), [("tpu9", "no device of torch"), ("meta", "training runs on cpu or cuda")]
+)
+def test_devices_that_are_not_there(corpus, tmp_path, device, message):
+    with pytest.raises(InvalidInputError, match=message):
+        train(TrainOptions(corpus=corpus, config=smoke(), out=tmp_path / "run", device=device))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(corpus, tmp_path):
+    with pytest.raises(InvalidInputError, match=r"GPU 3 is not there \(0 found\)"):
+        train(TrainOptions(corpus=corpus, config=smoke(), out=tmp_path / "run", device="cuda:3"))
+
+
+def test_reading_ahead_keeps_the_order(corpus):
+    trainer = Trainer(smoke(), open_corpus(corpus), torch.device("cpu"), ALONE)
+    seen = list(trainer.batches(range(2, 7)))
+    assert [step for step, _ in seen] == [2, 3, 4, 5, 6]
+    for step, (audio,) in seen:
+        ((_, (alone,)),) = trainer.batches(range(step, step + 1))
+        assert torch.equal(audio, alone)
+    assert list(trainer.batches(range(3, 3))) == []
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_gpu_learns_what_a_cpu_does(corpus, tmp_path):
+    changes = ("training.learning_rate=1e-5",)
+    run(corpus, tmp_path / "cpu", *changes)
+    train(TrainOptions(corpus=corpus, config=smoke(*changes), out=tmp_path / "gpu", device="cuda"))
+    one, two = (float(rows(tmp_path / name)[0]["loss"]) for name in ("cpu", "gpu"))
+    assert one == pytest.approx(two, abs=0.05)  # dropout differs with the device
+    assert training.pick_device("cuda").type == "cuda"
