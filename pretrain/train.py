@@ -127,7 +127,7 @@ class Trainer:
         if training.compile:
             self.learner.encoder.compile()
             self.learner.target_encoder.compile()
-        self.optimizer = torch.optim.Adam(self.learner.trained(), lr=training.learning_rate)
+        self.optimizer = torch.optim.Adam(self.learner.trained(), lr=training.learning_rate, fused=True)
         self.memory = MemoryBank(config.views, config.front_end.n_mels, training.frames, device)
         self.statistics = Statistics(mean=0.0, std=1.0)
         self.steps_done = 0

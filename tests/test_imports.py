@@ -21,14 +21,16 @@ LIGHT = (
     "bgknown.seeding",
     "benchmark.probe",
     "benchmark.retrieval",
+    "pretrain.corpus",
     "pretrain.frontend",
     "pretrain.networks",
     "pretrain.encoder",
+    "pretrain.train",
     "pretrain.untrained",
 )
-"""Modules that must run where no audio library is: they need numpy, pandas, torch and what comes with Python."""
+"""Modules that must run where no audio library is: they need numpy, pandas, torch (with its filelock), and Python."""
 ABSENT_THERE = (
-    *("click", "filelock", "jams", "joblib", "librosa", "pyloudnorm", "safetensors", "scaper", "scipy", "sklearn"),
+    *("click", "jams", "joblib", "librosa", "pyloudnorm", "safetensors", "scaper", "scipy", "sklearn"),
     *("soundfile", "sox", "soxr", "tqdm"),
 )
 
