@@ -12,7 +12,7 @@ import torch
 from bgknown.errors import InvalidInputError
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc: malloc.h
-_LARGEST = 2**31 - 1
+_LARGEST, _NEVER = 2**31 - 1, -1
 
 
 def pick_device(name: str | None) -> torch.device:
@@ -58,4 +58,4 @@ def keep_freed_memory(device: torch.device) -> None:
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_MMAP_THRESHOLD, _LARGEST)
-        mallopt(_TRIM_THRESHOLD, _LARGEST)
+        mallopt(_TRIM_THRESHOLD, _NEVER)

@@ -206,7 +206,7 @@ def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
     make_published(tmp_path)
     blocks = re.findall(r"```bash\n(.*?)```", README.read_text(), re.S)
     parts = [part for block in blocks for line in block.strip().split("\n") for part in line.split("&&")]
-    ran = [words for words in map(shlex.split, parts) if words[0] in {"bgknown", "benchmark"}]
+    ran = [words for words in map(shlex.split, parts) if words[0] in {"bgknown", "benchmark", "pretrain"}]
     ran = [words for words in ran if words[1] != "demo"]  # which has a test of its own
     for words in ran:
         subprocess.run([sys.executable, "-m", *words], cwd=tmp_path, check=True, capture_output=True)

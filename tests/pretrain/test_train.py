@@ -344,6 +344,21 @@ def test_tensorboard_is_named_where_it_is_missing(corpus, tmp_path, monkeypatch)
         train(options)
 
 
+@pytest.mark.slow
+def test_tensorboard_reads_what_the_log_holds(corpus, tmp_path):
+    options = TrainOptions(corpus=corpus, config=smoke(), out=tmp_path / "run", device="cpu", tensorboard=True)
+    train(options)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: PLC0415
+
+    events = EventAccumulator(str(tmp_path / "run"))
+    events.Reload()
+    for name in ("loss", "loss_byol", "loss_difference", "target_spread"):
+        found = [(str(event.step), event.value) for event in events.Scalars(name)]
+        expected = [(row["step"], float(row[name])) for row in rows(tmp_path / "run")]
+        assert [step for step, _ in found] == [step for step, _ in expected]
+        assert [value for _, value in found] == pytest.approx([value for _, value in expected], abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("device", "message"), [("tpu9", "no device of torch"), ("meta", "training runs on cpu or cuda")]
 )

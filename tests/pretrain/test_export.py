@@ -1,0 +1,86 @@
+"""From a run to an encoder alone, and to what measures it."""
+
+import pytest
+import torch
+
+from benchmark.registry import load_encoder
+from bgknown.errors import InvalidInputError, NotFoundError
+from pretrain.checkpoint import read_encoder, write_encoder
+from pretrain.export import export
+from pretrain.frontend import FrontEnd, Statistics
+from pretrain.networks import AudioNTT2022
+from pretrain.train import TrainOptions, train
+from tests.pretrain.made import make_corpus, noise, smoke
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    root = tmp_path_factory.mktemp("run")
+    config = smoke("objective.lambda=0.2")
+    train(TrainOptions(corpus=make_corpus(root / "corpus"), config=config, out=root / "mine", device="cpu"))
+    return root / "mine"
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_an_exported_encoder_is_the_run_s(run, tmp_path, whole):
+    written = export(run / "checkpoint.pt" if whole else run, tmp_path / "encoder.safetensors")
+    assert written.finished
+    assert written.encoder.stat().st_size < (run / "checkpoint.pt").stat().st_size / 3
+    first, second = (read_encoder(path) for path in (run / "checkpoint.pt", written.encoder))
+    assert first.card == second.card
+    assert first.statistics == second.statistics
+    assert first.front_end == second.front_end
+    for name, tensor in first.network.state_dict().items():
+        assert torch.equal(second.network.state_dict()[name], tensor)
+
+
+def test_the_registry_takes_both_by_their_content(run, tmp_path):
+    """The statistics travel with them: nothing is fitted to a task."""
+    written = export(run, tmp_path / "encoder.safetensors")
+    clips = noise(3, 9_000)
+    embedded = []
+    for path in (run / "checkpoint.pt", written.encoder):
+        loaded = load_encoder(str(path))
+        assert loaded.name == "mine"
+        assert not hasattr(loaded.encoder, "fit")
+        embedded.append(loaded.encoder.embed(clips))
+    assert torch.equal(*embedded)
+
+
+def test_the_card_tells_what_data_and_how(run, tmp_path):
+    written = export(run, tmp_path / "encoder.safetensors", name="difference-aware")
+    card = written.card.read_text()
+    assert written.card.name == "encoder.md"
+    for told in (
+        "# difference-aware",
+        "the difference loss, lambda 0.2",
+        "5 clips, 0.00 hours, from the folders made",
+        "| steps | 6 of 6 |",
+        "| objective.gamma_high | 0.6 |",
+        "| training.learning_rate | 0.001 |",
+        "bgknown 0.1.0",
+        f"torch {torch.__version__}",
+        read_encoder(run / "checkpoint.pt").card["corpus"]["index_sha256"],
+    ):
+        assert told in card
+    assert load_encoder(str(written.encoder)).name == "difference-aware"
+
+
+def test_exporting_twice_gives_the_same_bytes(run, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        export(run, tmp_path / name / "encoder.safetensors")
+    for name in ("encoder.safetensors", "encoder.md"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_what_cannot_be_exported_is_one_line(run, tmp_path):
+    with pytest.raises(NotFoundError, match="no such file"):
+        export(tmp_path, tmp_path / "encoder.safetensors")
+    with pytest.raises(InvalidInputError, match="choose a name that ends so"):
+        export(run, tmp_path / "encoder.pt")
+    alone = tmp_path / "alone.safetensors"
+    write_encoder(alone, AudioNTT2022(), FrontEnd(), Statistics(mean=-8, std=4))
+    with pytest.raises(InvalidInputError, match="made by no run of pretrain train"):
+        export(alone, tmp_path / "encoder.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["alone.safetensors"]
