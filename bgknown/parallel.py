@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -90,14 +91,19 @@ def in_batches(
         return_as="generator" if ordered else "generator_unordered",
         pre_dispatch="3*n_jobs",
     )
+    parts = pool(tasks)
     try:
-        for results in _with_bar(pool(tasks), items, title, unit):
+        for results in _with_bar(parts, items, title, unit):
             yield from results
     except TerminatedWorkerError as error:
         raise StorageError(
             "a worker process was killed, most often because memory ran out: "
             "run the same command again with fewer --jobs"
         ) from error
+    finally:
+        with warnings.catch_warnings():  # who stops early, on a full disk say, knows that tasks are cancelled
+            warnings.filterwarnings("ignore", message=".*tasks", category=UserWarning)
+            parts.close()
 
 
 def in_threads(work: Callable[[Item], Result], items: Sequence[Item], *, title: str, unit: str) -> list[Result]:

@@ -1,4 +1,6 @@
+import gc
 import os
+import time
 
 import pytest
 
@@ -8,6 +10,11 @@ from bgknown.parallel import in_processes, in_threads
 
 def square(number):
     return number * number
+
+
+def slow_first(number):
+    time.sleep(0.01 * (number % 5 == 0))
+    return number
 
 
 def die(number):
@@ -24,6 +31,21 @@ def fail(number):
 def test_every_item_is_worked_on_once(jobs, batch):
     results = in_processes(square, range(20), jobs=jobs, title="x", unit="y", batch=batch)
     assert sorted(results) == [number * number for number in range(20)]
+
+
+@pytest.mark.parametrize(("jobs", "batch"), [(1, 1), (2, 1), (2, 7)])
+def test_results_come_in_the_order_of_the_items_where_it_matters(jobs, batch):
+    results = in_processes(slow_first, range(30), jobs=jobs, title="x", unit="y", batch=batch, ordered=True)
+    assert list(results) == list(range(30))
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_stopping_early_is_no_warning(ordered, recwarn):
+    for number in in_processes(slow_first, range(60), jobs=2, title="x", unit="y", ordered=ordered):
+        if number == 3:
+            break
+    gc.collect()
+    assert not recwarn.list
 
 
 def test_no_items_are_no_work():
