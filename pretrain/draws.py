@@ -54,7 +54,8 @@ class CropSampler:
         self._orders = {epoch: self._order(epoch) for epoch in np.unique(epochs).tolist()}
         clips = np.array([self._orders[epoch][place] for epoch, place in zip(epochs.tolist(), within, strict=True)])
         later = None
-        if span := round(self._config.objective.reference_shift_s * front_end.rate_hz):
+        objective = self._config.objective
+        if objective.lambda_ and (span := round(objective.reference_shift_s * front_end.rate_hz)):
             later = seeding.generator(training.seed, "reference", str(step)).integers(-span, span + 1, training.batch)
         crops = seeding.generator(training.seed, "crop", str(step)).random(training.batch)
         return CropDraw(clips=clips, places=crops, later=later)

@@ -57,7 +57,7 @@ class Run:
         if ranks.rank:
             yield run
             return
-        if out.is_dir() and not run.checkpoint.is_file() and any(path.name not in _OURS for path in out.iterdir()):
+        if out.is_dir() and not run.checkpoint.is_file() and any(not _is_ours(path) for path in out.iterdir()):
             raise StorageError(f"{out}: the folder is not empty and holds no run; give a new folder with --out")
         make_folder(out)
         lock = filelock.FileLock(out / _LOCK, timeout=0)
@@ -68,6 +68,8 @@ class Run:
         except OSError as error:
             raise storage_error(error, out) from error
         try:
+            for part in filter(_is_part, out.iterdir()):  # of a run that was killed while it wrote
+                part.unlink()
             yield run
         finally:
             lock.release()
@@ -79,7 +81,8 @@ class Run:
             StorageError: the checkpoint is of another configuration or corpus.
             InvalidInputError: the checkpoint is damaged.
         """
-        if not self.checkpoint.is_file():
+        begun = torch.tensor([float(self.checkpoint.is_file())], device=trainer.device)
+        if not self.ranks.first(begun).item():  # the first process has looked for all: it may write one soon
             trainer.take_statistics()
             if self.ranks.rank == 0:
                 write_whole(self.out / CONFIG, self.config.as_toml().encode())
@@ -147,7 +150,14 @@ class Run:
 
 
 _LOCK = ".lock"
-_OURS = {_LOCK, CONFIG, LOG}
+
+
+def _is_part(path: Path) -> bool:
+    return path.name.startswith(".") and path.name.endswith(".part")
+
+
+def _is_ours(path: Path) -> bool:
+    return path.name in {_LOCK, CONFIG, LOG} or _is_part(path)
 
 
 def _first_line(error: Exception) -> str:

@@ -96,4 +96,5 @@ def test_references_are_shifted_both_ways_within_the_range():
     assert later is not None
     assert np.abs(later).max() <= 4_000
     assert later.min() < -2_000 < 2_000 < later.max()
-    assert CropSampler(read_config("paper"), clips=10).draw(0).later is None
+    for changes in ([], ["objective.reference_shift_s=0.25", "objective.lambda=0"]):
+        assert CropSampler(read_config("paper", changes), clips=10).draw(0).later is None

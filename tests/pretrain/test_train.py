@@ -183,6 +183,18 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(corpus,
     assert rows(tmp_path / "whole") == rows(tmp_path / "run")
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_a_kill_left_half_written_is_taken_away(corpus, tmp_path, begun):
+    out = tmp_path / "run"
+    if begun:
+        run(corpus, out, "training.steps=3")
+    out.mkdir(exist_ok=True)
+    for name in (".checkpoint.pt.4711.part", ".log.csv.12.part"):
+        (out / name).write_bytes(b"half")
+    run(corpus, out)
+    assert {path.name for path in out.iterdir()} == {".lock", "checkpoint.pt", "config.toml", "log.csv"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_finishes_the_step_and_stores_it(corpus, tmp_path, number):
