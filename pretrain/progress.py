@@ -47,7 +47,9 @@ class Progress:
         self._telling = run.ranks.rank == 0
         self._collapsed = False
         self._since, self._clips = time.monotonic(), 0
-        self._board = _summary_writer(run.out, trainer.steps_done) if tensorboard and self._telling else None
+        self._board = None
+        if tensorboard and self._telling:
+            self._board = summary_writer()(str(run.out), purge_step=trainer.steps_done + 1)
         if self._telling:
             rows = [",".join(COLUMNS), *_rows_up_to(run.log, trainer.steps_done)]
             write_whole(run.log, ("\n".join(rows) + "\n").encode())
@@ -144,11 +146,14 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"
 
 
-def _summary_writer(folder: Path, step: int) -> Any:
+def summary_writer() -> Any:
+    """TensorBoard's writer of files.
+
+    Raises:
+        NotFoundError: TensorBoard is not installed.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
     except ImportError as error:
-        raise NotFoundError(
-            "--tensorboard: the package tensorboard is not installed; pip install 'bgknown[tensorboard]'"
-        ) from error
-    return SummaryWriter(str(folder), purge_step=step + 1)
+        raise NotFoundError("--tensorboard: the package is not installed; pip install tensorboard") from error
+    return SummaryWriter

@@ -28,7 +28,7 @@ from pretrain.draws import CropDraw, CropSampler, StepDraw, statistics_crops
 from pretrain.frontend import LogMel, Statistics, measure
 from pretrain.learner import Inputs, Learner, Losses
 from pretrain.machine import autocast, keep_freed_memory, pick_device
-from pretrain.progress import Progress
+from pretrain.progress import Progress, summary_writer
 from pretrain.ranks import ALONE, Ranks, join
 from pretrain.state import Run
 from pretrain.views import MemoryBank, make_view, normalise_batch
@@ -71,6 +71,8 @@ def train(options: TrainOptions) -> Path:
     """
     config, corpus, device = options.config, open_corpus(options.corpus), pick_device(options.device)
     check(config, corpus)
+    if options.tensorboard:
+        summary_writer()  # refuses before anything is made
     keep_freed_memory(device)
     ranks = join(device)
     with Run.claim(options.out, config, corpus, ranks) as run, _interrupts() as interrupted:
