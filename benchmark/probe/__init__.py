@@ -21,8 +21,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
+from benchmark.probe import standardised
 from benchmark.probe.problem import ProbeResult, ProbeSettings, Problem, check, validation_rows
 from benchmark.probe.stack import Stack
+from benchmark.probe.standardised import Standardisations
 from bgknown.errors import InvalidInputError
 
 __all__ = ["ProbeResult", "ProbeSettings", "Problem", "train", "validation_rows"]
@@ -43,7 +45,8 @@ def train(
         settings: how.
         device: where; draws are made on the CPU, so that they are the same everywhere.
         stack: probes in a stack (default: one on a CPU, all on a GPU).
-        progress: called with 1 whenever a probe is done.
+        progress: called with the number of epochs done after each epoch of a stack; epochs that a probe does not need
+            because it has stopped count as done.
 
     Raises:
         InvalidInputError: a problem breaks a rule (shapes, an empty split, a class without training rows, NaN).
@@ -56,11 +59,14 @@ def train(
     stacks = [list(problems[i : i + size]) for i in range(0, len(problems), size)]
     interrupted = threading.Event()
 
-    def work(part: list[Problem]) -> list[ProbeResult]:
-        return Stack(part, settings, device).run(interrupted, progress or (lambda done: None))
-
     threads = torch.get_num_threads()
     workers = min(threads, len(stacks)) if device == "cpu" else 1
+    known = Standardisations()
+
+    def work(part: list[Problem]) -> list[ProbeResult]:
+        stack = Stack(part, settings, device, known=known, copy_bytes=standardised.COPY_BYTES // max(workers, 1))
+        return stack.run(interrupted, progress or (lambda done: None))
+
     if workers <= 1:
         return [result for part in stacks for result in work(part)]
     torch.set_num_threads(threads // workers)

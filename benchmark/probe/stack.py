@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim.adam import adam
 
 from benchmark.probe.problem import ProbeResult, ProbeSettings, Problem
-from benchmark.probe.standardised import BLOCK_ROWS, StandardisedRows
+from benchmark.probe.standardised import BLOCK_ROWS, Standardisations, StandardisedRows
 from bgknown.errors import InvalidInputError
 from bgknown.seeding import key
 
@@ -72,11 +72,19 @@ class _Parameters:
 class Stack:
     """Probes that take their steps together."""
 
-    def __init__(self, problems: list[Problem], settings: ProbeSettings, device: str) -> None:
+    def __init__(
+        self,
+        problems: list[Problem],
+        settings: ProbeSettings,
+        device: str,
+        *,
+        known: Standardisations | None = None,
+        copy_bytes: int | None = None,
+    ) -> None:
         self.problems, self.settings, self.device = problems, settings, device
-        self.rows = StandardisedRows(problems, device)
+        self.rows = StandardisedRows(problems, device, known=known, copy_bytes=copy_bytes)
         self.labels = [
-            problem.labels[torch.from_numpy(used)] for problem, used in zip(problems, self.rows.used, strict=True)
+            problem.labels[self.rows.used[same]] for problem, same in zip(problems, self.rows.same, strict=True)
         ]
         self.orders = [
             torch.Generator().manual_seed(key(problem.seed, "probe order", problem.fold)) for problem in problems
@@ -96,11 +104,13 @@ class Stack:
             for epoch in range(1, self.settings.max_epochs + 1):
                 if interrupted.is_set():
                     return []
+                trained = len(self.active)
                 self._train_epoch()
                 self._judge(epoch, self._validation_losses())
+                spared = (trained - len(self.active)) * (self.settings.max_epochs - epoch)
+                progress(trained + spared)  # epochs that will not be needed count as done
                 if not self.active:
                     break
-            progress(len(self.problems))
             return self._results()
 
     def _initial(self) -> _Parameters:
@@ -188,7 +198,7 @@ class Stack:
         for p, problem in enumerate(self.problems):
             predicted = []
             for start in range(0, len(problem.test), BLOCK_ROWS):
-                x = self.rows.rows(p, problem.test[start : start + BLOCK_ROWS])
+                x = self.rows.rows(p, torch.from_numpy(problem.test[start : start + BLOCK_ROWS]))
                 predicted.append(torch.addmm(self.best_bias[p], x, self.best_weight[p].T).argmax(dim=1).cpu())
             classes = torch.cat(predicted).numpy()
             correct = np.asarray(classes == problem.labels.numpy()[problem.test])

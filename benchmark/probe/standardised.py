@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,6 +15,8 @@ from bgknown.errors import InvalidInputError
 
 COPY_BYTES = 1 << 30
 """Up to this size a stack's training data is standardised once and kept; above it, batch by batch, to the same bits."""
+GPU_SHARE = 0.6
+"""Share of a GPU's free memory that features may take."""
 BLOCK_ROWS = 4096
 """Rows that are looked at in one go outside the steps of training."""
 SMALLEST_DEVIATION = 1e-30
@@ -43,27 +48,72 @@ def standardisation(features: Tensor, rows: NDArray[np.int64]) -> tuple[Tensor, 
     return mean.float(), torch.where(constant, 1.0, scale).float()
 
 
-class StandardisedRows:
-    """The rows of several problems, each standardised by its own training rows."""
+Key = tuple[int, int, int]
 
-    def __init__(self, problems: list[Problem], device: str) -> None:
+
+def key(problem: Problem) -> Key:
+    """The same for problems on the same rows of the same features, which means the same objects, not equal ones."""
+    return id(problem.features), id(problem.train), id(problem.valid)
+
+
+class Standardisations:
+    """Mean and deviation for each set of training rows, worked out once, by whichever thread comes first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[Key, tuple[Tensor, Tensor]] = {}
+
+    def of(self, problem: Problem) -> tuple[Tensor, Tensor]:
+        """Mean and deviation [D] of a problem's training rows."""
+        with self._lock:
+            if key(problem) not in self._known:
+                self._known[key(problem)] = standardisation(problem.features, problem.train)
+            return self._known[key(problem)]
+
+
+class StandardisedRows:
+    """The rows of several problems, each standardised by its own training rows.
+
+    What is small is standardised once and kept. What is large is standardised batch by batch, from the one copy of the
+    features: on the CPU the one that came (it may be a map of a file), on a GPU one in its memory, if there is room.
+    """
+
+    def __init__(
+        self,
+        problems: list[Problem],
+        device: str,
+        *,
+        known: Standardisations | None = None,
+        copy_bytes: int | None = None,
+    ) -> None:
         self.problems, self.device = problems, device
-        pairs = [standardisation(problem.features, problem.train) for problem in problems]
-        self.mean = [mean for mean, _ in pairs]
-        self.factor = [1.0 / scale for _, scale in pairs]
-        self.used = [np.concatenate([problem.train, problem.valid]) for problem in problems]
-        counts = [len(rows) for rows in self.used]
-        self.first = [sum(counts[:p]) for p in range(len(counts))]
         self.size = problems[0].features.shape[1]
+        self.keys = [key(problem) for problem in problems]
+        known = known or Standardisations()
+        first = {key: p for p, key in reversed(list(enumerate(self.keys)))}  # a problem for each set of rows
+        self.same = [first[key] for key in self.keys]
+        self.mean, self.factor, self.used = {}, {}, {}
+        for p in sorted(first.values()):
+            mean, scale = known.of(problems[p])
+            self.mean[p], self.factor[p] = mean.to(device), (1.0 / scale).to(device)
+            self.used[p] = torch.from_numpy(np.concatenate([problems[p].train, problems[p].valid]))
+        self.sources = self._sources()
+        self.numbers = {p: used.to(self._source(p).device) for p, used in self.used.items()}
+        self.offset: dict[int, int] = {}
         self.kept: Tensor | None = None
-        if sum(counts) * self.size * 4 <= COPY_BYTES:
-            self.kept = torch.cat([self.rows(p, rows) for p, rows in enumerate(self.used)])
+        rows = sum(len(used) for used in self.used.values())
+        if rows * self.size * 4 <= (COPY_BYTES if copy_bytes is None else copy_bytes):
+            parts = [self.rows(p, self.used[p]) for p in self.used]
+            ends = np.cumsum([len(part) for part in parts])
+            self.offset = {p: int(end) - len(part) for p, part, end in zip(self.used, parts, ends, strict=True)}
+            self.kept = torch.cat(parts) if len(parts) > 1 else parts[0]
         self.buffer = torch.empty(0, device=device)
 
-    def rows(self, p: int, numbers: NDArray[np.int64]) -> Tensor:
+    def rows(self, p: int, numbers: Tensor) -> Tensor:
         """[M, D] rows of problem p by their numbers in its features."""
-        rows = self.problems[p].features.index_select(0, torch.from_numpy(numbers)).float()
-        return rows.sub_(self.mean[p]).mul_(self.factor[p]).to(self.device)
+        out = torch.empty(len(numbers), self.size, device=self.device)
+        self._standardise(self.same[p], numbers, out)
+        return out
 
     def take(self, which: list[int], places: Tensor) -> Tensor:
         """[P, M, D] rows of the problems ``which`` by their places [P, M].
@@ -71,14 +121,51 @@ class StandardisedRows:
         Places count through a problem's training rows, then through its validation rows. The result is overwritten by
         the next call.
         """
-        if self.kept is None:
-            return torch.stack(
-                [self.rows(p, self.used[p][row.cpu().numpy()]) for p, row in zip(which, places, strict=True)]
-            )
         if self.buffer.numel() < places.numel() * self.size:
             self.buffer = torch.empty(places.numel() * self.size, device=self.device)
         out = self.buffer[: places.numel() * self.size].view(places.numel(), self.size)
-        if len(self.problems) > 1:
-            places = places + torch.tensor([[self.first[p]] for p in which], device=self.device)
-        torch.index_select(self.kept, 0, places.reshape(-1), out=out)
+        if self.kept is not None:
+            if len(self.offset) > 1:
+                shift = [[self.offset[self.same[p]]] for p in which]
+                places = places + torch.tensor(shift, device=self.device)
+            torch.index_select(self.kept, 0, places.reshape(-1), out=out)
+        else:
+            self._gather(which, places, out)
         return out.view(len(which), -1, self.size)
+
+    def _gather(self, which: list[int], places: Tensor, out: Tensor) -> None:
+        """Standardise rows into ``out`` [P x M, D], those of problems on the same rows in one go."""
+        width, start = places.shape[1], 0
+        for same, group in itertools.groupby([self.same[p] for p in which]):
+            end = start + len(list(group))
+            numbers = self.numbers[same]
+            here = places[start:end].reshape(-1).to(numbers.device)
+            self._standardise(same, numbers[here], out[start * width : end * width])
+            start = end
+
+    def _standardise(self, p: int, numbers: Tensor, out: Tensor) -> None:
+        """Write rows of problem p's features into ``out`` [M, D]."""
+        source = self._source(p)
+        numbers = numbers.to(source.device)
+        if source.dtype == out.dtype and source.device == out.device:
+            torch.index_select(source, 0, numbers, out=out)
+        else:
+            out.copy_(source.index_select(0, numbers))
+        out.sub_(self.mean[p]).mul_(self.factor[p])
+
+    def _source(self, p: int) -> Tensor:
+        return self.sources[self.keys[p][0]]
+
+    def _sources(self) -> dict[int, Tensor]:
+        """Features by their identity: on a GPU those that fit into its memory, beside what training needs."""
+        sources = {}
+        for problem in self.problems:
+            features = problem.features
+            if id(features) in sources:
+                continue
+            sources[id(features)] = features
+            if torch.device(self.device).type == "cuda":
+                free, _ = torch.cuda.mem_get_info(self.device)
+                if features.nbytes <= free * GPU_SHARE:
+                    sources[id(features)] = features.to(self.device)
+        return sources
