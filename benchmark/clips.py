@@ -25,14 +25,27 @@ class Clip:
     path: Path
     """The file."""
     duration_s: float | None = None
-    """Cut or zero-padded to this length, from the start; None for the file's own length."""
+    """Cut or zero-padded to this length; None for the file's own length."""
+    place: float = 0.0
+    """Where a longer file is cut, 0 <= place < 1 of all the places there are: 0 for its start."""
     sha256: str = ""
     """What the file's bytes must hash to, where that is known."""
 
     @property
     def crop(self) -> str:
-        """The length as a word."""
-        return "whole" if self.duration_s is None else f"{self.duration_s!r}s"
+        """Length and place as words."""
+        if self.duration_s is None:
+            return "whole"
+        return f"{self.duration_s!r}s" + (f" at {self.place!r}" if self.place else "")
+
+
+class BrokenClipError(InvalidInputError):
+    """A clip that cannot be used."""
+
+    def __init__(self, message: str, *, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
+        """The file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,11 +129,14 @@ def read_clip(clip: Clip, rate_hz: int) -> tuple[NDArray[np.float32], str]:
     except BgknownError as error:
         raise _naming(clip, error) from error
     wanted = length(clip, rate_hz) if clip.duration_s is not None else max(audio.size, 1)
+    start = int(clip.place * (max(audio.size - wanted, 0) + 1))
     out = np.zeros(wanted, dtype=np.float32)
-    out[: min(wanted, audio.size)] = audio[:wanted]
+    part = audio[start : start + wanted]
+    out[: part.size] = part
     return out, digest
 
 
 def _naming(clip: Clip, error: BgknownError) -> BgknownError:
-    kind = NotFoundError if isinstance(error, NotFoundError) else InvalidInputError
-    return kind(f"{clip.path}: {error}")
+    if isinstance(error, NotFoundError):
+        return NotFoundError(f"{clip.path}: {error}")
+    return BrokenClipError(f"{clip.path}: {error}", path=clip.path)

@@ -14,14 +14,12 @@ from pathlib import Path
 
 from benchmark import results
 from benchmark.layout import aligned, markdown
-from benchmark.results import ResultRow, paper_rows
+from benchmark.results import PLAIN_SETTING, ResultRow, paper_rows
 from bgknown.errors import NotFoundError
 from bgknown.files import make_folder, write_whole
 
 PAGE = "leaderboard.md"
 WITH_PAPER = "leaderboard_with_paper.csv"
-PLAIN_SETTING = "clip"
-"""Setting of a task that has only one, a clip's own embedding; its columns need not say so."""
 LEGEND = (
     "mean over seeds ± half of its 95 % confidence interval; {best}: best measured value; "
     "(paper): as published, on the paper's own data"

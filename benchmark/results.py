@@ -25,6 +25,8 @@ from bgknown.provenance import commit, now
 
 FILE = "leaderboard.csv"
 SOURCES = ("measured", "paper")
+PLAIN_SETTING = "clip"
+"""Setting of a task that has only one, a clip's own embedding; columns of tables need not say so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +130,7 @@ def measured_row(
     Args:
         encoder: name of the encoder; this and what is not listed here is as in ``ResultRow``.
         by_seed: score of each seed, 0..1; one value where nothing was trained.
-        by_clip: [n] score of each test clip, the mean over its seeds, 0..1.
+        by_clip: [n] score of each test clip, the mean over its seeds, 0..1; none for an average over tasks.
         seeds: number of seeds; 0 where nothing was trained.
         date: when (default: now).
 
@@ -151,7 +153,7 @@ def measured_row(
         boot_low=boot_low,
         boot_high=boot_high,
         seeds=seeds,
-        n_test=len(clips),
+        n_test=len(clips) or None,
         n_skipped=n_skipped,
         leak_check=leak_check,
         lr=lr,

@@ -3,9 +3,12 @@
 One module of ``benchmark.tasks`` stands for each task, all with the same names:
 
 - ``FACTS``: what is published about it (``TaskFacts``);
-- ``NEEDS``: names of other data that it can use;
-- ``index(root, *, data, limit)``: a folder in its owner's layout to a ``TaskData``;
-- ``measures(data, embeddings)``, optional: figures that need no training.
+- ``SETTINGS``: what is measured on it, by name: what it means, the signal, and the signal that is subtracted;
+- ``index(root)``: a folder in its owner's layout to a table with one row per clip: ``file`` (relative to the folder),
+  ``label``, ``split`` (train, valid, test) or ``fold``, and ``group``: what must not be on both sides of a split, such
+  as the speaker; ``benchmark.labelled`` makes a ``TaskData`` of it;
+- or, where clips have several signals, ``prepare(root, options)``, which makes the ``TaskData`` itself, and ``NEEDS``:
+  names of other data that it can use.
 """
 
 from __future__ import annotations
@@ -20,10 +23,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark.clips import Clip
+from benchmark.results import PLAIN_SETTING
 from bgknown.errors import InvalidInputError
+from bgknown.seeding import ranks
+
+PLAIN = {PLAIN_SETTING: ("the clip itself", "audio", "")}
+"""Settings of a task that has only one."""
 
 Embeddings = Mapping[str, NDArray[np.float32]]
-"""Embeddings [n, D] of each signal of a task's clips."""
+"""Embeddings of each signal of a task's clips: [n, D], and a row more for every further view of a clip."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +47,7 @@ class TaskFacts:
     classes: int
     """Published number of classes."""
     counts: dict[str, int]
-    """Published number of clips of each part."""
+    """Published number of clips of each part: ``train``, ``valid``, ``test``, ``fold 1``, ..., or ``clips`` for all."""
     duration_s: float | None
     """Length that every clip is cut or padded to, s; None for its own."""
     lr: float
@@ -50,6 +58,36 @@ class TaskFacts:
     """What to cite."""
     url: str
     """Where to get it, or how it is made."""
+    protocol: str = "paper"
+    """Name of the protocol by which published figures of it are measured."""
+    groups: str = "sources"
+    """What must not be on both sides of a split, in the plural."""
+
+    def size(self) -> str:
+        """Published number of clips in words."""
+        if all(part.startswith("fold ") for part in self.counts):
+            return f"{sum(self.counts.values()):,} clips in {len(self.counts)} folds"
+        return ", ".join(f"{count:,} {part}" for part, count in self.counts.items())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOptions:
+    """What may be said about how a task is read."""
+
+    cache: Path
+    """Cache folder, in which headers of files are remembered."""
+    data: Mapping[str, Path] = field(default_factory=dict)
+    """Folders of other corpora by their names."""
+    limit: int | None = None
+    """Only so many clips, of as many classes as possible and all parts."""
+    splits: Path | None = None
+    """A table (file_name, label, and split or fold) to take in place of the task's own labels and splits."""
+    skip_broken: bool = False
+    """Leave out clips that are missing or cannot be read, and count them."""
+    broken: frozenset[Path] = frozenset()
+    """Files that are known to be broken."""
+    shuffle_labels: bool = False
+    """Control: give every clip the label of another one of the same part, so that there is nothing to learn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,7 +106,7 @@ class Setting:
     """[n] the clip whose embedding is subtracted from each clip's; its own by default."""
 
     def features(self, embeddings: Embeddings) -> NDArray[np.float32]:
-        """[n, D] what the probe gets; raw embeddings are subtracted, before any standardisation."""
+        """What the probe gets, a row for every view: raw embeddings are subtracted, before any standardisation."""
         if not self.minus:
             return embeddings[self.signal]
         other = embeddings[self.minus]
@@ -100,7 +138,7 @@ class TaskData:
     table: pd.DataFrame
     """One row per clip: clip_id, label, and what else the task knows."""
     signals: dict[str, list[Clip]]
-    """The audio of each signal, row by row."""
+    """The audio of each signal, row by row; further views of some clips may follow."""
     settings: list[Setting]
     """The settings to measure."""
     folds: list[Fold]
@@ -113,6 +151,10 @@ class TaskData:
     """Outcome of looking for sources that are on both sides of a split: ``ok``, or what was found."""
     notes: list[str] = field(default_factory=list)
     """Lines for the user: what could not be measured, and why."""
+    training_rows: NDArray[np.int64] | None = None
+    """[n] the view of each clip that is trained on, where it is another than the one that is tested."""
+    measures: Callable[[TaskData, Embeddings], list[Measure]] | None = None
+    """Figures that need no training."""
 
     def classes(self) -> list[str]:
         """The labels in the order of their indices: the sorted union over the whole table."""
@@ -122,6 +164,18 @@ class TaskData:
         """[n] label indices."""
         place = {label: i for i, label in enumerate(self.classes())}
         return np.array([place[label] for label in self.table["label"]], dtype=np.int64)
+
+    def trained_on(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The views of some clips that are trained on."""
+        return rows if self.training_rows is None else self.training_rows[rows]
+
+    def view_labels(self) -> NDArray[np.int64]:
+        """Label indices of all views."""
+        labels = self.labels()
+        if self.training_rows is None:
+            return labels
+        further = np.flatnonzero(self.training_rows >= len(labels))
+        return np.concatenate([labels, labels[further[np.argsort(self.training_rows[further])]]])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -142,8 +196,19 @@ class Task(Protocol):
     """A module of ``benchmark.tasks``."""
 
     FACTS: TaskFacts
-    NEEDS: tuple[str, ...]
-    index: Callable[..., TaskData]
+    SETTINGS: dict[str, tuple[str, str, str]]
+
+
+def shuffled_labels(labels: pd.Series, parts: pd.Series, names: pd.Series) -> pd.Series:
+    """Labels dealt out anew among the clips of each part (split or fold), by the clips' names.
+
+    Every part keeps as many clips of each class as it had, so nothing but the audio's bearing on them is lost.
+    """
+    dealt = pd.Series(ranks(0, "shuffled labels", names.tolist()), index=labels.index)
+    shuffled = labels.copy()
+    for _, part in dealt.groupby(parts):
+        shuffled.loc[part.index] = labels.loc[part.sort_values().index].to_numpy()
+    return shuffled
 
 
 def check_folds(data: TaskData) -> None:
@@ -158,12 +223,13 @@ def check_folds(data: TaskData) -> None:
         for part, rows in (("training", fold.train), ("test", fold.test)):
             if len(rows) == 0:
                 raise InvalidInputError(f"{where}: no clips in the {part} part")
-        unknown = sorted(set(labels[fold.test]) - set(labels[fold.train]))
-        if unknown:
-            raise InvalidInputError(
-                f"{where}: {_listed(unknown)} in the test part but not in training; "
-                f"a probe cannot learn them: repair the table, or leave these clips out"
-            )
+        for part, judged in (("test", fold.test), ("validation", fold.valid)):
+            unknown = [] if judged is None else sorted(set(labels[judged]) - set(labels[fold.train]))
+            if unknown:
+                raise InvalidInputError(
+                    f"{where}: {_listed(unknown)} in the {part} part but not in training; "
+                    f"a probe cannot learn them: repair the table, or leave these clips out"
+                )
 
 
 def _listed(classes: Sequence[str]) -> str:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from pathlib import Path
 from types import ModuleType
 
+from benchmark import labelled
+from benchmark.task import TaskData, TaskFacts, TaskOptions
+from benchmark.tasks import own
 from bgknown.errors import NotFoundError
 
-MODULES = {
-    "bgknown": "benchmark.tasks.bgknown",
+SUITES = {
+    "nine": ("esc50", "us8k", "spcv2", "vc1", "voxforge", "cremad", "gtzan", "nsynth", "surge"),
 }
+"""Tasks that are reported together; ``nine`` is Table 3 of Takeuchi et al."""
+MODULES = {name: f"benchmark.tasks.{name}" for name in ("bgknown", *SUITES["nine"])}
 """Names of the tasks and their modules."""
+OWN = ".csv"
+"""Suffix of a user's own task."""
 
 
 def task(name: str) -> ModuleType:
@@ -23,5 +31,52 @@ def task(name: str) -> ModuleType:
     if name not in MODULES:
         close = difflib.get_close_matches(name, MODULES, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
-        raise NotFoundError(f"no task {name!r}; {hint}there are: {', '.join(MODULES)}")
+        raise NotFoundError(
+            f"no task {name!r}; {hint}there are: {', '.join(MODULES)}; a task of your own is a {OWN} file"
+        )
     return importlib.import_module(MODULES[name])
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is that of a table of a user's own task, with or without options."""
+    return name.partition("?")[0].endswith(OWN)
+
+
+def name_of(name: str) -> str:
+    """What a task is called in results and after ``--data``: its name, or the stem of its table."""
+    return Path(name.partition("?")[0]).stem if is_own(name) else name
+
+
+def needs(name: str) -> tuple[str, ...]:
+    """Names of other data that a task can use."""
+    return () if is_own(name) else getattr(task(name), "NEEDS", ())
+
+
+def facts(name: str) -> TaskFacts:
+    """What is published about a task, or was said about a user's own.
+
+    Raises:
+        NotFoundError: there is no such task.
+        InvalidInputError: the options of an own task are wrong.
+    """
+    return own.facts(name) if is_own(name) else task(name).FACTS
+
+
+def prepare(name: str, root: Path, options: TaskOptions) -> TaskData:
+    """Read a task.
+
+    Args:
+        name: its name, or the table of a user's own.
+        root: its folder.
+        options: what was said about how to read it.
+
+    Raises:
+        NotFoundError, InvalidInputError: it is not there, or breaks a rule.
+    """
+    if is_own(name):
+        return labelled.prepare(own.facts(name), own.index(name), root, options)
+    module = task(name)
+    if hasattr(module, "prepare"):
+        data: TaskData = module.prepare(root, options)
+        return data
+    return labelled.prepare(module.FACTS, module.index(root), root, options)

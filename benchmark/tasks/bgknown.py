@@ -11,7 +11,6 @@ Without any training: query y_mix - y_bg, gallery the clean test clips, cosine s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from benchmark.clips import Clip
 from benchmark.retrieval import chance_recall, ranks
-from benchmark.task import Embeddings, Fold, Measure, Setting, TaskData, TaskFacts
+from benchmark.task import Embeddings, Fold, Measure, Setting, TaskData, TaskFacts, TaskOptions, shuffled_labels
 from bgknown.corpora.headers import find_by_stem
 from bgknown.dataset import Dataset, open_dataset
 from bgknown.errors import InvalidInputError, NotFoundError
@@ -60,28 +59,31 @@ NEEDS = ("esc50",)
 """Other data it can use."""
 
 
-def index(root: Path, *, data: Mapping[str, Path], limit: int | None = None) -> TaskData:
+def prepare(root: Path, options: TaskOptions) -> TaskData:
     """Read a dataset that ``bgknown build`` made.
 
     Args:
         root: its folder.
-        data: folders of other corpora by their names; ``esc50`` gives the clean clips.
-        limit: only so many clips, of as many classes as possible and both splits.
+        options: ``data["esc50"]`` gives the clean clips.
 
     Raises:
         NotFoundError: there is no finished dataset, or ESC-50's audio is not where it was said to be.
-        InvalidInputError: the dataset contradicts itself.
+        InvalidInputError: the dataset contradicts itself, or a table of splits was given.
     """
+    if options.splits is not None:
+        raise InvalidInputError(f"--splits {options.splits}: bgknown has its own split; draw another recipe instead")
     dataset = open_dataset(root)
     faults = list(table_faults(dataset))
     if faults:
         more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
         raise InvalidInputError(f"{root}: {faults[0]}{more}; `bgknown verify {root}` lists all: build it again")
-    table = take(dataset.table.reset_index(drop=True), limit).assign(label=lambda rows: rows["category"])
+    table = take(dataset.table.reset_index(drop=True), options.limit).assign(label=lambda rows: rows["category"])
+    if options.shuffle_labels:
+        table = table.assign(label=shuffled_labels(table["label"], table["split"], table["clip_id"]))
     signals = {name: _signal(dataset, table, name) for name in ("mix", "a", "b", "c")}
     notes, names = [], [name for name in SETTINGS if name != "clean"]
-    if "esc50" in data:
-        signals["clean"] = _clean(table, data["esc50"])
+    if "esc50" in options.data:
+        signals["clean"] = _clean(table, options.data["esc50"])
         names.append("clean")
     else:
         notes.append("clean and the difference retrieval are not measured: give ESC-50 with --data esc50=DIR")
@@ -111,6 +113,7 @@ def index(root: Path, *, data: Mapping[str, Path], limit: int | None = None) -> 
         skipped=int(dataset.description["counts"]["skipped"]),
         leak_check=leak_check(table),
         notes=notes,
+        measures=measures,
     )
 
 

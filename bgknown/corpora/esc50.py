@@ -41,12 +41,28 @@ def index(root: Path, *, cache: Path) -> CorpusIndex:
         cache: folder in which headers are remembered.
 
     Returns:
-        Table columns: clip_id (the stem), fold, target, category, freesound_id, then file and its header facts; sorted
-        by clip_id.
+        Table columns: those of ``listing``, then the files' header facts; sorted by clip_id.
 
     Raises:
         NotFoundError: the folder, its table or its audio folder is missing.
         InvalidInputError: the table breaks a rule; the message names the line.
+    """
+    clips = listing(root)
+    facts = header_facts(root, clips["file"].tolist(), cache=cache, title="ESC-50 headers")
+    return CorpusIndex(
+        facts=FACTS,
+        root=root,
+        table=pd.concat([clips, facts], axis=1),
+        parts={"esc50": len(clips)},
+        key="clip_id",
+    )
+
+
+def listing(root: Path) -> pd.DataFrame:
+    """Read the table alone: clip_id (the stem), fold, target, category, freesound_id and file; sorted by clip_id.
+
+    Raises:
+        NotFoundError, InvalidInputError: as ``index``.
     """
     check_folder(root, FACTS.name, TABLE)
     path = root / TABLE
@@ -67,15 +83,7 @@ def index(root: Path, *, cache: Path) -> CorpusIndex:
         raise InvalidInputError(f"{path}, line {repeated.index[0] + 2}: the clip {repeated.iloc[0]} is listed twice")
     clips = clips.sort_values("clip_id", ignore_index=True)
     names = find_by_stem(root / "audio", clips["clip_id"].tolist(), missing_suffix=".wav")
-    files = [f"audio/{name}" for name in names]
-    facts = header_facts(root, files, cache=cache, title="ESC-50 headers")
-    return CorpusIndex(
-        facts=FACTS,
-        root=root,
-        table=pd.concat([clips.assign(file=files), facts], axis=1),
-        parts={"esc50": len(clips)},
-        key="clip_id",
-    )
+    return clips.assign(file=[f"audio/{name}" for name in names])
 
 
 def _stem(name: str, path: Path, line: int) -> str:

@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
@@ -69,6 +69,26 @@ def find_by_stem(folder: Path, stems: Sequence[str], *, missing_suffix: str) -> 
     for suffix in reversed(SUFFIXES):  # the preferred type overwrites the others
         found.update({Path(name).stem: name for name in names if name.lower().endswith(suffix)})
     return [found.get(stem, stem + missing_suffix) for stem in stems]
+
+
+def find_files(root: Path, files: Sequence[str], *, suffixes: Sequence[str] = SUFFIXES) -> list[str]:
+    """Listed files as they are on disk: where one is absent, the file of the same name and another type.
+
+    Args:
+        root: folder of the corpus.
+        files: paths relative to it; one that is there in no type comes back as it is.
+        suffixes: the types, the preferred first.
+    """
+    names: dict[Path, set[str]] = {}
+    found = []
+    for file in files:
+        path = root / file
+        if path.parent not in names:
+            names[path.parent] = {entry.name for entry in path.parent.iterdir()} if path.parent.is_dir() else set()
+        there = [path.with_suffix(suffix).name for suffix in suffixes]
+        name = next((name for name in (path.name, *there) if name in names[path.parent]), path.name)
+        found.append((PurePosixPath(file).parent / name).as_posix())
+    return found
 
 
 def header_facts(root: Path, files: Sequence[str], *, cache: Path, title: str) -> pd.DataFrame:

@@ -1,0 +1,72 @@
+"""What the readers of the tasks share: folders, lists, and splits by a hash."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bgknown.audio import SUFFIXES
+from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.seeding import ranks
+
+
+def folders_of(root: Path) -> list[str]:
+    """Names of the folders in a folder, sorted, but those that begin with ``_`` or a dot."""
+    return sorted(path.name for path in root.iterdir() if path.is_dir() and path.name[0] not in "_.")
+
+
+def clips_below(root: Path, folder: str) -> list[str]:
+    """Audio files in a folder, relative to ``root`` and sorted; none where there is no such folder."""
+    inside = root / folder
+    if not inside.is_dir():
+        return []
+    names = sorted(path.name for path in inside.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
+    return [f"{folder}/{name}" for name in names]
+
+
+def lines_of(path: Path) -> list[str]:
+    """The lines of a text file, without empty ones.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidInputError: it is no text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{path}: no such file") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"{path}: not text ({error})") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def hashed_split(purpose: str, names: Sequence[str], shares: Mapping[str, float]) -> dict[str, str]:
+    """A part for each name, by a hash of the name alone, in the proportion of the shares.
+
+    Args:
+        purpose: what the names are; the same name goes elsewhere for another purpose.
+        names: speakers, tones.
+        shares: parts and their shares, which sum to 1.
+    """
+    parts = list(shares)
+    bounds = pd.Series([shares[part] for part in parts]).cumsum().to_numpy()
+    places = (ranks(0, purpose, names) / 2.0**64)[:, None] >= bounds[None, :-1]
+    return {name: parts[place] for name, place in zip(names, places.sum(axis=1), strict=True)}
+
+
+def published(name: str, columns: Sequence[str]) -> pd.DataFrame:
+    """A table of ``data_manifests``, every value as text.
+
+    Raises:
+        NotFoundError: the installation lacks it.
+    """
+    try:
+        with (importlib.resources.files("data_manifests") / name).open(encoding="utf-8") as file:
+            return pd.read_csv(file, dtype=str)[list(columns)]
+    except (ModuleNotFoundError, FileNotFoundError) as error:
+        raise NotFoundError(
+            f"data_manifests/{name} is missing from this installation; install bgknown again"
+        ) from error

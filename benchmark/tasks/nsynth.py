@@ -1,0 +1,60 @@
+"""NSynth: which of eleven families of instruments plays a note, official split.
+
+Layout::
+
+    nsynth-{train,valid,test}/examples.json       {note: {instrument_family_str, instrument_str, ...}}
+    nsynth-{train,valid,test}/audio/{note}.wav
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from benchmark.labelled import PARTS
+from benchmark.task import PLAIN, TaskFacts
+from bgknown.corpora import check_folder
+from bgknown.corpora.headers import find_files
+from bgknown.errors import InvalidInputError
+from bgknown.tables import read_object
+
+FACTS = TaskFacts(
+    name="nsynth",
+    title="NSynth: families of instruments",
+    metric="accuracy",
+    classes=11,
+    counts={"train": 289_205, "valid": 12_678, "test": 4_096},
+    duration_s=4.0,
+    lr=1e-3,
+    licence="CC BY 4.0",
+    citation="J. Engel, C. Resnick, A. Roberts, S. Dieleman, D. Eck, K. Simonyan and M. Norouzi, Neural Audio "
+    "Synthesis of Musical Notes with WaveNet Autoencoders, ICML 2017",
+    url="https://magenta.tensorflow.org/datasets/nsynth",
+    protocol="evar",
+    groups="instruments",
+)
+SETTINGS = PLAIN
+
+
+def index(root: Path) -> pd.DataFrame:
+    """Read the three lists of NSynth: file, label (the family), split, group (the instrument).
+
+    Raises:
+        NotFoundError: the folder or a list is missing.
+        InvalidInputError: a list is damaged, or a note in it has no family.
+    """
+    rows = []
+    for split in PARTS:
+        check_folder(root, "NSynth", f"nsynth-{split}/examples.json")
+        path = root / f"nsynth-{split}" / "examples.json"
+        for note, facts in read_object(path).items():
+            try:
+                family, instrument = str(facts["instrument_family_str"]), str(facts["instrument_str"])
+            except (KeyError, TypeError) as error:
+                raise InvalidInputError(
+                    f"{path}: note {note} lacks instrument_family_str or instrument_str; get the file again"
+                ) from error
+            rows.append((f"nsynth-{split}/audio/{note}.wav", family, split, instrument))
+    table = pd.DataFrame(rows, columns=["file", "label", "split", "group"])
+    return table.assign(file=find_files(root, table["file"].tolist()))

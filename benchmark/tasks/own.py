@@ -1,0 +1,67 @@
+"""A user's own task: a table of files, labels and splits (``benchmark.splits`` says its form).
+
+``my.csv?duration_s=4&lr=1e-3``: the task is called ``my``, its files lie beside the table (or in ``--data my=DIR``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from benchmark import options
+from benchmark.labelled import counts
+from benchmark.splits import read_splits
+from benchmark.task import TaskFacts
+from bgknown.errors import InvalidInputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnSettings:
+    """What may follow the table's name."""
+
+    duration_s: float | None = None
+    """Cut or pad every clip to so many seconds; by default each is as long as it is."""
+    lr: float = 1e-3
+    """Learning rate of the probe, by a protocol that does not search for one."""
+
+    def __post_init__(self) -> None:
+        if self.duration_s is not None and not 0 < self.duration_s <= 3600:
+            raise InvalidInputError(f"duration_s is {self.duration_s}; it must lie between 0 and 3600")
+        if not 0 < self.lr < 1e3:
+            raise InvalidInputError(f"lr is {self.lr}; it must be above 0")
+
+
+def facts(name: str) -> TaskFacts:
+    """What is known about an own task.
+
+    Raises:
+        NotFoundError, InvalidInputError: there is no such table, or it or its options break a rule.
+    """
+    path, _, given = name.partition("?")
+    settings = options.resolve(OwnSettings, options.parse(given, name), name)
+    table = read_splits(Path(path))
+    return TaskFacts(
+        name=Path(path).stem,
+        title=f"the clips of {path}",
+        metric="accuracy",
+        classes=table["label"].nunique(),
+        counts=counts(table),
+        duration_s=settings.duration_s,
+        lr=settings.lr,
+        licence="",
+        citation="",
+        url=path,
+        protocol="search",
+        groups="groups",
+    )
+
+
+def index(name: str) -> pd.DataFrame:
+    """The table of an own task: file, label, split or fold, group.
+
+    Raises:
+        NotFoundError, InvalidInputError: as ``facts``.
+    """
+    return read_splits(Path(name.partition("?")[0]))

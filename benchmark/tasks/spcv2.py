@@ -1,0 +1,68 @@
+"""Speech Commands v2: one of 35 spoken words, official lists.
+
+Layout::
+
+    {word}/{speaker}_nohash_{n}.wav
+    validation_list.txt  testing_list.txt      one {word}/{file} per line; all other clips are for training
+    _background_noise_/                        no class
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from benchmark.task import PLAIN, TaskFacts
+from benchmark.tasks.listing import clips_below, folders_of, lines_of
+from bgknown.corpora import check_folder
+from bgknown.corpora.headers import find_files
+from bgknown.errors import InvalidInputError
+
+LISTS = {"valid": "validation_list.txt", "test": "testing_list.txt"}
+
+FACTS = TaskFacts(
+    name="spcv2",
+    title="Speech Commands v2: spoken words",
+    metric="accuracy",
+    classes=35,
+    counts={"train": 84_843, "valid": 9_981, "test": 11_005},
+    duration_s=1.0,
+    lr=3e-5,
+    licence="CC BY 4.0",
+    citation="P. Warden, Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition, arXiv:1804.03209, 2018",
+    url="http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
+    protocol="evar",
+    groups="speakers",
+)
+SETTINGS = PLAIN
+
+
+def index(root: Path) -> pd.DataFrame:
+    """List the clips of Speech Commands: file, label, split, group (the speaker).
+
+    Raises:
+        NotFoundError: the folder or a list is missing.
+        InvalidInputError: a list names a clip of no word, or a clip is on both.
+    """
+    for name in LISTS.values():
+        check_folder(root, "Speech Commands v2", name)
+    words = folders_of(root)
+    split_of = dict.fromkeys((file for word in words for file in clips_below(root, word)), "train")
+    for split, name in LISTS.items():
+        listed = lines_of(root / name)
+        for file, there in zip(listed, find_files(root, listed), strict=True):
+            if file.split("/")[0] not in words:
+                raise InvalidInputError(f"{root / name}: {file} is a clip of no word that is there")
+            if split_of.get(there, "train") != "train":
+                raise InvalidInputError(f"{root / name}: {file} is on {LISTS['valid']}, too; a clip has one split")
+            split_of[there] = split
+    files = sorted(split_of)
+    return pd.DataFrame(
+        {
+            "file": files,
+            "label": [file.split("/")[0] for file in files],
+            "split": [split_of[file] for file in files],
+            "group": [file.split("/")[1].split("_nohash_")[0] for file in files],
+        }
+    )

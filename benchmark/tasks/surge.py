@@ -1,0 +1,64 @@
+"""Surge: which of 88 pitches a synthesiser plays; tones (patches) are disjoint.
+
+Layout::
+
+    {tone}/{midi}.ogg                      MIDI notes 21 to 108
+
+The published audio has no split: a tone goes to training, validation or test by a hash of its name, in the proportion
+of EVAR's (1,692 / 195 / 197 of 2,084). EVAR's own table serves with ``--splits``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from benchmark.task import PLAIN, TaskFacts
+from benchmark.tasks.listing import clips_below, folders_of, hashed_split
+from bgknown.corpora import check_folder
+from bgknown.errors import InvalidInputError
+
+TONES = {"train": 1_692, "valid": 195, "test": 197}
+
+FACTS = TaskFacts(
+    name="surge",
+    title="Surge: pitches of a synthesiser",
+    metric="accuracy",
+    classes=88,
+    counts={"clips": 88 * sum(TONES.values())},
+    duration_s=4.0,
+    lr=3e-5,
+    licence="see the Zenodo record",
+    citation="J. Turian, J. Shier, G. Tzanetakis, K. McNally and M. Henry, One Billion Audio Sounds from GPU-enabled "
+    "Modular Synthesis, DAFx 2021",
+    url="https://zenodo.org/records/4677097",
+    protocol="evar",
+    groups="tones",
+)
+SETTINGS = PLAIN
+
+
+def index(root: Path) -> pd.DataFrame:
+    """List the notes of Surge: file, label (the MIDI note), split, group (the tone).
+
+    Raises:
+        NotFoundError: the folder is missing.
+        InvalidInputError: a file is not named by its MIDI note.
+    """
+    check_folder(root, FACTS.title, ".")
+    rows = [(file, tone) for tone in folders_of(root) for file in clips_below(root, tone)]
+    notes = [PurePosixPath(file).stem for file, _ in rows]
+    for (file, _), note in zip(rows, notes, strict=True):
+        if not note.isdecimal():
+            raise InvalidInputError(f"{root / file}: is not named by a MIDI note, such as 60.ogg")
+    shares = {split: count / sum(TONES.values()) for split, count in TONES.items()}
+    split_of = hashed_split("surge tone", sorted({tone for _, tone in rows}), shares)
+    return pd.DataFrame(
+        {
+            "file": [file for file, _ in rows],
+            "label": notes,
+            "split": [split_of[tone] for _, tone in rows],
+            "group": [tone for _, tone in rows],
+        }
+    )

@@ -1,0 +1,71 @@
+"""VoxForge: which of six languages is spoken; speakers are disjoint.
+
+Layout::
+
+    {language}/{user}-{date}-{letters}/wav/*.wav       or flac/*.flac
+
+VoxForge has no split: a speaker (the user's name of the upload) goes to training, validation or test by a hash of the
+name, in the proportion 70/10/20. Uploads by ``anonymous`` are of people unknown, and stay together.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from benchmark.task import PLAIN, TaskFacts
+from benchmark.tasks.listing import clips_below, folders_of, hashed_split
+from bgknown.corpora import check_folder
+from bgknown.errors import InvalidInputError
+
+SHARES = {"train": 0.7, "valid": 0.1, "test": 0.2}
+
+FACTS = TaskFacts(
+    name="voxforge",
+    title="VoxForge: which language is spoken",
+    metric="accuracy",
+    classes=6,
+    counts={"clips": 176_428},
+    duration_s=5.8,
+    lr=1e-4,
+    licence="GPL",
+    citation="K. MacLean, Voxforge, http://www.voxforge.org/home",
+    url="http://www.voxforge.org/ (the six languages de, en, es, fr, it, ru, each upload unpacked into its language)",
+    protocol="evar",
+    groups="speakers",
+)
+SETTINGS = PLAIN
+
+
+def index(root: Path) -> pd.DataFrame:
+    """List the uploads of VoxForge: file, label (the language), split, group (the speaker).
+
+    Raises:
+        NotFoundError: the folder is missing.
+        InvalidInputError: a language holds no uploads with audio.
+    """
+    check_folder(root, FACTS.title, ".")
+    rows: list[tuple[str, str, str]] = []
+    for language in folders_of(root):
+        before = len(rows)
+        for upload in folders_of(root / language):
+            for kind in ("wav", "flac"):  # an upload that has both has the same clips twice
+                clips = clips_below(root, f"{language}/{upload}/{kind}")
+                rows += [(file, language, speaker_of(upload)) for file in clips]
+                if clips:
+                    break
+        if len(rows) == before:
+            raise InvalidInputError(
+                f"{root / language}: no upload with audio in wav/ or flac/; every folder of {root} must be a language"
+            )
+    table = pd.DataFrame(rows, columns=["file", "label", "group"])
+    split_of = hashed_split("voxforge speaker", sorted(set(table["group"])), SHARES)
+    return table.assign(split=[split_of[speaker] for speaker in table["group"]])
+
+
+def speaker_of(upload: str) -> str:
+    """The user's name in an upload's: what stands before the date."""
+    found = re.match(r"(.+?)-\d{8}", upload)
+    return (found.group(1) if found else upload).lower()
