@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from benchmark.data_cli import data as data_group
 from bgknown import __version__
 from bgknown.commands import Group as BgknownGroup
 
@@ -71,15 +72,22 @@ def embedding_options(command: Any) -> Any:
 
 @main.command()
 @click.option("--encoder", "encoders", multiple=True, required=True, help="An encoder; may be repeated.")
-@click.option("--task", "tasks", default="bgknown", show_default=True, help="Tasks, separated by commas.")
+@click.option("--task", help="Tasks, separated by commas; a table my.csv is a task of your own [default: bgknown].")
+@click.option("--suite", help="Tasks that are reported together, as far as their data is there: nine.")
 @click.option("--data", multiple=True, help="DIR or TASK=DIR; may be repeated [default: $BGKNOWN_DATA].")
+@click.option("--splits", multiple=True, help="FILE or TASK=FILE with other labels and splits; may be repeated.")
 @click.option("--out", type=FOLDER, required=True, help="Folder of the results.")
 @click.option("--limit", type=int, help="Only so many clips of each task, to try it out.")
 @click.option("--seeds", type=int, help="How many seeds [default: the protocol's 3].")
-@click.option("--protocol", default="paper", show_default=True, help="How probes are trained: a name or a .toml file.")
+@click.option(
+    "--protocol", help="How probes are trained: paper, evar, search or a .toml file [default: the task's own]."
+)
+@click.option("--skip-broken", is_flag=True, help="Leave out clips that are missing or broken, and count them.")
+@click.option("--shuffle-labels", is_flag=True, help="Control: measure with labels dealt out anew.")
+@click.option("--again", is_flag=True, help="Measure anew what was measured before in the same way.")
 @embedding_options
 @encoder_options
-def run(*, encoders: tuple[str, ...], tasks: str, out: Path, **given: Any) -> None:
+def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: Path, **given: Any) -> None:
     """Measure encoders on tasks and add the results to OUT/leaderboard.csv.
 
     A run that was stopped goes on where it was when the same command is given again.
@@ -87,31 +95,37 @@ def run(*, encoders: tuple[str, ...], tasks: str, out: Path, **given: Any) -> No
     \b
     Example:
       benchmark run --encoder logmel --data bgknown=bgknown-esc50 --data esc50=ESC-50 --out results
+      benchmark run --encoder logmel --suite nine --data corpora --out results
     """
-    import dataclasses  # noqa: PLC0415
-
     from benchmark import run as running  # noqa: PLC0415
-    from benchmark.locations import locations  # noqa: PLC0415
+    from benchmark import suite as suites  # noqa: PLC0415
+    from benchmark.locations import locations, split_tables  # noqa: PLC0415
     from benchmark.protocol import open_protocol  # noqa: PLC0415
+    from benchmark.tasks import name_of  # noqa: PLC0415
 
-    protocol = open_protocol(given["protocol"])
-    if given["seeds"] not in {None, protocol.seeds}:
-        name = f"{protocol.name}, seeds {given['seeds']}"
-        protocol = dataclasses.replace(protocol, seeds=given["seeds"], name=name)
+    if task and suite:
+        raise click.UsageError("--task and --suite exclude each other")
+    data = locations(given["data"])
+    names = suites.present(suite, data) if suite else tuple(name.strip() for name in (task or "bgknown").split(","))
     options = running.RunOptions(
         encoders=encoders,
-        tasks=tuple(name.strip() for name in tasks.split(",")),
-        data=locations(given["data"]),
+        tasks=names,
+        data=data,
         out=out,
-        protocol=protocol,
         embedding=_embedding(given),
+        protocol=None if given["protocol"] is None else open_protocol(given["protocol"]),
+        seeds=given["seeds"],
+        splits=split_tables(given["splits"], [name_of(name) for name in names]),
         device=running.device_of(given["device"]),
-        name=given["name"],
-        limit=given["limit"],
-        trust_code=given["trust_code"],
+        **{name: given[name] for name in ("name", "limit", "trust_code", "skip_broken", "shuffle_labels", "again")},
     )
+    outcomes = []
     for outcome in running.run(options):
         _tell(outcome, out)
+        outcomes.append(outcome)
+    if suite:
+        for average in suites.averages(suite, outcomes, out):
+            click.echo(average.text())
 
 
 @main.command()
@@ -138,6 +152,9 @@ def embed(*, encoder: str, audio: tuple[Path, ...], out: Path, duration: float |
     count = embed_files(loaded, audio, out, _embedding(given), duration_s=duration)
     click.echo(f"{count} clips of {loaded.encoder.embedding_size} values\narray  {out / 'embeddings.npy'}")
     click.echo(f"clips  {out / 'clips.csv'}")
+
+
+main.add_command(data_group)
 
 
 @main.command()
@@ -195,8 +212,11 @@ def list_tasks() -> None:
     for name in MODULES:
         module = task(name)
         facts = module.FACTS
-        counts = ", ".join(f"{count:,} {part}" for part, count in facts.counts.items())
-        click.echo(f"{name}\n    {facts.title}\n    {facts.classes} classes, {counts}; {facts.metric}")
+        length = "" if facts.duration_s is None else f", {facts.duration_s:g} s"
+        click.echo(
+            f"{name}\n    {facts.title}\n    {facts.classes:,} classes, {facts.size()}{length}; {facts.metric}, "
+            f"protocol {facts.protocol}, learning rate {facts.lr:g}"
+        )
         for setting, (about, *_) in module.SETTINGS.items():
             click.echo(f"    {setting:<9} {about}")
         click.echo(f"    licence: {facts.licence}\n    cite: {facts.citation}\n    get: {facts.url}")
@@ -312,10 +332,10 @@ def _tell(outcome: Outcome, out: Path) -> None:
 
     facts = outcome.data.facts
     click.echo(
-        f"{outcome.encoder} on {facts.name}: {len(outcome.data.table):,} clips, leaks: {outcome.data.leak_check}"
+        f"{outcome.encoder} on {facts.name}: {len(outcome.data.table):,} clips, leak check: {outcome.data.leak_check}"
     )
     header = ["setting", "metric", "mean %", "95 % over seeds", "95 % over clips"]
     click.echo(aligned(header, summary(outcome.rows), left=2))
-    for note in outcome.data.notes:
+    for note in [*outcome.data.notes, *["measured before, and kept; --again measures anew"] * outcome.kept]:
         click.echo(f"note: {note}")
     click.echo(f"predictions  {outcome.folder}\nresults      {out / 'leaderboard.csv'}\n")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from benchmark.embed import EmbedSettings
 from benchmark.locations import locations
-from benchmark.protocol import PROTOCOLS
 from benchmark.run import Outcome, RunOptions, run
 from bgknown.build import build
 from bgknown.configuration import BuildOptions
@@ -42,7 +41,6 @@ def demo(out: Path, *, cache: Path, jobs: int, device: str = "cpu") -> Iterator[
             tasks=("bgknown",),
             data=locations([f"bgknown={out / 'bgknown'}", f"esc50={esc50}"]),
             out=out / "results",
-            protocol=PROTOCOLS["paper"],
             embedding=EmbedSettings(cache=cache),
             device=device,
         )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from types import ModuleType
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from tqdm import tqdm
 from benchmark import processes
 from benchmark.embed import EmbedSettings, embed
 from benchmark.encoder import FittedEncoder, LoadedEncoder
-from benchmark.probe import ProbeSettings, Problem, train, validation_rows
+from benchmark.probe import ProbeResult, ProbeSettings, Problem, train, validation_rows
 from benchmark.protocol import Protocol
 from benchmark.runs import PREDICTION_COLUMNS
 from benchmark.task import Embeddings, Fold, TaskData, check_folds
@@ -38,7 +37,7 @@ class Score:
     seeds: int
     """Seeds; 0 where nothing was trained."""
     lr: float | None
-    """Learning rate of the probe."""
+    """Learning rate of the probes; where each probe chose its own, the median."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,16 +50,27 @@ class Evaluation:
     """One row per setting, metric, seed and test clip."""
     seconds: float
     """Wall time."""
+    chosen: list[dict[str, str | int | float]] = field(default_factory=list)
+    """Setting, fold, seed and learning rate of each probe, where it was chosen."""
 
 
-def evaluate(
-    loaded: LoadedEncoder, module: ModuleType, data: TaskData, protocol: Protocol, settings: EmbedSettings
-) -> Evaluation:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Place:
+    """What a probe is for."""
+
+    setting: str
+    """The setting."""
+    fold: Fold
+    """The fold."""
+    seed: int
+    """The seed."""
+
+
+def evaluate(loaded: LoadedEncoder, data: TaskData, protocol: Protocol, settings: EmbedSettings) -> Evaluation:
     """Measure an encoder on a task.
 
     Args:
         loaded: the encoder; the probes are trained on its device.
-        module: the task's module.
         data: the task on disk.
         protocol: how probes are trained.
         settings: how embeddings are computed.
@@ -70,37 +80,38 @@ def evaluate(
     """
     began = time.monotonic()
     check_folds(data)
+    by_fold = list(_embedded(loaded, data, settings))
     scores: list[Score] = []
     tables: list[pd.DataFrame] = []
-    by_fold = list(_embedded(loaded, data, settings))
+    chosen: list[dict[str, str | int | float]] = []
     if processes.rank() == 0:
-        found, table = _probe(data, by_fold, protocol, loaded.device)
+        found, table, chosen = _probe(data, by_fold, protocol, loaded.device)
         scores, tables = [*scores, *found], [*tables, table]
-        if hasattr(module, "measures"):
-            found, table = _measure(module, data, by_fold[0][1])
+        if data.measures is not None:
+            found, table = _measure(data, by_fold[0][1])
             scores, tables = [*scores, *found], [*tables, table]
     predictions = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=PREDICTION_COLUMNS)
-    return Evaluation(scores=scores, predictions=predictions, seconds=time.monotonic() - began)
+    return Evaluation(scores=scores, predictions=predictions, seconds=time.monotonic() - began, chosen=chosen)
 
 
 def _embedded(loaded: LoadedEncoder, data: TaskData, settings: EmbedSettings) -> Iterator[tuple[Fold, Embeddings]]:
     """Every signal's embeddings for each fold; the same for all unless the encoder is fitted to training audio."""
     clips = [clip for signal in data.signals.values() for clip in signal]
+    ends = np.cumsum([len(signal) for signal in data.signals.values()])
     shared: NDArray[np.float32] | None = None
     for fold in data.folds:
         if isinstance(loaded.encoder, FittedEncoder):
             heard = data.signals[data.settings[0].signal]
-            rows = embed(loaded, clips, settings, fit_on=[heard[row] for row in fold.train])
+            rows = embed(loaded, clips, settings, fit_on=[heard[row] for row in data.trained_on(fold.train)])
         else:
             shared = rows = embed(loaded, clips, settings) if shared is None else shared
-        n = len(data.table)
-        yield fold, {name: rows[i * n : (i + 1) * n] for i, name in enumerate(data.signals)}
+        yield fold, dict(zip(data.signals, np.split(rows, ends[:-1]), strict=True))
 
 
 def _probe(
     data: TaskData, by_fold: list[tuple[Fold, Embeddings]], protocol: Protocol, device: str
-) -> tuple[list[Score], pd.DataFrame]:
-    """All probes of a task in one training."""
+) -> tuple[list[Score], pd.DataFrame, list[dict[str, str | int | float]]]:
+    """All probes of a task in one training, those of all learning rates to choose from among them."""
     lr = data.facts.lr if protocol.lr is None else protocol.lr
     settings = ProbeSettings(
         lr=lr,
@@ -109,49 +120,92 @@ def _probe(
         patience=protocol.patience,
         validation_share=protocol.validation_share,
     )
-    problems, places = [], []
+    rates = protocol.rates or (lr,)
+    places, problems = _problems(data, by_fold, settings, protocol.seeds, rates)
+    epochs = len(problems) * settings.max_epochs
+    with tqdm(total=epochs, desc="probes", unit="epoch", disable=not sys.stderr.isatty(), leave=False) as bar:
+        trained = train(problems, settings, device=device, progress=bar.update)
+    # of equal losses the smaller rate: rates are tried in their order
+    tried = [range(i * len(rates), (i + 1) * len(rates)) for i in range(len(places))]
+    best = [min(indices, key=lambda i: trained[i].valid_loss) for indices in tried]
+    results = [trained[i] for i in best]
+    chosen = [rates[i % len(rates)] for i in best]
+    table = _predicted(data, places, results)
+    scores = [
+        _score(
+            table,
+            setting.name,
+            data.facts.metric,
+            sorted(rate for rate, place in zip(chosen, places, strict=True) if place.setting == setting.name),
+        )
+        for setting in data.settings
+    ]
+    told: list[dict[str, str | int | float]] = [
+        {"setting": place.setting, "fold": place.fold.name, "seed": place.seed, "lr": rate}
+        for place, rate in zip(places, chosen, strict=True)
+    ]
+    return scores, table, told if protocol.rates else []
+
+
+def _problems(
+    data: TaskData,
+    by_fold: list[tuple[Fold, Embeddings]],
+    settings: ProbeSettings,
+    seeds: int,
+    rates: Sequence[float],
+) -> tuple[list[_Place], list[Problem]]:
+    """What each probe is for, and for each the problems with one learning rate after another."""
+    places, problems = [], []
+    labels = torch.from_numpy(data.view_labels())
+    classes = len(data.classes())
     for fold, embeddings in by_fold:
-        splits = [_split(data, fold, settings, seed) for seed in range(protocol.seeds)]
+        splits = [_split(data, fold, settings, seed) for seed in range(seeds)]
         for setting in data.settings:
             features = torch.from_numpy(setting.features(embeddings))
             for seed, (training, valid) in enumerate(splits):
-                problems.append(
+                place = _Place(setting=setting.name, fold=fold, seed=seed)
+                name = f"{data.facts.name} {setting.name}, seed {seed}" + f", fold {fold.name}" * bool(fold.name)
+                places.append(place)
+                problems += [
                     Problem(
-                        name=f"{data.facts.name} {setting.name}, seed {seed}"
-                        + (f", fold {fold.name}" * bool(fold.name)),
+                        name=name,
                         features=features,
-                        labels=torch.from_numpy(data.labels()),
+                        labels=labels,
                         train=training,
                         valid=valid,
                         test=fold.test,
-                        classes=len(data.classes()),
+                        classes=classes,
                         seed=seed,
                         fold=fold.name,
+                        lr=rate,
                     )
-                )
-                places.append((setting.name, fold, seed))
-    with tqdm(total=len(problems), desc="probes", unit="probe", disable=not sys.stderr.isatty(), leave=False) as bar:
-        results = train(problems, settings, device=device, progress=bar.update)
-    classes, labels = np.array(data.classes()), data.table["label"].to_numpy()
-    tables = [
-        _predictions(data, fold.test, setting=setting, metric=data.facts.metric, fold=fold.name, seed=seed).assign(
-            label=labels[fold.test], predicted=classes[result.predicted], score=result.correct.astype(float)
+                    for rate in rates
+                ]
+    return places, problems
+
+
+def _predicted(data: TaskData, places: Sequence[_Place], results: Sequence[ProbeResult]) -> pd.DataFrame:
+    """The predictions of all probes."""
+    metric, classes, labels = data.facts.metric, np.array(data.classes()), data.table["label"].to_numpy()
+    tables = []
+    for place, result in zip(places, results, strict=True):
+        rows = place.fold.test
+        table = _predictions(data, rows, setting=place.setting, metric=metric, fold=place.fold.name, seed=place.seed)
+        tables.append(
+            table.assign(label=labels[rows], predicted=classes[result.predicted], score=result.correct.astype(float))
         )
-        for (setting, fold, seed), result in zip(places, results, strict=True)
-    ]
-    table = pd.concat(tables, ignore_index=True)[PREDICTION_COLUMNS]
-    return [_score(table, setting.name, data.facts.metric, lr) for setting in data.settings], table
+    return pd.concat(tables, ignore_index=True)[PREDICTION_COLUMNS]
 
 
 def _split(
     data: TaskData, fold: Fold, settings: ProbeSettings, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows to train on and rows that decide when to stop."""
+    """Views to train on and views that decide when to stop."""
     if fold.valid is not None:
-        return fold.train, fold.valid
+        return data.trained_on(fold.train), fold.valid
     names = data.table["clip_id"].to_numpy()[fold.train].tolist()
     held = validation_rows(data.labels()[fold.train], names, share=settings.validation_share, seed=seed)
-    return fold.train[~held], fold.train[held]
+    return data.trained_on(fold.train[~held]), fold.train[held]
 
 
 def _predictions(data: TaskData, rows: NDArray[np.int64], **facts: str | int) -> pd.DataFrame:
@@ -159,25 +213,38 @@ def _predictions(data: TaskData, rows: NDArray[np.int64], **facts: str | int) ->
     return pd.DataFrame({"clip_id": data.table["clip_id"].to_numpy()[rows]}).assign(task=data.facts.name, **facts)
 
 
-def _score(table: pd.DataFrame, setting: str, metric: str, lr: float) -> Score:
-    """Folds are averaged within a seed; a clip's score is the mean over seeds."""
+def by_seed(table: pd.DataFrame, setting: str, metric: str) -> list[float]:
+    """The score of each seed, 0..1: the mean over its folds.
+
+    Args:
+        table: predictions, with ``PREDICTION_COLUMNS``.
+        setting, metric: which of them.
+    """
+    part = table[(table["setting"] == setting) & (table["metric"] == metric)]
+    return [float(score) for score in part.groupby(["seed", "fold"])["score"].mean().groupby("seed").mean()]
+
+
+def _score(table: pd.DataFrame, setting: str, metric: str, rates: Sequence[float]) -> Score:
+    """A setting's score; a clip's is the mean over seeds, the rate the median of those of its probes, sorted."""
     part = table[table["setting"] == setting]
-    by_seed = part.groupby(["seed", "fold"])["score"].mean().groupby("seed").mean()
+    scores = by_seed(part, setting, metric)
     by_clip = part.groupby("clip_id", sort=True)["score"].mean()
     return Score(
         setting=setting,
         metric=metric,
-        by_seed=by_seed.tolist(),
+        by_seed=scores,
         by_clip=by_clip.to_numpy(),
-        seeds=len(by_seed),
-        lr=lr,
+        seeds=len(scores),
+        lr=rates[(len(rates) - 1) // 2],
     )
 
 
-def _measure(module: ModuleType, data: TaskData, embeddings: Embeddings) -> tuple[list[Score], pd.DataFrame]:
+def _measure(data: TaskData, embeddings: Embeddings) -> tuple[list[Score], pd.DataFrame]:
     """The figures of a task that need no training."""
+    if data.measures is None:
+        return [], pd.DataFrame(columns=PREDICTION_COLUMNS)
     scores, tables = [], [pd.DataFrame(columns=PREDICTION_COLUMNS)]
-    for measure in module.measures(data, embeddings):
+    for measure in data.measures(data, embeddings):
         for metric, values in measure.metrics.items():
             scores.append(
                 Score(

@@ -48,6 +48,10 @@ class Locations:
                 hint = f"did you mean {close[0]}? " if close else ""
                 raise InvalidInputError(f"--data {name}={self.named[name]}: no such data; {hint}{', '.join(names)}")
 
+    def given(self, name: str) -> bool:
+        """Whether a folder was given for a name, or lies in the general folder."""
+        return name in self.named or self._below(name) is not None
+
     def known(self, names: Sequence[str]) -> dict[str, Path]:
         """The folders of those corpora that were given or lie in the general folder."""
         found = {name: self.named.get(name) or self._below(name) for name in names}
@@ -85,6 +89,27 @@ def locations(given: Sequence[str]) -> Locations:
         else:
             named[name] = path
     return Locations(named=named, general=general)
+
+
+def split_tables(given: Sequence[str], tasks: Sequence[str]) -> dict[str, Path]:
+    """Read the values of ``--splits``: FILE for a single task, or TASK=FILE.
+
+    Raises:
+        InvalidInputError: a table is for no task that is measured, for several, or there are two for one.
+    """
+    tables: dict[str, Path] = {}
+    for value in given:
+        name, equals, file = value.partition("=")
+        plain = not equals or _exists(value)
+        if plain and len(tasks) != 1:
+            raise InvalidInputError(f"--splits {value}: there are {len(tasks)} tasks; say for which, as TASK=FILE")
+        task, path = (tasks[0], Path(value)) if plain else (name, Path(file))
+        if task not in tasks:
+            raise InvalidInputError(f"--splits {value}: task {task!r} is not measured; there are: {', '.join(tasks)}")
+        if task in tables:
+            raise InvalidInputError(f"--splits gives {task} twice, {tables[task]} and {path}")
+        tables[task] = path
+    return tables
 
 
 def _exists(path: str) -> bool:

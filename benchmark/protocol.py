@@ -22,6 +22,8 @@ class Protocol:
     """Its name in results."""
     lr: float | None = None
     """Learning rate of Adam; by default the task's own."""
+    rates: tuple[float, ...] = ()
+    """Learning rates to choose from; a probe is trained with each, and that of smallest validation loss is tested."""
     batch_size: int = 256
     """Clips in a step."""
     max_epochs: int = 200
@@ -37,14 +39,40 @@ class Protocol:
         for name in ("seeds", "batch_size", "max_epochs", "patience"):
             if getattr(self, name) < 1:
                 raise InvalidInputError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.lr is not None and not 0.0 < self.lr < math.inf:
-            raise InvalidInputError(f"lr is {self.lr}; it must be above 0")
+        for rate in (*self.rates, *([] if self.lr is None else [self.lr])):
+            if not 0.0 < rate < math.inf:
+                raise InvalidInputError(f"lr is {rate}; it must be above 0")
+        if self.lr is not None and self.rates:
+            raise InvalidInputError("lr and rates are both given; give one rate, or those to choose from")
+        if len(set(self.rates)) < len(self.rates):
+            raise InvalidInputError(f"rates are {list(self.rates)}; each must stand there once")
         if not 0.0 < self.validation_share < 1.0:
             raise InvalidInputError(f"validation_share is {self.validation_share}; it must lie between 0 and 1")
 
 
-PROTOCOLS = {"paper": Protocol()}
-"""The protocols known by name; ``paper`` is that of Takeuchi et al., section 5 (PROTOCOL.md, section 3)."""
+PROTOCOLS = {
+    "paper": Protocol(),
+    "evar": Protocol(name="evar"),
+    "search": Protocol(name="search", rates=(1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)),
+}
+"""The protocols known by name (PROTOCOL.md, section 3).
+
+``paper`` is that of Takeuchi et al., section 5. ``evar`` is the same with the learning rates that EVAR uses with
+BYOL-A, which are those of the nine tasks' ``FACTS``; the paper follows it there, so on those tasks the two are one.
+``search`` chooses the rate of every probe by its validation loss.
+"""
+
+
+def protocol_of(task_protocol: str, given: Protocol | None) -> Protocol:
+    """The protocol for a task: the one that was given, or that by which the task's published figures are measured.
+
+    Args:
+        task_protocol: name of the latter.
+        given: the former; ``paper`` is ``evar`` on the tasks on which the paper follows EVAR.
+    """
+    if given is None or (given == PROTOCOLS["paper"] and task_protocol == "evar"):
+        return PROTOCOLS[task_protocol]
+    return given
 
 
 def open_protocol(name: str) -> Protocol:
@@ -67,7 +95,9 @@ def open_protocol(name: str) -> Protocol:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeError) as error:
         raise InvalidInputError(f"{path}: not TOML ({error})") from error
-    values = {key: _value(key, value, path) for key, value in given.items()}
+    values: dict[str, Any] = {
+        key: _rates(value, path) if key == "rates" else _value(key, value, path) for key, value in given.items()
+    }
     stem = f"{path.stem}-{sha256(repr(sorted(values.items())).encode())[:6]}"
     return dataclasses.replace(Protocol(**values), name=stem)
 
@@ -85,3 +115,9 @@ def _value(key: str, value: Any, path: Path) -> Any:
             f"{path}: {key} is {value!r}, must be {'a number' if kind is float else 'a whole number'}"
         )
     return kind(value)
+
+
+def _rates(value: Any, path: Path) -> tuple[float, ...]:
+    if not isinstance(value, list) or not value:
+        raise InvalidInputError(f"{path}: rates is {value!r}, must be a list of numbers")
+    return tuple(_value("lr", rate, path) for rate in value)

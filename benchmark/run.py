@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
-import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from benchmark import processes, tasks
-from benchmark.clips import RESAMPLER
+from benchmark.clips import BrokenClipError
 from benchmark.embed import EmbedSettings
 from benchmark.encoder import LoadedEncoder
-from benchmark.evaluate import Evaluation, evaluate
+from benchmark.evaluate import evaluate
 from benchmark.locations import Locations
-from benchmark.protocol import Protocol
+from benchmark.protocol import Protocol, protocol_of
+from benchmark.record import Measuring, Outcome, check_same, finished, written
 from benchmark.registry import load_encoder
-from benchmark.results import ResultRow, add_rows, measured_row
-from benchmark.runs import CONFIGURATION, run_name, write_run
-from benchmark.task import TaskData
+from benchmark.results import ResultRow
+from benchmark.task import TaskData, TaskOptions
 from bgknown.errors import InvalidInputError
-from bgknown.provenance import now
+
+__all__ = ["Outcome", "RunOptions", "device_of", "run", "summary"]
 
 log = logging.getLogger(__name__)
 
@@ -40,15 +37,25 @@ class RunOptions:
     encoders: tuple[str, ...]
     """What ``benchmark.registry`` loads encoders by."""
     tasks: tuple[str, ...]
-    """Names of tasks."""
+    """Names of tasks, or tables of a user's own."""
     data: Locations
     """Where their data lies."""
     out: Path
     """Folder of results."""
-    protocol: Protocol
-    """How probes are trained."""
     embedding: EmbedSettings
     """How embeddings are computed."""
+    protocol: Protocol | None = None
+    """How probes are trained; by default as in the figures that are published for each task."""
+    seeds: int | None = None
+    """How many seeds, where other than the protocol's."""
+    splits: Mapping[str, Path] = field(default_factory=dict)
+    """Tables of labels and splits to take in place of tasks' own."""
+    skip_broken: bool = False
+    """Leave out clips that are missing or cannot be read, and count them."""
+    shuffle_labels: bool = False
+    """Control: labels dealt out anew."""
+    again: bool = False
+    """Measure anew what was measured before in the same way."""
     device: str = "cpu"
     """Where encoders and probes run."""
     name: str | None = None
@@ -65,43 +72,46 @@ class RunOptions:
             raise InvalidInputError(f"the name {self.name!r} is for one encoder, {len(self.encoders)} are given")
         if self.name is not None and not self.name.strip():
             raise InvalidInputError("the name of the encoder is empty")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Outcome:
-    """What came out of one encoder on one task."""
-
-    encoder: str
-    """Its name in results."""
-    data: TaskData
-    """The task."""
-    rows: list[ResultRow]
-    """Its rows."""
-    folder: Path
-    """The folder of the run."""
+        names = [tasks.name_of(task) for task in self.tasks]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise InvalidInputError(f"task {twice} is given twice; each has its own rows in the results")
 
 
 def run(options: RunOptions) -> Iterator[Outcome]:
     """Measure every encoder on every task; each outcome is written before it is handed on.
 
+    What was measured before in the same way, to the configuration and the version of this software, is not measured
+    again unless so asked.
+
     Raises:
         BgknownError: a task, an encoder or their data break a rule; what was measured before is kept.
     """
-    modules = [tasks.task(name) for name in options.tasks]
-    needs = [need for name in tasks.MODULES for need in tasks.task(name).NEEDS]
-    options.data.check(sorted({*tasks.MODULES, *needs}))
-    measured = [
-        module.index(options.data.of(name), data=options.data.known(module.NEEDS), limit=options.limit)
-        for name, module in zip(options.tasks, modules, strict=True)
-    ]
+    own = [tasks.name_of(task) for task in options.tasks if tasks.is_own(task)]
+    needs = [need for name in (*options.tasks, *tasks.MODULES) for need in tasks.needs(name)]
+    options.data.check(sorted({*tasks.MODULES, *needs, *own}))
+    roots = {task: _root(options, task) for task in options.tasks}
+    asked = {task: _asked(options, task) for task in options.tasks}
+    prepared = {task: tasks.prepare(task, roots[task], asked[task]) for task in options.tasks}
     for spec in options.encoders:
         loaded = load_encoder(spec, trust_code=options.trust_code, device=options.device, name=options.name)
-        for data in measured:
-            _check_same(options, loaded, data)
-        for module, data in zip(modules, measured, strict=True):
-            evaluation = evaluate(loaded, module, data, options.protocol, options.embedding)
-            if processes.rank() == 0:
-                yield _written(options, loaded, data, evaluation)
+        for data in prepared.values():
+            check_same(_measuring(options, loaded, data))
+        for task in options.tasks:
+            while True:
+                try:
+                    outcome = _measured(_measuring(options, loaded, prepared[task]), again=options.again)
+                    break
+                except BrokenClipError as error:
+                    # found out while decoding: the task without it is another task
+                    broken = {*asked[task].broken, error.path}
+                    if not options.skip_broken or processes.count() > 1 or len(broken) == len(asked[task].broken):
+                        raise
+                    log.warning("%s: left out", error)
+                    asked[task] = dataclasses.replace(asked[task], broken=frozenset(broken))
+                    prepared[task] = tasks.prepare(task, roots[task], asked[task])
+            if outcome is not None:
+                yield outcome
 
 
 def device_of(name: str | None) -> str:
@@ -124,97 +134,6 @@ def device_of(name: str | None) -> str:
     return name
 
 
-def _identity(options: RunOptions, loaded: LoadedEncoder, data: TaskData) -> dict[str, str]:
-    """What makes a run the same run."""
-    precision = options.embedding.precision
-    return {
-        "encoder": loaded.name if precision == "float32" else f"{loaded.name} ({precision})",
-        "checkpoint_sha256": loaded.weights_sha256,
-        "task": data.facts.name,
-        "protocol": options.protocol.name
-        if options.limit is None
-        else f"{options.protocol.name}, limit {options.limit}",
-        "dataset_sha256": data.sha256,
-    }
-
-
-def _check_same(options: RunOptions, loaded: LoadedEncoder, data: TaskData) -> None:
-    """Refuse to replace results of the same name that were measured with another configuration of the encoder."""
-    identity = _identity(options, loaded, data)
-    config = options.out / "runs" / run_name(**identity) / CONFIGURATION
-    try:
-        before = json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return  # none, or damaged: it will be written anew
-    if not isinstance(before, dict):
-        return
-    now_settings = {setting.name for setting in data.settings}
-    lost = sorted(set(before.get("settings", {})) - now_settings)
-    if lost:
-        log.warning("%s on %s was measured with %s too; those rows go", *_named(identity), ", ".join(lost))
-    if before.get("encoder_configuration") != json.loads(json.dumps(loaded.configuration)):
-        raise InvalidInputError(
-            f"{identity['encoder']} on {identity['task']} was measured with another configuration of the encoder "
-            f"({config}); give this one another name with --name, or delete that folder"
-        )
-
-
-def _named(identity: Mapping[str, str]) -> tuple[str, str]:
-    return identity["encoder"], identity["task"]
-
-
-def _written(options: RunOptions, loaded: LoadedEncoder, data: TaskData, evaluation: Evaluation) -> Outcome:
-    """Add the rows to the leaderboard and write the folder of the run."""
-    identity = _identity(options, loaded, data)
-    date = now()
-    rows = [
-        measured_row(
-            **identity,
-            setting=score.setting,
-            metric=score.metric,
-            by_seed=score.by_seed,
-            by_clip=score.by_clip.tolist(),
-            seeds=score.seeds,
-            n_skipped=data.skipped,
-            leak_check=data.leak_check,
-            lr=score.lr,
-            seconds=round(evaluation.seconds, 1),
-            date=date,
-        )
-        for score in evaluation.scores
-    ]
-    name = run_name(**identity)
-    config = {**identity, "date": date, **_configuration(options, loaded, data)}
-    folder = write_run(
-        options.out, name, config=config, predictions=evaluation.predictions, log="".join(f"{n}\n" for n in data.notes)
-    )
-    add_rows(options.out, rows)
-    return Outcome(encoder=identity["encoder"], data=data, rows=rows, folder=folder)
-
-
-def _configuration(options: RunOptions, loaded: LoadedEncoder, data: TaskData) -> dict[str, Any]:
-    """Everything that the figures depend on, and where they were measured."""
-    cuda = options.device.startswith("cuda")
-    return {
-        "spec": loaded.spec,
-        "kind": loaded.kind,
-        "encoder_configuration": loaded.configuration,
-        "rate_hz": loaded.encoder.rate_hz,
-        "embedding_size": loaded.encoder.embedding_size,
-        "data": str(data.root),
-        "settings": {setting.name: setting.about for setting in data.settings},
-        "limit": options.limit,
-        "protocol_settings": dataclasses.asdict(options.protocol),
-        "lr": data.facts.lr if options.protocol.lr is None else options.protocol.lr,
-        "precision": options.embedding.precision,
-        "batch_size": options.embedding.batch_size,
-        "resampler": RESAMPLER,
-        "device": torch.cuda.get_device_name(options.device) if cuda else platform.processor() or platform.machine(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
-        "notes": data.notes,
-    }
-
-
 def summary(rows: Sequence[ResultRow]) -> list[list[str]]:
     """Rows as texts for a table: setting, metric, mean, half-width over seeds, interval over clips."""
     lines = []
@@ -223,3 +142,47 @@ def summary(rows: Sequence[ResultRow]) -> list[list[str]]:
         clips = "" if row.boot_low is None else f"{row.boot_low:.1f} .. {row.boot_high:.1f}"
         lines.append([row.setting, row.metric, f"{row.mean:.1f}", seeds, clips])
     return lines
+
+
+def _root(options: RunOptions, task: str) -> Path:
+    """The folder of a task; a user's own lies beside its table unless said otherwise."""
+    name = tasks.name_of(task)
+    if tasks.is_own(task) and name not in options.data.named:
+        return Path(task.partition("?")[0]).parent
+    return options.data.of(name)
+
+
+def _asked(options: RunOptions, task: str) -> TaskOptions:
+    """What was said about how to read a task."""
+    return TaskOptions(
+        cache=options.embedding.cache,
+        data=options.data.known(tasks.needs(task)),
+        limit=options.limit,
+        splits=options.splits.get(tasks.name_of(task)),
+        skip_broken=options.skip_broken,
+        shuffle_labels=options.shuffle_labels,
+    )
+
+
+def _measuring(options: RunOptions, loaded: LoadedEncoder, data: TaskData) -> Measuring:
+    protocol = protocol_of(data.facts.protocol, options.protocol)
+    if options.seeds not in {None, protocol.seeds}:
+        protocol = dataclasses.replace(protocol, seeds=options.seeds, name=f"{protocol.name}, seeds {options.seeds}")
+    return Measuring(
+        loaded=loaded,
+        data=data,
+        protocol=protocol,
+        embedding=options.embedding,
+        out=options.out,
+        limit=options.limit,
+        shuffle_labels=options.shuffle_labels,
+    )
+
+
+def _measured(measuring: Measuring, *, again: bool) -> Outcome | None:
+    """Measure, unless it is done; None in all processes but the first."""
+    before = None if again else finished(measuring)
+    if before is not None:
+        return before if processes.rank() == 0 else None
+    evaluation = evaluate(measuring.loaded, measuring.data, measuring.protocol, measuring.embedding)
+    return written(measuring, evaluation) if processes.rank() == 0 else None

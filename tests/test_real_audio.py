@@ -14,6 +14,7 @@ from benchmark.probe import validation_rows
 from benchmark.protocol import Protocol
 from benchmark.registry import load_encoder
 from benchmark.stats import bootstrap_ci, paired
+from benchmark.task import TaskOptions
 from benchmark.tasks import bgknown as task
 from bgknown.build import build
 from bgknown.configuration import BuildOptions
@@ -63,7 +64,7 @@ def test_the_five_wav_clips_build_too(shared_data, tmp_path):
 
 @pytest.fixture(scope="module")
 def data(real, shared_data):
-    return task.index(real, data={"esc50": shared_data / "esc10"})
+    return task.prepare(real, TaskOptions(cache=real, data={"esc50": shared_data / "esc10"}))
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def by_clip(evaluation, setting, metric="accuracy"):
 
 def test_probes_are_as_good_as_scikit_learn_s_logistic_regression(data, settings):
     loaded = load_encoder("logmel")
-    evaluation = evaluate(loaded, task, data, Protocol(), settings)
+    evaluation = evaluate(loaded, data, Protocol(), settings)
     labels, (fold,) = data.labels(), data.folds
     embeddings = {name: embed(loaded, clips, settings) for name, clips in data.signals.items()}
     names = data.table["clip_id"].to_numpy()[fold.train].tolist()
@@ -98,7 +99,7 @@ def test_probes_are_as_good_as_scikit_learn_s_logistic_regression(data, settings
 
 
 def test_another_background_does_not_serve_where_differences_are_exact(data, settings):
-    evaluation = evaluate(load_encoder("melpower"), task, data, Protocol(), settings)
+    evaluation = evaluate(load_encoder("melpower"), data, Protocol(), settings)
     result = paired(by_clip(evaluation, "a"), by_clip(evaluation, "shuffled"))
     assert result.ci95_low > 0
     assert by_clip(evaluation, "a", "clip R@1").mean() > 0.9

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from benchmark.clips import read_clip
+from benchmark.task import TaskOptions
 from benchmark.tasks import task
-from benchmark.tasks.bgknown import SETTINGS, index, leak_check, measures, other_backgrounds
+from benchmark.tasks.bgknown import SETTINGS, leak_check, measures, other_backgrounds, prepare
 from bgknown.dataset import open_dataset
 from bgknown.errors import InvalidInputError, NotFoundError
 
@@ -16,7 +17,7 @@ from bgknown.errors import InvalidInputError, NotFoundError
 @pytest.fixture
 def data(built):
     corpora, root = built
-    return index(root, data={"esc50": corpora.esc50})
+    return prepare(root, TaskOptions(cache=root, data={"esc50": corpora.esc50}))
 
 
 def test_the_settings_are_what_the_paper_and_the_controls_say(data):
@@ -62,13 +63,13 @@ def test_one_recording_for_most_of_a_split_leaves_shuffled_out(built, tmp_path, 
     table = pd.DataFrame({"split": "test", "fsd50k_file": ["r", "r", "s"], "clip_id": ["a", "b", "c"]})
     assert other_backgrounds(table) is None
     monkeypatch.setattr("benchmark.tasks.bgknown.other_backgrounds", lambda table: None)
-    data = index(built[1], data={})
+    data = prepare(built[1], TaskOptions(cache=built[1]))
     assert "shuffled" not in [setting.name for setting in data.settings]
     assert any("shuffled is not measured" in note for note in data.notes)
 
 
 def test_without_esc50_a_line_says_what_is_missing(built):
-    data = index(built[1], data={})
+    data = prepare(built[1], TaskOptions(cache=built[1]))
     assert "clean" not in data.signals
     assert data.notes == ["clean and the difference retrieval are not measured: give ESC-50 with --data esc50=DIR"]
     assert measures(data, {name: np.ones((len(data.table), 2), np.float32) for name in data.signals}) == []
@@ -82,7 +83,7 @@ def test_folds_labels_and_facts(data, built):
     assert data.leak_check == "ok"
     assert data.skipped == 0
     assert len(data.sha256) == 64
-    assert len(index(built[1], data={}, limit=4).table) == 4
+    assert len(prepare(built[1], TaskOptions(cache=built[1], limit=4)).table) == 4
 
 
 def test_a_source_in_both_splits_is_a_leak():
@@ -152,14 +153,14 @@ def test_a_dataset_that_contradicts_itself_is_refused(built, tmp_path, damage, e
     root = copied(built, tmp_path)
     damage(root)
     with pytest.raises(error, match=message) as raised:
-        index(root, data={})
+        prepare(root, TaskOptions(cache=root))
     assert "\n" not in str(raised.value)
 
 
 def test_another_esc50_is_refused(built, tmp_path):
     (tmp_path / "audio").mkdir()
     with pytest.raises(NotFoundError, match="10 of 10 clips of the dataset are missing there, the first: 1-100"):
-        index(built[1], data={"esc50": tmp_path})
+        prepare(built[1], TaskOptions(cache=tmp_path, data={"esc50": tmp_path}))
 
 
 def test_tasks_are_found_by_name():
@@ -171,4 +172,4 @@ def test_tasks_are_found_by_name():
 def test_the_counts_are_those_of_the_dataset(built):
     assert task("bgknown").FACTS.counts == {"train": 1200, "test": 800}
     assert len(open_dataset(built[1])) == 10
-    assert torch.is_tensor(torch.from_numpy(index(built[1], data={}).labels()))
+    assert torch.is_tensor(torch.from_numpy(prepare(built[1], TaskOptions(cache=built[1])).labels()))

@@ -1,0 +1,230 @@
+"""What is written of an evaluation: rows, predictions and the resolved configuration, and how they are found again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import bgknown
+from benchmark.clips import RESAMPLER
+from benchmark.embed import EmbedSettings
+from benchmark.encoder import LoadedEncoder
+from benchmark.evaluate import Evaluation, by_seed
+from benchmark.protocol import Protocol
+from benchmark.results import FILE, ResultRow, add_rows, measured_row, read_rows
+from benchmark.runs import CONFIGURATION, read_predictions, run_name, write_run
+from benchmark.task import TaskData
+from bgknown.errors import BgknownError, InvalidInputError
+from bgknown.provenance import commit, now
+
+log = logging.getLogger(__name__)
+
+OF_ONE_RUN = ("date", "seconds", "chosen_lr")
+"""What the configuration of the same thing measured again may differ in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Measuring:
+    """One encoder on one task, and all that its figures depend on."""
+
+    loaded: LoadedEncoder
+    """The encoder."""
+    data: TaskData
+    """The task."""
+    protocol: Protocol
+    """How probes are trained."""
+    embedding: EmbedSettings
+    """How embeddings are computed."""
+    out: Path
+    """Folder of results."""
+    limit: int | None
+    """Only so many clips."""
+    shuffle_labels: bool
+    """Whether labels were dealt out anew."""
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What makes a run the same run."""
+        precision = self.embedding.precision
+        name = self.loaded.name
+        marks = ["shuffled labels"] * self.shuffle_labels + [f"limit {self.limit}"] * (self.limit is not None)
+        return {
+            "encoder": name if precision == "float32" else f"{name} ({precision})",
+            "checkpoint_sha256": self.loaded.weights_sha256,
+            "task": self.data.facts.name,
+            "protocol": ", ".join([self.protocol.name, *marks]),
+            "dataset_sha256": self.data.sha256,
+        }
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
+        return self.out / "runs" / run_name(**self.identity)
+
+    def configuration(self) -> dict[str, Any]:
+        """Everything that the figures depend on, and where they are measured, as JSON gives it back."""
+        loaded, data = self.loaded, self.data
+        cuda = loaded.device.startswith("cuda")
+        facts = {
+            **self.identity,
+            "spec": loaded.spec,
+            "kind": loaded.kind,
+            "encoder_configuration": loaded.configuration,
+            "rate_hz": loaded.encoder.rate_hz,
+            "embedding_size": loaded.encoder.embedding_size,
+            "data": str(data.root),
+            "settings": {setting.name: setting.about for setting in data.settings},
+            "limit": self.limit,
+            "protocol_settings": dataclasses.asdict(self.protocol),
+            "lr": data.facts.lr if self.protocol.lr is None else self.protocol.lr,
+            "duration_s": data.facts.duration_s,
+            "precision": self.embedding.precision,
+            "batch_size": self.embedding.batch_size,
+            "resampler": RESAMPLER,
+            "device": torch.cuda.get_device_name(loaded.device) if cuda else platform.processor() or platform.machine(),
+            "versions": {
+                "bgknown": bgknown.__version__,
+                "commit": commit(),
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "numpy": np.__version__,
+            },
+            "notes": data.notes,
+        }
+        if self.protocol.rates:
+            del facts["lr"]
+        told: dict[str, Any] = json.loads(json.dumps(facts))
+        return told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcome:
+    """What came out of one encoder on one task."""
+
+    encoder: str
+    """Its name in results."""
+    data: TaskData
+    """The task."""
+    rows: list[ResultRow]
+    """Its rows."""
+    folder: Path
+    """The folder of the run."""
+    by_seed: Mapping[tuple[str, str], Sequence[float]]
+    """For each setting and metric the score of each seed, 0..1."""
+    kept: bool = False
+    """Whether it was measured before, and not again."""
+
+
+def check_same(measuring: Measuring) -> None:
+    """Refuse to replace results of the same name that were measured with another configuration of the encoder.
+
+    Raises:
+        InvalidInputError: says what to do.
+    """
+    before = _stored(measuring)
+    if before is None:
+        return
+    identity = measuring.identity
+    lost = sorted(set(before.get("settings", {})) - {setting.name for setting in measuring.data.settings})
+    if lost:
+        log.warning(
+            "%s on %s was measured with %s too; those rows go", identity["encoder"], identity["task"], ", ".join(lost)
+        )
+    if before.get("encoder_configuration") != measuring.configuration()["encoder_configuration"]:
+        raise InvalidInputError(
+            f"{identity['encoder']} on {identity['task']} was measured with another configuration of the encoder "
+            f"({measuring.folder / CONFIGURATION}); give this one another name with --name, or delete that folder"
+        )
+
+
+def finished(measuring: Measuring) -> Outcome | None:
+    """What was measured before, if everything that it depends on is the same and all of it is there; else None."""
+    before = _stored(measuring)
+    if before is None:
+        return None
+    same = {name: value for name, value in before.items() if name not in OF_ONE_RUN}
+    if same != measuring.configuration():
+        return None
+    identity = measuring.identity
+    try:
+        rows = [
+            row
+            for row in read_rows(measuring.out / FILE)
+            if row.source == "measured" and row.run[:-1] == tuple(identity.values())
+        ]
+        table = read_predictions(measuring.folder)
+    except BgknownError:
+        return None
+    settings = {setting.name for setting in measuring.data.settings}
+    if not settings <= {row.setting for row in rows}:
+        return None
+    scores = {(row.setting, row.metric): by_seed(table, row.setting, row.metric) for row in rows}
+    return Outcome(
+        encoder=identity["encoder"],
+        data=measuring.data,
+        rows=rows,
+        folder=measuring.folder,
+        by_seed=scores,
+        kept=True,
+    )
+
+
+def written(measuring: Measuring, evaluation: Evaluation) -> Outcome:
+    """Write the folder of a run and add its rows to the leaderboard.
+
+    Raises:
+        StorageError: they cannot be written.
+    """
+    identity, data, date = measuring.identity, measuring.data, now()
+    rows = [
+        measured_row(
+            **identity,
+            setting=score.setting,
+            metric=score.metric,
+            by_seed=score.by_seed,
+            by_clip=score.by_clip.tolist(),
+            seeds=score.seeds,
+            n_skipped=data.skipped,
+            leak_check=data.leak_check,
+            lr=score.lr,
+            seconds=round(evaluation.seconds, 1),
+            date=date,
+        )
+        for score in evaluation.scores
+    ]
+    config = {**measuring.configuration(), "date": date}
+    if evaluation.chosen:
+        config["chosen_lr"] = evaluation.chosen
+    folder = write_run(
+        measuring.out,
+        measuring.folder.name,
+        config=config,
+        predictions=evaluation.predictions,
+        log="".join(f"{note}\n" for note in data.notes),
+    )
+    add_rows(measuring.out, rows)
+    return Outcome(
+        encoder=identity["encoder"],
+        data=data,
+        rows=rows,
+        folder=folder,
+        by_seed={(score.setting, score.metric): score.by_seed for score in evaluation.scores},
+    )
+
+
+def _stored(measuring: Measuring) -> dict[str, Any] | None:
+    """The configuration of the same run, if one was stored; None where there is none, or it is damaged."""
+    try:
+        before = json.loads((measuring.folder / CONFIGURATION).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return before if isinstance(before, dict) else None
