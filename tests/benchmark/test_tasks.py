@@ -1,0 +1,348 @@
+"""One contract for all nine tasks, on miniature corpora in each owner's layout."""
+
+import dataclasses
+import math
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from benchmark import inventory, tasks
+from benchmark.cli import main
+from benchmark.embed import EmbedSettings
+from benchmark.evaluate import evaluate
+from benchmark.probe import standardised
+from benchmark.protocol import PROTOCOLS
+from benchmark.registry import load_encoder
+from benchmark.results import read_rows
+from benchmark.runs import read_predictions
+from benchmark.task import TaskOptions
+from benchmark.tasks import bgknown
+from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
+from tests.benchmark.corpora import copy_of, make_all
+
+NINE = tasks.SUITES["nine"]
+EXPECTED = {  # clips, classes, parts, leak check
+    "esc50": (30, 3, {str(fold): 6 for fold in range(1, 6)}, "ok"),
+    "us8k": (60, 3, {str(fold): 6 for fold in range(1, 11)}, "ok"),
+    "spcv2": (30, 3, {"train": 18, "valid": 3, "test": 9}, "ok"),
+    "vc1": (36, 3, {"train": 18, "valid": 9, "test": 9}, "ok"),
+    "voxforge": (90, 3, {"train": 52, "valid": 8, "test": 30}, "ok"),
+    "cremad": (60, 3, {"train": 30, "valid": 12, "test": 18}, "ok"),
+    "gtzan": (45, 3, {"train": 15, "valid": 15, "test": 15}, "not checked: artists are not known"),
+    "nsynth": (56, 4, {"train": 32, "valid": 9, "test": 15}, "9 instruments in validation and test"),
+    "surge": (120, 3, {"train": 93, "valid": 3, "test": 24}, "ok"),
+}
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    root = tmp_path_factory.mktemp("nine")
+    make_all(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def options(cache):
+    return TaskOptions(cache=cache, skip_broken=True)
+
+
+def run(*arguments, status=0):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == status, result.output
+    return result
+
+
+@pytest.fixture(scope="module")
+def suite(corpora, cache, tmp_path_factory):
+    """The whole suite, and the same with labels dealt out anew; rows by task."""
+    out = tmp_path_factory.mktemp("results")
+    common = ["--suite", "nine", "--data", corpora, "--skip-broken", "--cache", cache, "--device", "cpu", "--out", out]
+    first = run("run", "--encoder", "logmel", "--protocol", "search", *common)
+    run("run", "--encoder", "logmel", "--shuffle-labels", *common)
+    return out, first, common
+
+
+@pytest.mark.parametrize("name", NINE)
+def test_the_facts_are_complete(name):
+    module = tasks.task(name)
+    facts = module.FACTS
+    assert facts.name == name == module.__name__.rpartition(".")[2]
+    assert module.SETTINGS
+    assert all([facts.title, facts.licence, facts.citation, facts.url, facts.groups])
+    assert facts.protocol == "evar"
+    assert facts.classes > 1
+    assert facts.duration_s is not None
+    assert 0 < facts.lr <= 1e-3
+    assert facts.title[0] in module.__doc__
+    assert "Layout" in module.__doc__
+
+
+def test_the_published_sizes():
+    sizes = {name: sum(tasks.task(name).FACTS.counts.values()) for name in NINE}
+    assert sizes == {
+        "esc50": 2_000,
+        "us8k": 8_732,
+        "spcv2": 105_829,
+        "vc1": 153_516,
+        "voxforge": 176_428,
+        "cremad": 7_438,
+        "gtzan": 930,
+        "nsynth": 305_979,
+        "surge": 183_392,
+    }
+
+
+@pytest.mark.parametrize("name", NINE)
+def test_the_table_is_what_the_layout_says(name, corpora, options):
+    table = tasks.task(name).index(corpora / name)
+    clips, classes, parts, _ = EXPECTED[name]
+    assert set(table.columns) in ({"file", "label", "split", "group"}, {"file", "label", "fold", "group"})
+    assert all(isinstance(value, str) for value in table.to_numpy().ravel())
+    assert not table["file"].duplicated().any()
+    data = tasks.prepare(name, corpora / name, options)
+    assert len(data.table) == clips
+    assert len(data.classes()) == classes
+    column = "fold" if "fold" in table else "split"
+    assert data.table[column].value_counts().to_dict() == parts
+    assert all((corpora / name / file).is_file() for file in data.table["file"])
+
+
+@pytest.mark.parametrize("name", NINE)
+def test_folds_are_the_official_ones_and_leak_nothing(name, corpora, options):
+    data = tasks.prepare(name, corpora / name, options)
+    assert data.leak_check == EXPECTED[name][3]
+    groups = data.table["group"].to_numpy()
+    tested = 0
+    for fold in data.folds:
+        parts = [fold.train, fold.test] + [fold.valid] * (fold.valid is not None)
+        assert sum(map(len, parts)) == len(data.table) == len(set().union(*map(set, parts)))
+        if name != "gtzan":
+            assert not set(groups[fold.train]) & set(groups[fold.test])
+        tested += len(fold.test)
+    assert len(data.folds) in {1, 5, 10}
+    assert tested == len(data.table) if len(data.folds) > 1 else tested < len(data.table)
+
+
+@pytest.mark.parametrize("name", NINE)
+def test_every_task_is_measured_far_over_chance(name, suite):
+    rows = {row.task: row for row in read_rows(suite[0]) if row.protocol == "search"}
+    row, (_, classes, _, leaks) = rows[name], EXPECTED[name]
+    assert row.mean > 100 * 2 / classes
+    assert (row.setting, row.metric, row.seeds, row.leak_check) == ("clip", "accuracy", 3, leaks)
+    assert row.n_skipped == (885 if name == "gtzan" else 0)
+    assert row.lr in PROTOCOLS["search"].rates
+
+
+@pytest.mark.parametrize("name", NINE)
+def test_shuffled_labels_are_at_chance(name, suite):
+    """Nothing but what the audio says of the labels may help: not the split, the order or the statistics."""
+    row = next(row for row in read_rows(suite[0]) if row.task == name and "shuffled labels" in row.protocol)
+    share = 0.5 if name == "nsynth" else 1 / EXPECTED[name][1]  # of its 4 classes, 3 are tested
+    spread = math.sqrt(share * (1 - share) / row.n_test)
+    assert row.mean / 100 < share + 3.5 * spread
+
+
+def test_the_average_is_over_all_nine(suite):
+    rows = {row.task: row for row in read_rows(suite[0]) if row.protocol == "search"}
+    average = rows["nine-tasks"]
+    assert average.mean == pytest.approx(sum(rows[name].mean for name in NINE) / 9)
+    assert (average.setting, average.seeds, average.n_test, average.boot_low) == ("average", 3, None, None)
+    assert f"average over 9 tasks {average.mean:.2f} %" in suite[1].output
+
+
+def test_the_leaderboard_shows_the_suite_beside_the_paper(suite, corpora, cache, tmp_path):
+    common = ["--task", "esc50,us8k", "--data", corpora, "--cache", cache, "--device", "cpu", "--out", tmp_path]
+    run("run", "--encoder", "logmel", *common)
+    board = run("leaderboard", "--out", tmp_path).output
+    assert "accuracy (%), protocol evar" in board
+    assert "BYOL-A lambda 0.5 (paper)" in board
+    assert "82.37 ± 1.56" in board
+
+
+def test_what_was_measured_is_kept_and_measured_again_when_asked(suite):
+    out, _, common = suite
+    before = read_rows(out)
+    kept = run("run", "--encoder", "logmel", "--protocol", "search", *common)
+    assert kept.output.count("measured before, and kept") == 9
+    means = {row.task: row.mean for row in before if row.protocol == "search"}
+    after = {row.task: row for row in read_rows(out) if row.protocol == "search"}
+    assert {task: row.mean for task, row in after.items()} == pytest.approx(means)
+    assert {row.date for row in before if row.task == "surge"} <= {row.date for row in read_rows(out)}
+    common = ["--task", "spcv2", *common[2:]]
+    again = run("run", "--encoder", "logmel", "--protocol", "search", "--again", *common)
+    assert "kept" not in again.output
+    assert {row.task: row.mean for row in read_rows(out) if row.protocol == "search"} == pytest.approx(means)
+
+
+def test_missing_corpora_are_skipped_and_not_counted(corpora, cache, tmp_path, caplog):
+    given = ["--data", f"cremad={corpora / 'cremad'}", "--data", f"spcv2={corpora / 'spcv2'}"]
+    done = run("run", "--encoder", "logmel", "--suite", "nine", *given, "--cache", cache, "--out", tmp_path)
+    assert "no data for esc50, us8k, vc1, voxforge, gtzan, nsynth, surge; they are skipped" in caplog.text
+    assert "mean over spcv2, cremad" in done.output
+    assert "this is no average of the suite" in done.output
+    assert {row.task for row in read_rows(tmp_path)} == {"spcv2", "cremad"}
+
+
+def test_no_corpus_of_a_suite_is_one_line(tmp_path):
+    done = run("run", "--encoder", "logmel", "--suite", "nine", "--data", tmp_path, "--out", "x", status=1)
+    assert "none of its corpora is there" in done.stderr
+    done = run("run", "--encoder", "logmel", "--suite", "nien", "--data", tmp_path, "--out", "x", status=1)
+    assert "no suite 'nien'; did you mean nine?" in done.stderr
+
+
+@pytest.mark.parametrize("name", NINE)
+def test_another_folder_is_one_line(name, tmp_path):
+    with pytest.raises(BgknownError, match=str(tmp_path)):
+        tasks.prepare(name, tmp_path / "nowhere", TaskOptions(cache=tmp_path))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BgknownError, match=str(tmp_path)):
+        tasks.prepare(name, tmp_path / "empty", TaskOptions(cache=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [(name, "cut") for name in NINE]
+    # the others are read from their folders, where a clip that is not there is not listed
+    + [(name, "missing") for name in ("esc50", "us8k", "vc1", "gtzan", "nsynth")],
+)
+def test_a_broken_clip_is_an_error_unless_it_is_skipped(name, damage, corpora, tmp_path):
+    root = copy_of(corpora, name, tmp_path)
+    table = tasks.task(name).index(root)
+    there = [file for file in table["file"] if (root / file).is_file() and "jazz.00054" not in file]
+    victim = root / there[len(there) // 2]
+    if damage == "missing":
+        victim.unlink()
+    else:
+        victim.write_bytes(victim.read_bytes()[:60])
+    with pytest.raises(InvalidInputError, match=r"--skip-broken .*benchmark data validate") as error:
+        tasks.prepare(name, root, TaskOptions(cache=tmp_path))
+    assert "\n" not in str(error.value)
+    clips, *_ = EXPECTED[name]
+    data = tasks.prepare(name, root, TaskOptions(cache=tmp_path, skip_broken=True))
+    assert len(data.table) == clips - 1
+    assert data.skipped == (886 if name == "gtzan" else 1)
+    assert any("left out" in note for note in data.notes)
+    found = inventory.validate(name, root, cache=tmp_path)
+    assert any(victim.name in fault or "more clips" in fault for fault in found.faults)
+
+
+def test_a_listed_clip_that_is_missing_is_told_where_lists_name_it(corpora, tmp_path):
+    root = copy_of(corpora, "spcv2", tmp_path)
+    (root / "yes" / "00000008_nohash_0.wav").unlink()
+    with pytest.raises(InvalidInputError, match="yes/00000008_nohash_0.wav"):
+        tasks.prepare("spcv2", root, TaskOptions(cache=tmp_path))
+
+
+@pytest.mark.parametrize("name", NINE)
+def test_a_limit_takes_a_part_with_all_parts(name, corpora, options):
+    whole = tasks.prepare(name, corpora / name, options)
+    parts = set(EXPECTED[name][2])
+    some = tasks.prepare(name, corpora / name, dataclasses.replace(options, limit=3 * len(parts)))
+    fewer = tasks.prepare(name, corpora / name, dataclasses.replace(options, limit=2 * len(parts)))
+    assert set(fewer.table["file"]) < set(some.table["file"]) < set(whole.table["file"])
+    assert len(fewer.table) == 2 * len(parts)
+    column = "fold" if "fold" in whole.table else "split"
+    assert set(fewer.table[column]) == parts
+    assert len({whole.sha256, some.sha256, fewer.sha256}) == 3
+
+
+def test_statistics_are_of_each_fold_s_training_clips(corpora, cache, options, monkeypatch):
+    """Fails when features are standardised by more than a fold's own training clips, less those held out."""
+    data = tasks.prepare("esc50", corpora / "esc50", options)
+    seen = []
+    real = standardised.standardisation
+    monkeypatch.setattr(
+        standardised, "standardisation", lambda features, rows: seen.append(set(rows.tolist())) or real(features, rows)
+    )
+    evaluate(load_encoder("logmel"), data, PROTOCOLS["paper"], EmbedSettings(cache=cache))
+    assert len(seen) == 15
+    tests = [set(fold.test.tolist()) for fold in data.folds]
+    views = {int(view): row for row, view in enumerate(data.trained_on(pd.RangeIndex(30).to_numpy()))}
+    for rows in seen:
+        clips = {views[view] for view in rows}
+        assert len(clips) == len(rows) == 22  # 24 less 10 % held out
+        assert sum(not clips & test for test in tests) == 1
+    assert [len([rows for rows in seen if not {views[v] for v in rows} & test]) for test in tests] == [3] * 5
+
+
+def test_predictions_name_the_fold_and_cover_every_clip(suite):
+    out = suite[0]
+    folder = next(path for path in (out / "runs").iterdir() if path.name.startswith("logmel-us8k-search"))
+    table = read_predictions(folder)
+    assert len(table) == 60 * 3
+    assert set(table["fold"]) == {str(fold) for fold in range(1, 11)}
+    row = next(row for row in read_rows(out) if row.task == "us8k" and row.protocol == "search")
+    by_seed = table.groupby(["seed", "fold"])["score"].mean().groupby("seed").mean()
+    assert 100 * by_seed.mean() == pytest.approx(row.mean)
+
+
+def test_status_lists_what_is_there(corpora, cache, tmp_path):
+    stocks = inventory.status(corpora, cache=cache)
+    assert [stock.facts.name for stock in stocks] == list(NINE)
+    assert {stock.state for stock in stocks} == {"in part"}
+    assert sum(stock.clips for stock in stocks) == sum(clips for clips, *_ in EXPECTED.values())
+    (tmp_path / "surge").mkdir()
+    (tmp_path / "surge" / "tone").mkdir()
+    states = {stock.facts.name: stock.state for stock in inventory.status(tmp_path, cache=cache)}
+    assert states["surge"] == "unreadable"
+    assert states["vc1"] == "missing"
+    done = run("data", "status", corpora, "--cache", cache)
+    assert "0 of 9 complete" in done.output
+    assert "gtzan: 885 clips are missing or broken" in done.output
+    with pytest.raises(NotFoundError, match="no such folder"):
+        inventory.status(tmp_path / "nowhere", cache=cache)
+
+
+def test_a_whole_corpus_has_no_faults(corpora, cache, monkeypatch):
+    module = tasks.task("surge")
+    monkeypatch.setattr(module, "FACTS", dataclasses.replace(module.FACTS, counts={"clips": 120}))
+    assert "no faults" in run("data", "validate", "surge", corpora / "surge", "--cache", cache, "--decode").output
+    assert next(s for s in inventory.status(corpora, cache=cache) if s.facts.name == "surge").complete
+
+
+def test_validate_finds_what_only_decoding_shows(corpora, tmp_path):
+    root = copy_of(corpora, "voxforge", tmp_path)
+    victim = next(root.rglob("*.flac"))
+    data = bytearray(victim.read_bytes())
+    data[-200:] = bytes(200)
+    victim.write_bytes(data)
+    assert not any(victim.name in fault for fault in inventory.validate("voxforge", root, cache=tmp_path).faults)
+    found = inventory.validate("voxforge", root, cache=tmp_path, decode=True)
+    assert any(victim.name in fault for fault in found.faults)
+
+
+def test_a_clip_that_breaks_while_it_is_decoded_is_left_out_and_counted(corpora, tmp_path):
+    root = copy_of(corpora, "voxforge", tmp_path)
+    victim = next(root.rglob("*.flac"))
+    data = bytearray(victim.read_bytes())
+    data[-200:] = bytes(200)
+    victim.write_bytes(data)
+    common = ["run", "--encoder", "logmel", "--task", "voxforge", "--data", f"voxforge={root}", "--out", tmp_path / "r"]
+    common += ["--cache", tmp_path / "cache"]
+    assert victim.name in run(*common, status=1).stderr
+    run(*common, "--skip-broken")
+    row = read_rows(tmp_path / "r")[0]
+    assert row.n_skipped == 1
+
+
+def test_bgknown_takes_no_table_of_splits(tmp_path):
+    with pytest.raises(InvalidInputError, match="bgknown has its own split"):
+        bgknown.prepare(tmp_path, TaskOptions(cache=tmp_path, splits=tmp_path / "x.csv"))
+    with pytest.raises(InvalidInputError, match="bgknown verify"):
+        inventory.validate("bgknown", tmp_path, cache=tmp_path)
+
+
+def test_the_tasks_are_listed_with_licence_and_citation():
+    listed = run("tasks").output
+    for name in NINE:
+        assert f"\n{name}\n" in listed
+    assert "8,732 clips in 10 folds" in listed
+    assert "138,361 train, 6,904 valid, 8,251 test" in listed
