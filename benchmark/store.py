@@ -19,9 +19,10 @@ import io
 import json
 import os
 import shutil
+import tempfile
 import uuid
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,10 @@ from bgknown.files import make_folder, storage_error, write_whole
 
 ABOUT = "about.json"
 GENERATION = "again-"
+BLOCK_ROWS = 4096
+"""Rows that are copied at a time."""
+IN_MEMORY_BYTES = 1 << 30
+"""Copies of embeddings up to this size are held in memory."""
 NEWEST = "newest"
 """Names the folder that is used now, where a store was emptied."""
 
@@ -102,14 +107,37 @@ class Store:
         self._note([entry], [(clip, state, entry.sha256)])
 
     def gather(self, entries: Sequence[Entry]) -> NDArray[np.float32]:
-        """Embeddings as [n, D] float32; a view of the file where they lie there one after another."""
+        """Embeddings as [n, D] float32: a view of the file where they lie there one after another.
+
+        Otherwise they are copied: into memory, or where they are large into a file without a name, which is mapped and
+        vanishes with the array.
+
+        Raises:
+            StorageError: there is no room for that file.
+        """
         first = entries[0]
         if all(entry.part == first.part and entry.row == first.row + i for i, entry in enumerate(entries)):
             return self._map(entries[-1])[first.row : first.row + len(entries)]
-        out = np.empty((len(entries), self.size), dtype=np.float32)
-        for place, entry in enumerate(entries):
-            out[place] = self._map(entry)[entry.row]
-        return out
+        shape = (len(entries), self.size)
+        if len(entries) * self.size * 4 <= IN_MEMORY_BYTES:
+            return np.concatenate(list(self._blocks(entries)))
+        try:
+            with tempfile.TemporaryFile(dir=self.folder) as file:
+                for block in self._blocks(entries):
+                    file.write(block.tobytes())
+                file.flush()
+                return np.memmap(file, dtype="<f4", mode="c", shape=shape)
+        except OSError as error:
+            raise storage_error(error, self.folder) from error
+
+    def _blocks(self, entries: Sequence[Entry]) -> Iterator[NDArray[np.float32]]:
+        """Copies of embeddings, some at a time."""
+        for start in range(0, len(entries), BLOCK_ROWS):
+            block = entries[start : start + BLOCK_ROWS]
+            out = np.empty((len(block), self.size), dtype=np.float32)
+            for place, entry in enumerate(block):
+                out[place] = self._map(entry)[entry.row]
+            yield out
 
     def emptied(self) -> Store:
         """The same store without anything in it: a new folder in it, so that another process may go on with the old.

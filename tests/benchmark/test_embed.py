@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 import soundfile
 import torch
 
+from benchmark import store
 from benchmark.clips import Clip, FileState
 from benchmark.embed import EmbedSettings, embed
 from benchmark.registry import load_encoder
@@ -248,7 +250,8 @@ SCRIPT = textwrap.dedent(
     """
     import os, sys, time
     from pathlib import Path
-    from benchmark.clips import Clip, FileState
+    from benchmark import store
+from benchmark.clips import Clip, FileState
     from benchmark.embed import EmbedSettings, embed
     from tests.benchmark.encoders import Bands, loaded
 
@@ -356,8 +359,8 @@ def test_a_store_that_is_emptied_leaves_another_process_its_own(tmp_path):
     first.append(np.full((1, 2), 2.0, np.float32), [(other, state, "t")])
     assert first.gather([first.find(clip, state), first.find(other, state)]).tolist() == [[1, 1], [2, 2]]
     fresh.append(np.full((1, 2), 3.0, np.float32), [(clip, state, "s")])
-    for store in (first, fresh):
-        store.close()
+    for each in (first, fresh):
+        each.close()
     opened = open_store(tmp_path, "a" * 64, 2, about)
     assert opened.gather([opened.find(clip, state)]).tolist() == [[3, 3]]
     assert opened.find(other, state) is None
@@ -376,3 +379,25 @@ def test_an_index_line_that_is_damaged_is_passed_over(tmp_path):
     index.write_text(line.replace(",0,", ",zero,", 1) + line)
     again = open_store(tmp_path, "a" * 64, 2, {})
     assert again.find(clip, state) is not None
+
+
+def test_large_embeddings_from_several_parts_are_mapped_from_a_file_that_vanishes(clips, settings, monkeypatch):
+    whole = np.array(embed(loaded(), clips, settings))
+    monkeypatch.setattr(store, "IN_MEMORY_BYTES", 0)
+    before = set(settings.cache.rglob("*"))
+    rows = embed(loaded(), [clips[2], clips[0], clips[1]], settings)
+    assert isinstance(rows, np.memmap)
+    assert np.array_equal(rows, whole[[2, 0, 1]])
+    assert set(settings.cache.rglob("*")) == before
+
+
+def test_no_room_for_that_file_is_one_line(clips, settings, monkeypatch):
+    embed(loaded(), clips, settings)
+    monkeypatch.setattr(store, "IN_MEMORY_BYTES", 0)
+
+    def full(**where):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store.tempfile, "TemporaryFile", full)
+    with pytest.raises(StorageError, match="the disk is full"):
+        embed(loaded(), [clips[1], clips[0]], settings)

@@ -117,6 +117,88 @@ def test_large_data_are_standardised_batch_by_batch_to_the_same_bits(monkeypatch
             assert all(torch.equal(a.weight, b.weight) for a, b in zip(kept, results, strict=True))
 
 
+def same_rows(count=3):
+    """Probes with one learning rate each on the same rows of the same features, and one on others."""
+    features, labels = clusters()
+    first = problem(features, labels)
+    rates = [replace(first, lr=rate, name=f"lr {rate}") for rate in (1e-3, 1e-2, 3e-2)[:count]]
+    return [*rates, problem(features, labels, seed=1, train_rows=range(90))]
+
+
+def test_problems_on_the_same_rows_share_them(monkeypatch):
+    problems = same_rows()
+    alone = [train([one], SETTINGS, stack=1)[0] for one in problems]
+    rows = standardised.StandardisedRows(problems, "cpu")
+    assert rows.same == [0, 0, 0, 3]
+    assert len(rows.kept) == 150 + 120
+    for limit in (standardised.COPY_BYTES, 0):
+        monkeypatch.setattr(standardised, "COPY_BYTES", limit)
+        for one, together in zip(alone, train(problems, SETTINGS, stack=4), strict=True):
+            assert np.array_equal(one.predicted, together.predicted)
+            assert one.best_epoch == together.best_epoch
+            assert torch.allclose(one.weight, together.weight, atol=1e-5)
+
+
+def test_statistics_of_the_same_rows_are_worked_out_once(monkeypatch):
+    seen = []
+    real = standardised.standardisation
+    monkeypatch.setattr(standardised, "standardisation", lambda *given: seen.append(1) or real(*given))
+    train(same_rows(), SETTINGS)
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16"])
+def test_large_features_are_read_where_they_are(tmp_path, monkeypatch, kind):
+    """No copy of a matrix that is mapped from a file, in either precision."""
+    features, labels = clusters()
+    mapped = np.memmap(tmp_path / "features", dtype=kind, mode="w+", shape=tuple(features.shape))
+    mapped[:] = features.numpy()
+    monkeypatch.setattr(standardised, "COPY_BYTES", 0)
+    task = problem(torch.from_numpy(mapped), labels)
+    rows = standardised.StandardisedRows([task], "cpu")
+    assert rows.kept is None
+    assert [source.data_ptr() for source in rows.sources.values()] == [mapped.ctypes.data]
+    (result,) = train([task], SETTINGS)
+    assert result.accuracy > 0.9
+
+
+def test_progress_counts_the_epochs_that_are_not_needed():
+    problems, told = unequal_problems(), []
+    train(problems, SETTINGS, progress=told.append)
+    assert sum(told) == len(problems) * SETTINGS.max_epochs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "apart", "about"), [(8, 1.0, 0.41), (64, 0.8, 0.999)])
+def test_the_accuracy_is_within_a_point_of_the_best_there_is(size, apart, about):
+    """20,000 clips of 100 classes, Gaussian with the same deviation: the best classifier is linear, and known.
+
+    With many values and classes close together, 200 clips of a class do not tell where it lies, and any linear
+    classifier learned from them is worse than the best there is; here they do.
+    """
+    draw = np.random.default_rng(0)
+    classes, n = 100, 20_000
+    centres = draw.standard_normal((classes, size)).astype(np.float32) * apart
+    labels = draw.integers(0, classes, 2 * n)
+    x = centres[labels] + draw.standard_normal((2 * n, size), dtype=np.float32)
+    best = (x[n:] @ centres.T - 0.5 * (centres**2).sum(axis=1)).argmax(axis=1) == labels[n:]
+    held = validation_rows(labels[:n], [str(row) for row in range(n)], share=0.1, seed=0)
+    rows = np.arange(2 * n)
+    task = Problem(
+        name="gaussian",
+        features=torch.from_numpy(x),
+        labels=torch.from_numpy(labels),
+        train=rows[:n][~held],
+        valid=rows[:n][held],
+        test=rows[n:],
+        classes=classes,
+        seed=0,
+    )
+    (result,) = train([task], ProbeSettings())
+    assert best.mean() == pytest.approx(about, abs=0.01)
+    assert result.accuracy > best.mean() - 0.01
+
+
 def test_features_are_not_changed_and_half_precision_serves():
     features, labels = clusters()
     before = features.clone()
