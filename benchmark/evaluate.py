@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from benchmark import processes
 from benchmark.embed import EmbedSettings, embed
 from benchmark.encoder import FittedEncoder, LoadedEncoder
 from benchmark.probe import ProbeResult, ProbeSettings, Problem, train, validation_rows
+from benchmark.probe.resuming import FOLDER
 from benchmark.protocol import Protocol
 from benchmark.runs import PREDICTION_COLUMNS
 from benchmark.task import Embeddings, Fold, TaskData, check_folds
@@ -85,7 +87,7 @@ def evaluate(loaded: LoadedEncoder, data: TaskData, protocol: Protocol, settings
     tables: list[pd.DataFrame] = []
     chosen: list[dict[str, str | int | float]] = []
     if processes.rank() == 0:
-        found, table, chosen = _probe(data, by_fold, protocol, loaded.device)
+        found, table, chosen = _probe(data, by_fold, protocol, loaded.device, settings.cache / FOLDER)
         scores, tables = [*scores, *found], [*tables, table]
         if data.measures is not None:
             found, table = _measure(data, by_fold[0][1])
@@ -109,7 +111,7 @@ def _embedded(loaded: LoadedEncoder, data: TaskData, settings: EmbedSettings) ->
 
 
 def _probe(
-    data: TaskData, by_fold: list[tuple[Fold, Embeddings]], protocol: Protocol, device: str
+    data: TaskData, by_fold: list[tuple[Fold, Embeddings]], protocol: Protocol, device: str, resume: Path
 ) -> tuple[list[Score], pd.DataFrame, list[dict[str, str | int | float]]]:
     """All probes of a task in one training, those of all learning rates to choose from among them."""
     lr = data.facts.lr if protocol.lr is None else protocol.lr
@@ -124,7 +126,7 @@ def _probe(
     places, problems = _problems(data, by_fold, settings, protocol.seeds, rates)
     epochs = len(problems) * settings.max_epochs
     with tqdm(total=epochs, desc="probes", unit="epoch", disable=not sys.stderr.isatty(), leave=False) as bar:
-        trained = train(problems, settings, device=device, progress=bar.update)
+        trained = train(problems, settings, device=device, progress=bar.update, resume=resume)
     # of equal losses the smaller rate: rates are tried in their order
     tried = [range(i * len(rates), (i + 1) * len(rates)) for i in range(len(places))]
     best = [min(indices, key=lambda i: trained[i].valid_loss) for indices in tried]

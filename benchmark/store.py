@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.clips import Clip, FileState
+from benchmark.probe import resuming
 from bgknown.files import make_folder, storage_error, write_whole
 
 ABOUT = "about.json"
@@ -243,8 +244,11 @@ def stores(cache: Path) -> list[tuple[dict[str, Any], int]]:
 
 
 def clear_stores(cache: Path) -> int:
-    """Delete all embeddings of a cache folder; returns the bytes freed."""
+    """Delete all embeddings of a cache folder, and what stopped probes go on from; returns the bytes freed."""
     freed = sum(size for _, size in stores(cache))
+    for stopped in (cache / resuming.FOLDER).glob(f"*{resuming.SUFFIX}"):
+        freed += stopped.stat().st_size
+        stopped.unlink()
     for about in list((cache / "embeddings").glob(f"*/{ABOUT}")):
         shutil.rmtree(about.parent)
     return freed

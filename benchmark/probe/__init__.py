@@ -18,11 +18,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import torch
 
 from benchmark.probe import standardised
 from benchmark.probe.problem import ProbeResult, ProbeSettings, Problem, check, validation_rows
+from benchmark.probe.resuming import Progress
 from benchmark.probe.stack import Stack
 from benchmark.probe.standardised import Standardisations
 from bgknown.errors import InvalidInputError
@@ -37,6 +39,7 @@ def train(
     device: str = "cpu",
     stack: int | None = None,
     progress: Callable[[int], object] | None = None,
+    resume: Path | None = None,
 ) -> list[ProbeResult]:
     """Train all probes and predict their test rows.
 
@@ -47,8 +50,11 @@ def train(
         stack: probes in a stack (default: one on a CPU, all on a GPU).
         progress: called with the number of epochs done after each epoch of a stack; epochs that a probe does not need
             because it has stopped count as done.
+        resume: folder in which trainings of more than a minute store what they go on from after they were stopped, to
+            the same result; by default they begin anew.
 
     Raises:
+        StorageError: that folder cannot be written.
         InvalidInputError: a problem breaks a rule (shapes, an empty split, a class without training rows, NaN).
     """
     for problem in problems:
@@ -57,18 +63,31 @@ def train(
         raise InvalidInputError("the probes of one training must have the same embedding size and classes")
     size = stack or (1 if device == "cpu" else max(len(problems), 1))
     stacks = [list(problems[i : i + size]) for i in range(0, len(problems), size)]
-    interrupted = threading.Event()
-
-    threads = torch.get_num_threads()
-    workers = min(threads, len(stacks)) if device == "cpu" else 1
-    known = Standardisations()
+    workers = min(torch.get_num_threads(), len(stacks)) if device == "cpu" else 1
+    interrupted, known, stored = threading.Event(), Standardisations(), list[Progress]()
 
     def work(part: list[Problem]) -> list[ProbeResult]:
         stack = Stack(part, settings, device, known=known, copy_bytes=standardised.COPY_BYTES // max(workers, 1))
-        return stack.run(interrupted, progress or (lambda done: None))
+        mine = Progress(resume, part, settings, known) if resume is not None else None
+        stored.extend([mine] if mine is not None else [])
+        return stack.run(interrupted, progress or (lambda done: None), mine)
 
+    results = _worked(work, stacks, workers, interrupted)
+    for each in stored:
+        each.done()
+    return results
+
+
+def _worked(
+    work: Callable[[list[Problem]], list[ProbeResult]],
+    stacks: Sequence[list[Problem]],
+    workers: int,
+    interrupted: threading.Event,
+) -> list[ProbeResult]:
+    """Results of all stacks, of which as many are trained at a time as there are workers."""
     if workers <= 1:
         return [result for part in stacks for result in work(part)]
+    threads = torch.get_num_threads()
     torch.set_num_threads(threads // workers)
     try:
         with ThreadPoolExecutor(workers) as pool:

@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.optim.adam import adam
 
 from benchmark.probe.problem import ProbeResult, ProbeSettings, Problem
+from benchmark.probe.resuming import Progress
 from benchmark.probe.standardised import BLOCK_ROWS, Standardisations, StandardisedRows
 from bgknown.errors import InvalidInputError
 from bgknown.seeding import key
@@ -69,6 +71,10 @@ class _Parameters:
             )
 
 
+_STORED = ("weight", "bias", "moments", "steps", "lr")
+_TOLD = ("active", "best_weight", "best_bias", "best_loss", "best_epoch", "epochs")
+
+
 class Stack:
     """Probes that take their steps together."""
 
@@ -98,20 +104,57 @@ class Stack:
         self.best_epoch = [0] * len(problems)
         self.epochs = [0] * len(problems)
 
-    def run(self, interrupted: threading.Event, progress: Callable[[int], object]) -> list[ProbeResult]:
-        """Train until every probe has stopped, then predict; nothing comes out of a training that was interrupted."""
+    def run(
+        self, interrupted: threading.Event, progress: Callable[[int], object], stored: Progress | None = None
+    ) -> list[ProbeResult]:
+        """Train until every probe has stopped, then predict; nothing comes out of a training that was interrupted.
+
+        Args:
+            interrupted: ends the training after the epoch.
+            progress: called with the number of epochs done.
+            stored: where the state is stored, and taken up from.
+        """
         with torch.no_grad():
-            for epoch in range(1, self.settings.max_epochs + 1):
+            first = 1
+            if stored is not None and (state := stored.load()) is not None:
+                self._take_up(state)
+                first = max(self.epochs) + 1
+                running = len(self.active)
+                progress((first - 1) * running + (len(self.problems) - running) * self.settings.max_epochs)
+            for epoch in range(first, self.settings.max_epochs + 1):
                 if interrupted.is_set():
                     return []
+                if not self.active:
+                    break
                 trained = len(self.active)
                 self._train_epoch()
                 self._judge(epoch, self._validation_losses())
                 spared = (trained - len(self.active)) * (self.settings.max_epochs - epoch)
                 progress(trained + spared)  # epochs that will not be needed count as done
-                if not self.active:
-                    break
+                if stored is not None and (stored.due or (stored.used and not self.active)):
+                    stored.store(self._state())
             return self._results()
+
+    def _state(self) -> dict[str, Any]:
+        """Everything that the training goes on from."""
+        return {
+            "parameters": {field: getattr(self.parameters, field) for field in _STORED},
+            "orders": [order.get_state() for order in self.orders],
+            **{name: getattr(self, name) for name in _TOLD},
+        }
+
+    def _take_up(self, state: dict[str, Any]) -> None:
+        """Go on from a stored state."""
+        found = state["parameters"]
+        moments = [moment.to(self.device) for moment in found["moments"]]
+        weight, bias, steps = (found[name].to(self.device) for name in ("weight", "bias", "steps"))
+        self.parameters = _Parameters(weight=weight, bias=bias, moments=moments, steps=steps, lr=found["lr"])
+        self.weight_grad, self.bias_grad = torch.empty_like(weight), torch.empty_like(bias)
+        for order, kept in zip(self.orders, state["orders"], strict=True):
+            order.set_state(kept)
+        for name in _TOLD:
+            value = state[name]
+            setattr(self, name, value.to(self.device) if isinstance(value, Tensor) else value)
 
     def _initial(self) -> _Parameters:
         """The parameters as torch.nn.Linear begins: uniform within 1 / sqrt(D)."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from benchmark.probe import ProbeSettings, Problem, standardised, train, validation_rows
+from benchmark.probe import ProbeSettings, Problem, resuming, standardised, train, validation_rows
 from benchmark.probe.standardised import standardisation
 from bgknown.errors import InvalidInputError
 from bgknown.seeding import key
@@ -160,6 +160,63 @@ def test_large_features_are_read_where_they_are(tmp_path, monkeypatch, kind):
     assert [source.data_ptr() for source in rows.sources.values()] == [mapped.ctypes.data]
     (result,) = train([task], SETTINGS)
     assert result.accuracy > 0.9
+
+
+class StoppedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stack", [1, 6])
+def test_a_training_that_is_stopped_goes_on_to_the_same_bits(tmp_path, monkeypatch, stack):
+    problems = unequal_problems()[:6]
+    whole = train(problems, SETTINGS, stack=stack)
+    monkeypatch.setattr(resuming, "INTERVAL_S", 0.0)
+    again = 0
+    while True:
+        done = []
+
+        def stop(epochs, done=done):
+            done.append(epochs)
+            if len(done) == 9:
+                raise StoppedError
+
+        try:
+            results = train(problems, SETTINGS, stack=stack, progress=stop, resume=tmp_path)
+            break
+        except StoppedError:
+            again += 1
+            assert again < 100
+    assert again > 2
+    assert sum(done) == len(problems) * SETTINGS.max_epochs
+    assert not list(tmp_path.iterdir())
+    for one, other in zip(whole, results, strict=True):
+        assert torch.equal(one.weight, other.weight)
+        assert torch.equal(one.bias, other.bias)
+        assert (one.best_epoch, one.epochs, one.valid_loss) == (other.best_epoch, other.epochs, other.valid_loss)
+
+
+def test_what_was_stored_of_another_training_is_not_taken_up(tmp_path):
+    problems = unequal_problems()[:2]
+    names = set()
+    for settings in (SETTINGS, replace(SETTINGS, lr=1e-4)):
+        for some in (
+            problems,
+            problems[:1],
+            [replace(problems[0], seed=5)],
+            [replace(problems[0], train=np.arange(99))],
+        ):
+            known = standardised.Standardisations()
+            names.add(resuming.fingerprint(some, settings, known))
+    assert len(names) == 8
+
+
+def test_a_damaged_store_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(resuming, "INTERVAL_S", 0.0)
+    task = unequal_problems()[0]
+    name = resuming.fingerprint([task], SETTINGS, standardised.Standardisations())
+    (tmp_path / f"{name}.pt").write_bytes(b"half of it")
+    (result,) = train([task], SETTINGS, resume=tmp_path)
+    assert torch.equal(result.weight, train([task], SETTINGS)[0].weight)
 
 
 def test_progress_counts_the_epochs_that_are_not_needed():

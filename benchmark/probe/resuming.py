@@ -1,0 +1,77 @@
+"""Probes that go on where they were stopped: the state of a stack, stored now and then while it trains."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmark.probe.problem import ProbeSettings, Problem
+from benchmark.probe.standardised import Standardisations
+from bgknown.files import make_folder, write_whole
+
+INTERVAL_S = 60.0
+"""A stack is stored after the first epoch that ends so long after the last time."""
+FOLDER = "probes"
+"""Folder below the cache."""
+SUFFIX = ".pt"
+
+
+class Progress:
+    """What is stored of one stack; nothing of one that ends within ``INTERVAL_S``."""
+
+    def __init__(self, folder: Path, problems: list[Problem], settings: ProbeSettings, known: Standardisations) -> None:
+        self.path = folder / (fingerprint(problems, settings, known) + SUFFIX)
+        self.last = time.monotonic()
+
+    def load(self) -> dict[str, Any] | None:
+        """The state that was stored last; None where there is none, or it is damaged."""
+        try:
+            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, ValueError, EOFError, KeyError):
+            return None
+        return state
+
+    @property
+    def used(self) -> bool:
+        """Whether anything is stored: then the end is, too, so that it is there while others are still trained."""
+        return self.path.exists()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to store."""
+        return time.monotonic() - self.last >= INTERVAL_S
+
+    def store(self, state: dict[str, Any]) -> None:
+        """Replace what is stored.
+
+        Raises:
+            StorageError: the disk is full or refuses.
+        """
+        make_folder(self.path.parent)
+        data = io.BytesIO()
+        torch.save(state, data)
+        write_whole(self.path, data.getbuffer())
+        self.last = time.monotonic()
+
+    def done(self) -> None:
+        """Forget what is stored."""
+        self.path.unlink(missing_ok=True)
+
+
+def fingerprint(problems: list[Problem], settings: ProbeSettings, known: Standardisations) -> str:
+    """40 hexadecimal digits for everything that a training depends on.
+
+    The features are represented by mean and deviation of the training rows, which are known anyway.
+    """
+    digest = hashlib.sha256(repr((settings, [(p.seed, p.fold, p.lr, p.classes) for p in problems])).encode())
+    for problem in problems:
+        for tensor in (*known.of(problem), problem.labels):
+            digest.update(tensor.numpy().tobytes())
+        for rows in (problem.train, problem.valid):
+            digest.update(rows.tobytes())
+    return digest.hexdigest()[:40]
