@@ -123,9 +123,13 @@ def difference(facts: TaskFacts, table: pd.DataFrame) -> str:
     """By how much a table differs in size from the published corpus; empty for not at all."""
     found, total = counts(table), sum(facts.counts.values())
     other = [part for part, count in facts.counts.items() if found.get(part, 0) != count]
+    told = [f"{found.get(part, 0):,} of {facts.counts[part]:,} {_part_named(part)}" for part in other]
     if other and len(table) != total and len(facts.counts) > len(PARTS):
-        return f"{len(table):,} of {total:,} clips"
-    return ", ".join(f"{found.get(part, 0):,} of {facts.counts[part]:,} {_part_named(part)}" for part in other)
+        told = [f"{len(table):,} of {total:,} clips"]
+    classes = table["label"].nunique()
+    if classes != facts.classes:
+        told.append(f"{classes:,} of {facts.classes:,} classes")
+    return ", ".join(told)
 
 
 def counts(table: pd.DataFrame) -> dict[str, int]:

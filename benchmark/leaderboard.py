@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmark import results
 from benchmark.layout import aligned, markdown
-from benchmark.results import PLAIN_SETTING, ResultRow, paper_rows
+from benchmark.results import OF_ITS_TASKS, PLAIN_SETTING, ResultRow, paper_rows
 from bgknown.errors import NotFoundError
 from bgknown.files import make_folder, write_whole
 
@@ -188,7 +188,7 @@ def _tables(rows: Sequence[ResultRow], sort: str | None) -> list[Table]:
 def _table(key: tuple[str, ...], rows: Sequence[ResultRow], sort: str | None) -> Table:
     task, protocol, data, metric = key
     names = _column_names(rows) if not task else {row.identity: row.setting for row in rows}
-    columns = list(dict.fromkeys(names.values()))
+    columns = list(dict.fromkeys(names[row.identity] for row in (rows if task else _in_order(rows))))
     cells: dict[tuple[str, str, str], dict[str, ResultRow]] = {}
     for row in rows:
         cells.setdefault((row.source, row.encoder, row.checkpoint_sha256), {})[names[row.identity]] = row
@@ -205,9 +205,15 @@ def _table(key: tuple[str, ...], rows: Sequence[ResultRow], sort: str | None) ->
     ]
     where = f", dataset {data[:8]}" if data else ""
     title = f"{task}: {metric} (%), protocol {protocol}{where}" if task else f"{metric} (%), protocol {protocol}"
-    leaks = {row.task: row.leak_check for row in rows if row.leak_check not in {"", "ok"}}
+    leaks = {row.task: row.leak_check for row in rows if row.leak_check not in {"", "ok", OF_ITS_TASKS}}
     notes = [f"leak check of {name}: {outcome}" for name, outcome in leaks.items()]
     return Table(title=title, columns=columns, lines=lines, notes=notes)
+
+
+def _in_order(rows: Sequence[ResultRow]) -> list[ResultRow]:
+    """Rows of several tasks, those of the paper's tasks first and in the paper's order."""
+    order = {name: place for place, name in enumerate(dict.fromkeys(row.task for row in paper_rows()))}
+    return sorted(rows, key=lambda row: order.get(row.task, len(order)))
 
 
 def _column_names(rows: Sequence[ResultRow]) -> dict[tuple[str, ...], str]:

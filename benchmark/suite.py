@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmark.locations import Locations
 from benchmark.record import Outcome
-from benchmark.results import PLAIN_SETTING, add_rows, measured_row
+from benchmark.results import OF_ITS_TASKS, PLAIN_SETTING, add_rows, measured_row
 from benchmark.tasks import SUITES
 from bgknown.errors import NotFoundError
 from bgknown.files import sha256
@@ -104,7 +104,7 @@ def averages(suite: str, outcomes: Sequence[Outcome], out: Path) -> list[Average
         if missing:
             continue
         plain = [next(row for row in outcome.rows if row.setting == PLAIN_SETTING) for outcome in of_task.values()]
-        leaks = [f"{row.task}: {row.leak_check}" for row in plain if row.leak_check != "ok"]
+        ok = all(row.leak_check == "ok" for row in plain)
         rows.append(
             measured_row(
                 encoder=encoder,
@@ -118,7 +118,7 @@ def averages(suite: str, outcomes: Sequence[Outcome], out: Path) -> list[Average
                 protocol=plain[0].protocol,
                 dataset_sha256=sha256(*(row.dataset_sha256.encode() for row in plain)),
                 n_skipped=sum(row.n_skipped or 0 for row in plain),
-                leak_check="; ".join(leaks) or "ok",
+                leak_check="ok" if ok else OF_ITS_TASKS,
             )
         )
     if rows:

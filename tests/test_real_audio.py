@@ -8,10 +8,11 @@ import soundfile
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from benchmark import tasks
 from benchmark.embed import EmbedSettings, embed
 from benchmark.evaluate import evaluate
 from benchmark.probe import validation_rows
-from benchmark.protocol import Protocol
+from benchmark.protocol import PROTOCOLS, Protocol
 from benchmark.registry import load_encoder
 from benchmark.stats import bootstrap_ci, paired
 from benchmark.task import TaskOptions
@@ -104,3 +105,21 @@ def test_another_background_does_not_serve_where_differences_are_exact(data, set
     assert result.ci95_low > 0
     assert by_clip(evaluation, "a", "clip R@1").mean() > 0.9
     assert by_clip(evaluation, "bg").mean() < 0.25
+
+
+def test_esc_10_in_its_official_folds(shared_data, tmp_path):
+    data = tasks.prepare("esc50", shared_data / "esc10", TaskOptions(cache=tmp_path))
+    assert len(data.table) == 400
+    assert [len(fold.test) for fold in data.folds] == [80] * 5
+    assert data.leak_check == "ok"
+    evaluation = evaluate(load_encoder("logmel"), data, PROTOCOLS["evar"], EmbedSettings(cache=tmp_path))
+    assert evaluation.scores[0].by_clip.mean() >= 0.6
+
+
+def test_real_parts_are_read_as_their_owners_publish_them(shared_data, tmp_path):
+    options = TaskOptions(cache=tmp_path)
+    us8k = tasks.prepare("us8k", shared_data / "tasks" / "urbansound8k", options)
+    assert [fold.name for fold in us8k.folds] == ["1", "2", "3", "10"]
+    assert (len(us8k.table), us8k.leak_check) == (52, "ok")
+    spcv2 = tasks.prepare("spcv2", shared_data / "tasks" / "speech_commands", options)
+    assert spcv2.table["split"].value_counts().to_dict() == {"train": 25, "test": 4, "valid": 1}

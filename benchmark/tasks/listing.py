@@ -27,6 +27,25 @@ def clips_below(root: Path, folder: str) -> list[str]:
     return [f"{folder}/{name}" for name in names]
 
 
+def clips_in(root: Path, folder: str, what: str) -> list[str]:
+    """``clips_below``, where there must be some.
+
+    Args:
+        root: folder of the corpus.
+        folder: the folder in it.
+        what: what a folder there stands for.
+
+    Raises:
+        InvalidInputError: there are none.
+    """
+    clips = clips_below(root, folder)
+    if not clips:
+        raise InvalidInputError(
+            f"{root / folder}: holds no audio, and every folder there is {what}; fill it or take it away"
+        )
+    return clips
+
+
 def lines_of(path: Path) -> list[str]:
     """The lines of a text file, without empty ones.
 

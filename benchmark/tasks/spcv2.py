@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.task import PLAIN, TaskFacts
-from benchmark.tasks.listing import clips_below, folders_of, lines_of
+from benchmark.tasks.listing import clips_in, folders_of, lines_of
 from bgknown.corpora import check_folder
 from bgknown.corpora.headers import find_files
 from bgknown.errors import InvalidInputError
@@ -43,12 +43,12 @@ def index(root: Path) -> pd.DataFrame:
 
     Raises:
         NotFoundError: the folder or a list is missing.
-        InvalidInputError: a list names a clip of no word, or a clip is on both.
+        InvalidInputError: a list names a clip of no word, or a clip is on both, or a word has no clips.
     """
     for name in LISTS.values():
         check_folder(root, "Speech Commands v2", name)
     words = folders_of(root)
-    split_of = dict.fromkeys((file for word in words for file in clips_below(root, word)), "train")
+    split_of = dict.fromkeys((file for word in words for file in clips_in(root, word, "a word")), "train")
     for split, name in LISTS.items():
         listed = lines_of(root / name)
         for file, there in zip(listed, find_files(root, listed), strict=True):

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from benchmark.task import PLAIN, TaskFacts
-from benchmark.tasks.listing import clips_below, folders_of, hashed_split
+from benchmark.tasks.listing import clips_in, folders_of, hashed_split
 from bgknown.corpora import check_folder
 from bgknown.errors import InvalidInputError
 
@@ -44,10 +44,10 @@ def index(root: Path) -> pd.DataFrame:
 
     Raises:
         NotFoundError: the folder is missing.
-        InvalidInputError: a file is not named by its MIDI note.
+        InvalidInputError: a file is not named by its MIDI note, or a tone has no notes.
     """
     check_folder(root, FACTS.title, ".")
-    rows = [(file, tone) for tone in folders_of(root) for file in clips_below(root, tone)]
+    rows = [(file, tone) for tone in folders_of(root) for file in clips_in(root, tone, "a tone")]
     notes = [PurePosixPath(file).stem for file, _ in rows]
     for (file, _), note in zip(rows, notes, strict=True):
         if not note.isdecimal():

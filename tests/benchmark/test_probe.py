@@ -370,7 +370,10 @@ def test_what_cannot_be_trained_is_one_line(attempt, message):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_a_gpu_gives_the_same():
+@pytest.mark.parametrize("limit", [standardised.COPY_BYTES, 0])
+def test_a_gpu_gives_the_same(monkeypatch, limit):
+    """Also where features are large, and only the features themselves are copied to the GPU."""
+    monkeypatch.setattr(standardised, "COPY_BYTES", limit)
     problems = unequal_problems()
     for one, other in zip(train(problems, SETTINGS), train(problems, SETTINGS, device="cuda"), strict=True):
         assert one.accuracy == pytest.approx(other.accuracy, abs=0.03)

@@ -1,16 +1,17 @@
 """One contract for all nine tasks, on miniature corpora in each owner's layout."""
 
 import dataclasses
+import json
 import math
 
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from benchmark import evaluate as evaluating
 from benchmark import inventory, tasks
 from benchmark.cli import main
 from benchmark.embed import EmbedSettings
-from benchmark.evaluate import evaluate
 from benchmark.probe import standardised
 from benchmark.protocol import PROTOCOLS
 from benchmark.registry import load_encoder
@@ -262,7 +263,7 @@ def test_statistics_are_of_each_fold_s_training_clips(corpora, cache, options, m
     monkeypatch.setattr(
         standardised, "standardisation", lambda features, rows: seen.append(set(rows.tolist())) or real(features, rows)
     )
-    evaluate(load_encoder("logmel"), data, PROTOCOLS["paper"], EmbedSettings(cache=cache))
+    evaluating.evaluate(load_encoder("logmel"), data, PROTOCOLS["paper"], EmbedSettings(cache=cache))
     assert len(seen) == 15
     tests = [set(fold.test.tolist()) for fold in data.folds]
     views = {int(view): row for row, view in enumerate(data.trained_on(pd.RangeIndex(30).to_numpy()))}
@@ -289,8 +290,7 @@ def test_status_lists_what_is_there(corpora, cache, tmp_path):
     assert [stock.facts.name for stock in stocks] == list(NINE)
     assert {stock.state for stock in stocks} == {"in part"}
     assert sum(stock.clips for stock in stocks) == sum(clips for clips, *_ in EXPECTED.values())
-    (tmp_path / "surge").mkdir()
-    (tmp_path / "surge" / "tone").mkdir()
+    (tmp_path / "surge" / "tone").mkdir(parents=True)
     states = {stock.facts.name: stock.state for stock in inventory.status(tmp_path, cache=cache)}
     assert states["surge"] == "unreadable"
     assert states["vc1"] == "missing"
@@ -303,7 +303,7 @@ def test_status_lists_what_is_there(corpora, cache, tmp_path):
 
 def test_a_whole_corpus_has_no_faults(corpora, cache, monkeypatch):
     module = tasks.task("surge")
-    monkeypatch.setattr(module, "FACTS", dataclasses.replace(module.FACTS, counts={"clips": 120}))
+    monkeypatch.setattr(module, "FACTS", dataclasses.replace(module.FACTS, counts={"clips": 120}, classes=3))
     assert "no faults" in run("data", "validate", "surge", corpora / "surge", "--cache", cache, "--decode").output
     assert next(s for s in inventory.status(corpora, cache=cache) if s.facts.name == "surge").complete
 
@@ -331,6 +331,51 @@ def test_a_clip_that_breaks_while_it_is_decoded_is_left_out_and_counted(corpora,
     run(*common, "--skip-broken")
     row = read_rows(tmp_path / "r")[0]
     assert row.n_skipped == 1
+
+
+@pytest.mark.parametrize(("name", "folder"), [("spcv2", "wow"), ("surge", "tone 99"), ("voxforge", "it")])
+def test_an_empty_class_is_one_line(name, folder, corpora, tmp_path):
+    root = copy_of(corpora, name, tmp_path)
+    (root / folder).mkdir()
+    with pytest.raises(InvalidInputError, match=rf"{folder}: (holds no audio|no upload with audio)"):
+        tasks.task(name).index(root)
+
+
+def test_classes_that_are_not_there_are_told(corpora, options):
+    data = tasks.prepare("esc50", corpora / "esc50", options)
+    assert data.notes == ["the corpus is there in part: 30 of 2,000 clips, 3 of 50 classes"]
+
+
+def test_search_takes_the_rate_of_smallest_validation_loss(suite):
+    """And says of every probe which; the row has their median."""
+    out = suite[0]
+    folder = next(path for path in (out / "runs").iterdir() if path.name.startswith("logmel-us8k-search"))
+    config = json.loads((folder / "config.json").read_text())
+    rates = sorted(each["lr"] for each in config["chosen_lr"])
+    assert len(rates) == 30
+    assert set(rates) <= set(PROTOCOLS["search"].rates)
+    assert "lr" not in config
+    row = next(row for row in read_rows(out) if row.task == "us8k" and row.protocol == "search")
+    assert row.lr == rates[14]
+
+
+def test_search_compares_the_losses(corpora, cache, options, monkeypatch):
+    losses, real = [], evaluating.train
+
+    def watched(problems, *given, **more):
+        results = real(problems, *given, **more)
+        losses.extend(
+            (problem.name, problem.lr, result.valid_loss) for problem, result in zip(problems, results, strict=True)
+        )
+        return results
+
+    monkeypatch.setattr(evaluating, "train", watched)
+    data = tasks.prepare("cremad", corpora / "cremad", options)
+    found = evaluating.evaluate(load_encoder("logmel"), data, PROTOCOLS["search"], EmbedSettings(cache=cache))
+    assert len(losses) == 3 * 7
+    for seed, chosen in enumerate(found.chosen):
+        best = min((loss, lr) for name, lr, loss in losses if name.endswith(f"seed {seed}"))
+        assert (chosen["seed"], chosen["lr"]) == (seed, best[1])
 
 
 def test_bgknown_takes_no_table_of_splits(tmp_path):
