@@ -18,6 +18,27 @@ def folders_of(root: Path) -> list[str]:
     return sorted(path.name for path in root.iterdir() if path.is_dir() and path.name[0] not in "_.")
 
 
+def top_folders(root: Path, corpus: str, what: str) -> list[str]:
+    """The folders of a corpus that has one for each class, or source.
+
+    Args:
+        root: folder of the corpus.
+        corpus: its name.
+        what: what a folder in it stands for.
+
+    Raises:
+        NotFoundError: there are none.
+    """
+    if not root.is_dir():
+        raise NotFoundError(
+            f"{root}: no such folder; give the folder of {corpus}, which has one folder for each {what}"
+        )
+    names = folders_of(root)
+    if not names:
+        raise NotFoundError(f"{root}: this is not the folder of {corpus}: it has no folders, one for each {what}")
+    return names
+
+
 def clips_below(root: Path, folder: str) -> list[str]:
     """Audio files in a folder, relative to ``root`` and sorted; none where there is no such folder."""
     inside = root / folder

@@ -15,8 +15,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from benchmark.task import PLAIN, TaskFacts
-from benchmark.tasks.listing import clips_in, folders_of, hashed_split
-from bgknown.corpora import check_folder
+from benchmark.tasks.listing import clips_in, hashed_split, top_folders
 from bgknown.errors import InvalidInputError
 
 TONES = {"train": 1_692, "valid": 195, "test": 197}
@@ -46,14 +45,14 @@ def index(root: Path) -> pd.DataFrame:
         NotFoundError: the folder is missing.
         InvalidInputError: a file is not named by its MIDI note, or a tone has no notes.
     """
-    check_folder(root, FACTS.title, ".")
-    rows = [(file, tone) for tone in folders_of(root) for file in clips_in(root, tone, "a tone")]
+    tones = top_folders(root, "Surge", "tone")
+    rows = [(file, tone) for tone in tones for file in clips_in(root, tone, "a tone")]
     notes = [PurePosixPath(file).stem for file, _ in rows]
     for (file, _), note in zip(rows, notes, strict=True):
         if not note.isdecimal():
             raise InvalidInputError(f"{root / file}: is not named by a MIDI note, such as 60.ogg")
     shares = {split: count / sum(TONES.values()) for split, count in TONES.items()}
-    split_of = hashed_split("surge tone", sorted({tone for _, tone in rows}), shares)
+    split_of = hashed_split("surge tone", tones, shares)
     return pd.DataFrame(
         {
             "file": [file for file, _ in rows],

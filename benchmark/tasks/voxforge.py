@@ -16,8 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.task import PLAIN, TaskFacts
-from benchmark.tasks.listing import clips_below, folders_of, hashed_split
-from bgknown.corpora import check_folder
+from benchmark.tasks.listing import clips_below, folders_of, hashed_split, top_folders
 from bgknown.errors import InvalidInputError
 
 SHARES = {"train": 0.7, "valid": 0.1, "test": 0.2}
@@ -46,9 +45,8 @@ def index(root: Path) -> pd.DataFrame:
         NotFoundError: the folder is missing.
         InvalidInputError: a language holds no uploads with audio.
     """
-    check_folder(root, FACTS.title, ".")
     rows: list[tuple[str, str, str]] = []
-    for language in folders_of(root):
+    for language in top_folders(root, "VoxForge", "language"):
         before = len(rows)
         for upload in folders_of(root / language):
             for kind in ("wav", "flac"):  # an upload that has both has the same clips twice
