@@ -30,12 +30,10 @@ def top_folders(root: Path, corpus: str, what: str) -> list[str]:
         NotFoundError: there are none.
     """
     if not root.is_dir():
-        raise NotFoundError(
-            f"{root}: no such folder; give the folder of {corpus}, which has one folder for each {what}"
-        )
+        raise NotFoundError(f"{root}: no such folder; give the folder of {corpus}, with a folder for each {what}")
     names = folders_of(root)
     if not names:
-        raise NotFoundError(f"{root}: this is not the folder of {corpus}: it has no folders, one for each {what}")
+        raise NotFoundError(f"{root}: this is not the folder of {corpus}: it has no folder for each {what}")
     return names
 
 
