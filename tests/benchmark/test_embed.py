@@ -250,8 +250,7 @@ SCRIPT = textwrap.dedent(
     """
     import os, sys, time
     from pathlib import Path
-    from benchmark import store
-from benchmark.clips import Clip, FileState
+    from benchmark.clips import Clip
     from benchmark.embed import EmbedSettings, embed
     from tests.benchmark.encoders import Bands, loaded
 

@@ -79,11 +79,11 @@ def test_other_datasets_protocols_and_metrics_stand_apart():
 
 def test_tasks_with_one_setting_share_a_table():
     rows = [
-        row("logmel", 60.0, "clip", task="esc50", half=1.0),
-        row("logmel", 70.0, "clip", task="us8k", dataset_sha256="f" * 64),
+        row("logmel", 60.0, "clip", task="esc50", half=1.0, protocol="evar"),
+        row("logmel", 70.0, "clip", task="us8k", dataset_sha256="f" * 64, protocol="evar"),
     ]
     (table,) = leaderboard(rows).tables
-    assert table.title == "accuracy (%), protocol paper"
+    assert table.title == "accuracy (%), protocol evar"
     assert table.columns == ["esc50", "us8k"]
     assert cells(table)["logmel"] == ["60.00 ± 1.00", "70.00"]
     assert cells(table)["BYOL-A lambda 0 (paper)"] == ["82.70 ± 1.76", "79.43 ± 0.73"]
@@ -92,10 +92,18 @@ def test_tasks_with_one_setting_share_a_table():
 
 
 def test_two_datasets_of_one_task_have_columns_of_their_own():
-    rows = [row("logmel", 60.0, "clip", task="esc50", dataset_sha256=letter * 64) for letter in "ab"]
+    facts = {"task": "esc50", "protocol": "evar"}
+    rows = [row("logmel", 60.0, "clip", dataset_sha256=letter * 64, **facts) for letter in "ab"]
     (table,) = leaderboard(rows).tables
     assert table.columns == ["esc50 [aaaaaaaa]", "esc50 [bbbbbbbb]", "esc50"]
     assert cells(table)["BYOL-A lambda 0 (paper)"] == [None, None, "82.70 ± 1.76"]
+
+
+def test_the_paper_s_tasks_stand_in_its_order_with_the_average_last():
+    names = ["nine-tasks", "surge", "mine", "esc50", "vc1"]
+    rows = [row("logmel", 60.0, "average" if name == "nine-tasks" else "clip", task=name) for name in names]
+    (table,) = leaderboard(rows, paper=False).tables
+    assert table.columns == ["esc50", "vc1", "surge", "nine-tasks average", "mine"]
 
 
 def test_checkpoints_of_one_name_are_told_apart():
