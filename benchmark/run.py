@@ -20,7 +20,7 @@ from benchmark.protocol import Protocol, protocol_of
 from benchmark.record import Measuring, Outcome, check_same, finished, written
 from benchmark.registry import load_encoder
 from benchmark.results import ResultRow
-from benchmark.task import TaskData, TaskOptions
+from benchmark.task import TaskData, TaskOptions, check_folds
 from bgknown.errors import InvalidInputError
 
 __all__ = ["Outcome", "RunOptions", "device_of", "run", "summary"]
@@ -93,6 +93,8 @@ def run(options: RunOptions) -> Iterator[Outcome]:
     roots = {task: _root(options, task) for task in options.tasks}
     asked = {task: _asked(options, task) for task in options.tasks}
     prepared = {task: tasks.prepare(task, roots[task], asked[task]) for task in options.tasks}
+    for data in prepared.values():
+        check_folds(data)  # before hours are spent on the tasks that come first
     for spec in options.encoders:
         loaded = load_encoder(spec, trust_code=options.trust_code, device=options.device, name=options.name)
         for data in prepared.values():

@@ -202,9 +202,9 @@ def make_published(root):
 
 
 def make_nine(root):
-    """Corpora of the nine tasks, but one that is missing; a task of one's own, and a table of splits."""
-    corpora.make_all(root / "corpora")
-    shutil.rmtree(root / "corpora" / "gtzan")
+    """Two corpora of the nine tasks, the others missing; a task of one's own, and a table of splits."""
+    for name in ("spcv2", "voxforge"):
+        corpora.MAKERS[name](root / "corpora" / name)
     commands = tasks.task("spcv2").index(root / "corpora" / "spcv2")
     commands.assign(file="corpora/spcv2/" + commands["file"]).to_csv(root / "digits.csv", index=False)
     uploads = tasks.task("voxforge").index(root / "corpora" / "voxforge")
