@@ -152,7 +152,7 @@ def finished(measuring: Measuring) -> Outcome | None:
     if before is None:
         return None
     same = {name: value for name, value in before.items() if name not in OF_ONE_RUN}
-    if same != measuring.configuration():
+    if same != measuring.configuration() or commit().endswith("+"):  # changed files may have changed since
         return None
     identity = measuring.identity
     try:
