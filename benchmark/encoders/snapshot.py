@@ -20,31 +20,34 @@ WEIGHTS = ("*.safetensors", "*.bin")
 """What of a folder decides an embedding; where it has tensors as safetensors, they are taken."""
 
 
-def model_folder(target: str, *, revision: str | None = None, local_files_only: bool = False) -> Path:
+def model_folder(
+    target: str, *, revision: str | None = None, local_files_only: bool = False, kind: str = "hf:"
+) -> Path:
     """The folder of a model; one of the hub is fetched once, as tensors alone where it has them.
 
     Args:
         target: a folder, or an id on the hub.
         revision: branch, tag or commit on the hub.
         local_files_only: take what was fetched before, without asking the hub.
+        kind: what stands before the target in messages.
 
     Raises:
         NotFoundError: there is no such folder, or the hub lacks the model or cannot be reached.
         InvalidInputError: no model is named, or a revision of a folder.
     """
     if not target:
-        raise InvalidInputError("hf: no model; write hf:DIRECTORY or hf:OWNER/NAME")
+        raise InvalidInputError(f"{kind} no model; write {kind}DIRECTORY or {kind}OWNER/NAME")
     if Path(target).is_dir():
         if revision is not None:
-            raise InvalidInputError(f"hf:{target}: is a folder; option revision is for models of the hub")
+            raise InvalidInputError(f"{kind}{target}: is a folder; option revision is for models of the hub")
         return Path(target)
     if re.fullmatch(HUB_ID, target) is None:
-        raise NotFoundError(f"hf:{target}: no such folder{_near(Path(target))}")
+        raise NotFoundError(f"{kind}{target}: no such folder{_near(Path(target))}")
     transformers = package()
     from huggingface_hub import snapshot_download  # noqa: PLC0415  (comes with transformers)
 
     folder = Path()
-    with quiet(transformers), explaining(target):
+    with quiet(transformers), explaining(target, kind=kind):
         for pattern in WEIGHTS:
             fetched = snapshot_download(
                 target,
@@ -65,23 +68,27 @@ def _near(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def explaining(target: str) -> Iterator[None]:
+def explaining(target: str, *, kind: str = "hf:") -> Iterator[None]:
     """Say in one line why a model cannot be loaded.
+
+    Args:
+        target: the folder or id.
+        kind: what stands before it in messages.
 
     Raises:
         NotFoundError: it is not on the hub, or the hub cannot be reached and the model was not fetched before.
         InvalidInputError: any other reason.
     """
-    with telling(f"hf:{target}", "cannot be loaded"):
+    with telling(f"{kind}{target}", "cannot be loaded"):
         try:
             yield
         except OSError as error:
             if Path(target).is_dir():
                 raise InvalidInputError(
-                    f"hf:{target}: this folder holds no whole model ({_first_line(error)})"
+                    f"{kind}{target}: this folder holds no whole model ({_first_line(error)})"
                 ) from error
             raise NotFoundError(
-                f"hf:{target}: no such folder, and the hub lacks it or cannot be reached ({_first_line(error)}); "
+                f"{kind}{target}: no such folder, and the hub lacks it or cannot be reached ({_first_line(error)}); "
                 f"give a folder that save_pretrained wrote, or fetch the model first where there is a network: "
                 f"hf download {target}"
             ) from error

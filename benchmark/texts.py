@@ -1,0 +1,172 @@
+"""Frozen text encoders: any text model of transformers, from a folder or by its id on the hub; cached by text.
+
+The embedding of a text is the mean of its tokens' last hidden states, padding left out (``mean``), or that of its first
+token (``cls``), as in Takeuchi et al., section 5.3, which take DistilBERT.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from benchmark import processes
+from benchmark.encoders.foreign import telling
+from benchmark.encoders.snapshot import FACTS, WEIGHTS, explaining, model_folder, package, quiet
+from benchmark.fingerprint import weights_sha256
+from bgknown.errors import InvalidInputError
+from bgknown.files import make_folder, sha256, write_whole
+
+DEFAULT = "distilbert-base-uncased"
+"""The text encoder of the paper."""
+POOLINGS = ("mean", "cls")
+BATCH = 256
+"""Texts in a batch."""
+FOLDER = "texts"
+"""Folder below the cache."""
+KIND = "text encoder "
+"""What stands before its name in messages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextEncoder:
+    """A frozen text model with its tokenizer."""
+
+    name: str
+    """What it is called: the folder's name, or the id on the hub."""
+    pooling: str
+    """``mean`` or ``cls``."""
+    sha256: str
+    """Of the model's files."""
+    model: Any
+    """The model."""
+    tokenizer: Any
+    """Its tokenizer."""
+    device: str
+    """Where it is."""
+
+    @property
+    def embedding_size(self) -> int:
+        """D."""
+        return int(self.model.config.hidden_size)
+
+    @torch.inference_mode()
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        """Embed a batch of texts: [B, D] float32 on the CPU.
+
+        Raises:
+            InvalidInputError: the model fails, or gives NaN or infinite values.
+        """
+        with telling(f"text encoder {self.name}", "fails on a batch of texts"):
+            tokens = self.tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt").to(self.device)
+            hidden = self.model(**tokens).last_hidden_state
+        if self.pooling == "cls":
+            pooled = hidden[:, 0]
+        else:
+            mask = tokens["attention_mask"].unsqueeze(2).to(hidden.dtype)
+            pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+        if not bool(torch.isfinite(pooled).all()):
+            raise InvalidInputError(f"text encoder {self.name}: gives NaN or infinite values")
+        found: Tensor = pooled.float().cpu()
+        return found
+
+
+def load_text_encoder(target: str = DEFAULT, *, pooling: str = "mean", device: str = "cpu") -> TextEncoder:
+    """Load a text encoder.
+
+    Args:
+        target: a folder that ``save_pretrained`` wrote, or an id on the hub.
+        pooling: ``mean`` or ``cls``.
+        device: where it runs.
+
+    Raises:
+        NotFoundError: transformers is not installed, or there is no such model, or the hub cannot be reached; says
+            the two ways out.
+        InvalidInputError: the model is no text model, or its files are damaged.
+    """
+    if pooling not in POOLINGS:
+        raise InvalidInputError(f"text pooling is {pooling!r}; it must be one of {', '.join(POOLINGS)}")
+    transformers = package()
+    folder = model_folder(target, kind=KIND)
+    if not (folder / "config.json").is_file():
+        raise InvalidInputError(f"{KIND}{target}: this folder holds no whole model (there is no config.json)")
+    with quiet(transformers), explaining(target, kind=KIND):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model = transformers.AutoModel.from_pretrained(folder, trust_remote_code=False).float().eval().to(device)
+    if not hasattr(model.config, "vocab_size") or tokenizer.pad_token is None:
+        raise InvalidInputError(
+            f"{KIND}{target}: {type(model).__name__} is no text model, or its tokenizer has no padding token"
+        )
+    files = sorted(file for pattern in (*FACTS, *WEIGHTS) for file in folder.glob(pattern))
+    return TextEncoder(
+        name=Path(target).resolve().name if Path(target).is_dir() else target,
+        pooling=pooling,
+        sha256=weights_sha256(model, files),
+        model=model,
+        tokenizer=tokenizer,
+        device=device,
+    )
+
+
+def embed_texts(
+    encoder: TextEncoder, texts: Sequence[str], cache: Path
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Embed texts, each different one once, from the cache where it holds them.
+
+    Args:
+        encoder: the text encoder.
+        texts: [n] texts; the same may come many times.
+        cache: the cache folder.
+
+    Returns:
+        [m, D] embeddings of the different texts, sorted, and for each of the n its row.
+
+    Raises:
+        StorageError: the cache cannot be written.
+    """
+    unique = sorted(set(texts))
+    known = _load(_path(encoder, cache))
+    missing = sorted((text for text in unique if text not in known), key=len)  # of like length, so with little padding
+    quietly = processes.rank() > 0 or not sys.stderr.isatty()
+    with tqdm(total=len(missing), desc=f"texts {encoder.name}", unit="text", disable=quietly, leave=False) as bar:
+        for start in range(0, len(missing), BATCH):
+            batch = missing[start : start + BATCH]
+            known.update(zip(batch, encoder.embed(batch).numpy(), strict=True))
+            bar.update(len(batch))
+    if missing and processes.rank() == 0:
+        _save(_path(encoder, cache), known)
+    place = {text: row for row, text in enumerate(unique)}
+    return np.stack([known[text] for text in unique]), np.array([place[text] for text in texts], dtype=np.int64)
+
+
+def _path(encoder: TextEncoder, cache: Path) -> Path:
+    facts = f"{encoder.sha256} {encoder.pooling} {package().__version__}"
+    return cache / FOLDER / f"{sha256(facts.encode())[:32]}.npz"
+
+
+def _load(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Cached embeddings by text; none where there are none, or they are damaged."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+            texts, rows = stored["texts"], stored["rows"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return {}
+    return {str(text): row for text, row in zip(texts.tolist(), rows, strict=True)}
+
+
+def _save(path: Path, known: Mapping[str, NDArray[np.float32]]) -> None:
+    texts = sorted(known)
+    data = io.BytesIO()
+    np.savez(data, texts=np.array(texts), rows=np.stack([known[text] for text in texts]))
+    make_folder(path.parent)
+    write_whole(path, data.getbuffer())
