@@ -24,7 +24,7 @@ import torch
 
 from benchmark.probe import standardised
 from benchmark.probe.problem import ProbeResult, ProbeSettings, Problem, check, validation_rows
-from benchmark.probe.resuming import Progress
+from benchmark.probe.resuming import Progress, fingerprint
 from benchmark.probe.stack import Stack
 from benchmark.probe.standardised import Standardisations
 from bgknown.errors import InvalidInputError
@@ -68,7 +68,7 @@ def train(
 
     def work(part: list[Problem]) -> list[ProbeResult]:
         stack = Stack(part, settings, device, known=known, copy_bytes=standardised.COPY_BYTES // max(workers, 1))
-        mine = Progress(resume, part, settings, known) if resume is not None else None
+        mine = Progress(resume, fingerprint(part, settings, known)) if resume is not None else None
         stored.extend([mine] if mine is not None else [])
         return stack.run(interrupted, progress or (lambda done: None), mine)
 

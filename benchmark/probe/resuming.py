@@ -22,10 +22,15 @@ SUFFIX = ".pt"
 
 
 class Progress:
-    """What is stored of one stack; nothing of one that ends within ``INTERVAL_S``."""
+    """What is stored of one training; nothing of one that ends within ``INTERVAL_S``.
 
-    def __init__(self, folder: Path, problems: list[Problem], settings: ProbeSettings, known: Standardisations) -> None:
-        self.path = folder / (fingerprint(problems, settings, known) + SUFFIX)
+    Args:
+        folder: where.
+        name: what tells it from any other training.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.path = folder / f"{name}{SUFFIX}"
         self.last = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
