@@ -70,3 +70,45 @@ def chance_recall(gallery: int, relevant: Tensor, k: int) -> Tensor:
     places = torch.arange(min(k, gallery), dtype=torch.float64)
     missed = ((gallery - relevant.double().unsqueeze(1) - places) / (gallery - places)).clamp(min=0.0)
     return 1.0 - missed.prod(dim=1)
+
+
+RECALLS = (1, 5, 10)
+"""K of R@K."""
+MEAN_RANK, MEDIAN_RANK = "mean rank", "median rank"
+"""Metrics that are no shares."""
+PRECISION_AT = 10
+"""K of mAP@K."""
+
+
+def by_query(ranks: Tensor) -> dict[str, Tensor]:
+    """What each query scores in every metric that is a mean over queries, where one item is relevant.
+
+    Args:
+        ranks: [Q] int64 from 1.
+
+    Returns:
+        [Q] float64: R@1, R@5, R@10 and mAP@10 as shares 0..1 (with one relevant item the average precision is 1 / rank,
+        and 0 beyond the tenth place), and the rank itself as ``mean rank``.
+
+    Source: Manning, Raghavan and Schuetze, Introduction to Information Retrieval (2008), section 8.4.
+    """
+    found = {f"R@{k}": (ranks <= k).double() for k in RECALLS}
+    precision = torch.where(ranks <= PRECISION_AT, 1.0 / ranks.double(), 0.0)
+    return {**found, f"mAP@{PRECISION_AT}": precision, MEAN_RANK: ranks.double()}
+
+
+def chance(gallery: int) -> dict[str, float]:
+    """The expected value of every metric for a random order of a gallery in which one item is relevant.
+
+    The rank is uniform in 1..G: R@K is K / G, mAP@K the sum of 1 / k up to K over G, mean and median rank (G + 1) / 2.
+
+    Args:
+        gallery: G.
+    """
+    places = min(PRECISION_AT, gallery)
+    return {
+        **{f"R@{k}": min(k, gallery) / gallery for k in RECALLS},
+        f"mAP@{PRECISION_AT}": sum(1.0 / place for place in range(1, places + 1)) / gallery,
+        MEAN_RANK: (gallery + 1) / 2,
+        MEDIAN_RANK: (gallery + 1) / 2,
+    }

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark import retrieval
-from benchmark.retrieval import chance_recall, ranks
+from benchmark.retrieval import by_query, chance, chance_recall, ranks
 from bgknown.errors import InvalidInputError
 
 
@@ -68,3 +68,31 @@ def test_chance_is_the_share_of_all_orders():
 def test_wrong_input_is_one_line(arguments, message):
     with pytest.raises(InvalidInputError, match=message):
         ranks(*arguments)
+
+
+def test_metrics_follow_their_definitions():
+    found = by_query(torch.tensor([1, 2, 5, 6, 10, 11]))
+    assert found["R@1"].tolist() == [1, 0, 0, 0, 0, 0]
+    assert found["R@5"].tolist() == [1, 1, 1, 0, 0, 0]
+    assert found["R@10"].tolist() == [1, 1, 1, 1, 1, 0]
+    assert found["mAP@10"].tolist() == pytest.approx([1, 1 / 2, 1 / 5, 1 / 6, 1 / 10, 0])
+    assert found["mean rank"].tolist() == [1, 2, 5, 6, 10, 11]
+
+
+@pytest.mark.parametrize("gallery", [3, 10, 40])
+def test_chance_is_the_mean_over_all_ranks(gallery):
+    """In closed form what a random order gives: every rank is as likely as any other."""
+    every = by_query(torch.arange(1, gallery + 1))
+    expected = chance(gallery)
+    for name, values in every.items():
+        assert expected[name] == pytest.approx(float(values.mean())), name
+    assert expected["median rank"] == np.median(np.arange(1, gallery + 1))
+
+
+def test_random_embeddings_are_at_chance():
+    draw = torch.Generator().manual_seed(0)
+    count, places = 1_000, torch.arange(1_000)
+    found, _ = ranks(torch.randn(count, 8, generator=draw), torch.randn(count, 8, generator=draw), places, places)
+    for name, values in by_query(found).items():
+        spread = float(values.std()) / count**0.5 + 1e-3
+        assert abs(float(values.mean()) - chance(count)[name]) < 4 * spread, name
