@@ -6,16 +6,30 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from bgknown.audio import NO_SUCH_FILE, check_finite, read_header, read_whole
+from bgknown.audio import NO_SUCH_FILE, RATE_HZ, at_rate, check_finite, read_header, read_whole
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
+
+if TYPE_CHECKING:
+    from bgknown.soundscape import Soundscape
 
 RESAMPLER = f"soxr {soxr.__version__} HQ"
 """What converts sampling rates; a part of what embeddings are cached under."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendering:
+    """What a soundscape without a file of audio is rendered from."""
+
+    source: Path
+    """The source tree that its JAMS names."""
+    fingerprint: str
+    """Of that tree; the same tree elsewhere gives the same audio."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,20 +37,22 @@ class Clip:
     """One piece of audio to embed."""
 
     path: Path
-    """The file."""
+    """The file; the JAMS of one that is rendered."""
     duration_s: float | None = None
     """Cut or zero-padded to this length; None for the file's own length."""
     place: float = 0.0
     """Where a longer file is cut, 0 <= place < 1 of all the places there are: 0 for its start."""
     sha256: str = ""
     """What the file's bytes must hash to, where that is known."""
+    rendering: Rendering | None = None
+    """What it is rendered from, where there is no file of audio."""
 
     @property
     def crop(self) -> str:
-        """Length and place as words."""
-        if self.duration_s is None:
-            return "whole"
-        return f"{self.duration_s!r}s" + (f" at {self.place!r}" if self.place else "")
+        """Length and place as words, and what it is rendered from: what an embedding depends on beside the file."""
+        length = "whole" if self.duration_s is None else f"{self.duration_s!r}s"
+        place = f" at {self.place!r}" if self.place else ""
+        return length + place + (f" of {self.rendering.fingerprint[:16]}" if self.rendering is not None else "")
 
 
 class BrokenClipError(InvalidInputError):
@@ -96,6 +112,8 @@ def length(clip: Clip, rate_hz: int) -> int:
     if clip.duration_s is not None:
         return round(clip.duration_s * rate_hz)
     try:
+        if clip.rendering is not None:
+            return max(int(_soundscape(clip).duration_s * RATE_HZ) * rate_hz // RATE_HZ, 1)
         header = read_header(clip.path)
     except BgknownError as error:
         raise _naming(clip, error) from error
@@ -117,14 +135,14 @@ def read_clip(clip: Clip, rate_hz: int) -> tuple[NDArray[np.float32], str]:
             lists; names it.
     """
     try:
-        header = read_header(clip.path)
+        header = read_header(clip.path) if clip.rendering is None else None
         digest = file_sha256(clip.path)
         if clip.sha256 and digest != clip.sha256:
             raise InvalidInputError(
                 f"sha256 is {digest[:12]}..., the dataset's manifest says {clip.sha256[:12]}...: the file was changed "
                 f"(`bgknown verify` lists all such)"
             )
-        audio = read_whole(clip.path, header, rate_hz, np.float32)
+        audio = _rendered(clip, rate_hz) if header is None else read_whole(clip.path, header, rate_hz, np.float32)
         check_finite(audio)
     except BgknownError as error:
         raise _naming(clip, error) from error
@@ -134,6 +152,25 @@ def read_clip(clip: Clip, rate_hz: int) -> tuple[NDArray[np.float32], str]:
     part = audio[start : start + wanted]
     out[: part.size] = part
     return out, digest
+
+
+def _soundscape(clip: Clip) -> Soundscape:
+    from bgknown.jams.reading import parse  # noqa: PLC0415  (only APwD needs it)
+
+    try:
+        return parse(clip.path.read_bytes(), clip.path.stem)
+    except FileNotFoundError as error:
+        raise NotFoundError(NO_SUCH_FILE) from error
+
+
+def _rendered(clip: Clip, rate_hz: int) -> NDArray[np.float32]:
+    """The samples that a 16-bit file of the soundscape would hold, at another rate."""
+    from bgknown.apwd.rendering import render  # noqa: PLC0415  (compiles the direct renderer)
+
+    if clip.rendering is None:
+        raise InvalidInputError("there is nothing to render it from")
+    pcm = render(_soundscape(clip), clip.rendering.source, clip.path.stem)
+    return at_rate(pcm.astype(np.float32) * np.float32(2.0**-15), RATE_HZ, rate_hz)
 
 
 def _naming(clip: Clip, error: BgknownError) -> BgknownError:

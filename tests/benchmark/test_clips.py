@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
 
-from benchmark.clips import Clip, file_sha256, file_states, length, read_clip
+from benchmark.clips import Clip, Rendering, file_sha256, file_states, length, read_clip
+from bgknown.apwd.source_tree import open_tree
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import sha256
+from tests.bgknown.apwd.conftest import make_pairs
 from tests.conftest import noise, write_wav
 
 
@@ -77,3 +81,44 @@ def test_missing_files_are_counted(tmp_path):
         file_states(clips)
     with pytest.raises(NotFoundError, match=r"y\.wav: no such file"):
         length(clips[1], 16_000)
+
+
+@pytest.fixture
+def rendered(tmp_path):
+    """A JAMS pair without audio, as a clip, and the same from a set that was built."""
+    pairs = make_pairs(tmp_path / "made")
+    tree = open_tree(pairs.source).sha256(["rain", "dog"])
+    return pairs, Clip(path=pairs.jams_of("eval_added"), rendering=Rendering(source=pairs.source, fingerprint=tree))
+
+
+@pytest.mark.parametrize("rate_hz", [44_100, 16_000])
+def test_a_soundscape_is_rendered_when_it_is_wanted(rendered, tmp_path, rate_hz):
+    pairs, clip = rendered
+    pairs.build(tmp_path / "set")
+    built = Clip(path=next((tmp_path / "set").rglob("rain_eval_added_s1.wav")))
+    audio, digest = read_clip(clip, rate_hz)
+    assert np.array_equal(audio, read_clip(built, rate_hz)[0])
+    assert length(clip, rate_hz) == len(audio) == rate_hz
+    assert digest == file_sha256(clip.path)
+
+
+def test_what_it_is_rendered_from_is_a_part_of_its_name(rendered):
+    _, clip = rendered
+    other = replace(clip, rendering=replace(clip.rendering, fingerprint="f" * 64))
+    assert clip.crop != other.crop != replace(clip, rendering=None).crop
+
+
+def test_a_soundscape_that_cannot_be_rendered_is_one_line(rendered):
+    pairs, clip = rendered
+    for path in pairs.source.rglob("rain*.wav"):
+        path.unlink()
+    with pytest.raises(InvalidInputError, match=rf"{clip.path}: .*rain\d.wav"):
+        read_clip(clip, 16_000)
+    clip.path.write_text("{}")
+    with pytest.raises(InvalidInputError, match=str(clip.path)):
+        read_clip(clip, 16_000)
+    with pytest.raises(InvalidInputError, match=str(clip.path)):
+        length(clip, 16_000)
+    clip.path.unlink()
+    with pytest.raises(NotFoundError, match=str(clip.path)):
+        length(clip, 16_000)
