@@ -40,6 +40,8 @@ class Score:
     """Seeds; 0 where nothing was trained."""
     lr: float | None
     """Learning rate of the probes; where each probe chose its own, the median."""
+    n_test: int | None = None
+    """Number of test clips, where ``by_clip`` does not tell it because the metric is no mean over clips."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,6 +56,8 @@ class Evaluation:
     """Wall time."""
     chosen: list[dict[str, str | int | float]] = field(default_factory=list)
     """Setting, fold, seed and learning rate of each probe, where it was chosen."""
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    """Further tables by the names of their files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

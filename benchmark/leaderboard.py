@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmark import results
 from benchmark.layout import aligned, markdown
-from benchmark.results import OF_ITS_TASKS, PLAIN_SETTING, ResultRow, paper_rows
+from benchmark.results import OF_ITS_TASKS, PLAIN_SETTING, RANKS, ResultRow, paper_rows
 from bgknown.errors import NotFoundError
 from bgknown.files import make_folder, write_whole
 
@@ -194,7 +194,8 @@ def _table(key: tuple[str, ...], rows: Sequence[ResultRow], sort: str | None) ->
         cells.setdefault((row.source, row.encoder, row.checkpoint_sha256), {})[names[row.identity]] = row
     best = {column: _best([line.get(column) for line in cells.values()]) for column in columns}
     first = sort if sort in columns else columns[0]
-    order = sorted(cells, key=lambda line: (-cells[line][first].mean if first in cells[line] else 0.0, line))
+    sign = 1.0 if metric in RANKS else -1.0
+    order = sorted(cells, key=lambda line: (sign * cells[line][first].mean if first in cells[line] else 0.0, line))
     order.sort(key=lambda line: first not in cells[line])
     lines = [
         Line(
@@ -204,7 +205,8 @@ def _table(key: tuple[str, ...], rows: Sequence[ResultRow], sort: str | None) ->
         for line in order
     ]
     where = f", dataset {data[:8]}" if data else ""
-    title = f"{task}: {metric} (%), protocol {protocol}{where}" if task else f"{metric} (%), protocol {protocol}"
+    unit = "" if metric in RANKS else " (%)"
+    title = f"{task}: {metric}{unit}, protocol {protocol}{where}" if task else f"{metric}{unit}, protocol {protocol}"
     leaks = {row.task: row.leak_check for row in rows if row.leak_check not in {"", "ok", OF_ITS_TASKS}}
     notes = [f"leak check of {name}: {outcome}" for name, outcome in leaks.items()]
     return Table(title=title, columns=columns, lines=lines, notes=notes)
@@ -235,9 +237,12 @@ def _cell(row: ResultRow | None, best: float | None) -> Cell | None:
 
 
 def _best(rows: Iterable[ResultRow | None]) -> float | None:
-    """The largest measured value; None where there is nothing to choose from."""
-    values = [row.mean for row in rows if row is not None and row.source == "measured"]
-    return max(values) if len(set(values)) > 1 else None
+    """The best measured value, of ranks the smallest; None where there is nothing to choose from."""
+    known = [row for row in rows if row is not None and row.source == "measured"]
+    values = [row.mean for row in known]
+    if len(set(values)) <= 1:
+        return None
+    return min(values) if known[0].metric in RANKS else max(values)
 
 
 def _encoder_name(line: tuple[str, str, str], lines: Iterable[tuple[str, str, str]]) -> str:

@@ -6,10 +6,12 @@ import dataclasses
 import difflib
 import math
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmark.composed.pairs import ComposedSettings
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import sha256
 
@@ -34,6 +36,8 @@ class Protocol:
     """Share of the training clips held out where a task has no validation split."""
     seeds: int = 3
     """How many seeds: 0, 1, ..."""
+    retrieval: ComposedSettings = field(default_factory=ComposedSettings)
+    """How systems for retrieval with a text modifier are trained."""
 
     def __post_init__(self) -> None:
         for name in ("seeds", "batch_size", "max_epochs", "patience"):
@@ -95,29 +99,44 @@ def open_protocol(name: str) -> Protocol:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeError) as error:
         raise InvalidInputError(f"{path}: not TOML ({error})") from error
-    values: dict[str, Any] = {
-        key: _rates(value, path) if key == "rates" else _value(key, value, path) for key, value in given.items()
-    }
+    readers: dict[str, Callable[[str, Any, Path], Any]] = {"rates": _rates, "retrieval": _retrieval}
+    values = {key: readers.get(key, _setting)(key, value, path) for key, value in given.items()}
     stem = f"{path.stem}-{sha256(repr(sorted(values.items())).encode())[:6]}"
     return dataclasses.replace(Protocol(**values), name=stem)
 
 
-def _value(key: str, value: Any, path: Path) -> Any:
-    kinds = {"lr": float, "validation_share": float}
-    names = [field.name for field in dataclasses.fields(Protocol) if field.name != "name"]
-    if key not in names:
-        close = difflib.get_close_matches(key, names, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise InvalidInputError(f"{path}: unknown key {key!r}; {hint}there are: {', '.join(names)}")
-    kind = kinds.get(key, int)
-    if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else int):
-        raise InvalidInputError(
-            f"{path}: {key} is {value!r}, must be {'a number' if kind is float else 'a whole number'}"
-        )
-    return kind(value)
+def _setting(key: str, value: Any, path: Path) -> Any:
+    special = {"lr": float, "rates": tuple, "retrieval": dict}
+    kinds = {
+        each.name: special.get(each.name, type(each.default))
+        for each in dataclasses.fields(Protocol)
+        if each.name != "name"
+    }
+    return _typed(key, value, kinds, str(path))
 
 
-def _rates(value: Any, path: Path) -> tuple[float, ...]:
+def _rates(_key: str, value: Any, path: Path) -> tuple[float, ...]:
     if not isinstance(value, list) or not value:
         raise InvalidInputError(f"{path}: rates is {value!r}, must be a list of numbers")
-    return tuple(_value("lr", rate, path) for rate in value)
+    return tuple(_setting("lr", rate, path) for rate in value)
+
+
+def _retrieval(_key: str, value: Any, path: Path) -> ComposedSettings:
+    if not isinstance(value, dict):
+        raise InvalidInputError(f"{path}: retrieval is {value!r}, must be a table [retrieval]")
+    kinds = {each.name: type(each.default) for each in dataclasses.fields(ComposedSettings)}
+    where = f"{path}, [retrieval]"
+    return ComposedSettings(**{key: _typed(key, found, kinds, where) for key, found in value.items()})
+
+
+def _typed(key: str, value: Any, kinds: Mapping[str, type], where: str) -> Any:
+    """A value of the type that its key asks for; whole numbers serve as numbers."""
+    if key not in kinds:
+        close = difflib.get_close_matches(key, kinds, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise InvalidInputError(f"{where}: unknown key {key!r}; {hint}there are: {', '.join(kinds)}")
+    kind = kinds[key]
+    if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
+        wanted = "a number" if kind is float else "a whole number"
+        raise InvalidInputError(f"{where}: {key} is {value!r}, must be {wanted}")
+    return kind(value)

@@ -193,6 +193,7 @@ def written(measuring: Measuring, evaluation: Evaluation) -> Outcome:
             by_seed=score.by_seed,
             by_clip=score.by_clip.tolist(),
             seeds=score.seeds,
+            n_test=score.n_test,
             n_skipped=data.skipped,
             leak_check=data.leak_check,
             lr=score.lr,
@@ -210,6 +211,7 @@ def written(measuring: Measuring, evaluation: Evaluation) -> Outcome:
         config=config,
         predictions=evaluation.predictions,
         log="".join(f"{note}\n" for note in data.notes),
+        tables=evaluation.tables,
     )
     add_rows(measuring.out, rows)
     return Outcome(

@@ -1,7 +1,7 @@
 """Result rows: what was measured, in ``OUT/leaderboard.csv``, and what the paper reports.
 
 Scores of metrics that are shares (accuracy, recall) stand in these rows, and in everything made from them, as percent
-0..100 like the paper's tables; per-clip scores (``benchmark.runs``) are shares 0..1.
+0..100 like the paper's tables; per-clip scores (``benchmark.runs``) are shares 0..1. Ranks stand as they are.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from bgknown.provenance import commit, now
 
 FILE = "leaderboard.csv"
 SOURCES = ("measured", "paper")
+RANKS = ("mean rank", "median rank")
+"""Metrics that are ranks, not shares: the smaller the better."""
 PLAIN_SETTING = "clip"
 """Setting of a task that has only one, a clip's own embedding; columns of tables need not say so."""
 OF_ITS_TASKS = "that of its tasks"
@@ -121,6 +123,7 @@ def measured_row(
     seeds: int,
     protocol: str,
     dataset_sha256: str,
+    n_test: int | None = None,
     n_skipped: int = 0,
     leak_check: str = "",
     lr: float | None = None,
@@ -131,16 +134,18 @@ def measured_row(
 
     Args:
         encoder: name of the encoder; this and what is not listed here is as in ``ResultRow``.
-        by_seed: score of each seed, 0..1; one value where nothing was trained.
-        by_clip: [n] score of each test clip, the mean over its seeds, 0..1; none for an average over tasks.
+        by_seed: score of each seed, 0..1 or a rank; one value where nothing was trained.
+        by_clip: [n] score of each test clip, the mean over its seeds; none where the metric is no mean over clips.
         seeds: number of seeds; 0 where nothing was trained.
+        n_test: number of test clips (default: those of ``by_clip``).
         date: when (default: now).
 
     Raises:
         InvalidInputError: there are no scores, or some are not finite.
     """
-    over_seeds = summarise([100 * float(score) for score in by_seed])
-    clips = [100 * float(score) for score in by_clip]
+    unit = 1 if metric in RANKS else 100
+    over_seeds = summarise([unit * float(score) for score in by_seed])
+    clips = [unit * float(score) for score in by_clip]
     boot_low, boot_high = bootstrap_ci(clips) if len(clips) > 1 else (None, None)
     return ResultRow(
         encoder=encoder,
@@ -155,7 +160,7 @@ def measured_row(
         boot_low=boot_low,
         boot_high=boot_high,
         seeds=seeds,
-        n_test=len(clips) or None,
+        n_test=n_test or len(clips) or None,
         n_skipped=n_skipped,
         leak_check=leak_check,
         lr=lr,

@@ -75,7 +75,7 @@ def chance_recall(gallery: int, relevant: Tensor, k: int) -> Tensor:
 RECALLS = (1, 5, 10)
 """K of R@K."""
 MEAN_RANK, MEDIAN_RANK = "mean rank", "median rank"
-"""Metrics that are no shares."""
+"""Metrics that are no shares (``benchmark.results.RANKS``)."""
 PRECISION_AT = 10
 """K of mAP@K."""
 

@@ -47,7 +47,13 @@ def run_name(*, encoder: str, checkpoint_sha256: str, task: str, protocol: str, 
 
 
 def write_run(
-    out: Path, name: str, *, config: Mapping[str, Any], predictions: pd.DataFrame, log: str | None = None
+    out: Path,
+    name: str,
+    *,
+    config: Mapping[str, Any],
+    predictions: pd.DataFrame,
+    log: str | None = None,
+    tables: Mapping[str, pd.DataFrame] | None = None,
 ) -> Path:
     """Write the folder of a run; one of the same name is replaced.
 
@@ -59,6 +65,7 @@ def write_run(
         config: the resolved configuration, writable as JSON.
         predictions: a table with ``PREDICTION_COLUMNS``; scores 0..1.
         log: text of the log, if there is one.
+        tables: further tables, by the names of their files.
 
     Returns:
         ``OUT/runs/{name}``.
@@ -77,6 +84,8 @@ def write_run(
     with claim(out):
         make_folder(folder)
         write_whole(folder / PREDICTIONS, table.encode())
+        for file, more in (tables or {}).items():
+            write_whole(folder / file, more.to_csv(index=False, lineterminator="\n").encode())
         if log is None:
             (folder / LOG).unlink(missing_ok=True)
         else:

@@ -1,7 +1,8 @@
 import pytest
 
+from benchmark.composed import ComposedSettings
 from benchmark.locations import locations
-from benchmark.protocol import Protocol, open_protocol
+from benchmark.protocol import Protocol, open_protocol, protocol_of
 from bgknown.errors import InvalidInputError, NotFoundError
 
 
@@ -94,3 +95,36 @@ def test_settings_that_train_nothing_are_refused_at_once(text, message, tmp_path
     (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(InvalidInputError, match=message):
         open_protocol(str(tmp_path / "mine.toml"))
+
+
+def test_a_file_may_say_how_retrieval_is_trained_and_which_rates_to_choose_from(tmp_path):
+    (tmp_path / "mine.toml").write_text("rates = [1e-4, 1e-3]\n[retrieval]\nepochs = 20\ndropout = 0\n")
+    found = open_protocol(str(tmp_path / "mine.toml"))
+    assert found.rates == (1e-4, 1e-3)
+    assert found.retrieval == ComposedSettings(epochs=20, dropout=0.0)
+    assert found.name.startswith("mine-")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[retrieval]\nepoch = 3", r"\[retrieval\]: unknown key 'epoch'; did you mean epochs"),
+        ("[retrieval]\nepochs = 1.5", "epochs is 1.5, must be a whole number"),
+        ("retrieval = 3", "retrieval is 3, must be a table"),
+        ("rates = 1e-3", "rates is 0.001, must be a list of numbers"),
+        ("rates = [1e-3, 1e-3]", "each must stand there once"),
+        ("rates = [1e-3]\nlr = 1e-3", "lr and rates are both given"),
+        ("rates = [-1.0]", "lr is -1.0; it must be above 0"),
+    ],
+)
+def test_wrong_rates_and_retrieval_are_one_line(tmp_path, text, message):
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(InvalidInputError, match=message):
+        open_protocol(str(tmp_path / "mine.toml"))
+
+
+def test_the_nine_tasks_take_evar_for_the_paper():
+    assert protocol_of("evar", None).name == "evar"
+    assert protocol_of("evar", open_protocol("paper")).name == "evar"
+    assert protocol_of("evar", open_protocol("search")).name == "search"
+    assert protocol_of("paper", None) == open_protocol("paper")

@@ -1,0 +1,54 @@
+"""Retrieval without any training: the query's audio alone, and with the mean difference of its changes added."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def mean_differences(
+    differences: NDArray[np.float32], changes: Sequence[tuple[str, ...]]
+) -> tuple[list[str], NDArray[np.float32]]:
+    """What each change adds to an embedding, by least squares over training pairs.
+
+    Where every pair has one change this is the mean of y_s2 - y_s1 over the pairs of each; where pairs have several,
+    their differences are taken as sums.
+
+    Args:
+        differences: [n, D] y_s2 - y_s1 of the training pairs.
+        changes: [n] the codes of each pair's changes.
+
+    Returns:
+        the codes, sorted, and [codes, D].
+    """
+    codes = sorted({code for found in changes for code in found})
+    place = {code: column for column, code in enumerate(codes)}
+    there = np.zeros((len(changes), len(codes)))
+    for row, found in enumerate(changes):
+        there[row, [place[code] for code in found]] = 1.0
+    solved, *_ = np.linalg.lstsq(there, differences.astype(np.float64), rcond=None)
+    return codes, solved.astype(np.float32)
+
+
+def changed(
+    audio: NDArray[np.float32],
+    changes: Sequence[tuple[str, ...]],
+    codes: Sequence[str],
+    differences: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """y_s1 plus what its changes add; a change that no training pair has adds nothing.
+
+    Args:
+        audio: [n, D] y_s1.
+        changes: [n] codes of each pair's changes.
+        codes, differences: what ``mean_differences`` gave.
+    """
+    place = {code: row for row, code in enumerate(codes)}
+    moved = audio.copy()
+    for row, found in enumerate(changes):
+        for code in found:
+            if code in place:
+                moved[row] += differences[place[code]]
+    return moved

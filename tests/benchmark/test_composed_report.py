@@ -1,0 +1,89 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark.composed.report import breakdown, groups, worst
+from benchmark.composed.zero_shot import changed, mean_differences
+from bgknown.apwd.changes import from_codes
+
+CODES = [
+    "event_added:dog",
+    "event_removed:dog",
+    "event_added:bell;event_louder:dog",
+    "background_quieter:rain",
+    "event_louder:dog",
+]
+CHANGES = [from_codes(codes, "here") for codes in CODES]
+PAIRS = [f"pair{number}" for number in range(5)]
+
+
+def queries():
+    ranks = {("audio+text", 0): [1, 1, 2, 11, 3], ("audio+text", 1): [1, 3, 2, 13, 1], ("audio", 0): [5, 5, 5, 5, 5]}
+    return pd.concat(
+        [
+            pd.DataFrame({"pair": PAIRS, "rank": found, "first": PAIRS[::-1]}).assign(setting=setting, seed=seed)
+            for (setting, seed), found in ranks.items()
+        ],
+        ignore_index=True,
+    )
+
+
+def test_queries_are_grouped_by_what_changes():
+    found = {name: np.flatnonzero(inside).tolist() for name, inside in groups(CHANGES)}
+    assert found == {
+        "added": [0, 2],
+        "removed": [1],
+        "louder": [2, 4],
+        "quieter": [3],
+        "event": [0, 1, 2, 4],
+        "background": [3],
+        "one change": [0, 1, 3, 4],
+        "several changes": [2],
+    }
+
+
+def test_a_breakdown_has_each_group_s_mean_and_interval():
+    table = breakdown(queries(), CHANGES).set_index(["setting", "changes", "metric"])
+    added = table.loc[("audio+text", "added", "R@1")]
+    assert (added["mean"], added["n_test"]) == (50.0, 2)
+    assert added["boot_low"] <= 50.0 <= added["boot_high"]
+    assert table.loc[("audio+text", "one change", "mean rank"), "mean"] == pytest.approx((1 + 2 + 12 + 2) / 4)
+    assert table.loc[("audio+text", "background", "R@10"), "mean"] == 0.0
+    assert table.loc[("audio", "event", "R@10"), "mean"] == 100.0
+
+
+def test_the_worst_queries_are_told_with_what_was_retrieved():
+    facts = pd.DataFrame(
+        {
+            "text": [f"text {pair}" for pair in PAIRS],
+            "changes": CODES,
+            "s1": "x",
+            "s2": [f"{pair}_s2" for pair in PAIRS],
+        },
+        index=PAIRS,
+    )
+    table = worst(queries(), facts)
+    assert table["pair"].tolist()[0] == "pair3"
+    assert table["mean_rank"].tolist() == [12.0, 2.0, 2.0, 2.0, 1.0]
+    assert table["retrieved"].tolist()[0] == "pair1"
+    assert table["retrieved_s2"].tolist()[0] == "pair1_s2"
+    assert table["text"].tolist()[0] == "text pair3"
+
+
+def test_a_change_s_difference_is_the_mean_over_its_pairs():
+    draw = np.random.default_rng(0)
+    changes = [("a",), ("b",), ("a",), ("b",), ("a",)]
+    differences = draw.standard_normal((5, 3)).astype(np.float32)
+    codes, found = mean_differences(differences, changes)
+    assert codes == ["a", "b"]
+    assert np.allclose(found, [differences[[0, 2, 4]].mean(axis=0), differences[[1, 3]].mean(axis=0)], atol=1e-6)
+
+
+def test_differences_of_several_changes_are_sums():
+    vectors = {"a": [1.0, 0.0], "b": [0.0, 2.0], "c": [3.0, 3.0]}
+    changes = [("a",), ("a", "b"), ("b", "c"), ("c",), ()]
+    differences = np.array([np.sum([vectors[code] for code in found] or [[0, 0]], axis=0) for found in changes])
+    codes, found = mean_differences(differences.astype(np.float32), changes)
+    assert np.allclose(found, [vectors[code] for code in codes], atol=1e-6)
+    moved = changed(np.zeros((2, 2), np.float32), [("a", "c"), ("unknown",)], codes, found)
+    assert np.allclose(moved, [[4, 3], [0, 0]], atol=1e-6)
