@@ -82,6 +82,8 @@ def embedding_options(command: Any) -> Any:
 @click.option(
     "--protocol", help="How probes are trained: paper, evar, search or a .toml file [default: the task's own]."
 )
+@click.option("--text-encoder", help="Embeds texts: a folder, or an id on the hub [default: distilbert-base-uncased].")
+@click.option("--text-pooling", type=click.Choice(["mean", "cls"]), default="mean", help="Of its tokens.")
 @click.option("--skip-broken", is_flag=True, help="Leave out clips that are missing or broken, and count them.")
 @click.option("--shuffle-labels", is_flag=True, help="Control: measure with labels dealt out anew.")
 @click.option("--again", is_flag=True, help="Measure anew what was measured before in the same way.")
@@ -102,6 +104,7 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
     from benchmark.locations import locations, split_tables  # noqa: PLC0415
     from benchmark.protocol import open_protocol  # noqa: PLC0415
     from benchmark.tasks import name_of  # noqa: PLC0415
+    from benchmark.texts import DEFAULT  # noqa: PLC0415
 
     if task and suite:
         raise click.UsageError("--task and --suite exclude each other")
@@ -117,7 +120,9 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
         seeds=given["seeds"],
         splits=split_tables(given["splits"], [name_of(name) for name in names]),
         device=running.device_of(given["device"]),
+        text_encoder=given["text_encoder"] or DEFAULT,
         **{name: given[name] for name in ("name", "limit", "trust_code", "skip_broken", "shuffle_labels", "again")},
+        text_pooling=given["text_pooling"],
     )
     outcomes = []
     for outcome in running.run(options):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -15,11 +16,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmark import processes
+from benchmark.composed import KINDS
+from benchmark.composed.evaluation import CHANCE, predictions, queries_table, ranked, scored, tables_of
 from benchmark.embed import EmbedSettings, embed
 from benchmark.encoder import FittedEncoder, LoadedEncoder
 from benchmark.probe import ProbeResult, ProbeSettings, Problem, train, validation_rows
 from benchmark.probe.resuming import FOLDER
 from benchmark.protocol import Protocol
+from benchmark.retrieval import chance
 from benchmark.runs import PREDICTION_COLUMNS
 from benchmark.task import Embeddings, Fold, TaskData, check_folds
 
@@ -87,6 +91,9 @@ def evaluate(loaded: LoadedEncoder, data: TaskData, protocol: Protocol, settings
     began = time.monotonic()
     check_folds(data)
     by_fold = list(_embedded(loaded, data, settings))
+    if data.text_encoder is not None:
+        retrieved = _retrieval(data, by_fold[0], protocol, loaded.device, settings.cache)
+        return dataclasses.replace(retrieved, seconds=time.monotonic() - began)
     scores: list[Score] = []
     tables: list[pd.DataFrame] = []
     chosen: list[dict[str, str | int | float]] = []
@@ -112,6 +119,44 @@ def _embedded(loaded: LoadedEncoder, data: TaskData, settings: EmbedSettings) ->
         else:
             shared = rows = embed(loaded, clips, settings) if shared is None else shared
         yield fold, dict(zip(data.signals, np.split(rows, ends[:-1]), strict=True))
+
+
+def _retrieval(
+    data: TaskData, embedded: tuple[Fold, Embeddings], protocol: Protocol, device: str, cache: Path
+) -> Evaluation:
+    """Retrieval with a text modifier: all systems in one training, their scores, and tables of queries."""
+    fold, embeddings = embedded
+    if data.text_encoder is None or processes.rank() > 0:
+        return Evaluation(scores=[], predictions=pd.DataFrame(columns=PREDICTION_COLUMNS), seconds=0.0)
+    found = ranked(data.table, fold, embeddings, data.text_encoder, protocol, device=device, cache=cache)
+    test = data.table.iloc[fold.test]
+    queries = queries_table(list(found), test["clip_id"].to_numpy())
+    scores = []
+    for setting in data.settings:
+        if setting.name == CHANCE:
+            by_metric = {metric: [value] for metric, value in chance(len(test)).items()}
+            by_clip: dict[str, NDArray[np.float64]] = {}
+        else:
+            by_metric, by_clip = scored(queries, setting.name)
+        trained = setting.name in KINDS
+        scores += [
+            Score(
+                setting=setting.name,
+                metric=metric,
+                by_seed=values,
+                by_clip=by_clip.get(metric, np.empty(0)),
+                seeds=len(values) if trained else 0,
+                lr=protocol.retrieval.lr if trained else None,
+                n_test=len(test),
+            )
+            for metric, values in by_metric.items()
+        ]
+    return Evaluation(
+        scores=scores,
+        predictions=predictions(queries, data.facts.name),
+        seconds=0.0,
+        tables=tables_of(queries, test),
+    )
 
 
 def _probe(

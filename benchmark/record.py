@@ -56,7 +56,8 @@ class Measuring:
         """What makes a run the same run."""
         precision = self.embedding.precision
         name = self.loaded.name
-        marks = ["shuffled labels"] * self.shuffle_labels + [f"limit {self.limit}"] * (self.limit is not None)
+        marks = [self.data.variant] * bool(self.data.variant)
+        marks += ["shuffled labels"] * self.shuffle_labels + [f"limit {self.limit}"] * (self.limit is not None)
         return {
             "encoder": name if precision == "float32" else f"{name} ({precision})",
             "checkpoint_sha256": self.loaded.weights_sha256,
@@ -100,6 +101,8 @@ class Measuring:
             },
             "notes": data.notes,
         }
+        if data.text_encoder is not None:
+            facts["text_encoder"] = data.text_encoder.facts()
         if self.protocol.rates:
             del facts["lr"]
         told: dict[str, Any] = json.loads(json.dumps(facts))

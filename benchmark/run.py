@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from benchmark import processes, tasks
+from benchmark import processes, tasks, texts
 from benchmark.clips import BrokenClipError
 from benchmark.embed import EmbedSettings
 from benchmark.encoder import LoadedEncoder
@@ -50,6 +50,10 @@ class RunOptions:
     """How many seeds, where other than the protocol's."""
     splits: Mapping[str, Path] = field(default_factory=dict)
     """Tables of labels and splits to take in place of tasks' own."""
+    text_encoder: str = texts.DEFAULT
+    """What embeds the texts of tasks that have some: a folder, or an id on the hub."""
+    text_pooling: str = "mean"
+    """``mean`` of the tokens, or ``cls``."""
     skip_broken: bool = False
     """Leave out clips that are missing or cannot be read, and count them."""
     shuffle_labels: bool = False
@@ -163,6 +167,9 @@ def _asked(options: RunOptions, task: str) -> TaskOptions:
         splits=options.splits.get(tasks.name_of(task)),
         skip_broken=options.skip_broken,
         shuffle_labels=options.shuffle_labels,
+        text_encoder=options.text_encoder,
+        text_pooling=options.text_pooling,
+        device=options.device,
     )
 
 

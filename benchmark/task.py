@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from benchmark import texts
 from benchmark.clips import Clip
 from benchmark.results import PLAIN_SETTING
 from bgknown.errors import InvalidInputError
@@ -88,6 +89,12 @@ class TaskOptions:
     """Files that are known to be broken."""
     shuffle_labels: bool = False
     """Control: give every clip the label of another one of the same part, so that there is nothing to learn."""
+    text_encoder: str = texts.DEFAULT
+    """What embeds the texts of tasks that have some: a folder, or an id on the hub."""
+    text_pooling: str = "mean"
+    """``mean`` of the tokens, or ``cls``."""
+    device: str = "cpu"
+    """Where texts are embedded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -155,6 +162,16 @@ class TaskData:
     """[n] the view of each clip that is trained on, where it is another than the one that is tested."""
     measures: Callable[[TaskData, Embeddings], list[Measure]] | None = None
     """Figures that need no training."""
+    text_encoder: texts.TextEncoder | None = None
+    """What embeds the texts of a task of retrieval with a text modifier; such a task has no probes."""
+
+    @property
+    def variant(self) -> str:
+        """What of a task is not as in the figures that are published for it; a part of the name of its protocol."""
+        if self.text_encoder is None or (self.text_encoder.name, self.text_encoder.pooling) == (texts.DEFAULT, "mean"):
+            return ""
+        pooling = "" if self.text_encoder.pooling == "mean" else f" {self.text_encoder.pooling}"
+        return f"text {self.text_encoder.name}{pooling}"
 
     def classes(self) -> list[str]:
         """The labels in the order of their indices: the sorted union over the whole table."""

@@ -60,6 +60,15 @@ class TextEncoder:
         """D."""
         return int(self.model.config.hidden_size)
 
+    def facts(self) -> dict[str, str]:
+        """What its embeddings depend on."""
+        return {
+            "name": self.name,
+            "pooling": self.pooling,
+            "sha256": self.sha256,
+            "transformers": str(package().__version__),
+        }
+
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> Tensor:
         """Embed a batch of texts: [B, D] float32 on the CPU.
@@ -150,8 +159,8 @@ def embed_texts(
 
 
 def _path(encoder: TextEncoder, cache: Path) -> Path:
-    facts = f"{encoder.sha256} {encoder.pooling} {package().__version__}"
-    return cache / FOLDER / f"{sha256(facts.encode())[:32]}.npz"
+    facts = {name: value for name, value in encoder.facts().items() if name != "name"}
+    return cache / FOLDER / f"{sha256(repr(sorted(facts.items())).encode())[:32]}.npz"
 
 
 def _load(path: Path) -> dict[str, NDArray[np.float32]]:

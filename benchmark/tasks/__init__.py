@@ -16,7 +16,10 @@ SUITES = {
     "nine": ("esc50", "us8k", "spcv2", "vc1", "voxforge", "cremad", "gtzan", "nsynth", "surge"),
 }
 """Tasks that are reported together; ``nine`` is Table 3 of Takeuchi et al."""
-MODULES = {name: f"benchmark.tasks.{name}" for name in ("bgknown", *SUITES["nine"])}
+MODULES = {
+    name: f"benchmark.tasks.{name.replace('-', '_')}"
+    for name in ("bgknown", "apwd-rain", "apwd-traffic", *SUITES["nine"])
+}
 """Names of the tasks and their modules."""
 OWN = ".csv"
 """Suffix of a user's own task."""

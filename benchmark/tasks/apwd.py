@@ -1,0 +1,150 @@
+"""APwD: retrieval of audio by audio and a text that says what to change (Takeuchi et al., section 5.3).
+
+The query is a soundscape s1 and a modifier text, the target s2, the gallery the targets of all test pairs of the scene.
+``benchmark.composed`` is the system. The task's folder is a set that ``bgknown apwd build`` made; of one made with
+``--manifest-only`` the audio is rendered while it is embedded, from ``apwd-jams`` and ``apwd-source``.
+
+``apwd_rain`` and ``apwd_traffic`` are the tasks, this module is what they share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmark.clips import Clip, Rendering
+from benchmark.composed import evaluation
+from benchmark.labelled import limited
+from benchmark.task import Fold, Setting, TaskData, TaskFacts, TaskOptions
+from benchmark.texts import load_text_encoder
+from bgknown.apwd.manifest import read_manifest
+from bgknown.apwd.source_tree import open_tree
+from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.files import sha256
+
+SETTINGS = evaluation.SETTINGS
+SIDES = ("s1", "s2")
+SPLITS = {"dev": "train", "eval": "test"}
+JAMS, SOURCE = "apwd-jams", "apwd-source"
+NEEDS = (JAMS, SOURCE)
+"""Other data it can use: what pairs without audio are rendered from."""
+
+
+def facts(scene: str) -> TaskFacts:
+    """What is published about a scene's task."""
+    return TaskFacts(
+        name=f"apwd-{scene}",
+        title=f"APwD, {scene}: retrieval of audio by audio and a text that says what to change",
+        metric="R@1",
+        classes=6,
+        counts={"train": 50_000, "test": 1_000},
+        duration_s=None,
+        lr=1e-3,
+        licence="that of ESC-50 (CC BY-NC) and of each FSD50K recording",
+        citation=(
+            "D. Takeuchi, Y. Ohishi, D. Niizumi, N. Harada and K. Kashino, Introducing Auxiliary Text Query-modifier "
+            "to Content-based Audio Retrieval, Interspeech 2022"
+        ),
+        url="https://github.com/nttcslab/apwd-dataset; bgknown apwd build --jams apwd-dataset/datasets --out apwd",
+        groups="soundscapes",
+    )
+
+
+def prepare(of: TaskFacts, root: Path, options: TaskOptions) -> TaskData:
+    """Read the pairs of a scene.
+
+    Args:
+        of: the scene's facts.
+        root: the set.
+        options: ``data`` may name JAMS and source tree; ``text_encoder`` embeds the texts.
+
+    Raises:
+        NotFoundError: there is no finished set, no pair of the scene, or the text encoder cannot be had.
+        InvalidInputError: the set is damaged, or nothing says where audio is rendered from.
+    """
+    if options.splits is not None or options.shuffle_labels:
+        name = "--splits" if options.splits is not None else "--shuffle-labels"
+        raise InvalidInputError(f"{name}: {of.name} has no labels, and a split of its own: dev and eval")
+    table = _pairs(of, root).rename(columns={"pair": "file"})
+    table = limited(table.assign(label="", split=table["split"].map(SPLITS)), options.limit)
+    table = table.rename(columns={"file": "clip_id"})
+    signals = _signals(table, root, options.data)
+    parts = {split: np.flatnonzero(table["split"] == split) for split in SPLITS.values()}
+    return TaskData(
+        facts=of,
+        root=root,
+        table=table.assign(**{side: _located(table, side) for side in SIDES}),
+        signals=signals,
+        settings=[Setting(name=name, about=about, signal=signal) for name, (about, signal, _) in SETTINGS.items()],
+        folds=[Fold(name="", train=parts["train"], test=parts["test"])],
+        sha256=sha256(table.to_csv(index=False, lineterminator="\n").encode()),
+        leak_check=leak_check(table),
+        notes=_notes(of, table),
+        text_encoder=load_text_encoder(options.text_encoder, pooling=options.text_pooling, device=options.device),
+    )
+
+
+def leak_check(table: pd.DataFrame) -> str:
+    """Look for soundscapes that are in both splits."""
+    known: dict[str, set[str]] = {"train": set(), "test": set()}
+    for side in SIDES:
+        for split, digest in zip(table["split"], table[f"jams_{side}_sha256"], strict=True):
+            known[split] |= {digest} - {""}
+    shared = known["train"] & known["test"]
+    return f"{len(shared):,} soundscapes in training and test" if shared else "ok"
+
+
+def _pairs(of: TaskFacts, root: Path) -> pd.DataFrame:
+    """The scene's pairs that have both sides, sorted by name."""
+    scene = of.name.removeprefix("apwd-")
+    table = read_manifest(root)
+    found = table[(table["scene"] == scene) & (table["jams_s2"] != "")]
+    if found.empty:
+        there = ", ".join(sorted(set(table["scene"])))
+        raise NotFoundError(f"{root}: holds no pairs of the scene {scene} with both sides; its scenes are {there}")
+    strange = set(found["split"]) - set(SPLITS)
+    if strange:
+        raise InvalidInputError(f"{root}: the split {sorted(strange)[0]!r} is none of {', '.join(SPLITS)}")
+    return found.sort_values("pair", ignore_index=True)
+
+
+def _signals(table: pd.DataFrame, root: Path, data: Mapping[str, Path]) -> dict[str, list[Clip]]:
+    """Clips of both sides: files, or JAMS to render."""
+    if bool((table[list(SIDES)] != "").all(axis=None)):
+        return {
+            side: [
+                Clip(path=root / file, sha256=digest)
+                for file, digest in zip(table[side], table[f"{side}_sha256"], strict=True)
+            ]
+            for side in SIDES
+        }
+    missing = [name for name in NEEDS if name not in data]
+    if missing:
+        raise InvalidInputError(
+            f"{root}: pairs have no audio; say what to render it from, --data {missing[0]}=DIR, "
+            f"or build them with audio (`bgknown apwd build --source`)"
+        )
+    tree = open_tree(data[SOURCE])
+    labels = sorted({label for _, _, label in tree.files})
+    rendering = Rendering(source=data[SOURCE], fingerprint=tree.sha256(labels))
+    return {
+        side: [
+            Clip(path=data[JAMS] / file, sha256=digest, rendering=rendering)
+            for file, digest in zip(table[f"jams_{side}"], table[f"jams_{side}_sha256"], strict=True)
+        ]
+        for side in SIDES
+    }
+
+
+def _located(table: pd.DataFrame, side: str) -> pd.Series:
+    """Where a person finds a side: its audio, or its JAMS."""
+    return table[side].where(table[side] != "", table[f"jams_{side}"])
+
+
+def _notes(of: TaskFacts, table: pd.DataFrame) -> list[str]:
+    there = {part: int((table["split"] == part).sum()) for part in of.counts}
+    told = [f"{there[part]:,} of {count:,} {part} pairs" for part, count in of.counts.items() if there[part] != count]
+    return [f"these are not the published pairs: {', '.join(told)}"] if told else []

@@ -1,0 +1,17 @@
+"""APwD, the scene traffic: ``benchmark.tasks.apwd``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmark.task import TaskData, TaskOptions
+from benchmark.tasks import apwd
+
+FACTS = apwd.facts("traffic")
+SETTINGS = apwd.SETTINGS
+NEEDS = apwd.NEEDS
+
+
+def prepare(root: Path, options: TaskOptions) -> TaskData:
+    """Read the pairs of the scene, as ``benchmark.tasks.apwd.prepare``."""
+    return apwd.prepare(FACTS, root, options)
