@@ -20,6 +20,7 @@ from bgknown.cli import main
 from bgknown.corpora.miniature import make
 from pretrain.cli import main as pretrain
 from tests.benchmark import corpora
+from tests.benchmark.test_texts import distilbert
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -219,6 +220,7 @@ def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
     make(tmp_path, takes=1, recordings=(8, 6))  # ESC-50 and FSD50K, where the commands look for them
     make_published(tmp_path)
     make_nine(tmp_path)
+    distilbert(tmp_path / "minilm")
     blocks = re.findall(r"```bash\n(.*?)```", README.read_text(), re.S)
     parts = [part for block in blocks for line in block.strip().split("\n") for part in line.split("&&")]
     ran = [words for words in map(shlex.split, parts) if words[0] in {"bgknown", "benchmark", "pretrain"}]
