@@ -137,6 +137,13 @@ class Config:
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
+    def __post_init__(self) -> None:
+        if self.crop_samples < self.front_end.shortest:
+            raise InvalidInputError(
+                f"training.frames is {self.training.frames}, crops of {self.crop_samples} samples; a transform of "
+                f"front_end.n_fft {self.front_end.n_fft} needs {self.front_end.shortest} or more: raise training.frames"
+            )
+
     @property
     def crop_samples(self) -> int:
         """Samples of a crop, N."""

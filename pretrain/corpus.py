@@ -98,6 +98,7 @@ def open_corpus(folder: Path) -> Corpus:
             f"{folder / DESCRIPTION}: the format is {description.get('format')!r}, this version reads {FORMAT!r}"
         )
     content = path.read_bytes()
+    _check_description(description, folder / DESCRIPTION)
     if sha256(content) != description.get("index_sha256"):
         raise InvalidInputError(f"{path}: not the index that {DESCRIPTION} describes; copy the corpus again")
     table = _read_index(path)
@@ -128,6 +129,16 @@ def read_card(folder: Path) -> dict[str, Any]:
         "sample": description["configuration"]["sample"],
         "index_sha256": description["index_sha256"],
     }
+
+
+def _check_description(description: dict[str, Any], path: Path) -> None:
+    wanted = {"counts": {"clips", "hours"}, "configuration": {"folders", "sample"}}
+    for table, names in wanted.items():
+        found = description.get(table)
+        if not isinstance(found, dict) or not names <= set(found):
+            raise InvalidInputError(f"{path}: damaged; copy the corpus again")
+    if not isinstance(description.get("rate_hz"), int):
+        raise InvalidInputError(f"{path}: damaged; copy the corpus again")
 
 
 def _read_index(path: Path) -> pd.DataFrame:

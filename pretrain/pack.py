@@ -148,10 +148,38 @@ def find(options: PackOptions) -> tuple[Path, list[str]]:
 
 
 def _audio_below(folder: Path) -> Iterator[Path]:
-    for parent, _, files in os.walk(folder, followlinks=True):
+    """Audio files in a folder and below; links are followed, but no folder is entered twice.
+
+    Raises:
+        StorageError: a folder cannot be read.
+        InvalidInputError: a name is not UTF-8.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise storage_error(error, Path(error.filename or folder)) from error
+
+    seen: set[tuple[int, int]] = set()
+    for parent, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
+        state = Path(parent).stat()
+        if (state.st_dev, state.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        folders.sort()  # which of several links to a folder is entered must not depend on the disk
         for name in files:
             if Path(name).suffix.lower() in SUFFIXES:
-                yield Path(parent, name)
+                path = Path(parent, name)
+                if not str(path).isprintable() and _not_utf8(path):
+                    raise InvalidInputError(f"{str(path)!a}: the name is not UTF-8; rename the file")
+                yield path
+
+
+def _not_utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

@@ -23,8 +23,12 @@ log = logging.getLogger(__name__)
 
 MEASURED = ("loss", "loss_byol", "loss_difference", "target_spread", "embedding_spread")
 COLUMNS = ("step", "epoch", *MEASURED, "clips_per_s")
+_SPREADS = {"projection": "target_spread", "embedding": "embedding_spread"}
+_ADVICE = (
+    "the checkpoint before is kept: begin a new run with a lower training.learning_rate, or training.precision=float32"
+)
 COLLAPSED = 0.05
-"""A spread of the target's projections below this is called a collapse."""
+"""A spread of the target's projections, or of the embeddings, below this is called a collapse."""
 
 
 class Progress:
@@ -89,10 +93,21 @@ class Progress:
         if not math.isfinite(means[0]):
             raise InvalidInputError(
                 f"{self._run.out}: the loss is {means[0]} within the {len(trainer.window)} steps up to "
-                f"{trainer.steps_done}; the checkpoint before them is kept: begin a new run with a lower "
-                f"training.learning_rate, or training.precision=float32"
+                f"{trainer.steps_done}; {_ADVICE}"
             )
         return dict(zip(MEASURED, means, strict=True))
+
+    def check_state(self, trainer: Trainer) -> None:
+        """Refuse to store what training has broken; a loss tells of the weights before its step alone.
+
+        Raises:
+            InvalidInputError: a weight, an average of the optimizer or the memory is not finite; names it.
+        """
+        broken = trainer.not_finite()
+        if broken:
+            raise InvalidInputError(
+                f"{self._run.out}: {broken} is not finite after step {trainer.steps_done}; {_ADVICE}"
+            )
 
     def close(self) -> None:
         """End the log."""
@@ -115,13 +130,15 @@ class Progress:
         left = (self._total - step) * self._config.batch / rate
         parts += [f"{rate:,.0f} clips/s", f"{_duration(left)} left" if step < self._total else "done"]
         log.info("step %s/%s  %s", f"{step:,}", f"{self._total:,}", "  ".join(parts))
-        if means["target_spread"] < COLLAPSED and not self._collapsed:
+        same = [what for what, name in _SPREADS.items() if means[name] < COLLAPSED]
+        if same and not self._collapsed:
             log.warning(
-                "the networks have collapsed: the target gives all clips nearly the same projection (spread %.3f); "
+                "the networks have collapsed: all clips have nearly the same %s (spread %.3f); "
                 "BYOL needs its predictor, BatchNorm and a large enough batch, or a lower learning rate",
-                means["target_spread"],
+                " and ".join(same),
+                min(means[name] for name in _SPREADS.values()),
             )
-        self._collapsed = means["target_spread"] < COLLAPSED
+        self._collapsed = bool(same)
 
     def _append(self, row: list[str]) -> None:
         try:

@@ -90,7 +90,7 @@ class Run:
             return
         content, _ = read_file(self.checkpoint)
         training = content.get("training")
-        if not is_own(content) or not isinstance(training, dict):
+        if not is_own(content) or not isinstance(training, dict) or not isinstance(content.get("card"), dict):
             raise InvalidInputError(f"{self.checkpoint}: holds no training to go on from; give another --out")
         self._compare(content["card"])
         try:

@@ -36,6 +36,8 @@ from pretrain.views import MemoryBank, make_view, normalise_batch
 log = logging.getLogger(__name__)
 
 _STATISTICS_BATCH = 256
+AGREE_EVERY = 10
+"""Steps after which processes on GPUs ask each other whether one was interrupted; on CPUs they do after every step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,8 @@ def train(options: TrainOptions) -> Path:
         NotFoundError: there is no corpus.
         InvalidInputError: the corpus does not fit the configuration, or a loss is no longer finite.
         StorageError: the folder holds another run, or cannot be written.
-        KeyboardInterrupt: the run was interrupted; the step in hand is finished and stored.
+        KeyboardInterrupt: the run was interrupted; the step in hand is finished and stored, of several processes on
+            GPUs at most ``AGREE_EVERY`` steps later. A second signal stops at once.
     """
     config, corpus, device = options.config, open_corpus(options.corpus), pick_device(options.device)
     check(config, corpus)
@@ -83,10 +86,13 @@ def train(options: TrainOptions) -> Path:
         for step, audio in trainer.batches(range(trainer.steps_done, total)):
             losses = trainer.step(step, audio)
             logged = progress.add(trainer, losses)
-            # processes agree on stopping where they wait for each other anyway
-            stop = interrupted.is_set() if ranks.size == 1 else logged and ranks.any(interrupted.is_set(), device)
+            # processes agree on stopping now and then: on a GPU asking makes it wait for the step
+            agree = logged or trainer.steps_done % (1 if device.type == "cpu" else AGREE_EVERY) == 0
+            stop = interrupted.is_set() if ranks.size == 1 else agree and ranks.any(interrupted.is_set(), device)
             if stop or trainer.steps_done % config.training.checkpoint_every == 0 or trainer.steps_done == total:
                 progress.check(trainer)
+                progress.check_state(trainer)
+                trainer.share_window()
                 run.store(trainer)
             if stop and trainer.steps_done < total:
                 raise KeyboardInterrupt
@@ -228,6 +234,22 @@ class Trainer:
             reference=both(references[0])[0] if references else None,
             kept_reference=drawn.kept("reference", rows) if references else None,
         )
+
+    def share_window(self) -> None:
+        """Make what was measured since the last row the mean over the ranks, as the first of them stores it for all."""
+        if self.window and self.ranks.size > 1:
+            self.window = list(self.ranks.mean(torch.stack(self.window)))
+
+    def not_finite(self) -> str:
+        """The first weight, average of the optimizer or part of the memory that is not finite; empty for none."""
+        named = [("the weight " + name, values) for name, values in self.learner.state_dict().items()]
+        for number, state in self.optimizer.state_dict()["state"].items():
+            named += [(f"the optimizer's {name} of parameter {number}", values) for name, values in state.items()]
+        named += [(f"the memory's {name}", values) for name, values in self.memory.state_dict().items()]
+        for name, values in named:
+            if isinstance(values, Tensor) and values.is_floating_point() and not bool(values.isfinite().all()):
+                return name
+        return ""
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on, but for statistics, configuration and corpus."""

@@ -106,3 +106,8 @@ def test_epochs_become_steps(clips, batch):
     steps = config.total_steps(clips)
     assert steps == max(1, 100 * clips // (2 * batch))
     assert read_config("paper", ["training.steps=7"]).total_steps(clips) == 7
+
+
+def test_crops_must_fill_a_transform():
+    with pytest.raises(InvalidInputError, match=r"training.frames is 8, crops of 1120 samples; .* needs 2049 or more"):
+        read_config("small", ["front_end.n_fft=4096", "training.frames=8"])

@@ -87,3 +87,13 @@ def test_damage_is_one_line(folder, damage, message):
         open_corpus(folder)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["rate_hz", "counts", "configuration"])
+def test_a_description_that_lacks_something_is_one_line(folder, key):
+    path = folder / "corpus.json"
+    content = json.loads(path.read_text())
+    del content[key]
+    path.write_text(json.dumps(content))
+    with pytest.raises(InvalidInputError, match=r"corpus.json: damaged; copy the corpus again"):
+        open_corpus(folder)

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import os
 import sys
 
 import numpy as np
@@ -229,3 +230,32 @@ def test_packing_that_is_killed_again_and_again_ends_with_the_same_bytes(tmp_pat
         )
     assert run(tmp_path, out, folders=("audio",)).kept >= 30
     assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_a_folder_is_entered_once_whatever_links_to_it(audio, tmp_path):
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    (tmp_path / "in" / "one.wav").write_bytes((audio / "a" / "one.wav").read_bytes())
+    (tmp_path / "in" / "again").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "deep" / "up").symlink_to(tmp_path / "in")
+    run(tmp_path, tmp_path / "corpus", folders=("in",), jobs=1)
+    assert open_corpus(tmp_path / "corpus").files == ["one.wav"]
+
+
+def test_a_name_that_is_not_utf_8_is_one_line(audio, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / os.fsdecode(b"caf\xe9.wav")).write_bytes((audio / "a" / "one.wav").read_bytes())
+    with pytest.raises(InvalidInputError, match=r"caf\\udce9.wav': the name is not UTF-8; rename the file"):
+        run(tmp_path, tmp_path / "corpus", folders=("in",), jobs=1)
+
+
+def test_a_folder_that_cannot_be_read_is_one_line(audio, tmp_path, monkeypatch):
+    whole = os.scandir
+
+    def closed(path="."):
+        if str(path).endswith("deep"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return whole(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(StorageError, match="deep: permission denied"):
+        run(audio, tmp_path / "corpus", jobs=1)

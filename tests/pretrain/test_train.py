@@ -1,6 +1,7 @@
 """Runs: what they learn, how they are stopped and go on, what they refuse."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -91,9 +92,44 @@ def test_statistics_are_those_of_the_crops(corpus, tmp_path):
 @pytest.mark.parametrize("log_every", [1, 100])
 def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_stored(corpus, tmp_path, log_every):
     changes = ("training.checkpoint_every=1", "training.learning_rate=1e30", f"training.log_every={log_every}")
-    with pytest.raises(InvalidInputError, match="the loss is nan .* the checkpoint before them is kept"):
+    with pytest.raises(InvalidInputError, match="the loss is nan .* the checkpoint before is kept"):
         run(corpus, tmp_path / "run", *changes)
     assert all(torch.isfinite(tensor).all() for tensor in stored(tmp_path / "run")["encoder"].values())
+
+
+@pytest.mark.parametrize("steps", [3, 4])
+def test_weights_that_a_step_has_broken_are_not_stored(corpus, tmp_path, monkeypatch, steps):
+    """The loss of a step is that of the weights before it: the last step's may be finite and its weights not."""
+    whole = Trainer.step
+
+    def broken(self, step, audio):
+        losses = whole(self, step, audio)
+        if self.steps_done == 3:
+            with torch.no_grad():
+                next(iter(self.learner.encoder.parameters()))[0] = float("nan")
+        return losses
+
+    monkeypatch.setattr(Trainer, "step", broken)
+    changes = (f"training.steps={steps}", "training.checkpoint_every=1")
+    with pytest.raises(InvalidInputError, match=r"the weight encoder\..* is not finite after step 3; the checkpoint"):
+        run(corpus, tmp_path / "run", *changes)
+    assert stored(tmp_path / "run")["training"]["steps_done"] == 2
+    assert all(torch.isfinite(tensor).all() for tensor in stored(tmp_path / "run")["encoder"].values())
+    monkeypatch.undo()
+    run(corpus, tmp_path / "run", *changes)
+    assert stored(tmp_path / "run")["training"]["steps_done"] == steps
+
+
+def test_a_collapse_of_the_embeddings_is_said(corpus, tmp_path, caplog, monkeypatch):
+    """The projector's BatchNorm would scale it up again."""
+    whole = training.Learner.forward
+
+    def collapsed(self, *values):
+        return replace(whole(self, *values), embedding_spread=torch.tensor(0.001))
+
+    monkeypatch.setattr(training.Learner, "forward", collapsed)
+    run(corpus, tmp_path / "run")
+    assert caplog.text.count("all clips have nearly the same embedding (spread 0.001)") == 1
 
 
 def test_a_collapse_is_said(corpus, tmp_path, caplog, monkeypatch):
