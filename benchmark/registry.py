@@ -187,10 +187,14 @@ def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", na
     module = _module(kind)
     given = parse(options_text, spec)
     options = resolve(module.Options, given, spec)
-    with telling(spec, "cannot be loaded") if kind.runs_code else nullcontext():
-        encoder = checked(module.load(target, options), spec)
-    files = module.weights_of(target, options) if hasattr(module, "weights_of") else []
-    digest = weights_sha256(encoder, files)
+    while True:
+        before = _states(module, target, options)
+        with telling(spec, "cannot be loaded") if kind.runs_code else nullcontext():
+            encoder = checked(module.load(target, options), spec)
+        files = module.weights_of(target, options) if hasattr(module, "weights_of") else []
+        digest = weights_sha256(encoder, files)
+        if before is None or before == _states(module, target, options):
+            break  # else a training has replaced its checkpoint meanwhile, and the hash may be that of other weights
     if name is not None or given:
         rename(encoder, name or named_with(encoder.name, given), spec)
     check_name(encoder.name, spec)
@@ -203,6 +207,17 @@ def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", na
         configuration={**dict(getattr(encoder, "configuration", {})), "options": given},
         device=place,
     )
+
+
+def _states(module: Any, target: str, options: Any) -> list[tuple[str, int, int, int]] | None:
+    """What tells whether the files of an encoder were replaced; None where they are not there, or there are none."""
+    if not hasattr(module, "weights_of"):
+        return None
+    try:
+        found = [(str(file), file.stat()) for file in module.weights_of(target, options)]
+    except (OSError, BgknownError):  # loading says what is wrong
+        return None
+    return [(name, facts.st_ino, facts.st_size, facts.st_mtime_ns) for name, facts in found]
 
 
 def _split(spec: str) -> tuple[str, str]:

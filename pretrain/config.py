@@ -204,9 +204,12 @@ def read_config(name: str, changes: Iterable[str] = ()) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise InvalidInputError(f"{where}: not TOML ({error})") from error
     config = Config().with_tables(tables, where)
-    for change in changes:
-        config = config.with_tables(_table_of(change), change)
-    return config
+    given = list(changes)
+    together: dict[str, dict[str, Any]] = {}  # applied at once: two values may only make sense with each other
+    for change in given:
+        for table, values in _table_of(change).items():
+            together.setdefault(table, {}).update(values)
+    return config.with_tables(together, ", ".join(given)) if given else config
 
 
 def _text(name: str) -> tuple[str, str]:

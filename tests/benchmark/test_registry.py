@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import pretrain.encoder
 from benchmark import registry
 from benchmark.options import listed, parse, resolve
 from benchmark.registry import kinds, load_encoder
@@ -323,3 +324,29 @@ def test_power_of_sounds_that_share_no_frequency_adds_up():
     one, two = (torch.sin(2 * torch.pi * hz * time_s).unsqueeze(0) for hz in (500.0, 3000.0))
     added = encoder.embed(one + two) - encoder.embed(two)
     assert torch.allclose(added, encoder.embed(one), atol=1e-3 * float(encoder.embed(one).max()))
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_loaded_is_loaded_again(tmp_path, monkeypatch):
+    """A training writes its checkpoint at any time: hash and weights must be of the same one."""
+    for name in ("older", "newer"):
+        (tmp_path / name).mkdir()
+    older, newer = (made.own_checkpoint(tmp_path / name) for name in ("older", "newer"))
+    network, front_end = made.AudioNTT2022(n_mels=16, d=300, hidden=8), made.FrontEnd(n_mels=16)
+    made.write_encoder(Path(newer), network, front_end, made.Statistics(mean=-5.0, std=2.0))
+    fresh = load_encoder(newer)
+    assert fresh.weights_sha256 != load_encoder(older).weights_sha256
+    whole, calls = pretrain.encoder.load, []
+
+    def slowly(target, options):
+        calls.append(target)
+        found = whole(target, options)
+        if len(calls) == 1:
+            Path(newer).replace(older)
+        return found
+
+    monkeypatch.setattr(pretrain.encoder, "load", slowly)
+    loaded = load_encoder(older)
+    assert len(calls) == 2
+    assert loaded.weights_sha256 == fresh.weights_sha256
+    audio = torch.randn(1, 16_000, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(loaded.encoder.embed(audio), fresh.encoder.embed(audio))

@@ -111,3 +111,16 @@ def test_epochs_become_steps(clips, batch):
 def test_crops_must_fill_a_transform():
     with pytest.raises(InvalidInputError, match=r"training.frames is 8, crops of 1120 samples; .* needs 2049 or more"):
         read_config("small", ["front_end.n_fft=4096", "training.frames=8"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("objective.gamma_low=0.7", "objective.gamma_high=0.8"),
+        ("front_end.window=1024", "front_end.n_fft=1024"),
+        ("training.accumulate=3", "training.batch=258"),
+        ("views.crop_low=1.6", "views.crop_high=2.0"),
+    ],
+)
+def test_values_that_make_sense_together_may_come_in_any_order(changes):
+    assert read_config("paper", changes) == read_config("paper", changes[::-1])
