@@ -25,10 +25,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from pretrain.batchnorm import across
 from pretrain.config import Config, NetworkSettings
 from pretrain.networks import AudioNTT, AudioNTT2020, AudioNTT2022, initialise
 from pretrain.objective import difference, make_head, mix, spread, symmetric
-from pretrain.ranks import ALONE, Ranks, across
+from pretrain.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

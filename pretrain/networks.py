@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from bgknown import seeding
 from bgknown.errors import InvalidInputError
+from pretrain.batchnorm import folded
 
 CHANNELS = 64
 """C, of every convolution."""
@@ -66,12 +67,15 @@ class AudioNTT2022(nn.Module):
             log_mel: the clips.
             kept: dropout's draw from ``draw_kept``; None for none.
         """
-        local = _flatten(self.features(_checked(log_mel, self.n_mels, self.poolings)))
-        return torch.cat([local, _through(self.fc, local, kept)], dim=2)
+        return torch.cat(self._parts(log_mel, kept), dim=2)
 
     def forward(self, log_mel: Tensor, kept: Tensor | None = None) -> Tensor:
         """Embed clips: normalised log-mel [B, 1, F, T] -> [B, D]; ``kept`` as for ``frame_features``."""
-        return mean_and_max(self.frame_features(log_mel, kept))
+        return torch.cat([mean_and_max(part) for part in self._parts(log_mel, kept)], dim=1)
+
+    def _parts(self, log_mel: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
+        local = _flatten(self.features(_checked(log_mel, self.n_mels, self.poolings)))
+        return local, _through(self.fc, local, kept)
 
 
 class AudioNTT2020(nn.Module):
@@ -180,7 +184,25 @@ def initialise(network: nn.Module, seed: int, *, prefix: str = "") -> None:
                     values.copy_(torch.from_numpy(drawn))
 
 
-def _blocks(count: int) -> nn.Sequential:
+class _Blocks(nn.Sequential):
+    """Convolution, BatchNorm, pooling and ReLU, block after block."""
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Normalised log-mel [B, 1, F, T] -> [B, C, F', T'].
+
+        The first block has the most values by far; in training its BatchNorm is folded into its convolution.
+        """
+        convolution, norm, *others = self
+        if norm.training and not log_mel.requires_grad:
+            maps = nn.functional.conv2d(log_mel, *folded(convolution, norm, log_mel), padding=1)
+        else:
+            maps = norm(convolution(log_mel))
+        for layer in others:
+            maps = layer(maps)
+        return maps
+
+
+def _blocks(count: int) -> _Blocks:
     layers: list[nn.Module] = []
     for block in range(count):
         layers += [
@@ -189,7 +211,7 @@ def _blocks(count: int) -> nn.Sequential:
             nn.MaxPool2d(2),  # before the ReLU and not behind it: the result is the same, on a quarter of the values
             nn.ReLU(inplace=True),
         ]
-    return nn.Sequential(*layers)
+    return _Blocks(*layers)
 
 
 def _linear_layers(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -202,7 +224,7 @@ def _through(layers: nn.Sequential, local: Tensor, kept: Tensor | None) -> Tenso
     """The linear layers, with the units left out that are not kept and the others scaled to make up for them."""
     hidden: Tensor = layers[:3](local)
     if kept is not None:
-        hidden = torch.where(kept, hidden * (1.0 / (1.0 - DROPOUT)), 0.0)
+        hidden = hidden * kept.to(hidden.dtype) * (1.0 / (1.0 - DROPOUT))
     features: Tensor = layers[3:](hidden)
     return features
 

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from bgknown.errors import InvalidInputError
-from pretrain.ranks import ALONE, GlobalBatchNorm, Ranks, across
+from pretrain.batchnorm import across
+from pretrain.ranks import ALONE, Ranks
 from tests.pretrain.made import make_corpus
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,7 +56,8 @@ def test_alone_nothing_is_exchanged():
 PIECES = """
 import copy, sys, torch
 from torch import nn
-from pretrain.ranks import GlobalBatchNorm, across, join
+from pretrain.batchnorm import GlobalBatchNorm, across
+from pretrain.ranks import join
 
 ranks = join(torch.device("cpu"))
 drawn = torch.Generator().manual_seed(0)
@@ -175,11 +177,3 @@ def test_a_batch_that_cannot_be_shared_is_one_line(tmp_path):
     script.write_text(RUN)
     told = torchrun(script, make_corpus(tmp_path / "corpus"), tmp_path / "out", "training.batch=7", status=1)
     assert "7 clips cannot be shared by 2 processes" in told
-
-
-def test_global_batchnorm_in_evaluation_is_batchnorm():
-    layer = nn.BatchNorm2d(3).eval()
-    with torch.no_grad():
-        layer.running_mean.uniform_(-1, 1, generator=torch.Generator().manual_seed(0))
-    values = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(GlobalBatchNorm(layer, Ranks(0, 2)).eval()(values), layer(values))
