@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 import pretrain.encoder
 from benchmark import registry
+from benchmark.kinds import BUILT_IN
 from benchmark.options import listed, parse, resolve
 from benchmark.registry import kinds, load_encoder
 from bgknown.errors import InvalidInputError, NotFoundError
@@ -68,7 +69,7 @@ def test_wrong_options_are_one_line(text, message):
 
 def test_every_kind_is_listed_with_its_options():
     found = {kind.name: kind for kind in kinds()}
-    assert set(registry.BUILT_IN) < set(found)
+    assert set(BUILT_IN) < set(found)
     assert {"byola", "audiontt2022-untrained"} < set(found)
     for kind in found.values():
         assert kind.about, kind.name
