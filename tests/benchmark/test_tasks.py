@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 
 import pandas as pd
 import pytest
@@ -175,12 +176,22 @@ def test_shuffled_labels_are_at_chance(name, suite):
     assert row.mean / 100 < share + 3.5 * spread
 
 
+def test_shuffled_labels_are_at_chance_over_all_tasks_together(suite):
+    """The same, sharper: with 210 test clips of all tasks, and on both sides of chance."""
+    rows = [row for row in read_rows(suite[0]) if row.task in NINE and "shuffled labels" in row.protocol]
+    right = sum(row.mean / 100 * row.n_test for row in rows)
+    clips = sum(row.n_test for row in rows)
+    assert (len(rows), clips) == (9, 210)
+    assert right / clips == pytest.approx(1 / 3, abs=3.5 * math.sqrt(2 / 9 / clips))
+
+
 def test_the_average_is_over_all_nine(suite):
     rows = {row.task: row for row in read_rows(suite[0]) if row.protocol.startswith("few")}
     average = rows["nine-tasks"]
     assert average.mean == pytest.approx(sum(rows[name].mean for name in NINE) / 9)
     assert (average.setting, average.seeds, average.n_test, average.boot_low) == ("average", 3, None, None)
-    assert f"average over 9 tasks {average.mean:.2f} %" in suite[1].output
+    told = f"logmel: average over 9 tasks {average.mean:.2f} %; of a part of the corpus: {', '.join(NINE)}\n"
+    assert told in suite[1].output
 
 
 def test_the_leaderboard_shows_the_suite_beside_the_paper(suite, corpora, cache, tmp_path):
@@ -362,6 +373,56 @@ def test_an_empty_class_is_one_line(name, folder, corpora, tmp_path):
     root = copy_of(corpora, name, tmp_path)
     (root / folder).mkdir()
     with pytest.raises(InvalidInputError, match=rf"{folder}: (holds no audio|no upload with audio)"):
+        tasks.task(name).index(root)
+
+
+def test_a_class_that_loses_all_its_clips_is_told(corpora, tmp_path):
+    """Nothing is dropped silently: with fewer classes the task is another, and easier."""
+    root = copy_of(corpora, "us8k", tmp_path)
+    for path in root.rglob("*-2-?-0.wav"):
+        path.unlink()
+    data = tasks.prepare("us8k", root, TaskOptions(cache=tmp_path, skip_broken=True))
+    assert data.skipped == 20
+    assert "class dog_bark is left out with them: the task has 2 classes" in data.notes
+    assert data.in_part
+
+
+def test_uploads_without_audio_are_told(corpora, tmp_path, caplog):
+    root = copy_of(corpora, "voxforge", tmp_path)
+    (root / "de" / "zoe-20100719-abc" / "etc").mkdir(parents=True)
+    tasks.task("voxforge").index(root)
+    assert "1 uploads hold no audio in wav/ or flac/, such as de/zoe-20100719-abc" in caplog.text
+
+
+def test_uploads_that_are_not_in_a_language_are_one_line(corpora, tmp_path):
+    root = copy_of(corpora, "voxforge", tmp_path)
+    with pytest.raises(InvalidInputError, match=r"annde-20100710-abc: an upload; every folder of .* must be a lang"):
+        tasks.task("voxforge").index(root / "de")
+
+
+@pytest.mark.parametrize("name", ["x", "20", "109", "060"])
+def test_a_file_that_is_no_note_of_surge_is_one_line(name, corpora, tmp_path):
+    root = copy_of(corpora, "surge", tmp_path)
+    (root / "tone 00" / "60.ogg").rename(root / "tone 00" / f"{name}.ogg")
+    with pytest.raises(InvalidInputError, match=rf"tone 00/{name}.ogg: is not named by a MIDI note from 21 to 108"):
+        tasks.task("surge").index(root)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "line", "message"),
+    [
+        ("vc1", "iden_split.txt", "\n\n4 id10000/a/1.wav", "line 39: '4 id10000/a/1.wav' is not of the form"),
+        ("vc1", "iden_split.txt", "1 id10000/1.wav", "is not of the form"),
+        ("spcv2", "testing_list.txt", "yes/00000008_nohash_0.wav", "yes/00000008_nohash_0.wav is listed twice"),
+        ("spcv2", "testing_list.txt", "yes/00000006_nohash_0.wav", "is listed on validation_list.txt, too"),
+        ("spcv2", "testing_list.txt", "_background_noise_/running_tap.wav", "is a clip of no word that is there"),
+    ],
+)
+def test_a_wrong_line_of_a_list_is_one_line(name, file, line, message, corpora, tmp_path):
+    root = copy_of(corpora, name, tmp_path)
+    with (root / file).open("a") as listed:
+        listed.write(f"{line}\n")
+    with pytest.raises(InvalidInputError, match=re.escape(message)):
         tasks.task(name).index(root)
 
 
