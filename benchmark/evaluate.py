@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,8 @@ from benchmark.protocol import Protocol
 from benchmark.retrieval import chance
 from benchmark.runs import PREDICTION_COLUMNS
 from benchmark.task import Embeddings, Fold, TaskData, check_folds
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -185,6 +188,7 @@ def _probe(
     best = [min(indices, key=lambda i: trained[i].valid_loss) for indices in tried]
     results = [trained[i] for i in best]
     chosen = [rates[i % len(rates)] for i in best]
+    _tell_of_edges(data.facts.name, rates, chosen)
     table = _predicted(data, places, results)
     scores = [
         _score(
@@ -200,6 +204,20 @@ def _probe(
         for place, rate in zip(places, chosen, strict=True)
     ]
     return scores, table, told if protocol.rates else []
+
+
+def _tell_of_edges(task: str, rates: Sequence[float], chosen: Sequence[float]) -> None:
+    """A log warning where most probes chose the smallest or largest rate, beyond which a better one may lie."""
+    if len(rates) < 3:
+        return
+    for what, edge in (("smallest", min(rates)), ("largest", max(rates))):
+        count = chosen.count(edge)
+        if 2 * count > len(chosen):
+            log.warning(
+                "%s: %d of %d probes chose the %s learning rate there was, %g; a --protocol file with other rates "
+                "would show whether that is enough",
+                *(task, count, len(chosen), what, edge),
+            )
 
 
 def _problems(
