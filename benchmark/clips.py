@@ -154,6 +154,15 @@ def read_clip(clip: Clip, rate_hz: int) -> tuple[NDArray[np.float32], str]:
     return out, digest
 
 
+def decoding_fault(path: Path) -> str:
+    """What is wrong with a file that is decoded to its end; empty for nothing."""
+    try:
+        read_clip(Clip(path=path), 16_000)
+    except BgknownError as error:
+        return str(error).removeprefix(f"{path}: ")
+    return ""
+
+
 def _soundscape(clip: Clip) -> Soundscape:
     from bgknown.jams.reading import parse  # noqa: PLC0415  (only APwD needs it)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -20,12 +21,14 @@ from benchmark.composed import KINDS
 from benchmark.composed.evaluation import CHANCE, predictions, queries_table, ranked, scored, tables_of
 from benchmark.embed import EmbedSettings, embed
 from benchmark.encoder import FittedEncoder, LoadedEncoder
-from benchmark.probe import ProbeResult, ProbeSettings, Problem, train, validation_rows
+from benchmark.probe import ProbeResult, ProbeSettings, Problem, Resuming, train, validation_rows
 from benchmark.probe.resuming import FOLDER
 from benchmark.protocol import Protocol
 from benchmark.retrieval import chance
 from benchmark.runs import PREDICTION_COLUMNS
 from benchmark.task import Embeddings, Fold, TaskData, check_folds
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,6 +65,8 @@ class Evaluation:
     """Setting, fold, seed and learning rate of each probe, where it was chosen."""
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     """Further tables by the names of their files."""
+    resuming: Resuming | None = None
+    """What the probes would go on from; to be forgotten once all this is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,14 +102,16 @@ def evaluate(loaded: LoadedEncoder, data: TaskData, protocol: Protocol, settings
     scores: list[Score] = []
     tables: list[pd.DataFrame] = []
     chosen: list[dict[str, str | int | float]] = []
+    resuming = Resuming(settings.cache / FOLDER)
     if processes.rank() == 0:
-        found, table, chosen = _probe(data, by_fold, protocol, loaded.device, settings.cache / FOLDER)
+        found, table, chosen = _probe(data, by_fold, protocol, loaded.device, resuming)
         scores, tables = [*scores, *found], [*tables, table]
         if data.measures is not None:
             found, table = _measure(data, by_fold[0][1])
             scores, tables = [*scores, *found], [*tables, table]
     predictions = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=PREDICTION_COLUMNS)
-    return Evaluation(scores=scores, predictions=predictions, seconds=time.monotonic() - began, chosen=chosen)
+    seconds = time.monotonic() - began
+    return Evaluation(scores=scores, predictions=predictions, seconds=seconds, chosen=chosen, resuming=resuming)
 
 
 def _embedded(loaded: LoadedEncoder, data: TaskData, settings: EmbedSettings) -> Iterator[tuple[Fold, Embeddings]]:
@@ -160,7 +167,7 @@ def _retrieval(
 
 
 def _probe(
-    data: TaskData, by_fold: list[tuple[Fold, Embeddings]], protocol: Protocol, device: str, resume: Path
+    data: TaskData, by_fold: list[tuple[Fold, Embeddings]], protocol: Protocol, device: str, resuming: Resuming
 ) -> tuple[list[Score], pd.DataFrame, list[dict[str, str | int | float]]]:
     """All probes of a task in one training, those of all learning rates to choose from among them."""
     lr = data.facts.lr if protocol.lr is None else protocol.lr
@@ -175,12 +182,13 @@ def _probe(
     places, problems = _problems(data, by_fold, settings, protocol.seeds, rates)
     epochs = len(problems) * settings.max_epochs
     with tqdm(total=epochs, desc="probes", unit="epoch", disable=not sys.stderr.isatty(), leave=False) as bar:
-        trained = train(problems, settings, device=device, progress=bar.update, resume=resume)
+        trained = train(problems, settings, device=device, progress=bar.update, resume=resuming)
     # of equal losses the smaller rate: rates are tried in their order
     tried = [range(i * len(rates), (i + 1) * len(rates)) for i in range(len(places))]
     best = [min(indices, key=lambda i: trained[i].valid_loss) for indices in tried]
     results = [trained[i] for i in best]
     chosen = [rates[i % len(rates)] for i in best]
+    _tell_of_edges(data.facts.name, rates, chosen)
     table = _predicted(data, places, results)
     scores = [
         _score(
@@ -196,6 +204,20 @@ def _probe(
         for place, rate in zip(places, chosen, strict=True)
     ]
     return scores, table, told if protocol.rates else []
+
+
+def _tell_of_edges(task: str, rates: Sequence[float], chosen: Sequence[float]) -> None:
+    """A log warning where most probes chose the smallest or largest rate, beyond which a better one may lie."""
+    if len(rates) < 3:
+        return
+    for what, edge in (("smallest", min(rates)), ("largest", max(rates))):
+        count = chosen.count(edge)
+        if 2 * count > len(chosen):
+            log.warning(
+                "%s: %d of %d probes chose the %s learning rate there was, %g; a --protocol file with other rates "
+                "would show whether that is enough",
+                *(task, count, len(chosen), what, edge),
+            )
 
 
 def _problems(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark import labelled, tasks
-from benchmark.clips import Clip, read_clip
+from benchmark.clips import decoding_fault
 from benchmark.task import TaskFacts, TaskOptions, check_folds
 from benchmark.tasks import own
 from bgknown.corpora.headers import header_facts
@@ -90,7 +90,7 @@ def validate(name: str, root: Path, *, cache: Path, decode: bool = False) -> Fin
     if decode:
         whole = np.flatnonzero(problems == "")
         problems[whole] = in_threads(
-            _decoding, [paths[row] for row in whole], title=f"{facts.name} decoding", unit="file"
+            decoding_fault, [paths[row] for row in whole], title=f"{facts.name} decoding", unit="file"
         )
     broken = np.flatnonzero(problems != "")
     faults += [f"{paths[row]}: {problems[row]}" for row in broken[:LISTED]]
@@ -110,7 +110,7 @@ def validate(name: str, root: Path, *, cache: Path, decode: bool = False) -> Fin
 
 def _listing(name: str, root: Path) -> tuple[TaskFacts, pd.DataFrame]:
     if tasks.is_own(name):
-        return own.facts(name), own.index(name)
+        return tasks.facts(name), own.index(name)
     module = tasks.task(name)
     if not hasattr(module, "index"):
         raise InvalidInputError(f"{name} is a dataset of this project: `bgknown verify {root}` checks it")
@@ -139,12 +139,3 @@ def _stock(name: str, root: Path, cache: Path) -> Stock:
         clips=int(whole.sum()),
         hours=float(seconds) / 3600.0,
     )
-
-
-def _decoding(path: Path) -> str:
-    """What is wrong with a file that is decoded to its end; empty for nothing."""
-    try:
-        read_clip(Clip(path=path), 16_000)
-    except BgknownError as error:
-        return str(error).removeprefix(f"{path}: ")
-    return ""

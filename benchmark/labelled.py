@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from benchmark import splits
 from benchmark.clips import Clip
-from benchmark.task import PLAIN, Fold, Setting, TaskData, TaskFacts, TaskOptions, shuffled_labels
+from benchmark.task import PLAIN, Fold, Setting, TaskData, TaskFacts, TaskOptions, class_names, shuffled_labels
 from bgknown.audio import NO_SUCH_FILE
 from bgknown.corpora.headers import header_facts
 from bgknown.errors import InvalidInputError
@@ -42,7 +42,7 @@ def prepare(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOpti
     Raises:
         NotFoundError, InvalidInputError: the table breaks a rule, or clips are broken and must not be skipped.
     """
-    notes = []
+    notes, told = [], ""
     if options.splits is None:
         told = difference(facts, table)
         if told:
@@ -57,7 +57,11 @@ def prepare(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOpti
         raise InvalidInputError(_told(facts, root, broken, len(listed)))
     if not broken.empty:
         notes.append(f"{len(broken)} of {len(listed)} clips are left out, {_how(broken)}: {_named(broken)}")
-    clips = limited(listed[listed["problem"] == ""].sort_values("file", ignore_index=True), options.limit)
+    whole = listed[listed["problem"] == ""].sort_values("file", ignore_index=True)
+    lost = sorted(set(listed["label"]) - set(whole["label"]))
+    if lost:
+        notes.append(f"{class_names(lost)} left out with them: the task has {whole['label'].nunique():,} classes")
+    clips = limited(whole, options.limit)
     if clips.empty:
         raise InvalidInputError(f"{root}: task {facts.name}: there are no clips that can be used")
     folds = divisions(clips)
@@ -72,6 +76,7 @@ def prepare(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOpti
         sha256=fingerprint(facts, clips),
         skipped=len(broken),
         leak_check=leak_check(clips["group"].to_numpy(), folds, facts.groups),
+        in_part=bool(told) or len(clips) < len(listed),
         notes=notes,
         training_rows=training_rows,
     )

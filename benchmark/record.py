@@ -24,6 +24,7 @@ from benchmark.results import FILE, ResultRow, add_rows, measured_row, read_rows
 from benchmark.runs import CONFIGURATION, read_predictions, run_name, write_run
 from benchmark.task import TaskData
 from bgknown.errors import BgknownError, InvalidInputError
+from bgknown.files import sha256
 from bgknown.provenance import commit, now
 
 log = logging.getLogger(__name__)
@@ -101,6 +102,9 @@ class Measuring:
             },
             "notes": data.notes,
         }
+        if {"file", "size", "mtime_ns"} <= set(data.table):  # audio that was replaced is measured again
+            states = data.table[["file", "size", "mtime_ns"]].to_csv(index=False, lineterminator="\n")
+            facts["files_sha256"] = sha256(states.encode())
         if data.text_encoder is not None:
             facts["text_encoder"] = data.text_encoder.facts()
         if self.protocol.rates:
@@ -217,6 +221,8 @@ def written(measuring: Measuring, evaluation: Evaluation) -> Outcome:
         tables=evaluation.tables,
     )
     add_rows(measuring.out, rows)
+    if evaluation.resuming is not None:
+        evaluation.resuming.done()
     return Outcome(
         encoder=identity["encoder"],
         data=data,

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from benchmark import processes, tasks, texts
-from benchmark.clips import BrokenClipError
+from benchmark.clips import BrokenClipError, decoding_fault
 from benchmark.embed import EmbedSettings
 from benchmark.encoder import LoadedEncoder
 from benchmark.evaluate import evaluate
@@ -20,8 +20,10 @@ from benchmark.protocol import Protocol, protocol_of
 from benchmark.record import Measuring, Outcome, check_same, finished, written
 from benchmark.registry import load_encoder
 from benchmark.results import ResultRow
+from benchmark.runs import claim
 from benchmark.task import TaskData, TaskOptions, check_folds
 from bgknown.errors import InvalidInputError
+from bgknown.parallel import in_threads
 
 __all__ = ["Outcome", "RunOptions", "device_of", "run", "summary"]
 
@@ -89,7 +91,8 @@ def run(options: RunOptions) -> Iterator[Outcome]:
     again unless so asked.
 
     Raises:
-        BgknownError: a task, an encoder or their data break a rule; what was measured before is kept.
+        BgknownError: a task, an encoder or their data break a rule, or the folder of results cannot be written; what
+            was measured before is kept.
     """
     own = [tasks.name_of(task) for task in options.tasks if tasks.is_own(task)]
     needs = [need for name in (*options.tasks, *tasks.MODULES) for need in tasks.needs(name)]
@@ -103,6 +106,9 @@ def run(options: RunOptions) -> Iterator[Outcome]:
         loaded = load_encoder(spec, trust_code=options.trust_code, device=options.device, name=options.name)
         for data in prepared.values():
             check_same(_measuring(options, loaded, data))
+        if processes.rank() == 0:
+            with claim(options.out):  # where nothing can be written, nothing need be measured
+                pass
         for task in options.tasks:
             while True:
                 try:
@@ -110,12 +116,17 @@ def run(options: RunOptions) -> Iterator[Outcome]:
                     break
                 except BrokenClipError as error:
                     # found out while decoding: the task without it is another task
-                    broken = {*asked[task].broken, error.path}
-                    if not options.skip_broken or processes.count() > 1 or len(broken) == len(asked[task].broken):
+                    if not options.skip_broken or processes.count() > 1 or error.path in asked[task].broken:
                         raise
-                    log.warning("%s: left out", error)
-                    asked[task] = dataclasses.replace(asked[task], broken=frozenset(broken))
-                    prepared[task] = tasks.prepare(task, roots[task], asked[task])
+                    broken = {error.path, *_undecodable(prepared[task])}  # all at once: each would begin anew
+                    asked[task] = dataclasses.replace(asked[task], broken=asked[task].broken | broken)
+                    without = tasks.prepare(task, roots[task], asked[task])
+                    if without.skipped == prepared[task].skipped:  # a dataset that is whole or nothing
+                        raise
+                    more = f" (and {len(broken) - 1} more clips)" if len(broken) > 1 else ""
+                    log.warning("%s: left out%s", error, more)
+                    check_folds(without)
+                    prepared[task] = without
             if outcome is not None:
                 yield outcome
 
@@ -171,6 +182,13 @@ def _asked(options: RunOptions, task: str) -> TaskOptions:
         text_pooling=options.text_pooling,
         device=options.device,
     )
+
+
+def _undecodable(data: TaskData) -> set[Path]:
+    """The files of a task that cannot be decoded to their end."""
+    paths = sorted({clip.path for signal in data.signals.values() for clip in signal if clip.rendering is None})
+    faults = in_threads(decoding_fault, paths, title=f"{data.facts.name} decoding", unit="file")
+    return {path for path, fault in zip(paths, faults, strict=True) if fault}
 
 
 def _measuring(options: RunOptions, loaded: LoadedEncoder, data: TaskData) -> Measuring:

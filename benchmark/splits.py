@@ -32,6 +32,7 @@ def read_splits(path: Path) -> pd.DataFrame:
     wanted = [named, "label", part, *(["group"] if "group" in header else [])]
     table = read_text_table(path, wanted, advice=FORM).rename(columns={named: "file"})
     table["file"] = [PurePosixPath(name.replace("\\", "/")).as_posix() for name in table["file"]]
+    table["label"] = table["label"].str.strip()
     table[part] = table[part].str.strip().str.removesuffix(".0")
     table = table[table[part] != ""].reset_index(drop=True)
     if table.empty:

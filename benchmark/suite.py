@@ -33,14 +33,17 @@ class Average:
     """The tasks it is over."""
     missing: tuple[str, ...]
     """The tasks of the suite that it is not over."""
+    in_part: tuple[str, ...] = ()
+    """The tasks whose corpora are there in part."""
 
     def text(self) -> str:
         """One line for people."""
+        parts = f"; of a part of the corpus: {', '.join(self.in_part)}" if self.in_part else ""
         if not self.missing:
-            return f"{self.encoder}: average over {len(self.over)} tasks {self.mean:.2f} %"
+            return f"{self.encoder}: average over {len(self.over)} tasks {self.mean:.2f} %{parts}"
         return (
             f"{self.encoder}: mean over {', '.join(self.over)} {self.mean:.2f} %; this is no average of the suite: "
-            f"{', '.join(self.missing)} missing"
+            f"{', '.join(self.missing)} missing{parts}"
         )
 
 
@@ -99,7 +102,13 @@ def averages(suite: str, outcomes: Sequence[Outcome], out: Path) -> list[Average
         scores = [list(outcome.by_seed[PLAIN_SETTING, metric]) for outcome in of_task.values()]
         by_seed = [sum(seed) / len(seed) for seed in zip(*scores, strict=True)]
         missing = tuple(name for name in named(suite) if name not in of_task)
-        average = Average(encoder=encoder, mean=100 * sum(by_seed) / len(by_seed), over=tuple(of_task), missing=missing)
+        average = Average(
+            encoder=encoder,
+            mean=100 * sum(by_seed) / len(by_seed),
+            over=tuple(of_task),
+            missing=missing,
+            in_part=tuple(name for name, outcome in of_task.items() if outcome.data.in_part),
+        )
         found.append(average)
         if missing:
             continue

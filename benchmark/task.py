@@ -156,6 +156,8 @@ class TaskData:
     """Clips that are left out because they are broken."""
     leak_check: str = ""
     """Outcome of looking for sources that are on both sides of a split: ``ok``, or what was found."""
+    in_part: bool = False
+    """Whether other clips are measured than the published corpus has: some are missing, broken or past the limit."""
     notes: list[str] = field(default_factory=list)
     """Lines for the user: what could not be measured, and why."""
     training_rows: NDArray[np.int64] | None = None
@@ -244,11 +246,12 @@ def check_folds(data: TaskData) -> None:
             unknown = [] if judged is None else sorted(set(labels[judged]) - set(labels[fold.train]))
             if unknown:
                 raise InvalidInputError(
-                    f"{where}: {_listed(unknown)} in the {part} part but not in training; "
+                    f"{where}: {class_names(unknown)} in the {part} part but not in training; "
                     f"a probe cannot learn them: repair the table, or leave these clips out"
                 )
 
 
-def _listed(classes: Sequence[str]) -> str:
+def class_names(classes: Sequence[str]) -> str:
+    """The first few classes and a verb, for messages: ``classes a, b and 3 more are``."""
     named = ", ".join(classes[:5]) + (f" and {len(classes) - 5} more" if len(classes) > 5 else "")
     return f"class{'es' * (len(classes) > 1)} {named} {'are' if len(classes) > 1 else 'is'}"

@@ -18,18 +18,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import torch
 
 from benchmark.probe import standardised
 from benchmark.probe.problem import ProbeResult, ProbeSettings, Problem, check, validation_rows
-from benchmark.probe.resuming import Progress, fingerprint
+from benchmark.probe.resuming import Resuming, fingerprint
 from benchmark.probe.stack import Stack
 from benchmark.probe.standardised import Standardisations
 from bgknown.errors import InvalidInputError
 
-__all__ = ["ProbeResult", "ProbeSettings", "Problem", "train", "validation_rows"]
+__all__ = ["ProbeResult", "ProbeSettings", "Problem", "Resuming", "train", "validation_rows"]
 
 
 def train(
@@ -39,7 +38,7 @@ def train(
     device: str = "cpu",
     stack: int | None = None,
     progress: Callable[[int], object] | None = None,
-    resume: Path | None = None,
+    resume: Resuming | None = None,
 ) -> list[ProbeResult]:
     """Train all probes and predict their test rows.
 
@@ -50,8 +49,8 @@ def train(
         stack: probes in a stack (default: one on a CPU, all on a GPU).
         progress: called with the number of epochs done after each epoch of a stack; epochs that a probe does not need
             because it has stopped count as done.
-        resume: folder in which trainings of more than a minute store what they go on from after they were stopped, to
-            the same result; by default they begin anew.
+        resume: where trainings of more than a minute store what they go on from after they were stopped, to the same
+            result; its owner says when they are done. By default they begin anew.
 
     Raises:
         StorageError: that folder cannot be written.
@@ -64,18 +63,14 @@ def train(
     size = stack or (1 if device == "cpu" else max(len(problems), 1))
     stacks = [list(problems[i : i + size]) for i in range(0, len(problems), size)]
     workers = min(torch.get_num_threads(), len(stacks)) if device == "cpu" else 1
-    interrupted, known, stored = threading.Event(), Standardisations(), list[Progress]()
+    interrupted, known = threading.Event(), Standardisations()
 
     def work(part: list[Problem]) -> list[ProbeResult]:
         stack = Stack(part, settings, device, known=known, copy_bytes=standardised.COPY_BYTES // max(workers, 1))
-        mine = Progress(resume, fingerprint(part, settings, known)) if resume is not None else None
-        stored.extend([mine] if mine is not None else [])
+        mine = resume.of(fingerprint(part, settings, known)) if resume is not None else None
         return stack.run(interrupted, progress or (lambda done: None), mine)
 
-    results = _worked(work, stacks, workers, interrupted)
-    for each in stored:
-        each.done()
-    return results
+    return _worked(work, stacks, workers, interrupted)
 
 
 def _worked(

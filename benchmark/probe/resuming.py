@@ -1,4 +1,7 @@
-"""Probes that go on where they were stopped: the state of a stack, stored now and then while it trains."""
+"""Probes that go on where they were stopped: the state of a stack, stored now and then while it trains.
+
+What is stored is forgotten when the results are written, not before: a full disk at the end does not cost a training.
+"""
 
 from __future__ import annotations
 
@@ -66,6 +69,29 @@ class Progress:
     def done(self) -> None:
         """Forget what is stored."""
         self.path.unlink(missing_ok=True)
+
+
+class Resuming:
+    """Where trainings of more than a minute store what they go on from.
+
+    Args:
+        folder: the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._all: list[Progress] = []
+
+    def of(self, name: str) -> Progress:
+        """What is stored of one training, by what tells it from any other."""
+        progress = Progress(self.folder, name)
+        self._all.append(progress)
+        return progress
+
+    def done(self) -> None:
+        """Forget what is stored of all trainings that were asked for."""
+        for progress in self._all:
+            progress.done()
 
 
 def fingerprint(problems: list[Problem], settings: ProbeSettings, known: Standardisations) -> str:

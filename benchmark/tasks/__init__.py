@@ -10,7 +10,7 @@ from types import ModuleType
 from benchmark import labelled
 from benchmark.task import TaskData, TaskFacts, TaskOptions
 from benchmark.tasks import own
-from bgknown.errors import NotFoundError
+from bgknown.errors import InvalidInputError, NotFoundError
 
 SUITES = {
     "nine": ("esc50", "us8k", "spcv2", "vc1", "voxforge", "cremad", "gtzan", "nsynth", "surge"),
@@ -60,9 +60,20 @@ def facts(name: str) -> TaskFacts:
 
     Raises:
         NotFoundError: there is no such task.
-        InvalidInputError: the options of an own task are wrong.
+        InvalidInputError: the name or the options of an own task are wrong.
     """
-    return own.facts(name) if is_own(name) else task(name).FACTS
+    if not is_own(name):
+        found: TaskFacts = task(name).FACTS
+        return found
+    stem = name_of(name)
+    if stem in MODULES:
+        raise InvalidInputError(
+            f"{name}: a task of your own cannot be called {stem}, as one of this project is: give the file another "
+            f"name, or take its labels and splits for that task by --task {stem} --splits FILE"
+        )
+    if stem != stem.strip():
+        raise InvalidInputError(f"{name!r}: a task's name may have no spaces around it; give the file another name")
+    return own.facts(name)
 
 
 def prepare(name: str, root: Path, options: TaskOptions) -> TaskData:
@@ -77,7 +88,7 @@ def prepare(name: str, root: Path, options: TaskOptions) -> TaskData:
         NotFoundError, InvalidInputError: it is not there, or breaks a rule.
     """
     if is_own(name):
-        return labelled.prepare(own.facts(name), own.index(name), root, options)
+        return labelled.prepare(facts(name), own.index(name), root, options)
     module = task(name)
     if hasattr(module, "prepare"):
         data: TaskData = module.prepare(root, options)

@@ -65,8 +65,8 @@ def clips_in(root: Path, folder: str, what: str) -> list[str]:
     return clips
 
 
-def lines_of(path: Path) -> list[str]:
-    """The lines of a text file, without empty ones.
+def numbered_lines(path: Path) -> list[tuple[int, str]]:
+    """The lines of a text file with their numbers, from 1, without empty ones.
 
     Raises:
         NotFoundError: there is no such file.
@@ -78,7 +78,12 @@ def lines_of(path: Path) -> list[str]:
         raise NotFoundError(f"{path}: no such file") from error
     except UnicodeDecodeError as error:
         raise InvalidInputError(f"{path}: not text ({error})") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    return [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+
+
+def lines_of(path: Path) -> list[str]:
+    """``numbered_lines`` without the numbers."""
+    return [line for _, line in numbered_lines(path)]
 
 
 def hashed_split(purpose: str, names: Sequence[str], shares: Mapping[str, float]) -> dict[str, str]:

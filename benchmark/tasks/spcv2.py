@@ -43,7 +43,7 @@ def index(root: Path) -> pd.DataFrame:
 
     Raises:
         NotFoundError: the folder or a list is missing.
-        InvalidInputError: a list names a clip of no word, or a clip is on both, or a word has no clips.
+        InvalidInputError: a list names a clip of no word, or a clip is listed twice, or a word has no clips.
     """
     for name in LISTS.values():
         check_folder(root, "Speech Commands v2", name)
@@ -55,7 +55,8 @@ def index(root: Path) -> pd.DataFrame:
             if file.split("/")[0] not in words:
                 raise InvalidInputError(f"{root / name}: {file} is a clip of no word that is there")
             if split_of.get(there, "train") != "train":
-                raise InvalidInputError(f"{root / name}: {file} is on {LISTS['valid']}, too; a clip has one split")
+                where = "twice" if split_of[there] == split else f"on {LISTS['valid']}, too"
+                raise InvalidInputError(f"{root / name}: {file} is listed {where}; a clip has one split")
             split_of[there] = split
     files = sorted(split_of)
     return pd.DataFrame(

@@ -19,13 +19,15 @@ from benchmark.tasks.listing import clips_in, hashed_split, top_folders
 from bgknown.errors import InvalidInputError
 
 TONES = {"train": 1_692, "valid": 195, "test": 197}
+NOTES = range(21, 109)
+LABELS = frozenset(map(str, NOTES))
 
 FACTS = TaskFacts(
     name="surge",
     title="Surge: pitches of a synthesiser",
     metric="accuracy",
-    classes=88,
-    counts={"clips": 88 * sum(TONES.values())},
+    classes=len(NOTES),
+    counts={"clips": len(NOTES) * sum(TONES.values())},
     duration_s=4.0,
     lr=3e-5,
     licence="see the Zenodo record",
@@ -43,14 +45,16 @@ def index(root: Path) -> pd.DataFrame:
 
     Raises:
         NotFoundError: the folder is missing.
-        InvalidInputError: a file is not named by its MIDI note, or a tone has no notes.
+        InvalidInputError: a file is not named by one of the 88 MIDI notes, or a tone has no notes.
     """
     tones = top_folders(root, "Surge", "tone")
     rows = [(file, tone) for tone in tones for file in clips_in(root, tone, "a tone")]
     notes = [PurePosixPath(file).stem for file, _ in rows]
     for (file, _), note in zip(rows, notes, strict=True):
-        if not note.isdecimal():
-            raise InvalidInputError(f"{root / file}: is not named by a MIDI note, such as 60.ogg")
+        if note not in LABELS:
+            raise InvalidInputError(
+                f"{root / file}: is not named by a MIDI note from {NOTES[0]} to {NOTES[-1]}, such as 60.ogg"
+            )
     shares = {split: count / sum(TONES.values()) for split, count in TONES.items()}
     split_of = hashed_split("surge tone", tones, shares)
     return pd.DataFrame(

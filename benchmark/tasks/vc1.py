@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.task import PLAIN, TaskFacts
-from benchmark.tasks.listing import lines_of
+from benchmark.tasks.listing import numbered_lines
 from bgknown.corpora import check_folder
 from bgknown.corpora.headers import find_files
 from bgknown.errors import InvalidInputError
@@ -49,7 +49,7 @@ def index(root: Path) -> pd.DataFrame:
     for name in (LIST, "wav"):
         check_folder(root, "VoxCeleb1", name)
     rows = []
-    for number, line in enumerate(lines_of(root / LIST), start=1):
+    for number, line in numbered_lines(root / LIST):
         split, _, file = line.partition(" ")
         parts = file.strip().split("/")
         if split not in SPLITS or len(parts) != 3:

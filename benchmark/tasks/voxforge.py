@@ -2,7 +2,7 @@
 
 Layout::
 
-    {language}/{user}-{date}-{letters}/wav/*.wav       or flac/*.flac
+    {language}/{user}-{date}-{letters}/wav/*.wav       or flac/*.flac; where an upload has both, wav
 
 VoxForge has no split: a speaker (the user's name of the upload) goes to training, validation or test by a hash of the
 name, in the proportion 70/10/20. Uploads by ``anonymous`` are of people unknown, and stay together.
@@ -10,6 +10,7 @@ name, in the proportion 70/10/20. Uploads by ``anonymous`` are of people unknown
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
@@ -18,6 +19,8 @@ import pandas as pd
 from benchmark.task import PLAIN, TaskFacts
 from benchmark.tasks.listing import clips_below, folders_of, hashed_split, top_folders
 from bgknown.errors import InvalidInputError
+
+log = logging.getLogger(__name__)
 
 SHARES = {"train": 0.7, "valid": 0.1, "test": 0.2}
 
@@ -41,26 +44,35 @@ SETTINGS = PLAIN
 def index(root: Path) -> pd.DataFrame:
     """List the uploads of VoxForge: file, label (the language), split, group (the speaker).
 
+    A log warning tells of uploads without audio.
+
     Raises:
         NotFoundError: the folder is missing.
         InvalidInputError: a language holds no uploads with audio.
     """
     rows: list[tuple[str, str, str]] = []
+    silent: list[str] = []
     for language in top_folders(root, "VoxForge", "language"):
         before = len(rows)
         for upload in folders_of(root / language):
-            for kind in ("wav", "flac"):  # an upload that has both has the same clips twice
-                clips = clips_below(root, f"{language}/{upload}/{kind}")
-                rows += [(file, language, speaker_of(upload)) for file in clips]
-                if clips:
-                    break
+            clips = _clips_of(root, f"{language}/{upload}")
+            rows += [(file, language, speaker_of(upload)) for file in clips]
+            silent += [f"{language}/{upload}"] * (not clips)
         if len(rows) == before:
+            inside = "an upload" if _clips_of(root, language) else "no upload with audio in wav/ or flac/"
             raise InvalidInputError(
-                f"{root / language}: no upload with audio in wav/ or flac/; every folder of {root} must be a language"
+                f"{root / language}: {inside}; every folder of {root} must be a language with its uploads in it"
             )
+    if silent:
+        log.warning("%s: %d uploads hold no audio in wav/ or flac/, such as %s", root, len(silent), silent[0])
     table = pd.DataFrame(rows, columns=["file", "label", "group"])
     split_of = hashed_split("voxforge speaker", sorted(set(table["group"])), SHARES)
     return table.assign(split=[split_of[speaker] for speaker in table["group"]])
+
+
+def _clips_of(root: Path, upload: str) -> list[str]:
+    """The clips of an upload, in the one of its folders that holds them."""
+    return clips_below(root, f"{upload}/wav") or clips_below(root, f"{upload}/flac")
 
 
 def speaker_of(upload: str) -> str:

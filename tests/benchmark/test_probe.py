@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from benchmark.probe import ProbeSettings, Problem, resuming, standardised, train, validation_rows
+from benchmark.probe import ProbeSettings, Problem, Resuming, resuming, standardised, train, validation_rows
 from benchmark.probe.standardised import standardisation
 from bgknown.errors import InvalidInputError
 from bgknown.seeding import key
@@ -181,13 +181,16 @@ def test_a_training_that_is_stopped_goes_on_to_the_same_bits(tmp_path, monkeypat
                 raise StoppedError
 
         try:
-            results = train(problems, SETTINGS, stack=stack, progress=stop, resume=tmp_path)
+            stored = Resuming(tmp_path)
+            results = train(problems, SETTINGS, stack=stack, progress=stop, resume=stored)
             break
         except StoppedError:
             again += 1
             assert again < 100
     assert again > 2
     assert sum(done) == len(problems) * SETTINGS.max_epochs
+    assert list(tmp_path.iterdir())  # until somebody has written the results
+    stored.done()
     assert not list(tmp_path.iterdir())
     for one, other in zip(whole, results, strict=True):
         assert torch.equal(one.weight, other.weight)
@@ -215,7 +218,7 @@ def test_a_damaged_store_is_passed_over(tmp_path, monkeypatch):
     task = unequal_problems()[0]
     name = resuming.fingerprint([task], SETTINGS, standardised.Standardisations())
     (tmp_path / f"{name}.pt").write_bytes(b"half of it")
-    (result,) = train([task], SETTINGS, resume=tmp_path)
+    (result,) = train([task], SETTINGS, resume=Resuming(tmp_path))
     assert torch.equal(result.weight, train([task], SETTINGS)[0].weight)
 
 

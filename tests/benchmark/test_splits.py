@@ -71,6 +71,11 @@ def test_folds_written_as_decimals_are_numbers(tmp_path):
     assert read_splits(table)["fold"].tolist() == ["1", "2"]
 
 
+def test_labels_are_the_same_with_and_without_spaces(tmp_path):
+    table = write(tmp_path / "a.csv", "file_name,label,fold\na.wav,dog,1\nb.wav, dog ,2\n")
+    assert read_splits(table)["label"].tolist() == ["dog", "dog"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -171,6 +176,18 @@ def test_an_own_task_s_files_may_lie_elsewhere(mine, tmp_path, monkeypatch):
 def test_wrong_options_of_an_own_task_are_one_line(mine, given, message):
     with pytest.raises(InvalidInputError, match=message):
         own.facts(f"{mine}{given}")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("esc50.csv", "cannot be called esc50, .* by --task esc50 --splits FILE"),
+        ("mine .csv", "no spaces around"),
+    ],
+)
+def test_a_name_that_results_cannot_carry_is_refused_at_once(mine, name, message):
+    with pytest.raises(InvalidInputError, match=message):
+        tasks.facts(str(mine.rename(mine.with_name(name))))
 
 
 def test_the_same_task_twice_is_refused(mine, tmp_path):

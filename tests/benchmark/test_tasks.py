@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 
 import pandas as pd
 import pytest
@@ -62,9 +63,9 @@ def clean_checkout():
         yield
 
 
-def test_results_of_changed_files_are_measured_again(corpora, cache, tmp_path, monkeypatch):
+def test_results_of_changed_files_are_measured_again(corpora, cache, brief, tmp_path, monkeypatch):
     monkeypatch.setattr(record, "commit", lambda: "1234567+")
-    common = ["run", "--encoder", "logmel", "--task", "cremad", "--data", f"cremad={corpora / 'cremad'}"]
+    common = ["run", "--encoder", "logmel", "--task", "cremad", "--data", f"cremad={corpora / 'cremad'}", *brief]
     for _ in range(2):
         assert "kept" not in run(*common, "--cache", cache, "--out", tmp_path).output
 
@@ -81,18 +82,38 @@ def run(*arguments, status=0):
 def few(tmp_path_factory):
     """A protocol that chooses between two rates, and is quicker than ``search``."""
     path = tmp_path_factory.mktemp("protocol") / "few.toml"
-    path.write_text(f"rates = {list(RATES)}\nmax_epochs = 60\n")
+    path.write_text(f"rates = {list(RATES)}\nmax_epochs = 40\n")
     return path
 
 
 @pytest.fixture(scope="module")
+def brief(tmp_path_factory):
+    """Options for runs whose figures do not matter."""
+    path = tmp_path_factory.mktemp("protocol") / "brief.toml"
+    path.write_text("max_epochs = 2\nseeds = 2\n")
+    return ["--protocol", path]
+
+
+@pytest.fixture(scope="module")
 def suite(corpora, cache, few, tmp_path_factory):
-    """The whole suite, and the same with labels dealt out anew; rows by task."""
+    """The whole suite, and the same with labels dealt out anew."""
     out = tmp_path_factory.mktemp("results")
     common = ["--suite", "nine", "--data", corpora, "--skip-broken", "--cache", cache, "--device", "cpu", "--out", out]
-    first = run("run", "--encoder", "logmel", "--protocol", few, *common)
+    common += ["--protocol", few]
+    first = run("run", "--encoder", "logmel", *common)
     run("run", "--encoder", "logmel", "--shuffle-labels", *common)
     return out, first, common
+
+
+def rows_of(out, *, shuffled=False):
+    """The rows of the suite by task."""
+    return {row.task: row for row in read_rows(out) if ("shuffled labels" in row.protocol) == shuffled}
+
+
+def folder_of(out, name):
+    """The run of a task of the suite."""
+    (folder,) = (path for path in (out / "runs").glob(f"logmel-{name}-few-*") if "shuffled" not in path.name)
+    return folder
 
 
 @pytest.mark.parametrize("name", NINE)
@@ -158,8 +179,7 @@ def test_folds_are_the_official_ones_and_leak_nothing(name, corpora, options):
 
 @pytest.mark.parametrize("name", NINE)
 def test_every_task_is_measured_far_over_chance(name, suite):
-    rows = {row.task: row for row in read_rows(suite[0]) if row.protocol.startswith("few")}
-    row, (_, classes, _, leaks) = rows[name], EXPECTED[name]
+    row, (_, classes, _, leaks) = rows_of(suite[0])[name], EXPECTED[name]
     assert row.mean > 100 * 2 / classes
     assert (row.setting, row.metric, row.seeds, row.leak_check) == ("clip", "accuracy", 3, leaks)
     assert row.n_skipped == (885 if name == "gtzan" else 0)
@@ -169,22 +189,32 @@ def test_every_task_is_measured_far_over_chance(name, suite):
 @pytest.mark.parametrize("name", NINE)
 def test_shuffled_labels_are_at_chance(name, suite):
     """Nothing but what the audio says of the labels may help: not the split, the order or the statistics."""
-    row = next(row for row in read_rows(suite[0]) if row.task == name and "shuffled labels" in row.protocol)
+    row = rows_of(suite[0], shuffled=True)[name]
     share = 0.5 if name == "nsynth" else 1 / EXPECTED[name][1]  # of its 4 classes, 3 are tested
     spread = math.sqrt(share * (1 - share) / row.n_test)
     assert row.mean / 100 < share + 3.5 * spread
 
 
+def test_shuffled_labels_are_at_chance_over_all_tasks_together(suite):
+    """The same, sharper: with 210 test clips of all tasks, and on both sides of chance."""
+    rows = [row for task, row in rows_of(suite[0], shuffled=True).items() if task in NINE]
+    right = sum(row.mean / 100 * row.n_test for row in rows)
+    clips = sum(row.n_test for row in rows)
+    assert (len(rows), clips) == (9, 210)
+    assert right / clips == pytest.approx(1 / 3, abs=3.5 * math.sqrt(2 / 9 / clips))
+
+
 def test_the_average_is_over_all_nine(suite):
-    rows = {row.task: row for row in read_rows(suite[0]) if row.protocol.startswith("few")}
+    rows = rows_of(suite[0])
     average = rows["nine-tasks"]
     assert average.mean == pytest.approx(sum(rows[name].mean for name in NINE) / 9)
     assert (average.setting, average.seeds, average.n_test, average.boot_low) == ("average", 3, None, None)
-    assert f"average over 9 tasks {average.mean:.2f} %" in suite[1].output
+    told = f"logmel: average over 9 tasks {average.mean:.2f} %; of a part of the corpus: {', '.join(NINE)}\n"
+    assert told in suite[1].output
 
 
 def test_the_leaderboard_shows_the_suite_beside_the_paper(suite, corpora, cache, tmp_path):
-    common = ["--task", "esc50,us8k", "--data", corpora, "--cache", cache, "--device", "cpu", "--out", tmp_path]
+    common = ["--task", "esc50", "--data", corpora, "--cache", cache, "--device", "cpu", "--out", tmp_path]
     run("run", "--encoder", "logmel", *common)
     board = run("leaderboard", "--out", tmp_path).output
     assert "accuracy (%), protocol evar" in board
@@ -192,23 +222,24 @@ def test_the_leaderboard_shows_the_suite_beside_the_paper(suite, corpora, cache,
     assert "82.37 ± 1.56" in board
 
 
-def test_what_was_measured_is_kept_and_measured_again_when_asked(suite, few):
+def test_what_was_measured_is_kept_and_measured_again_when_asked(suite):
     out, _, common = suite
     before = read_rows(out)
-    kept = run("run", "--encoder", "logmel", "--protocol", few, *common)
+    kept = run("run", "--encoder", "logmel", *common)
     assert kept.output.count("measured before, and kept") == 9
-    means = {row.task: row.mean for row in before if row.protocol.startswith("few")}
-    after = {row.task: row for row in read_rows(out) if row.protocol.startswith("few")}
-    assert {task: row.mean for task, row in after.items()} == pytest.approx(means)
+    means = {task: row.mean for task, row in rows_of(out).items()}
+    assert {row.identity for row in read_rows(out)} == {row.identity for row in before}
+    assert {row.task: row.mean for row in before if "shuffled" not in row.protocol} == pytest.approx(means)
     assert {row.date for row in before if row.task == "surge"} <= {row.date for row in read_rows(out)}
     common = ["--task", "spcv2", *common[2:]]
-    again = run("run", "--encoder", "logmel", "--protocol", few, "--again", *common)
+    again = run("run", "--encoder", "logmel", "--again", *common)
     assert "kept" not in again.output
-    assert {row.task: row.mean for row in read_rows(out) if row.protocol.startswith("few")} == pytest.approx(means)
+    assert {task: row.mean for task, row in rows_of(out).items()} == pytest.approx(means)
+    assert len(read_rows(out)) == len(before)
 
 
-def test_missing_corpora_are_skipped_and_not_counted(corpora, cache, tmp_path, caplog):
-    given = ["--data", f"cremad={corpora / 'cremad'}", "--data", f"spcv2={corpora / 'spcv2'}"]
+def test_missing_corpora_are_skipped_and_not_counted(corpora, cache, brief, tmp_path, caplog):
+    given = ["--data", f"cremad={corpora / 'cremad'}", "--data", f"spcv2={corpora / 'spcv2'}", *brief]
     done = run("run", "--encoder", "logmel", "--suite", "nine", *given, "--cache", cache, "--out", tmp_path)
     assert "no data for esc50, us8k, vc1, voxforge, gtzan, nsynth, surge; they are skipped" in caplog.text
     assert "mean over spcv2, cremad" in done.output
@@ -287,7 +318,8 @@ def test_statistics_are_of_each_fold_s_training_clips(corpora, cache, options, m
     monkeypatch.setattr(
         standardised, "standardisation", lambda features, rows: seen.append(set(rows.tolist())) or real(features, rows)
     )
-    evaluating.evaluate(load_encoder("logmel"), data, PROTOCOLS["paper"], EmbedSettings(cache=cache))
+    brief = dataclasses.replace(PROTOCOLS["paper"], max_epochs=2)
+    evaluating.evaluate(load_encoder("logmel"), data, brief, EmbedSettings(cache=cache))
     assert len(seen) == 15
     tests = [set(fold.test.tolist()) for fold in data.folds]
     views = {int(view): row for row, view in enumerate(data.trained_on(pd.RangeIndex(30).to_numpy()))}
@@ -300,11 +332,10 @@ def test_statistics_are_of_each_fold_s_training_clips(corpora, cache, options, m
 
 def test_predictions_name_the_fold_and_cover_every_clip(suite):
     out = suite[0]
-    folder = next(path for path in (out / "runs").iterdir() if path.name.startswith("logmel-us8k-few"))
-    table = read_predictions(folder)
+    table = read_predictions(folder_of(out, "us8k"))
     assert len(table) == 60 * 3
     assert set(table["fold"]) == {str(fold) for fold in range(1, 11)}
-    row = next(row for row in read_rows(out) if row.task == "us8k" and row.protocol.startswith("few"))
+    row = rows_of(out)["us8k"]
     by_seed = table.groupby(["seed", "fold"])["score"].mean().groupby("seed").mean()
     assert 100 * by_seed.mean() == pytest.approx(row.mean)
 
@@ -343,14 +374,14 @@ def test_validate_finds_what_only_decoding_shows(corpora, tmp_path):
     assert any(victim.name in fault for fault in found.faults)
 
 
-def test_a_clip_that_breaks_while_it_is_decoded_is_left_out_and_counted(corpora, tmp_path):
+def test_a_clip_that_breaks_while_it_is_decoded_is_left_out_and_counted(corpora, brief, tmp_path):
     root = copy_of(corpora, "voxforge", tmp_path)
     victim = next(root.rglob("*.flac"))
     data = bytearray(victim.read_bytes())
     data[-200:] = bytes(200)
     victim.write_bytes(data)
     common = ["run", "--encoder", "logmel", "--task", "voxforge", "--data", f"voxforge={root}", "--out", tmp_path / "r"]
-    common += ["--cache", tmp_path / "cache"]
+    common += ["--cache", tmp_path / "cache", *brief]
     assert victim.name in run(*common, status=1).stderr
     run(*common, "--skip-broken")
     row = read_rows(tmp_path / "r")[0]
@@ -365,6 +396,56 @@ def test_an_empty_class_is_one_line(name, folder, corpora, tmp_path):
         tasks.task(name).index(root)
 
 
+def test_a_class_that_loses_all_its_clips_is_told(corpora, tmp_path):
+    """Nothing is dropped silently: with fewer classes the task is another, and easier."""
+    root = copy_of(corpora, "us8k", tmp_path)
+    for path in root.rglob("*-2-?-0.wav"):
+        path.unlink()
+    data = tasks.prepare("us8k", root, TaskOptions(cache=tmp_path, skip_broken=True))
+    assert data.skipped == 20
+    assert "class dog_bark is left out with them: the task has 2 classes" in data.notes
+    assert data.in_part
+
+
+def test_uploads_without_audio_are_told(corpora, tmp_path, caplog):
+    root = copy_of(corpora, "voxforge", tmp_path)
+    (root / "de" / "zoe-20100719-abc" / "etc").mkdir(parents=True)
+    tasks.task("voxforge").index(root)
+    assert "1 uploads hold no audio in wav/ or flac/, such as de/zoe-20100719-abc" in caplog.text
+
+
+def test_uploads_that_are_not_in_a_language_are_one_line(corpora, tmp_path):
+    root = copy_of(corpora, "voxforge", tmp_path)
+    with pytest.raises(InvalidInputError, match=r"annde-20100710-abc: an upload; every folder of .* must be a lang"):
+        tasks.task("voxforge").index(root / "de")
+
+
+@pytest.mark.parametrize("name", ["x", "20", "109", "060"])
+def test_a_file_that_is_no_note_of_surge_is_one_line(name, corpora, tmp_path):
+    root = copy_of(corpora, "surge", tmp_path)
+    (root / "tone 00" / "60.ogg").rename(root / "tone 00" / f"{name}.ogg")
+    with pytest.raises(InvalidInputError, match=rf"tone 00/{name}.ogg: is not named by a MIDI note from 21 to 108"):
+        tasks.task("surge").index(root)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "line", "message"),
+    [
+        ("vc1", "iden_split.txt", "\n\n4 id10000/a/1.wav", "line 39: '4 id10000/a/1.wav' is not of the form"),
+        ("vc1", "iden_split.txt", "1 id10000/1.wav", "is not of the form"),
+        ("spcv2", "testing_list.txt", "yes/00000008_nohash_0.wav", "yes/00000008_nohash_0.wav is listed twice"),
+        ("spcv2", "testing_list.txt", "yes/00000006_nohash_0.wav", "is listed on validation_list.txt, too"),
+        ("spcv2", "testing_list.txt", "_background_noise_/running_tap.wav", "is a clip of no word that is there"),
+    ],
+)
+def test_a_wrong_line_of_a_list_is_one_line(name, file, line, message, corpora, tmp_path):
+    root = copy_of(corpora, name, tmp_path)
+    with (root / file).open("a") as listed:
+        listed.write(f"{line}\n")
+    with pytest.raises(InvalidInputError, match=re.escape(message)):
+        tasks.task(name).index(root)
+
+
 def test_classes_that_are_not_there_are_told(corpora, options):
     data = tasks.prepare("esc50", corpora / "esc50", options)
     assert data.notes == ["the corpus is there in part: 30 of 2,000 clips, 3 of 50 classes"]
@@ -373,17 +454,16 @@ def test_classes_that_are_not_there_are_told(corpora, options):
 def test_search_takes_the_rate_of_smallest_validation_loss(suite):
     """And says of every probe which; the row has their median."""
     out = suite[0]
-    folder = next(path for path in (out / "runs").iterdir() if path.name.startswith("logmel-us8k-few"))
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder_of(out, "us8k") / "config.json").read_text())
     rates = sorted(each["lr"] for each in config["chosen_lr"])
     assert len(rates) == 30
     assert set(rates) <= set(RATES)
     assert "lr" not in config
-    row = next(row for row in read_rows(out) if row.task == "us8k" and row.protocol.startswith("few"))
+    row = rows_of(out)["us8k"]
     assert row.lr == rates[14]
 
 
-def test_search_compares_the_losses(corpora, cache, options, monkeypatch):
+def test_search_compares_the_losses(corpora, cache, options, monkeypatch, caplog):
     losses, real = [], evaluating.train
 
     def watched(problems, *given, **more):
@@ -395,11 +475,13 @@ def test_search_compares_the_losses(corpora, cache, options, monkeypatch):
 
     monkeypatch.setattr(evaluating, "train", watched)
     data = tasks.prepare("cremad", corpora / "cremad", options)
-    found = evaluating.evaluate(load_encoder("logmel"), data, PROTOCOLS["search"], EmbedSettings(cache=cache))
+    brief = dataclasses.replace(PROTOCOLS["search"], max_epochs=20)
+    found = evaluating.evaluate(load_encoder("logmel"), data, brief, EmbedSettings(cache=cache))
     assert len(losses) == 3 * 7
     for seed, chosen in enumerate(found.chosen):
         best = min((loss, lr) for name, lr, loss in losses if name.endswith(f"seed {seed}"))
         assert (chosen["seed"], chosen["lr"]) == (seed, best[1])
+    assert "cremad: 3 of 3 probes chose the largest learning rate there was, 0.01" in caplog.text
 
 
 def test_bgknown_takes_no_table_of_splits(tmp_path):
