@@ -139,7 +139,7 @@ def folded(convolution: nn.Module, layer: nn.Module, images: Tensor) -> tuple[Te
         ranks = layer.ranks if isinstance(layer, GlobalBatchNorm) else ALONE
         mean, covariance = (values.to(convolution.weight.dtype) for values in _patch_moments(images, ranks))
         kernels = convolution.weight.flatten(1)
-        centre, variance = kernels @ mean, ((kernels @ covariance) * kernels).sum(dim=1)
+        centre, variance = kernels @ mean, ((kernels @ covariance) * kernels).sum(dim=1).clamp_min(0.0)
         scale = layer.weight * torch.rsqrt(variance + layer.eps)
         offset = 0.0 if convolution.bias is None else convolution.bias
         keep_statistics(layer, centre + offset, variance, images.numel() * ranks.size)

@@ -87,6 +87,8 @@ def pack(*, audio: tuple[Path, ...], match: tuple[str, ...], jobs: int | None, *
         click.echo(f"left out: {problem.line()}", err=True)
     if len(report.problems) > 20:
         click.echo(f"... and {len(report.problems) - 20} more, all in corpus.json", err=True)
+    if report.clipped:
+        click.echo(f"{report.clipped:,} clips go beyond full scale and are cut off there", err=True)
     left_out = f", {len(report.problems):,} broken files left out" if report.problems else ""
     click.echo(f"{given['out']}: {report.clips:,} clips, {report.hours:,.2f} hours{left_out}")
 
@@ -100,8 +102,8 @@ def pack(*, audio: tuple[Path, ...], match: tuple[str, ...], jobs: int | None, *
 def train(*, corpus: Path, out: Path, device: str | None, tensorboard: bool, **given: Any) -> None:
     """Train an encoder; OUT/checkpoint.pt can be measured at any time and holds all that training goes on from.
 
-    Several processes or GPUs: torchrun --nproc-per-node=8 -m pretrain train ...; they share each batch, and the result
-    is that of one process.
+    Several processes or GPUs: torchrun --nproc-per-node=8 -m pretrain train ...; they share each batch, and learn what
+    one process would, but for rounding.
 
     \b
     Example:

@@ -106,7 +106,7 @@ class TrainingSettings:
     channels_last: bool = True
     """Whether convolutions keep channels innermost in memory."""
     compile: bool = False
-    """Whether torch.compile makes the networks' code."""
+    """Whether torch.compile makes the networks' code; for a run of one process."""
     log_every: int = 20
     """Steps from one line of the log to the next."""
     checkpoint_every: int = 1_000

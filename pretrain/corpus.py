@@ -125,8 +125,11 @@ def read_card(folder: Path) -> dict[str, Any]:
     return {
         "clips": description["counts"]["clips"],
         "hours": description["counts"]["hours"],
+        "broken": description["counts"].get("broken", 0),
         "folders": description["configuration"]["folders"],
+        "match": description["configuration"].get("match", []),
         "sample": description["configuration"]["sample"],
+        "seed": description["configuration"].get("seed", 0),
         "index_sha256": description["index_sha256"],
     }
 

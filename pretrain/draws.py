@@ -93,7 +93,7 @@ class StepDraw:
 
     def gamma(self, rows: slice) -> Tensor:
         """The successors' shares in both mixtures of some clips, first and second views: [2 clips]."""
-        return _of_both(self._gamma, rows).to(self._device)
+        return _of_both(self._gamma, rows).to(self._device, non_blocking=True)
 
     def kept(self, purpose: str, rows: slice) -> Tensor:
         """Dropout's draw of some clips, first and second views.

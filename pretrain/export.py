@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bgknown.errors import InvalidInputError
+from bgknown.errors import InvalidInputError, StorageError
 from bgknown.files import sha256, write_whole
 from pretrain.checkpoint import Checkpoint, read_encoder, write_encoder
+
+_BEGINNING = "An audio encoder: "
+"""By which a model card is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,15 +38,17 @@ def export(checkpoint: Path, to: Path, *, name: str | None = None) -> Exported:
     Raises:
         NotFoundError: there is no checkpoint.
         InvalidInputError: it is damaged, or no run of this software made it.
-        StorageError: a file cannot be written.
+        StorageError: a file cannot be written, or the card would replace a file that is no model card.
     """
     path = checkpoint / "checkpoint.pt" if checkpoint.is_dir() else checkpoint
     read = read_encoder(path)
     if read.statistics is None or "config" not in read.card:
         raise InvalidInputError(f"{path}: made by no run of pretrain train; there is nothing to tell of its training")
     card = {**read.card, "name": name or read.card.get("name") or to.stem}
-    write_encoder(to, read.network, read.front_end, read.statistics, card=card)
     text = to.with_suffix(".md")
+    if text.exists() and _BEGINNING not in text.read_text(encoding="utf-8", errors="replace"):
+        raise StorageError(f"{text}: the model card would replace a file that is none; choose another --to")
+    write_encoder(to, read.network, read.front_end, read.statistics, card=card)
     write_whole(text, model_card(read, card, sha256(to.read_bytes()), to.name).encode())
     return Exported(encoder=to, card=text, finished=card["steps_done"] == card["steps"])
 
@@ -61,15 +66,22 @@ def model_card(encoder: Checkpoint, card: Mapping[str, Any], digest: str, file: 
     config, corpus, network, front_end = card["config"], card["corpus"], encoder.network, encoder.front_end
     weight = config["objective"]["lambda"]
     kind = f"BYOL-A with the difference loss, lambda {weight:g}" if weight else "BYOL-A (lambda 0)"
-    sampled = f", {corpus['sample']:,} of them chosen at random" if corpus["sample"] else ""
+    chosen = f", {corpus['sample']:,} files chosen at random with seed {corpus['seed']}" if corpus["sample"] else ""
+    matched = f", of the files that match {' or '.join(corpus['match'])}" if corpus["match"] else ""
+    broken = f" Broken files that were left out: {corpus['broken']:,}." if corpus["broken"] else ""
+    about = (
+        "Its embeddings can be subtracted: f(mixture) - f(background) keeps what was added to the background."
+        if weight
+        else "It is the baseline of difference-aware encoders, whose embeddings can be subtracted."
+    )
     steps = f"{card['steps_done']:,} of {card['steps']:,}"
     settings = "\n".join(
         f"| {table}.{name} | {value} |" for table, values in config.items() for name, value in values.items()
     )
     return f"""# {card["name"]}
 
-An audio encoder: {network.name} trained by {kind}. Its embeddings can be subtracted where lambda is above 0:
-f(mixture) - f(background) keeps what was added to the background.
+{_BEGINNING}{network.name} trained by {kind}.
+{about}
 
 | | |
 | --- | --- |
@@ -83,7 +95,8 @@ f(mixture) - f(background) keeps what was added to the background.
 
 ## Data
 
-{corpus["clips"]:,} clips{sampled}, {corpus["hours"]:,.2f} hours, from the folders {", ".join(corpus["folders"])}.
+{corpus["clips"]:,} clips, {corpus["hours"]:,.2f} hours, from the folders {", ".join(corpus["folders"])}{matched}\
+{chosen}.{broken}
 The corpus' index, which names every file and its hash, has the sha256 {corpus["index_sha256"]}.
 
 ## Use

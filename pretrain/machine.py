@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
 
 import torch
 
@@ -45,6 +46,35 @@ def pick_device(name: str | None) -> torch.device:
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The networks' arithmetic: bfloat16 where it is exact enough, or float32 throughout."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def whole_float32(device: torch.device, precision: str) -> None:
+    """Where float32 is asked for, have a GPU's convolutions compute in it, and not in TF32 as torch lets them.
+
+    The statistics that BatchNorm is folded with are those of float32.
+    """
+    if device.type == "cuda" and precision == "float32":
+        torch.backends.cudnn.allow_tf32 = False
+
+
+@contextlib.contextmanager
+def telling_of_memory(remedy: str) -> Iterator[None]:
+    """Tell in one line that the memory does not suffice, be it the GPU's, torch's on the CPU or numpy's.
+
+    Args:
+        remedy: what to do about it.
+
+    Raises:
+        InvalidInputError: memory ran out.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise InvalidInputError(f"out of memory: {remedy}") from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # torch has no type of its own for this on a CPU
+            raise
+        raise InvalidInputError(f"out of memory: {remedy}") from error
 
 
 def keep_freed_memory(device: torch.device) -> None:

@@ -7,10 +7,9 @@ processes; what is done is in a journal, so that a run that was killed goes on a
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,10 +27,9 @@ from bgknown.parallel import default_jobs, in_processes
 from bgknown.problems import Problem, listing, problem_of
 from bgknown.tables import read_object
 from bgknown.workspace import Workspace
+from pretrain.audio_files import SUFFIXES, audio_below, matches
 from pretrain.corpus import AUDIO, COLUMNS, DESCRIPTION, FORMAT, INDEX
 
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
-"""File types that are packed."""
 _BATCH = 8
 _FLUSH = 256  # clips that a kill may cost
 
@@ -68,6 +66,8 @@ class PackReport:
     """Their length."""
     kept: int
     """Clips that an earlier run had packed."""
+    clipped: int
+    """Clips with samples beyond full scale, which are cut off there."""
     problems: tuple[Problem, ...]
     """Files that were left out."""
 
@@ -132,8 +132,8 @@ def find(options: PackOptions) -> tuple[Path, list[str]]:
             raise NotFoundError(f"--audio {folder}: no such folder")
     folders = [folder.resolve() for folder in options.audio]
     root = Path(os.path.commonpath(folders))
-    found = {path.relative_to(root).as_posix() for folder in folders for path in _audio_below(folder)}
-    names = sorted(name for name in found if _matches(name, options.match))
+    found = {path.relative_to(root).as_posix() for folder in folders for path in audio_below(folder)}
+    names = sorted(name for name in found if matches(name, options.match))
     if not names:
         raise NotFoundError(
             f"{', '.join(map(str, options.audio))}: no {', '.join(sorted(SUFFIXES))} files"
@@ -147,45 +147,6 @@ def find(options: PackOptions) -> tuple[Path, list[str]]:
     return root, names
 
 
-def _audio_below(folder: Path) -> Iterator[Path]:
-    """Audio files in a folder and below; links are followed, but no folder is entered twice.
-
-    Raises:
-        StorageError: a folder cannot be read.
-        InvalidInputError: a name is not UTF-8.
-    """
-
-    def refuse(error: OSError) -> None:
-        raise storage_error(error, Path(error.filename or folder)) from error
-
-    seen: set[tuple[int, int]] = set()
-    for parent, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
-        state = Path(parent).stat()
-        if (state.st_dev, state.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((state.st_dev, state.st_ino))
-        folders.sort()  # which of several links to a folder is entered must not depend on the disk
-        for name in files:
-            if Path(name).suffix.lower() in SUFFIXES:
-                path = Path(parent, name)
-                if not str(path).isprintable() and _not_utf8(path):
-                    raise InvalidInputError(f"{str(path)!a}: the name is not UTF-8; rename the file")
-                yield path
-
-
-def _not_utf8(path: Path) -> bool:
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return not patterns or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-
-
 @dataclass(frozen=True, slots=True)
 class _Packed:
     """One file, packed or broken."""
@@ -193,6 +154,7 @@ class _Packed:
     name: str
     samples: NDArray[np.int16] | None
     sha256: str = ""
+    clipped: bool = False
     problem: Problem | None = None
 
 
@@ -204,7 +166,7 @@ def _pack_file(root: Path, rate_hz: int, name: str) -> _Packed:
         check_finite(audio)
         if not audio.size:
             raise InvalidInputError(f"less than one sample at {rate_hz} Hz")
-        return _Packed(name, to_pcm16(audio), digest)
+        return _Packed(name, to_pcm16(audio), digest, clipped=bool(np.abs(audio).max() > 1.0))
     except BgknownError as error:
         return _Packed(name, None, problem=problem_of(error, where=name, what="audio"))
     except OSError as error:
@@ -222,7 +184,8 @@ def _pack_all(
         if final.exists() and not part.exists():  # killed between putting the audio and the index in place
             final.replace(part)
         with part.open("r+b" if part.exists() else "w+b") as file:
-            done = _packed_before(workspace.journal, names, os.fstat(file.fileno()).st_size, work)
+            done = _packed_before(workspace.journal, names, os.fstat(file.fileno()).st_size)
+            done = _up_to_mended(done, work, options.jobs)
             kept = sum("problem" not in entry for entry in done)
             writer = _Writer(file, workspace.journal, done)
             clips = in_processes(
@@ -264,9 +227,8 @@ class _Writer:
             self.entries.append({"name": clip.name, "problem": asdict(clip.problem)})
         else:
             self._file.write(clip.samples.astype("<i2").tobytes())
-            self.entries.append(
-                {"name": clip.name, "start": self._next, "length": len(clip.samples), "sha256": clip.sha256}
-            )
+            entry = {"name": clip.name, "start": self._next, "length": len(clip.samples), "sha256": clip.sha256}
+            self.entries.append({**entry, "clipped": True} if clip.clipped else entry)
             self._next += len(clip.samples)
         self._waiting += 1
         if self._waiting >= _FLUSH:
@@ -280,11 +242,8 @@ class _Writer:
             self._waiting = 0
 
 
-def _packed_before(journal: Path, names: list[str], size: int, work: Callable[[str], _Packed]) -> list[dict[str, Any]]:
-    """What earlier runs have packed: the journal's entries as far as they follow the names and their audio is there.
-
-    A file that was broken then is tried again; if it is whole now, packing goes on from there.
-    """
+def _packed_before(journal: Path, names: list[str], size: int) -> list[dict[str, Any]]:
+    """What earlier runs have packed: the journal's entries as far as they follow the names and their audio is there."""
     done: list[dict[str, Any]] = []
     start = 0
     for entry in _entries(journal):
@@ -300,10 +259,17 @@ def _packed_before(journal: Path, names: list[str], size: int, work: Callable[[s
                 break
             start += entry["length"]
         done.append(entry)
-    for place, entry in enumerate(done):
-        if "problem" in entry and work(entry["name"]).problem is None:
-            return done[:place]
     return done
+
+
+def _up_to_mended(done: list[dict[str, Any]], work: Callable[[str], _Packed], jobs: int) -> list[dict[str, Any]]:
+    """Try files again that were broken in an earlier run; packing goes on from the first one that is whole now."""
+    broken = {entry["name"]: place for place, entry in enumerate(done) if "problem" in entry}
+    if not broken:
+        return done
+    again = in_processes(work, list(broken), jobs=jobs, title="broken files again", unit="file", batch=_BATCH)
+    mended = [broken[packed.name] for packed in again if packed.problem is None]
+    return done[: min(mended)] if mended else done
 
 
 def _entries(journal: Path) -> Iterator[dict[str, Any]]:
@@ -328,6 +294,7 @@ def _finish(
     counts = {
         "clips": len(table),
         "broken": len(problems),
+        "clipped": sum("clipped" in row for row in rows),
         "hours": round(int(table["length"].sum()) / options.rate_hz / 3_600, 4),
     }
     skipped = [asdict(problem) for problem in sorted(problems)]
@@ -346,4 +313,6 @@ def _finish(
 def _report(content: dict[str, Any], kept: int) -> PackReport:
     counts = content["counts"]
     problems = tuple(Problem(**problem) for problem in content["skipped"])
-    return PackReport(clips=counts["clips"], hours=counts["hours"], kept=kept, problems=problems)
+    return PackReport(
+        clips=counts["clips"], hours=counts["hours"], kept=kept, clipped=counts.get("clipped", 0), problems=problems
+    )

@@ -5,6 +5,8 @@
     OUT/log.csv          a row per ``log_every`` steps
 
 The checkpoint is an encoder in the project's format (``pretrain.checkpoint``), so that it can be measured at any time.
+The first process writes all of it. Each reads the checkpoint to go on, so several machines need a folder that they
+share.
 """
 
 from __future__ import annotations
@@ -83,15 +85,15 @@ class Run:
         """
         begun = torch.tensor([float(self.checkpoint.is_file())], device=trainer.device)
         if not self.ranks.first(begun).item():  # the first process has looked for all: it may write one soon
-            trainer.take_statistics()
-            if self.ranks.rank == 0:
-                write_whole(self.out / CONFIG, self.config.as_toml().encode())
-            self.store(trainer)
+            self._begin(trainer)
             return
         content, _ = read_file(self.checkpoint)
         training = content.get("training")
         if not is_own(content) or not isinstance(training, dict) or not isinstance(content.get("card"), dict):
             raise InvalidInputError(f"{self.checkpoint}: holds no training to go on from; give another --out")
+        if content["card"].get("steps_done") == 0:  # nothing is lost by another configuration
+            self._begin(trainer)
+            return
         self._compare(content["card"])
         try:
             trainer.statistics = Statistics(**content["statistics"])
@@ -103,6 +105,12 @@ class Run:
             ) from error
         if self.ranks.rank == 0:
             write_whole(self.out / CONFIG, self.config.as_toml().encode())
+
+    def _begin(self, trainer: Trainer) -> None:
+        trainer.take_statistics()
+        if self.ranks.rank == 0:
+            write_whole(self.out / CONFIG, self.config.as_toml().encode())
+        self.store(trainer)
 
     def store(self, trainer: Trainer) -> None:
         """Write the checkpoint, whole or not at all.

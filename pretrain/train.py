@@ -12,6 +12,7 @@ import contextlib
 import logging
 import signal
 import threading
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from pretrain.corpus import Corpus, open_corpus
 from pretrain.draws import CropDraw, CropSampler, StepDraw, statistics_crops
 from pretrain.frontend import LogMel, Statistics, measure
 from pretrain.learner import Inputs, Learner, Losses
-from pretrain.machine import autocast, keep_freed_memory, pick_device
+from pretrain.machine import autocast, keep_freed_memory, pick_device, telling_of_memory, whole_float32
 from pretrain.progress import Progress, summary_writer
 from pretrain.ranks import ALONE, Ranks, join
 from pretrain.state import Run
@@ -36,6 +37,8 @@ from pretrain.views import MemoryBank, make_view, normalise_batch
 log = logging.getLogger(__name__)
 
 _STATISTICS_BATCH = 256
+READERS = 4
+"""Steps whose audio is read ahead, each by a thread: reading at random waits for the disk."""
 AGREE_EVERY = 10
 """Steps after which processes on GPUs ask each other whether one was interrupted; on CPUs they do after every step."""
 
@@ -67,7 +70,7 @@ def train(options: TrainOptions) -> Path:
 
     Raises:
         NotFoundError: there is no corpus.
-        InvalidInputError: the corpus does not fit the configuration, or a loss is no longer finite.
+        InvalidInputError: corpus or processes do not fit the configuration, a loss is no longer finite, or memory ran out.
         StorageError: the folder holds another run, or cannot be written.
         KeyboardInterrupt: the run was interrupted; the step in hand is finished and stored, of several processes on
             GPUs at most ``AGREE_EVERY`` steps later. A second signal stops at once.
@@ -77,8 +80,15 @@ def train(options: TrainOptions) -> Path:
     if options.tensorboard:
         summary_writer()  # refuses before anything is made
     keep_freed_memory(device)
+    whole_float32(device, config.training.precision)
     ranks = join(device)
-    with Run.claim(options.out, config, corpus, ranks) as run, _interrupts() as interrupted:
+    if config.training.compile and ranks.size > 1:
+        raise InvalidInputError("training.compile is for one process; leave it off with several")
+    remedy = (
+        f"lower training.batch ({config.training.batch} now) or views.memory ({config.views.memory:,}), or raise "
+        f"training.accumulate ({config.training.accumulate})"
+    )
+    with telling_of_memory(remedy), Run.claim(options.out, config, corpus, ranks) as run, _interrupts() as interrupted:
         trainer = Trainer(config, corpus, device, ranks)
         run.restore(trainer)
         total = config.total_steps(len(corpus))
@@ -161,16 +171,15 @@ class Trainer:
         With shifted references there are 2 B rows, the references after the clips.
         """
 
-        def read(step: int) -> list[Tensor]:
-            drawn = self._crops.draw(step)
+        def read(drawn: CropDraw) -> list[Tensor]:
             return [self._audio(drawn.part(rows)) for rows in self._rows]
 
-        with ThreadPoolExecutor(1) as reader:
-            ahead = [reader.submit(read, step) for step in steps[:1]]
+        with ThreadPoolExecutor(READERS) as readers:
+            ahead = deque(readers.submit(read, self._crops.draw(step)) for step in steps[:READERS])
             for step in steps:
-                audio = ahead.pop().result()
-                if step + 1 in steps:
-                    ahead.append(reader.submit(read, step + 1))
+                audio = ahead.popleft().result()
+                if step + READERS in steps:
+                    ahead.append(readers.submit(read, self._crops.draw(step + READERS)))
                 yield step, audio
 
     def step(self, step: int, audio: list[Tensor]) -> Losses:
@@ -275,7 +284,8 @@ class Trainer:
         crops = [self.corpus.crops(drawn.clips, drawn.places, samples)]
         if drawn.later is not None:
             crops.append(self.corpus.crops(drawn.clips, drawn.places, samples, drawn.later))
-        return torch.cat([torch.from_numpy(crop) for crop in crops])
+        audio = torch.cat([torch.from_numpy(crop) for crop in crops])
+        return audio.pin_memory() if self.device.type == "cuda" else audio
 
     def _samples(self, audio: Tensor) -> Tensor:
         return audio.to(self.device, non_blocking=True).float() * 2.0**-15

@@ -79,8 +79,10 @@ class ViewDraw:
     """Change of level at the last frame; float32."""
 
     def to(self, device: torch.device) -> Self:
-        """The same numbers on a device."""
-        return type(self)(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        """The same numbers on a device, which does not wait for them."""
+        return type(self)(
+            **{field.name: getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)}
+        )
 
     def part(self, place: slice) -> Self:
         """The draws of some clips of the batch."""

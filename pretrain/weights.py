@@ -43,7 +43,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         NotFoundError: there is no such file.
         InvalidInputError: it is empty, damaged, of another kind, or holds code.
     """
-    if path.suffix not in SUFFIXES:
+    if path.suffix not in SUFFIXES and (path.is_file() or path == Path()):
         raise InvalidInputError(f"{path or 'the empty name'}: a checkpoint's name must end in {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise NotFoundError(f"{path}: no such file; name a checkpoint ({', '.join(SUFFIXES)})")

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from benchmark.registry import load_encoder
-from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.errors import InvalidInputError, NotFoundError, StorageError
 from pretrain.checkpoint import read_encoder, write_encoder
-from pretrain.export import export
+from pretrain.export import export, model_card
 from pretrain.frontend import FrontEnd, Statistics
 from pretrain.networks import AudioNTT2022
 from pretrain.train import TrainOptions, train
@@ -84,3 +84,19 @@ def test_what_cannot_be_exported_is_one_line(run, tmp_path):
     with pytest.raises(InvalidInputError, match="made by no run of pretrain train"):
         export(alone, tmp_path / "encoder.safetensors")
     assert [path.name for path in tmp_path.iterdir()] == ["alone.safetensors"]
+
+
+def test_a_file_that_is_no_model_card_is_not_replaced(run, tmp_path):
+    (tmp_path / "README.md").write_text("# Mine\n")
+    with pytest.raises(StorageError, match="README.md: the model card would replace a file that is none"):
+        export(run, tmp_path / "README.safetensors")
+    assert (tmp_path / "README.md").read_text() == "# Mine\n"
+    assert not (tmp_path / "README.safetensors").exists()
+
+
+def test_the_card_says_which_files_were_taken(run):
+    read = read_encoder(run / "checkpoint.pt")
+    corpus = {**read.card["corpus"], "match": ["[1-3]-*", "dev/*"], "sample": 200, "seed": 7, "broken": 3}
+    text = model_card(read, {**read.card, "corpus": corpus}, "0" * 64, "encoder.safetensors")
+    for told in ("of the files that match [1-3]-* or dev/*", "200 files chosen at random with seed 7", "left out: 3."):
+        assert told in text

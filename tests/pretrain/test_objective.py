@@ -32,6 +32,17 @@ def test_byol_s_loss_is_the_equation_in_both_directions():
     assert distance(predicted, -3.0 * predicted).item() == pytest.approx(4.0, abs=1e-5)
 
 
+def test_with_the_deviation_as_scale_powers_are_mixed():
+    """Un-normalised log-mels are mixed as powers, and the mixture is normalised as they are."""
+    mean, deviation = -7.3, 4.1
+    log_mel = mean + deviation * values(2 * B, 1, F, T, dtype=torch.float64)
+    gamma = draw_gamma(B, 0.1, 0.9, torch.Generator().manual_seed(0)).double()
+    share, other = gamma[:, None, None, None], torch.cat([log_mel[:B].roll(-1, 0), log_mel[B:].roll(-1, 0)])
+    expected = (torch.log(share * other.exp() + (1 - share) * log_mel.exp()) - mean) / deviation
+    mixed = mix((log_mel - mean) / deviation, gamma, scale=torch.tensor(deviation, dtype=torch.float64))
+    torch.testing.assert_close(mixed, expected, rtol=1e-12, atol=1e-12)
+
+
 def test_mixtures_are_equation_2():
     views, gamma = values(2 * B, 1, F, T), draw_gamma(B, 0.4, 0.6, torch.Generator().manual_seed(0))
     mixed = mix(views, gamma)

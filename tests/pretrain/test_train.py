@@ -9,9 +9,12 @@ import torch
 from bgknown.errors import InvalidInputError, NotFoundError
 from pretrain import train as training
 from pretrain.checkpoint import read_encoder
+from pretrain.draws import CropSampler, StepDraw
 from pretrain.encoder import Options, load
+from pretrain.frontend import LogMel
 from pretrain.ranks import ALONE
 from pretrain.train import Trainer, TrainOptions, open_corpus, train
+from pretrain.views import make_view
 from tests.pretrain.made import make_corpus, noise, smoke
 from tests.pretrain.runs import assert_equal, rows, run, stored
 
@@ -64,6 +67,42 @@ def test_options_change_what_is_learned(corpus, tmp_path):
         weights[name] = stored(tmp_path / name)["encoder"]["features.0.weight"]
     different = list(weights.values())
     assert not any(torch.equal(one, other) for one in different for other in different if one is not other)
+
+
+def made_by_hand(trainer, audio, step):
+    """Views of a step's clips, made from their audio and the step's draws: normalised, and their deviation."""
+    config = trainer.config
+    drawn = StepDraw(config, trainer.learner.encoder, step, torch.device("cpu")).views(slice(0, config.training.batch))
+    log_mel = trainer.statistics.normalise(LogMel(config.front_end)(torch.from_numpy(audio).float() / 32_768))
+    views = torch.cat([make_view(log_mel, view, trainer.memory.clips, config.views) for view in drawn])
+    deviation = views.std(correction=0)
+    return (views - views.mean()) / deviation, deviation
+
+
+@pytest.mark.parametrize("domain", ["normalised", "power"])
+def test_what_the_difference_branch_is_shown(corpus, monkeypatch, domain):
+    """In power, the scale undoes both normalisations; the reference is made of the same clips at another time."""
+    changes = (f"objective.mix_domain={domain}", "objective.reference_shift_s=0.2", "training.channels_last=false")
+    trainer, shown = Trainer(smoke(*changes), open_corpus(corpus), torch.device("cpu"), ALONE), []
+    trainer.take_statistics()
+    forward = trainer.learner.forward
+    monkeypatch.setattr(trainer.learner, "forward", lambda inputs: shown.append(inputs) or forward(inputs))
+    for step, audio in trainer.batches(range(2)):
+        crops = CropSampler(trainer.config, len(trainer.corpus)).draw(step)
+        assert crops.later.any()
+        expected = [
+            made_by_hand(
+                trainer, trainer.corpus.crops(crops.clips, crops.places, trainer.config.crop_samples, at), step
+            )
+            for at in (None, crops.later)
+        ]
+        trainer.step(step, audio)
+        (views, deviation), (reference, _) = expected
+        torch.testing.assert_close(shown[-1].views, views, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(shown[-1].reference, reference, rtol=1e-4, atol=1e-5)
+        assert (shown[-1].reference - shown[-1].views).abs().max() > 0.1
+        scale = (deviation * trainer.statistics.std).item() if domain == "power" else 1.0
+        assert float(shown[-1].scale) == pytest.approx(scale, rel=1e-5)
 
 
 def test_the_same_run_twice_gives_the_same_weights(corpus, tmp_path):
@@ -217,6 +256,55 @@ def test_reading_ahead_keeps_the_order(corpus):
         ((_, (alone,)),) = trainer.batches(range(step, step + 1))
         assert torch.equal(audio, alone)
     assert list(trainer.batches(range(3, 3))) == []
+
+
+def test_out_of_memory_is_one_line(corpus, tmp_path, monkeypatch):
+    for error in (
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ):
+
+        def fail(*_, error=error):
+            raise error
+
+        monkeypatch.setattr(Trainer, "step", fail)
+        with pytest.raises(InvalidInputError, match=r"out of memory: lower training.batch \(8 now\)"):
+            run(corpus, tmp_path / "run", "training.batch=8")
+    monkeypatch.undo()
+    run(corpus, tmp_path / "run", "training.batch=4")  # a run without a step does not keep the folder for itself
+    assert read_encoder(tmp_path / "run" / "checkpoint.pt").card["config"]["training"]["batch"] == 4
+
+
+def test_other_faults_of_torch_are_defects(corpus, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(Trainer, "step", fail)
+    with pytest.raises(RuntimeError, match="shapes"):
+        run(corpus, tmp_path / "run")
+
+
+GPU_LOSS = 1e-3
+"""How far the losses of the steps after a stop may lie from those of a run that was not stopped, on a GPU."""
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_a_run_on_a_gpu_goes_on_where_it_was(corpus, tmp_path, precision):
+    """Sums there are made in no fixed order, so weights are equal but for rounding."""
+    changes = (f"training.precision={precision}", "training.log_every=1")
+
+    def on_gpu(name, steps):
+        config = smoke(*changes, f"training.steps={steps}")
+        train(TrainOptions(corpus=corpus, config=config, out=tmp_path / name, device="cuda"))
+
+    on_gpu("whole", 6)
+    on_gpu("stopped", 3)
+    on_gpu("stopped", 6)
+    one, two = ([float(row["loss"]) for row in rows(tmp_path / name)] for name in ("whole", "stopped"))
+    assert two == pytest.approx(one, abs=GPU_LOSS)
 
 
 @pytest.mark.gpu

@@ -1,6 +1,7 @@
 """Step rate of training against the published procedure, which makes each clip's views by itself.
 
     python tests/speed/pretrain_against_per_clip.py --lambda 0.5
+    python tests/speed/pretrain_against_per_clip.py --against "in float32" --against "with channels first"
 
 The other side is BYOL-A as its published code does it (nttcslab/byol-a: log-mel, normalisation, mixup with a memory,
 random resize crop and random linear fader of one clip after another; each view through the networks by itself;
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +34,7 @@ from pretrain.corpus import open_corpus  # noqa: E402
 from pretrain.draws import CropSampler  # noqa: E402
 from pretrain.frontend import LogMel  # noqa: E402
 from pretrain.machine import keep_freed_memory  # noqa: E402
-from pretrain.networks import AudioNTT2022, mean_and_max  # noqa: E402
+from pretrain.networks import AudioNTT2022  # noqa: E402
 from pretrain.objective import make_head  # noqa: E402
 from pretrain.ranks import ALONE  # noqa: E402
 from pretrain.train import Trainer  # noqa: E402
@@ -76,17 +78,31 @@ class Views:
 
 
 class Encoder(nn.Module):
-    """AudioNTT2022 with torch's own dropout."""
+    """AudioNTT2022 of torch's own layers, in the published order."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.network = AudioNTT2022()
-        self.dropout = nn.Dropout(0.3)
+        blocks = [
+            (nn.Conv2d(before, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2)) for before in (1, 64)
+        ]
+        self.features = nn.Sequential(*blocks[0], *blocks[1])
+        linear = (nn.Linear(1_024, 2_048), nn.ReLU(), nn.Dropout(0.3), nn.Linear(2_048, 2_048), nn.ReLU())
+        self.fc = nn.Sequential(*linear)
+        self.load_state_dict(AudioNTT2022().state_dict())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        features, fc = self.network.features(x), self.network.fc
-        local = features.permute(0, 3, 2, 1).flatten(2)
-        return mean_and_max(torch.cat([local, fc[3:](self.dropout(fc[:2](local)))], dim=2))
+        local = self.features(x).permute(0, 3, 2, 1).flatten(2)
+        frames = torch.cat([local, self.fc(local)], dim=2)
+        return frames.mean(dim=1) + frames.max(dim=1).values
+
+
+@torch.no_grad()
+def check_same_network() -> None:
+    """Stop where the two sides would not compute the same thing."""
+    drawn = torch.randn(4, 1, 64, 96, generator=torch.Generator().manual_seed(0))
+    theirs, own = Encoder().train(), AudioNTT2022().train()
+    theirs.fc[2].eval()
+    torch.testing.assert_close(theirs(drawn), own(drawn), rtol=1e-4, atol=1e-4)
 
 
 def distance(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -139,9 +155,9 @@ def per_clip(corpus: Path, weight: float, steps: int) -> float:
     return statistics.median(seconds[1:])
 
 
-def ours(corpus: Path, weight: float, steps: int) -> float:
-    """Seconds a step of this software, with the configuration `small`."""
-    config = read_config("small", [f"objective.lambda={weight}", "training.statistics_crops=256"])
+def ours(corpus: Path, weight: float, steps: int, *changes: str) -> float:
+    """Seconds a step of this software, with the configuration `small`, or with settings of it changed."""
+    config = read_config("small", [f"objective.lambda={weight}", "training.statistics_crops=256", *changes])
     keep_freed_memory(torch.device("cpu"))
     trainer = Trainer(config, open_corpus(corpus), torch.device("cpu"), ALONE)
     trainer.take_statistics()
@@ -153,7 +169,13 @@ def ours(corpus: Path, weight: float, steps: int) -> float:
     return statistics.median(seconds[1:])
 
 
-SIDES = {"ours": ours, "per-clip": per_clip}
+SIDES: dict[str, tuple[Callable[..., float], tuple[str, ...]]] = {
+    "ours": (ours, ()),
+    "clip by clip": (per_clip, ()),
+    "in float32": (ours, ("training.precision=float32",)),
+    "with channels first": (ours, ("training.channels_last=false",)),
+    "compiled": (ours, ("training.compile=true",)),
+}
 
 
 def main() -> None:
@@ -161,28 +183,34 @@ def main() -> None:
     parser.add_argument("--lambda", dest="weight", type=float, default=0.5)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--against", choices=[*SIDES][1:], action="append", help="Other sides; may be repeated.")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--corpus", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side:
-        print(SIDES[given.side](given.corpus, given.weight, given.steps))
+        side, changes = SIDES[given.side]
+        print(side(given.corpus, given.weight, given.steps, *changes))
         return
-    ratios = []
+    check_same_network()
+    sides = ["ours", *(given.against or ["clip by clip"])]
+    ratios: dict[str, list[float]] = {side: [] for side in sides[1:]}
     with tempfile.TemporaryDirectory() as folder:
         corpus = make_corpus(Path(folder) / "corpus", [80_000] * 200)
         for turn in range(given.turns):
             seconds = {}
-            for side in SIDES:
+            for side in sides:
                 options = ["--side", side, "--corpus", str(corpus), "--lambda", str(given.weight)]
                 command = [sys.executable, __file__, *options, "--steps", str(given.steps)]
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
                 seconds[side] = float(done.stdout)
-            ratios.append(seconds["per-clip"] / seconds["ours"])
-            print(f"turn {turn + 1}: a step clip by clip takes {ratios[-1]:.2f} times as long")
-    print(
-        f"lambda {given.weight:g}, batch 64, {torch.get_num_threads()} threads: "
-        f"{statistics.median(ratios):.2f} times ({min(ratios):.2f} .. {max(ratios):.2f})"
-    )
+            for side, found in ratios.items():
+                found.append(seconds[side] / seconds["ours"])
+                print(f"turn {turn + 1}: a step {side} takes {found[-1]:.2f} times as long", flush=True)
+    for side, found in ratios.items():
+        print(
+            f"{side}, lambda {given.weight:g}, batch 64, {torch.get_num_threads()} threads: "
+            f"{statistics.median(found):.2f} times ({min(found):.2f} .. {max(found):.2f})"
+        )
 
 
 if __name__ == "__main__":
