@@ -70,7 +70,8 @@ def train(options: TrainOptions) -> Path:
 
     Raises:
         NotFoundError: there is no corpus.
-        InvalidInputError: corpus or processes do not fit the configuration, a loss is no longer finite, or memory ran out.
+        InvalidInputError: corpus or processes do not fit the configuration, a loss is no longer finite, or memory ran
+            out.
         StorageError: the folder holds another run, or cannot be written.
         KeyboardInterrupt: the run was interrupted; the step in hand is finished and stored, of several processes on
             GPUs at most ``AGREE_EVERY`` steps later. A second signal stops at once.
