@@ -74,7 +74,7 @@ def test_the_loss_is_what_the_definition_says():
     training = train(pairs, [System(kind="audio+text", seed=0)], replace(SETTINGS, epochs=1, batch_size=16))
     networks = training.networks
     rows = torch.arange(10)
-    batch = training.rows.batch(rows.unsqueeze(0), [None] * 3)
+    batch = training.rows.batch(rows.unsqueeze(0))
     with torch.no_grad():
         found = float(networks.losses(batch, training.settings)[0])
         assert found == pytest.approx(defined(networks, batch, pairs.classes_s1[rows].double()), rel=1e-5)
@@ -84,7 +84,7 @@ def defined(networks, batch, heard):
     """The loss of a single system."""
 
     def linear(name, x):
-        weight, bias = networks.weight[name][0].double(), networks.bias[name][0, 0].double()
+        weight, bias = networks.weight[name][0].T.double(), networks.bias[name][0, 0].double()
         return functional.linear(x, weight, bias)
 
     def adapter(tower, x):
@@ -93,7 +93,11 @@ def defined(networks, batch, heard):
         scale, shift = networks.scale[tower][0, 0].double(), networks.shift[tower][0, 0].double()
         return functional.layer_norm(first + second, [SETTINGS.size], scale, shift)
 
-    s1, s2, text = adapter("audio", batch.s1[0]), adapter("audio", batch.s2[0]), adapter("text", batch.text[0])
+    s1, s2, text = (
+        adapter("audio", batch.audio[0, :10]),
+        adapter("audio", batch.audio[0, 10:]),
+        adapter("text", batch.text[0]),
+    )
     similar = functional.cosine_similarity((s1 + text).unsqueeze(1), s2.unsqueeze(0), dim=2)
     logits = similar / networks.log_temperature[0].double().exp()
     right = torch.arange(len(logits))
