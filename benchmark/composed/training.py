@@ -113,7 +113,8 @@ class Training:
             progress(self.epoch)
         while self.epoch < self.settings.epochs:
             self.epoch += 1
-            self._train_epoch()
+            for rows in self.batches():
+                self.step(rows)
             self._judge()
             progress(1)
             if stored is not None and stored.due:
@@ -142,17 +143,20 @@ class Training:
                 best_epoch=int(self.best_epoch[place]),
             )
 
-    def _train_epoch(self) -> None:
+    def batches(self) -> list[Tensor]:
+        """The training pairs of an epoch in each seed's next order, some [seeds, B] for every step."""
         orders = [
             rows[torch.randperm(len(rows), generator=draw)]
             for rows, draw in zip(self.training, self.orders, strict=True)
         ]
-        for start in range(0, len(orders[0]), self.settings.batch_size):
-            rows = torch.stack([order[start : start + self.settings.batch_size] for order in orders])
-            self.optimizer.zero_grad(set_to_none=True)
-            loss = self.networks.losses(self.rows.batch(rows, self._kept(rows.shape[1])), self.settings).sum()
-            torch.autograd.backward(loss)
-            self.optimizer.step()
+        return list(torch.stack(orders).split(self.settings.batch_size, dim=1))
+
+    def step(self, rows: Tensor) -> None:
+        """One step of all systems on the pairs [seeds, B] of their seeds."""
+        self.optimizer.zero_grad(set_to_none=True)
+        batch = self.rows.batch(rows, self._kept(rows.shape[1]))
+        torch.autograd.backward(self.networks.losses(batch, self.settings).sum())
+        self.optimizer.step()
 
     def _judge(self) -> None:
         """Keep the weights of the systems whose validation loss is the smallest so far."""
