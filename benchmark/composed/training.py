@@ -17,6 +17,7 @@ from benchmark.composed.pairs import ComposedSettings, Pairs, System, held_out
 from benchmark.probe.resuming import Progress
 from benchmark.probe.standardised import GPU_SHARE, standardisation
 from bgknown.errors import InvalidInputError
+from bgknown.memory import keep_freed_memory
 from bgknown.seeding import key, ranks
 
 BLOCK_ROWS = 1024
@@ -86,6 +87,8 @@ class Training:
 
     def __init__(self, pairs: Pairs, systems: Sequence[System], settings: ComposedSettings, device: str) -> None:
         pairs.check()
+        if torch.device(device).type == "cpu":
+            keep_freed_memory()
         self.pairs, self.systems, self.settings, self.device = pairs, list(systems), settings, device
         self.seeds = list(dict.fromkeys(system.seed for system in systems))
         self.of = torch.tensor([self.seeds.index(system.seed) for system in systems])
