@@ -152,7 +152,7 @@ class Training:
             rows[torch.randperm(len(rows), generator=draw)]
             for rows, draw in zip(self.training, self.orders, strict=True)
         ]
-        return list(torch.stack(orders).split(self.settings.batch_size, dim=1))
+        return list(torch.split(torch.stack(orders), self.settings.batch_size, dim=1))
 
     def step(self, rows: Tensor) -> None:
         """One step of all systems on the pairs [seeds, B] of their seeds."""
