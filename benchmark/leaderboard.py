@@ -2,7 +2,8 @@
 
 A task with several settings has one table for each metric, dataset and protocol, with a column for each setting. Tasks
 with one setting share a table for each metric and protocol, with a column for each task. The paper's rows stand in the
-tables of its own protocol. They come from the paper's own data, which nobody else has, and are marked.
+tables of its own protocol, with whatever text encoder. They come from the paper's own data, which nobody else has, and
+are marked.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from benchmark import results
 from benchmark.layout import aligned, markdown
 from benchmark.results import OF_ITS_TASKS, PLAIN_SETTING, RANKS, ResultRow, paper_rows
+from benchmark.texts import DEFAULT, MARK
 from bgknown.errors import NotFoundError
 from bgknown.files import make_folder, write_whole
 
@@ -178,11 +180,16 @@ def _tables(rows: Sequence[ResultRow], sort: str | None) -> list[Table]:
             groups.setdefault(("", row.protocol, "", row.metric), []).append(row)
             continue
         # the paper's figures join every dataset that was measured by its protocol
-        measured = [data for data, protocol in datasets.get(row.task, {}) if protocol == row.protocol]
-        joined = measured if row.source == "paper" and measured else [row.dataset_sha256]
-        for data in joined:
-            groups.setdefault((row.task, row.protocol, data, row.metric), []).append(row)
+        measured = [key for key in datasets.get(row.task, {}) if _but_for_texts(key[1]) == row.protocol]
+        joined = measured if row.source == "paper" and measured else [(row.dataset_sha256, row.protocol)]
+        for data, protocol in joined:
+            groups.setdefault((row.task, protocol, data, row.metric), []).append(row)
     return [_table(key, group, sort) for key, group in groups.items()]
+
+
+def _but_for_texts(protocol: str) -> str:
+    """The name of a protocol without the text encoder that was taken in place of the paper's."""
+    return ", ".join(part for part in protocol.split(", ") if not part.startswith(MARK))
 
 
 def _table(key: tuple[str, ...], rows: Sequence[ResultRow], sort: str | None) -> Table:
@@ -209,6 +216,8 @@ def _table(key: tuple[str, ...], rows: Sequence[ResultRow], sort: str | None) ->
     title = f"{task}: {metric}{unit}, protocol {protocol}{where}" if task else f"{metric}{unit}, protocol {protocol}"
     leaks = {row.task: row.leak_check for row in rows if row.leak_check not in {"", "ok", OF_ITS_TASKS}}
     notes = [f"leak check of {name}: {outcome}" for name, outcome in leaks.items()]
+    if _but_for_texts(protocol) != protocol and any(row.source == "paper" for row in rows):
+        notes.append(f"the paper's text encoder is {DEFAULT}")
     return Table(title=title, columns=columns, lines=lines, notes=notes)
 
 

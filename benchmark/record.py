@@ -132,7 +132,7 @@ class Outcome:
 
 
 def check_same(measuring: Measuring) -> None:
-    """Refuse to replace results of the same name that were measured with another configuration of the encoder.
+    """Refuse to replace results of the same name that were measured with another encoder of audio or of texts.
 
     Raises:
         InvalidInputError: says what to do.
@@ -150,6 +150,12 @@ def check_same(measuring: Measuring) -> None:
         raise InvalidInputError(
             f"{identity['encoder']} on {identity['task']} was measured with another configuration of the encoder "
             f"({measuring.folder / CONFIGURATION}); give this one another name with --name, or delete that folder"
+        )
+    text = measuring.data.text_encoder
+    if text is not None and before.get("text_encoder", {}).get("sha256") != text.sha256:
+        raise InvalidInputError(
+            f"{identity['encoder']} on {identity['task']} was measured with another text encoder called {text.name} "
+            f"({measuring.folder / CONFIGURATION}); give this one's folder another name, or delete that folder"
         )
 
 

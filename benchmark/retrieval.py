@@ -5,13 +5,18 @@ Shape letters: Q queries, G gallery, D embedding size. Ties count against the qu
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from bgknown.errors import InvalidInputError
 
-BLOCK = 1 << 24
+BLOCK = 1 << 22
 """Similarities that are held at a time."""
+GALLERY_BLOCK = 1 << 14
+"""Gallery items that are compared at a time."""
 
 
 def ranks(queries: Tensor, gallery: Tensor, query_groups: Tensor, gallery_groups: Tensor) -> tuple[Tensor, Tensor]:
@@ -31,27 +36,53 @@ def ranks(queries: Tensor, gallery: Tensor, query_groups: Tensor, gallery_groups
 
     Raises:
         InvalidInputError: shapes do not fit, values are not finite, or a query has no relevant item.
+
+    Memory: beside what is given, some blocks of ``BLOCK`` similarities and of ``GALLERY_BLOCK`` items.
     """
     if queries.ndim != 2 or gallery.ndim != 2 or queries.shape[1] != gallery.shape[1]:
         raise InvalidInputError(
             f"queries have shape {list(queries.shape)} and the gallery {list(gallery.shape)}; must be [Q, D] and [G, D]"
         )
-    for name, values in (("queries", queries), ("the gallery", gallery)):
-        if not bool(torch.isfinite(values).all()):
+    for name, values in (("queries", queries), ("gallery items", gallery)):
+        if len(values) == 0:
+            raise InvalidInputError(f"{name} are empty; there must be at least one of each")
+        if not all(math.isfinite(float(end)) for end in values.aminmax()):
             raise InvalidInputError(f"{name} hold NaN or infinite values")
     lonely = ~torch.isin(query_groups, gallery_groups)
     if bool(lonely.any()):
         raise InvalidInputError(f"{int(lonely.sum())} queries have no relevant item in the gallery")
-    targets = torch.nn.functional.normalize(gallery.float(), dim=1)
-    height = max(1, BLOCK // len(gallery))
-    found_ranks, found_first = [], []
-    for start in range(0, len(queries), height):
-        similar = torch.nn.functional.normalize(queries[start : start + height].float(), dim=1) @ targets.T
-        relevant = query_groups[start : start + height].unsqueeze(1) == gallery_groups.unsqueeze(0)
-        best = similar.masked_fill(~relevant, -torch.inf).amax(dim=1, keepdim=True)
-        found_ranks.append(((similar >= best) & ~relevant).sum(dim=1) + 1)
-        found_first.append(similar.argmax(dim=1))
-    return torch.cat(found_ranks), torch.cat(found_first)
+    width = min(len(gallery), GALLERY_BLOCK, BLOCK)
+    height = max(1, BLOCK // width)
+    found = [
+        _ranks(queries[rows : rows + height], gallery, query_groups[rows : rows + height], gallery_groups, width)
+        for rows in range(0, len(queries), height)
+    ]
+    return torch.cat([ranks for ranks, _ in found]), torch.cat([first for _, first in found])
+
+
+def _ranks(
+    queries: Tensor, gallery: Tensor, query_groups: Tensor, gallery_groups: Tensor, width: int
+) -> tuple[Tensor, Tensor]:
+    """As ``ranks``, of some queries, ``width`` items at a time: first the best relevant item, then those before it."""
+    unit = torch.nn.functional.normalize(queries.float(), dim=1)
+
+    def blocks() -> Iterator[tuple[int, Tensor, Tensor]]:
+        for start in range(0, len(gallery), width):
+            items = torch.nn.functional.normalize(gallery[start : start + width].float(), dim=1)
+            relevant = query_groups.unsqueeze(1) == gallery_groups[start : start + width].unsqueeze(0)
+            yield start, unit @ items.T, relevant
+
+    best = torch.full((len(unit), 1), -torch.inf, device=unit.device)
+    highest, first = best[:, 0].clone(), torch.zeros(len(unit), dtype=torch.int64, device=unit.device)
+    for start, similar, relevant in blocks():
+        best = torch.maximum(best, similar.masked_fill(~relevant, -torch.inf).amax(dim=1, keepdim=True))
+        largest, place = similar.max(dim=1)
+        first = torch.where(largest > highest, place + start, first)
+        highest = torch.maximum(highest, largest)
+    before = torch.zeros_like(first)
+    for _, similar, relevant in blocks():  # again, not kept: a million by a million do not fit
+        before += ((similar >= best) & ~relevant).sum(dim=1)
+    return before + 1, first
 
 
 def chance_recall(gallery: int, relevant: Tensor, k: int) -> Tensor:

@@ -173,7 +173,7 @@ class TaskData:
         if self.text_encoder is None or (self.text_encoder.name, self.text_encoder.pooling) == (texts.DEFAULT, "mean"):
             return ""
         pooling = "" if self.text_encoder.pooling == "mean" else f" {self.text_encoder.pooling}"
-        return f"text {self.text_encoder.name}{pooling}"
+        return f"{texts.MARK}{self.text_encoder.name}{pooling}"
 
     def classes(self) -> list[str]:
         """The labels in the order of their indices: the sorted union over the whole table."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,11 +30,15 @@ from bgknown.files import make_folder, sha256, write_whole
 
 DEFAULT = "distilbert-base-uncased"
 """The text encoder of the paper."""
+MARK = "text "
+"""What begins the part of a protocol's name that says which other text encoder was taken."""
 POOLINGS = ("mean", "cls")
 BATCH = 256
 """Texts in a batch."""
 FOLDER = "texts"
 """Folder below the cache."""
+INTERVAL_S = 60.0
+"""Embeddings are stored after the first batch that ends so long after the last time."""
 KIND = "text encoder "
 """What stands before its name in messages."""
 
@@ -111,20 +116,28 @@ def load_text_encoder(target: str = DEFAULT, *, pooling: str = "mean", device: s
         raise InvalidInputError(f"{KIND}{target}: this folder holds no whole model (there is no config.json)")
     with quiet(transformers), explaining(target, kind=KIND):
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        model = transformers.AutoModel.from_pretrained(folder, trust_remote_code=False).float().eval().to(device)
+        whole = transformers.AutoModel.from_pretrained(folder, trust_remote_code=False).float().eval()
+    model = _text_part(whole).to(device)
     if not hasattr(model.config, "vocab_size") or tokenizer.pad_token is None:
         raise InvalidInputError(
-            f"{KIND}{target}: {type(model).__name__} is no text model, or its tokenizer has no padding token"
+            f"{KIND}{target}: {type(whole).__name__} is no text model, or its tokenizer has no padding token"
         )
     files = sorted(file for pattern in (*FACTS, *WEIGHTS) for file in folder.glob(pattern))
     return TextEncoder(
-        name=Path(target).resolve().name if Path(target).is_dir() else target,
+        name=Path(target).absolute().name if Path(target).is_dir() else target,  # a link has a name of its own
         pooling=pooling,
-        sha256=weights_sha256(model, files),
+        sha256=weights_sha256(whole, files),
         model=model,
         tokenizer=tokenizer,
         device=device,
     )
+
+
+def _text_part(model: Any) -> Any:
+    """What of a model reads text: the encoder of one that writes, too (T5, BART), the text tower of CLIP or CLAP."""
+    if getattr(model.config, "is_encoder_decoder", False):
+        return model.get_encoder()
+    return getattr(model, "text_model", model)
 
 
 def embed_texts(
@@ -146,12 +159,15 @@ def embed_texts(
     unique = sorted(set(texts))
     known = _load(_path(encoder, cache))
     missing = sorted((text for text in unique if text not in known), key=len)  # of like length, so with little padding
-    quietly = processes.rank() > 0 or not sys.stderr.isatty()
+    quietly, stored = processes.rank() > 0 or not sys.stderr.isatty(), time.monotonic()
     with tqdm(total=len(missing), desc=f"texts {encoder.name}", unit="text", disable=quietly, leave=False) as bar:
         for start in range(0, len(missing), BATCH):
             batch = missing[start : start + BATCH]
             known.update(zip(batch, encoder.embed(batch).numpy(), strict=True))
             bar.update(len(batch))
+            if processes.rank() == 0 and time.monotonic() - stored >= INTERVAL_S:
+                _save(_path(encoder, cache), known)
+                stored = time.monotonic()
     if missing and processes.rank() == 0:
         _save(_path(encoder, cache), known)
     place = {text: row for row, text in enumerate(unique)}

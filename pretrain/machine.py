@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import sys
 from collections.abc import Iterator
 
 import torch
 
+from bgknown import memory
 from bgknown.errors import InvalidInputError
-
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc: malloc.h
-_LARGEST, _NEVER = 2**31 - 1, -1
 
 
 def pick_device(name: str | None) -> torch.device:
@@ -78,14 +74,6 @@ def telling_of_memory(remedy: str) -> Iterator[None]:
 
 
 def keep_freed_memory(device: torch.device) -> None:
-    """On a CPU, have the C library keep freed memory for the next tensors in place of giving it back.
-
-    Each large tensor of a step would else come in fresh pages, which the system has to clear first; that can take as
-    long as the arithmetic. Nothing happens where the C library is not glibc.
-    """
-    if device.type != "cpu" or not sys.platform.startswith("linux"):
-        return
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_MMAP_THRESHOLD, _LARGEST)
-        mallopt(_TRIM_THRESHOLD, _NEVER)
+    """On a CPU, keep freed memory for the tensors of the next step (``bgknown.memory``)."""
+    if device.type == "cpu":
+        memory.keep_freed_memory()

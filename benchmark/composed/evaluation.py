@@ -108,8 +108,9 @@ def ranked(
 
 def _zero_shot(table: pd.DataFrame, fold: Fold, embeddings: Embeddings) -> Iterator[Ranked]:
     changes = [tuple(_split(codes)) for codes in table["changes"]]
-    differences = embeddings["s2"][fold.train] - embeddings["s1"][fold.train]
-    codes, found = mean_differences(differences, [changes[row] for row in fold.train])
+    codes, found = mean_differences(
+        embeddings["s1"], embeddings["s2"], fold.train, [changes[row] for row in fold.train]
+    )
     query, target = np.asarray(embeddings["s1"][fold.test]), torch.from_numpy(np.asarray(embeddings["s2"][fold.test]))
     moved = changed(query, [changes[row] for row in fold.test], codes, found)
     yield _ranked("zero-shot difference", None, torch.from_numpy(moved), target)

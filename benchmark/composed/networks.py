@@ -23,18 +23,14 @@ TOWERS = ("audio", "text")
 class Batch:
     """Standardised embeddings of some pairs, for each system."""
 
-    s1: Tensor
-    """[S, B, D]"""
-    s2: Tensor
-    """[S, B, D]"""
+    audio: Tensor
+    """[S, 2 B, D] the first soundscapes, then the second ones: one product for both."""
     text: Tensor
     """[S, B, D']"""
-    classes_s1: Tensor
-    """[S, B, C]"""
-    classes_s2: Tensor
-    """[S, B, C]"""
-    kept: Sequence[Tensor | None]
-    """What dropout leaves of the latents of s1, s2 and text, [S, B, H] each; None for all."""
+    classes: Tensor
+    """[S, 2 B, C] 1 for the events that sound in ``audio``."""
+    kept: Tensor | None = None
+    """[S, 3 B, H] what dropout leaves of the latents of ``audio`` and of ``text``; None for all."""
 
 
 class Networks(torch.nn.Module):
@@ -59,10 +55,11 @@ class Networks(torch.nn.Module):
             "text_out": (size, size),
             "classes": (classes, size),
         }
+        # weights stand as [S, inputs, outputs]: so their gradients come out in the same layout, and are not copied
         self.weight, self.bias = torch.nn.ParameterDict(), torch.nn.ParameterDict()
         for name, shape in shapes.items():
             drawn = [_initial(system.seed, name, shape) for system in systems]
-            self.weight[name] = torch.nn.Parameter(torch.stack([weight for weight, _ in drawn]))
+            self.weight[name] = torch.nn.Parameter(torch.stack([weight.T for weight, _ in drawn]))
             self.bias[name] = torch.nn.Parameter(torch.stack([bias for _, bias in drawn]).unsqueeze(1))
         self.scale = torch.nn.ParameterDict({name: torch.ones(count, 1, size) for name in TOWERS})
         self.shift = torch.nn.ParameterDict({name: torch.zeros(count, 1, size) for name in TOWERS})
@@ -78,32 +75,31 @@ class Networks(torch.nn.Module):
         if kept is not None:
             second = second * kept
         normal = functional.layer_norm(first + second, first.shape[-1:])
-        found: Tensor = normal * self.scale[tower] + self.shift[tower]
-        return found
+        return torch.addcmul(self.shift[tower], normal, self.scale[tower])
 
-    def query(self, audio: Tensor, text: Tensor) -> Tensor:
-        """Latents [S, B, H] of s1 and of the texts -> queries."""
-        return self.audio_share * audio + self.text_share * text
+    def latents(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Queries [S, B, H], and the latents [S, 2 B, H] of both sides, of which the second half are the targets."""
+        kept = [None, None] if batch.kept is None else batch.kept.tensor_split([batch.audio.shape[1]], dim=1)
+        audio = self.latent("audio", batch.audio, kept[0])
+        first = audio[:, : batch.text.shape[1]]
+        text = self.latent("text", batch.text, kept[1])
+        return self.audio_share * first + self.text_share * text, audio
 
     def losses(self, batch: Batch, settings: ComposedSettings) -> Tensor:
         """[S] each system's loss: contrastive in both directions, and classification of both sides."""
-        first = self.latent("audio", batch.s1, batch.kept[0])
-        second = self.latent("audio", batch.s2, batch.kept[1])
-        query = self.query(first, self.latent("text", batch.text, batch.kept[2]))
-        similar = torch.bmm(functional.normalize(query, dim=2), functional.normalize(second, dim=2).mT)
+        query, audio = self.latents(batch)
+        target = audio[:, batch.text.shape[1] :]
+        similar = torch.bmm(functional.normalize(query, dim=2), functional.normalize(target, dim=2).mT)
         similar = similar * torch.exp(-self.log_temperature)
         there = torch.log_softmax(similar, dim=2).diagonal(dim1=1, dim2=2)
         back = torch.log_softmax(similar, dim=1).diagonal(dim1=1, dim2=2)
         contrastive = -(there + back).mean(dim=1) / 2
-        wrong = [
-            functional.binary_cross_entropy_with_logits(self._linear("classes", latent), heard, reduction="none")
-            for latent, heard in ((first, batch.classes_s1), (second, batch.classes_s2))
-        ]
-        classification = (wrong[0] + wrong[1]).mean(dim=(1, 2)) / 2
-        return settings.contrastive_weight * contrastive + settings.classification_weight * classification
+        heard = self._linear("classes", audio)
+        wrong = functional.binary_cross_entropy_with_logits(heard, batch.classes, reduction="none")
+        return settings.contrastive_weight * contrastive + settings.classification_weight * wrong.mean(dim=(1, 2))
 
     def _linear(self, name: str, x: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias[name], x, self.weight[name].mT)
+        return torch.baddbmm(self.bias[name], x, self.weight[name])
 
 
 def _initial(seed: int, name: str, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -71,17 +71,23 @@ def breakdown(queries: pd.DataFrame, changes: Sequence[tuple[Change, ...]]) -> p
 
 
 def worst(queries: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
-    """The queries of largest mean rank over seeds, and what came first in their place.
+    """The queries of largest mean rank over seeds, and what came first in their place for the seed that ranks it worst.
 
     Args:
         queries: as for ``breakdown``, with the pair whose target came ``first``.
         facts: indexed by pair: text, changes, s1 and s2, for a person to listen to.
     """
-    part = queries[queries["setting"] == MAIN]
-    ranks = part.groupby("pair")["rank"].mean().sort_values(ascending=False, kind="stable").head(WORST_COUNT)
-    first = part.groupby("pair")["first"].agg(lambda names: names.mode().iloc[0])
-    told = facts.loc[ranks.index, ["text", "changes", "s1", "s2"]]
-    found = first.loc[ranks.index]
-    return told.assign(mean_rank=ranks, retrieved=found, retrieved_s2=facts.loc[found, "s2"].to_numpy()).reset_index(
-        names="pair"
+    part = queries[queries["setting"] == MAIN].reset_index(drop=True)
+    mean = part.groupby("pair")["rank"].mean().sort_values(ascending=False, kind="stable").head(WORST_COUNT)
+    found = part.loc[part.groupby("pair")["rank"].idxmax().loc[mean.index]].set_index("pair")
+    return (
+        facts.loc[mean.index, ["text", "changes", "s1", "s2"]]
+        .assign(
+            mean_rank=mean,
+            worst_rank=found["rank"],
+            seed=found["seed"],
+            retrieved=found["first"],
+            retrieved_s2=facts.loc[found["first"], "s2"].to_numpy(),
+        )
+        .reset_index(names="pair")
     )

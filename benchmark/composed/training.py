@@ -17,6 +17,7 @@ from benchmark.composed.pairs import ComposedSettings, Pairs, System, held_out
 from benchmark.probe.resuming import Progress
 from benchmark.probe.standardised import GPU_SHARE, standardisation
 from bgknown.errors import InvalidInputError
+from bgknown.memory import keep_freed_memory
 from bgknown.seeding import key, ranks
 
 BLOCK_ROWS = 1024
@@ -40,7 +41,7 @@ class Latents:
 
 
 class _Statistics:
-    """Mean and deviation of embeddings for each system, of the pairs that it is trained on."""
+    """Mean and 1 / deviation of embeddings for each seed, of the pairs that its systems are trained on."""
 
     def __init__(self, pairs: Pairs, training: Sequence[Tensor], device: str) -> None:
         found = []
@@ -48,35 +49,37 @@ class _Statistics:
             heard = np.concatenate([pairs.s1[rows.numpy()], pairs.s2[rows.numpy()]])
             read = pairs.texts[rows.numpy()]
             found.append((*standardisation(pairs.audio, heard), *standardisation(pairs.text, read)))
-        stacked = [torch.stack(each).unsqueeze(1).to(device) for each in zip(*found, strict=True)]
-        self.audio, self.text = (stacked[0], stacked[1]), (stacked[2], stacked[3])
-        """[S, 1, D] means and deviations."""
+        mean, scale, text_mean, text_scale = (
+            torch.stack(each).unsqueeze(1).to(device) for each in zip(*found, strict=True)
+        )
+        self.audio, self.text = (mean, 1.0 / scale), (text_mean, 1.0 / text_scale)
+        """[seeds, 1, D] means and factors."""
 
 
 class _Rows:
-    """Embeddings of pairs, standardised for each system."""
+    """Embeddings of pairs, standardised for each seed and handed to its systems."""
 
-    def __init__(self, pairs: Pairs, statistics: _Statistics, device: str) -> None:
-        self.pairs, self.statistics, self.device = pairs, statistics, device
+    def __init__(self, pairs: Pairs, statistics: _Statistics, of: Tensor, device: str) -> None:
+        self.pairs, self.statistics, self.of, self.device = pairs, statistics, of.to(device), device
         self.audio, self.text = _near(pairs.audio, device), _near(pairs.text, device)
         self.s1, self.s2, self.texts = (torch.from_numpy(rows) for rows in (pairs.s1, pairs.s2, pairs.texts))
 
-    def batch(self, pairs: Tensor, kept: Sequence[Tensor | None]) -> Batch:
-        """The pairs [S, B] of each system."""
-        heard = [classes[pairs].to(self.device) for classes in (self.pairs.classes_s1, self.pairs.classes_s2)]
+    def batch(self, pairs: Tensor, kept: Tensor | None = None) -> Batch:
+        """The pairs [seeds, B] of each seed, for its systems; ``kept`` [seeds, 3 B, H] likewise."""
+        sides = torch.cat([self.s1[pairs], self.s2[pairs]], dim=1)
+        heard = torch.cat([self.pairs.classes_s1[pairs], self.pairs.classes_s2[pairs]], dim=1).to(self.device)
         return Batch(
-            s1=self._take(self.audio, self.s1[pairs], self.statistics.audio),
-            s2=self._take(self.audio, self.s2[pairs], self.statistics.audio),
-            text=self._take(self.text, self.texts[pairs], self.statistics.text),
-            classes_s1=heard[0],
-            classes_s2=heard[1],
-            kept=kept,
+            audio=self._take(self.audio, sides, self.statistics.audio)[self.of],
+            text=self._take(self.text, self.texts[pairs], self.statistics.text)[self.of],
+            classes=heard[self.of],
+            kept=None if kept is None else kept[self.of],
         )
 
     def _take(self, source: Tensor, rows: Tensor, statistics: tuple[Tensor, Tensor]) -> Tensor:
-        """[S, B] rows -> [S, B, D]."""
+        """[seeds, B] rows -> [seeds, B, D]; a copy, so that it may be worked on in place."""
         flat = source.index_select(0, rows.reshape(-1).to(source.device)).to(self.device).float()
-        return (flat.view(*rows.shape, -1) - statistics[0]) / statistics[1]
+        mean, factor = statistics
+        return flat.view(*rows.shape, -1).sub_(mean).mul_(factor)
 
 
 class Training:
@@ -84,6 +87,8 @@ class Training:
 
     def __init__(self, pairs: Pairs, systems: Sequence[System], settings: ComposedSettings, device: str) -> None:
         pairs.check()
+        if torch.device(device).type == "cpu":
+            keep_freed_memory()
         self.pairs, self.systems, self.settings, self.device = pairs, list(systems), settings, device
         self.seeds = list(dict.fromkeys(system.seed for system in systems))
         self.of = torch.tensor([self.seeds.index(system.seed) for system in systems])
@@ -91,8 +96,8 @@ class Training:
             held_out(ranks(seed, "retrieval validation", pairs.names), settings.validation_share) for seed in self.seeds
         ]
         self.training, self.valid = [train for train, _ in splits], [valid for _, valid in splits]
-        self.statistics = _Statistics(pairs, [self.training[place] for place in self.of.tolist()], device)
-        self.rows = _Rows(pairs, self.statistics, device)
+        self.statistics = _Statistics(pairs, self.training, device)
+        self.rows = _Rows(pairs, self.statistics, self.of, device)
         sizes = {"audio": pairs.audio.shape[1], "text": pairs.text.shape[1], "classes": pairs.classes_s1.shape[1]}
         self.networks = Networks(systems, **sizes, settings=settings).to(device)
         self.optimizer = torch.optim.Adam(self.networks.parameters(), lr=settings.lr, fused=True)
@@ -111,7 +116,8 @@ class Training:
             progress(self.epoch)
         while self.epoch < self.settings.epochs:
             self.epoch += 1
-            self._train_epoch()
+            for rows in self.batches():
+                self.step(rows)
             self._judge()
             progress(1)
             if stored is not None and stored.due:
@@ -123,14 +129,13 @@ class Training:
         current = {name: values.detach().clone() for name, values in self.networks.named_parameters()}
         self._load(self.best)
         queries, targets = [], []
-        rows = _Rows(pairs, self.statistics, self.device)
+        rows = _Rows(pairs, self.statistics, self.of, self.device)
         with torch.no_grad():
             for start in range(0, len(pairs), BLOCK_ROWS):
-                block = torch.arange(start, min(start + BLOCK_ROWS, len(pairs))).expand(len(self.systems), -1)
-                batch = rows.batch(block, [None] * 3)
-                first, text = self.networks.latent("audio", batch.s1), self.networks.latent("text", batch.text)
-                queries.append(self.networks.query(first, text).cpu())
-                targets.append(self.networks.latent("audio", batch.s2).cpu())
+                block = torch.arange(start, min(start + BLOCK_ROWS, len(pairs))).expand(len(self.seeds), -1)
+                query, audio = self.networks.latents(rows.batch(block))
+                queries.append(query.cpu())
+                targets.append(audio[:, block.shape[1] :].cpu())
         self._load(current)
         for place, system in enumerate(self.systems):
             yield Latents(
@@ -141,17 +146,20 @@ class Training:
                 best_epoch=int(self.best_epoch[place]),
             )
 
-    def _train_epoch(self) -> None:
+    def batches(self) -> list[Tensor]:
+        """The training pairs of an epoch in each seed's next order, some [seeds, B] for every step."""
         orders = [
             rows[torch.randperm(len(rows), generator=draw)]
             for rows, draw in zip(self.training, self.orders, strict=True)
         ]
-        for start in range(0, len(orders[0]), self.settings.batch_size):
-            rows = torch.stack([order[start : start + self.settings.batch_size] for order in orders])
-            self.optimizer.zero_grad(set_to_none=True)
-            loss = self.networks.losses(self._batch(rows, dropping=True), self.settings).sum()
-            torch.autograd.backward(loss)
-            self.optimizer.step()
+        return list(torch.split(torch.stack(orders), self.settings.batch_size, dim=1))
+
+    def step(self, rows: Tensor) -> None:
+        """One step of all systems on the pairs [seeds, B] of their seeds."""
+        self.optimizer.zero_grad(set_to_none=True)
+        batch = self.rows.batch(rows, self._kept(rows.shape[1]))
+        torch.autograd.backward(self.networks.losses(batch, self.settings).sum())
+        self.optimizer.step()
 
     def _judge(self) -> None:
         """Keep the weights of the systems whose validation loss is the smallest so far."""
@@ -159,7 +167,7 @@ class Training:
         with torch.no_grad():
             for start in range(0, count, self.settings.batch_size):
                 rows = torch.stack([valid[start : start + self.settings.batch_size] for valid in self.valid])
-                losses = self.networks.losses(self._batch(rows, dropping=False), self.settings)
+                losses = self.networks.losses(self.rows.batch(rows), self.settings)
                 total += losses.double().cpu() * rows.shape[1] / count
         if not bool(torch.isfinite(total).all()):
             bad = self.systems[int((~torch.isfinite(total)).nonzero()[0])]
@@ -174,18 +182,15 @@ class Training:
         for name, values in self.networks.named_parameters():
             self.best[name][places] = values.detach()[places]
 
-    def _batch(self, rows: Tensor, *, dropping: bool) -> Batch:
-        """Pairs by their rows [seeds, B], for each system those of its seed."""
-        kept = [self._kept(rows.shape[1]) if dropping else None for _ in range(3)]
-        return self.rows.batch(rows[self.of], kept)
-
     def _kept(self, width: int) -> Tensor | None:
-        """What dropout leaves, [S, B, H]: 0, or more than 1, so that the mean stays; systems of a seed share it."""
-        if self.settings.dropout == 0:
+        """What dropout leaves, [seeds, 3 B, H]: 0, or more than 1 to keep the mean; a seed's systems share it."""
+        share = self.settings.dropout
+        if share == 0:
             return None
-        size = (width, self.settings.size)
-        kept = torch.stack([torch.rand(size, generator=draw) >= self.settings.dropout for draw in self.drops])
-        return (kept[self.of].to(self.device) / (1.0 - self.settings.dropout)).float()
+        drawn = torch.empty(len(self.seeds), 3 * width, self.settings.size)
+        for part, draw in zip(drawn, self.drops, strict=True):
+            part.uniform_(generator=draw)
+        return (drawn >= share).to(self.device) * (1.0 / (1.0 - share))
 
     def _load(self, values: dict[str, Tensor]) -> None:
         with torch.no_grad():

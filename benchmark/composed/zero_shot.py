@@ -7,18 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+BLOCK_ROWS = 4096
+"""Pairs whose differences are held at a time."""
+
 
 def mean_differences(
-    differences: NDArray[np.float32], changes: Sequence[tuple[str, ...]]
+    first: NDArray[np.float32], second: NDArray[np.float32], rows: NDArray[np.int64], changes: Sequence[tuple[str, ...]]
 ) -> tuple[list[str], NDArray[np.float32]]:
     """What each change adds to an embedding, by least squares over training pairs.
 
     Where every pair has one change this is the mean of y_s2 - y_s1 over the pairs of each; where pairs have several,
-    their differences are taken as sums.
+    their differences are taken as sums. Where the pairs cannot tell changes apart, the smallest solution is taken.
 
     Args:
-        differences: [n, D] y_s2 - y_s1 of the training pairs.
-        changes: [n] the codes of each pair's changes.
+        first, second: [m, D] y_s1 and y_s2; may be maps of files.
+        rows: [n] the training pairs among them.
+        changes: [n] the codes of each training pair's changes.
 
     Returns:
         the codes, sorted, and [codes, D].
@@ -28,8 +32,12 @@ def mean_differences(
     there = np.zeros((len(changes), len(codes)))
     for row, found in enumerate(changes):
         there[row, [place[code] for code in found]] = 1.0
-    solved, *_ = np.linalg.lstsq(there, differences.astype(np.float64), rcond=None)
-    return codes, solved.astype(np.float32)
+    # by the normal equations, so that no copy of all differences is needed; there are a few dozen codes
+    sums = np.zeros((len(codes), first.shape[1]))
+    for start in range(0, len(rows), BLOCK_ROWS):
+        block = rows[start : start + BLOCK_ROWS]
+        sums += there[start : start + BLOCK_ROWS].T @ (second[block] - first[block]).astype(np.float64)
+    return codes, (np.linalg.pinv(there.T @ there, hermitian=True) @ sums).astype(np.float32)
 
 
 def changed(

@@ -124,7 +124,8 @@ def _signals(table: pd.DataFrame, root: Path, data: Mapping[str, Path]) -> dict[
     missing = [name for name in NEEDS if name not in data]
     if missing:
         raise InvalidInputError(
-            f"{root}: pairs have no audio; say what to render it from, --data {missing[0]}=DIR, "
+            f"{root}: pairs have no audio; say what to render it from, "
+            f"{' '.join(f'--data {name}=DIR' for name in missing)}, "
             f"or build them with audio (`bgknown apwd build --source`)"
         )
     tree = open_tree(data[SOURCE])

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmark.composed import zero_shot
 from benchmark.composed.report import breakdown, groups, worst
 from benchmark.composed.zero_shot import changed, mean_differences
 from bgknown.apwd.changes import from_codes
@@ -62,11 +63,15 @@ def test_the_worst_queries_are_told_with_what_was_retrieved():
         },
         index=PAIRS,
     )
-    table = worst(queries(), facts)
+    asked = queries()
+    asked.loc[(asked["pair"] == "pair3") & (asked["seed"] == 1), "first"] = "other"
+    facts.loc["other"] = ["text other", "event_added:dog", "x", "other_s2"]
+    table = worst(asked, facts)
     assert table["pair"].tolist()[0] == "pair3"
     assert table["mean_rank"].tolist() == [12.0, 2.0, 2.0, 2.0, 1.0]
-    assert table["retrieved"].tolist()[0] == "pair1"
-    assert table["retrieved_s2"].tolist()[0] == "pair1_s2"
+    assert (table["worst_rank"].tolist()[0], table["seed"].tolist()[0]) == (13, 1)
+    assert table["retrieved"].tolist()[0] == "other"
+    assert table["retrieved_s2"].tolist()[0] == "other_s2"
     assert table["text"].tolist()[0] == "text pair3"
 
 
@@ -74,16 +79,20 @@ def test_a_change_s_difference_is_the_mean_over_its_pairs():
     draw = np.random.default_rng(0)
     changes = [("a",), ("b",), ("a",), ("b",), ("a",)]
     differences = draw.standard_normal((5, 3)).astype(np.float32)
-    codes, found = mean_differences(differences, changes)
+    first = draw.standard_normal((7, 3)).astype(np.float32)
+    second = first.copy()
+    second[1:6] += differences
+    codes, found = mean_differences(first, second, np.arange(1, 6), changes)
     assert codes == ["a", "b"]
     assert np.allclose(found, [differences[[0, 2, 4]].mean(axis=0), differences[[1, 3]].mean(axis=0)], atol=1e-6)
 
 
-def test_differences_of_several_changes_are_sums():
+def test_differences_of_several_changes_are_sums(monkeypatch):
     vectors = {"a": [1.0, 0.0], "b": [0.0, 2.0], "c": [3.0, 3.0]}
     changes = [("a",), ("a", "b"), ("b", "c"), ("c",), ()]
     differences = np.array([np.sum([vectors[code] for code in found] or [[0, 0]], axis=0) for found in changes])
-    codes, found = mean_differences(differences.astype(np.float32), changes)
+    monkeypatch.setattr(zero_shot, "BLOCK_ROWS", 2)
+    codes, found = mean_differences(np.zeros((5, 2), np.float32), differences.astype(np.float32), np.arange(5), changes)
     assert np.allclose(found, [vectors[code] for code in codes], atol=1e-6)
     moved = changed(np.zeros((2, 2), np.float32), [("a", "c"), ("unknown",)], codes, found)
     assert np.allclose(moved, [[4, 3], [0, 0]], atol=1e-6)

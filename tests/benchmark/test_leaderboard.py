@@ -123,6 +123,22 @@ def test_the_paper_can_be_left_out_or_asked_for():
     assert not best(board.tables[0])
 
 
+def test_the_paper_stands_beside_other_text_encoders_too():
+    facts = {"task": "apwd-rain", "metric": "R@1"}
+    protocols = ["paper, text minilm", "paper, text minilm, limit 100"]
+    rows = [
+        row("logmel", 40.0, setting, protocol=protocol, **facts)
+        for setting in ("audio+text", "chance")
+        for protocol in protocols
+    ]
+    tables = {table.title: table for table in leaderboard(rows, metric="R@1").tables}
+    (joined, apart) = (tables[f"apwd-rain: R@1 (%), protocol {name}, dataset dddddddd"] for name in protocols)
+    assert cells(joined)["BYOL-A lambda 0.2 (paper)"] == ["53.99", None]
+    assert joined.notes == ["the paper's text encoder is distilbert-base-uncased"]
+    assert set(cells(apart)) == {"logmel"}
+    assert len(tables) == 2
+
+
 def test_unknown_names_say_what_is_near():
     with pytest.raises(NotFoundError, match="no result of task 'bgknow'; did you mean bgknown. there are: bgknown"):
         leaderboard(ROWS, task="bgknow")

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark import retrieval
@@ -18,20 +18,23 @@ def plain_rank(query, gallery, group, groups):
     return 1 + sum(value >= best for value, other in zip(similar, groups, strict=True) if other != group)
 
 
-@given(seed=st.integers(0, 1000), block=st.sampled_from([1, 7, 1 << 20]))
-def test_ranks_follow_the_definition(seed, block):
+@settings(deadline=None)
+@given(seed=st.integers(0, 1000), block=st.sampled_from([1, 7, 1 << 20]), width=st.sampled_from([1, 4, 100]))
+def test_ranks_follow_the_definition(seed, block, width):
     draw = np.random.default_rng(seed)
     queries, gallery = draw.standard_normal((6, 5)), draw.standard_normal((9, 5))
     groups = draw.integers(0, 3, 9)
     wanted = groups[draw.integers(0, 9, 6)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(retrieval, "BLOCK", block)
+        patch.setattr(retrieval, "GALLERY_BLOCK", width)
         found, first = ranks(*map(torch.from_numpy, (queries, gallery, wanted, groups)))
     assert found.tolist() == [plain_rank(q, gallery, g, groups) for q, g in zip(queries, wanted, strict=True)]
     unit = gallery / np.linalg.norm(gallery, axis=1, keepdims=True)
     assert first.tolist() == (queries @ unit.T).argmax(axis=1).tolist()
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 1000))
 def test_the_order_of_the_gallery_does_not_matter(seed):
     draw = np.random.default_rng(seed)
@@ -50,6 +53,16 @@ def test_ties_count_against_the_query():
     assert ranks(torch.zeros(1, 2), gallery, torch.tensor([0]), torch.arange(3))[0].tolist() == [3]
 
 
+def test_a_space_that_has_collapsed_ranks_every_target_last():
+    """All similarities are the same, to the last bit, in whatever block they are computed."""
+    point = torch.randn(1, 512, generator=torch.Generator().manual_seed(0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retrieval, "GALLERY_BLOCK", 300)
+        places = torch.arange(1_001)
+        found, _ = ranks(point.expand(1_001, -1), point.expand(1_001, -1), places, places)
+    assert set(found.tolist()) == {1_001}
+
+
 def test_chance_is_the_share_of_all_orders():
     for relevant, k in itertools.product((1, 2, 4), (1, 3, 5, 9)):
         orders = list(itertools.permutations(range(5)))
@@ -62,6 +75,7 @@ def test_chance_is_the_share_of_all_orders():
     [
         ((torch.zeros(2, 3), torch.zeros(2, 4), torch.zeros(2), torch.zeros(2)), r"shape \[2, 3\] and the gallery"),
         ((torch.full((1, 2), torch.nan), torch.ones(1, 2), torch.zeros(1), torch.zeros(1)), "queries hold NaN"),
+        ((torch.ones(1, 2), torch.zeros(0, 2), torch.ones(1), torch.ones(0)), "gallery items are empty"),
         ((torch.ones(1, 2), torch.ones(1, 2), torch.ones(1), torch.zeros(1)), "1 queries have no relevant item"),
     ],
 )

@@ -82,6 +82,12 @@ def test_a_run_gives_all_controls_and_metrics(place, tmp_path, monkeypatch):
     assert len(pd.read_csv(folder / "worst.csv")) == 7
     config = json.loads((folder / "config.json").read_text())
     assert config["text_encoder"]["name"] == "encoder"
+    distilbert(tmp_path / "other" / "encoder", seed=1)
+    given = [tmp_path / "other" / "encoder" if each == place / "encoder" else each for each in arguments(place, "")]
+    given[given.index("--out") + 1] = tmp_path / "out"
+    message = run("run", *given, status=1).stderr
+    assert "was measured with another text encoder called encoder" in message
+    assert "give this one's folder another name" in message
     board = run("leaderboard", "--out", tmp_path / "out").output
     assert "apwd-rain: mean rank, protocol" in board
     assert "apwd-rain: R@1 (%)" in board

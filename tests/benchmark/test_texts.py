@@ -102,6 +102,52 @@ def test_any_text_model_serves(tmp_path):
     assert load_text_encoder(str(folder)).embed(TEXTS).shape == (4, 24)
 
 
+def test_of_a_model_with_a_decoder_its_encoder_serves(tmp_path):
+    torch.manual_seed(0)
+    config = transformers.T5Config(vocab_size=40, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
+    encoder = load_text_encoder(str(words(tmp_path / "t5", transformers.T5Model(config), pad_token="[PAD]")))
+    assert encoder.embedding_size == 16
+    assert encoder.embed(TEXTS).shape == (4, 16)
+
+
+def test_of_a_model_of_text_and_images_its_text_tower_serves(tmp_path):
+    torch.manual_seed(0)
+    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.CLIPConfig(
+        text_config={**small, "vocab_size": 40}, vision_config={**small, "image_size": 8, "patch_size": 4}
+    )
+    encoder = load_text_encoder(str(words(tmp_path / "clip", transformers.CLIPModel(config), pad_token="[PAD]")))
+    assert encoder.embedding_size == 16
+    assert encoder.embed(TEXTS).shape == (4, 16)
+
+
+def test_a_link_gives_a_folder_the_name_that_is_wanted(encoder, tmp_path):
+    (tmp_path / "named").symlink_to(tmp_path / "tiny", target_is_directory=True)
+    assert load_text_encoder(str(tmp_path / "named")).name == "named"
+    assert encoder.name == "tiny"
+
+
+def test_what_is_embedded_before_a_stop_is_kept(encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr(texts, "BATCH", 1)
+    monkeypatch.setattr(texts, "INTERVAL_S", 0.0)
+    real, seen = texts.TextEncoder.embed, []
+
+    def stopping(self, batch):
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.extend(batch)
+        return real(self, batch)
+
+    monkeypatch.setattr(texts.TextEncoder, "embed", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        embed_texts(encoder, TEXTS, tmp_path / "cache")
+    again = []
+    monkeypatch.setattr(texts.TextEncoder, "embed", lambda self, batch: again.extend(batch) or real(self, batch))
+    embed_texts(encoder, TEXTS, tmp_path / "cache")
+    assert sorted(seen + again) == sorted(set(TEXTS))
+    assert len(again) == 1
+
+
 def test_without_the_hub_one_line_says_the_two_ways_out(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
