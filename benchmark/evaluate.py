@@ -66,7 +66,7 @@ class Evaluation:
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     """Further tables by the names of their files."""
     resuming: Resuming | None = None
-    """What the probes would go on from; to be forgotten once all this is written."""
+    """What the training would go on from; to be forgotten once all this is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -135,7 +135,10 @@ def _retrieval(
     fold, embeddings = embedded
     if data.text_encoder is None or processes.rank() > 0:
         return Evaluation(scores=[], predictions=pd.DataFrame(columns=PREDICTION_COLUMNS), seconds=0.0)
-    found = ranked(data.table, fold, embeddings, data.text_encoder, protocol, device=device, cache=cache)
+    resuming = Resuming(cache / FOLDER)
+    found = ranked(
+        data.table, fold, embeddings, data.text_encoder, protocol, device=device, cache=cache, resume=resuming
+    )
     test = data.table.iloc[fold.test]
     queries = queries_table(list(found), test["clip_id"].to_numpy())
     scores = []
@@ -163,6 +166,7 @@ def _retrieval(
         predictions=predictions(queries, data.facts.name),
         seconds=0.0,
         tables=tables_of(queries, test),
+        resuming=resuming,
     )
 
 

@@ -18,7 +18,7 @@ from benchmark.composed import report
 from benchmark.composed.pairs import KINDS, Pairs, System
 from benchmark.composed.training import train
 from benchmark.composed.zero_shot import changed, mean_differences
-from benchmark.probe.resuming import FOLDER
+from benchmark.probe import Resuming
 from benchmark.protocol import Protocol
 from benchmark.retrieval import MEAN_RANK, MEDIAN_RANK, by_query, ranks
 from benchmark.runs import PREDICTION_COLUMNS
@@ -64,6 +64,7 @@ def ranked(
     *,
     device: str,
     cache: Path,
+    resume: Resuming | None = None,
 ) -> Iterator[Ranked]:
     """Train the systems of all seeds and kinds of query at once, and rank all test targets for every test query.
 
@@ -74,7 +75,8 @@ def ranked(
         text_encoder: embeds the texts.
         protocol: how systems are trained, and how many seeds.
         device: where.
-        cache: cache folder: texts' embeddings, and what a training goes on from.
+        cache: cache folder, for the texts' embeddings.
+        resume: as for ``train``.
     """
     text, places = embed_texts(text_encoder, table["text"].tolist(), cache)
     classes = sorted({name for side in ("s1", "s2") for found in table[f"classes_{side}"] for name in _split(found)})
@@ -99,7 +101,7 @@ def ranked(
         total=protocol.retrieval.epochs, desc="retrieval", unit="epoch", disable=not sys.stderr.isatty(), leave=False
     ) as bar:
         training = train(
-            some(fold.train), systems, protocol.retrieval, device=device, progress=bar.update, resume=cache / FOLDER
+            some(fold.train), systems, protocol.retrieval, device=device, progress=bar.update, resume=resume
         )
     for latents in training.latents(some(fold.test)):
         yield _ranked(latents.system.kind, latents.system.seed, latents.queries, latents.targets)

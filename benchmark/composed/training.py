@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from benchmark.composed.networks import Batch, Networks
 from benchmark.composed.pairs import ComposedSettings, Pairs, System, held_out
-from benchmark.probe.resuming import Progress
+from benchmark.probe.resuming import Progress, Resuming
 from benchmark.probe.standardised import GPU_SHARE, standardisation
 from bgknown.errors import InvalidInputError
 from bgknown.memory import keep_freed_memory
@@ -224,7 +223,7 @@ def train(
     *,
     device: str = "cpu",
     progress: Callable[[int], object] | None = None,
-    resume: Path | None = None,
+    resume: Resuming | None = None,
 ) -> Training:
     """Train systems on pairs.
 
@@ -234,17 +233,16 @@ def train(
         settings: how.
         device: where; draws are made on the CPU, so that they are the same everywhere.
         progress: called with the number of epochs done.
-        resume: folder in which trainings of more than a minute store what they go on from after they were stopped.
+        resume: where trainings of more than a minute store what they go on from after they were stopped; its owner says
+            when they are done.
 
     Raises:
         InvalidInputError: pairs break a rule, or the loss is not finite.
-        StorageError: the folder to resume from cannot be written.
+        StorageError: that folder cannot be written.
     """
     training = Training(pairs, systems, settings, device)
-    stored = Progress(resume, _fingerprint(training)) if resume is not None else None
+    stored = resume.of(_fingerprint(training)) if resume is not None else None
     training.run(progress or (lambda done: None), stored)
-    if stored is not None:
-        stored.done()
     return training
 
 

@@ -1,4 +1,4 @@
-"""Probes that go on where they were stopped: the state of a stack, stored now and then while it trains.
+"""Trainings of probes and retrieval systems that go on where they were stopped: their state, stored now and then.
 
 What is stored is forgotten when the results are written, not before: a full disk at the end does not cost a training.
 """

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from benchmark.composed import KINDS, ComposedSettings, Pairs, System, train
 from benchmark.composed.pairs import held_out
-from benchmark.probe import resuming
+from benchmark.probe import Resuming, resuming
 from benchmark.retrieval import ranks
 from benchmark.stats import bootstrap_ci
 from bgknown.errors import InvalidInputError
@@ -175,13 +175,16 @@ def test_a_training_that_is_stopped_goes_on_to_the_same_bits(tmp_path, monkeypat
                 raise StoppedError
 
         try:
-            training = train(pairs, systems(), SETTINGS, progress=stop, resume=tmp_path)
+            stored = Resuming(tmp_path)
+            training = train(pairs, systems(), SETTINGS, progress=stop, resume=stored)
             break
         except StoppedError:
             again += 1
             assert again < 20
     assert again > 1
     assert sum(done) == SETTINGS.epochs
+    assert list(tmp_path.iterdir())  # kept until the results are written
+    stored.done()
     assert not list(tmp_path.iterdir())
     for one, other in zip(whole, training.latents(test), strict=True):
         assert torch.equal(one.queries, other.queries)
