@@ -89,7 +89,9 @@ def in_batches(
     pool = joblib.Parallel(
         n_jobs=min(jobs, max(len(batches), 1)),
         return_as="generator" if ordered else "generator_unordered",
-        pre_dispatch="3*n_jobs",
+        # no more than loky's queue to the processes takes: what waits beside it would break loky's own thread when work
+        # is interrupted, with a traceback
+        pre_dispatch="2*n_jobs",
     )
     parts = pool(tasks)
     try:

@@ -31,7 +31,7 @@ def test_a_build_that_is_killed_again_and_again_ends_with_the_same_bytes(built, 
     corpora, expected = built
     out = tmp_path / "out"
     command = [sys.executable, "-m", "bgknown", "build", *corpora.arguments(), "--out", str(out), "--jobs", "2"]
-    for rows in (1, 4, 8):
+    for rows in (1, 3, 5):
         stop_when(command, lambda rows=rows: count(out / "jams", "*.jams") >= rows)
         assert not (out / "manifest.csv").exists()
     done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -41,9 +41,10 @@ def test_a_build_that_is_killed_again_and_again_ends_with_the_same_bytes(built, 
 
 
 @pytest.mark.slow
-def test_an_interrupt_is_one_line_and_keeps_what_is_done(tiny, tmp_path):
+def test_an_interrupt_is_one_line_and_keeps_what_is_done(tmp_path):
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "bgknown", "build", *tiny.arguments(), "--out", str(out), "--jobs", "2"]
+    # 120 rows: a machine that is busy may have done a few more than the first before the signal comes
+    command = [sys.executable, "-m", "bgknown", "build", "--miniature", "--out", str(out), "--jobs", "2"]
     status, stderr = stop_when(command, lambda: count(out / "jams", "*.jams") >= 1, by=signal.SIGINT)
     assert status == 130
     assert "interrupted; what is finished is kept" in stderr
