@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 
@@ -19,7 +19,8 @@ def stop_when(
     may go while it is listed.
     """
     with tempfile.TemporaryFile() as told:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=told, start_new_session=True)
+        with heard(by):
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=told, start_new_session=True)
         try:
             end = time.monotonic() + limit_s
             while process.poll() is None and time.monotonic() < end and not ready():
@@ -33,6 +34,19 @@ def stop_when(
             process.wait()
         told.seek(0)
         return process.returncode, told.read().decode()
+
+
+@contextlib.contextmanager
+def heard(number: signal.Signals) -> Iterator[None]:
+    """Commands started within hear a signal, even where these tests run in the background and so ignore it."""
+    ignored = signal.getsignal(number) is signal.SIG_IGN
+    if ignored:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if ignored:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def count(folder: Path, pattern: str) -> int:
