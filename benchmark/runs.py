@@ -16,10 +16,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock
-
-from bgknown.errors import InvalidInputError, StorageError
-from bgknown.files import make_folder, sha256, storage_error, write_whole
+from bgknown.errors import InvalidInputError
+from bgknown.files import advising, make_folder, sha256, write_whole
+from bgknown.locking import hold
 from bgknown.tables import numbers, read_text_table
 
 if TYPE_CHECKING:
@@ -117,17 +116,8 @@ def claim(out: Path) -> Iterator[None]:
     Raises:
         StorageError: the folder cannot be written, or another process has held it for too long.
     """
-    make_folder(out)
-    lock = filelock.FileLock(out / LOCK, timeout=LOCK_TIMEOUT_S)
-    try:
-        lock.acquire()
-    except filelock.Timeout as error:
-        raise StorageError(
-            f"{out}: another process has held {LOCK} for {LOCK_TIMEOUT_S:g} s; wait for it to end and try again"
-        ) from error
-    except OSError as error:
-        raise storage_error(error, out) from error
-    try:
+    with advising("--out"):
+        make_folder(out)
+    busy = f"{out}: another process has held {LOCK} for {LOCK_TIMEOUT_S:g} s; wait for it to end and try again"
+    with hold(out / LOCK, busy=busy, wait_s=LOCK_TIMEOUT_S), advising("--out"):
         yield
-    finally:
-        lock.release()

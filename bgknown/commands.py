@@ -1,23 +1,35 @@
-"""What the command lines of all packages share: types of arguments, and errors told in one line."""
+"""What the command lines of all packages share: types of arguments, signals, and errors as one line."""
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
 import click
 
+from bgknown import stopping, surroundings
 from bgknown.errors import BgknownError
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
+KEPT = "; finished work is kept, and the same command resumes where it left off"
 
 
 class Group(click.Group):
-    """A group whose commands turn the project's errors into one line and a status of 1."""
+    """A group whose commands turn the project's errors into one line and a status of 1.
+
+    An interrupt (Ctrl-C, SIGTERM, SIGHUP) is one line too; the status is 128 and the signal's number.
+    """
 
     resumable: frozenset[str] = frozenset({"build"})
-    """Commands that go on where they were interrupted."""
+    """Commands that resume where they were interrupted."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command line."""
+        surroundings.adapt()
+        with stopping.listen():
+            return super().main(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; a traceback is only for defects."""
@@ -31,7 +43,7 @@ class Group(click.Group):
         except OSError as error:  # what no part of the library could foresee: a vanished mount, a failing disk
             click.echo(f"error: {error.filename or 'input or output'}: {error.strerror or error}", err=True)
             ctx.exit(1)
-        except KeyboardInterrupt:
-            kept = "; what is finished is kept, the same command goes on from there"
-            click.echo(f"interrupted{kept if ctx.invoked_subcommand in self.resumable else ''}", err=True)
-            ctx.exit(130)
+        except KeyboardInterrupt as error:
+            stopping.acknowledge()
+            click.echo(f"interrupted{KEPT if ctx.invoked_subcommand in self.resumable else ''}", err=True)
+            ctx.exit(128 + getattr(error, "number", signal.SIGINT))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bgknown.errors import StorageError
@@ -96,6 +97,26 @@ def make_folder(path: Path) -> None:
         raise storage_error(error, path) from error
 
 
+def naming(option: str) -> str:
+    """What to do where a folder is of no use: choose another one with an option, or with the cache's variable."""
+    return "give another --cache, or set BGKNOWN_CACHE" if option == "--cache" else f"give another {option}"
+
+
+@contextlib.contextmanager
+def advising(option: str) -> Iterator[None]:
+    """Failures to write within name the option that chooses another folder.
+
+    Raises:
+        StorageError: writing failed.
+    """
+    try:
+        yield
+    except StorageError as error:
+        if option in str(error):
+            raise
+        raise StorageError(f"{error}; {naming(option)}") from error
+
+
 def sync_folder(path: Path) -> None:
     """Make the renames in a folder survive a power cut, where the system can.
 
@@ -119,6 +140,7 @@ def storage_error(error: OSError, path: Path) -> StorageError:
         errno.ENOSPC: "the disk is full: free some space and run the same command again",
         errno.EDQUOT: "your quota is used up: free some space and run the same command again",
         errno.EACCES: "permission denied: choose a folder you can write to",
+        errno.EPERM: "permission denied: choose a folder you can write to",
         errno.EROFS: "the file system is read-only: choose another folder",
         errno.ENOTDIR: "a part of this path is a file, not a folder",
         errno.EEXIST: "a file of this name is in the way",

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from bgknown.dataset import DESCRIPTION, MANIFEST, read_description
 from bgknown.errors import InvalidInputError, StorageError
-from bgknown.files import make_folder, storage_error, write_whole
+from bgknown.files import advising, make_folder, storage_error, write_whole
+from bgknown.locking import hold
+from bgknown.stopping import cleaning
 
 WORK = ".work"
 _COMPARED = ("name", "configuration", "draw", "corpora", "inputs")
@@ -93,32 +93,36 @@ class Workspace:
         """
         self.is_finished(description)  # refuses before anything is made
         was_there = self.out.is_dir()
-        make_folder(self.folder)
-        lock = filelock.FileLock(self._lock, timeout=0)
+        busy = f"{self.out}: another run is writing there; wait for it or give another --out"
         try:
-            lock.acquire()
-        except filelock.Timeout as error:
-            raise StorageError(
-                f"{self.out}: another run is writing there; wait for it or give another --out"
-            ) from error
-        except OSError as error:
-            raise storage_error(error, self.folder) from error
-        if not self._lock.exists():  # the build that held it has ended and taken its workspace away
-            lock.release()
-            raise StorageError(f"{self.out}: another run has just ended there; run the same command again")
-        try:
-            finished = self.is_finished(description)
-            if not finished:
-                self._begin(description)
-            yield finished
+            with advising("--out"):
+                make_folder(self.folder)
+            with hold(self._lock, busy=busy), cleaning(self._remove_scratch):
+                if not self._lock.exists():  # the build that held it has ended and taken its workspace away
+                    raise StorageError(f"{self.out}: another run has just ended there; run the same command again")
+                with self._begun(description) as finished:
+                    yield finished
         finally:
-            shutil.rmtree(self.scratch, ignore_errors=True)
-            if self._manifest.is_file() or not (self._plan.is_file() or self._journal_begun()):
-                shutil.rmtree(self.folder, ignore_errors=True)
-            lock.release()
             if not was_there:
                 with contextlib.suppress(OSError):  # not empty: something has come of it
                     self.out.rmdir()
+
+    @contextlib.contextmanager
+    def _begun(self, description: Mapping[str, Any]) -> Iterator[bool]:
+        """Begin or resume the work; the workspace goes when it has served."""
+        try:
+            finished = self.is_finished(description)
+            if not finished:
+                with advising("--out"):
+                    self._begin(description)
+            yield finished
+        finally:
+            self._remove_scratch()
+            if self._manifest.is_file() or not (self._plan.is_file() or self._journal_begun()):
+                shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _remove_scratch(self) -> None:
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _begin(self, description: Mapping[str, Any]) -> None:
         for old in self.folder.glob("scratch-*"):

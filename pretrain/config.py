@@ -24,7 +24,8 @@ from pretrain.views import ViewSettings
 NAMES = ("paper", "small", "smoke")
 """The configurations that come with the software."""
 DOMAINS = ("normalised", "power")
-PRECISIONS = ("float32", "bf16")
+DECIDED = ("float32", "bf16")
+PRECISIONS = ("auto", *DECIDED)
 NETWORKS = ("AudioNTT2022", "AudioNTT2020")
 
 
@@ -101,8 +102,9 @@ class TrainingSettings:
     """Of the weights and of all that is drawn."""
     statistics_crops: int = 10_000
     """Crops that mean and deviation of the log-mel are taken from."""
-    precision: str = "bf16"
-    """float32; or bf16, the networks' arithmetic under autocast (losses, mixing and log-mel stay float32)."""
+    precision: str = "auto"
+    """float32; bf16, the networks' arithmetic under autocast (losses, mixing and log-mel stay float32); or auto, the
+    faster of the two on the machine that begins the run, which is stored and kept when the run is resumed."""
     channels_last: bool = True
     """Whether convolutions keep channels innermost in memory."""
     compile: bool = False

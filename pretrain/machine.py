@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 
 import torch
 
 from bgknown import memory
 from bgknown.errors import InvalidInputError
+
+CLEARLY = 0.8
+"""bf16 must take at most this share of float32's time on a CPU to be worth its rounding."""
 
 
 def pick_device(name: str | None) -> torch.device:
@@ -42,6 +46,33 @@ def pick_device(name: str | None) -> torch.device:
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The networks' arithmetic: bfloat16 where it is exact enough, or float32 throughout."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def pick_precision(device: torch.device) -> str:
+    """bf16 where the device computes a training's convolutions faster in it, or else float32.
+
+    A GPU's features decide. A CPU is timed: what it can do, what torch makes of it and how fast that is are three
+    questions, and only the last one matters. Without bf16 arithmetic a CPU takes several times as long.
+    """
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    generator = torch.Generator().manual_seed(0)  # the global one is left alone
+    clips = torch.randn(8, 64, 16, 24, generator=generator)
+    kernels = torch.randn(64, 64, 3, 3, generator=generator).requires_grad_()
+    float32_s, bf16_s = (_time_convolution(clips, kernels, precision) for precision in ("float32", "bf16"))
+    return "bf16" if bf16_s < CLEARLY * float32_s else "float32"
+
+
+def _time_convolution(clips: torch.Tensor, kernels: torch.Tensor, precision: str) -> float:
+    """Seconds that a convolution and its gradient take at best."""
+    times = []
+    for _ in range(4):  # the first one also chooses the code
+        begun = time.perf_counter()
+        with autocast(clips.device, precision):
+            result = torch.nn.functional.conv2d(clips, kernels, padding=1)
+        torch.autograd.grad(result.float().sum(), kernels)
+        times.append(time.perf_counter() - begun)
+    return min(times)
 
 
 def whole_float32(device: torch.device, precision: str) -> None:

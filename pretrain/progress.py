@@ -6,6 +6,7 @@ import csv
 import logging
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,10 @@ import torch
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import storage_error, write_whole
 from pretrain.learner import Losses
+from pretrain.trial import time_step
 
 if TYPE_CHECKING:
+    from pretrain.config import Config
     from pretrain.state import Run
     from pretrain.train import Trainer
 
@@ -27,6 +30,8 @@ _SPREADS = {"projection": "target_spread", "embedding": "embedding_spread"}
 _ADVICE = (
     "the checkpoint before is kept: begin a new run with a lower training.learning_rate, or training.precision=float32"
 )
+SLOW_S = 30.0
+"""Steps that are not logged are told of on stderr after this time without a line."""
 COLLAPSED = 0.05
 """A spread of the target's projections, or of the embeddings, below this is called a collapse."""
 
@@ -50,7 +55,9 @@ class Progress:
         self._run, self._total, self._config = run, total, run.config.training
         self._telling = run.ranks.rank == 0
         self._collapsed = False
-        self._since, self._clips = time.monotonic(), 0
+        self._first, self._device = trainer.steps_done, trainer.device
+        self._begun = self._since = self._told = time.monotonic()
+        self._clips = 0
         self._board = None
         if tensorboard and self._telling:
             self._board = summary_writer()(str(run.out), purge_step=trainer.steps_done + 1)
@@ -59,6 +66,19 @@ class Progress:
             write_whole(run.log, ("\n".join(rows) + "\n").encode())
             if trainer.steps_done:
                 log.info("going on from step %s of %s", f"{trainer.steps_done:,}", f"{total:,}")
+
+    def estimate(self, make: Callable[[Config], Trainer]) -> None:
+        """Say how long the run will take, from a trial step.
+
+        Args:
+            make: makes a trainer for the trial.
+        """
+        if self._telling:
+            log.info("timing a trial step, in %s on %s", self._config.precision, self._device)
+        step_s = time_step(self._run.config, make, self._run.ranks.size)
+        if self._telling and step_s is not None:
+            self._tell_left(f"{self._total - self._first:,} steps", step_s, self._total - self._first)
+        self._begun = self._since = self._told = time.monotonic()
 
     def add(self, trainer: Trainer, losses: Losses) -> bool:
         """Take in a step; gives whether a row was written.
@@ -71,6 +91,7 @@ class Progress:
         self._clips += self._config.batch
         step = trainer.steps_done
         if step % self._config.log_every and step != self._total:
+            self._show_life(step)
             return False
         means = self.check(trainer)
         trainer.window.clear()
@@ -114,6 +135,19 @@ class Progress:
         if self._board is not None:
             self._board.close()
 
+    def _show_life(self, step: int) -> None:
+        """A word about slow steps before there is a row to tell."""
+        now = time.monotonic()
+        if self._telling and now - self._told >= SLOW_S:
+            self._tell_left(
+                f"step {step:,}/{self._total:,}", (now - self._begun) / (step - self._first), self._total - step
+            )
+            self._told = now
+
+    def _tell_left(self, what: str, step_s: float, steps: int) -> None:
+        each = _duration(step_s) if step_s >= 10 else f"{step_s:.2g} s"
+        log.info("%s  %s each, about %s left", what, each, _duration(step_s * steps))
+
     def _tell(self, step: int, means: dict[str, float], rate: float, *, clips: int) -> None:
         epoch = step * self._config.batch / clips
         numbers = ["" if math.isnan(value) else f"{value:.6f}" for value in means.values()]
@@ -129,6 +163,7 @@ class Progress:
         parts.append(f"spread {means['target_spread']:.2f}")
         left = (self._total - step) * self._config.batch / rate
         parts += [f"{rate:,.0f} clips/s", f"{_duration(left)} left" if step < self._total else "done"]
+        self._told = time.monotonic()
         log.info("step %s/%s  %s", f"{step:,}", f"{self._total:,}", "  ".join(parts))
         same = [what for what, name in _SPREADS.items() if means[name] < COLLAPSED]
         if same and not self._collapsed:

@@ -13,26 +13,32 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock
 import torch
 
 from bgknown import __version__
 from bgknown.errors import InvalidInputError, StorageError
-from bgknown.files import make_folder, storage_error, write_whole
+from bgknown.files import advising, make_folder, storage_error, write_whole
+from bgknown.locking import hold
 from bgknown.provenance import commit
+from bgknown.stopping import cleaning
 from pretrain.checkpoint import entries, is_own
-from pretrain.config import Config
+from pretrain.config import DECIDED, Config
 from pretrain.corpus import Corpus, read_card
 from pretrain.frontend import Statistics
+from pretrain.machine import pick_precision
 from pretrain.ranks import Ranks
 from pretrain.weights import read_file
 
 if TYPE_CHECKING:
     from pretrain.train import Trainer
+
+log = logging.getLogger(__name__)
 
 CHECKPOINT, CONFIG, LOG = "checkpoint.pt", "config.toml", "log.csv"
 _MAY_CHANGE = {"training.steps", "training.epochs", "training.log_every", "training.checkpoint_every"}
@@ -61,20 +67,60 @@ class Run:
             return
         if out.is_dir() and not run.checkpoint.is_file() and any(not _is_ours(path) for path in out.iterdir()):
             raise StorageError(f"{out}: the folder is not empty and holds no run; give a new folder with --out")
-        make_folder(out)
-        lock = filelock.FileLock(out / _LOCK, timeout=0)
-        try:
-            lock.acquire()
-        except filelock.Timeout as error:
-            raise StorageError(f"{out}: another process trains there; wait for it or give another --out") from error
-        except OSError as error:
-            raise storage_error(error, out) from error
-        try:
-            for part in filter(_is_part, out.iterdir()):  # of a run that was killed while it wrote
-                part.unlink()
+        with advising("--out"):
+            make_folder(out)
+        busy = f"{out}: another process trains there; wait for it or give another --out"
+        with hold(out / _LOCK, busy=busy), cleaning(run.remove_parts):
+            with advising("--out"):
+                run.remove_parts()
             yield run
-        finally:
-            lock.release()
+
+    def remove_parts(self) -> None:
+        """Remove what a process left that was killed while it wrote.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        try:
+            for part in filter(_is_part, self.out.iterdir()):
+                part.unlink(missing_ok=True)
+        except OSError as error:
+            raise storage_error(error, self.out) from error
+
+    def settle(self, device: torch.device) -> Config:
+        """The configuration with its precision decided: the one that the run has, or the faster one on this machine.
+
+        All processes take what the first one decides.
+
+        Raises:
+            InvalidInputError: the checkpoint is damaged.
+        """
+        training = self.config.training
+        if training.precision != "auto":
+            return self.config
+        decided = 0
+        if self.ranks.rank == 0:
+            known = self._stored_precision()
+            decided = DECIDED.index(known or pick_precision(device))
+            log.info("precision: %s, %s", DECIDED[decided], "as the run has it" if known else f"the faster on {device}")
+        place = self.ranks.first(torch.tensor([decided], device=device)).item()
+        self.config = replace(self.config, training=replace(training, precision=DECIDED[int(place)]))
+        return self.config
+
+    def _stored_precision(self) -> str | None:
+        """The precision of the steps that the checkpoint holds; None where it holds none."""
+        if not self.checkpoint.is_file():
+            return None
+        card = self._read()["card"]
+        precision = _flat(card.get("config", {})).get("training.precision")
+        return precision if card.get("steps_done") and precision in DECIDED else None
+
+    def _read(self) -> dict[str, Any]:
+        content, _ = read_file(self.checkpoint)
+        training = content.get("training")
+        if not is_own(content) or not isinstance(training, dict) or not isinstance(content.get("card"), dict):
+            raise InvalidInputError(f"{self.checkpoint}: holds no training to go on from; give another --out")
+        return content
 
     def restore(self, trainer: Trainer) -> None:
         """Take up the run where its checkpoint is, or begin it: take statistics, see that the folder can be written.
@@ -87,17 +133,14 @@ class Run:
         if not self.ranks.first(begun).item():  # the first process has looked for all: it may write one soon
             self._begin(trainer)
             return
-        content, _ = read_file(self.checkpoint)
-        training = content.get("training")
-        if not is_own(content) or not isinstance(training, dict) or not isinstance(content.get("card"), dict):
-            raise InvalidInputError(f"{self.checkpoint}: holds no training to go on from; give another --out")
+        content = self._read()
         if content["card"].get("steps_done") == 0:  # nothing is lost by another configuration
             self._begin(trainer)
             return
         self._compare(content["card"])
         try:
             trainer.statistics = Statistics(**content["statistics"])
-            trainer.load_state_dict(training)
+            trainer.load_state_dict(content["training"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InvalidInputError(
                 f"{self.checkpoint}: another version of this software wrote it ({_first_line(error)}); "

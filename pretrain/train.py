@@ -8,10 +8,7 @@ Shape letters: B clips that this process holds of a batch, N samples, F mel band
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import signal
-import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bgknown import stopping
 from bgknown.errors import InvalidInputError
 from pretrain.config import Config
 from pretrain.corpus import Corpus, open_corpus
@@ -39,6 +37,8 @@ log = logging.getLogger(__name__)
 _STATISTICS_BATCH = 256
 READERS = 4
 """Steps whose audio is read ahead, each by a thread: reading at random waits for the disk."""
+FINISHING = "finishing this step, Ctrl-C again to stop now"
+"""The answer to a first interrupt."""
 AGREE_EVERY = 10
 """Steps after which processes on GPUs ask each other whether one was interrupted; on CPUs they do after every step."""
 
@@ -74,7 +74,8 @@ def train(options: TrainOptions) -> Path:
             out.
         StorageError: the folder holds another run, or cannot be written.
         KeyboardInterrupt: the run was interrupted; the step in hand is finished and stored, of several processes on
-            GPUs at most ``AGREE_EVERY`` steps later. A second signal stops at once.
+            GPUs at most ``AGREE_EVERY`` steps later. A second signal stops at once: a command ends where it is, and
+            the last checkpoint stays.
     """
     config, corpus, device = options.config, open_corpus(options.corpus), pick_device(options.device)
     check(config, corpus)
@@ -89,24 +90,29 @@ def train(options: TrainOptions) -> Path:
         f"lower training.batch ({config.training.batch} now) or views.memory ({config.views.memory:,}), or raise "
         f"training.accumulate ({config.training.accumulate})"
     )
-    with telling_of_memory(remedy), Run.claim(options.out, config, corpus, ranks) as run, _interrupts() as interrupted:
+    with telling_of_memory(remedy), Run.claim(options.out, config, corpus, ranks) as run:
+        config = run.settle(device)
+        whole_float32(device, config.training.precision)
         trainer = Trainer(config, corpus, device, ranks)
         run.restore(trainer)
         total = config.total_steps(len(corpus))
         progress = Progress(run, total, trainer, tensorboard=options.tensorboard)
-        for step, audio in trainer.batches(range(trainer.steps_done, total)):
-            losses = trainer.step(step, audio)
-            logged = progress.add(trainer, losses)
-            # processes agree on stopping now and then: on a GPU asking makes it wait for the step
-            agree = logged or trainer.steps_done % (1 if device.type == "cpu" else AGREE_EVERY) == 0
-            stop = interrupted.is_set() if ranks.size == 1 else agree and ranks.any(interrupted.is_set(), device)
-            if stop or trainer.steps_done % config.training.checkpoint_every == 0 or trainer.steps_done == total:
-                progress.check(trainer)
-                progress.check_state(trainer)
-                trainer.share_window()
-                run.store(trainer)
-            if stop and trainer.steps_done < total:
-                raise KeyboardInterrupt
+        if trainer.steps_done < total:
+            progress.estimate(lambda trial: Trainer(trial, corpus, device))
+        with stopping.finishing(FINISHING) as request:
+            for step, audio in trainer.batches(range(trainer.steps_done, total)):
+                losses = trainer.step(step, audio)
+                logged = progress.add(trainer, losses)
+                # processes agree on stopping now and then: on a GPU asking makes it wait for the step
+                agree = logged or trainer.steps_done % (1 if device.type == "cpu" else AGREE_EVERY) == 0
+                stop = request.is_set() if ranks.size == 1 else agree and ranks.any(request.is_set(), device)
+                if stop or trainer.steps_done % config.training.checkpoint_every == 0 or trainer.steps_done == total:
+                    progress.check(trainer)
+                    progress.check_state(trainer)
+                    trainer.share_window()
+                    run.store(trainer)
+                if stop and trainer.steps_done < total:
+                    raise request.interruption()
         progress.close()
         return run.checkpoint
 
@@ -139,7 +145,7 @@ class Trainer:
             ranks: the processes that each batch is spread over.
         """
         training = config.training
-        self.config, self.corpus, self.device, self.ranks = config, corpus, device, ranks
+        self.corpus, self.device, self.ranks = corpus, device, ranks
         self.learner = Learner(config, ranks).to(device).train()
         if training.channels_last:
             self.learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -152,9 +158,15 @@ class Trainer:
         self.steps_done = 0
         self.window: list[Tensor] = []
         self._log_mel = LogMel(config.front_end).to(device)
-        self._crops = CropSampler(config, len(corpus))
+        self.set_batch(config)
+
+    def set_batch(self, config: Config) -> None:
+        """Take the size of the batches that follow from a configuration that differs in nothing else."""
+        training = config.training
+        self.config = config
+        self._crops = CropSampler(config, len(self.corpus))
         part = training.batch // training.accumulate
-        self._rows = [ranks.part(range(first, first + part)) for first in range(0, training.batch, part)]
+        self._rows = [self.ranks.part(range(first, first + part)) for first in range(0, training.batch, part)]
 
     def take_statistics(self) -> None:
         """Take mean and deviation of the log-mel from the configuration's number of crops."""
@@ -290,27 +302,3 @@ class Trainer:
 
     def _samples(self, audio: Tensor) -> Tensor:
         return audio.to(self.device, non_blocking=True).float() * 2.0**-15
-
-
-@contextlib.contextmanager
-def _interrupts() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, so that the step in hand can be finished; a second one stops at once."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.getsignal(number) for number in numbers]
-
-    def note(_number: int, _frame: Any) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    for number in numbers:
-        signal.signal(number, note)
-    try:
-        yield asked
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -15,22 +14,15 @@ from bgknown.audio import SUFFIXES, read_header
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
 from bgknown.files import make_folder, sha256, write_whole
 from bgknown.parallel import in_threads
+from bgknown.surroundings import default_cache
 
+__all__ = ["clear_cache", "default_cache", "find_by_stem", "find_files", "header_facts"]
 log = logging.getLogger(__name__)
 
 FACT_COLUMNS = ["size", "mtime_ns", "frames", "rate_hz", "channels", "container", "problem"]
 _CACHE_VERSION = 1
 MINIATURE_MARK = ".miniature"
 """A file in each corpus that was made by ``bgknown.corpora.miniature``."""
-
-
-def default_cache() -> Path:
-    """The cache folder: ``BGKNOWN_CACHE``, or ``bgknown`` in the user's cache folder."""
-    named = os.environ.get("BGKNOWN_CACHE")
-    if named:
-        return Path(named)
-    base = os.environ.get("LOCALAPPDATA") if os.name == "nt" else os.environ.get("XDG_CACHE_HOME")
-    return Path(base or Path.home() / ".cache") / "bgknown"
 
 
 def clear_cache(cache: Path) -> int:

@@ -47,7 +47,7 @@ def test_an_interrupt_is_one_line_and_keeps_what_is_done(tmp_path):
     command = [sys.executable, "-m", "bgknown", "build", "--miniature", "--out", str(out), "--jobs", "2"]
     status, stderr = stop_when(command, lambda: count(out / "jams", "*.jams") >= 1, by=signal.SIGINT)
     assert status == 130
-    assert "interrupted; what is finished is kept" in stderr
+    assert "interrupted; finished work is kept" in stderr
     assert "Traceback" not in stderr
     assert not (out / "manifest.csv").exists()
 

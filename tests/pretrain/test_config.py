@@ -61,7 +61,7 @@ def test_values_are_changed_one_by_one():
         ("objective.lambda=nan", "objective.lambda is nan; it must lie in 0..1"),
         ("objective.gamma_low=0.7", "both must lie between 0 and 1, the least first"),
         ("objective.mix_domain=air", "objective.mix_domain is 'air'; it must be one of normalised, power"),
-        ("training.precision=int8", "must be one of float32, bf16"),
+        ("training.precision=int8", "must be one of auto, float32, bf16"),
         ("training.accumulate=3", "training.batch is 256 in 3 parts; the parts must be equal"),
         ("training.accumulate=256", "of at least 2 clips"),
         ("training.steps=-1", "training.steps is -1; it must be at least 0"),

@@ -91,14 +91,14 @@ def test_what_a_kill_left_half_written_is_taken_away(corpus, tmp_path, begun):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_finishes_the_step_and_stores_it(corpus, tmp_path, number):
     out = tmp_path / "run"
     command = [sys.executable, "-m", "pretrain", "train", "--corpus", str(corpus), "--config", "smoke"]
     command += ["--set", "training.steps=100000", "--set", "training.checkpoint_every=100000", "--out", str(out)]
     status, told = stop_when(command, lambda: (out / "log.csv").is_file() and len(rows(out)) >= 2, by=number)
-    assert status == 130
-    assert "interrupted; what is finished is kept, the same command goes on from there" in told
+    assert status == 128 + number
+    assert "finishing this step, Ctrl-C again to stop now\ninterrupted; finished work is kept, and the same" in told
     assert "Traceback" not in told
     assert stored(out)["card"]["steps_done"] >= 8
 

@@ -1,0 +1,246 @@
+"""Ctrl-C, SIGTERM and SIGHUP: every command ends in one way, whatever it is doing.
+
+The first signal raises ``Interrupted`` in the main thread; within ``finishing`` it only asks to stop after the step in
+hand. Python runs its signal handlers between its own instructions, so a long call into C delays them. A thread that the
+signal wakes at once covers that time: it acknowledges the signal in words, and ends the process on a second one.
+
+A signal that was ignored when the command started (``nohup``, ``trap '' HUP``) stays ignored.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+ACKNOWLEDGE_AFTER_S = 0.4
+"""A command that has not ended by then says that it is stopping."""
+END_AFTER_S = 15.0
+"""A command that has not ended by then, and has no step to finish, is ended."""
+SAME_REQUEST_S = 1.0
+"""Schedulers and terminals send several signals for one request; within this time only Ctrl-C counts as a second."""
+_CLEAN_UP_S = 2.0
+_STOPPING = "stopping, Ctrl-C again to stop now"
+
+
+class Interrupted(KeyboardInterrupt):
+    """A command was asked to stop by a signal."""
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        super().__init__()
+        self.number = number
+
+
+class Request:
+    """Whether, and by which signal, the work within ``finishing`` was asked to stop."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def is_set(self) -> bool:
+        """Whether a signal has come."""
+        return self.number != 0
+
+    def interruption(self) -> Interrupted:
+        """What to raise when the step is finished; the signal of another process counts as Ctrl-C."""
+        return Interrupted(self.number or signal.SIGINT)
+
+
+@contextlib.contextmanager
+def listen(kept: str = "") -> Iterator[None]:
+    """React to signals while a command runs; nothing happens outside the main thread, or where something listens.
+
+    Args:
+        kept: what the message of an immediate end says about finished work.
+    """
+    if _Listener.current is not None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    listener = _Listener(kept, ends=True)
+    try:
+        yield
+    finally:
+        listener.close()
+
+
+@contextlib.contextmanager
+def finishing(words: str) -> Iterator[Request]:
+    """Turn the first signal into a request that the work within looks at after each step.
+
+    Outside a command (in a notebook, say) a second signal raises ``KeyboardInterrupt``; in a command it ends the
+    process.
+
+    Args:
+        words: the acknowledgement.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield Request()
+        return
+    outer = _Listener.current
+    listener = outer or _Listener("", ends=False)
+    listener.words, listener.request = words, Request()
+    try:
+        yield listener.request
+    finally:
+        listener.words = ""
+        if outer is None:
+            listener.close()
+
+
+@contextlib.contextmanager
+def cleaning(clean_up: Callable[[], Any]) -> Iterator[None]:
+    """Have something removed should the process be ended at once; normal ends remove it themselves."""
+    _clean_ups.append(clean_up)
+    try:
+        yield
+    finally:
+        _clean_ups.remove(clean_up)
+
+
+def acknowledge() -> None:
+    """Note that the command has said that it is stopping."""
+    if _Listener.current is not None:
+        _Listener.current.acknowledged = True
+
+
+def remove_at_end(folder: Path) -> None:
+    """Remove a folder when this process ends, in whatever way it can notice."""
+
+    def remove(owner: int = os.getpid()) -> None:
+        if os.getpid() == owner:  # not a forked child
+            shutil.rmtree(folder, ignore_errors=True)
+
+    _clean_ups.append(remove)
+    atexit.register(remove)
+
+
+_clean_ups: list[Callable[[], Any]] = []
+
+
+class _Listener:
+    """Signal handlers, and the thread that signals wake."""
+
+    current: _Listener | None = None
+
+    def __init__(self, kept: str, *, ends: bool) -> None:
+        self.words, self.request, self.acknowledged = "", Request(), False
+        self._kept, self._ends, self._raised = kept, ends, False
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        # None is a handler that was not set from Python; it may ignore the signal as well
+        self._before = {number: old for number, old in handlers.items() if old not in {signal.SIG_IGN, None}}
+        self._wakeup_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        for number in self._before:
+            signal.signal(number, self._handle)
+        self._thread = threading.Thread(target=self._watch, name="signals", daemon=True)
+        self._thread.start()
+        _Listener.current = self
+
+    def close(self) -> None:
+        """Put everything back as it was."""
+        self.let_go()
+        with contextlib.suppress(OSError):
+            self._writer.send(b"\0")
+        self._thread.join(timeout=_CLEAN_UP_S)
+        self._reader.close()
+        self._writer.close()
+
+    def let_go(self) -> None:
+        """Put the signal handlers back."""
+        _Listener.current = None
+        signal.set_wakeup_fd(self._wakeup_before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        """In the main thread, as soon as Python gets to it."""
+        if self.words and not self.request.is_set():
+            self.request.number = number
+        elif self.words and self._ends:
+            return  # the thread ends the process
+        elif not self._raised or not self._ends:
+            self._raised = True
+            raise Interrupted(number)
+
+    def _watch(self) -> None:
+        """In the thread: acknowledge the first signal; end the process on the second, or where the first does nothing."""
+        first, since = 0, 0.0
+        deadline: float | None = None
+        while True:
+            wait = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+            if not select.select([self._reader], [], [], wait)[0]:
+                now = time.monotonic()
+                if not self.acknowledged:
+                    self._acknowledge(_STOPPING)
+                elif self._ends and not self.words and now - since >= END_AFTER_S:
+                    self._end(first)
+                deadline = now + END_AFTER_S
+                continue
+            for number in self._reader.recv(64):
+                if number == 0:
+                    return
+                if number not in self._before:
+                    continue
+                if not first:
+                    first, since = number, time.monotonic()
+                    deadline = since + ACKNOWLEDGE_AFTER_S
+                    if self.words:
+                        self._acknowledge(self.words)
+                elif self._ends and (number == signal.SIGINT or time.monotonic() - since > SAME_REQUEST_S):
+                    self._end(first)
+
+    def _acknowledge(self, words: str) -> None:
+        self.acknowledged = True
+        _say(words)
+
+    def _end(self, number: int) -> NoReturn:
+        """End the process, whatever the main thread does, without what it would leave behind."""
+
+        def clean_up() -> None:
+            for remove in list(_clean_ups):
+                with contextlib.suppress(Exception):
+                    remove()
+            with contextlib.suppress(Exception):
+                sys.stdout.flush()
+
+        cleaner = threading.Thread(target=clean_up, daemon=True)
+        cleaner.start()
+        cleaner.join(timeout=_CLEAN_UP_S)  # a disk that hangs must not keep the process
+        _say(f"interrupted{self._kept}")
+        os._exit(128 + number)
+
+
+def _say(words: str) -> None:
+    """A line on stderr, straight to the file: the main thread may hold the lock of Python's own."""
+    try:
+        descriptor, terminal = sys.stderr.fileno(), sys.stderr.isatty()
+    except (AttributeError, OSError, ValueError):  # not a file, as in tests
+        with contextlib.suppress(Exception):
+            sys.stderr.write(f"{words}\n")
+        return
+    with contextlib.suppress(OSError, ValueError):
+        if select.select([], [descriptor], [], 0)[1]:  # a terminal that is held up must not hold up this
+            os.write(descriptor, f"{chr(10) * terminal}{words}\n".encode())  # below a progress bar
+
+
+def _forget() -> None:
+    """A forked child shares the socket; its signals are not the command's."""
+    if _Listener.current is not None:
+        _Listener.current.let_go()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
