@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +18,9 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from bgknown.errors import InvalidInputError, StorageError
+from bgknown.surroundings import keep_compiled_code
 
+_PARENT_EVERY_S = 0.25
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -84,8 +89,9 @@ def in_batches(
         InvalidInputError, StorageError: as ``in_processes``.
     """
     check_jobs(jobs)
+    keep_compiled_code()  # one folder for all processes
     batches = [items[i : i + batch] for i in range(0, len(items), batch)]
-    tasks = (joblib.delayed(work)(part) for part in batches)
+    tasks = (joblib.delayed(_work_below)(os.getpid(), work, part) for part in batches)
     pool = joblib.Parallel(
         n_jobs=min(jobs, max(len(batches), 1)),
         return_as="generator" if ordered else "generator_unordered",
@@ -112,6 +118,25 @@ def in_threads(work: Callable[[Item], Result], items: Sequence[Item], *, title: 
     """Results of ``work`` over ``items`` in their order; for work that waits for the disk."""
     with ThreadPoolExecutor(max_workers=min(32, 4 * (os.cpu_count() or 1))) as pool:
         return list(tqdm(pool.map(work, items), total=len(items), desc=title, unit=unit, disable=_quiet(), leave=False))
+
+
+def _work_below(parent: int, work: Callable[[Sequence[Item]], list[Result]], part: Sequence[Item]) -> list[Result]:
+    """Work in whichever process; one that the command has started ends with the command."""
+    if os.getppid() == parent:
+        _end_with(parent)
+    return work(part)
+
+
+@functools.cache
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent, which may be killed and then can tell nobody."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_PARENT_EVERY_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 def _work_through(work: Callable[[Item], Result], part: Iterable[Item]) -> list[Result]:

@@ -59,16 +59,12 @@ class Request:
 
 
 @contextlib.contextmanager
-def listen(kept: str = "") -> Iterator[None]:
-    """React to signals while a command runs; nothing happens outside the main thread, or where something listens.
-
-    Args:
-        kept: what the message of an immediate end says about finished work.
-    """
+def listen() -> Iterator[None]:
+    """React to signals while a command runs; nothing happens outside the main thread, or where something listens."""
     if _Listener.current is not None or threading.current_thread() is not threading.main_thread():
         yield
         return
-    listener = _Listener(kept, ends=True)
+    listener = _Listener(ends=True)
     try:
         yield
     finally:
@@ -76,7 +72,7 @@ def listen(kept: str = "") -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def finishing(words: str) -> Iterator[Request]:
+def finishing(words: str, *, kept: str) -> Iterator[Request]:
     """Turn the first signal into a request that the work within looks at after each step.
 
     Outside a command (in a notebook, say) a second signal raises ``KeyboardInterrupt``; in a command it ends the
@@ -84,17 +80,18 @@ def finishing(words: str) -> Iterator[Request]:
 
     Args:
         words: the acknowledgement.
+        kept: what the last line of an immediate end says about finished work.
     """
     if threading.current_thread() is not threading.main_thread():
         yield Request()
         return
     outer = _Listener.current
-    listener = outer or _Listener("", ends=False)
-    listener.words, listener.request = words, Request()
+    listener = outer or _Listener(ends=False)
+    listener.words, listener.kept, listener.request = words, f"; {kept}", Request()
     try:
         yield listener.request
     finally:
-        listener.words = ""
+        listener.words = listener.kept = ""
         if outer is None:
             listener.close()
 
@@ -134,9 +131,9 @@ class _Listener:
 
     current: _Listener | None = None
 
-    def __init__(self, kept: str, *, ends: bool) -> None:
-        self.words, self.request, self.acknowledged = "", Request(), False
-        self._kept, self._ends, self._raised = kept, ends, False
+    def __init__(self, *, ends: bool) -> None:
+        self.words, self.kept, self.request, self.acknowledged = "", "", Request(), False
+        self._ends, self._raised = ends, False
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
         handlers = {number: signal.getsignal(number) for number in SIGNALS}
@@ -176,7 +173,7 @@ class _Listener:
             raise Interrupted(number)
 
     def _watch(self) -> None:
-        """In the thread: acknowledge the first signal; end the process on the second, or where the first does nothing."""
+        """In the thread: acknowledge the first signal; end the process on the second, or if the first does nothing."""
         first, since = 0, 0.0
         deadline: float | None = None
         while True:
@@ -219,7 +216,7 @@ class _Listener:
         cleaner = threading.Thread(target=clean_up, daemon=True)
         cleaner.start()
         cleaner.join(timeout=_CLEAN_UP_S)  # a disk that hangs must not keep the process
-        _say(f"interrupted{self._kept}")
+        _say(f"interrupted{self.kept}")
         os._exit(128 + number)
 
 

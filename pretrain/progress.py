@@ -77,7 +77,8 @@ class Progress:
             log.info("timing a trial step, in %s on %s", self._config.precision, self._device)
         step_s = time_step(self._run.config, make, self._run.ranks.size)
         if self._telling and step_s is not None:
-            self._tell_left(f"{self._total - self._first:,} steps", step_s, self._total - self._first)
+            left = self._total - self._first
+            log.info("estimate: about %s for %s steps, %s each", _duration(left * step_s), f"{left:,}", _brief(step_s))
         self._begun = self._since = self._told = time.monotonic()
 
     def add(self, trainer: Trainer, losses: Losses) -> bool:
@@ -139,14 +140,10 @@ class Progress:
         """A word about slow steps before there is a row to tell."""
         now = time.monotonic()
         if self._telling and now - self._told >= SLOW_S:
-            self._tell_left(
-                f"step {step:,}/{self._total:,}", (now - self._begun) / (step - self._first), self._total - step
-            )
+            each, left = (now - self._begun) / (step - self._first), self._total - step
+            progress = f"{step:,}/{self._total:,}"
+            log.info("step %s  %s each, about %s left", progress, _brief(each), _duration(each * left))
             self._told = now
-
-    def _tell_left(self, what: str, step_s: float, steps: int) -> None:
-        each = _duration(step_s) if step_s >= 10 else f"{step_s:.2g} s"
-        log.info("%s  %s each, about %s left", what, each, _duration(step_s * steps))
 
     def _tell(self, step: int, means: dict[str, float], rate: float, *, clips: int) -> None:
         epoch = step * self._config.batch / clips
@@ -190,6 +187,10 @@ def _rows_up_to(path: Path, step: int) -> list[str]:
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         rows = [row for row in csv.reader(file) if len(row) == len(COLUMNS) and row[0].isdigit()]
     return [",".join(row) for row in rows if int(row[0]) <= step]
+
+
+def _brief(seconds: float) -> str:
+    return f"{seconds:.2g} s" if seconds < 10 else _duration(seconds)
 
 
 def _duration(seconds: float) -> str:

@@ -39,6 +39,8 @@ READERS = 4
 """Steps whose audio is read ahead, each by a thread: reading at random waits for the disk."""
 FINISHING = "finishing this step, Ctrl-C again to stop now"
 """The answer to a first interrupt."""
+KEPT = "the last checkpoint is kept, and the same command resumes from it"
+"""What a second one ends with."""
 AGREE_EVERY = 10
 """Steps after which processes on GPUs ask each other whether one was interrupted; on CPUs they do after every step."""
 
@@ -99,7 +101,7 @@ def train(options: TrainOptions) -> Path:
         progress = Progress(run, total, trainer, tensorboard=options.tensorboard)
         if trainer.steps_done < total:
             progress.estimate(lambda trial: Trainer(trial, corpus, device))
-        with stopping.finishing(FINISHING) as request:
+        with stopping.finishing(FINISHING, kept=KEPT) as request:
             for step, audio in trainer.batches(range(trainer.steps_done, total)):
                 losses = trainer.step(step, audio)
                 logged = progress.add(trainer, losses)

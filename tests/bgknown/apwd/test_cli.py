@@ -129,4 +129,4 @@ def test_an_interrupt_is_one_line(made, tmp_path, monkeypatch):
 
     monkeypatch.setattr("bgknown.apwd.build.build", interrupted)
     result = run("build", "--jams", made.jams, "--manifest-only", "--out", tmp_path / "set", status=130)
-    assert "interrupted; what is finished is kept, the same command goes on from there" in result.stderr
+    assert "interrupted; finished work is kept, and the same command resumes where it left off" in result.stderr
