@@ -12,10 +12,13 @@ import click
 from benchmark.data_cli import data as data_group
 from bgknown import __version__
 from bgknown.commands import Group as BgknownGroup
+from bgknown.errors import StorageError
 
 if TYPE_CHECKING:
     from benchmark.embed import EmbedSettings
     from benchmark.run import Outcome
+
+log = logging.getLogger(__name__)
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -326,8 +329,11 @@ def _show(out: Path, **filters: Any) -> None:
 
     rows = read_rows(out / FILE)
     click.echo(boards.as_text(boards.leaderboard(rows, **filters)))
-    click.echo(f"page  {boards.write_page(out, boards.leaderboard(rows))}")
-    click.echo(f"rows  {out / boards.WITH_PAPER}")
+    try:
+        click.echo(f"page  {boards.write_page(out, boards.leaderboard(rows))}")
+        click.echo(f"rows  {out / boards.WITH_PAPER}")
+    except StorageError as error:  # the tables are what was asked for; a folder of somebody else's is only read
+        log.warning("%s; copy the folder and give the copy with --out to have the page, too", error)
 
 
 def _tell(outcome: Outcome, out: Path) -> None:

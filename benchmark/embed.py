@@ -36,7 +36,7 @@ from benchmark.store import Entry, Store, open_store
 from bgknown import __version__
 from bgknown.audio import SUFFIXES
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError, StorageError
-from bgknown.files import make_folder, sha256, write_whole
+from bgknown.files import advising, make_folder, sha256, write_whole
 from bgknown.parallel import default_jobs
 
 log = logging.getLogger(__name__)
@@ -156,12 +156,13 @@ def embed_files(
     clips = [Clip(path=file, duration_s=duration_s) for file in files]
     rows = embed(loaded, clips, settings, fit_on=clips)
     if processes.rank() == 0:
-        make_folder(out)
         data = io.BytesIO()
         np.save(data, rows)
-        write_whole(out / "embeddings.npy", data.getvalue())
         table = pd.DataFrame({"row": range(len(files)), "file": [file.as_posix() for file in files]})
-        write_whole(out / "clips.csv", table.to_csv(index=False, lineterminator="\n").encode())
+        with advising("--out"):
+            make_folder(out)
+            write_whole(out / "embeddings.npy", data.getvalue())
+            write_whole(out / "clips.csv", table.to_csv(index=False, lineterminator="\n").encode())
     return len(files)
 
 

@@ -28,6 +28,7 @@ from benchmark.kinds import BUILT_IN, CHECKPOINTS, IN_FILES, Kind
 from benchmark.options import listed, parse, resolve
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
 from bgknown.files import sha256
+from bgknown.surroundings import prepare_libraries
 
 if TYPE_CHECKING:
     from benchmark.encoder import LoadedEncoder
@@ -79,6 +80,7 @@ def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", na
     from benchmark.fingerprint import weights_sha256  # noqa: PLC0415
     from benchmark.interface import check_name, checked, move, rename  # noqa: PLC0415
 
+    prepare_libraries()  # models and their feature extractors import librosa, and it numba
     head, options_text = _split(spec)
     kind, target = _kind_of(head, spec)
     if kind.runs_code and not trust_code:

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from benchmark.clips import Clip, FileState
 from benchmark.probe import resuming
-from bgknown.files import make_folder, storage_error, write_whole
+from bgknown.files import advising, make_folder, storage_error, write_whole
 
 ABOUT = "about.json"
 GENERATION = "again-"
@@ -81,6 +81,7 @@ class Store:
         entry = self.by_audio.get((sha256, crop))
         return entry if entry is not None and self._holds(entry) else None
 
+    @advising("--cache")
     def append(self, rows: NDArray[np.float32], items: Sequence[tuple[Clip, FileState, str]]) -> None:
         """Add embeddings [n, D] of clips, with each one's file state and SHA-256.
 
@@ -103,6 +104,7 @@ class Store:
         ]
         self._note(entries, items)
 
+    @advising("--cache")
     def alias(self, entry: Entry, clip: Clip, state: FileState) -> None:
         """Note that a file holds audio that was embedded before, so that it need not be read again."""
         self._note([entry], [(clip, state, entry.sha256)])
@@ -210,6 +212,7 @@ def _path(clip: Clip) -> str:
     return str(clip.path.absolute())
 
 
+@advising("--cache")
 def open_store(cache: Path, key: str, size: int, about: dict[str, Any]) -> Store:
     """Open the store of a key, made new where there is none.
 

@@ -26,7 +26,7 @@ from benchmark.encoders.foreign import telling
 from benchmark.encoders.snapshot import FACTS, WEIGHTS, explaining, model_folder, package, quiet
 from benchmark.fingerprint import weights_sha256
 from bgknown.errors import InvalidInputError
-from bgknown.files import make_folder, sha256, write_whole
+from bgknown.files import advising, make_folder, sha256, write_whole
 
 DEFAULT = "distilbert-base-uncased"
 """The text encoder of the paper."""
@@ -189,6 +189,7 @@ def _load(path: Path) -> dict[str, NDArray[np.float32]]:
     return {str(text): row for text, row in zip(texts.tolist(), rows, strict=True)}
 
 
+@advising("--cache")
 def _save(path: Path, known: Mapping[str, NDArray[np.float32]]) -> None:
     texts = sorted(known)
     data = io.BytesIO()

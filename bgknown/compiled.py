@@ -1,7 +1,7 @@
 """Inner loops compiled by numba: the same arithmetic as written, sample by sample, without Python's cost.
 
 Nothing is reordered or fused (no fast-math), so results are those of the same operations in numpy. Compiled code is
-kept on disk for later processes (``surroundings.keep_compiled_code``); where it cannot be, each process compiles.
+kept on disk for later processes (``surroundings.prepare_libraries``); where it cannot be, each process compiles.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from bgknown.surroundings import keep_compiled_code
+from bgknown.surroundings import prepare_libraries
 
-_KEPT = keep_compiled_code()  # before numba is imported
+_KEPT = prepare_libraries()  # before numba is imported
 
 import numba  # noqa: E402
 

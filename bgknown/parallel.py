@@ -18,7 +18,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from bgknown.errors import InvalidInputError, StorageError
-from bgknown.surroundings import keep_compiled_code
+from bgknown.surroundings import prepare_libraries
 
 _PARENT_EVERY_S = 0.25
 Item = TypeVar("Item")
@@ -89,7 +89,7 @@ def in_batches(
         InvalidInputError, StorageError: as ``in_processes``.
     """
     check_jobs(jobs)
-    keep_compiled_code()  # one folder for all processes
+    prepare_libraries()  # one folder for all processes
     batches = [items[i : i + batch] for i in range(0, len(items), batch)]
     tasks = (joblib.delayed(_work_below)(os.getpid(), work, part) for part in batches)
     pool = joblib.Parallel(

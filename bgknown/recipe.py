@@ -17,7 +17,7 @@ from bgknown import seeding
 from bgknown.audio import RATE_HZ, frames_at_44k
 from bgknown.corpora import CorpusIndex
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.files import make_folder, sha256, write_whole
+from bgknown.files import advising, make_folder, sha256, write_whole
 from bgknown.tables import numbers, read_text_table, records, whole_numbers
 
 COLUMNS = [
@@ -102,6 +102,7 @@ def check_target(path: Path) -> None:
             raise InvalidInputError(f"{path}: is there already and is no recipe; give another --out")
 
 
+@advising("--out")
 def write_recipe(recipe: pd.DataFrame, path: Path) -> None:
     """Write a recipe, over an older one if need be.
 

@@ -19,6 +19,8 @@ from bgknown import stopping
 from bgknown.errors import NotFoundError
 
 NUMBA_CACHE = "NUMBA_CACHE_DIR"
+LENT_HOME = "BGKNOWN_LENT_HOME"
+"""Set beside HOME where the user has none of their own."""
 
 
 def adapt() -> None:
@@ -35,34 +37,49 @@ def default_cache() -> Path:
     """
     named = os.environ.get("BGKNOWN_CACHE")
     base = os.environ.get("LOCALAPPDATA") if os.name == "nt" else os.environ.get("XDG_CACHE_HOME")
+    missing = "no home folder for the cache: give --cache DIR, or set BGKNOWN_CACHE=DIR"
+    if not named and not base and LENT_HOME in os.environ:
+        raise NotFoundError(missing)
     try:
         return Path(named).expanduser() if named else Path(base or Path.home() / ".cache") / "bgknown"
     except RuntimeError as error:  # no HOME, and a user that the system does not know
-        raise NotFoundError("no home folder for the cache: give --cache DIR, or set BGKNOWN_CACHE=DIR") from error
+        raise NotFoundError(missing) from error
 
 
-def keep_compiled_code() -> Path | None:
-    """Have numba keep compiled code in the cache folder, or else in a temporary folder of this process.
+def prepare_libraries() -> Path | None:
+    """Give numba a folder for compiled code, and a user without a home one, for libraries that look into it.
 
-    It must come before numba is imported, by whatever library; processes that are started later use the same folder.
-    ``NUMBA_CACHE_DIR`` is respected where it is set. numba's own choice, beside the source or in a folder of the user,
-    fails on a read-only install without a home.
+    It must come before numba, librosa or models are imported; processes that are started later use the same folders.
+    They are in the cache folder, or else temporary. ``NUMBA_CACHE_DIR`` is respected where it is set: numba's own
+    choice, beside the source or in a folder of the user, fails on a read-only install without a home.
 
     Returns:
-        the folder; None where nothing can be kept.
+        the folder for compiled code; None where nothing can be kept.
     """
-    if os.environ.get(NUMBA_CACHE):
-        return Path(os.environ[NUMBA_CACHE])
-    folder = None
+    if not os.environ.get(NUMBA_CACHE):
+        folder = _folder("numba")
+        if folder is not None:
+            os.environ[NUMBA_CACHE] = str(folder)
+    try:
+        Path.home()
+    except RuntimeError:
+        home = _folder("home")
+        if home is not None:
+            os.environ["HOME"] = os.environ[LENT_HOME] = str(home)
+    return Path(os.environ[NUMBA_CACHE]) if os.environ.get(NUMBA_CACHE) else None
+
+
+def _folder(name: str) -> Path | None:
+    """A folder of this user alone: in the cache, or else a temporary one; None where neither can be made."""
     with contextlib.suppress(NotFoundError, OSError):
-        folder = _private(default_cache() / f"numba-{_user_number()}")
-    if folder is None:
-        with contextlib.suppress(OSError):
-            folder = Path(tempfile.mkdtemp(prefix="bgknown-numba-"))
-            stopping.remove_at_end(folder)
-    if folder is not None:
-        os.environ[NUMBA_CACHE] = str(folder)
-    return folder
+        folder = _private(default_cache() / f"{name}-{_user_number()}")
+        if folder is not None:
+            return folder
+    with contextlib.suppress(OSError):
+        folder = Path(tempfile.mkdtemp(prefix=f"bgknown-{name}-"))
+        stopping.remove_at_end(folder)
+        return folder
+    return None
 
 
 def _private(folder: Path) -> Path | None:
@@ -86,7 +103,7 @@ def _name_user() -> None:
     try:
         getpass.getuser()
     except (KeyError, OSError, ImportError):  # OSError from Python 3.13 on
-        os.environ.setdefault("LOGNAME", f"user-{_user_number()}")
+        os.environ["LOGNAME"] = f"user-{_user_number()}"
 
 
 def _open_streams() -> None:

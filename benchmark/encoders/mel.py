@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from bgknown.errors import InvalidInputError
+from bgknown.surroundings import prepare_libraries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,7 @@ class MelSpectrogram:
 
     def __init__(self, options: MelOptions) -> None:
         self.options = options
+        prepare_libraries()  # librosa imports numba when it is first used
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Empty filters detected", category=UserWarning)  # refused below
             filters = librosa.filters.mel(

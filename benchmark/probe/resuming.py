@@ -15,7 +15,7 @@ import torch
 
 from benchmark.probe.problem import ProbeSettings, Problem
 from benchmark.probe.standardised import Standardisations
-from bgknown.files import make_folder, write_whole
+from bgknown.files import advising, make_folder, write_whole
 
 INTERVAL_S = 60.0
 """A stack is stored after the first epoch that ends so long after the last time."""
@@ -54,6 +54,7 @@ class Progress:
         """Whether it is time to store."""
         return time.monotonic() - self.last >= INTERVAL_S
 
+    @advising("--cache")
     def store(self, state: dict[str, Any]) -> None:
         """Replace what is stored.
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bgknown.audio import RATE_HZ, encode, to_pcm16
 from bgknown.corpora.headers import MINIATURE_MARK
 from bgknown.errors import StorageError
-from bgknown.files import make_folder, storage_error, write_whole
+from bgknown.files import advising, make_folder, storage_error, write_whole
 from bgknown.seeding import generator
 
 Signal = NDArray[np.float64]
@@ -31,6 +31,7 @@ _TWINS = 0  # the clip whose Freesound id a recording shares
 _VERSION = 1
 
 
+@advising("--cache")
 def make(root: Path, *, takes: int = 2, recordings: tuple[int, int] = (40, 26)) -> tuple[Path, Path]:
     """Write both corpora, unless they are there already.
 
