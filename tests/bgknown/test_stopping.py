@@ -58,8 +58,9 @@ class Command:
 
     def end(self):
         """The exit status and what else was said."""
-        rest = self.process.stderr.read().decode()
-        return self.process.wait(timeout=30), rest
+        with self.process:
+            rest = self.process.stderr.read().decode()
+            return self.process.wait(timeout=30), rest
 
 
 KEPT = "interrupted; finished work is kept, and the same command resumes where it left off"
