@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from benchmark.embed import EmbedSettings
     from benchmark.run import Outcome
 
-log = logging.getLogger(__name__)
-
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
@@ -333,7 +331,7 @@ def _show(out: Path, **filters: Any) -> None:
         click.echo(f"page  {boards.write_page(out, boards.leaderboard(rows))}")
         click.echo(f"rows  {out / boards.WITH_PAPER}")
     except StorageError as error:  # the tables are what was asked for; a folder of somebody else's is only read
-        log.warning("%s; copy the folder and give the copy with --out to have the page, too", error)
+        click.echo(f"warning: the page is not written: {error}; give another --out, with a copy", err=True)
 
 
 def _tell(outcome: Outcome, out: Path) -> None:

@@ -69,6 +69,12 @@ def prepare_libraries() -> Path | None:
     return Path(os.environ[NUMBA_CACHE]) if os.environ.get(NUMBA_CACHE) else None
 
 
+def library_folders(cache: Path) -> list[Path]:
+    """The folders of this user in a cache folder that ``prepare_libraries`` has made."""
+    folders = [cache / f"{name}-{_user_number()}" for name in ("numba", "home")]
+    return [folder for folder in folders if folder.is_dir() and not folder.is_symlink()]
+
+
 def _folder(name: str) -> Path | None:
     """A folder of this user alone: in the cache, or else a temporary one; None where neither can be made."""
     with contextlib.suppress(NotFoundError, OSError):

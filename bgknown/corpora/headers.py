@@ -14,7 +14,7 @@ from bgknown.audio import SUFFIXES, read_header
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
 from bgknown.files import make_folder, sha256, write_whole
 from bgknown.parallel import in_threads
-from bgknown.surroundings import default_cache
+from bgknown.surroundings import default_cache, library_folders
 
 __all__ = ["clear_cache", "default_cache", "find_by_stem", "find_files", "header_facts"]
 log = logging.getLogger(__name__)
@@ -30,10 +30,11 @@ def clear_cache(cache: Path) -> int:
     corpora = [mark.parent for mark in (cache / "miniature").glob(f"*/{MINIATURE_MARK}")]
     for name in ("ESC-50", "FSD50K"):  # what a kill left unfinished
         corpora += [path for path in (cache / "miniature").glob(f".{name}-*") if path not in corpora]
+    libraries = library_folders(cache)
     tables = list((cache / "headers").glob("v*-????????????????.csv"))
-    inside = [path for corpus in corpora for path in corpus.rglob("*") if path.is_file()]
+    inside = [path for corpus in [*corpora, *libraries] for path in corpus.rglob("*") if path.is_file()]
     freed = sum(path.stat().st_size for path in [*tables, *inside])
-    for corpus in corpora:
+    for corpus in [*corpora, *libraries]:
         shutil.rmtree(corpus)
     for path in tables:
         path.unlink()

@@ -2,7 +2,9 @@ import csv
 import io
 
 import pytest
+from click.testing import CliRunner
 
+from benchmark.cli import main
 from benchmark.layout import aligned, markdown
 from benchmark.leaderboard import as_csv, as_markdown, as_text, leaderboard, write_page
 from benchmark.results import ResultRow, add_rows, paper_rows, read_rows
@@ -197,6 +199,17 @@ def test_every_published_figure_has_one_place():
 
 def all_cells(table):
     return [cell for line in table.lines for cell in line.cells if cell is not None]
+
+
+def test_a_folder_that_is_only_read_is_shown_all_the_same(tmp_path):
+    add_rows(tmp_path, ROWS)
+    (tmp_path / "leaderboard.md").mkdir()  # nobody, not even root, can put the page there
+    result = CliRunner().invoke(main, ["leaderboard", "--out", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "melpower" in result.stdout
+    assert "page" not in result.stdout
+    assert "leaderboard.md" in result.stderr
+    assert "give another --out" in result.stderr
 
 
 def test_layout_keeps_columns_apart():

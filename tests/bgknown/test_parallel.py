@@ -1,6 +1,9 @@
 import gc
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +64,48 @@ def test_a_killed_worker_is_explained():
 def test_an_error_in_a_worker_arrives_as_it_was(jobs):
     with pytest.raises(StorageError, match="no room for 0"):
         list(in_processes(fail, [0, 0, 0], jobs=jobs, title="x", unit="y"))
+
+
+WORK = """
+import time
+from bgknown.parallel import in_processes
+from tests.bgknown.test_parallel import tell_and_wait
+
+if __name__ == "__main__":
+    list(in_processes(tell_and_wait, [sys.argv[1]] * 2, jobs=2, title="x", unit="y"))
+"""
+
+
+def tell_and_wait(folder):
+    (Path(folder) / str(os.getpid())).touch()
+    time.sleep(60)
+
+
+def test_workers_end_with_a_command_that_is_killed(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", f"import sys\n{WORK}", str(tmp_path)])
+    try:
+        wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
+        workers = [int(path.name) for path in tmp_path.iterdir()]
+    finally:
+        process.kill()
+        process.wait()
+    wait_for(lambda: not any(map(is_running, workers)))
+
+
+def wait_for(condition, limit_s=60):
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def is_running(number):
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{number}/stat")
+    return not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
 def test_threads_keep_the_order():
