@@ -211,5 +211,6 @@ def _measured(measuring: Measuring, *, again: bool) -> Outcome | None:
     before = None if again else finished(measuring)
     if before is not None:
         return before if processes.rank() == 0 else None
+    files = measuring.files_sha256() if processes.rank() == 0 else None  # first: what is replaced meanwhile will differ
     evaluation = evaluate(measuring.loaded, measuring.data, measuring.protocol, measuring.embedding)
-    return written(measuring, evaluation) if processes.rank() == 0 else None
+    return written(measuring, evaluation, files=files) if processes.rank() == 0 else None

@@ -33,6 +33,8 @@ from bgknown.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
+ROWS = 2
+"""Number of how a pair is rendered; raised when its bytes change. Unfinished work of another number is made again."""
 DURATION_S = 10.0
 """Length of a published soundscape, for the estimate of the space that is needed."""
 
@@ -225,7 +227,7 @@ def _work(
         container=options.container,
         bits=options.bits,
         engine=options.engine,
-        stamp=json.dumps([options.engine, options.container, options.bits, bgknown.__version__]),
+        stamp=json.dumps([options.engine, options.container, options.bits, ROWS]),
     )
     tasks = [
         PairTask(
