@@ -221,8 +221,8 @@ def _batches(clips: list[Clip], rate_hz: int, size: int) -> list[list[Clip]]:
 def _find_by_content(store: Store, found: dict[Clip, Entry | None], states: dict[Clip, FileState]) -> None:
     """Look for embeddings of files whose state is not known by the hash of their content.
 
-    Only files of which the store knows the path, or name and size, are read for it: those that were touched or replaced,
-    and those of a corpus that was copied or unpacked again.
+    Only files of which the store knows the path, or name and size, are read for it: those that were touched or
+    replaced, and those of a corpus that was copied or unpacked again.
     """
     asked = [clip for clip, entry in found.items() if entry is None and store.may_hold(clip, states[clip])]
     paths = list(dict.fromkeys(clip.path for clip in asked))

@@ -5,8 +5,7 @@
     {cache}/embeddings/{key}/           one folder for everything that decides an embedding beside the audio
         about.json                      what the key stands for, for people
         part-{process}.f32              rows of D float32
-        part-{process}.csv              one line for each: part, row, crc32, sha256, crop, size, mtime_ns, inode, ctime_ns,
-                                        path, and a checksum of the line
+        part-{process}.csv              one line for each: ``benchmark.store_index``
 
 Every process writes parts of its own, so any number may work on one folder. A row counts once its line is there: data
 is flushed first. A row or a line whose checksum is wrong is made again.

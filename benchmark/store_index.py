@@ -1,9 +1,9 @@
 """The lines of a store's index: which row of which part is the embedding of which file.
 
-A line is CSV: part, row, crc32 of the row, sha256 of the file, crop, size, mtime_ns, inode, ctime_ns, path, and a checksum
-of all that. Lines of 0.1.0 end in ``.`` instead and hold neither inode nor ctime_ns, so the state of their file says
-nothing; the hash of its content does. They count for WAV and FLAC files alone, because 0.1.0 read some files of other
-types only in part.
+A line is CSV: part, row, crc32 of the row, sha256 of the file, crop, size, mtime_ns, inode, ctime_ns, path, and a
+checksum of all that. Lines of 0.1.0 end in ``.`` instead and hold neither inode nor ctime_ns, so the state of their
+file says nothing; the hash of its content does. They count for WAV and FLAC files alone, because 0.1.0 read some files
+of other types only in part.
 """
 
 from __future__ import annotations

@@ -42,9 +42,7 @@ def state_of(path: str | Path) -> FileState:
         OSError: there is no such file, or it cannot be looked at.
     """
     found = os.stat(path)  # noqa: PTH116  (a third of pathlib's time, and there may be 300,000 files)
-    return FileState(
-        size=found.st_size, mtime_ns=found.st_mtime_ns, inode=found.st_ino, ctime_ns=found.st_ctime_ns
-    )
+    return FileState(size=found.st_size, mtime_ns=found.st_mtime_ns, inode=found.st_ino, ctime_ns=found.st_ctime_ns)
 
 
 def state_facts(path: str | Path) -> list[int]:

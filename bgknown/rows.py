@@ -11,7 +11,7 @@ from typing import Any, Literal
 from bgknown import dataset
 from bgknown.audio import encode
 from bgknown.files import sha256, storage_error, write_whole
-from bgknown.mixing import RowError, mix_row
+from bgknown.mixing import RowError, mix_row, told_scale
 from bgknown.problems import Problem
 from bgknown.render import scaper
 from bgknown.render.layers import Engine
@@ -84,7 +84,7 @@ def build_row(task: RowTask) -> RowResult:
         **task.row,
         **{f"{name}_file": path for name, path in paths.items()},
         **{f"{name}_sha256": sha256(data) for name, data in content.items()},
-        "scale": mixed.gains.scale,
+        "scale": told_scale(mixed.gains.scale),
         "event_frames": mixed.event_frames,
         "event_gain_db": round(mixed.gains.event_gain_db, 6),
         "background_gain_db": round(mixed.gains.background_gain_db, 6),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -270,9 +270,8 @@ def _up_to_replaced(done: list[dict[str, Any]], root: Path, jobs: int) -> list[d
     changed = [(place, entry) for place, entry in packed if entry["state"] != state_facts(root / entry["name"])]
     if not changed:
         return done
-    again = in_processes(
-        partial(_is_same, root), [entry for _, entry in changed], jobs=jobs, title="packed files again", unit="file", ordered=True
-    )
+    work, entries = partial(_is_same, root), [entry for _, entry in changed]
+    again = in_processes(work, entries, jobs=jobs, title="packed files again", unit="file", batch=_BATCH, ordered=True)
     replaced = [place for (place, _), same in zip(changed, again, strict=True) if not same]
     return done[: replaced[0]] if replaced else done
 

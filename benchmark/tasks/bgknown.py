@@ -24,7 +24,6 @@ from benchmark.task import Embeddings, Fold, Measure, Setting, TaskData, TaskFac
 from bgknown.corpora.headers import find_by_stem
 from bgknown.dataset import Dataset, open_dataset
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.files import sha256
 from bgknown.recipe import take
 from bgknown.seeding import ranks as draw_ranks
 from bgknown.verify import table_faults
@@ -109,7 +108,7 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
         signals=signals,
         settings=settings,
         folds=[Fold(name="", train=np.flatnonzero(split == "train"), test=np.flatnonzero(split == "test"))],
-        sha256=sha256((root / "manifest.csv").read_bytes()),
+        sha256=dataset.id,
         skipped=int(dataset.description["counts"]["skipped"]),
         leak_check=leak_check(table),
         notes=notes,

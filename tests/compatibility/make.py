@@ -140,9 +140,10 @@ def make_training(out: Path, work: Path) -> None:
         "[front_end]\nn_mels = 16\n[views]\nmemory = 4\n"
         "[network]\nd = 264\nhidden = 4\n"
         "[objective]\nhead_hidden = 8\nprojection = 4\n"
-        "[training]\nbatch = 2\nsteps = 2\nframes = 32\nstatistics_crops = 4\nprecision = \"float32\"\n"
+        '[training]\nbatch = 2\nsteps = 2\nframes = 32\nstatistics_crops = 4\nprecision = "float32"\n'
     )
-    call(pretrain, "train", "--corpus", out / "corpus", "--config", config, "--out", out / "training", "--device", "cpu")
+    common = ("--corpus", out / "corpus", "--config", config, "--device", "cpu")
+    call(pretrain, "train", *common, "--out", out / "training")
     (out / "training" / ".lock").unlink()
     checkpoint = out / "training" / "checkpoint.pt"
     content = torch.load(checkpoint, weights_only=True)
@@ -188,10 +189,7 @@ def main() -> None:
     out, work = Path("0.1.0").absolute(), Path("work").absolute()
     out.mkdir()
     for step in (make_dataset, make_results, make_training, make_apwd):
-        try:
-            step(out, work)
-        except Exception as error:
-            print(f"{step.__name__}: {type(error).__name__}: {error}")
+        step(out, work)
     make_caches(out)
 
 
