@@ -32,7 +32,8 @@ from benchmark.clips import RESAMPLER, Clip, file_states, length, read_clip
 from benchmark.encoder import FittedEncoder, LoadedEncoder, check_output
 from benchmark.encoders.foreign import telling
 from benchmark.fingerprint import code_beside
-from benchmark.hashes import content_hashes, hash_files
+from benchmark.hashes import content_hashes
+from benchmark.recognition import find_by_content
 from benchmark.store import Entry, Store, open_store
 from bgknown.audio import SUFFIXES
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError, StorageError
@@ -106,7 +107,7 @@ def embed(
     store = open_store(settings.cache, *_key(loaded, settings, fit_on))
     try:
         found = {clip: store.find(clip, states[clip]) for clip in unique}
-        _find_by_content(store, found, states)
+        find_by_content(store, found, states)
         _check_listed(found)
         store = _checked(store, loaded, settings, found)
         mine = [
@@ -123,7 +124,7 @@ def embed(
         processes.meet()
         store = Store(store.folder, store.size)
     entries = {clip: found[clip] or store.find(clip, states[clip]) for clip in unique}
-    _find_by_content(store, entries, states)  # another process may have seen another state of the same file
+    find_by_content(store, entries, states)  # another process may have seen another state of the same file
     lost = [clip for clip, entry in entries.items() if entry is None]
     if lost:
         raise StorageError(
@@ -216,21 +217,6 @@ def _batches(clips: list[Clip], rate_hz: int, size: int) -> list[list[Clip]]:
     for clip in clips:
         by_length.setdefault(own.get(clip) or length(clip, rate_hz), []).append(clip)
     return [group[i : i + size] for _, group in sorted(by_length.items()) for i in range(0, len(group), size)]
-
-
-def _find_by_content(store: Store, found: dict[Clip, Entry | None], states: dict[Clip, FileState]) -> None:
-    """Look for embeddings of files whose state is not known by the hash of their content.
-
-    Only files of which the store knows the path, or name and size, are read for it: those that were touched or
-    replaced, and those of a corpus that was copied or unpacked again.
-    """
-    asked = [clip for clip, entry in found.items() if entry is None and store.may_hold(clip, states[clip])]
-    paths = list(dict.fromkeys(clip.path for clip in asked))
-    digests = dict(zip(paths, hash_files(paths), strict=True))
-    same = {clip: entry for clip in asked if (entry := store.find_audio(digests[clip.path], clip.crop)) is not None}
-    found.update(same)
-    if same and processes.rank() == 0:
-        store.alias(list(same.values()), [(clip, states[clip]) for clip in same])
 
 
 def _check_listed(found: dict[Clip, Entry | None]) -> None:

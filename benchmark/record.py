@@ -168,6 +168,24 @@ def check_same(measuring: Measuring) -> None:
         )
 
 
+def warn_of_earlier(out: Path, data: TaskData) -> None:
+    """Say once, in a log warning, that results of 0.1.0 of the same dataset are there under its earlier id."""
+    try:
+        earlier = [row for row in read_rows(out / FILE) if row.dataset_sha256 == data.sha256_of_0_1_0]
+    except BgknownError:  # there is none, or whoever writes it will say what is wrong
+        return
+    if data.sha256_of_0_1_0 and earlier:
+        log.warning(
+            "%s: %d rows of %s were measured with 0.1.0, which gave this dataset another id (%s..., now %s...); "
+            "they remain as rows of another dataset",
+            out / FILE,
+            len(earlier),
+            data.facts.name,
+            data.sha256_of_0_1_0[:8],
+            data.sha256[:8],
+        )
+
+
 def finished(measuring: Measuring) -> Outcome | None:
     """What was measured before, if everything that it depends on is the same and all of it is there; else None.
 

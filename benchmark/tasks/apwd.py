@@ -84,6 +84,7 @@ def prepare(of: TaskFacts, root: Path, options: TaskOptions) -> TaskData:
         sha256=dataset_id(
             table.rename(columns={"clip_id": "pair"}), sources="" if rendering is None else rendering.fingerprint
         ),
+        sha256_of_0_1_0=sha256(table.to_csv(index=False, lineterminator="\n").encode()),
         leak_check=leak_check(table),
         notes=_notes(of, table),
         text_encoder=load_text_encoder(options.text_encoder, pooling=options.text_pooling, device=options.device),

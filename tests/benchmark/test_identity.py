@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import shutil
+from dataclasses import replace as replace_field
 
 import numpy as np
 import pytest
@@ -16,7 +17,11 @@ from benchmark.cli import main
 from benchmark.clips import Clip
 from benchmark.embed import EmbedSettings, embed
 from benchmark.hashes import content_hashes
+from benchmark.record import warn_of_earlier
+from benchmark.results import ResultRow, add_rows
 from benchmark.store import NEWEST, open_store
+from benchmark.task import TaskOptions
+from benchmark.tasks.bgknown import prepare
 from bgknown.files import FileState, file_sha256, state_of
 from tests.benchmark.test_embed import Bands, loaded, plain
 from tests.conftest import noise, write_table, write_wav
@@ -172,7 +177,7 @@ def place(tmp_path, monkeypatch):
         common = ["--protocol", tmp_path / "protocol.toml", "--cache", tmp_path / "cache", "--out", tmp_path / "out"]
         done = CliRunner().invoke(main, ["run", *map(str, [*arguments, *common])])
         assert done.exit_code == 0, done.output
-        return "kept" in done.output
+        return "--again" in done.output  # it says how to measure again what it has kept
 
     assert not run()
     assert run()
@@ -206,3 +211,19 @@ def test_a_run_whose_files_are_damaged_is_measured_again(place, tmp_path, name):
         assert not place()
         assert path.read_bytes() != damaged
     assert place()
+
+
+def test_rows_of_0_1_0_under_the_earlier_id_are_pointed_out_and_kept(built, tmp_path, caplog):
+    data = prepare(built[1], TaskOptions(cache=tmp_path))
+    manifest = file_sha256(built[1] / "manifest.csv")
+    row = ResultRow(encoder="x", task="bgknown", setting="mix", metric="accuracy", mean=1.0, protocol="paper")
+    add_rows(tmp_path, [replace_field(row, dataset_sha256=manifest)])
+    warn_of_earlier(tmp_path, data)
+    assert (
+        f"1 rows of bgknown were measured with 0.1.0, which gave this dataset another id ({manifest[:8]}" in caplog.text
+    )
+    caplog.clear()
+    add_rows(tmp_path / "new", [replace_field(row, dataset_sha256=data.sha256)])
+    warn_of_earlier(tmp_path / "new", data)
+    warn_of_earlier(tmp_path / "none", data)
+    assert caplog.text == ""
