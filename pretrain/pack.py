@@ -278,7 +278,7 @@ def _up_to_replaced(done: list[dict[str, Any]], root: Path, jobs: int) -> list[d
 
 def _is_same(root: Path, entry: dict[str, Any]) -> bool:
     try:
-        return file_sha256(root / entry["name"]) == entry["sha256"]
+        return file_sha256(root / entry["name"]) == str(entry["sha256"])
     except OSError:
         return False
 

@@ -20,6 +20,7 @@ from benchmark.hashes import content_hashes
 from benchmark.record import warn_of_earlier
 from benchmark.results import ResultRow, add_rows
 from benchmark.store import NEWEST, open_store
+from benchmark.store_index import Line, read_line, write_line
 from benchmark.task import TaskOptions
 from benchmark.tasks.bgknown import prepare
 from bgknown.files import FileState, file_sha256, state_of
@@ -227,3 +228,45 @@ def test_rows_of_0_1_0_under_the_earlier_id_are_pointed_out_and_kept(built, tmp_
     warn_of_earlier(tmp_path / "new", data)
     warn_of_earlier(tmp_path / "none", data)
     assert caplog.text == ""
+
+
+LINE = Line(
+    part=f"part-{'0' * 32}.f32",
+    row=7,
+    crc32=2**32 - 1,
+    sha256="e" * 64,
+    crop="2.5s at 0.25",
+    state=FileState(size=2**40, mtime_ns=-1, inode=2**63, ctime_ns=1),
+    path='/a, "b"\\n\n\r\udcff.wav',
+)
+
+
+def test_a_line_of_the_index_comes_back_as_it_was_whatever_the_path():
+    data = write_line(LINE)
+    assert data.count(b"\n") == 1
+    assert read_line(data[:-1]) == LINE
+
+
+def test_no_single_change_of_a_line_gives_another_line():
+    data = write_line(LINE)[:-1]
+    for place in range(len(data)):
+        for other in (bytes([data[place] ^ 1]), b"", b"\0", b",", bytes([data[place]]) * 2):
+            changed = data[:place] + other + data[place + 1 :]
+            assert changed == data or read_line(changed) is None
+
+
+@pytest.mark.parametrize(
+    ("part", "row", "path", "known"),
+    [
+        (LINE.part, "0", "/x.wav", True),
+        (LINE.part, "0", "/x.FLAC", True),
+        (LINE.part, "0", "/x.mp3", False),  # of which 0.1.0 may have read a part
+        (LINE.part, "-1", "/x.wav", False),
+        (LINE.part, "9" * 5_000, "/x.wav", False),
+        (f"../{LINE.part}", "0", "/x.wav", False),
+    ],
+)
+def test_lines_of_0_1_0_are_taken_for_what_they_say_of_content(part, row, path, known):
+    line = read_line(f"{part},{row},1,{'e' * 64},whole,9,1,{path},.".encode())
+    assert (line is not None) is known
+    assert line is None or not line.sure
