@@ -106,7 +106,9 @@ def read_configuration(folder: Path) -> dict[str, Any] | None:
     plain = read_json_object(data)
     if plain is None or CHECK in plain:
         return read_checked(data)
-    return plain if isinstance(plain.get("settings"), dict) else None  # of 0.1.0, which wrote no checksum
+    versions, settings = plain.get("versions"), plain.get("settings")
+    of_0_1_0 = isinstance(versions, dict) and versions.get("bgknown") == "0.1.0" and isinstance(settings, dict)
+    return plain if of_0_1_0 else None
 
 
 def read_predictions(path: Path) -> pd.DataFrame:

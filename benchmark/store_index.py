@@ -72,7 +72,7 @@ def read_line(data: bytes) -> Line | None:
             sha256=sha256,
             crop=crop,
             state=state,
-            path=path if old else re.sub(r"\\[\\nr]", lambda found: _CHARACTERS[found[0]], path),
+            path=path if old or "\\" not in path else re.sub(r"\\[\\nr]", _character, path),
             sure=not old,
         )
     except (ValueError, csv.Error):  # too few or too many fields, no numbers
@@ -80,6 +80,10 @@ def read_line(data: bytes) -> Line | None:
     if not _PART.fullmatch(part) or line.row < 0 or (old and Path(path).suffix.lower() not in _READ_WHOLE):
         return None
     return line
+
+
+def _character(escape: re.Match[str]) -> str:
+    return _CHARACTERS[escape[0]]
 
 
 def _state(facts: list[int], count: int) -> FileState:

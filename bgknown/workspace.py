@@ -176,8 +176,8 @@ class Workspace:
         except OSError as error:
             raise storage_error(error, self._started) from error
         plain = read_json_object(data)
-        unchecked = plain is not None and CHECK not in plain and "configuration" in plain  # as 0.1.0 wrote it
-        found = plain if unchecked else read_checked(data)
+        of_0_1_0 = plain is not None and CHECK not in plain and plain.get("version") == "0.1.0"
+        found = plain if of_0_1_0 else read_checked(data)
         if found is None:
             log.warning("%s is damaged; what is finished there is kept where it is what this command makes", self.out)
         return found
