@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from bgknown.audio import NO_SUCH_FILE, RATE_HZ, at_rate, check_finite, read_header, read_whole
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
+from bgknown.files import FileState, file_sha256, state_of
 
 if TYPE_CHECKING:
     from bgknown.soundscape import Soundscape
@@ -64,18 +64,8 @@ class BrokenClipError(InvalidInputError):
         """The file."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileState:
-    """Size and time of change of a file: while both are the same, so is its content."""
-
-    size: int
-    """Bytes."""
-    mtime_ns: int
-    """Nanoseconds."""
-
-
 def file_states(clips: list[Clip]) -> list[FileState]:
-    """Size and time of change of every clip's file.
+    """The state of every clip's file.
 
     Raises:
         NotFoundError: files are missing; says how many and names the first.
@@ -91,16 +81,9 @@ def file_states(clips: list[Clip]) -> list[FileState]:
 
 def _state(clip: Clip) -> FileState | None:
     try:
-        facts = clip.path.stat()
+        return state_of(clip.path)
     except OSError:
         return None
-    return FileState(size=facts.st_size, mtime_ns=facts.st_mtime_ns)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def length(clip: Clip, rate_hz: int) -> int:

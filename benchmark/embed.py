@@ -28,15 +28,16 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmark import processes
-from benchmark.clips import RESAMPLER, Clip, FileState, file_sha256, file_states, length, read_clip
+from benchmark.clips import RESAMPLER, Clip, file_states, length, read_clip
 from benchmark.encoder import FittedEncoder, LoadedEncoder, check_output
 from benchmark.encoders.foreign import telling
 from benchmark.fingerprint import code_beside
+from benchmark.hashes import content_hashes
+from benchmark.recognition import find_by_content
 from benchmark.store import Entry, Store, open_store
-from bgknown import __version__
 from bgknown.audio import SUFFIXES
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError, StorageError
-from bgknown.files import advising, make_folder, sha256, write_whole
+from bgknown.files import FileState, advising, make_folder, sha256, write_whole
 from bgknown.parallel import default_jobs
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,12 @@ AHEAD = 4
 """Batches that may be decoded before the encoder wants them."""
 SPOT_TOLERANCE = 1e-2
 """How far, relative to its largest value, a cached embedding may be from one made now."""
+
+MADE = "0.1.0"
+"""The version since which embeddings are made as they are now: a part of their key, raised when the same bytes would
+give others. A new version alone does not change it, so what older ones have embedded is found."""
+MADE_OF_KIND = {"hf": "0.2.0", "evar": "0.2.0"}
+"""The same for kinds of encoders that have changed since."""
 
 MAX_DURATION_S = 3600.0
 """Longest clip that may be asked for."""
@@ -100,6 +107,7 @@ def embed(
     store = open_store(settings.cache, *_key(loaded, settings, fit_on))
     try:
         found = {clip: store.find(clip, states[clip]) for clip in unique}
+        find_by_content(store, found, states)
         _check_listed(found)
         store = _checked(store, loaded, settings, found)
         mine = [
@@ -116,6 +124,7 @@ def embed(
         processes.meet()
         store = Store(store.folder, store.size)
     entries = {clip: found[clip] or store.find(clip, states[clip]) for clip in unique}
+    find_by_content(store, entries, states)  # another process may have seen another state of the same file
     lost = [clip for clip, entry in entries.items() if entry is None]
     if lost:
         raise StorageError(
@@ -174,7 +183,9 @@ def _key(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip])
             raise InvalidInputError(
                 f"encoder {loaded.name} takes statistics from a task's training audio, and there is none"
             )
-        hashes = [clip.sha256 or file_sha256(clip.path) for clip in fit_on]
+        unknown = [clip.path for clip in fit_on if not clip.sha256]
+        known = dict(zip(unknown, content_hashes(unknown, cache=settings.cache), strict=True))
+        hashes = [clip.sha256 or known[clip.path] for clip in fit_on]
         fitted_on = sha256(
             "\n".join(sorted(f"{value} {clip.crop}" for value, clip in zip(hashes, fit_on, strict=True))).encode()
         )
@@ -183,7 +194,7 @@ def _key(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip])
         "resampler": RESAMPLER,
         "precision": settings.precision,
         "fitted_on": fitted_on,
-        "software": __version__,
+        "software": MADE_OF_KIND.get(loaded.kind, MADE),
     }
     if fitted_on:  # what is fitted is not compared with a fresh embedding, so its code must tell it apart
         facts["code"] = code_beside(type(getattr(loaded.encoder, "made", loaded.encoder)))
@@ -272,7 +283,7 @@ def _run(
                 if entry is None:
                     new.append((clip, (audio, digest)))
                 else:
-                    store.alias(entry, clip, states[clip])
+                    store.alias([entry], [(clip, states[clip])])
             if new:
                 rows = _encode(loaded, [clip for clip, _ in new], [item for _, item in new], settings)
                 store.append(rows, [(clip, states[clip], digest) for clip, (_, digest) in new])

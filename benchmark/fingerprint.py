@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from benchmark.clips import file_sha256
+from bgknown.files import file_sha256
 
 
 def weights_sha256(encoder: Any, files: Sequence[Path]) -> str:

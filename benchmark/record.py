@@ -19,17 +19,18 @@ from benchmark.clips import RESAMPLER
 from benchmark.embed import EmbedSettings
 from benchmark.encoder import LoadedEncoder
 from benchmark.evaluate import Evaluation, by_seed
+from benchmark.hashes import content_hashes
 from benchmark.protocol import Protocol
 from benchmark.results import FILE, ResultRow, add_rows, measured_row, read_rows
-from benchmark.runs import CONFIGURATION, read_predictions, run_name, write_run
+from benchmark.runs import CONFIGURATION, PREDICTIONS, read_configuration, read_predictions, run_name, write_run
 from benchmark.task import TaskData
 from bgknown.errors import BgknownError, InvalidInputError
-from bgknown.files import sha256
+from bgknown.files import file_sha256, sha256
 from bgknown.provenance import commit, now
 
 log = logging.getLogger(__name__)
 
-OF_ONE_RUN = ("date", "seconds", "chosen_lr")
+OF_ONE_RUN = ("date", "seconds", "chosen_lr", "data", "files_sha256", "predictions_sha256")
 """What the configuration of the same thing measured again may differ in."""
 
 
@@ -72,8 +73,19 @@ class Measuring:
         """The folder of the run."""
         return self.out / "runs" / run_name(**self.identity)
 
+    def files_sha256(self) -> str:
+        """Fingerprint of the content of all audio whose hash the dataset itself does not give; empty for none."""
+        told = {
+            name: [clip.path for clip in clips if not clip.sha256 and clip.rendering is None]
+            for name, clips in self.data.signals.items()
+        }
+        unique = sorted({path for paths in told.values() for path in paths})
+        known = dict(zip(unique, content_hashes(unique, cache=self.embedding.cache), strict=True))
+        lines = [f"{name} {known[path]}" for name, paths in told.items() for path in paths]
+        return sha256("\n".join(lines).encode()) if lines else ""
+
     def configuration(self) -> dict[str, Any]:
-        """Everything that the figures depend on, and where they are measured, as JSON gives it back."""
+        """Everything but the audio that the figures depend on, and where they are measured, as JSON gives it back."""
         loaded, data = self.loaded, self.data
         cuda = loaded.device.startswith("cuda")
         facts = {
@@ -102,9 +114,6 @@ class Measuring:
             },
             "notes": data.notes,
         }
-        if {"file", "size", "mtime_ns"} <= set(data.table):  # audio that was replaced is measured again
-            states = data.table[["file", "size", "mtime_ns"]].to_csv(index=False, lineterminator="\n")
-            facts["files_sha256"] = sha256(states.encode())
         if data.text_encoder is not None:
             facts["text_encoder"] = data.text_encoder.facts()
         if self.protocol.rates:
@@ -151,21 +160,46 @@ def check_same(measuring: Measuring) -> None:
             f"{identity['encoder']} on {identity['task']} was measured with another configuration of the encoder "
             f"({measuring.folder / CONFIGURATION}); give this one another name with --name, or delete that folder"
         )
-    text = measuring.data.text_encoder
-    if text is not None and before.get("text_encoder", {}).get("sha256") != text.sha256:
+    text, earlier = measuring.data.text_encoder, before.get("text_encoder")
+    if text is not None and (not isinstance(earlier, dict) or earlier.get("sha256") != text.sha256):
         raise InvalidInputError(
             f"{identity['encoder']} on {identity['task']} was measured with another text encoder called {text.name} "
             f"({measuring.folder / CONFIGURATION}); give this one's folder another name, or delete that folder"
         )
 
 
+def warn_of_earlier(out: Path, data: TaskData) -> None:
+    """Say once, in a log warning, that results of 0.1.0 of the same dataset are there under its earlier id."""
+    try:
+        earlier = [row for row in read_rows(out / FILE) if row.dataset_sha256 == data.sha256_of_0_1_0]
+    except BgknownError:  # there is none, or whoever writes it will say what is wrong
+        return
+    if data.sha256_of_0_1_0 and earlier:
+        log.warning(
+            "%s: %d rows of %s were measured with 0.1.0, which gave this dataset another id (%s..., now %s...); "
+            "they remain as rows of another dataset",
+            out / FILE,
+            len(earlier),
+            data.facts.name,
+            data.sha256_of_0_1_0[:8],
+            data.sha256[:8],
+        )
+
+
 def finished(measuring: Measuring) -> Outcome | None:
-    """What was measured before, if everything that it depends on is the same and all of it is there; else None."""
+    """What was measured before, if everything that it depends on is the same and all of it is there; else None.
+
+    Audio is the same if its content is, wherever it is and whatever its time of change. A stored configuration that is
+    damaged, or predictions that are not those that were written with it, count as absent.
+    """
     before = _stored(measuring)
     if before is None:
         return None
     same = {name: value for name, value in before.items() if name not in OF_ONE_RUN}
-    if same != measuring.configuration() or commit().endswith("+"):  # changed files may have changed since
+    now_asked = {name: value for name, value in measuring.configuration().items() if name not in OF_ONE_RUN}
+    if same != now_asked or commit().endswith("+"):  # changed files may have changed since
+        return None
+    if before.get("files_sha256") != measuring.files_sha256() or not _predictions_hold(measuring, before):
         return None
     identity = measuring.identity
     try:
@@ -191,8 +225,13 @@ def finished(measuring: Measuring) -> Outcome | None:
     )
 
 
-def written(measuring: Measuring, evaluation: Evaluation) -> Outcome:
+def written(measuring: Measuring, evaluation: Evaluation, *, files: str | None = None) -> Outcome:
     """Write the folder of a run and add its rows to the leaderboard.
+
+    Args:
+        measuring: what was measured.
+        evaluation: what came out.
+        files: ``files_sha256`` as it was before the audio was read; default: as it is now.
 
     Raises:
         StorageError: they cannot be written.
@@ -215,7 +254,11 @@ def written(measuring: Measuring, evaluation: Evaluation) -> Outcome:
         )
         for score in evaluation.scores
     ]
-    config = {**measuring.configuration(), "date": date}
+    config = {
+        **measuring.configuration(),
+        "files_sha256": measuring.files_sha256() if files is None else files,
+        "date": date,
+    }
     if evaluation.chosen:
         config["chosen_lr"] = evaluation.chosen
     folder = write_run(
@@ -240,8 +283,11 @@ def written(measuring: Measuring, evaluation: Evaluation) -> Outcome:
 
 def _stored(measuring: Measuring) -> dict[str, Any] | None:
     """The configuration of the same run, if one was stored; None where there is none, or it is damaged."""
+    return read_configuration(measuring.folder)
+
+
+def _predictions_hold(measuring: Measuring, before: Mapping[str, Any]) -> bool:
     try:
-        before = json.loads((measuring.folder / CONFIGURATION).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return before if isinstance(before, dict) else None
+        return file_sha256(measuring.folder / PREDICTIONS) == before.get("predictions_sha256")
+    except OSError:
+        return False

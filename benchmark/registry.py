@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark.kinds import BUILT_IN, CHECKPOINTS, IN_FILES, Kind
 from benchmark.options import listed, parse, resolve
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
-from bgknown.files import sha256
+from bgknown.files import FileState, sha256, state_of
 from bgknown.surroundings import prepare_libraries
 
 if TYPE_CHECKING:
@@ -113,15 +113,14 @@ def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", na
     )
 
 
-def _states(module: Any, target: str, options: Any) -> list[tuple[str, int, int, int]] | None:
+def _states(module: Any, target: str, options: Any) -> list[tuple[str, FileState]] | None:
     """What tells whether the files of an encoder were replaced; None where they are not there, or there are none."""
     if not hasattr(module, "weights_of"):
         return None
     try:
-        found = [(str(file), file.stat()) for file in module.weights_of(target, options)]
+        return [(str(file), state_of(file)) for file in module.weights_of(target, options)]
     except (OSError, BgknownError):  # loading says what is wrong
         return None
-    return [(name, facts.st_ino, facts.st_size, facts.st_mtime_ns) for name, facts in found]
 
 
 def _split(spec: str) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from benchmark.encoder import LoadedEncoder
 from benchmark.evaluate import evaluate
 from benchmark.locations import Locations
 from benchmark.protocol import Protocol, protocol_of
-from benchmark.record import Measuring, Outcome, check_same, finished, written
+from benchmark.record import Measuring, Outcome, check_same, finished, warn_of_earlier, written
 from benchmark.registry import load_encoder
 from benchmark.results import ResultRow
 from benchmark.runs import claim
@@ -102,6 +102,8 @@ def run(options: RunOptions) -> Iterator[Outcome]:
     prepared = {task: tasks.prepare(task, roots[task], asked[task]) for task in options.tasks}
     for data in prepared.values():
         check_folds(data)  # before hours are spent on the tasks that come first
+        if processes.rank() == 0:
+            warn_of_earlier(options.out, data)
     for spec in options.encoders:
         loaded = load_encoder(spec, trust_code=options.trust_code, device=options.device, name=options.name)
         for data in prepared.values():
@@ -211,5 +213,6 @@ def _measured(measuring: Measuring, *, again: bool) -> Outcome | None:
     before = None if again else finished(measuring)
     if before is not None:
         return before if processes.rank() == 0 else None
+    files = measuring.files_sha256() if processes.rank() == 0 else None  # first: what is replaced meanwhile will differ
     evaluation = evaluate(measuring.loaded, measuring.data, measuring.protocol, measuring.embedding)
-    return written(measuring, evaluation) if processes.rank() == 0 else None
+    return written(measuring, evaluation, files=files) if processes.rank() == 0 else None

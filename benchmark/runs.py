@@ -1,6 +1,6 @@
 """The folder of one run below ``OUT/runs``: what was asked for, and what came out for every clip.
 
-- ``config.json``: the resolved configuration;
+- ``config.json``: the resolved configuration, the hash of the predictions, and a checksum of both;
 - ``predictions.csv``: one row for each setting, metric, seed and test clip, with the columns ``PREDICTION_COLUMNS``.
   ``score`` is what the metric averages, 0..1: 1 or 0 for a right or wrong class, 1 or 0 for R@k. ``predicted`` is the
   class, or for retrieval the clip that came first. ``seed`` is empty where nothing was trained;
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from bgknown.errors import InvalidInputError
 from bgknown.files import advising, make_folder, sha256, write_whole
 from bgknown.locking import hold
+from bgknown.sealed import CHECK, read_checked, read_json_object, with_check
 from bgknown.tables import numbers, read_text_table
 
 if TYPE_CHECKING:
@@ -89,9 +90,24 @@ def write_run(
             (folder / LOG).unlink(missing_ok=True)
         else:
             write_whole(folder / LOG, log.encode())
-        text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False)
+        stored = with_check({**config, "predictions_sha256": sha256(table.encode())})
+        text = json.dumps(stored, indent=2, ensure_ascii=False, allow_nan=False)
         write_whole(folder / CONFIGURATION, f"{text}\n".encode())
     return folder
+
+
+def read_configuration(folder: Path) -> dict[str, Any] | None:
+    """The configuration of a run; None where there is none, or it is damaged."""
+    try:
+        data = (folder / CONFIGURATION).read_bytes()
+    except OSError:
+        return None
+    plain = read_json_object(data)
+    if plain is None or CHECK in plain:
+        return read_checked(data)
+    versions, settings = plain.get("versions"), plain.get("settings")
+    of_0_1_0 = isinstance(versions, dict) and versions.get("bgknown") == "0.1.0" and isinstance(settings, dict)
+    return plain if of_0_1_0 else None
 
 
 def read_predictions(path: Path) -> pd.DataFrame:

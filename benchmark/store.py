@@ -5,19 +5,22 @@
     {cache}/embeddings/{key}/           one folder for everything that decides an embedding beside the audio
         about.json                      what the key stands for, for people
         part-{process}.f32              rows of D float32
-        part-{process}.csv              one line for each: part, row, crc32, sha256, crop, size, mtime_ns, path
+        part-{process}.csv              one line for each: ``benchmark.store_index``
 
 Every process writes parts of its own, so any number may work on one folder. A row counts once its line is there: data
-is flushed first. A row whose checksum is wrong is made again.
+is flushed first. A row or a line whose checksum is wrong is made again.
+
+A file is the one that was embedded while its state (``bgknown.files.FileState``) is the same; where that has changed,
+the hash of its content decides.
 """
 
 from __future__ import annotations
 
-import contextlib
-import csv
 import io
 import json
+import logging
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -30,9 +33,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.clips import Clip, FileState
+from benchmark import hashes
+from benchmark.clips import Clip
 from benchmark.probe import resuming
-from bgknown.files import advising, make_folder, storage_error, write_whole
+from benchmark.store_index import Line, read_line, write_line
+from bgknown.files import FileState, advising, make_folder, storage_error, write_whole
+from bgknown.sealed import read_json_object
+
+log = logging.getLogger(__name__)
+
 
 ABOUT = "about.json"
 GENERATION = "again-"
@@ -42,6 +51,7 @@ IN_MEMORY_BYTES = 1 << 30
 """Copies of embeddings up to this size are held in memory."""
 NEWEST = "newest"
 """Names the folder that is used now, where a store was emptied."""
+_AGAIN = re.compile(rf"{GENERATION}[0-9a-f]{{32}}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +75,7 @@ class Store:
         self.folder, self.size = folder, size
         self.by_audio: dict[tuple[str, str], Entry] = {}
         self.by_file: dict[tuple[str, str, FileState], Entry] = {}
+        self._known: set[tuple[str, str] | tuple[str, int, str]] = set()
         self._maps: dict[Path, NDArray[np.float32]] = {}
         self._own = folder / f"part-{uuid.uuid4().hex}.f32"
         self._data: io.BufferedWriter | None = None
@@ -72,9 +83,13 @@ class Store:
             self._load(index)
 
     def find(self, clip: Clip, state: FileState) -> Entry | None:
-        """The embedding of a file that has not changed since it was made, if its checksum holds."""
+        """The embedding of a file whose state has not changed since it was made, if its checksum holds."""
         entry = self.by_file.get((_path(clip), clip.crop, state))
         return entry if entry is not None and self._holds(entry) else None
+
+    def may_hold(self, clip: Clip, state: FileState) -> bool:
+        """Whether hashing a file may find its embedding: one of its path, or of its name and size, is there."""
+        return not self._known.isdisjoint({(_path(clip), clip.crop), (clip.path.name, state.size, clip.crop)})
 
     def find_audio(self, sha256: str, crop: str) -> Entry | None:
         """The embedding of the same bytes under whatever name."""
@@ -105,9 +120,9 @@ class Store:
         self._note(entries, items)
 
     @advising("--cache")
-    def alias(self, entry: Entry, clip: Clip, state: FileState) -> None:
-        """Note that a file holds audio that was embedded before, so that it need not be read again."""
-        self._note([entry], [(clip, state, entry.sha256)])
+    def alias(self, entries: Sequence[Entry], items: Sequence[tuple[Clip, FileState]]) -> None:
+        """Note that files hold audio that was embedded before, so that they need not be read again."""
+        self._note(entries, [(clip, state, entry.sha256) for entry, (clip, state) in zip(entries, items, strict=True)])
 
     def gather(self, entries: Sequence[Entry]) -> NDArray[np.float32]:
         """Embeddings as [n, D] float32: a view of the file where they lie there one after another.
@@ -163,33 +178,44 @@ class Store:
 
     def _note(self, entries: Sequence[Entry], items: Sequence[tuple[Clip, FileState, str]]) -> None:
         index = self._own.with_suffix(".csv")
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        for entry, (clip, state, sha256) in zip(entries, items, strict=True):
-            facts = [entry.part.name, entry.row, entry.crc32, sha256, clip.crop, state.size, state.mtime_ns]
-            writer.writerow([*facts, _path(clip), "."])
+        lines = [
+            write_line(
+                Line(
+                    part=entry.part.name,
+                    row=entry.row,
+                    crc32=entry.crc32,
+                    sha256=entry.sha256,
+                    crop=clip.crop,
+                    state=state,
+                    path=_path(clip),
+                )
+            )
+            for entry, (clip, state, _) in zip(entries, items, strict=True)
+        ]
         try:
-            with index.open("a", encoding="utf-8", newline="") as file:
-                file.write(text.getvalue())
+            with index.open("ab") as file:
+                file.write(b"".join(lines))
         except OSError as error:
             raise storage_error(error, index) from error
-        for entry, (clip, state, sha256) in zip(entries, items, strict=True):
-            self._remember(entry, clip.crop, sha256, _path(clip), state)
+        for entry, (clip, state, _) in zip(entries, items, strict=True):
+            self._remember(entry, clip.crop, _path(clip), state)
 
-    def _remember(self, entry: Entry, crop: str, sha256: str, path: str, state: FileState) -> None:
-        self.by_audio[sha256, crop] = entry
-        self.by_file[path, crop, state] = entry
+    def _remember(self, entry: Entry, crop: str, path: str, state: FileState, *, sure: bool = True) -> None:
+        self.by_audio[entry.sha256, crop] = entry
+        if sure:
+            self.by_file[path, crop, state] = entry
+        self._known |= {(path, crop), (os.path.basename(path), state.size, crop)}  # noqa: PTH119  (quick)
 
     def _load(self, index: Path) -> None:
-        """Read an index; a line that a kill cut short, or that points past the data, is passed over."""
-        with index.open(encoding="utf-8", newline="", errors="replace") as file:
-            for line in csv.reader(file):
-                if len(line) != 9 or line[8] != ".":
-                    continue
-                part, row, crc32, sha256, crop, size, mtime_ns, path, _ = line
-                with contextlib.suppress(ValueError):
-                    entry = Entry(part=self.folder / part, row=int(row), crc32=int(crc32), sha256=sha256)
-                    self._remember(entry, crop, sha256, path, FileState(size=int(size), mtime_ns=int(mtime_ns)))
+        """Read an index; a line that is damaged, or cut short by a kill, is passed over."""
+        try:
+            lines = index.read_bytes().split(b"\n")
+        except OSError as error:
+            log.warning("%s cannot be read (%s); its embeddings are made again", index, error.strerror or error)
+            return
+        for line in filter(None, map(read_line, lines)):
+            entry = Entry(part=self.folder / line.part, row=line.row, crc32=line.crc32, sha256=line.sha256)
+            self._remember(entry, line.crop, line.path, line.state, sure=line.sure)
 
     def _map(self, entry: Entry) -> NDArray[np.float32]:
         """The data file of an entry, mapped anew where it has grown up to it."""
@@ -227,31 +253,47 @@ def open_store(cache: Path, key: str, size: int, about: dict[str, Any]) -> Store
     """
     folder = cache / "embeddings" / key[:32]
     make_folder(folder)
-    if not (folder / ABOUT).is_file():
+    if not _about(folder):
         write_whole(folder / ABOUT, (json.dumps(about, indent=2, sort_keys=True) + "\n").encode())
-    newest = folder / NEWEST
-    current = folder / newest.read_text(encoding="utf-8") if newest.is_file() else folder
-    return Store(current if current.is_dir() else folder, size)
+    return Store(_newest(folder), size)
+
+
+def _newest(folder: Path) -> Path:
+    """The folder that a store uses now: its own, or the one in it that ``newest`` names, never another."""
+    try:
+        name = (folder / NEWEST).read_bytes().decode(errors="replace")
+    except OSError:
+        return folder
+    current = folder / name if _AGAIN.fullmatch(name) else folder
+    return current if current.is_dir() and not current.is_symlink() else folder
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    """What a store's about.json says; nothing where it is missing or damaged."""
+    try:
+        facts = read_json_object((folder / ABOUT).read_bytes()) or {}
+    except OSError:
+        return {}
+    named = {"name", "precision", "weights_sha256"}
+    return facts if all(isinstance(facts.get(key, ""), str) for key in named) else {}
 
 
 def stores(cache: Path) -> list[tuple[dict[str, Any], int]]:
     """What is in a cache folder: each store's about.json, and its size in bytes."""
     found = []
     for about in sorted((cache / "embeddings").glob(f"*/{ABOUT}")):
-        try:
-            facts = json.loads(about.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            facts = {"name": "?"}
+        facts = _about(about.parent) or {"name": "?"}
         found.append((facts, sum(path.stat().st_size for path in about.parent.rglob("*") if path.is_file())))
     return found
 
 
 def clear_stores(cache: Path) -> int:
-    """Delete all embeddings of a cache folder, and what stopped probes go on from; returns the bytes freed."""
+    """Delete all embeddings of a cache folder, hashes of files, and states of stopped probes; returns bytes freed."""
     freed = sum(size for _, size in stores(cache))
-    for stopped in (cache / resuming.FOLDER).glob(f"*{resuming.SUFFIX}"):
-        freed += stopped.stat().st_size
-        stopped.unlink()
+    stopped = (cache / resuming.FOLDER).glob(f"*{resuming.SUFFIX}")
+    for path in (*stopped, *(cache / hashes.FOLDER).glob(hashes.PATTERN)):
+        freed += path.stat().st_size
+        path.unlink()
     for about in list((cache / "embeddings").glob(f"*/{ABOUT}")):
         shutil.rmtree(about.parent)
     return freed

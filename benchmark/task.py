@@ -152,6 +152,8 @@ class TaskData:
     """The divisions; a score is the mean over them."""
     sha256: str
     """Fingerprint of the table and all audio, as far as the task lists it."""
+    sha256_of_0_1_0: str = ""
+    """The fingerprint that version 0.1.0 gave it, where that was another; its rows in tables of results have that."""
     skipped: int = 0
     """Clips that are left out because they are broken."""
     leak_check: str = ""

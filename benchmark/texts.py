@@ -7,9 +7,9 @@ token (``cls``), as in Takeuchi et al., section 5.3, which take DistilBERT.
 from __future__ import annotations
 
 import io
+import logging
 import sys
 import time
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,11 @@ from benchmark.encoders.foreign import telling
 from benchmark.encoders.snapshot import FACTS, WEIGHTS, explaining, model_folder, package, quiet
 from benchmark.fingerprint import weights_sha256
 from bgknown.errors import InvalidInputError
-from bgknown.files import advising, make_folder, sha256, write_whole
+from bgknown.files import advising, make_folder, sha256
+from bgknown.sealed import unseal, write_sealed
+
+log = logging.getLogger(__name__)
+
 
 DEFAULT = "distilbert-base-uncased"
 """The text encoder of the paper."""
@@ -180,11 +184,25 @@ def _path(encoder: TextEncoder, cache: Path) -> Path:
 
 
 def _load(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Cached embeddings by text; none where there are none, or they are damaged."""
+    """Cached embeddings by text; none where there are none, or they are damaged.
+
+    A cache of 0.1.0 has no checksum of its own; that of its zip members decides.
+    """
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+        data = path.read_bytes()
+    except OSError:
+        return {}
+    content = unseal(data)
+    try:
+        with np.load(io.BytesIO(data if content is None else content), allow_pickle=False) as stored:
+            if stored.zip.testzip() is not None:
+                return {}
             texts, rows = stored["texts"], stored["rows"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except Exception as error:  # noqa: BLE001  (without a checksum, a damaged zip or header raises almost anything)
+        log.warning("%s is damaged (%s); its texts are embedded again", path, type(error).__name__)
+        return {}
+    sound = texts.dtype.kind == "U" and rows.dtype == np.float32 and rows.ndim == 2 and texts.shape == rows.shape[:1]
+    if not sound or not np.isfinite(rows).all():
         return {}
     return {str(text): row for text, row in zip(texts.tolist(), rows, strict=True)}
 
@@ -195,4 +213,4 @@ def _save(path: Path, known: Mapping[str, NDArray[np.float32]]) -> None:
     data = io.BytesIO()
     np.savez(data, texts=np.array(texts), rows=np.stack([known[text] for text in texts]))
     make_folder(path.parent)
-    write_whole(path, data.getbuffer())
+    write_sealed(path, data.getbuffer())

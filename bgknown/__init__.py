@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bgknown.apwd.dataset import PairSet, open_pairs
     from bgknown.dataset import Dataset, open_dataset
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Dataset", "PairSet", "__version__", "open_dataset", "open_pairs"]
 
 

@@ -14,14 +14,13 @@ from typing import Any
 
 import pandas as pd
 
-import bgknown
 from bgknown import dataset, levels
 from bgknown import recipe as recipes
 from bgknown.configuration import BuildOptions, describe, outcome
 from bgknown.corpora.pair import Corpora
 from bgknown.draw import Draw, DrawOptions, check_min_level, draw_recipe
 from bgknown.errors import BrokenInputError, StorageError
-from bgknown.files import make_folder, sha256, sync_folder, write_whole
+from bgknown.files import make_folder, sha256, state_facts, sync_folder, write_whole
 from bgknown.parallel import in_processes
 from bgknown.problems import Problem, listing
 from bgknown.render import scaper
@@ -31,6 +30,12 @@ from bgknown.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
+ROWS = 2
+"""Number of how a recipe is drawn and a row is rendered and described; raised when either changes.
+
+Unfinished work of another number is made again, and so is that of 0.1.0, which put the version in its place: its rows
+do not round the scale.
+"""
 ROW_BYTES = len(dataset.SIGNALS) * (44 + 2 * recipes.CLIP_FRAMES) + 6_000
 """Space that a row of WAV files and its JAMS take."""
 
@@ -188,8 +193,10 @@ def _plan_record(drawn: Draw, stamp: str) -> dict[str, Any]:
 
 def _stamp(corpora: Corpora, options: BuildOptions) -> str:
     """Fingerprint of everything the draw depends on and saw on this machine, times of change included."""
-    table = corpora.fsd50k.table.to_csv(index=False)
-    return sha256((table + corpora.esc50.listing_sha256() + repr(options.draw) + bgknown.__version__).encode())
+    fsd50k = corpora.fsd50k
+    states = json.dumps([state_facts(fsd50k.root / file) for file in fsd50k.table["file"]])
+    told = [fsd50k.table.to_csv(index=False), states, corpora.esc50.listing_sha256(), repr(options.draw), str(ROWS)]
+    return sha256("\n".join(told).encode())
 
 
 def _tasks(recipe: pd.DataFrame, corpora: Corpora, options: BuildOptions, workspace: Workspace) -> list[RowTask]:
@@ -199,17 +206,18 @@ def _tasks(recipe: pd.DataFrame, corpora: Corpora, options: BuildOptions, worksp
         options.draw.min_level_lufs,
         options.engine,
         scaper.VERSION,
-        bgknown.__version__,
+        ROWS,
     )
     tasks = []
     for row, clip, recording in recipes.resolve(recipe, corpora.esc50, corpora.fsd50k):
-        facts = [[source[name] for name in ("file", "size", "mtime_ns")] for source in (clip, recording)]
+        clip_path, recording_path = corpora.esc50.root / clip["file"], corpora.fsd50k.root / recording["file"]
+        facts = [[clip["file"], *state_facts(clip_path)], [recording["file"], *state_facts(recording_path)]]
         digest = sha256(json.dumps([row, facts, configuration]).encode())
         tasks.append(
             RowTask(
                 row=row,
-                clip_path=corpora.esc50.root / clip["file"],
-                recording_path=corpora.fsd50k.root / recording["file"],
+                clip_path=clip_path,
+                recording_path=recording_path,
                 background_label=recording["label"],
                 reference_gain=options.reference_gain,
                 container=options.container,

@@ -96,6 +96,7 @@ def outcome(recipe: pd.DataFrame, table: pd.DataFrame, problems: Sequence[Proble
     """The part of dataset.json that is known only after the build: what it holds and what was left out."""
     skipped = [asdict(problem) for problem in sorted(set(problems))]
     return {
+        "dataset_id": dataset.dataset_id(table),
         "recipe_sha256": recipes.recipe_sha256(recipe),
         "counts": {
             "rows": len(table),

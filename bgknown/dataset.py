@@ -4,7 +4,7 @@
 
     manifest.csv                     one row per clip, written last
     recipe.csv                       what was drawn
-    dataset.json                     name, version, configuration, corpora, counts, licences
+    dataset.json                     name, version, id, configuration, corpora, counts, licences
     audio/{mix,a,b,c}/{clip_id}.wav  5 s, 44.1 kHz, 16-bit, mono
     jams/{clip_id}.jams              Scaper's annotation of the mixture
 """
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from bgknown import recipe as recipes
 from bgknown.audio import RATE_HZ, read_pcm16
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.files import sha256
 from bgknown.snr import SHORTEST_EVENT_FRAMES
 from bgknown.tables import numbers, read_object, read_text_table, records, whole_numbers
 
@@ -71,6 +72,11 @@ class Dataset:
 
     rate_hz: int = RATE_HZ
     """Sampling rate of every file."""
+
+    @property
+    def id(self) -> str:
+        """What tells it from any other dataset; see ``dataset_id``."""
+        return dataset_id(self.table)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -128,6 +134,22 @@ def open_dataset(root: str | Path) -> Dataset:
     table = _typed(read_text_table(root / MANIFEST, MANIFEST_COLUMNS, advice="the dataset is damaged"), root / MANIFEST)
     table.index = pd.Index(table["clip_id"].tolist())  # without a name, so that sorting by the column stays possible
     return Dataset(root=root, table=table, description=description)
+
+
+IDENTITY = ["clip_id", "split", "category", *(f"{name}_sha256" for name in SIGNALS)]
+
+
+def dataset_id(table: pd.DataFrame) -> str:
+    """64 hexadecimal digits that two datasets share if their clips, splits, labels and audio files are the same.
+
+    No measured number is part of it, nor the JAMS, so both engines and all machines that give the same audio give the
+    same id. Audio of another container is another file, and its dataset another one.
+
+    Args:
+        table: a manifest.
+    """
+    rows = table[IDENTITY].sort_values("clip_id")
+    return sha256(rows.to_csv(index=False, lineterminator="\n").encode())
 
 
 def read_description(root: Path) -> dict[str, Any]:

@@ -7,9 +7,61 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from bgknown.errors import StorageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileState:
+    """What the file system says of a file; while all of it is the same, so is the file's content.
+
+    Size and time of change alone do not tell: tools that copy, unpack or restore set the time back. Replacing a file
+    changes its inode, and writing to it changes its change time, which no program can set. The reverse does not hold:
+    a copy, another mount or another container gives the same content another state. Then the content's hash decides.
+    """
+
+    size: int
+    """Bytes."""
+    mtime_ns: int
+    """Time of change of the content, nanoseconds; programs can set it."""
+    inode: int = 0
+    """The file's number in its file system."""
+    ctime_ns: int = 0
+    """Time of the last change of content or of anything said here, nanoseconds; set by the system."""
+
+    def facts(self) -> list[int]:
+        """The four values in the order above, for a digest or a table."""
+        return [self.size, self.mtime_ns, self.inode, self.ctime_ns]
+
+
+def state_of(path: str | Path) -> FileState:
+    """The state of a file; links are followed.
+
+    Raises:
+        OSError: there is no such file, or it cannot be looked at.
+    """
+    found = os.stat(path)  # noqa: PTH116  (a third of pathlib's time, and there may be 300,000 files)
+    return FileState(size=found.st_size, mtime_ns=found.st_mtime_ns, inode=found.st_ino, ctime_ns=found.st_ctime_ns)
+
+
+def state_facts(path: str | Path) -> list[int]:
+    """The state of a file as numbers; none where it cannot be looked at, which whoever reads it will say."""
+    try:
+        return state_of(path).facts()
+    except OSError:
+        return []
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, read in pieces.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256(*parts: bytes | memoryview) -> str:

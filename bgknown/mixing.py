@@ -104,7 +104,7 @@ def mix_row(
         gains=gains,
         event_frames=event.size,
         achieved_snr_db=measured,
-        jams=_jams_bytes(rendered.jams, row, scale, reference_gain),
+        jams=_jams_bytes(rendered.jams, row, told_scale(scale), reference_gain),
     )
 
 
@@ -188,6 +188,17 @@ def _read_crops(row: dict[str, Any], path: Path, store: SourceStore) -> tuple[So
         return source, {name: source.read(start, start + CLIP_FRAMES) for name, start in starts.items()}
     except (InvalidInputError, NotFoundError) as error:
         raise RowError(problem_of(error, where=row["clip_id"], what=f"FSD50K {row['fsd50k_file']}")) from error
+
+
+def told_scale(scale: float) -> float:
+    """The factor as manifest and JAMS tell it: nine significant digits, below 1 where anything was scaled at all.
+
+    Both engines, and different machines, agree on the audio, and on the factor to some 1e-15; nine digits are more than
+    16-bit samples can show. Where the factor is just between two such numbers they may still differ in the last digit,
+    so no identity is made of it.
+    """
+    told = float(f"{scale:.9g}")
+    return told if scale >= 1.0 else min(told, 1.0 - 1e-9)
 
 
 def sandbox(row: dict[str, Any], scale: float, reference_gain: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from functools import cache
@@ -11,13 +10,14 @@ from typing import Any, Literal
 
 from bgknown import dataset
 from bgknown.audio import encode
-from bgknown.files import append_line, sha256, storage_error, write_whole
-from bgknown.mixing import RowError, mix_row
+from bgknown.files import sha256, storage_error, write_whole
+from bgknown.mixing import RowError, mix_row, told_scale
 from bgknown.problems import Problem
 from bgknown.render import scaper
 from bgknown.render.layers import Engine
 from bgknown.snr import ReferenceGain
 from bgknown.sources import SourceStore
+from bgknown.workspace import append_entries
 
 Container = Literal["wav", "flac"]
 
@@ -77,21 +77,21 @@ def build_row(task: RowTask) -> RowResult:
     content["jams"] = mixed.jams
     paths = dataset.relative_paths(task.row["clip_id"], task.container)
     entry = {"name": task.row["clip_id"], "digest": task.digest}
-    append_line(task.journal, json.dumps(entry))  # void until all files are there
+    append_entries(task.journal, entry)  # void until all files are there
     for name, data in content.items():
         write_whole(task.out / paths[name], data, aside=scratch)
     record = {
         **task.row,
         **{f"{name}_file": path for name, path in paths.items()},
         **{f"{name}_sha256": sha256(data) for name, data in content.items()},
-        "scale": mixed.gains.scale,
+        "scale": told_scale(mixed.gains.scale),
         "event_frames": mixed.event_frames,
         "event_gain_db": round(mixed.gains.event_gain_db, 6),
         "background_gain_db": round(mixed.gains.background_gain_db, 6),
         "achieved_snr_db": round(mixed.achieved_snr_db, 4),
         "scaper_version": scaper.VERSION,
     }
-    append_line(task.journal, json.dumps({**entry, "record": record}))
+    append_entries(task.journal, {**entry, "record": record})
     return RowResult(record=record)
 
 

@@ -59,6 +59,9 @@ def table_faults(data: Dataset) -> Iterator[str]:
     described = data.description["recipe_sha256"]
     if recipes.recipe_sha256(recipe) != described:
         yield f"{dataset.RECIPE}: its rows are not those that {dataset.DESCRIPTION} names (recipe_sha256 {described})"
+    told = data.description.get("dataset_id", data.id)  # 0.1.0 did not say
+    if told != data.id:
+        yield f"{dataset.DESCRIPTION}: dataset_id is {told!r}, the manifest's rows give {data.id}"
     for clip_id in sorted(set(table["clip_id"][table["clip_id"].duplicated()])):
         yield f"{dataset.MANIFEST}: clip {clip_id} has two rows"
     skipped = {problem["where"] for problem in data.description["skipped"]}

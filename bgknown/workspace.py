@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -15,10 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from bgknown.dataset import DESCRIPTION, MANIFEST, read_description
-from bgknown.errors import InvalidInputError, StorageError
-from bgknown.files import advising, make_folder, storage_error, write_whole
+from bgknown.errors import StorageError
+from bgknown.files import advising, append_line, make_folder, storage_error, write_whole
 from bgknown.locking import hold
+from bgknown.sealed import CHECK, read_checked, read_json_object, with_check
 from bgknown.stopping import cleaning
+
+log = logging.getLogger(__name__)
+
 
 WORK = ".work"
 _COMPARED = ("name", "configuration", "draw", "corpora", "inputs")
@@ -73,7 +78,9 @@ class Workspace:
             self._compare(self._read_description(self.out), description, passing=())
             return True
         if self._started.is_file():
-            self._compare(self._read(self._started), description, passing=_PASSING)
+            started = self._read_started()
+            if started is not None:
+                self._compare(started, description, passing=_PASSING)
         elif self.out.is_dir() and self._has_strangers():
             raise StorageError(
                 f"{self.out}: the folder is not empty and holds no unfinished work of bgknown; "
@@ -128,7 +135,7 @@ class Workspace:
         for old in self.folder.glob("scratch-*"):
             shutil.rmtree(old, ignore_errors=True)
         make_folder(self.scratch)
-        write_whole(self._started, json.dumps(description).encode(), aside=self.scratch)
+        write_whole(self._started, json.dumps(with_check(description)).encode(), aside=self.scratch)
         try:
             self.journal.touch()
         except OSError as error:
@@ -138,27 +145,24 @@ class Workspace:
         return self.journal.is_file() and self.journal.stat().st_size > 0
 
     def read_plan(self) -> dict[str, Any] | None:
-        """What ``write_plan`` stored, if anything."""
-        return self._read(self._plan) if self._plan.is_file() else None
+        """What ``write_plan`` stored; None where there is nothing, or it is damaged."""
+        try:
+            return read_checked(self._plan.read_bytes()) if self._plan.is_file() else None
+        except OSError as error:
+            raise storage_error(error, self._plan) from error
 
     def write_plan(self, plan: Mapping[str, Any]) -> None:
         """Remember the recipe and what had to be left out in drawing it."""
-        write_whole(self._plan, json.dumps(plan).encode(), aside=self.scratch)
+        write_whole(self._plan, json.dumps(with_check(plan)).encode(), aside=self.scratch)
 
     def finished(self) -> dict[str, dict[str, Any]]:
         """Journal entries of finished rows by their names, each with its digest and its record.
 
         Only the last word on a row counts: a row is void from the moment its files begin to be written until it is
-        finished. A line that a kill cut short is left out.
+        finished. A line that is damaged, or that a kill cut short, is left out, and the row is made again.
         """
-        last: dict[str, dict[str, Any]] = {}
-        if self.journal.is_file():
-            with self.journal.open(encoding="utf-8", errors="replace") as lines:
-                for line in lines:
-                    with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):
-                        entry = json.loads(line)
-                        last[entry["name"]] = entry
-        return {name: entry for name, entry in last.items() if entry.get("record")}
+        last = {entry["name"]: entry for entry in read_journal(self.journal) if isinstance(entry.get("name"), str)}
+        return {name: entry for name, entry in last.items() if entry.get("record") and "digest" in entry}
 
     def _has_strangers(self) -> bool:
         if any(child.name != WORK for child in self.out.iterdir()):
@@ -167,18 +171,21 @@ class Workspace:
         inside = list(self.folder.iterdir()) if self.folder.is_dir() else []
         return any(child.name not in ours and not child.name.startswith("scratch-") for child in inside)
 
-    def _read(self, path: Path) -> dict[str, Any]:
+    def _read_started(self) -> dict[str, Any] | None:
+        """What the unfinished work was begun with; None where that is damaged.
+
+        Then nothing says that this command asks for something else; rows count by their digests in any case.
+        """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, UnicodeError) as error:
-            raise InvalidInputError(
-                f"{path}: damaged ({error}); delete {self.out} and run the same command again"
-            ) from error
-        if not isinstance(content, dict):
-            raise InvalidInputError(
-                f"{path}: damaged (no JSON object); delete {self.out} and run the same command again"
-            )
-        return content
+            data = self._started.read_bytes()
+        except OSError as error:
+            raise storage_error(error, self._started) from error
+        plain = read_json_object(data)
+        of_0_1_0 = plain is not None and CHECK not in plain and plain.get("version") == "0.1.0"
+        found = plain if of_0_1_0 else read_checked(data)
+        if found is None:
+            log.warning("%s is damaged; what is finished there is kept where it is what this command makes", self.out)
+        return found
 
     def _compare(self, there: Mapping[str, Any], here: Mapping[str, Any], *, passing: tuple[str, ...]) -> None:
         differences = [
@@ -188,12 +195,38 @@ class Workspace:
             if path.rsplit(".", 1)[-1] not in passing
         ]
         if differences:
-            skipped = there.get("skipped") or []
-            hint = f" (it was made without {len(skipped)} broken inputs, which may be whole now)" if skipped else ""
+            skipped = there.get("skipped")
+            count = len(skipped) if isinstance(skipped, list) else 0
+            hint = f" (it was made without {count} broken inputs, which may be whole now)" if count else ""
             raise StorageError(
                 f"{self.out}: holds another configuration: {'; '.join(differences)}{hint}; "
                 "give another --out, or the options it was begun with"
             )
+
+
+def append_entries(journal: Path, *entries: Mapping[str, Any]) -> None:
+    """Add entries to a journal, each with its checksum, in one write.
+
+    Raises:
+        StorageError: the journal is gone, or the disk is full.
+    """
+    append_line(journal, "\n".join(json.dumps(with_check(entry)) for entry in entries))
+
+
+def read_journal(journal: Path) -> Iterator[dict[str, Any]]:
+    """The entries of a journal in their order, without those that are damaged.
+
+    Raises:
+        StorageError: it is there and cannot be read.
+    """
+    try:
+        lines = journal.read_bytes().split(b"\n") if journal.is_file() else []
+    except OSError as error:
+        raise storage_error(error, journal) from error
+    for line in lines:
+        entry = read_checked(line) if line else None
+        if entry is not None:
+            yield entry
 
 
 def _differences(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:

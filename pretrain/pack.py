@@ -6,10 +6,9 @@ processes; what is done is in a journal, so that a run that was killed goes on a
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,11 +21,11 @@ from numpy.typing import NDArray
 from bgknown import seeding
 from bgknown.audio import check_finite, read_header, read_whole, to_pcm16
 from bgknown.errors import BgknownError, BrokenInputError, InvalidInputError, NotFoundError, StorageError
-from bgknown.files import append_line, sha256, storage_error, sync_folder, write_whole
+from bgknown.files import file_sha256, sha256, state_facts, storage_error, sync_folder, write_whole
 from bgknown.parallel import default_jobs, in_processes
 from bgknown.problems import Problem, listing, problem_of
 from bgknown.tables import read_object
-from bgknown.workspace import Workspace
+from bgknown.workspace import Workspace, append_entries, read_journal
 from pretrain.audio_files import SUFFIXES, audio_below, matches
 from pretrain.corpus import AUDIO, COLUMNS, DESCRIPTION, FORMAT, INDEX
 
@@ -154,19 +153,21 @@ class _Packed:
     name: str
     samples: NDArray[np.int16] | None
     sha256: str = ""
+    state: list[int] | None = None
     clipped: bool = False
     problem: Problem | None = None
 
 
 def _pack_file(root: Path, rate_hz: int, name: str) -> _Packed:
     path = root / name
+    state = state_facts(path)
     try:
         digest = sha256(path.read_bytes())
         audio = read_whole(path, read_header(path), rate_hz, np.float64)
         check_finite(audio)
         if not audio.size:
             raise InvalidInputError(f"less than one sample at {rate_hz} Hz")
-        return _Packed(name, to_pcm16(audio), digest, clipped=bool(np.abs(audio).max() > 1.0))
+        return _Packed(name, to_pcm16(audio), digest, state, clipped=bool(np.abs(audio).max() > 1.0))
     except BgknownError as error:
         return _Packed(name, None, problem=problem_of(error, where=name, what="audio"))
     except OSError as error:
@@ -185,7 +186,7 @@ def _pack_all(
             final.replace(part)
         with part.open("r+b" if part.exists() else "w+b") as file:
             done = _packed_before(workspace.journal, names, os.fstat(file.fileno()).st_size)
-            done = _up_to_mended(done, work, options.jobs)
+            done = _up_to_mended(_up_to_replaced(done, root, options.jobs), work, options.jobs)
             kept = sum("problem" not in entry for entry in done)
             writer = _Writer(file, workspace.journal, done)
             clips = in_processes(
@@ -228,6 +229,7 @@ class _Writer:
         else:
             self._file.write(clip.samples.astype("<i2").tobytes())
             entry = {"name": clip.name, "start": self._next, "length": len(clip.samples), "sha256": clip.sha256}
+            entry["state"] = clip.state
             self.entries.append({**entry, "clipped": True} if clip.clipped else entry)
             self._next += len(clip.samples)
         self._waiting += 1
@@ -238,7 +240,7 @@ class _Writer:
         if self._waiting:
             self._file.flush()
             os.fsync(self._file.fileno())
-            append_line(self._journal, "\n".join(json.dumps(entry) for entry in self.entries[-self._waiting :]))
+            append_entries(self._journal, *self.entries[-self._waiting :])
             self._waiting = 0
 
 
@@ -246,7 +248,7 @@ def _packed_before(journal: Path, names: list[str], size: int) -> list[dict[str,
     """What earlier runs have packed: the journal's entries as far as they follow the names and their audio is there."""
     done: list[dict[str, Any]] = []
     start = 0
-    for entry in _entries(journal):
+    for entry in read_journal(journal):
         place = len(done)
         if place == len(names) or entry.get("name") != names[place]:
             if place and entry.get("name") in names[:place]:  # an earlier run went back to a file that had been mended
@@ -262,6 +264,25 @@ def _packed_before(journal: Path, names: list[str], size: int) -> list[dict[str,
     return done
 
 
+def _up_to_replaced(done: list[dict[str, Any]], root: Path, jobs: int) -> list[dict[str, Any]]:
+    """What is packed of files that are still the same; where their state has changed, their content decides."""
+    packed = [(place, entry) for place, entry in enumerate(done) if "problem" not in entry]
+    changed = [(place, entry) for place, entry in packed if entry["state"] != state_facts(root / entry["name"])]
+    if not changed:
+        return done
+    work, entries = partial(_is_same, root), [entry for _, entry in changed]
+    again = in_processes(work, entries, jobs=jobs, title="packed files again", unit="file", batch=_BATCH, ordered=True)
+    replaced = [place for (place, _), same in zip(changed, again, strict=True) if not same]
+    return done[: replaced[0]] if replaced else done
+
+
+def _is_same(root: Path, entry: dict[str, Any]) -> bool:
+    try:
+        return file_sha256(root / entry["name"]) == str(entry["sha256"])
+    except OSError:
+        return False
+
+
 def _up_to_mended(done: list[dict[str, Any]], work: Callable[[str], _Packed], jobs: int) -> list[dict[str, Any]]:
     """Try files again that were broken in an earlier run; packing goes on from the first one that is whole now."""
     broken = {entry["name"]: place for place, entry in enumerate(done) if "problem" in entry}
@@ -270,15 +291,6 @@ def _up_to_mended(done: list[dict[str, Any]], work: Callable[[str], _Packed], jo
     again = in_processes(work, list(broken), jobs=jobs, title="broken files again", unit="file", batch=_BATCH)
     mended = [broken[packed.name] for packed in again if packed.problem is None]
     return done[: min(mended)] if mended else done
-
-
-def _entries(journal: Path) -> Iterator[dict[str, Any]]:
-    with journal.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            with contextlib.suppress(json.JSONDecodeError):
-                entry = json.loads(line)
-                if isinstance(entry, dict) and "name" in entry:
-                    yield entry
 
 
 def _finish(

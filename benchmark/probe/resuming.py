@@ -15,7 +15,8 @@ import torch
 
 from benchmark.probe.problem import ProbeSettings, Problem
 from benchmark.probe.standardised import Standardisations
-from bgknown.files import advising, make_folder, write_whole
+from bgknown.files import advising, make_folder
+from bgknown.sealed import read_sealed, write_sealed
 
 INTERVAL_S = 60.0
 """A stack is stored after the first epoch that ends so long after the last time."""
@@ -37,11 +38,14 @@ class Progress:
         self.last = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The state that was stored last; None where there is none, or it is damaged."""
-        try:
-            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, ValueError, EOFError, KeyError):
+        """The state that was stored last; None where there is none, or it is damaged.
+
+        States of 0.1.0, which have no checksum, count as damaged: the training begins again.
+        """
+        data = read_sealed(self.path)
+        if data is None:
             return None
+        state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         return state
 
     @property
@@ -64,7 +68,7 @@ class Progress:
         make_folder(self.path.parent)
         data = io.BytesIO()
         torch.save(state, data)
-        write_whole(self.path, data.getbuffer())
+        write_sealed(self.path, data.getbuffer())
         self.last = time.monotonic()
 
     def done(self) -> None:

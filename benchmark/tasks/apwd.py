@@ -9,7 +9,6 @@ The query is a soundscape s1 and a modifier text, the target s2, the gallery the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +16,11 @@ import pandas as pd
 
 from benchmark.clips import Clip, Rendering
 from benchmark.composed import evaluation
+from benchmark.hashes import content_hashes
 from benchmark.labelled import limited
 from benchmark.task import Fold, Setting, TaskData, TaskFacts, TaskOptions
 from benchmark.texts import load_text_encoder
-from bgknown.apwd.manifest import read_manifest
+from bgknown.apwd.manifest import dataset_id, read_manifest
 from bgknown.apwd.source_tree import open_tree
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import sha256
@@ -71,7 +71,8 @@ def prepare(of: TaskFacts, root: Path, options: TaskOptions) -> TaskData:
     table = _pairs(of, root).rename(columns={"pair": "file"})
     table = limited(table.assign(label="", split=table["split"].map(SPLITS)), options.limit)
     table = table.rename(columns={"file": "clip_id"})
-    signals = _signals(table, root, options.data)
+    signals = _signals(table, root, options)
+    rendering = signals["s1"][0].rendering
     parts = {split: np.flatnonzero(table["split"] == split) for split in SPLITS.values()}
     return TaskData(
         facts=of,
@@ -80,7 +81,10 @@ def prepare(of: TaskFacts, root: Path, options: TaskOptions) -> TaskData:
         signals=signals,
         settings=[Setting(name=name, about=about, signal=signal) for name, (about, signal, _) in SETTINGS.items()],
         folds=[Fold(name="", train=parts["train"], test=parts["test"])],
-        sha256=sha256(table.to_csv(index=False, lineterminator="\n").encode()),
+        sha256=dataset_id(
+            table.rename(columns={"clip_id": "pair"}), sources="" if rendering is None else rendering.fingerprint
+        ),
+        sha256_of_0_1_0=sha256(table.to_csv(index=False, lineterminator="\n").encode()),
         leak_check=leak_check(table),
         notes=_notes(of, table),
         text_encoder=load_text_encoder(options.text_encoder, pooling=options.text_pooling, device=options.device),
@@ -111,7 +115,7 @@ def _pairs(of: TaskFacts, root: Path) -> pd.DataFrame:
     return found.sort_values("pair", ignore_index=True)
 
 
-def _signals(table: pd.DataFrame, root: Path, data: Mapping[str, Path]) -> dict[str, list[Clip]]:
+def _signals(table: pd.DataFrame, root: Path, options: TaskOptions) -> dict[str, list[Clip]]:
     """Clips of both sides: files, or JAMS to render."""
     if bool((table[list(SIDES)] != "").all(axis=None)):
         return {
@@ -121,6 +125,7 @@ def _signals(table: pd.DataFrame, root: Path, data: Mapping[str, Path]) -> dict[
             ]
             for side in SIDES
         }
+    data = options.data
     missing = [name for name in NEEDS if name not in data]
     if missing:
         raise InvalidInputError(
@@ -128,9 +133,7 @@ def _signals(table: pd.DataFrame, root: Path, data: Mapping[str, Path]) -> dict[
             f"{' '.join(f'--data {name}=DIR' for name in missing)}, "
             f"or build them with audio (`bgknown apwd build --source`)"
         )
-    tree = open_tree(data[SOURCE])
-    labels = sorted({label for _, _, label in tree.files})
-    rendering = Rendering(source=data[SOURCE], fingerprint=tree.sha256(labels))
+    rendering = Rendering(source=data[SOURCE], fingerprint=_tree_sha256(data[SOURCE], options.cache))
     return {
         side: [
             Clip(path=data[JAMS] / file, sha256=digest, rendering=rendering)
@@ -138,6 +141,13 @@ def _signals(table: pd.DataFrame, root: Path, data: Mapping[str, Path]) -> dict[
         ]
         for side in SIDES
     }
+
+
+def _tree_sha256(source: Path, cache: Path) -> str:
+    """Fingerprint of the names and content of a source tree's files; the same tree elsewhere has the same."""
+    files = [source_file.file for sources in open_tree(source).files.values() for source_file in sources]
+    hashes = content_hashes([source / file for file in files], cache=cache)
+    return sha256("\n".join(sorted(f"{digest} {file}" for digest, file in zip(hashes, files, strict=True))).encode())
 
 
 def _located(table: pd.DataFrame, side: str) -> pd.Series:

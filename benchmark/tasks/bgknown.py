@@ -22,9 +22,9 @@ from benchmark.clips import Clip
 from benchmark.retrieval import chance_recall, ranks
 from benchmark.task import Embeddings, Fold, Measure, Setting, TaskData, TaskFacts, TaskOptions, shuffled_labels
 from bgknown.corpora.headers import find_by_stem
-from bgknown.dataset import Dataset, open_dataset
+from bgknown.dataset import MANIFEST, Dataset, open_dataset
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.files import sha256
+from bgknown.files import file_sha256
 from bgknown.recipe import take
 from bgknown.seeding import ranks as draw_ranks
 from bgknown.verify import table_faults
@@ -109,7 +109,8 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
         signals=signals,
         settings=settings,
         folds=[Fold(name="", train=np.flatnonzero(split == "train"), test=np.flatnonzero(split == "test"))],
-        sha256=sha256((root / "manifest.csv").read_bytes()),
+        sha256=dataset.id,
+        sha256_of_0_1_0=file_sha256(root / MANIFEST),
         skipped=int(dataset.description["counts"]["skipped"]),
         leak_check=leak_check(table),
         notes=notes,

@@ -14,7 +14,15 @@ from typing import Any
 import pandas as pd
 
 import bgknown
-from bgknown.apwd.manifest import COLUMNS, FORMAT, TEXTS, manifest_bytes, read_description, read_manifest
+from bgknown.apwd.manifest import (
+    COLUMNS,
+    FORMAT,
+    TEXTS,
+    dataset_id,
+    manifest_bytes,
+    read_description,
+    read_manifest,
+)
 from bgknown.apwd.pairs import SIDES, PairFiles, find_pairs
 from bgknown.apwd.scenes import Scenes, published
 from bgknown.apwd.text import TEMPLATES
@@ -33,6 +41,8 @@ from bgknown.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
+ROWS = 2
+"""Number of how a pair is rendered; raised when its bytes change. Unfinished work of another number is made again."""
 DURATION_S = 10.0
 """Length of a published soundscape, for the estimate of the space that is needed."""
 
@@ -225,7 +235,7 @@ def _work(
         container=options.container,
         bits=options.bits,
         engine=options.engine,
-        stamp=json.dumps([options.engine, options.container, options.bits, bgknown.__version__]),
+        stamp=json.dumps([options.engine, options.container, options.bits, ROWS]),
     )
     tasks = [
         PairTask(
@@ -268,6 +278,7 @@ def _outcome(table: pd.DataFrame, problems: Sequence[Problem]) -> dict[str, Any]
     """The part of dataset.json that is known only after the build."""
     counts = Counter(zip(table["scene"], table["split"], strict=True))
     return {
+        "dataset_id": dataset_id(table),
         "counts": {
             "pairs": len(table),
             **{f"{scene}/{split}": count for (scene, split), count in sorted(counts.items())},

@@ -15,8 +15,10 @@ from typing import Any
 
 import pandas as pd
 
+from bgknown.apwd.pairs import SIDES
 from bgknown.dataset import DESCRIPTION, MANIFEST, PAIRS
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.files import sha256
 from bgknown.tables import read_object, read_text_table
 
 FORMAT = 1
@@ -65,6 +67,22 @@ def read_manifest(root: Path) -> pd.DataFrame:
             f"{root / MANIFEST}, line {repeated.index[0] + 2}: the pair {repeated.iloc[0]} is there twice"
         )
     return table
+
+
+def dataset_id(table: pd.DataFrame, *, sources: str = "") -> str:
+    """64 hexadecimal digits that sets share if their pairs, splits, texts, classes, changes and audio are the same.
+
+    Pairs without files of audio count by their JAMS instead, and by what these are rendered from.
+
+    Args:
+        table: a manifest, or some of its rows.
+        sources: fingerprint of the source tree that pairs without audio are rendered from.
+    """
+    names = ["pair", "split", "scene", "text", "classes_s1", "classes_s2", "changes"]
+    audio = {side: table[f"{side}_sha256"].where(table[side] != "", table[f"jams_{side}_sha256"]) for side in SIDES}
+    rows = table[names].assign(**audio).sort_values("pair")
+    rendered = any((table[side] == "").any() for side in SIDES)
+    return sha256((sources if rendered else "").encode(), rows.to_csv(index=False, lineterminator="\n").encode())
 
 
 def read_description(root: Path) -> dict[str, Any]:

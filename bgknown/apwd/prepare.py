@@ -39,7 +39,7 @@ from bgknown.corpora import CorpusIndex
 from bgknown.corpora.headers import default_cache
 from bgknown.corpora.pair import Corpora, open_corpora
 from bgknown.errors import BrokenInputError, InvalidInputError, StorageError
-from bgknown.files import sha256
+from bgknown.files import sha256, state_facts
 from bgknown.parallel import check_jobs, default_jobs, in_processes
 from bgknown.problems import Problem, listing
 from bgknown.tables import records
@@ -48,6 +48,8 @@ from bgknown.workspace import Workspace
 log = logging.getLogger(__name__)
 
 NAME = "APwD sources"
+ROWS = 2
+"""Number of how a source is prepared; raised when its bytes change. Unfinished work of another number is made again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,8 +188,8 @@ def _tasks(found: Sequence[Found], corpora: Corpora, options: PrepareOptions, st
     for source in found:
         wanted, row = source.wanted, source.row
         index = corpora.fsd50k if wanted.role == BACKGROUND else corpora.esc50
-        facts = [row[name] for name in ("file", "size", "mtime_ns")]
-        made = [*wanted.files, wanted.active, options.style, options.repeat_samples, bgknown.__version__]
+        facts = [row["file"], *state_facts(index.root / row["file"])]
+        made = [*wanted.files, wanted.active, options.style, options.repeat_samples, ROWS]
         digest = sha256(json.dumps([facts, made]).encode())
         tasks.append(
             SourceTask(

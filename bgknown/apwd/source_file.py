@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,9 @@ from bgknown.apwd.lists import BACKGROUND, Wanted
 from bgknown.apwd.trimming import SHORTEST_EVENT_FRAMES, Style, active_part, prepare_background, prepare_event
 from bgknown.audio import check_finite, encode, read_header, read_whole_44k
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.files import append_line, make_folder, sha256, storage_error, write_whole
+from bgknown.files import make_folder, sha256, storage_error, write_whole
 from bgknown.problems import Problem, problem_of
+from bgknown.workspace import append_entries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ def prepare_source(task: SourceTask) -> SourceResult:
         make_folder((task.out / file).parent)
         write_whole(task.out / file, data, aside=scratch)
     record = {"frames": int(pcm.shape[0]), "sha256": sha256(data)}
-    append_line(task.journal, json.dumps({"name": task.wanted.files[0], "digest": task.digest, "record": record}))
+    append_entries(task.journal, {"name": task.wanted.files[0], "digest": task.digest, "record": record})
     return SourceResult(rows=_rows(task, record))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bgknown import seeding
-from bgknown.apwd.manifest import COLUMNS, read_description, read_manifest
+from bgknown.apwd.manifest import COLUMNS, dataset_id, read_description, read_manifest
 from bgknown.apwd.pairs import SIDES, PairFiles
 from bgknown.apwd.scenes import Scenes
 from bgknown.apwd.work import PairTask, build_pairs
@@ -96,6 +96,9 @@ def verify(
 
 def _count_faults(description: dict[str, Any], table: pd.DataFrame) -> Iterator[str]:
     counts = description["counts"]
+    known = dataset_id(table)
+    if description.get("dataset_id", known) != known:  # 0.1.0 did not say
+        yield f"{DESCRIPTION}: dataset_id is {description['dataset_id']!r}, the manifest's rows give {known}"
     found = {"pairs": len(table)}
     found |= Counter(f"{scene}/{split}" for scene, split in zip(table["scene"], table["split"], strict=True))
     for name in sorted({*found, *counts} - {"skipped"}):

@@ -22,10 +22,11 @@ from bgknown.apwd.text import describe
 from bgknown.apwd.text_table import chosen
 from bgknown.audio import NO_SUCH_FILE, encoded
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.files import append_line, make_folder, sha256, storage_error, write_aside
+from bgknown.files import make_folder, sha256, state_of, storage_error, write_aside
 from bgknown.problems import Problem
 from bgknown.render import direct, scaper
 from bgknown.render.layers import Engine
+from bgknown.workspace import append_entries
 
 Container = Literal["wav", "flac"]
 Bits = Literal[16, 32]
@@ -179,12 +180,12 @@ def _digest(target: AudioTarget, record: dict[str, Any], pair: Pair) -> str:
     for side, soundscape in pair.soundscapes.items():
         for layer in layers(soundscape):
             try:
-                found = os.stat(f"{target.source}/{layer.file}")  # noqa: PTH116  (a third of pathlib's time)
+                state = state_of(f"{target.source}/{layer.file}")
             except OSError as error:
                 missing = NotFoundError(NO_SUCH_FILE)
                 where = f"{pair.pair}_{side}"
                 raise SourceError(source_problem(missing, layer, target.source, where)) from error
-            facts.append((layer.file, found.st_size, found.st_mtime_ns))
+            facts.append((layer.file, *state.facts()))
     names = [record.get(name) for name in (*SIDES, *(f"jams_{side}_sha256" for side in SIDES))]
     return sha256(json.dumps([names, facts, target.stamp]).encode())
 
@@ -253,11 +254,11 @@ def _settle(written: Future[_Written], made: _Made, target: AudioTarget) -> Pair
     """
     files = written.result()
     entry = {"name": made.record["pair"], "digest": made.digest}
-    append_line(target.journal, json.dumps(entry))  # void until all files are there
+    append_entries(target.journal, entry)  # void until all files are there
     for side, finish in files.finish.items():
         make_folder((target.out / made.record[side]).parent)
         finish()
-    append_line(target.journal, json.dumps({**entry, "record": files.hashes}))
+    append_entries(target.journal, {**entry, "record": files.hashes})
     hashes = {f"{side}_sha256": value for side, value in files.hashes.items()}
     return PairResult(record=made.record | hashes, clipped=files.clipped)
 

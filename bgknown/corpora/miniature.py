@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bgknown.audio import RATE_HZ, encode, to_pcm16
 from bgknown.corpora.headers import MINIATURE_MARK
 from bgknown.errors import StorageError
-from bgknown.files import advising, make_folder, storage_error, write_whole
+from bgknown.files import advising, file_sha256, make_folder, storage_error, write_whole
 from bgknown.seeding import generator
 
 Signal = NDArray[np.float64]
@@ -67,7 +67,7 @@ def _make_whole(folder: Path, maker: Callable[[Path], None], wanted: str) -> Non
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         maker(aside)
-        write_whole(aside / MINIATURE_MARK, wanted.encode())
+        write_whole(aside / MINIATURE_MARK, _mark(aside, wanted))
         aside.chmod(0o755)
         if _is_made(folder, wanted):  # another process was quicker
             return
@@ -83,8 +83,19 @@ def _make_whole(folder: Path, maker: Callable[[Path], None], wanted: str) -> Non
 
 
 def _is_made(folder: Path, wanted: str) -> bool:
+    """Whether a corpus is there, of this size, with every file as it was made."""
     mark = folder / MINIATURE_MARK
-    return mark.is_file() and mark.read_text() == wanted
+    try:
+        return mark.is_file() and mark.read_bytes() == _mark(folder, wanted)
+    except OSError:
+        return False
+
+
+def _mark(folder: Path, wanted: str) -> bytes:
+    """What the mark of a corpus says: its size, and the SHA-256 of every file."""
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    names = [name for name in files if name.endswith((".wav", ".csv"))]
+    return "".join([wanted, *(f"{file_sha256(folder / name)}  {name}\n" for name in names)]).encode()
 
 
 def _make_esc50(root: Path, takes: int) -> None:

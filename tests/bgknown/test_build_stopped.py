@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from bgknown import build as building
 from bgknown import files
 from bgknown.build import dry_run
-from bgknown.errors import BrokenInputError, InvalidInputError, StorageError
+from bgknown.errors import BrokenInputError, StorageError
 from bgknown.rows import build_row
 from bgknown.verify import verify
 from tests.conftest import contents, noise, write_wav
@@ -238,20 +239,42 @@ def test_a_kill_in_the_last_moment_is_cleaned_up_after(tiny, tmp_path):
     assert not (tmp_path / "out" / ".work").exists()
 
 
-@pytest.mark.parametrize("name", ["build.json", "plan.json"])
-@pytest.mark.parametrize("text", ["3", "{", "{}"])
-def test_a_damaged_workspace_is_one_line_or_no_matter(built, tiny, tmp_path, monkeypatch, name, text):
+@pytest.mark.parametrize("name", ["build.json", "plan.json", "journal.jsonl"])
+@pytest.mark.parametrize("text", ["3", "{}", "\0[" * 99_999])
+def test_a_damaged_workspace_is_made_again(built, tiny, tmp_path, monkeypatch, name, text):
     stop_after(monkeypatch, 12)
     with pytest.raises(StorageError):
         tiny.build(tmp_path / "out")
     monkeypatch.undo()
     (tmp_path / "out" / ".work" / name).write_text(text)
-    if (name, text) == ("plan.json", "{}"):
+    report = tiny.build(tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(built[1])
+    assert (report.kept > 0) is (name != "journal.jsonl")
+
+
+def test_a_journal_line_with_another_value_is_rendered_again(built, tiny, tmp_path, monkeypatch):
+    stop_after(monkeypatch, 25)
+    with pytest.raises(StorageError):
         tiny.build(tmp_path / "out")
-        assert contents(tmp_path / "out") == contents(built[1])
-    else:
-        with pytest.raises((InvalidInputError, StorageError), match="damaged|another configuration"):
-            tiny.build(tmp_path / "out")
+    monkeypatch.undo()
+    journal = tmp_path / "out" / ".work" / "journal.jsonl"
+    journal.write_text(re.sub(r'"event_frames": \d+', '"event_frames": 1000', journal.read_text(), count=1))
+    tiny.build(tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(built[1])
+
+
+def test_work_that_0_1_0_left_unfinished_is_rendered_again(built, tiny, tmp_path, monkeypatch):
+    """Its journal has no checksums, and its rows do not round the scale."""
+    stop_after(monkeypatch, 25)
+    with pytest.raises(StorageError):
+        tiny.build(tmp_path / "out")
+    monkeypatch.undo()
+    for name in ("build.json", "plan.json", "journal.jsonl"):
+        path = tmp_path / "out" / ".work" / name
+        path.write_text(re.sub(r', "check": "[0-9a-f]{16}"', "", path.read_text()))
+    report = tiny.build(tmp_path / "out")
+    assert (report.rendered, report.kept) == (10, 0)
+    assert contents(tmp_path / "out") == contents(built[1])
 
 
 def test_a_manifest_of_something_else_is_refused(tiny, tmp_path):

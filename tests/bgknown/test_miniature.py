@@ -92,3 +92,13 @@ def test_the_classes_can_be_told_apart(tmp_path):
     features, targets, train = np.array(features), np.array(targets), np.array(folds) <= 3
     nearest = np.argmin(np.linalg.norm(features[~train][:, None] - features[train], axis=2), axis=1)
     assert (targets[train][nearest] == targets[~train]).mean() > 0.8
+
+
+def test_a_damaged_corpus_is_made_again(tmp_path):
+    esc, _ = miniature.make(tmp_path, takes=1, recordings=(1, 1))
+    clip, mark = next(iter(sorted((esc / "audio").iterdir()))), esc / ".miniature"
+    whole = {path: path.read_bytes() for path in (clip, mark)}
+    for path, damaged in ((clip, whole[clip][:-1] + b"x"), (mark, b"\xff"), (clip, b"")):
+        path.write_bytes(damaged)
+        miniature.make(tmp_path, takes=1, recordings=(1, 1))
+        assert {path: path.read_bytes() for path in (clip, mark)} == whole

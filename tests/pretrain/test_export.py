@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from benchmark.registry import load_encoder
+from bgknown import __version__
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
 from pretrain.checkpoint import read_encoder, write_encoder
 from pretrain.export import export, model_card
@@ -58,7 +59,7 @@ def test_the_card_tells_what_data_and_how(run, tmp_path):
         "| steps | 6 of 6 |",
         "| objective.gamma_high | 0.6 |",
         "| training.learning_rate | 0.001 |",
-        "bgknown 0.1.0",
+        f"bgknown {__version__}",
         f"torch {torch.__version__}",
         read_encoder(run / "checkpoint.pt").card["corpus"]["index_sha256"],
     ):

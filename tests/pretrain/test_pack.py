@@ -259,3 +259,25 @@ def test_a_folder_that_cannot_be_read_is_one_line(audio, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", closed)
     with pytest.raises(StorageError, match="deep: permission denied"):
         run(audio, tmp_path / "corpus", jobs=1)
+
+
+def test_a_file_that_was_replaced_since_it_was_packed_is_packed_again(tmp_path):
+    rng, paths = np.random.default_rng(1), [tmp_path / "audio" / f"{number}.wav" for number in range(4)]
+    paths[0].parent.mkdir()
+    for path in paths:
+        soundfile.write(path, 0.1 * rng.standard_normal(800), 16_000)
+    (tmp_path / "audio" / "9.wav").write_bytes(b"broken")
+    options = {"folders": ("audio",), "jobs": 1}
+    with pytest.raises(BrokenInputError):
+        run(tmp_path, tmp_path / "out", **options)
+    before = paths[2].stat()
+    soundfile.write(paths[2], 0.1 * rng.standard_normal(800), 16_000)
+    os.utime(paths[2], ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert paths[2].stat().st_size == before.st_size
+    copy = paths[0].read_bytes()  # other bytes would make a difference, another inode does not
+    paths[0].unlink()
+    paths[0].write_bytes(copy)
+    report = run(tmp_path, tmp_path / "out", skip_broken=True, **options)
+    assert report.kept == 2
+    run(tmp_path, tmp_path / "fresh", skip_broken=True, **options)
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")

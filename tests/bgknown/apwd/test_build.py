@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -203,8 +204,10 @@ def test_a_source_that_changed_meanwhile_is_rendered_again(pairs, tmp_path, monk
     monkeypatch.undo()
     for number in range(2):
         path = pairs.source / "dev" / "background" / "rain" / f"rain{number}.wav"
-        audio = soundfile.read(path)[0][::-1]
+        before, audio = path.stat(), soundfile.read(path)[0][::-1]
         soundfile.write(path, audio, RATE_HZ, subtype="PCM_16")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert path.stat().st_size == before.st_size
     rendering._recordings.cache_clear()
     assert pairs.build(tmp_path / "out").kept < 10
     pairs.build(tmp_path / "fresh")

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ from bgknown.apwd.prepare import prepare
 from bgknown.apwd.prepared import read_table
 from bgknown.errors import BrokenInputError, NotFoundError, StorageError
 from tests.bgknown.apwd.made_sources import make_small, options
-from tests.conftest import contents
+from tests.conftest import contents, noise, write_wav
 from tests.stopping import count, stop_when
 
 
@@ -113,6 +114,21 @@ def test_a_file_that_does_not_match_the_journal_is_prepared_again(small, tmp_pat
     report = prepare(options(small, tmp_path / "out", skip_broken=True))
     assert (report.prepared, report.kept) == (1, 8)
     assert path.read_bytes() == good
+
+
+def test_a_source_replaced_under_the_same_size_and_time_is_prepared_again(small, tmp_path):
+    small.recording("dev", 7000).unlink()
+    with pytest.raises(BrokenInputError):
+        prepare(options(small, tmp_path / "out"))
+    path = small.recording("dev", 7001)
+    before = path.stat()
+    write_wav(path, noise(12.5, 99, 0.3))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    report = prepare(options(small, tmp_path / "out", skip_broken=True))
+    assert (report.prepared, report.kept) == (1, 8)
+    prepare(options(small, tmp_path / "fresh", skip_broken=True))
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
 
 
 def test_a_full_disk_is_one_line_and_the_next_run_goes_on(small, tmp_path, monkeypatch, prepared):
