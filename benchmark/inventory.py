@@ -96,7 +96,7 @@ def validate(name: str, root: Path, *, cache: Path, decode: bool = False) -> Fin
     faults += [f"{paths[row]}: {problems[row]}" for row in broken[:LISTED]]
     if len(broken) > LISTED:
         faults.append(f"{root}: {len(broken) - LISTED:,} more clips are missing or broken")
-    options = TaskOptions(cache=cache, skip_broken=True, broken=frozenset(paths[row] for row in broken))
+    options = TaskOptions(cache=cache, skip_broken=True, broken={paths[row]: problems[row] for row in broken})
     try:
         data = tasks.prepare(name, root, options)
         check_folds(data)
@@ -110,7 +110,7 @@ def validate(name: str, root: Path, *, cache: Path, decode: bool = False) -> Fin
 
 def _listing(name: str, root: Path) -> tuple[TaskFacts, pd.DataFrame]:
     if tasks.is_own(name):
-        return tasks.facts(name), own.index(name)
+        return tasks.facts(name), own.index(name, root)
     module = tasks.task(name)
     if not hasattr(module, "index"):
         raise InvalidInputError(f"{name} is a dataset of this project: `bgknown verify {root}` checks it")

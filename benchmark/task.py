@@ -85,8 +85,8 @@ class TaskOptions:
     """A table (file_name, label, and split or fold) to take in place of the task's own labels and splits."""
     skip_broken: bool = False
     """Leave out clips that are missing or cannot be read, and count them."""
-    broken: frozenset[Path] = frozenset()
-    """Files that are known to be broken."""
+    broken: Mapping[Path, str] = field(default_factory=dict)
+    """Files that are known to be unusable, and why."""
     shuffle_labels: bool = False
     """Control: give every clip the label of another one of the same part, so that there is nothing to learn."""
     text_encoder: str = texts.DEFAULT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,6 +17,7 @@ from bgknown.audio import RATE_HZ, read_pcm16
 from bgknown.dataset import SIGNALS, Dataset
 from bgknown.errors import BgknownError
 from bgknown.files import sha256
+from bgknown.listing import list_fitting, report_hidden
 from bgknown.loudness import integrated_lufs
 from bgknown.mixing import sandbox
 from bgknown.parallel import in_processes
@@ -99,11 +100,19 @@ def _rule_faults(table: pd.DataFrame) -> Iterator[str]:
 
 def _stray_files(data: Dataset) -> Iterator[str]:
     listed = {row[f"{name}_file"] for row in records(data.table) for name in dataset.FILES}
-    for folder in ("audio", "jams"):
-        for path in sorted((data.root / folder).rglob("*")):
-            name = path.relative_to(data.root).as_posix()
-            if path.is_file() and name not in listed:
-                yield f"{name}: is in the folder but not in the manifest"
+    yield from stray_files(data.root, ("audio", "jams"), listed)
+
+
+def stray_files(root: Path, folders: Sequence[str], listed: Collection[str]) -> Iterator[str]:
+    """One line for each file of some folders that is not listed; hidden ones are only reported."""
+    for folder in folders:
+        if not (root / folder).is_dir():
+            continue
+        found = list_fitting(root / folder, lambda _: True)
+        report_hidden(root / folder, found.hidden)
+        for name in found.files:
+            if f"{folder}/{name}" not in listed:
+                yield f"{folder}/{name}: is in the folder but not in the manifest"
 
 
 def _row_faults(row: dict[str, Any], *, root: Path, configuration: dict[str, Any]) -> list[str]:

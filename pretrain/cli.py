@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from bgknown import __version__
-from bgknown.commands import FILE, FOLDER
+from bgknown.commands import FILE, FOLDER, PATH
 from bgknown.commands import Group as BgknownGroup
 
 
@@ -119,7 +119,7 @@ def train(*, corpus: Path, out: Path, device: str | None, tensorboard: bool, **g
 
 
 @main.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=PATH)
 @click.option("--to", type=FILE, required=True, help="The encoder's file, NAME.safetensors; NAME.md is its model card.")
 @click.option("--name", help="What the encoder is called in results [default: the run's name].")
 def export(checkpoint: Path, to: Path, name: str | None) -> None:

@@ -24,6 +24,7 @@ from bgknown import __version__
 from bgknown.errors import InvalidInputError, StorageError
 from bgknown.files import make_folder, storage_error, write_whole
 from bgknown.provenance import commit
+from bgknown.userpath import absolute
 from pretrain.checkpoint import entries, is_own
 from pretrain.config import Config
 from pretrain.corpus import Corpus, read_card
@@ -131,7 +132,7 @@ class Run:
     def card(self, trainer: Trainer) -> dict[str, Any]:
         """What is worth telling about the encoder, as stored with it."""
         return {
-            "name": self.out.resolve().name,
+            "name": absolute(self.out).name,
             "steps_done": trainer.steps_done,
             "steps": self.config.total_steps(len(self.corpus)),
             "config": self.config.tables(),

@@ -88,7 +88,7 @@ def prepare(name: str, root: Path, options: TaskOptions) -> TaskData:
         NotFoundError, InvalidInputError: it is not there, or breaks a rule.
     """
     if is_own(name):
-        return labelled.prepare(facts(name), own.index(name), root, options)
+        return labelled.prepare(facts(name), own.index(name, root), root, options)
     module = task(name)
     if hasattr(module, "prepare"):
         data: TaskData = module.prepare(root, options)

@@ -9,12 +9,14 @@ The query is a soundscape s1 and a modifier text, the target s2, the gallery the
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from benchmark.broken import usable
 from benchmark.clips import Clip, Rendering
 from benchmark.composed import evaluation
 from benchmark.labelled import limited
@@ -72,6 +74,9 @@ def prepare(of: TaskFacts, root: Path, options: TaskOptions) -> TaskData:
     table = limited(table.assign(label="", split=table["split"].map(SPLITS)), options.limit)
     table = table.rename(columns={"file": "clip_id"})
     signals = _signals(table, root, options.data)
+    keep, notes = usable(table, signals, options.broken)
+    table = table[keep].reset_index(drop=True)
+    signals = {side: list(itertools.compress(clips, keep)) for side, clips in signals.items()}
     parts = {split: np.flatnonzero(table["split"] == split) for split in SPLITS.values()}
     return TaskData(
         facts=of,
@@ -82,7 +87,9 @@ def prepare(of: TaskFacts, root: Path, options: TaskOptions) -> TaskData:
         folds=[Fold(name="", train=parts["train"], test=parts["test"])],
         sha256=sha256(table.to_csv(index=False, lineterminator="\n").encode()),
         leak_check=leak_check(table),
-        notes=_notes(of, table),
+        skipped=int((~keep).sum()),
+        in_part=not keep.all(),
+        notes=[*_notes(of, table), *notes],
         text_encoder=load_text_encoder(options.text_encoder, pooling=options.text_pooling, device=options.device),
     )
 

@@ -115,7 +115,7 @@ def _find(folder: Path) -> tuple[Path, str]:
 
 
 def _tables(root: Path, pattern: str) -> list[Path]:
-    paths = sorted(root.glob(pattern))
+    paths = sorted(path for path in root.glob(pattern) if not path.name.startswith("."))
     if not paths:
         raise NotFoundError(f"{root}: no list {pattern}; {_ADVICE}")
     return paths

@@ -24,6 +24,7 @@ from bgknown.files import sha256
 from bgknown.parallel import in_processes
 from bgknown.render import direct, scaper
 from bgknown.tables import records
+from bgknown.verify import stray_files
 
 _SIDE_COLUMNS = {"split", "scene", "changes", "classes_s1", "classes_s2", "jams_s1_sha256", "jams_s2_sha256"}
 
@@ -105,10 +106,7 @@ def _count_faults(description: dict[str, Any], table: pd.DataFrame) -> Iterator[
 
 def _stray_files(root: Path, table: pd.DataFrame) -> Iterator[str]:
     listed = {file for side in SIDES for file in table[side]}
-    for path in sorted((root / "audio").rglob("*")):
-        name = path.relative_to(root).as_posix()
-        if path.is_file() and name not in listed:
-            yield f"{name}: is in the folder but not in the manifest"
+    yield from stray_files(root, ("audio",), listed)
 
 
 def _file_faults(row: dict[str, Any], *, root: Path) -> list[str]:
