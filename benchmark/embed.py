@@ -36,6 +36,7 @@ from bgknown import __version__
 from bgknown.errors import BgknownError, InvalidInputError, StorageError
 from bgknown.files import sha256
 from bgknown.parallel import default_jobs
+from bgknown.userpath import expand_fields
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class EmbedSettings:
     """Threads that decode; 0 for the number of cores."""
 
     def __post_init__(self) -> None:
+        expand_fields(self, "cache")
         if self.batch_size < 1:
             raise InvalidInputError(f"the batch size is {self.batch_size}; it must be at least 1")
         if self.precision not in PRECISIONS:

@@ -15,6 +15,7 @@ from benchmark.tasks import own
 from bgknown.corpora.headers import header_facts
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
 from bgknown.parallel import in_threads
+from bgknown.userpath import user_path
 
 LISTED = 20
 """Broken files that ``validate`` tells one by one."""
@@ -63,6 +64,7 @@ def status(root: Path, *, cache: Path) -> list[Stock]:
     Raises:
         NotFoundError: there is no such folder.
     """
+    root = user_path(root)
     if not root.is_dir():
         raise NotFoundError(f"{root}: no such folder; give the one that holds {', '.join(tasks.SUITES['nine'])}")
     return [_stock(name, root / name, cache) for name in tasks.SUITES["nine"]]
@@ -80,6 +82,7 @@ def validate(name: str, root: Path, *, cache: Path, decode: bool = False) -> Fin
     Raises:
         NotFoundError, InvalidInputError: its tables cannot be read, so nothing else can be said.
     """
+    root = user_path(root)
     facts, table = _listing(name, root)
     labelled.check(table, f"{root}: task {facts.name}")
     told = labelled.difference(facts, table)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.userpath import user_path
+from bgknown.userpath import expand_fields, user_path
 
 VARIABLE = "BGKNOWN_DATA"
 
@@ -22,6 +22,9 @@ class Locations:
     """Folders given for a task or corpus by name."""
     general: Path | None
     """A dataset itself, or a folder with one folder per task."""
+
+    def __post_init__(self) -> None:
+        expand_fields(self, "named", "general")
 
     def of(self, task: str) -> Path:
         """The folder of a task: given by name, or a subfolder of the general one, or that one itself.

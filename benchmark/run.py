@@ -25,6 +25,7 @@ from benchmark.runs import claim
 from benchmark.task import TaskData, TaskOptions, check_folds
 from benchmark.tasks import own as own_task
 from bgknown.errors import InvalidInputError
+from bgknown.userpath import expand_fields
 
 __all__ = ["Outcome", "RunOptions", "device_of", "run", "summary"]
 
@@ -73,6 +74,7 @@ class RunOptions:
     """Whether an encoder may be a program."""
 
     def __post_init__(self) -> None:
+        expand_fields(self, "out", "splits")
         if self.limit is not None and self.limit < 1:
             raise InvalidInputError(f"the limit is {self.limit}; it must be at least 1")
         if self.name is not None and len(self.encoders) > 1:

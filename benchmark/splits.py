@@ -11,6 +11,7 @@ import pandas as pd
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.listing import find_files, is_audio, nfc, report_hidden
 from bgknown.tables import read_text_table
+from bgknown.userpath import user_path
 
 FORM = "it must have the columns file_name (or file), label, and split (train, valid, test) or fold; group is optional"
 
@@ -26,6 +27,7 @@ def read_splits(path: Path) -> pd.DataFrame:
         NotFoundError: there is no such file.
         InvalidInputError: it is no such table.
     """
+    path = user_path(path)
     header = _header(path)
     named = "file_name" if "file_name" in header else "file"
     part = "fold" if "fold" in header and "split" not in header else "split"

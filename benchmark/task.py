@@ -27,6 +27,7 @@ from benchmark.clips import Clip
 from benchmark.results import PLAIN_SETTING
 from bgknown.errors import InvalidInputError
 from bgknown.seeding import ranks
+from bgknown.userpath import expand_fields
 
 PLAIN = {PLAIN_SETTING: ("the clip itself", "audio", "")}
 """Settings of a task that has only one."""
@@ -95,6 +96,9 @@ class TaskOptions:
     """``mean`` of the tokens, or ``cls``."""
     device: str = "cpu"
     """Where texts are embedded."""
+
+    def __post_init__(self) -> None:
+        expand_fields(self, "cache", "data", "splits")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -26,6 +26,7 @@ from bgknown.audio import RATE_HZ, read_pcm16
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.snr import SHORTEST_EVENT_FRAMES
 from bgknown.tables import numbers, read_object, read_text_table, records, whole_numbers
+from bgknown.userpath import user_path
 
 MANIFEST = "manifest.csv"
 RECIPE = "recipe.csv"
@@ -118,7 +119,7 @@ def open_dataset(root: str | Path) -> Dataset:
         NotFoundError: there is none at ``root``, or its build has not ended.
         InvalidInputError: its description or manifest cannot be read.
     """
-    root = Path(root)
+    root = user_path(root)
     if not (root / MANIFEST).is_file():
         state = (
             "its build has not ended: run the same `bgknown build` again" if (root / ".work").is_dir() else "no dataset"

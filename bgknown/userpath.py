@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from bgknown.errors import NotFoundError
 
@@ -42,3 +44,20 @@ def absolute(path: Path) -> Path:
     except OSError:
         same = True
     return plain if same else path.resolve()
+
+
+def expand_fields(record: object, *names: str) -> None:
+    """Expand ``~`` in fields of a frozen dataclass that are paths, tuples of paths or mappings to paths.
+
+    For ``__post_init__``, so that options given in Python are read as those of the command line are.
+    """
+    for name in names:
+        object.__setattr__(record, name, _expand_all(getattr(record, name)))
+
+
+def _expand_all(value: Any) -> Any:
+    if isinstance(value, (str, os.PathLike)):
+        return user_path(value)
+    if isinstance(value, Mapping):
+        return {key: _expand_all(item) for key, item in value.items()}
+    return tuple(map(_expand_all, value)) if isinstance(value, (tuple, list)) else value

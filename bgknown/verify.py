@@ -23,6 +23,7 @@ from bgknown.mixing import sandbox
 from bgknown.parallel import in_processes
 from bgknown.snr import SOURCE_GAIN_TOLERANCE_DB, TOLERANCE_DB, Gains, measure_snr_db
 from bgknown.tables import records
+from bgknown.userpath import user_path
 
 REF_TOLERANCE_DB = 0.05
 """How far reference a may be from ref_db, where it carries the mixture's gain."""
@@ -41,6 +42,7 @@ def verify(root: Path, *, jobs: int) -> tuple[Dataset, list[str]]:
     Raises:
         NotFoundError, InvalidInputError: there is no finished dataset, or its tables cannot be read at all.
     """
+    root = user_path(root)
     data = dataset.open_dataset(root)
     faults = [*table_faults(data), *_stray_files(data)]
     check = partial(_row_faults, root=root, configuration=data.description["configuration"])

@@ -27,7 +27,7 @@ from bgknown.listing import SUFFIXES, some_of
 from bgknown.parallel import default_jobs, in_processes
 from bgknown.problems import Problem, listing, problem_of
 from bgknown.tables import read_object
-from bgknown.userpath import absolute
+from bgknown.userpath import absolute, expand_fields
 from bgknown.workspace import Workspace
 from pretrain.audio_files import find_audio, matches
 from pretrain.corpus import AUDIO, COLUMNS, DESCRIPTION, FORMAT, INDEX
@@ -56,6 +56,9 @@ class PackOptions:
     """Whether to finish without the files that are broken."""
     jobs: int = field(default_factory=default_jobs)
     """Number of processes."""
+
+    def __post_init__(self) -> None:
+        expand_fields(self, "audio", "out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

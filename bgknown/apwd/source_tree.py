@@ -19,6 +19,7 @@ from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
 from bgknown.files import sha256
 from bgknown.listing import list_files, report_hidden
 from bgknown.parallel import in_threads
+from bgknown.userpath import user_path
 
 ROLES = ("background", "foreground")
 _PREPARE = "`bgknown apwd prepare` makes such a tree"
@@ -114,6 +115,7 @@ def open_tree(root: Path) -> SourceTree:
         NotFoundError: there is no such folder, or it is no source tree.
         InvalidInputError: a file cannot be read, or is not 44.1 kHz mono; names the first.
     """
+    root = user_path(root)
     if not any((root / split).is_dir() for split in SPLITS):
         hint = f"; did you mean {root / 'source'}?" if (root / "source").is_dir() else ""
         raise NotFoundError(f"{root}: no source tree (no folder dev or eval in it){hint}; {_PREPARE}")

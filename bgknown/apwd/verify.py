@@ -24,6 +24,7 @@ from bgknown.files import sha256
 from bgknown.parallel import in_processes
 from bgknown.render import direct, scaper
 from bgknown.tables import records
+from bgknown.userpath import user_path
 from bgknown.verify import stray_files
 
 _SIDE_COLUMNS = {"split", "scene", "changes", "classes_s1", "classes_s2", "jams_s1_sha256", "jams_s2_sha256"}
@@ -68,6 +69,7 @@ def verify(
         NotFoundError, InvalidInputError: there is no finished set, it cannot be read at all, or a folder that is needed
             was not given.
     """
+    root = user_path(root)
     description, table = read_description(root), read_manifest(root)
     faults = [*_count_faults(description, table), *_stray_files(root, table)]
     rows = records(table)
