@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,11 @@ from numpy.typing import NDArray
 
 from benchmark import processes
 from benchmark.clips import BrokenClipError, Clip
-from bgknown.errors import InvalidInputError
+from bgknown.errors import BgknownError, InvalidInputError
+
+if TYPE_CHECKING:
+    from benchmark.task import TaskData
+    from benchmark.texts import BrokenTextsError
 
 GIVE_UP = 512
 """Clips with NaN or infinite embeddings and none without, after which the encoder is at fault and not the clips."""
@@ -140,3 +145,12 @@ def usable(
     more = f" and {len(problems) - NAMED:,} more" if len(problems) > NAMED else ""
     verb = "is" if len(problems) == 1 else "are"
     return keep, [f"{len(problems):,} of {len(table):,} clips {verb} left out in all signals: {first}{more}"]
+
+
+def broken_pairs(data: TaskData, error: BrokenTextsError) -> BgknownError:
+    """The pairs whose texts have no embedding, which can be left out; the error itself where none has one."""
+    texts = data.table["text"].tolist()
+    if error.texts >= set(texts) or processes.count() > 1:  # texts are embedded by one process alone
+        return error
+    pairs = zip(data.signals["s2"], texts, strict=True)
+    return broken_clips({clip.path: str(error) for clip, text in pairs if text in error.texts}, len(texts))

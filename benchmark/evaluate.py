@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmark import processes
-from benchmark.broken import broken_clips
+from benchmark.broken import broken_pairs
 from benchmark.composed import KINDS
 from benchmark.composed.evaluation import CHANCE, predictions, queries_table, ranked, scored, tables_of
 from benchmark.embed import EmbedSettings, embed
@@ -29,7 +29,6 @@ from benchmark.retrieval import chance
 from benchmark.runs import PREDICTION_COLUMNS
 from benchmark.task import Embeddings, Fold, TaskData, check_folds
 from benchmark.texts import BrokenTextsError
-from bgknown.errors import BgknownError
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +142,7 @@ def _retrieval(
     try:
         found = list(ranked(*given, device=device, cache=cache, resume=resuming))
     except BrokenTextsError as error:
-        raise _broken_pairs(data, error) from error
+        raise broken_pairs(data, error) from error
     test = data.table.iloc[fold.test]
     queries = queries_table(found, test["clip_id"].to_numpy())
     scores = []
@@ -173,15 +172,6 @@ def _retrieval(
         tables=tables_of(queries, test),
         resuming=resuming,
     )
-
-
-def _broken_pairs(data: TaskData, error: BrokenTextsError) -> BgknownError:
-    """The pairs whose texts have no embedding, which can be left out; the error itself where none has one."""
-    texts = data.table["text"].tolist()
-    if error.texts >= set(texts) or processes.count() > 1:
-        return error
-    pairs = zip(data.signals["s2"], texts, strict=True)
-    return broken_clips({clip.path: str(error) for clip, text in pairs if text in error.texts}, len(texts))
 
 
 def _probe(

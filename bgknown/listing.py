@@ -185,17 +185,21 @@ def find_files(root: Path, files: Sequence[str], hidden: list[str] | None = None
 
 
 def locate(path: Path) -> Path:
-    """A file as it is on disk: itself, or the one that ``find_files`` would take, but of the same type.
+    """A file or folder as it is on disk: itself, or the one that ``find_files`` would take, but of the same type.
 
     A path that is not there in any form comes back as it is.
     """
     if os.path.lexists(path):
         return path
-    place = path.parent.parent / _located_folder(path.parent.parent, path.parent.name)
-    if not place.is_dir():
+    base = Path(path.anchor)
+    parent = base / _located_folder(base, path.parent.relative_to(base).as_posix())
+    if not parent.is_dir():
         return path
-    name = _Folder(place).find(path.name, other_types=False)
-    return path if name is None else place / name
+    folder = parent / _located_folder(parent, path.name)
+    if folder.is_dir():
+        return folder
+    name = _Folder(parent).find(path.name, other_types=False)
+    return path if name is None else parent / name
 
 
 def some_of(names: Iterable[str], limit: int = 3) -> str:
@@ -255,11 +259,13 @@ def _located_folder(root: Path, folder: str) -> str:
         return folder
     place = PurePosixPath()
     for part in PurePosixPath(folder).parts:
-        try:
-            names = {path.name for path in (root / place).iterdir()}
-        except OSError:
-            return folder
-        there = part if part in names else next((name for name in sorted(names) if nfc(name) == nfc(part)), None)
+        there: str | None = part
+        if not (root / place / part).exists():
+            try:
+                names = sorted(path.name for path in (root / place).iterdir())
+            except OSError:
+                return folder
+            there = next((name for name in names if nfc(name) == nfc(part)), None)
         if there is None:
             return folder
         place /= there
