@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import io
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,16 +119,15 @@ def find_audio(audio: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
 
 def _others(folder: Path) -> str:
     """The types of the files that a folder has instead."""
-    names = list_fitting(folder, lambda _: True, below=True).files
-    types = Counter(Path(name).suffix or "no suffix" for name in names)
-    return f"; it has {len(names):,} files of other types: {some_of(sorted(types))}" if names else ""
+    types = {Path(name).suffix or "no suffix" for name in list_fitting(folder, lambda _: True).files}
+    return f"; there are files of other types: {some_of(sorted(types))}" if types else ""
 
 
 def _near(path: Path) -> str:
     """Names that exist next to a file that does not."""
     if not path.parent.is_dir():
         return ""
-    names = [*list_audio(path.parent, below=False).files]
+    names = list_audio(path.parent, below=False).files
     close = difflib.get_close_matches(path.name, names, n=1)
     if close:
         return f"; did you mean {path.with_name(close[0])}?"

@@ -142,8 +142,8 @@ def find(options: PackOptions) -> tuple[Path, list[str]]:
         raise NotFoundError(f"{where}: no audio files ({', '.join(SUFFIXES)})")
     if not names:
         raise NotFoundError(
-            f"{where}: no files that match {' or '.join(options.match)}; the {len(found):,} names there are of the "
-            f"form {some_of(found[:: max(len(found) // 3, 1)])}"
+            f"{where}: no files that match {' or '.join(options.match)}; there are "
+            f"{some_of(dict.fromkeys((found[0], found[len(found) // 2], found[-1])))}"
         )
     if options.sample > len(names):
         raise InvalidInputError(f"--sample {options.sample}: there are {len(names):,} files; take at most as many")
