@@ -108,10 +108,11 @@ def embed(
         ]
         todo = [batch for batch in mine if batch]
         broken.embedded = sum(entry is not None for entry in found.values())
+        whole = True
         if todo and isinstance(loaded.encoder, FittedEncoder):
             _fit(loaded, settings, fit_on, broken)
-        # statistics of what is left of the training audio would be of no use
-        if todo and not broken.problems.keys() & {clip.path for clip in fit_on}:
+            whole = not broken.problems.keys() & {clip.path for clip in fit_on}
+        if todo and whole:  # else the statistics are those of other audio than will be left
             kept = sum(map(len, batches)) - sum(map(len, todo))
             _run(loaded, store, todo, states, settings, broken=broken, kept=kept)
     finally:
