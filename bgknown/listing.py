@@ -278,7 +278,7 @@ def _walk(folder: Path, *, below: bool) -> Iterator[str]:
     waiting = [""]
     while waiting:
         inside = waiting.pop()
-        path = os.path.join(folder, inside)  # noqa: PTH118  (no Path for each of many names)
+        path, prefix = (f"{folder}/{inside}", f"{inside}/") if inside else (str(folder), "")
         folders = []
         try:
             state = os.stat(path)  # noqa: PTH116
@@ -288,9 +288,9 @@ def _walk(folder: Path, *, below: bool) -> Iterator[str]:
             with os.scandir(path) as entries:
                 for entry in entries:
                     if not _is_folder(entry):
-                        yield inside + entry.name
+                        yield prefix + entry.name
                     elif below and not entry.name.startswith("."):
-                        folders.append(f"{inside}{entry.name}/")
+                        folders.append(prefix + entry.name)
         except OSError as error:
             raise storage_error(error, Path(error.filename or path)) from error
         # which of several links to a folder is entered must not depend on the disk

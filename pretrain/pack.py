@@ -108,7 +108,7 @@ def pack(options: PackOptions) -> PackReport:
         rows, problems, kept = _pack_all(options, root, names, workspace)
         if problems and not options.skip_broken:
             raise BrokenInputError(
-                f"{listing(problems)}\n{len(rows)} of {len(names)} files are packed; mend these and run the same "
+                f"{listing(problems)}\n{len(rows)} of {len(names)} files are packed; fix these files and run the "
                 f"command again, or give --skip-broken to finish without them"
             )
         if not rows:
