@@ -315,3 +315,17 @@ def running_protocol(place):
     from benchmark.protocol import open_protocol  # noqa: PLC0415
 
     return open_protocol(str(place / "quick.toml"))
+
+
+def test_all_processes_hear_of_the_clips_of_each(tmp_path, monkeypatch):
+    """Under torchrun every process must leave out the same clips."""
+    first, second = (breaking.BrokenClips("x") for _ in range(2))
+    first.add(BrokenClipError("", problems={tmp_path / "a.wav": "not readable"}))
+    second.keep_finite([Clip(path=tmp_path / "b.wav"), Clip(path=tmp_path / "c.wav")], np.array([[np.inf], [1.0]]))
+    parts = [(each.problems, each._not_finite, each._silent, each.embedded) for each in (first, second)]
+    monkeypatch.setattr(breaking.processes, "count", lambda: 2)
+    monkeypatch.setattr(breaking.processes, "gather", lambda value: parts)
+    for each in (first, second, breaking.BrokenClips("x")):
+        with pytest.raises(BrokenClipError, match="2 of 9 clips cannot be used") as caught:
+            each.refuse(9)
+        assert {path.name for path in caught.value.problems} == {"a.wav", "b.wav"}
