@@ -164,14 +164,16 @@ def find_files(root: Path, files: Sequence[str], hidden: list[str] | None = None
     folders: dict[str, tuple[str, _Folder | None]] = {}
     found = []
     for file in files:
-        listed = PurePosixPath(file)
-        parent, name = str(listed.parent), listed.name
+        # Path is slow for many names, of which hardly any needs it
+        listed = PurePosixPath(file).as_posix() if "//" in file or "./" in file else file
+        parent, slash, name = listed.rpartition("/")
+        parent = parent or slash or "."
         if parent not in folders:
             place = _located_folder(root, parent)
             folders[parent] = (place, _Folder(root / place) if (root / place).is_dir() else None)
         place, content = folders[parent]
         there = (content.find(name) if content else None) or name
-        found.append((PurePosixPath(place) / there).as_posix())
+        found.append(there if place == "." else f"{place.rstrip('/')}/{there}")
     skipped = {
         (PurePosixPath(place) / name).as_posix()
         for place, content in folders.values()
