@@ -11,14 +11,13 @@ import click
 
 from benchmark.data_cli import data as data_group
 from bgknown import __version__
+from bgknown.commands import FOLDER, PATH
 from bgknown.commands import Group as BgknownGroup
 from bgknown.errors import StorageError
 
 if TYPE_CHECKING:
     from benchmark.embed import EmbedSettings
     from benchmark.run import Outcome
-
-FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 class Group(BgknownGroup):
@@ -137,8 +136,9 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
 @main.command()
 @click.option("--encoder", required=True, help="The encoder.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for embeddings.npy [n, D] and clips.csv.")
-@click.argument("audio", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("audio", type=PATH, nargs=-1, required=True)
 @click.option("--duration", type=float, help="Cut or pad every clip to so many seconds [default: as it is].")
+@click.option("--skip-broken", is_flag=True, help="Leave out files that are missing or broken, and count them.")
 @embedding_options
 @encoder_options
 def embed(*, encoder: str, audio: tuple[Path, ...], out: Path, duration: float | None, **given: Any) -> None:
@@ -148,15 +148,20 @@ def embed(*, encoder: str, audio: tuple[Path, ...], out: Path, duration: float |
     Example:
       benchmark embed --encoder logmel ESC-50/audio --out embeddings
     """
-    from benchmark.embed import embed_files  # noqa: PLC0415
+    from benchmark.embed_files import embed_files  # noqa: PLC0415
     from benchmark.registry import load_encoder  # noqa: PLC0415
     from benchmark.run import device_of  # noqa: PLC0415
 
     loaded = load_encoder(
         encoder, trust_code=given["trust_code"], device=device_of(given["device"]), name=given["name"]
     )
-    count = embed_files(loaded, audio, out, _embedding(given), duration_s=duration)
-    click.echo(f"{count} clips of {loaded.encoder.embedding_size} values\narray  {out / 'embeddings.npy'}")
+    report = embed_files(loaded, audio, out, _embedding(given), duration_s=duration, skip_broken=given["skip_broken"])
+    if report.problems:
+        click.echo(report.note(), err=True)
+    left_out = f", {len(report.problems):,} left out" if report.problems else ""
+    click.echo(
+        f"{report.clips} clips of {loaded.encoder.embedding_size} values{left_out}\narray  {out / 'embeddings.npy'}"
+    )
     click.echo(f"clips  {out / 'clips.csv'}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,12 +57,12 @@ class Clip:
 
 
 class BrokenClipError(InvalidInputError):
-    """A clip that cannot be used."""
+    """Clips that cannot be used."""
 
-    def __init__(self, message: str, *, path: Path) -> None:
+    def __init__(self, message: str, *, problems: Mapping[Path, str]) -> None:
         super().__init__(message)
-        self.path = path
-        """The file."""
+        self.problems = problems
+        """The files, and what is wrong with each."""
 
 
 def file_states(clips: list[Clip]) -> list[FileState]:
@@ -168,4 +169,4 @@ def _rendered(clip: Clip, rate_hz: int) -> NDArray[np.float32]:
 def _naming(clip: Clip, error: BgknownError) -> BgknownError:
     if isinstance(error, NotFoundError):
         return NotFoundError(f"{clip.path}: {error}")
-    return BrokenClipError(f"{clip.path}: {error}", path=clip.path)
+    return BrokenClipError(f"{clip.path}: {error}", problems={clip.path: str(error)})

@@ -14,6 +14,7 @@ from bgknown.configuration import BuildOptions
 from bgknown.corpora.miniature import make
 from bgknown.corpora.pair import open_corpora
 from bgknown.draw import DrawOptions
+from bgknown.userpath import user_path
 
 ENCODERS = ("melpower", "audiontt2022-untrained")
 """One that is linear in power, so that differences are nearly exact, and a random network."""
@@ -31,6 +32,7 @@ def demo(out: Path, *, cache: Path, jobs: int, device: str = "cpu") -> Iterator[
     Raises:
         BgknownError: the folder holds something else, or cannot be written.
     """
+    out = user_path(out)
     logging.getLogger("bgknown.corpora").setLevel(logging.ERROR)  # these corpora are meant to be small
     esc50, fsd50k = make(cache / "miniature")
     options = BuildOptions(draw=DrawOptions(), cache=cache, jobs=jobs)

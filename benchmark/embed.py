@@ -9,7 +9,6 @@ batches.
 
 from __future__ import annotations
 
-import io
 import itertools
 import logging
 import sys
@@ -22,23 +21,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmark import processes
-from benchmark.clips import RESAMPLER, Clip, file_states, length, read_clip
+from benchmark.broken import BrokenClips
+from benchmark.clips import RESAMPLER, BrokenClipError, Clip, file_states, length, read_clip
 from benchmark.encoder import FittedEncoder, LoadedEncoder, check_output
 from benchmark.encoders.foreign import telling
 from benchmark.fingerprint import code_beside
 from benchmark.hashes import content_hashes
 from benchmark.recognition import find_by_content
 from benchmark.store import Entry, Store, open_store
-from bgknown.audio import SUFFIXES
-from bgknown.errors import BgknownError, InvalidInputError, NotFoundError, StorageError
-from bgknown.files import FileState, advising, make_folder, sha256, write_whole
+from bgknown.errors import BgknownError, InvalidInputError, StorageError
+from bgknown.files import FileState, sha256
 from bgknown.parallel import default_jobs
+from bgknown.userpath import expand_fields
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +53,6 @@ MADE = "0.1.0"
 give others. A new version alone does not change it, so what older ones have embedded is found."""
 MADE_OF_KIND = {"hf": "0.2.0", "evar": "0.2.0"}
 """The same for kinds of encoders that have changed since."""
-
-MAX_DURATION_S = 3600.0
-"""Longest clip that may be asked for."""
 
 Decoded = list[tuple[NDArray[np.float32], str]]
 
@@ -75,6 +71,7 @@ class EmbedSettings:
     """Threads that decode; 0 for the number of cores."""
 
     def __post_init__(self) -> None:
+        expand_fields(self, "cache")
         if self.batch_size < 1:
             raise InvalidInputError(f"the batch size is {self.batch_size}; it must be at least 1")
         if self.precision not in PRECISIONS:
@@ -98,28 +95,37 @@ def embed(
         [n, D] float32, in the order of ``clips``; it may be a map of a file (writing to it does not change the file).
 
     Raises:
-        NotFoundError, InvalidInputError: a file is missing or broken, or the encoder breaks its contract.
+        NotFoundError: files are missing.
+        BrokenClipError: clips are broken, or their embeddings hold NaN or infinite values; all such clips are named,
+            and the embeddings of the others are kept in the cache.
+        InvalidInputError: the encoder breaks its contract.
         StorageError: the cache folder cannot be written.
     """
     unique = list(dict.fromkeys(clips))
     states = dict(zip(unique, file_states(unique), strict=True))
-    batches = _batches(unique, loaded.encoder.rate_hz, settings.batch_size)
+    broken = BrokenClips(loaded.name)
+    batches = _batches(unique, loaded.encoder.rate_hz, settings.batch_size, broken)
     store = open_store(settings.cache, *_key(loaded, settings, fit_on))
     try:
         found = {clip: store.find(clip, states[clip]) for clip in unique}
         find_by_content(store, found, states)
-        _check_listed(found)
+        _drop_unlisted(found)
         store = _checked(store, loaded, settings, found)
         mine = [
             [clip for clip in batch if found[clip] is None] for batch in batches[processes.rank() :: processes.count()]
         ]
         todo = [batch for batch in mine if batch]
+        broken.embedded = sum(entry is not None for entry in found.values())
+        whole = True
         if todo and isinstance(loaded.encoder, FittedEncoder):
-            _fit(loaded, settings, fit_on)
-        if todo:
-            _run(loaded, store, todo, states, settings, kept=sum(map(len, batches)) - sum(map(len, todo)))
+            _fit(loaded, settings, fit_on, broken)
+            whole = not broken.problems.keys() & {clip.path for clip in fit_on}
+        if todo and whole:  # else the statistics are those of other audio than will be left
+            kept = sum(map(len, batches)) - sum(map(len, todo))
+            _run(loaded, store, todo, states, settings, broken=broken, kept=kept)
     finally:
         store.close()
+    broken.refuse(len(unique))
     if processes.count() > 1:
         processes.meet()
         store = Store(store.folder, store.size)
@@ -132,47 +138,6 @@ def embed(
             f"empty the cache (`benchmark cache --clear`) and run again"
         )
     return store.gather([entry for clip in clips if (entry := entries[clip]) is not None])
-
-
-def embed_files(
-    loaded: LoadedEncoder, audio: Sequence[Path], out: Path, settings: EmbedSettings, *, duration_s: float | None
-) -> int:
-    """Embed files and all audio files of folders into ``out/embeddings.npy`` and ``out/clips.csv``.
-
-    Args:
-        loaded: the encoder.
-        audio: files and folders; files of a folder come in the order of their names.
-        out: the folder to write to.
-        settings: how.
-        duration_s: cut or pad every clip to this length; None for its own.
-
-    Returns:
-        The number of clips.
-
-    Raises:
-        NotFoundError, InvalidInputError, StorageError: as ``embed``; also where a folder holds no audio.
-    """
-    if duration_s is not None and not 0 < duration_s < MAX_DURATION_S:
-        raise InvalidInputError(f"the duration is {duration_s} s; it must lie between 0 and {MAX_DURATION_S:g}")
-    files: list[Path] = []
-    for path in audio:
-        inside = (
-            sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
-        )
-        if not inside:
-            raise NotFoundError(f"{path}: no audio files ({', '.join(SUFFIXES)}) in this folder")
-        files += inside
-    clips = [Clip(path=file, duration_s=duration_s) for file in files]
-    rows = embed(loaded, clips, settings, fit_on=clips)
-    if processes.rank() == 0:
-        data = io.BytesIO()
-        np.save(data, rows)
-        table = pd.DataFrame({"row": range(len(files)), "file": [file.as_posix() for file in files]})
-        with advising("--out"):
-            make_folder(out)
-            write_whole(out / "embeddings.npy", data.getvalue())
-            write_whole(out / "clips.csv", table.to_csv(index=False, lineterminator="\n").encode())
-    return len(files)
 
 
 def _key(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip]) -> tuple[str, int, dict[str, Any]]:
@@ -209,22 +174,31 @@ def _key(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip])
     return sha256(repr(sorted(facts.items())).encode()), loaded.encoder.embedding_size, about
 
 
-def _batches(clips: list[Clip], rate_hz: int, size: int) -> list[list[Clip]]:
-    """Batches of clips of equal length, in an order that depends on the list alone."""
+def _batches(clips: list[Clip], rate_hz: int, size: int, broken: BrokenClips) -> list[list[Clip]]:
+    """Batches of clips of equal length, in an order that depends on the list alone; without broken clips."""
+
+    def own_length(clip: Clip) -> int:
+        try:
+            return length(clip, rate_hz)
+        except BrokenClipError as error:
+            broken.add(error)
+            return 0
+
     unknown = [clip for clip in clips if clip.duration_s is None]
     with ThreadPoolExecutor(32) as pool:
-        own = dict(zip(unknown, pool.map(lambda clip: length(clip, rate_hz), unknown), strict=True))
+        own = dict(zip(unknown, pool.map(own_length, unknown), strict=True))
     by_length: dict[int, list[Clip]] = {}
     for clip in clips:
-        by_length.setdefault(own.get(clip) or length(clip, rate_hz), []).append(clip)
+        samples = own[clip] if clip in own else length(clip, rate_hz)
+        if samples:
+            by_length.setdefault(samples, []).append(clip)
     return [group[i : i + size] for _, group in sorted(by_length.items()) for i in range(0, len(group), size)]
 
 
-def _check_listed(found: dict[Clip, Entry | None]) -> None:
-    """What is cached must be what the dataset lists; what was made of other bytes is made anew."""
+def _drop_unlisted(found: dict[Clip, Entry | None]) -> None:
+    """What is cached must be what the dataset lists; what was made of other bytes is read again, which checks it."""
     for clip, entry in found.items():
         if entry is not None and clip.sha256 and entry.sha256 != clip.sha256:
-            read_clip(clip, 16_000)  # says what is wrong, if the file is not the one that is listed
             found[clip] = None
 
 
@@ -247,20 +221,27 @@ def _checked(store: Store, loaded: LoadedEncoder, settings: EmbedSettings, found
     return store.emptied()
 
 
-def _fit(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip]) -> None:
+def _fit(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip], broken: BrokenClips) -> None:
     encoder = loaded.encoder
-    batches = _batches(list(dict.fromkeys(fit_on)), encoder.rate_hz, settings.batch_size)
+    batches = _batches(list(dict.fromkeys(fit_on)), encoder.rate_hz, settings.batch_size, broken)
     bar = tqdm(total=len(fit_on), desc=f"statistics for {loaded.name}", unit="clip", disable=_quiet(), leave=False)
 
     def audio() -> Iterator[torch.Tensor]:
-        for batch, decoded in _decoded(batches, loaded, settings.jobs):
+        for batch, decoded in _decoded(batches, loaded, settings.jobs, broken):
+            for clip, (samples, _) in zip(batch, decoded, strict=True):
+                if not samples.any():
+                    broken.add_silent(clip)
             yield torch.from_numpy(np.stack([samples for samples, _ in decoded])).to(loaded.device)
             bar.update(len(batch))
 
     with bar:
         if isinstance(encoder, FittedEncoder):
-            with telling(f"encoder {loaded.name}", "cannot be fitted"):
-                encoder.fit(audio())
+            try:
+                with telling(f"encoder {loaded.name}", "cannot be fitted"):
+                    encoder.fit(audio())
+            except InvalidInputError:
+                if not broken.problems:  # else it may have been left with nothing
+                    raise
 
 
 def _run(
@@ -270,13 +251,14 @@ def _run(
     states: dict[Clip, FileState],
     settings: EmbedSettings,
     *,
+    broken: BrokenClips,
     kept: int,
 ) -> None:
-    """Embed batches into the store."""
+    """Embed batches into the store, except clips that are broken."""
     total = kept + sum(map(len, batches))
     bar = tqdm(total=total, initial=kept, desc=f"embed {loaded.name}", unit="clip", disable=_quiet(), smoothing=0.05)
     with bar:
-        for batch, decoded in _decoded(batches, loaded, settings.jobs):
+        for batch, decoded in _decoded(batches, loaded, settings.jobs, broken):
             new = []
             for clip, (audio, digest) in zip(batch, decoded, strict=True):
                 entry = store.find_audio(digest, clip.crop)
@@ -286,12 +268,17 @@ def _run(
                     store.alias([entry], [(clip, states[clip])])
             if new:
                 rows = _encode(loaded, [clip for clip, _ in new], [item for _, item in new], settings)
-                store.append(rows, [(clip, states[clip], digest) for clip, (_, digest) in new])
+                finite = broken.keep_finite([clip for clip, _ in new], rows)
+                items = [(clip, states[clip], digest) for clip, (_, digest) in itertools.compress(new, finite)]
+                if items:
+                    store.append(rows[finite], items)
             bar.update(len(batch))
 
 
-def _decoded(batches: list[list[Clip]], loaded: LoadedEncoder, jobs: int) -> Iterator[tuple[list[Clip], Decoded]]:
-    """Batches with their audio, of which at most ``AHEAD`` are decoded and not yet asked for."""
+def _decoded(
+    batches: list[list[Clip]], loaded: LoadedEncoder, jobs: int, broken: BrokenClips
+) -> Iterator[tuple[list[Clip], Decoded]]:
+    """Batches with their audio, without broken clips; at most ``AHEAD`` are decoded before they are needed."""
     rate_hz, at_once = loaded.encoder.rate_hz, 1 if loaded.device != "cpu" else AHEAD
     with ThreadPoolExecutor(jobs or default_jobs()) as pool:
         waiting: deque[tuple[list[Clip], list[Future[tuple[NDArray[np.float32], str]]]]] = deque()
@@ -305,10 +292,24 @@ def _decoded(batches: list[list[Clip]], loaded: LoadedEncoder, jobs: int) -> Ite
                 if at_once > 1:
                     wait(future for _, futures in waiting for future in futures)
                 for _ in range(min(at_once, len(waiting))):
-                    batch, futures = waiting.popleft()
-                    yield batch, [future.result() for future in futures]
+                    whole = _whole(*waiting.popleft(), broken)
+                    if whole:
+                        yield [clip for clip, _ in whole], [audio for _, audio in whole]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _whole(
+    batch: list[Clip], futures: list[Future[tuple[NDArray[np.float32], str]]], broken: BrokenClips
+) -> list[tuple[Clip, tuple[NDArray[np.float32], str]]]:
+    """The clips of a batch that could be decoded."""
+    found = []
+    for clip, future in zip(batch, futures, strict=True):
+        try:
+            found.append((clip, future.result()))
+        except BrokenClipError as error:
+            broken.add(error)
+    return found
 
 
 def _encode(
@@ -317,7 +318,7 @@ def _encode(
     decoded: Iterable[tuple[NDArray[np.float32], str]],
     settings: EmbedSettings,
 ) -> NDArray[np.float32]:
-    """One batch through the encoder, held against the contract."""
+    """One batch through the encoder, held against the contract; values may be NaN or infinite."""
     audio = torch.from_numpy(np.stack([samples for samples, _ in decoded])).to(loaded.device)
     kind = PRECISIONS[settings.precision]
     precision = torch.autocast(torch.device(loaded.device).type, dtype=kind) if kind else nullcontext()
@@ -336,7 +337,7 @@ def _encode(
             f"encoder {loaded.name} failed on a batch {list(audio.shape)} that begins with {clips[0].path}: "
             f"{type(error).__name__}: {reason}"
         ) from error
-    return check_output(loaded.encoder, output, len(clips), clips=[str(clip.path) for clip in clips]).numpy()
+    return check_output(loaded.encoder, output, len(clips), finite=False).numpy()
 
 
 def _quiet() -> bool:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmark import processes
+from benchmark.broken import broken_pairs
 from benchmark.composed import KINDS
 from benchmark.composed.evaluation import CHANCE, predictions, queries_table, ranked, scored, tables_of
 from benchmark.embed import EmbedSettings, embed
@@ -27,6 +28,7 @@ from benchmark.protocol import Protocol
 from benchmark.retrieval import chance
 from benchmark.runs import PREDICTION_COLUMNS
 from benchmark.task import Embeddings, Fold, TaskData, check_folds
+from benchmark.texts import BrokenTextsError
 
 log = logging.getLogger(__name__)
 
@@ -136,11 +138,13 @@ def _retrieval(
     if data.text_encoder is None or processes.rank() > 0:
         return Evaluation(scores=[], predictions=pd.DataFrame(columns=PREDICTION_COLUMNS), seconds=0.0)
     resuming = Resuming(cache / FOLDER)
-    found = ranked(
-        data.table, fold, embeddings, data.text_encoder, protocol, device=device, cache=cache, resume=resuming
-    )
+    given = (data.table, fold, embeddings, data.text_encoder, protocol)
+    try:
+        found = list(ranked(*given, device=device, cache=cache, resume=resuming))
+    except BrokenTextsError as error:
+        raise broken_pairs(data, error) from error
     test = data.table.iloc[fold.test]
-    queries = queries_table(list(found), test["clip_id"].to_numpy())
+    queries = queries_table(found, test["clip_id"].to_numpy())
     scores = []
     for setting in data.settings:
         if setting.name == CHANCE:

@@ -15,6 +15,7 @@ from benchmark.tasks import own
 from bgknown.corpora.headers import header_facts
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
 from bgknown.parallel import in_threads
+from bgknown.userpath import user_path
 
 LISTED = 20
 """Broken files that ``validate`` tells one by one."""
@@ -63,6 +64,7 @@ def status(root: Path, *, cache: Path) -> list[Stock]:
     Raises:
         NotFoundError: there is no such folder.
     """
+    root = user_path(root)
     if not root.is_dir():
         raise NotFoundError(f"{root}: no such folder; give the one that holds {', '.join(tasks.SUITES['nine'])}")
     return [_stock(name, root / name, cache) for name in tasks.SUITES["nine"]]
@@ -80,6 +82,7 @@ def validate(name: str, root: Path, *, cache: Path, decode: bool = False) -> Fin
     Raises:
         NotFoundError, InvalidInputError: its tables cannot be read, so nothing else can be said.
     """
+    root = user_path(root)
     facts, table = _listing(name, root)
     labelled.check(table, f"{root}: task {facts.name}")
     told = labelled.difference(facts, table)
@@ -96,7 +99,7 @@ def validate(name: str, root: Path, *, cache: Path, decode: bool = False) -> Fin
     faults += [f"{paths[row]}: {problems[row]}" for row in broken[:LISTED]]
     if len(broken) > LISTED:
         faults.append(f"{root}: {len(broken) - LISTED:,} more clips are missing or broken")
-    options = TaskOptions(cache=cache, skip_broken=True, broken=frozenset(paths[row] for row in broken))
+    options = TaskOptions(cache=cache, skip_broken=True, broken={paths[row]: problems[row] for row in broken})
     try:
         data = tasks.prepare(name, root, options)
         check_folds(data)
@@ -110,7 +113,7 @@ def validate(name: str, root: Path, *, cache: Path, decode: bool = False) -> Fin
 
 def _listing(name: str, root: Path) -> tuple[TaskFacts, pd.DataFrame]:
     if tasks.is_own(name):
-        return tasks.facts(name), own.index(name)
+        return tasks.facts(name), own.index(name, root)
     module = tasks.task(name)
     if not hasattr(module, "index"):
         raise InvalidInputError(f"{name} is a dataset of this project: `bgknown verify {root}` checks it")

@@ -22,6 +22,7 @@ from bgknown.audio import NO_SUCH_FILE
 from bgknown.corpora.headers import header_facts
 from bgknown.errors import InvalidInputError
 from bgknown.files import sha256
+from bgknown.listing import nfc
 from bgknown.seeding import key, ranks
 
 PARTS = ("train", "valid", "test")
@@ -50,6 +51,9 @@ def prepare(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOpti
     else:
         table = splits.applied(options.splits, table, root)
         notes.append(f"labels and splits are those of {options.splits}")
+    # what is drawn or hashed by a name must not depend on the Unicode form in which a disk gives names back
+    told_apart = {column: [nfc(text) for text in table[column]] for column in ("file", "label", "group")}
+    table = table.assign(on_disk=table["file"], **told_apart)
     check(table, f"{root}: task {facts.name}")
     listed = pd.concat([table.reset_index(drop=True), headers(facts, table, root, options)], axis=1)
     broken = listed[listed["problem"] != ""]
@@ -116,11 +120,11 @@ def check(table: pd.DataFrame, where: str) -> None:
 
 
 def headers(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOptions) -> pd.DataFrame:
-    """Header facts of a table's files, with the problem of those that are known to be broken otherwise."""
-    found = header_facts(root, table["file"].tolist(), cache=options.cache, title=f"{facts.name} headers")
-    if options.broken:
-        known = [root / file in options.broken for file in table["file"]]
-        found.loc[known, "problem"] = "cannot be decoded"
+    """Header facts of a table's files (``on_disk``), and the problems of those that are known to be broken."""
+    files = table["on_disk"].tolist()
+    found = header_facts(root, files, cache=options.cache, title=f"{facts.name} headers")
+    known = [options.broken.get(root / file, "") for file in files]
+    found["problem"] = found["problem"].where(found["problem"] != "", known)
     return found
 
 
@@ -187,7 +191,7 @@ def cut(
     Returns:
         one view per clip, then the further ones; and for each clip the view that is trained on, where any differs.
     """
-    paths = [root / file for file in table["file"]]
+    paths = [root / file for file in table.get("on_disk", table["file"])]
     if duration_s is None:
         return [Clip(path=path) for path in paths], None
     longer = table["frames"].to_numpy(np.float64) > duration_s * table["rate_hz"].to_numpy(np.float64)

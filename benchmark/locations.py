@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.userpath import expand_fields, user_path
 
 VARIABLE = "BGKNOWN_DATA"
 
@@ -21,6 +22,9 @@ class Locations:
     """Folders given for a task or corpus by name."""
     general: Path | None
     """A dataset itself, or a folder with one folder per task."""
+
+    def __post_init__(self) -> None:
+        expand_fields(self, "named", "general")
 
     def of(self, task: str) -> Path:
         """The folder of a task: given by name, or a subfolder of the general one, or that one itself.
@@ -75,7 +79,7 @@ def locations(given: Sequence[str]) -> Locations:
     for value in given or ([os.environ[VARIABLE]] if os.environ.get(VARIABLE) else []):
         name, equals, folder = value.partition("=")
         plain = not equals or _exists(value)
-        path = Path(value if plain else folder)
+        path = user_path(value if plain else folder)
         if not str(value).strip() or not (plain or (name and folder)):
             raise InvalidInputError(f"--data is {value!r}; it must be DIR or NAME=DIR")
         if not path.is_dir():
@@ -103,7 +107,7 @@ def split_tables(given: Sequence[str], tasks: Sequence[str]) -> dict[str, Path]:
         plain = not equals or _exists(value)
         if plain and len(tasks) != 1:
             raise InvalidInputError(f"--splits {value}: there are {len(tasks)} tasks; say for which, as TASK=FILE")
-        task, path = (tasks[0], Path(value)) if plain else (name, Path(file))
+        task, path = (tasks[0], user_path(value)) if plain else (name, user_path(file))
         if task not in tasks:
             raise InvalidInputError(f"--splits {value}: task {task!r} is not measured; there are: {', '.join(tasks)}")
         if task in tables:
@@ -114,6 +118,6 @@ def split_tables(given: Sequence[str], tasks: Sequence[str]) -> dict[str, Path]:
 
 def _exists(path: str) -> bool:
     try:
-        return Path(path).exists()
+        return user_path(path).exists()
     except (OSError, ValueError):  # longer than a name may be
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from typing import Any
 
 PATIENCE = timedelta(days=7)
 """How long a process waits for the others; torchrun ends all of them when one fails."""
@@ -31,3 +32,13 @@ def meet() -> None:
     if not distributed.is_initialized():
         distributed.init_process_group("gloo", timeout=PATIENCE)
     distributed.barrier()
+
+
+def gather(value: Any) -> list[Any]:
+    """What every process has, in the order of their numbers; each must call this."""
+    from torch import distributed  # noqa: PLC0415
+
+    meet()
+    parts = [None] * count()
+    distributed.all_gather_object(parts, value)
+    return parts

@@ -14,6 +14,7 @@ from typing import Any
 from benchmark.composed.pairs import ComposedSettings
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import sha256
+from bgknown.userpath import user_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +91,7 @@ def open_protocol(name: str) -> Protocol:
     """
     if name in PROTOCOLS:
         return PROTOCOLS[name]
-    path = Path(name)
+    path = user_path(name)
     if path.suffix != ".toml" or not path.is_file():
         close = difflib.get_close_matches(name, PROTOCOLS, n=1)
         hint = f"did you mean {close[0]}? " if close else ""

@@ -29,6 +29,7 @@ from benchmark.options import listed, parse, resolve
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
 from bgknown.files import FileState, sha256, state_of
 from bgknown.surroundings import prepare_libraries
+from bgknown.userpath import expand, user_path
 
 if TYPE_CHECKING:
     from benchmark.encoder import LoadedEncoder
@@ -90,7 +91,7 @@ def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", na
         )
     module = _module(kind)
     given = parse(options_text, spec)
-    options = resolve(module.Options, given, spec)
+    options = resolve(module.Options, {key: expand(value) for key, value in given.items()}, spec)
     while True:
         before = _states(module, target, options)
         with telling(spec, "cannot be loaded") if kind.runs_code else nullcontext():
@@ -145,7 +146,7 @@ def named_with(name: str, options: Mapping[str, str]) -> str:
 
 def _exists(path: str) -> bool:
     try:
-        return Path(path).exists()
+        return user_path(path).exists()
     except (OSError, ValueError):  # longer than a name may be
         return False
 
@@ -153,8 +154,10 @@ def _exists(path: str) -> bool:
 def _kind_of(head: str, spec: str) -> tuple[Kind, str]:
     """The kind that a name asks for, and the target."""
     every = {**_plug_ins(), **BUILT_IN}
+    head = expand(head)
     before, colon, after = head.partition(":")
     if before in every:
+        after = expand(after)
         return every[before], _named_file(before, after, spec) if before in IN_FILES else after
     path = Path(head)
     if path.suffix == ".pt2":

@@ -22,6 +22,7 @@ from benchmark.stats import bootstrap_ci, summarise
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import storage_error, write_whole
 from bgknown.provenance import commit, now
+from bgknown.userpath import user_path
 
 FILE = "leaderboard.csv"
 SOURCES = ("measured", "paper")
@@ -184,6 +185,7 @@ def read_rows(path: Path) -> list[ResultRow]:
         InvalidInputError: it is damaged; names the line and the column.
         StorageError: it cannot be read.
     """
+    path = user_path(path)
     file = path if path.suffix == ".csv" and not path.is_dir() else path / FILE
     try:
         data = file.read_bytes()

@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from benchmark import processes, tasks, texts
-from benchmark.clips import BrokenClipError, decoding_fault
+from benchmark.broken import describe
+from benchmark.clips import BrokenClipError
 from benchmark.embed import EmbedSettings
 from benchmark.encoder import LoadedEncoder
 from benchmark.evaluate import evaluate
@@ -22,8 +23,9 @@ from benchmark.registry import load_encoder
 from benchmark.results import ResultRow
 from benchmark.runs import claim
 from benchmark.task import TaskData, TaskOptions, check_folds
+from benchmark.tasks import own as own_task
 from bgknown.errors import InvalidInputError
-from bgknown.parallel import in_threads
+from bgknown.userpath import expand_fields
 
 __all__ = ["Outcome", "RunOptions", "device_of", "run", "summary"]
 
@@ -72,6 +74,7 @@ class RunOptions:
     """Whether an encoder may be a program."""
 
     def __post_init__(self) -> None:
+        expand_fields(self, "out", "splits")
         if self.limit is not None and self.limit < 1:
             raise InvalidInputError(f"the limit is {self.limit}; it must be at least 1")
         if self.name is not None and len(self.encoders) > 1:
@@ -112,23 +115,7 @@ def run(options: RunOptions) -> Iterator[Outcome]:
             with claim(options.out):  # where nothing can be written, nothing need be measured
                 pass
         for task in options.tasks:
-            while True:
-                try:
-                    outcome = _measured(_measuring(options, loaded, prepared[task]), again=options.again)
-                    break
-                except BrokenClipError as error:
-                    # found out while decoding: the task without it is another task
-                    if not options.skip_broken or processes.count() > 1 or error.path in asked[task].broken:
-                        raise
-                    broken = {error.path, *_undecodable(prepared[task])}  # all at once: each would begin anew
-                    asked[task] = dataclasses.replace(asked[task], broken=asked[task].broken | broken)
-                    without = tasks.prepare(task, roots[task], asked[task])
-                    if without.skipped == prepared[task].skipped:  # a dataset that is whole or nothing
-                        raise
-                    more = f" (and {len(broken) - 1} more clips)" if len(broken) > 1 else ""
-                    log.warning("%s: left out%s", error, more)
-                    check_folds(without)
-                    prepared[task] = without
+            outcome = _without_broken(options, loaded, task, asked[task], prepared[task])
             if outcome is not None:
                 yield outcome
 
@@ -167,7 +154,7 @@ def _root(options: RunOptions, task: str) -> Path:
     """The folder of a task; a user's own lies beside its table unless said otherwise."""
     name = tasks.name_of(task)
     if tasks.is_own(task) and name not in options.data.named:
-        return Path(task.partition("?")[0]).parent
+        return own_task.table_of(task).parent
     return options.data.of(name)
 
 
@@ -186,11 +173,26 @@ def _asked(options: RunOptions, task: str) -> TaskOptions:
     )
 
 
-def _undecodable(data: TaskData) -> set[Path]:
-    """The files of a task that cannot be decoded to their end."""
-    paths = sorted({clip.path for signal in data.signals.values() for clip in signal if clip.rendering is None})
-    faults = in_threads(decoding_fault, paths, title=f"{data.facts.name} decoding", unit="file")
-    return {path for path, fault in zip(paths, faults, strict=True) if fault}
+def _without_broken(
+    options: RunOptions, loaded: LoadedEncoder, task: str, asked: TaskOptions, data: TaskData
+) -> Outcome | None:
+    """Measure a task; with ``skip_broken`` without the clips that turn out to be broken while it is embedded.
+
+    They may be broken for this encoder alone (NaN for silence), so the next encoder gets the whole task again.
+    """
+    while True:
+        try:
+            return _measured(_measuring(options, loaded, data), again=options.again)
+        except BrokenClipError as error:
+            if not options.skip_broken or error.problems.keys() <= asked.broken.keys():
+                raise
+            asked = dataclasses.replace(asked, broken={**asked.broken, **error.problems})
+            data = tasks.prepare(task, data.root, asked)
+            check_folds(data)
+            if processes.rank() == 0:
+                count = len(error.problems)
+                plural = "clips are" if count > 1 else "clip is"
+                log.warning("%s: %d %s left out: %s", data.facts.name, count, plural, describe(error.problems))
 
 
 def _measuring(options: RunOptions, loaded: LoadedEncoder, data: TaskData) -> Measuring:

@@ -8,9 +8,10 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from bgknown.audio import SUFFIXES
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.listing import find_files, is_audio, nfc, report_hidden
 from bgknown.tables import read_text_table
+from bgknown.userpath import user_path
 
 FORM = "it must have the columns file_name (or file), label, and split (train, valid, test) or fold; group is optional"
 
@@ -20,12 +21,13 @@ def read_splits(path: Path) -> pd.DataFrame:
 
     Returns:
         file, label, split or fold, and group (empty where the table has none); rows without a split, which are clips
-        that are not used, are left out.
+        that are not used, and rows of hidden files are left out.
 
     Raises:
         NotFoundError: there is no such file.
         InvalidInputError: it is no such table.
     """
+    path = user_path(path)
     header = _header(path)
     named = "file_name" if "file_name" in header else "file"
     part = "fold" if "fold" in header and "split" not in header else "split"
@@ -34,7 +36,9 @@ def read_splits(path: Path) -> pd.DataFrame:
     table["file"] = [PurePosixPath(name.replace("\\", "/")).as_posix() for name in table["file"]]
     table["label"] = table["label"].str.strip()
     table[part] = table[part].str.strip().str.removesuffix(".0")
-    table = table[table[part] != ""].reset_index(drop=True)
+    hidden = table["file"].str.rpartition("/")[2].str.startswith(".")
+    report_hidden(path, table["file"][hidden].tolist())
+    table = table[(table[part] != "") & ~hidden].reset_index(drop=True)
     if table.empty:
         raise InvalidInputError(f"{path}: no clip has a {part}")
     return table if "group" in table else table.assign(group="")
@@ -85,9 +89,10 @@ def _matched(names: Sequence[str], files: Sequence[str], root: Path, path: Path)
         fits = [by_stem[tail] for tail in _tails(stem) if tail in by_stem][:1] or tails.get(stem, [])
         if len(fits) > 1:
             raise InvalidInputError(f"{path}: {name} may be {fits[0]} or {fits[1]} of {root}; name it with its folder")
-        if not fits and not (root / name).is_file():
+        there = fits[0] if fits else find_files(root, [name], [])[0]
+        if not fits and not (root / there).is_file():
             unknown.append(name)
-        found.append(fits[0] if fits else name)
+        found.append(there)
     if unknown:
         more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
         raise NotFoundError(f"{path}: {unknown[0]}{more} is not in {root}; names must be relative to that folder")
@@ -95,9 +100,9 @@ def _matched(names: Sequence[str], files: Sequence[str], root: Path, path: Path)
 
 
 def _stem(name: str) -> str:
-    """A name without the type of audio file."""
-    path = PurePosixPath(name)
-    return str(path.with_suffix("")) if path.suffix.lower() in {*SUFFIXES, ".au"} else str(path)
+    """A name without the type of audio file, in one Unicode form."""
+    path = PurePosixPath(nfc(name))
+    return str(path.with_suffix("")) if is_audio(path.name) else str(path)
 
 
 def _tails(stem: str) -> list[str]:

@@ -27,6 +27,7 @@ from benchmark.clips import Clip
 from benchmark.results import PLAIN_SETTING
 from bgknown.errors import InvalidInputError
 from bgknown.seeding import ranks
+from bgknown.userpath import expand_fields
 
 PLAIN = {PLAIN_SETTING: ("the clip itself", "audio", "")}
 """Settings of a task that has only one."""
@@ -85,8 +86,8 @@ class TaskOptions:
     """A table (file_name, label, and split or fold) to take in place of the task's own labels and splits."""
     skip_broken: bool = False
     """Leave out clips that are missing or cannot be read, and count them."""
-    broken: frozenset[Path] = frozenset()
-    """Files that are known to be broken."""
+    broken: Mapping[Path, str] = field(default_factory=dict)
+    """Files that are known to be unusable, and why."""
     shuffle_labels: bool = False
     """Control: give every clip the label of another one of the same part, so that there is nothing to learn."""
     text_encoder: str = texts.DEFAULT
@@ -95,6 +96,9 @@ class TaskOptions:
     """``mean`` of the tokens, or ``cls``."""
     device: str = "cpu"
     """Where texts are embedded."""
+
+    def __post_init__(self) -> None:
+        expand_fields(self, "cache", "data", "splits")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -28,6 +28,7 @@ from benchmark.fingerprint import weights_sha256
 from bgknown.errors import InvalidInputError
 from bgknown.files import advising, make_folder, sha256
 from bgknown.sealed import unseal, write_sealed
+from bgknown.userpath import expand
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,16 @@ INTERVAL_S = 60.0
 """Embeddings are stored after the first batch that ends so long after the last time."""
 KIND = "text encoder "
 """What stands before its name in messages."""
+
+
+class BrokenTextsError(InvalidInputError):
+    """A text encoder gives NaN or infinite values for some texts."""
+
+    def __init__(self, encoder: str, texts: Sequence[str]) -> None:
+        more = f" and {len(texts) - 1:,} more texts" if len(texts) > 1 else ""
+        super().__init__(f"{KIND}{encoder}: gives NaN or infinite values for {texts[0]!r}{more}")
+        self.texts = frozenset(texts)
+        """The texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +94,8 @@ class TextEncoder:
         """Embed a batch of texts: [B, D] float32 on the CPU.
 
         Raises:
-            InvalidInputError: the model fails, or gives NaN or infinite values.
+            BrokenTextsError: the model gives NaN or infinite values for some texts.
+            InvalidInputError: the model fails.
         """
         with telling(f"text encoder {self.name}", "fails on a batch of texts"):
             tokens = self.tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt").to(self.device)
@@ -93,8 +105,9 @@ class TextEncoder:
         else:
             mask = tokens["attention_mask"].unsqueeze(2).to(hidden.dtype)
             pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
-        if not bool(torch.isfinite(pooled).all()):
-            raise InvalidInputError(f"text encoder {self.name}: gives NaN or infinite values")
+        finite = torch.isfinite(pooled).all(dim=1).tolist()
+        if not all(finite):
+            raise BrokenTextsError(self.name, [text for text, good in zip(texts, finite, strict=True) if not good])
         found: Tensor = pooled.float().cpu()
         return found
 
@@ -114,6 +127,7 @@ def load_text_encoder(target: str = DEFAULT, *, pooling: str = "mean", device: s
     """
     if pooling not in POOLINGS:
         raise InvalidInputError(f"text pooling is {pooling!r}; it must be one of {', '.join(POOLINGS)}")
+    target = expand(target)
     transformers = package()
     folder = model_folder(target, kind=KIND)
     if not (folder / "config.json").is_file():
@@ -158,22 +172,34 @@ def embed_texts(
         [m, D] embeddings of the different texts, sorted, and for each of the n its row.
 
     Raises:
+        BrokenTextsError: the encoder gives NaN or infinite values for some texts; names all, the others are cached.
         StorageError: the cache cannot be written.
     """
     unique = sorted(set(texts))
     known = _load(_path(encoder, cache))
     missing = sorted((text for text in unique if text not in known), key=len)  # of like length, so with little padding
+    broken: list[str] = []
     quietly, stored = processes.rank() > 0 or not sys.stderr.isatty(), time.monotonic()
     with tqdm(total=len(missing), desc=f"texts {encoder.name}", unit="text", disable=quietly, leave=False) as bar:
         for start in range(0, len(missing), BATCH):
             batch = missing[start : start + BATCH]
-            known.update(zip(batch, encoder.embed(batch).numpy(), strict=True))
+            try:
+                rows = encoder.embed(batch)
+            except BrokenTextsError as error:
+                broken += sorted(error.texts)
+                batch = [text for text in batch if text not in error.texts]
+                if not batch:
+                    continue
+                rows = encoder.embed(batch)
+            known.update(zip(batch, rows.numpy(), strict=True))
             bar.update(len(batch))
             if processes.rank() == 0 and time.monotonic() - stored >= INTERVAL_S:
                 _save(_path(encoder, cache), known)
                 stored = time.monotonic()
-    if missing and processes.rank() == 0:
+    if len(missing) > len(broken) and processes.rank() == 0:
         _save(_path(encoder, cache), known)
+    if broken:
+        raise BrokenTextsError(encoder.name, broken)
     place = {text: row for row, text in enumerate(unique)}
     return np.stack([known[text] for text in unique]), np.array([place[text] for text in texts], dtype=np.int64)
 

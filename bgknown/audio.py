@@ -22,9 +22,6 @@ from bgknown.errors import InvalidInputError, NotFiniteError, NotFoundError, Sto
 RATE_HZ = 44_100
 """The sampling rate of ESC-50, FSD50K and of everything that is built from them."""
 
-SUFFIXES = (".wav", ".flac", ".ogg")
-"""File types a corpus may be stored in; where a stem has several, the first of these is taken."""
-
 LARGEST_PCM16 = 32_767 / 32_768
 """The largest positive value of 16-bit PCM, as a fraction of full scale."""
 

@@ -26,6 +26,7 @@ from bgknown.problems import Problem, listing
 from bgknown.render import scaper
 from bgknown.rows import RowTask, build_row
 from bgknown.tables import records
+from bgknown.userpath import user_path
 from bgknown.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -106,6 +107,7 @@ def build(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
         InvalidInputError: the recipe breaks rules.
         NotFoundError: Scaper is not installed.
     """
+    out = user_path(out)
     _check_engine(options)
     given = _given_recipe(corpora, options)
     description = describe(corpora, options, given)

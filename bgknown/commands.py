@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,27 @@ import click
 
 from bgknown import stopping, surroundings
 from bgknown.errors import BgknownError
+from bgknown.userpath import user_path
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
 KEPT = "; finished work is kept, and the same command resumes where it left off"
+
+
+class UserPath(click.Path):
+    """A path of which a leading ``~`` is expanded, also where the shell does not do it (``--out=~/x``)."""
+
+    def __init__(self, *, file_okay: bool = True, dir_okay: bool = True) -> None:
+        super().__init__(file_okay=file_okay, dir_okay=dir_okay, path_type=Path)
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        """The path, expanded."""
+        return super().convert(user_path(value), param, ctx)
+
+
+FOLDER = UserPath(file_okay=False)
+FILE = UserPath(dir_okay=False)
+PATH = UserPath()
 
 
 class Group(click.Group):

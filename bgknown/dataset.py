@@ -27,6 +27,7 @@ from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import sha256
 from bgknown.snr import SHORTEST_EVENT_FRAMES
 from bgknown.tables import numbers, read_object, read_text_table, records, whole_numbers
+from bgknown.userpath import user_path
 
 MANIFEST = "manifest.csv"
 RECIPE = "recipe.csv"
@@ -124,7 +125,7 @@ def open_dataset(root: str | Path) -> Dataset:
         NotFoundError: there is none at ``root``, or its build has not ended.
         InvalidInputError: its description or manifest cannot be read.
     """
-    root = Path(root)
+    root = user_path(root)
     if not (root / MANIFEST).is_file():
         state = (
             "its build has not ended: run the same `bgknown build` again" if (root / ".work").is_dir() else "no dataset"

@@ -19,6 +19,7 @@ from bgknown.corpora import CorpusIndex
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import advising, make_folder, sha256, write_whole
 from bgknown.tables import numbers, read_text_table, records, whole_numbers
+from bgknown.userpath import user_path
 
 COLUMNS = [
     "clip_id",
@@ -70,6 +71,7 @@ def read_recipe(path: Path) -> pd.DataFrame:
         NotFoundError: there is no such file.
         InvalidInputError: columns are missing, a value is no number, or a clip stands there twice.
     """
+    path = user_path(path)
     table = read_text_table(path, COLUMNS, advice="`bgknown plan` writes a recipe")
     repeated = np.flatnonzero(table["clip_id"].duplicated())
     if repeated.size:
@@ -110,6 +112,7 @@ def write_recipe(recipe: pd.DataFrame, path: Path) -> None:
         InvalidInputError: something else is there.
         StorageError: it cannot be written.
     """
+    path = user_path(path)
     check_target(path)
     make_folder(path.parent)
     write_whole(path, recipe_bytes(recipe))

@@ -17,6 +17,7 @@ from typing import Any
 
 from bgknown import stopping
 from bgknown.errors import NotFoundError
+from bgknown.userpath import user_path
 
 NUMBA_CACHE = "NUMBA_CACHE_DIR"
 LENT_HOME = "BGKNOWN_LENT_HOME"
@@ -41,7 +42,7 @@ def default_cache() -> Path:
     if not named and not base and LENT_HOME in os.environ:
         raise NotFoundError(missing)
     try:
-        return Path(named).expanduser() if named else Path(base or Path.home() / ".cache") / "bgknown"
+        return user_path(named) if named else Path(base or Path.home() / ".cache") / "bgknown"
     except RuntimeError as error:  # no HOME, and a user that the system does not know
         raise NotFoundError(missing) from error
 

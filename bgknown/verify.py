@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,11 +17,13 @@ from bgknown.audio import RATE_HZ, read_pcm16
 from bgknown.dataset import SIGNALS, Dataset
 from bgknown.errors import BgknownError
 from bgknown.files import sha256
+from bgknown.listing import list_fitting, report_hidden
 from bgknown.loudness import integrated_lufs
 from bgknown.mixing import sandbox
 from bgknown.parallel import in_processes
 from bgknown.snr import SOURCE_GAIN_TOLERANCE_DB, TOLERANCE_DB, Gains, measure_snr_db
 from bgknown.tables import records
+from bgknown.userpath import user_path
 
 REF_TOLERANCE_DB = 0.05
 """How far reference a may be from ref_db, where it carries the mixture's gain."""
@@ -40,6 +42,7 @@ def verify(root: Path, *, jobs: int) -> tuple[Dataset, list[str]]:
     Raises:
         NotFoundError, InvalidInputError: there is no finished dataset, or its tables cannot be read at all.
     """
+    root = user_path(root)
     data = dataset.open_dataset(root)
     faults = [*table_faults(data), *_stray_files(data)]
     check = partial(_row_faults, root=root, configuration=data.description["configuration"])
@@ -102,11 +105,19 @@ def _rule_faults(table: pd.DataFrame) -> Iterator[str]:
 
 def _stray_files(data: Dataset) -> Iterator[str]:
     listed = {row[f"{name}_file"] for row in records(data.table) for name in dataset.FILES}
-    for folder in ("audio", "jams"):
-        for path in sorted((data.root / folder).rglob("*")):
-            name = path.relative_to(data.root).as_posix()
-            if path.is_file() and name not in listed:
-                yield f"{name}: is in the folder but not in the manifest"
+    yield from stray_files(data.root, ("audio", "jams"), listed)
+
+
+def stray_files(root: Path, folders: Sequence[str], listed: Collection[str]) -> Iterator[str]:
+    """One line for each file of some folders that is not listed; hidden ones are only reported."""
+    for folder in folders:
+        if not (root / folder).is_dir():
+            continue
+        found = list_fitting(root / folder, lambda _: True)
+        report_hidden(root / folder, found.hidden)
+        for name in found.files:
+            if f"{folder}/{name}" not in listed:
+                yield f"{folder}/{name}: is in the folder but not in the manifest"
 
 
 def _row_faults(row: dict[str, Any], *, root: Path, configuration: dict[str, Any]) -> list[str]:

@@ -1,54 +1,56 @@
-"""Finding the audio files of folders."""
+"""The audio files of folders, with their names as they were typed."""
 
 from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from bgknown.errors import InvalidInputError
-from bgknown.files import storage_error
-
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
-"""File types that are packed."""
+from bgknown.listing import check_utf8, list_audio, nfc, report_hidden
+from bgknown.userpath import absolute
 
 
-def audio_below(folder: Path) -> Iterator[Path]:
-    """Audio files in a folder and below; links are followed, but no folder is entered twice.
+def find_audio(folders: Sequence[Path]) -> tuple[Path, list[str]]:
+    """The audio files in folders and below, sorted by name; hidden ones are skipped and reported.
+
+    Names count from the folder, or with several folders from the one that all of them are in. They are those that were
+    typed: of a folder that is a link, the link's. A folder inside another of them, or typed twice, counts once.
+
+    Returns:
+        the folder that names count from, and the names.
 
     Raises:
         StorageError: a folder cannot be read.
         InvalidInputError: a name is not UTF-8.
     """
-
-    def refuse(error: OSError) -> None:
-        raise storage_error(error, Path(error.filename or folder)) from error
-
-    seen: set[tuple[int, int]] = set()
-    for parent, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
-        state = Path(parent).stat()
-        if (state.st_dev, state.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((state.st_dev, state.st_ino))
-        folders.sort()  # which of several links to a folder is entered must not depend on the disk
-        for name in files:
-            if Path(name).suffix.lower() in SUFFIXES:
-                path = Path(parent, name)
-                if not str(path).isprintable() and _not_utf8(path):
-                    raise InvalidInputError(f"{str(path)!a}: the name is not UTF-8; rename the file")
-                yield path
+    kept = distinct(folders)
+    root = Path(os.path.commonpath(kept))
+    found: set[str] = set()
+    for folder in kept:
+        listing = list_audio(folder)
+        report_hidden(folder, listing.hidden)
+        prefix = folder.relative_to(root)
+        check_utf8(prefix)
+        found.update((prefix / name).as_posix() for name in listing.files)
+    return root, sorted(found)
 
 
-def _not_utf8(path: Path) -> bool:
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return True
-    return False
+def distinct(folders: Sequence[Path]) -> list[Path]:
+    """Absolute folders, without those that are the same as, or inside, another one; the outermost is kept."""
+    typed = [absolute(folder) for folder in folders]
+    real = [folder.resolve() for folder in typed]
+    return [
+        folder
+        for place, folder in enumerate(typed)
+        if not any(
+            real[place].is_relative_to(other) and (real[place] != other or earlier < place)
+            for earlier, other in enumerate(real)
+            if earlier != place
+        )
+    ]
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a name matches one of the patterns, or there are none."""
-    return not patterns or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    """Whether a name matches one of the patterns in any Unicode form, or there are none."""
+    return not patterns or any(fnmatch.fnmatchcase(nfc(name), nfc(pattern)) for pattern in patterns)

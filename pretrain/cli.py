@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from bgknown import __version__
-from bgknown.commands import FILE, FOLDER
+from bgknown.commands import FILE, FOLDER, PATH
 from bgknown.commands import Group as BgknownGroup
 
 
@@ -55,6 +55,8 @@ def main() -> None:
       pretrain train --corpus corpus --config small --lambda 0.5 --out run
       benchmark run --encoder run/checkpoint.pt --task bgknown --data DIR --out results
     """
+    logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr, level=logging.WARNING)
+    logging.addLevelName(logging.WARNING, "warning")
 
 
 @main.command()
@@ -67,10 +69,11 @@ def main() -> None:
 @click.option("--skip-broken", is_flag=True, help="Finish without files that are broken, and list them.")
 @click.option("--jobs", type=int, help="Number of processes [default: all cores].")
 def pack(*, audio: tuple[Path, ...], match: tuple[str, ...], jobs: int | None, **given: Any) -> None:
-    """Pack folders of audio (wav, flac, ogg, mp3) into one corpus, which is all that training reads.
+    """Pack folders of audio into one corpus, which is all that training reads.
 
     Files are found below each folder; their names count from the folder, or with several folders from the one that
-    all of them lie in. Patterns such as '[1-3]-*' or 'dev/*' are matched with those names.
+    all of them are in, and are kept as typed where a folder is a link. Patterns such as '[1-3]-*' or 'dev/*' are
+    matched with those names. Hidden files are skipped.
 
     \b
     Example:
@@ -119,7 +122,7 @@ def train(*, corpus: Path, out: Path, device: str | None, tensorboard: bool, **g
 
 
 @main.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=PATH)
 @click.option("--to", type=FILE, required=True, help="The encoder's file, NAME.safetensors; NAME.md is its model card.")
 @click.option("--name", help="What the encoder is called in results [default: the run's name].")
 def export(checkpoint: Path, to: Path, name: str | None) -> None:

@@ -14,10 +14,10 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import resources
-from pathlib import Path
 from typing import Any, Self
 
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.userpath import user_path
 from pretrain.frontend import FrontEnd
 from pretrain.views import ViewSettings
 
@@ -217,7 +217,7 @@ def read_config(name: str, changes: Iterable[str] = ()) -> Config:
 def _text(name: str) -> tuple[str, str]:
     if name in NAMES:
         return (resources.files("pretrain") / "configurations" / f"{name}.toml").read_text(encoding="utf-8"), name
-    path = Path(name)
+    path = user_path(name)
     if path.suffix != ".toml" or not path.is_file():
         raise NotFoundError(f"{name}: no such configuration; give {', '.join(NAMES)}, or a .toml file that exists")
     try:

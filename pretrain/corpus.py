@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import sha256
 from bgknown.tables import read_object
+from bgknown.userpath import user_path
 
 AUDIO, INDEX, DESCRIPTION = "audio.i16", "index.csv", "corpus.json"
 COLUMNS = ("file", "start", "length", "sha256")
@@ -89,6 +90,7 @@ def open_corpus(folder: Path) -> Corpus:
         NotFoundError: there is no finished corpus.
         InvalidInputError: its parts are damaged or do not belong together.
     """
+    folder = user_path(folder)
     path = folder / INDEX
     if not path.is_file():
         raise NotFoundError(f"{folder}: holds no finished corpus ({INDEX} missing); {_MAKE}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from bgknown.errors import InvalidInputError, StorageError
 from bgknown.files import sha256, write_whole
+from bgknown.userpath import user_path
 from pretrain.checkpoint import Checkpoint, read_encoder, write_encoder
 
 _BEGINNING = "An audio encoder: "
@@ -40,6 +41,7 @@ def export(checkpoint: Path, to: Path, *, name: str | None = None) -> Exported:
         InvalidInputError: it is damaged, or no run of this software made it.
         StorageError: a file cannot be written, or the card would replace a file that is no model card.
     """
+    checkpoint, to = user_path(checkpoint), user_path(to)
     path = checkpoint / "checkpoint.pt" if checkpoint.is_dir() else checkpoint
     read = read_encoder(path)
     if read.statistics is None or "config" not in read.card:

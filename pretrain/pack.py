@@ -22,11 +22,13 @@ from bgknown import seeding
 from bgknown.audio import check_finite, read_header, read_whole, to_pcm16
 from bgknown.errors import BgknownError, BrokenInputError, InvalidInputError, NotFoundError, StorageError
 from bgknown.files import file_sha256, sha256, state_facts, storage_error, sync_folder, write_whole
+from bgknown.listing import SUFFIXES, some_of
 from bgknown.parallel import default_jobs, in_processes
 from bgknown.problems import Problem, listing, problem_of
 from bgknown.tables import read_object
+from bgknown.userpath import absolute, expand_fields
 from bgknown.workspace import Workspace, append_entries, read_journal
-from pretrain.audio_files import SUFFIXES, audio_below, matches
+from pretrain.audio_files import find_audio, matches
 from pretrain.corpus import AUDIO, COLUMNS, DESCRIPTION, FORMAT, INDEX
 
 _BATCH = 8
@@ -53,6 +55,9 @@ class PackOptions:
     """Whether to finish without the files that are broken."""
     jobs: int = field(default_factory=default_jobs)
     """Number of processes."""
+
+    def __post_init__(self) -> None:
+        expand_fields(self, "audio", "out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +91,7 @@ def pack(options: PackOptions) -> PackReport:
         "format": FORMAT,
         "rate_hz": options.rate_hz,
         "configuration": {
-            "folders": [folder.resolve().name for folder in options.audio],
+            "folders": [absolute(folder).name for folder in options.audio],
             "match": list(options.match),
             "sample": options.sample,
             "seed": options.seed,
@@ -102,7 +107,7 @@ def pack(options: PackOptions) -> PackReport:
         rows, problems, kept = _pack_all(options, root, names, workspace)
         if problems and not options.skip_broken:
             raise BrokenInputError(
-                f"{listing(problems)}\n{len(rows)} of {len(names)} files are packed; mend these and run the same "
+                f"{listing(problems)}\n{len(rows)} of {len(names)} files are packed; fix these files and run the "
                 f"command again, or give --skip-broken to finish without them"
             )
         if not rows:
@@ -129,14 +134,15 @@ def find(options: PackOptions) -> tuple[Path, list[str]]:
     for folder in options.audio:
         if not folder.is_dir():
             raise NotFoundError(f"--audio {folder}: no such folder")
-    folders = [folder.resolve() for folder in options.audio]
-    root = Path(os.path.commonpath(folders))
-    found = {path.relative_to(root).as_posix() for folder in folders for path in audio_below(folder)}
-    names = sorted(name for name in found if matches(name, options.match))
+    root, found = find_audio(options.audio)
+    names = [name for name in found if matches(name, options.match)]
+    where = ", ".join(map(str, options.audio))
+    if not found:
+        raise NotFoundError(f"{where}: no audio files ({', '.join(SUFFIXES)})")
     if not names:
         raise NotFoundError(
-            f"{', '.join(map(str, options.audio))}: no {', '.join(sorted(SUFFIXES))} files"
-            f"{' that match ' + ' or '.join(options.match) if options.match else ''}"
+            f"{where}: no files that match {' or '.join(options.match)}; there are "
+            f"{some_of(dict.fromkeys((found[0], found[len(found) // 2], found[-1])))}"
         )
     if options.sample > len(names):
         raise InvalidInputError(f"--sample {options.sample}: there are {len(names):,} files; take at most as many")

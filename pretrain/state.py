@@ -27,6 +27,7 @@ from bgknown.files import advising, make_folder, storage_error, write_whole
 from bgknown.locking import hold
 from bgknown.provenance import commit
 from bgknown.stopping import cleaning
+from bgknown.userpath import absolute
 from pretrain.checkpoint import entries, is_own
 from pretrain.config import DECIDED, Config
 from pretrain.corpus import Corpus, read_card
@@ -174,7 +175,7 @@ class Run:
     def card(self, trainer: Trainer) -> dict[str, Any]:
         """What is worth telling about the encoder, as stored with it."""
         return {
-            "name": self.out.resolve().name,
+            "name": absolute(self.out).name,
             "steps_done": trainer.steps_done,
             "steps": self.config.total_steps(len(self.corpus)),
             "config": self.config.tables(),

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from bgknown import stopping
 from bgknown.errors import InvalidInputError
+from bgknown.userpath import expand_fields
 from pretrain.config import Config
 from pretrain.corpus import Corpus, open_corpus
 from pretrain.draws import CropDraw, CropSampler, StepDraw, statistics_crops
@@ -59,6 +60,9 @@ class TrainOptions:
     """cpu, cuda, cuda:1, ...; None takes a GPU if there is one."""
     tensorboard: bool = False
     """Whether to write TensorBoard's files beside the log."""
+
+    def __post_init__(self) -> None:
+        expand_fields(self, "corpus", "out")
 
 
 def train(options: TrainOptions) -> Path:

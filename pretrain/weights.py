@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.userpath import user_path
 from pretrain.networks import CHANNELS, NETWORKS, AudioNTT, AudioNTT2020, AudioNTT2022
 
 SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
@@ -43,6 +44,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         NotFoundError: there is no such file.
         InvalidInputError: it is empty, damaged, of another kind, or holds code.
     """
+    path = user_path(path)
     if path.suffix not in SUFFIXES and (path.is_file() or path == Path()):
         raise InvalidInputError(f"{path or 'the empty name'}: a checkpoint's name must end in {', '.join(SUFFIXES)}")
     if not path.is_file():

@@ -25,6 +25,7 @@ from benchmark.encoders.foreign import (
     whole_number,
 )
 from bgknown.errors import InvalidInputError
+from bgknown.userpath import expand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,4 +102,4 @@ def _parts(target: str) -> tuple[str, str]:
     name, _, weights = target.partition("@")
     if not name:
         raise InvalidInputError(f"hear:{target}: no module; write hear:MODULE or hear:MODULE@WEIGHTS")
-    return name, weights
+    return name, expand(weights)

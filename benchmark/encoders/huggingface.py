@@ -27,6 +27,7 @@ from torch import Tensor
 from benchmark.encoders.foreign import ModuleEncoder, telling, whole_number
 from benchmark.encoders.snapshot import FACTS, WEIGHTS, explaining, model_folder, package, quiet
 from bgknown.errors import InvalidInputError
+from bgknown.userpath import absolute
 
 AST = "audio-spectrogram-transformer"
 AST_TOKENS = 2
@@ -201,7 +202,7 @@ def load(target: str, options: Options) -> TransformersEncoder:
         raise InvalidInputError(f"hf:{target}: {type(model).__name__} is no audio model: its preprocessor has no rate")
     framed = model.config.model_type not in {"clap", AST}
     kind = TransformersFrameEncoder if framed else TransformersEncoder
-    return kind(model, extractor, options, Path(target).resolve().name)
+    return kind(model, extractor, options, absolute(Path(target)).name)
 
 
 def weights_of(target: str, options: Options) -> list[Path]:

@@ -11,6 +11,7 @@ from benchmark import labelled
 from benchmark.task import TaskData, TaskFacts, TaskOptions
 from benchmark.tasks import own
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.userpath import user_path
 
 SUITES = {
     "nine": ("esc50", "us8k", "spcv2", "vc1", "voxforge", "cremad", "gtzan", "nsynth", "surge"),
@@ -87,8 +88,9 @@ def prepare(name: str, root: Path, options: TaskOptions) -> TaskData:
     Raises:
         NotFoundError, InvalidInputError: it is not there, or breaks a rule.
     """
+    root = user_path(root)
     if is_own(name):
-        return labelled.prepare(facts(name), own.index(name), root, options)
+        return labelled.prepare(facts(name), own.index(name, root), root, options)
     module = task(name)
     if hasattr(module, "prepare"):
         data: TaskData = module.prepare(root, options)

@@ -9,11 +9,13 @@ The query is a soundscape s1 and a modifier text, the target s2, the gallery the
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from benchmark.broken import usable
 from benchmark.clips import Clip, Rendering
 from benchmark.composed import evaluation
 from benchmark.hashes import content_hashes
@@ -73,6 +75,9 @@ def prepare(of: TaskFacts, root: Path, options: TaskOptions) -> TaskData:
     table = table.rename(columns={"file": "clip_id"})
     signals = _signals(table, root, options)
     rendering = signals["s1"][0].rendering
+    keep, notes = usable(table, signals, options.broken)
+    table = table[keep].reset_index(drop=True)
+    signals = {side: list(itertools.compress(clips, keep)) for side, clips in signals.items()}
     parts = {split: np.flatnonzero(table["split"] == split) for split in SPLITS.values()}
     return TaskData(
         facts=of,
@@ -86,7 +91,9 @@ def prepare(of: TaskFacts, root: Path, options: TaskOptions) -> TaskData:
         ),
         sha256_of_0_1_0=sha256(table.to_csv(index=False, lineterminator="\n").encode()),
         leak_check=leak_check(table),
-        notes=_notes(of, table),
+        skipped=int((~keep).sum()),
+        in_part=not keep.all(),
+        notes=[*_notes(of, table), *notes],
         text_encoder=load_text_encoder(options.text_encoder, pooling=options.text_pooling, device=options.device),
     )
 

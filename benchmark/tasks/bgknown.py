@@ -11,6 +11,7 @@ Without any training: query y_mix - y_bg, gallery the clean test clips, cosine s
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -18,13 +19,14 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from benchmark.broken import usable
 from benchmark.clips import Clip
 from benchmark.retrieval import chance_recall, ranks
 from benchmark.task import Embeddings, Fold, Measure, Setting, TaskData, TaskFacts, TaskOptions, shuffled_labels
-from bgknown.corpora.headers import find_by_stem
 from bgknown.dataset import MANIFEST, Dataset, open_dataset
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.files import file_sha256
+from bgknown.files import file_sha256, sha256
+from bgknown.listing import find_by_stem
 from bgknown.recipe import take
 from bgknown.seeding import ranks as draw_ranks
 from bgknown.verify import table_faults
@@ -81,9 +83,16 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
     if options.shuffle_labels:
         table = table.assign(label=shuffled_labels(table["label"], table["split"], table["clip_id"]))
     signals = {name: _signal(dataset, table, name) for name in ("mix", "a", "b", "c")}
-    notes, names = [], [name for name in SETTINGS if name != "clean"]
     if "esc50" in options.data:
         signals["clean"] = _clean(table, options.data["esc50"])
+    fingerprint = dataset.id
+    keep, notes = usable(table, signals, options.broken)
+    if not keep.all():  # fewer clips are another dataset
+        fingerprint = sha256(fingerprint.encode(), *(f"\n{name}".encode() for name in table["clip_id"][~keep]))
+    table = table[keep].reset_index(drop=True)
+    signals = {name: list(itertools.compress(clips, keep)) for name, clips in signals.items()}
+    names = [name for name in SETTINGS if name != "clean"]
+    if "clean" in signals:
         names.append("clean")
     else:
         notes.append("clean and the difference retrieval are not measured: give ESC-50 with --data esc50=DIR")
@@ -109,9 +118,10 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
         signals=signals,
         settings=settings,
         folds=[Fold(name="", train=np.flatnonzero(split == "train"), test=np.flatnonzero(split == "test"))],
-        sha256=dataset.id,
+        sha256=fingerprint,
         sha256_of_0_1_0=file_sha256(root / MANIFEST),
-        skipped=int(dataset.description["counts"]["skipped"]),
+        skipped=int(dataset.description["counts"]["skipped"]) + int((~keep).sum()),
+        in_part=not keep.all(),
         leak_check=leak_check(table),
         notes=notes,
         measures=measures,

@@ -16,9 +16,10 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.task import PLAIN, TaskFacts
-from benchmark.tasks.listing import clips_below, published
+from benchmark.tasks.listing import published
 from bgknown.corpora import check_folder
 from bgknown.errors import InvalidInputError
+from bgknown.listing import list_files, report_hidden
 
 LEFT_OUT = ("1040_ITH_SAD", "1006_TIE_NEU", "1013_WSI_DIS", "1017_IWW_FEA")
 EMOTIONS = ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")
@@ -50,8 +51,10 @@ def index(root: Path) -> pd.DataFrame:
     """
     check_folder(root, "CREMA-D", "AudioWAV")
     split_of = dict(published("cremad_speakers.csv", ["speaker", "split"]).itertuples(index=False, name=None))
-    rows = []
-    for file in clips_below(root, "AudioWAV"):
+    rows, hidden = [], list[str]()
+    files = list_files(root, "AudioWAV", hidden)
+    report_hidden(root, hidden)
+    for file in files:
         found = re.fullmatch(r"AudioWAV/(\d{4})_([A-Z]{3})_([A-Z]{3})_[A-Z]{1,2}\.\w+", file)
         if found is None or found.group(3) not in EMOTIONS:
             raise InvalidInputError(f"{root / file}: is not named as CREMA-D's clips are, such as 1001_DFA_ANG_XX.wav")

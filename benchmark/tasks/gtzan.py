@@ -18,9 +18,8 @@ import pandas as pd
 
 from benchmark.task import PLAIN, TaskFacts
 from benchmark.tasks.listing import lines_of, published
-from bgknown.audio import SUFFIXES
 from bgknown.corpora import check_folder
-from bgknown.corpora.headers import find_files
+from bgknown.listing import find_files
 
 ARTISTS = "GTZANindex.txt"
 
@@ -59,7 +58,7 @@ def index(root: Path) -> pd.DataFrame:
     names = [PurePosixPath(file).name for file in table["file"]]
     return pd.DataFrame(
         {
-            "file": find_files(root, table["file"].tolist(), suffixes=(*SUFFIXES, ".au")),
+            "file": find_files(root, table["file"].tolist()),
             "label": [file.split("/")[0] for file in table["file"]],
             "split": table["split"],
             "group": [artist_of.get(name, "") for name in names],

@@ -8,14 +8,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from bgknown.audio import SUFFIXES
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.listing import check_utf8, list_files
 from bgknown.seeding import ranks
 
 
 def folders_of(root: Path) -> list[str]:
-    """Names of the folders in a folder, sorted, but those that begin with ``_`` or a dot."""
-    return sorted(path.name for path in root.iterdir() if path.is_dir() and path.name[0] not in "_.")
+    """Names of the folders in a folder, sorted, except those that begin with ``_`` or a dot.
+
+    Raises:
+        InvalidInputError: a name is not UTF-8.
+    """
+    names = sorted(path.name for path in root.iterdir() if path.name[0] not in "_." and path.is_dir())
+    for name in names:
+        check_utf8(root / name)
+    return names
 
 
 def top_folders(root: Path, corpus: str, what: str) -> list[str]:
@@ -37,30 +44,22 @@ def top_folders(root: Path, corpus: str, what: str) -> list[str]:
     return names
 
 
-def clips_below(root: Path, folder: str) -> list[str]:
-    """Audio files in a folder, relative to ``root`` and sorted; none where there is no such folder."""
-    inside = root / folder
-    if not inside.is_dir():
-        return []
-    names = sorted(path.name for path in inside.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
-    return [f"{folder}/{name}" for name in names]
-
-
-def clips_in(root: Path, folder: str, what: str) -> list[str]:
-    """``clips_below``, where there must be some.
+def clips_in(root: Path, folder: str, what: str, hidden: list[str]) -> list[str]:
+    """``bgknown.listing.list_files``, where there must be some.
 
     Args:
         root: folder of the corpus.
         folder: the folder in it.
         what: what a folder there stands for.
+        hidden: gets the hidden files.
 
     Raises:
         InvalidInputError: there are none.
     """
-    clips = clips_below(root, folder)
+    clips = list_files(root, folder, hidden)
     if not clips:
         raise InvalidInputError(
-            f"{root / folder}: holds no audio, and every folder there is {what}; fill it or take it away"
+            f"{root / folder}: contains no audio, and every folder there is {what}; fill it or remove it"
         )
     return clips
 

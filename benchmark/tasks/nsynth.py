@@ -15,8 +15,8 @@ import pandas as pd
 from benchmark.labelled import PARTS
 from benchmark.task import PLAIN, TaskFacts
 from bgknown.corpora import check_folder
-from bgknown.corpora.headers import find_files
 from bgknown.errors import InvalidInputError
+from bgknown.listing import find_files
 from bgknown.tables import read_object
 
 FACTS = TaskFacts(

@@ -15,6 +15,8 @@ from benchmark.labelled import counts
 from benchmark.splits import read_splits
 from benchmark.task import TaskFacts
 from bgknown.errors import InvalidInputError
+from bgknown.listing import find_files
+from bgknown.userpath import user_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +41,11 @@ def facts(name: str) -> TaskFacts:
     Raises:
         NotFoundError, InvalidInputError: there is no such table, or it or its options break a rule.
     """
-    path, _, given = name.partition("?")
+    path, given = table_of(name), name.partition("?")[2]
     settings = options.resolve(OwnSettings, options.parse(given, name), name)
-    table = read_splits(Path(path))
+    table = read_splits(path)
     return TaskFacts(
-        name=Path(path).stem,
+        name=path.stem,
         title=f"the clips of {path}",
         metric="accuracy",
         classes=table["label"].nunique(),
@@ -52,16 +54,26 @@ def facts(name: str) -> TaskFacts:
         lr=settings.lr,
         licence="",
         citation="",
-        url=path,
+        url=str(path),
         protocol="search",
         groups="groups",
     )
 
 
-def index(name: str) -> pd.DataFrame:
-    """The table of an own task: file, label, split or fold, group.
+def table_of(name: str) -> Path:
+    """The file of an own task's table."""
+    return user_path(name.partition("?")[0])
+
+
+def index(name: str, root: Path) -> pd.DataFrame:
+    """The table of an own task: file (as it is on disk), label, split or fold, group.
+
+    Args:
+        name: the table, with or without options.
+        root: the folder that its files are in.
 
     Raises:
         NotFoundError, InvalidInputError: as ``facts``.
     """
-    return read_splits(Path(name.partition("?")[0]))
+    table = read_splits(table_of(name))
+    return table.assign(file=find_files(root, table["file"].tolist()))

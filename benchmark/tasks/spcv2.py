@@ -16,8 +16,8 @@ import pandas as pd
 from benchmark.task import PLAIN, TaskFacts
 from benchmark.tasks.listing import clips_in, folders_of, lines_of
 from bgknown.corpora import check_folder
-from bgknown.corpora.headers import find_files
 from bgknown.errors import InvalidInputError
+from bgknown.listing import find_files, report_hidden
 
 LISTS = {"valid": "validation_list.txt", "test": "testing_list.txt"}
 
@@ -47,17 +47,18 @@ def index(root: Path) -> pd.DataFrame:
     """
     for name in LISTS.values():
         check_folder(root, "Speech Commands v2", name)
-    words = folders_of(root)
-    split_of = dict.fromkeys((file for word in words for file in clips_in(root, word, "a word")), "train")
+    words, hidden = folders_of(root), list[str]()
+    split_of = dict.fromkeys((file for word in words for file in clips_in(root, word, "a word", hidden)), "train")
     for split, name in LISTS.items():
         listed = lines_of(root / name)
-        for file, there in zip(listed, find_files(root, listed), strict=True):
-            if file.split("/")[0] not in words:
+        for file, there in zip(listed, find_files(root, listed, hidden), strict=True):
+            if there.split("/")[0] not in words:
                 raise InvalidInputError(f"{root / name}: {file} is a clip of no word that is there")
             if split_of.get(there, "train") != "train":
                 where = "twice" if split_of[there] == split else f"on {LISTS['valid']}, too"
                 raise InvalidInputError(f"{root / name}: {file} is listed {where}; a clip has one split")
             split_of[there] = split
+    report_hidden(root, hidden)
     files = sorted(split_of)
     return pd.DataFrame(
         {

@@ -17,6 +17,7 @@ import pandas as pd
 from benchmark.task import PLAIN, TaskFacts
 from benchmark.tasks.listing import clips_in, hashed_split, top_folders
 from bgknown.errors import InvalidInputError
+from bgknown.listing import nfc, report_hidden
 
 TONES = {"train": 1_692, "valid": 195, "test": 197}
 NOTES = range(21, 109)
@@ -48,7 +49,9 @@ def index(root: Path) -> pd.DataFrame:
         InvalidInputError: a file is not named by one of the 88 MIDI notes, or a tone has no notes.
     """
     tones = top_folders(root, "Surge", "tone")
-    rows = [(file, tone) for tone in tones for file in clips_in(root, tone, "a tone")]
+    hidden: list[str] = []
+    rows = [(file, tone) for tone in tones for file in clips_in(root, tone, "a tone", hidden)]
+    report_hidden(root, hidden)
     notes = [PurePosixPath(file).stem for file, _ in rows]
     for (file, _), note in zip(rows, notes, strict=True):
         if note not in LABELS:
@@ -56,12 +59,12 @@ def index(root: Path) -> pd.DataFrame:
                 f"{root / file}: is not named by a MIDI note from {NOTES[0]} to {NOTES[-1]}, such as 60.ogg"
             )
     shares = {split: count / sum(TONES.values()) for split, count in TONES.items()}
-    split_of = hashed_split("surge tone", tones, shares)
+    split_of = hashed_split("surge tone", [nfc(tone) for tone in tones], shares)
     return pd.DataFrame(
         {
             "file": [file for file, _ in rows],
             "label": notes,
-            "split": [split_of[tone] for _, tone in rows],
+            "split": [split_of[nfc(tone)] for _, tone in rows],
             "group": [tone for _, tone in rows],
         }
     )

@@ -14,8 +14,8 @@ import pandas as pd
 
 from benchmark.task import PLAIN, TaskFacts
 from bgknown.corpora import check_folder
-from bgknown.corpora.headers import find_files
 from bgknown.errors import InvalidInputError
+from bgknown.listing import find_files
 from bgknown.tables import read_text_table, whole_numbers
 
 TABLE = "metadata/UrbanSound8K.csv"

@@ -15,8 +15,8 @@ import pandas as pd
 from benchmark.task import PLAIN, TaskFacts
 from benchmark.tasks.listing import numbered_lines
 from bgknown.corpora import check_folder
-from bgknown.corpora.headers import find_files
 from bgknown.errors import InvalidInputError
+from bgknown.listing import find_files
 
 LIST = "iden_split.txt"
 SPLITS = {"1": "train", "2": "valid", "3": "test"}

@@ -17,8 +17,9 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.task import PLAIN, TaskFacts
-from benchmark.tasks.listing import clips_below, folders_of, hashed_split, top_folders
+from benchmark.tasks.listing import folders_of, hashed_split, top_folders
 from bgknown.errors import InvalidInputError
+from bgknown.listing import list_files, nfc, report_hidden
 
 log = logging.getLogger(__name__)
 
@@ -52,17 +53,19 @@ def index(root: Path) -> pd.DataFrame:
     """
     rows: list[tuple[str, str, str]] = []
     silent: list[str] = []
+    hidden: list[str] = []
     for language in top_folders(root, "VoxForge", "language"):
         before = len(rows)
         for upload in folders_of(root / language):
-            clips = _clips_of(root, f"{language}/{upload}")
+            clips = _clips_of(root, f"{language}/{upload}", hidden)
             rows += [(file, language, speaker_of(upload)) for file in clips]
             silent += [f"{language}/{upload}"] * (not clips)
         if len(rows) == before:
-            inside = "an upload" if _clips_of(root, language) else "no upload with audio in wav/ or flac/"
+            inside = "an upload" if _clips_of(root, language, hidden) else "no upload with audio in wav/ or flac/"
             raise InvalidInputError(
                 f"{root / language}: {inside}; every folder of {root} must be a language with its uploads in it"
             )
+    report_hidden(root, hidden)
     if silent:
         log.warning("%s: %d uploads hold no audio in wav/ or flac/, such as %s", root, len(silent), silent[0])
     table = pd.DataFrame(rows, columns=["file", "label", "group"])
@@ -70,12 +73,12 @@ def index(root: Path) -> pd.DataFrame:
     return table.assign(split=[split_of[speaker] for speaker in table["group"]])
 
 
-def _clips_of(root: Path, upload: str) -> list[str]:
-    """The clips of an upload, in the one of its folders that holds them."""
-    return clips_below(root, f"{upload}/wav") or clips_below(root, f"{upload}/flac")
+def _clips_of(root: Path, upload: str, hidden: list[str]) -> list[str]:
+    """The clips of an upload, in the one of its folders that has them."""
+    return list_files(root, f"{upload}/wav", hidden) or list_files(root, f"{upload}/flac", hidden)
 
 
 def speaker_of(upload: str) -> str:
     """The user's name in an upload's: what stands before the date."""
     found = re.match(r"(.+?)-\d{8}", upload)
-    return (found.group(1) if found else upload).lower()
+    return nfc((found.group(1) if found else upload).lower())

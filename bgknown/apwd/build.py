@@ -37,6 +37,7 @@ from bgknown.parallel import check_jobs, default_jobs, in_batches
 from bgknown.problems import Problem, listing
 from bgknown.render import scaper
 from bgknown.render.layers import Engine
+from bgknown.userpath import expand_fields
 from bgknown.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class PairBuildOptions:
     """Number of processes."""
 
     def __post_init__(self) -> None:
+        expand_fields(self, "jams", "source", "out")
         check_jobs(self.jobs)
         if self.limit is not None and self.limit < 1:
             raise InvalidInputError(f"the limit is {self.limit}; it must be at least 1 pair")

@@ -19,6 +19,7 @@ from bgknown.audio import RATE_HZ, at_rate, read_header, read_whole
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError, StorageError
 from bgknown.jams.reading import parse
 from bgknown.tables import records
+from bgknown.userpath import user_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,14 +124,15 @@ def open_pairs(
     """
     if root is None and jams is None:
         raise InvalidInputError("give the folder of a set, or the folder of JAMS pairs and their source tree")
-    if root is not None:
-        table = read_manifest(Path(root))
+    folder, jams_folder, tree = (None if given is None else user_path(given) for given in (root, jams, source))
+    if folder is not None:
+        table = read_manifest(folder)
     else:
-        table = describe_pairs(PairBuildOptions(jams=Path(str(jams)), out=Path(), jobs=jobs))
+        table = describe_pairs(PairBuildOptions(jams=jams_folder or Path(), out=Path(), jobs=jobs))
     table.index = pd.Index(table["pair"].tolist())
     return PairSet(
         table=table,
-        root=None if root is None else Path(root),
-        jams=None if jams is None else Path(jams),
-        source=None if source is None else Path(source),
+        root=folder,
+        jams=jams_folder,
+        source=tree,
     )

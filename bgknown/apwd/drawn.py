@@ -26,6 +26,7 @@ from bgknown.files import make_folder, storage_error, sync_folder, write_whole
 from bgknown.jams.writing import compose
 from bgknown.parallel import check_jobs, default_jobs, in_processes
 from bgknown.tables import read_object
+from bgknown.userpath import expand_fields
 from bgknown.workspace import Workspace
 
 NAME = "APwD draw"
@@ -59,6 +60,7 @@ class DrawOptions:
     """Number of processes."""
 
     def __post_init__(self) -> None:
+        expand_fields(self, "source", "out")
         check_jobs(self.jobs)
         for split, count in self.pairs.items():
             if split not in self.scenes.splits or count < 0:

@@ -21,6 +21,7 @@ from bgknown.apwd.scenes import SPLITS
 from bgknown.corpora import check_labels
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.tables import read_text_table, whole_numbers
+from bgknown.userpath import user_path
 
 BACKGROUND, EVENT, FOREGROUND = "background", "event", "foreground"
 APWD, AUDIODIFFCAPS = "org_audio_csv", "audio_csv"
@@ -74,6 +75,7 @@ def read_lists(folder: Path) -> Lists:
         NotFoundError: there are no such lists.
         InvalidInputError: a list breaks a rule, or a recording is listed twice or in both splits; names file and line.
     """
+    folder = user_path(folder)
     root, layout = _find(folder)
     if layout == APWD:
         backgrounds = [row for path in _tables(root, "background/fsd50k/*/*.csv") for row in _apwd_backgrounds(path)]
@@ -115,7 +117,7 @@ def _find(folder: Path) -> tuple[Path, str]:
 
 
 def _tables(root: Path, pattern: str) -> list[Path]:
-    paths = sorted(root.glob(pattern))
+    paths = sorted(path for path in root.glob(pattern) if not path.name.startswith("."))
     if not paths:
         raise NotFoundError(f"{root}: no list {pattern}; {_ADVICE}")
     return paths

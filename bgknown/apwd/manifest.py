@@ -20,6 +20,7 @@ from bgknown.dataset import DESCRIPTION, MANIFEST, PAIRS
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import sha256
 from bgknown.tables import read_object, read_text_table
+from bgknown.userpath import user_path
 
 FORMAT = 1
 """Number of this layout; a reader refuses those it does not know."""
@@ -57,6 +58,7 @@ def read_manifest(root: Path) -> pd.DataFrame:
         NotFoundError: there is none.
         InvalidInputError: it is damaged.
     """
+    root = user_path(root)
     if not (root / MANIFEST).is_file():
         unfinished = "its build has not ended: run the same `bgknown apwd build` again"
         raise NotFoundError(f"{root}: {unfinished if (root / '.work').is_dir() else 'no set of pairs'} (no {MANIFEST})")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from bgknown.apwd.scenes import SPLITS, Scenes
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jams.reading import parse
+from bgknown.listing import list_fitting, report_hidden
 from bgknown.soundscape import Layer, Soundscape
 
 SIDES = ("s1", "s2")
@@ -60,8 +60,10 @@ def find_pairs(root: Path) -> list[PairFiles]:
         raise NotFoundError(f"{root}: no such folder; give the folder that holds the JAMS files")
     found: dict[str, dict[str, str]] = {}
     with_second = set()
-    for file in sorted(_jams_files(root)):
-        name, _, side = PurePosixPath(file).name.removesuffix(SUFFIX).rpartition("_")
+    jams = list_fitting(root, lambda name: name.lower().endswith(SUFFIX))  # unfinished work of a draw is hidden
+    report_hidden(root, jams.hidden)
+    for file in sorted(jams.files):
+        name, _, side = PurePosixPath(file).name[: -len(SUFFIX)].rpartition("_")
         if side not in SIDES or not name:
             raise InvalidInputError(f"{root / file}: a JAMS of a pair is called NAME_s1.jams or NAME_s2.jams")
         sides = found.setdefault(name, {})
@@ -73,13 +75,6 @@ def find_pairs(root: Path) -> list[PairFiles]:
     if not found:
         raise NotFoundError(f"{root}: holds no JAMS files (*{SUFFIX}), in no folder below it either")
     return [_pair_files(name, sides, with_second, root) for name, sides in sorted(found.items())]
-
-
-def _jams_files(root: Path) -> Iterator[str]:
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]  # unfinished work of a draw
-        inside = Path(folder).relative_to(root)
-        yield from ((inside / name).as_posix() for name in files if name.endswith(SUFFIX))
 
 
 def _pair_files(name: str, sides: dict[str, str], with_second: set[str], root: Path) -> PairFiles:

@@ -43,6 +43,7 @@ from bgknown.files import sha256, state_facts
 from bgknown.parallel import check_jobs, default_jobs, in_processes
 from bgknown.problems import Problem, listing
 from bgknown.tables import records
+from bgknown.userpath import expand_fields
 from bgknown.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ class PrepareOptions:
     """Number of processes."""
 
     def __post_init__(self) -> None:
+        expand_fields(self, "fsd50k", "esc50", "out", "cache", "lists")
         check_jobs(self.jobs)
         if self.style not in STYLES:
             raise InvalidInputError(f"style is {self.style!r}; it must be {' or '.join(STYLES)}")

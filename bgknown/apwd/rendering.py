@@ -31,7 +31,7 @@ def source_problem(error: BgknownError, layer: Layer, source: Path, where: str) 
     """What is wrong with a source; an unknown label is told apart from a missing file."""
     folder = (source / layer.file).parent
     if isinstance(error, NotFoundError) and not folder.is_dir():
-        known = ", ".join(sorted(path.name for path in folder.parent.glob("*"))) or "none"
+        known = ", ".join(sorted(path.name for path in folder.parent.glob("[!.]*"))) or "none"
         what = f"no folder {folder.relative_to(source)} for the label {layer.label!r}; there are {known}"
         return Problem(where=where, code="unknown_label", what=what)
     return problem_of(error, where=where, what=f"source {layer.file}")

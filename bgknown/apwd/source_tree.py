@@ -17,10 +17,11 @@ from bgknown.apwd.scenes import SPLITS
 from bgknown.audio import RATE_HZ, read_header
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
 from bgknown.files import sha256
+from bgknown.listing import list_files, report_hidden
 from bgknown.parallel import in_threads
+from bgknown.userpath import user_path
 
 ROLES = ("background", "foreground")
-SUFFIXES = (".wav", ".flac")
 _PREPARE = "`bgknown apwd prepare` makes such a tree"
 
 
@@ -114,21 +115,23 @@ def open_tree(root: Path) -> SourceTree:
         NotFoundError: there is no such folder, or it is no source tree.
         InvalidInputError: a file cannot be read, or is not 44.1 kHz mono; names the first.
     """
+    root = user_path(root)
     if not any((root / split).is_dir() for split in SPLITS):
         hint = f"; did you mean {root / 'source'}?" if (root / "source").is_dir() else ""
         raise NotFoundError(f"{root}: no source tree (no folder dev or eval in it){hint}; {_PREPARE}")
+    hidden: list[str] = []
     places = [
-        (split, role, folder.name, path)
+        (split, role, folder.name, file)
         for split in SPLITS
         for role in ROLES
-        for folder in sorted((root / split / role).glob("*"))
-        for path in sorted(folder.glob("*"))
-        if path.suffix in SUFFIXES
+        for folder in sorted((root / split / role).glob("[!.]*"))
+        for file in list_files(root, f"{split}/{role}/{folder.name}", hidden)
     ]
-    frames = in_threads(_frames, [path for *_, path in places], title="sources", unit="file")
+    report_hidden(root, hidden)
+    frames = in_threads(_frames, [root / file for *_, file in places], title="sources", unit="file")
     files: dict[tuple[str, str, str], list[SourceFile]] = {}
-    for (split, role, label, path), length in zip(places, frames, strict=True):
-        source = SourceFile(file=path.relative_to(root).as_posix(), frames=length)
+    for (split, role, label, file), length in zip(places, frames, strict=True):
+        source = SourceFile(file=file, frames=length)
         files.setdefault((split, role, label), []).append(source)
     return SourceTree(root=root, files={place: tuple(sources) for place, sources in files.items()})
 

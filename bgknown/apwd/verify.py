@@ -24,6 +24,8 @@ from bgknown.files import sha256
 from bgknown.parallel import in_processes
 from bgknown.render import direct, scaper
 from bgknown.tables import records
+from bgknown.userpath import user_path
+from bgknown.verify import stray_files
 
 _SIDE_COLUMNS = {"split", "scene", "changes", "classes_s1", "classes_s2", "jams_s1_sha256", "jams_s2_sha256"}
 
@@ -67,6 +69,7 @@ def verify(
         NotFoundError, InvalidInputError: there is no finished set, it cannot be read at all, or a folder that is needed
             was not given.
     """
+    root = user_path(root)
     description, table = read_description(root), read_manifest(root)
     faults = [*_count_faults(description, table), *_stray_files(root, table)]
     rows = records(table)
@@ -108,10 +111,7 @@ def _count_faults(description: dict[str, Any], table: pd.DataFrame) -> Iterator[
 
 def _stray_files(root: Path, table: pd.DataFrame) -> Iterator[str]:
     listed = {file for side in SIDES for file in table[side]}
-    for path in sorted((root / "audio").rglob("*")):
-        name = path.relative_to(root).as_posix()
-        if path.is_file() and name not in listed:
-            yield f"{name}: is in the folder but not in the manifest"
+    yield from stray_files(root, ("audio",), listed)
 
 
 def _file_faults(row: dict[str, Any], *, root: Path) -> list[str]:

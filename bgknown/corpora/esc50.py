@@ -3,7 +3,7 @@
 Layout::
 
     meta/esc50.csv                            filename, fold, target, category, esc10, src_file, take
-    audio/{fold}-{clip}-{take}-{target}.wav   also .flac or .ogg: files are found by their stem
+    audio/{fold}-{clip}-{take}-{target}.wav   also .flac, .ogg and others: files are found by their stem
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from bgknown.corpora import CorpusFacts, CorpusIndex, check_folder, check_labels
-from bgknown.corpora.headers import find_by_stem, header_facts
+from bgknown.corpora.headers import header_facts
 from bgknown.errors import InvalidInputError
+from bgknown.listing import find_by_stem
 from bgknown.tables import read_text_table
 
 FACTS = CorpusFacts(

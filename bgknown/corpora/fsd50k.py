@@ -4,7 +4,7 @@ Layout::
 
     FSD50K.ground_truth/dev.csv    fname, labels, mids, split
     FSD50K.ground_truth/eval.csv   fname, labels, mids
-    FSD50K.dev_audio/{fname}.wav   also .flac or .ogg: files are found by their stem
+    FSD50K.dev_audio/{fname}.wav   also .flac, .ogg and others: files are found by their stem
     FSD50K.eval_audio/{fname}.wav
 
 A clip's name is its Freesound id.
@@ -17,8 +17,9 @@ from pathlib import Path
 import pandas as pd
 
 from bgknown.corpora import CorpusFacts, CorpusIndex, check_folder, check_labels
-from bgknown.corpora.headers import find_by_stem, header_facts
+from bgknown.corpora.headers import header_facts
 from bgknown.errors import InvalidInputError
+from bgknown.listing import find_by_stem
 from bgknown.tables import read_text_table
 
 FACTS = CorpusFacts(

@@ -6,17 +6,17 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pandas as pd
 
-from bgknown.audio import SUFFIXES, read_header
+from bgknown.audio import read_header
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
 from bgknown.files import make_folder, sha256, write_whole
 from bgknown.parallel import in_threads
 from bgknown.surroundings import default_cache, library_folders
 
-__all__ = ["clear_cache", "default_cache", "find_by_stem", "find_files", "header_facts"]
+__all__ = ["clear_cache", "default_cache", "header_facts"]
 log = logging.getLogger(__name__)
 
 FACT_COLUMNS = ["size", "mtime_ns", "frames", "rate_hz", "channels", "container", "problem"]
@@ -42,46 +42,6 @@ def clear_cache(cache: Path) -> int:
         with contextlib.suppress(OSError):  # not there, or something of the user's is in it
             folder.rmdir()
     return freed
-
-
-def find_by_stem(folder: Path, stems: Sequence[str], *, missing_suffix: str) -> list[str]:
-    """File names in ``folder`` for the wanted stems, whatever their type among wav, flac and ogg.
-
-    Args:
-        folder: the corpus's audio folder.
-        stems: names without suffix.
-        missing_suffix: suffix of the name that is given for a stem that is not there.
-
-    Raises:
-        NotFoundError: the folder does not exist.
-    """
-    if not folder.is_dir():
-        raise NotFoundError(f"{folder}: no such folder; the corpus's audio must lie there")
-    names = sorted(path.name for path in folder.iterdir())
-    found: dict[str, str] = {}
-    for suffix in reversed(SUFFIXES):  # the preferred type overwrites the others
-        found.update({Path(name).stem: name for name in names if name.lower().endswith(suffix)})
-    return [found.get(stem, stem + missing_suffix) for stem in stems]
-
-
-def find_files(root: Path, files: Sequence[str], *, suffixes: Sequence[str] = SUFFIXES) -> list[str]:
-    """Listed files as they are on disk: where one is absent, the file of the same name and another type.
-
-    Args:
-        root: folder of the corpus.
-        files: paths relative to it; one that is there in no type comes back as it is.
-        suffixes: the types, the preferred first.
-    """
-    names: dict[Path, set[str]] = {}
-    found = []
-    for file in files:
-        path = root / file
-        if path.parent not in names:
-            names[path.parent] = {entry.name for entry in path.parent.iterdir()} if path.parent.is_dir() else set()
-        there = [path.with_suffix(suffix).name for suffix in suffixes]
-        name = next((name for name in (path.name, *there) if name in names[path.parent]), path.name)
-        found.append((PurePosixPath(file).parent / name).as_posix())
-    return found
 
 
 def header_facts(root: Path, files: Sequence[str], *, cache: Path, title: str) -> pd.DataFrame:

@@ -392,7 +392,7 @@ def test_a_clip_that_breaks_while_it_is_decoded_is_left_out_and_counted(corpora,
 def test_an_empty_class_is_one_line(name, folder, corpora, tmp_path):
     root = copy_of(corpora, name, tmp_path)
     (root / folder).mkdir()
-    with pytest.raises(InvalidInputError, match=rf"{folder}: (holds no audio|no upload with audio)"):
+    with pytest.raises(InvalidInputError, match=rf"{folder}: (contains no audio|no upload with audio)"):
         tasks.task(name).index(root)
 
 

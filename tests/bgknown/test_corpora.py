@@ -87,7 +87,7 @@ def test_a_missing_folder_or_a_wrong_one_is_told_apart(reader, tiny):
 def test_a_missing_audio_folder_is_one_error(reader, tiny):
     folder = tiny.esc50 / "audio" if reader is esc50 else tiny.fsd50k / "FSD50K.eval_audio"
     folder.rename(tiny.root / "away")
-    with pytest.raises(NotFoundError, match="the corpus's audio must lie there"):
+    with pytest.raises(NotFoundError, match="the corpus's audio must be there"):
         index(reader, tiny)
 
 

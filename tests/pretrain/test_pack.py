@@ -96,7 +96,7 @@ def test_other_rates(audio, tmp_path):
     ("options", "error", "message"),
     [
         ({"folders": ("none",)}, NotFoundError, "none: no such folder"),
-        ({"match": ("x*",)}, NotFoundError, "no .flac, .mp3, .ogg, .wav files that match x*"),
+        ({"match": ("x*",)}, NotFoundError, "no files that match x*; there are a/deep/two.flac, b/five.WAV, b/six.wav"),
         ({"sample": 7}, InvalidInputError, "--sample 7: there are 6 files"),
         ({"sample": -1}, InvalidInputError, "files are counted from 0"),
         ({"rate_hz": 10}, InvalidInputError, "rates from 1,000 Hz"),
