@@ -1,9 +1,9 @@
 """Models of transformers loaded whole: a tensor that the file lacks never enters an embedding.
 
-transformers fills what a file lacks with random numbers and goes on. It reports which tensors these are, but not whether
-they matter: a head or the embedding of masked frames does not, a layer does. That is found out by trying: they are set
-to NaN, and the model embeds a probe. A finite embedding does not depend on them. They stay NaN, so that whatever
-might use them later ends in an error, and never in a figure.
+transformers fills what a file lacks with random numbers and continues. It reports which tensors these are, but not
+whether they matter: a head or the embedding of masked frames does not, a layer does. That is found out by trying: they
+are set to NaN, and the model embeds a probe. A finite embedding does not depend on them. They stay NaN, so that using
+them later is an error, and never a figure.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def load_with_report(auto: Any, folder: Path, target: str, *, kind: str = "hf:")
     return model, Report(
         missing=tuple(missing),
         reshaped=tuple(f"{name} {there} for {wanted}" for name, (there, wanted) in shapes.items()),
-        unread=tuple([*missing, *shapes]),
+        unread=(*missing, *shapes),
         unknown=tuple(sorted(facts["unexpected_keys"])),
     )
 

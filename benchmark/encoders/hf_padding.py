@@ -19,6 +19,8 @@ from bgknown.seeding import generator
 
 SHORT_S, MIDDLE_S, LONG_S = 0.5, 1.0, 33.0
 """Lengths that are tried; longer ones are checked as they come (``check_whole``)."""
+MOST_S = 600
+"""The longest clip that an extractor may take."""
 SHARE = 0.98
 """A clip whose features are fewer than this share of what its length lets expect was cut off."""
 ATTRIBUTES = ("n_samples", "nb_max_samples", "max_length")
@@ -55,7 +57,7 @@ class Window:
             )
 
 
-def measure_window(extractor: Any, prepare: Prepare, rate_hz: int, who: str) -> Window:
+def measure_window(extractor: Any, prepare: Prepare, rate_hz: int, who: str, *, masked: bool) -> Window:
     """Find out what an extractor does to clips of several lengths.
 
     Args:
@@ -63,50 +65,54 @@ def measure_window(extractor: Any, prepare: Prepare, rate_hz: int, who: str) -> 
         prepare: what it makes of one clip.
         rate_hz: its sampling rate.
         who: the model, for messages.
+        masked: whether it also says which samples or frames are the clip's own.
 
     Raises:
         InvalidInputError: it pads in a way that does not tell which frames are the clip's own.
     """
-    noise = _noise(round((LONG_S + 1) * rate_hz))
-    lengths = [round(seconds * rate_hz) for seconds in (SHORT_S, MIDDLE_S, LONG_S)]
-    short, middle, long = (prepare(noise[:length]).size for length in lengths)
+    noise = _noise(round(LONG_S * rate_hz))
+    short_n, middle_n, long_n = (round(seconds * rate_hz) for seconds in (SHORT_S, MIDDLE_S, LONG_S))
+    whole = prepare(noise)
+    short, middle, long = prepare(noise[:short_n]).size, prepare(noise[:middle_n]).size, whole.size
     if short == middle == long:
-        return Window(longest=_longest(extractor, prepare, rate_hz, who), padded=True)
+        return Window(longest=_longest(extractor, prepare, noise, whole, rate_hz, who), padded=True)
     if short == middle:
+        if masked:
+            return Window(longest=None, padded=False)
         raise InvalidInputError(
             f"{who}: its preprocessor pads short clips to a common length, but not long ones; "
             f"which of its frames belong to a clip cannot be told"
         )
-    slope = (middle - short) / (lengths[1] - lengths[0])
-    line = Window(longest=None, padded=False, features_per_sample=slope, features_at_once=short - slope * lengths[0])
-    if long < SHARE * (line.features_at_once + slope * lengths[2]):
-        return Window(longest=_longest(extractor, prepare, rate_hz, who), padded=False)
+    slope = (middle - short) / (middle_n - short_n)
+    line = Window(longest=None, padded=False, features_per_sample=slope, features_at_once=short - slope * short_n)
+    if long < SHARE * (line.features_at_once + slope * long_n):
+        return Window(longest=_longest(extractor, prepare, noise, whole, rate_hz, who), padded=False)
     return line
 
 
-def _longest(extractor: Any, prepare: Prepare, rate_hz: int, who: str) -> int:
+def _longest(
+    extractor: Any, prepare: Prepare, noise: NDArray[np.float32], whole: NDArray[Any], rate_hz: int, who: str
+) -> int:
     """The longest clip that is taken whole: what comes after it changes nothing, what comes just before it does."""
+
+    def is_cut(samples: int) -> bool:
+        return np.array_equal(prepare(noise[:samples]), whole)
+
     for name in ATTRIBUTES:
-        told = getattr(extractor, name, None)
-        if isinstance(told, int) and rate_hz <= told <= 3_600 * rate_hz:
-            noise = _noise(told + rate_hz)
-            if _is_cut(prepare, noise, told) and not _is_cut(prepare, noise, told - rate_hz // 20):
-                return told
-    noise = _noise(round((LONG_S + 1) * rate_hz))
-    low, high = rate_hz // 10, round(LONG_S * rate_hz)
-    if not _is_cut(prepare, noise, high) or _is_cut(prepare, noise, low):
-        raise InvalidInputError(
-            f"{who}: the length that its preprocessor pads clips to or cuts them at cannot be found"
-        )
+        said = getattr(extractor, name, None)
+        if isinstance(said, int) and rate_hz <= said <= MOST_S * rate_hz:
+            if said >= len(noise):
+                noise = _noise(said + rate_hz)
+                whole = prepare(noise)
+            if is_cut(said) and not is_cut(said - rate_hz // 20):
+                return said
+    low, high = rate_hz // 10, len(noise) - 1
+    if not is_cut(high) or is_cut(low):
+        raise InvalidInputError(f"{who}: the length that its preprocessor cuts or pads clips to cannot be found")
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if _is_cut(prepare, noise, middle) else (middle, high)
+        low, high = (low, middle) if is_cut(middle) else (middle, high)
     return high
-
-
-def _is_cut(prepare: Prepare, noise: NDArray[np.float32], samples: int) -> bool:
-    """Whether an extractor drops all that comes after so many samples."""
-    return np.array_equal(prepare(noise[:samples]), prepare(noise))
 
 
 def _noise(samples: int) -> NDArray[np.float32]:

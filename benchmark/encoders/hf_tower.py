@@ -55,10 +55,11 @@ def tower_of(model: Any, target: str) -> Any:
             f"hf:{target}: {type(tower).__name__} is a codec: it turns audio into tokens and back, "
             f"and has no embedding of a clip"
         )
-    if tower is model and getattr(model, "main_input_name", "") not in AUDIO_INPUTS:
+    takes = next(iter(inspect.signature(tower.forward).parameters))
+    if takes.endswith("ids") or (tower is model and model.main_input_name not in AUDIO_INPUTS):
         raise InvalidInputError(
             f"hf:{target}: {type(model).__name__} has no part that turns audio into an embedding "
-            f"(its input is {getattr(model, 'main_input_name', 'unknown')})"
+            f"({type(tower).__name__} takes {takes})"
         )
     return tower
 

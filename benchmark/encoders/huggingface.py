@@ -109,7 +109,8 @@ class TransformersEncoder(ModuleEncoder):
         if self.family == AST:  # spectra of 25 ms, one each 10 ms
             spectra = int(self.extractor.max_length) - 1
             return Window(longest=spectra * (self.rate_hz // 100) + self.rate_hz // 40, padded=True)
-        return measure_window(self.extractor, self._features, self.rate_hz, f"hf:{self.target}")
+        masked = self._prepared([np.zeros(self.rate_hz, dtype=np.float32)])[1] is not None
+        return measure_window(self.extractor, self._features, self.rate_hz, f"hf:{self.target}", masked=masked)
 
     def _features(self, audio: NDArray[np.float32]) -> NDArray[Any]:
         """The features of one clip [N]."""
@@ -164,10 +165,12 @@ class TransformersEncoder(ModuleEncoder):
         layer = self.options.layer
         tower = self.model.audio_model if self.family == "clap" else self.model
         output = tower(**inputs) if layer is None else tower(**inputs, output_hidden_states=True)
-        name = "last_hidden_state" if layer is None else "hidden_states"
-        states = getattr(output, name, None)
+        states = getattr(output, "last_hidden_state" if layer is None else "hidden_states", None)
         if states is None:
-            raise InvalidInputError(f"hf:{self.target}: {type(tower).__name__} gives no {name.replace('_', ' ')}")
+            raise InvalidInputError(
+                f"hf:{self.target}: {type(tower).__name__} gives {', '.join(getattr(output, 'keys', tuple)()) or 'nothing'}"
+                f" and no hidden states: it has no embedding of a clip"
+            )
         if layer is not None:
             if not -len(states) <= layer < len(states):
                 raise InvalidInputError(
