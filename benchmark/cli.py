@@ -135,7 +135,7 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
 
 @main.command()
 @click.option("--encoder", required=True, help="The encoder.")
-@click.option("--out", type=FOLDER, required=True, help="Folder for embeddings.npy [n, D] and clips.csv.")
+@click.option("--out", type=FOLDER, required=True, help="Folder for embeddings.npy [n, D], clips.csv and about.json.")
 @click.argument("audio", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--duration", type=float, help="Cut or pad every clip to so many seconds [default: as it is].")
 @embedding_options
@@ -156,7 +156,7 @@ def embed(*, encoder: str, audio: tuple[Path, ...], out: Path, duration: float |
     )
     count = embed_files(loaded, audio, out, _embedding(given), duration_s=duration)
     click.echo(f"{count} clips of {loaded.encoder.embedding_size} values\narray  {out / 'embeddings.npy'}")
-    click.echo(f"clips  {out / 'clips.csv'}")
+    click.echo(f"clips  {out / 'clips.csv'}\nabout  {out / 'about.json'}")
 
 
 main.add_command(data_group)

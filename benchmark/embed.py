@@ -32,6 +32,8 @@ from benchmark.clips import RESAMPLER, Clip, FileState, file_sha256, file_states
 from benchmark.encoder import FittedEncoder, LoadedEncoder, check_output
 from benchmark.encoders.foreign import telling
 from benchmark.fingerprint import code_beside
+from benchmark.interface import check_repeatable
+from benchmark.provenance import write_about
 from benchmark.store import Entry, Store, open_store
 from bgknown import __version__
 from bgknown.audio import SUFFIXES
@@ -128,7 +130,9 @@ def embed(
 def embed_files(
     loaded: LoadedEncoder, audio: Sequence[Path], out: Path, settings: EmbedSettings, *, duration_s: float | None
 ) -> int:
-    """Embed files and all audio files of folders into ``out/embeddings.npy`` and ``out/clips.csv``.
+    """Embed files and all audio files of folders into ``out/embeddings.npy``, ``out/clips.csv`` and ``out/about.json``.
+
+    An encoder that needs statistics of audio takes them from these clips; ``about.json`` and a warning say so.
 
     Args:
         loaded: the encoder.
@@ -162,6 +166,7 @@ def embed_files(
         write_whole(out / "embeddings.npy", data.getvalue())
         table = pd.DataFrame({"row": range(len(files)), "file": [file.as_posix() for file in files]})
         write_whole(out / "clips.csv", table.to_csv(index=False, lineterminator="\n").encode())
+        write_about(out, loaded, clips, settings.precision, fitted_on=_key(loaded, settings, clips)[2]["fitted_on"])
     return len(files)
 
 
@@ -260,8 +265,8 @@ def _run(
     *,
     kept: int,
 ) -> None:
-    """Embed batches into the store."""
-    total = kept + sum(map(len, batches))
+    """Embed batches into the store, the first one twice: an encoder must not answer differently from call to call."""
+    compared, total = False, kept + sum(map(len, batches))
     bar = tqdm(total=total, initial=kept, desc=f"embed {loaded.name}", unit="clip", disable=_quiet(), smoothing=0.05)
     with bar:
         for batch, decoded in _decoded(batches, loaded, settings.jobs):
@@ -273,7 +278,11 @@ def _run(
                 else:
                     store.alias(entry, clip, states[clip])
             if new:
-                rows = _encode(loaded, [clip for clip, _ in new], [item for _, item in new], settings)
+                named, audios = [clip for clip, _ in new], [item for _, item in new]
+                rows = _encode(loaded, named, audios, settings)
+                if not compared:
+                    check_repeatable(loaded.name, rows, _encode(loaded, named, audios, settings), settings.precision)
+                    compared = True
                 store.append(rows, [(clip, states[clip], digest) for clip, (_, digest) in new])
             bar.update(len(batch))
 

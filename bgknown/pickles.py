@@ -14,7 +14,7 @@ import re
 import warnings
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -37,11 +37,11 @@ class ElementType:
 
     def __init__(self, code: object = "", *_: object) -> None:
         self.code = code if isinstance(code, str) and _NUMBER_OR_TEXT.fullmatch(code) else ""
-        self.order = "<"
+        self.order: Literal["<", ">"] = "<"
 
     def __setstate__(self, state: object) -> None:
-        if isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">"):
-            self.order = state[1]
+        if isinstance(state, tuple) and len(state) > 1 and state[1] == ">":
+            self.order = ">"
 
 
 class PlainDict:

@@ -75,7 +75,7 @@ def measure_window(extractor: Any, prepare: Prepare, rate_hz: int, who: str, *, 
     whole = prepare(noise)
     short, middle, long = prepare(noise[:short_n]).size, prepare(noise[:middle_n]).size, whole.size
     if short == middle == long:
-        return Window(longest=_longest(extractor, prepare, noise, whole, rate_hz, who), padded=True)
+        return Window(longest=_longest(extractor, prepare, noise, rate_hz, whole=whole, who=who), padded=True)
     if short == middle:
         if masked:
             return Window(longest=None, padded=False)
@@ -86,12 +86,12 @@ def measure_window(extractor: Any, prepare: Prepare, rate_hz: int, who: str, *, 
     slope = (middle - short) / (middle_n - short_n)
     line = Window(longest=None, padded=False, features_per_sample=slope, features_at_once=short - slope * short_n)
     if long < SHARE * (line.features_at_once + slope * long_n):
-        return Window(longest=_longest(extractor, prepare, noise, whole, rate_hz, who), padded=False)
+        return Window(longest=_longest(extractor, prepare, noise, rate_hz, whole=whole, who=who), padded=False)
     return line
 
 
 def _longest(
-    extractor: Any, prepare: Prepare, noise: NDArray[np.float32], whole: NDArray[Any], rate_hz: int, who: str
+    extractor: Any, prepare: Prepare, noise: NDArray[np.float32], rate_hz: int, *, whole: NDArray[Any], who: str
 ) -> int:
     """The longest clip that is taken whole: what comes after it changes nothing, what comes just before it does."""
 

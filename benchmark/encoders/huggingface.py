@@ -167,9 +167,9 @@ class TransformersEncoder(ModuleEncoder):
         output = tower(**inputs) if layer is None else tower(**inputs, output_hidden_states=True)
         states = getattr(output, "last_hidden_state" if layer is None else "hidden_states", None)
         if states is None:
+            given = ", ".join(output) if isinstance(output, dict) else type(output).__name__
             raise InvalidInputError(
-                f"hf:{self.target}: {type(tower).__name__} gives {', '.join(getattr(output, 'keys', tuple)()) or 'nothing'}"
-                f" and no hidden states: it has no embedding of a clip"
+                f"hf:{self.target}: {type(tower).__name__} gives {given}, and no hidden states: it has no embedding"
             )
         if layer is not None:
             if not -len(states) <= layer < len(states):
