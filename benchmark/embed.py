@@ -79,7 +79,12 @@ class EmbedSettings:
 
 
 def embed(
-    loaded: LoadedEncoder, clips: Sequence[Clip], settings: EmbedSettings, *, fit_on: Sequence[Clip] = ()
+    loaded: LoadedEncoder,
+    clips: Sequence[Clip],
+    settings: EmbedSettings,
+    *,
+    fit_on: Sequence[Clip] = (),
+    twice: bool = False,
 ) -> NDArray[np.float32]:
     """Embed clips, from the cache where it holds them.
 
@@ -88,6 +93,7 @@ def embed(
         clips: what to embed; the same clip may come twice.
         settings: how.
         fit_on: training audio of the task, for encoders that take statistics from it.
+        twice: embed the first batch twice, to notice an encoder that answers differently from call to call.
 
     Returns:
         [n, D] float32, in the order of ``clips``; it may be a map of a file (writing to it does not change the file).
@@ -111,7 +117,7 @@ def embed(
         if todo and isinstance(loaded.encoder, FittedEncoder):
             _fit(loaded, settings, fit_on)
         if todo:
-            _run(loaded, store, todo, states, settings, kept=sum(map(len, batches)) - sum(map(len, todo)))
+            _run(loaded, store, todo, states, settings, kept=sum(map(len, batches)) - sum(map(len, todo)), twice=twice)
     finally:
         store.close()
     if processes.count() > 1:
@@ -158,7 +164,7 @@ def embed_files(
             raise NotFoundError(f"{path}: no audio files ({', '.join(SUFFIXES)}) in this folder")
         files += inside
     clips = [Clip(path=file, duration_s=duration_s) for file in files]
-    rows = embed(loaded, clips, settings, fit_on=clips)
+    rows = embed(loaded, clips, settings, fit_on=clips, twice=True)
     if processes.rank() == 0:
         make_folder(out)
         data = io.BytesIO()
@@ -264,9 +270,10 @@ def _run(
     settings: EmbedSettings,
     *,
     kept: int,
+    twice: bool,
 ) -> None:
-    """Embed batches into the store, the first one twice: an encoder must not answer differently from call to call."""
-    compared, total = False, kept + sum(map(len, batches))
+    """Embed batches into the store."""
+    total = kept + sum(map(len, batches))
     bar = tqdm(total=total, initial=kept, desc=f"embed {loaded.name}", unit="clip", disable=_quiet(), smoothing=0.05)
     with bar:
         for batch, decoded in _decoded(batches, loaded, settings.jobs):
@@ -280,9 +287,9 @@ def _run(
             if new:
                 named, audios = [clip for clip, _ in new], [item for _, item in new]
                 rows = _encode(loaded, named, audios, settings)
-                if not compared:
+                if twice:
                     check_repeatable(loaded.name, rows, _encode(loaded, named, audios, settings), settings.precision)
-                    compared = True
+                    twice = False
                 store.append(rows, [(clip, states[clip], digest) for clip, (_, digest) in new])
             bar.update(len(batch))
 
