@@ -24,6 +24,8 @@ from bgknown.pickles import harmless_names
 
 ADAPTER = "adapter_config.json"
 """The file by which a folder of PEFT is found."""
+NEUTRAL = 0.01
+"""A value of weights that makes nothing infinite: 0 has no direction, which weight normalisation divides by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,22 +99,23 @@ def check_tensors(model: Any, report: Report, embed: Callable[[], Tensor], who: 
         InvalidInputError: tensors that the embedding needs are missing, of another shape, NaN or infinite.
     """
     unread, lost = _unread_tensors(model, report)
+    places = {tensor.data_ptr() for tensor in unread}
     _fill(unread, torch.nan)
     if not lost and _is_finite(embed):
         return
-    _fill(unread, 0.0)
-    if lost or (unread and _is_finite(embed)):
+    read = [(name, tensor) for name, tensor in _tensors(model) if tensor.data_ptr() not in places]
+    broken = [name for name, tensor in read if not bool(torch.isfinite(tensor).all())]
+    if broken:
+        _fill(unread, NEUTRAL)
+    if lost or (unread and (not broken or _is_finite(embed))):
         raise InvalidInputError(f"{who}: {_what_is_wrong(model, report)}")
-    broken = [name for name, tensor in _tensors(model) if not bool(torch.isfinite(tensor).all())]
     if broken:
         raise InvalidInputError(
             f"{who}: {len(broken)} tensors hold NaN or infinite values: {few(broken)}; "
             f"copy the model again, or take an earlier checkpoint"
         )
     embed()  # an exception of its own says what is wrong
-    raise InvalidInputError(
-        f"{who}: gives NaN or infinite values for a second of noise, although its tensors are finite"
-    )
+    raise InvalidInputError(f"{who}: its tensors are finite, but it gives NaN or infinite values for a second of noise")
 
 
 def few(names: Iterable[str], most: int = 3) -> str:
