@@ -70,7 +70,7 @@ def _part(model: Any) -> Any:
         for name in TOWERS:
             if isinstance(getattr(place, name, None), torch.nn.Module):
                 return getattr(place, name)
-    if getattr(model.config, "is_encoder_decoder", False) and callable(getattr(model, "get_encoder", None)):
+    if getattr(model.config, "is_encoder_decoder", False) and model.main_input_name != "input_ids":
         return model.get_encoder()
     heard = "For" in type(model).__name__ or hasattr(model, "get_audio_features")
     inner = [getattr(place, "encoder", None) for place in places]

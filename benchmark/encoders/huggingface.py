@@ -81,10 +81,8 @@ class TransformersEncoder(ModuleEncoder):
         }
         with explaining(target, what="its preprocessor fails on noise"):
             self.window = self._window()
-        with explaining(
-            target, what=f"{type(tower).__name__} gives no embedding for what its preprocessor makes of audio"
-        ):
-            self.embedding_size = int(self.embed(torch.zeros(1, rate_hz)).shape[1])
+        with explaining(target, what=f"{type(tower).__name__} gives no embedding of what its preprocessor prepares"):
+            self.embedding_size = int(self.embed(probe_audio(rate_hz)).shape[1])
 
     @property
     def longest(self) -> int | None:
@@ -109,7 +107,7 @@ class TransformersEncoder(ModuleEncoder):
         if self.family == AST:  # spectra of 25 ms, one each 10 ms
             spectra = int(self.extractor.max_length) - 1
             return Window(longest=spectra * (self.rate_hz // 100) + self.rate_hz // 40, padded=True)
-        masked = self._prepared([np.zeros(self.rate_hz, dtype=np.float32)])[1] is not None
+        masked = self._prepared(list(probe_audio(self.rate_hz).numpy()))[1] is not None
         return measure_window(self.extractor, self._features, self.rate_hz, f"hf:{self.target}", masked=masked)
 
     def _features(self, audio: NDArray[np.float32]) -> NDArray[Any]:

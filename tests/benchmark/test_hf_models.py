@@ -187,8 +187,7 @@ def dac():
 
 
 def vocoder():
-    config = transformers.UnivNetConfig(model_hidden_channels=8, kernel_predictor_hidden_channels=8)
-    return transformers.UnivNetModel(config), transformers.UnivNetFeatureExtractor()
+    return transformers.UnivNetModel(transformers.UnivNetConfig()), transformers.UnivNetFeatureExtractor()
 
 
 def talker():
