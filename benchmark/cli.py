@@ -135,7 +135,7 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
 
 @main.command()
 @click.option("--encoder", required=True, help="The encoder.")
-@click.option("--out", type=FOLDER, required=True, help="Folder for embeddings.npy [n, D] and clips.csv.")
+@click.option("--out", type=FOLDER, required=True, help="Folder for embeddings.npy [n, D], clips.csv and about.json.")
 @click.argument("audio", type=PATH, nargs=-1, required=True)
 @click.option("--duration", type=float, help="Cut or pad every clip to so many seconds [default: as it is].")
 @click.option("--skip-broken", is_flag=True, help="Leave out files that are missing or broken, and count them.")
@@ -162,7 +162,7 @@ def embed(*, encoder: str, audio: tuple[Path, ...], out: Path, duration: float |
     click.echo(
         f"{report.clips} clips of {loaded.encoder.embedding_size} values{left_out}\narray  {out / 'embeddings.npy'}"
     )
-    click.echo(f"clips  {out / 'clips.csv'}")
+    click.echo(f"clips  {out / 'clips.csv'}\nabout  {out / 'about.json'}")
 
 
 main.add_command(data_group)

@@ -31,7 +31,8 @@ from benchmark.clips import RESAMPLER, BrokenClipError, Clip, file_states, lengt
 from benchmark.encoder import FittedEncoder, LoadedEncoder, check_output
 from benchmark.encoders.foreign import telling
 from benchmark.fingerprint import code_beside
-from benchmark.hashes import content_hashes
+from benchmark.hashes import hash_fit
+from benchmark.interface import check_repeatable
 from benchmark.recognition import find_by_content
 from benchmark.store import Entry, Store, open_store
 from bgknown.errors import BgknownError, InvalidInputError, StorageError
@@ -81,7 +82,12 @@ class EmbedSettings:
 
 
 def embed(
-    loaded: LoadedEncoder, clips: Sequence[Clip], settings: EmbedSettings, *, fit_on: Sequence[Clip] = ()
+    loaded: LoadedEncoder,
+    clips: Sequence[Clip],
+    settings: EmbedSettings,
+    *,
+    fit_on: Sequence[Clip] = (),
+    twice: bool = False,
 ) -> NDArray[np.float32]:
     """Embed clips, from the cache where it holds them.
 
@@ -90,6 +96,7 @@ def embed(
         clips: what to embed; the same clip may come twice.
         settings: how.
         fit_on: training audio of the task, for encoders that take statistics from it.
+        twice: embed the first batch twice, to notice an encoder that answers differently from call to call.
 
     Returns:
         [n, D] float32, in the order of ``clips``; it may be a map of a file (writing to it does not change the file).
@@ -122,7 +129,7 @@ def embed(
             whole = not broken.problems.keys() & {clip.path for clip in fit_on}
         if todo and whole:  # else the statistics are those of other audio than will be left
             kept = sum(map(len, batches)) - sum(map(len, todo))
-            _run(loaded, store, todo, states, settings, broken=broken, kept=kept)
+            _run(loaded, store, todo, states, settings, broken=broken, kept=kept, twice=twice)
     finally:
         store.close()
     broken.refuse(len(unique))
@@ -142,18 +149,7 @@ def embed(
 
 def _key(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip]) -> tuple[str, int, dict[str, Any]]:
     """The key of the store, D, and what the key stands for."""
-    fitted_on = ""
-    if isinstance(loaded.encoder, FittedEncoder):
-        if not fit_on:
-            raise InvalidInputError(
-                f"encoder {loaded.name} takes statistics from a task's training audio, and there is none"
-            )
-        unknown = [clip.path for clip in fit_on if not clip.sha256]
-        known = dict(zip(unknown, content_hashes(unknown, cache=settings.cache), strict=True))
-        hashes = [clip.sha256 or known[clip.path] for clip in fit_on]
-        fitted_on = sha256(
-            "\n".join(sorted(f"{value} {clip.crop}" for value, clip in zip(hashes, fit_on, strict=True))).encode()
-        )
+    fitted_on = hash_fit(loaded, fit_on, cache=settings.cache)
     facts = {
         "encoder": loaded.key,
         "resampler": RESAMPLER,
@@ -253,6 +249,7 @@ def _run(
     *,
     broken: BrokenClips,
     kept: int,
+    twice: bool,
 ) -> None:
     """Embed batches into the store, except clips that are broken."""
     total = kept + sum(map(len, batches))
@@ -267,8 +264,13 @@ def _run(
                 else:
                     store.alias([entry], [(clip, states[clip])])
             if new:
-                rows = _encode(loaded, [clip for clip, _ in new], [item for _, item in new], settings)
-                finite = broken.keep_finite([clip for clip, _ in new], rows)
+                named, audios = [clip for clip, _ in new], [item for _, item in new]
+                rows = _encode(loaded, named, audios, settings)
+                finite = broken.keep_finite(named, rows)
+                if twice and finite.any():
+                    again = _encode(loaded, named, audios, settings)
+                    check_repeatable(loaded.name, rows[finite], again[finite], settings.precision)
+                    twice = False
                 items = [(clip, states[clip], digest) for clip, (_, digest) in itertools.compress(new, finite)]
                 if items:
                     store.append(rows[finite], items)

@@ -16,6 +16,8 @@ from benchmark.broken import broken_clips, describe
 from benchmark.clips import BrokenClipError, Clip
 from benchmark.embed import EmbedSettings, embed
 from benchmark.encoder import LoadedEncoder
+from benchmark.hashes import hash_fit
+from benchmark.provenance import write_about
 from bgknown.audio import NO_SUCH_FILE
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import advising, make_folder, write_whole
@@ -49,7 +51,9 @@ def embed_files(
     duration_s: float | None,
     skip_broken: bool = False,
 ) -> EmbedReport:
-    """Embed files and all audio files of folders into ``out/embeddings.npy`` and ``out/clips.csv``.
+    """Embed files and all audio files of folders into ``out/embeddings.npy``, ``out/clips.csv`` and ``out/about.json``.
+
+    An encoder that needs statistics of audio takes them from these clips; ``about.json`` and a warning say so.
 
     Args:
         loaded: the encoder.
@@ -73,7 +77,7 @@ def embed_files(
         if not clips:
             raise broken_clips(problems, len(problems))
         try:
-            rows = embed(loaded, clips, settings, fit_on=clips)
+            rows = embed(loaded, clips, settings, fit_on=clips, twice=True)
             break
         except BrokenClipError as error:
             if not skip_broken:
@@ -88,6 +92,7 @@ def embed_files(
             make_folder(out)
             write_whole(out / "embeddings.npy", data.getvalue())
             write_whole(out / "clips.csv", table.to_csv(index=False, lineterminator="\n").encode())
+            write_about(out, loaded, clips, settings.precision, fitted_on=hash_fit(loaded, clips, cache=settings.cache))
     return EmbedReport(clips=len(files), problems=problems)
 
 

@@ -124,9 +124,11 @@ def _embedded(loaded: LoadedEncoder, data: TaskData, settings: EmbedSettings) ->
     for fold in data.folds:
         if isinstance(loaded.encoder, FittedEncoder):
             heard = data.signals[data.settings[0].signal]
-            rows = embed(loaded, clips, settings, fit_on=[heard[row] for row in data.trained_on(fold.train)])
+            rows = embed(
+                loaded, clips, settings, fit_on=[heard[row] for row in data.trained_on(fold.train)], twice=True
+            )
         else:
-            shared = rows = embed(loaded, clips, settings) if shared is None else shared
+            shared = rows = embed(loaded, clips, settings, twice=True) if shared is None else shared
         yield fold, dict(zip(data.signals, np.split(rows, ends[:-1]), strict=True))
 
 

@@ -13,7 +13,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from bgknown.errors import StorageError
+from benchmark.clips import Clip
+from benchmark.encoder import FittedEncoder, LoadedEncoder
+from bgknown.errors import InvalidInputError, StorageError
 from bgknown.files import file_sha256, make_folder, sha256, state_facts
 from bgknown.parallel import in_threads
 from bgknown.sealed import read_sealed, write_sealed
@@ -91,3 +93,23 @@ def _save(table: Path, known: Known) -> None:
         write_sealed(table, text.getvalue().encode())
     except StorageError as error:
         log.warning("the cache of hashes could not be written (%s); files will be hashed again next time", error)
+
+
+def hash_fit(loaded: LoadedEncoder, fit_on: Sequence[Clip], *, cache: Path) -> str:
+    """SHA-256 over the audio that an encoder takes statistics from; empty for one that needs none.
+
+    Raises:
+        InvalidInputError: it needs some, and there is no audio.
+    """
+    if not isinstance(loaded.encoder, FittedEncoder):
+        return ""
+    if not fit_on:
+        raise InvalidInputError(
+            f"encoder {loaded.name} takes statistics from a task's training audio, and there is none"
+        )
+    unknown = [clip.path for clip in fit_on if not clip.sha256]
+    known = dict(zip(unknown, content_hashes(unknown, cache=cache), strict=True))
+    hashes = [clip.sha256 or known[clip.path] for clip in fit_on]
+    return sha256(
+        "\n".join(sorted(f"{value} {clip.crop}" for value, clip in zip(hashes, fit_on, strict=True))).encode()
+    )

@@ -1,20 +1,27 @@
-"""What an object needs to be an encoder, asked of it once, when it is loaded."""
+"""What an object needs to be an encoder: members, a name, a device, and the same answer to the same audio."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from benchmark.encoder import Encoder
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmark.encoder import Encoder, FittedEncoder, LoadedEncoder, check_output
 from benchmark.encoders.foreign import telling
 from bgknown.errors import InvalidInputError
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
+REPEATED = {"float32": 1e-3, "bfloat16": 2e-2, "float16": 1e-2}
+"""How far, relative to its largest value, an embedding may be from that of the same clip in the same batch a moment
+before: kernels of a GPU may add in another order, in the precision that they compute in; dropout changes far more."""
 _WHOLE = "a positive whole number"
 
 
 def checked(encoder: Any, spec: str) -> Encoder:
-    """Refuse what has not the four things that an encoder needs, or a configuration that cannot be stored.
+    """Check that an object has the four members of an encoder, and a configuration that can be stored.
 
     Args:
         encoder: any object.
@@ -86,3 +93,44 @@ def move(encoder: Any, device: str, spec: str) -> str:
     with telling(spec, f"cannot be moved to device {device!r}"):
         encoder.to(device)
     return device
+
+
+def check_repeatable(name: str, first: NDArray[np.float32], second: NDArray[np.float32], precision: str) -> None:
+    """Check that an encoder gave the same embeddings [B, D] for the same batch twice.
+
+    Args:
+        name: the encoder.
+        first: what it gave.
+        second: what it gave for the same batch directly afterwards.
+        precision: what it computed in.
+
+    Raises:
+        InvalidInputError: it answers differently from call to call.
+    """
+    largest = np.abs(first).max(axis=1).clip(min=1e-30)
+    apart = float((np.abs(first - second).max(axis=1) / largest).max())
+    if apart > REPEATED[precision]:
+        raise InvalidInputError(
+            f"encoder {name} answers differently from call to call: the same {len(first)} clips give embeddings that "
+            f"differ by {apart:.2g} of their largest value ({REPEATED[precision]:g} is allowed); put it into "
+            f"evaluation mode (eval()) and switch off or seed what it draws (dropout, dither, random crops)"
+        )
+
+
+def try_out(loaded: LoadedEncoder, duration_s: float) -> None:
+    """Let an encoder embed two clips of noise twice, before anything is measured.
+
+    Encoders that need statistics of training audio first are left alone.
+
+    Raises:
+        InvalidInputError: it fails, breaks its contract, or answers differently from call to call.
+    """
+    if isinstance(loaded.encoder, FittedEncoder):
+        return
+    noise = 0.1 * torch.randn(2, round(duration_s * loaded.encoder.rate_hz), generator=torch.Generator().manual_seed(0))
+    rows = []
+    for _ in range(2):
+        with telling(f"encoder {loaded.name}", f"fails on {duration_s:g} s of noise"), torch.inference_mode():
+            output = loaded.encoder.embed(noise.to(loaded.device))
+        rows.append(check_output(loaded.encoder, output, 2).numpy())
+    check_repeatable(loaded.name, rows[0], rows[1], "float32")

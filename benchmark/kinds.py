@@ -52,7 +52,7 @@ BUILT_IN = {
         Kind(
             name="hf",
             syntax="hf:DIRECTORY-OR-ID",
-            about="an audio model of transformers: wav2vec 2.0, HuBERT, WavLM, data2vec, AST, CLAP, Whisper, ...",
+            about="an audio model of transformers: wav2vec 2.0, HuBERT, AST, CLAP, Whisper, SpeechT5, Qwen2-Audio, ...",
             module=f"{_ENCODERS}.huggingface",
         ),
         Kind(

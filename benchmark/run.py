@@ -16,6 +16,7 @@ from benchmark.clips import BrokenClipError
 from benchmark.embed import EmbedSettings
 from benchmark.encoder import LoadedEncoder
 from benchmark.evaluate import evaluate
+from benchmark.interface import try_out
 from benchmark.locations import Locations
 from benchmark.protocol import Protocol, protocol_of
 from benchmark.record import Measuring, Outcome, check_same, finished, warn_of_earlier, written
@@ -107,10 +108,7 @@ def run(options: RunOptions) -> Iterator[Outcome]:
         check_folds(data)  # before hours are spent on the tasks that come first
         if processes.rank() == 0:
             warn_of_earlier(options.out, data)
-    for spec in options.encoders:
-        loaded = load_encoder(spec, trust_code=options.trust_code, device=options.device, name=options.name)
-        for data in prepared.values():
-            check_same(_measuring(options, loaded, data))
+    for loaded in _encoders(options, list(prepared.values())):
         if processes.rank() == 0:
             with claim(options.out):  # where nothing can be written, nothing need be measured
                 pass
@@ -148,6 +146,38 @@ def summary(rows: Sequence[ResultRow]) -> list[list[str]]:
         clips = "" if row.boot_low is None else f"{row.boot_low:.1f} .. {row.boot_high:.1f}"
         lines.append([row.setting, row.metric, f"{row.mean:.1f}", seeds, clips])
     return lines
+
+
+def _encoders(options: RunOptions, data: Sequence[TaskData]) -> Iterator[LoadedEncoder]:
+    """The encoders, each loaded when its turn comes, but all checked before the first is measured.
+
+    No two are in memory at the same time, so that many large ones can be measured by one command.
+    """
+    lengths = [one.facts.duration_s for one in data if one.facts.duration_s]
+    keys: dict[str, tuple[str, str]] = {}
+    for spec in options.encoders:
+        loaded = load_encoder(spec, trust_code=options.trust_code, device=options.device, name=options.name)
+        for one in data:
+            check_same(_measuring(options, loaded, one))
+        if len(options.encoders) == 1:
+            yield loaded
+            return
+        before, key = keys.setdefault(loaded.name, (spec, loaded.key))
+        if key != loaded.key:
+            raise InvalidInputError(
+                f"{before} and {spec} are both called {loaded.name!r}, but are different encoders; rename one of the "
+                f"files, or measure them one by one with --name"
+            )
+        try_out(loaded, min(lengths, default=1.0))
+        del loaded  # before the next is loaded
+    for spec in dict.fromkeys(options.encoders):
+        loaded = load_encoder(spec, trust_code=options.trust_code, device=options.device, name=options.name)
+        if keys.get(loaded.name, ("", ""))[1] != loaded.key:
+            raise InvalidInputError(
+                f"{spec}: is not the encoder that was checked when this command began: its file was replaced, or it "
+                f"draws random weights each time it is loaded; run the command again, with a fixed seed in the encoder"
+            )
+        yield loaded
 
 
 def _root(options: RunOptions, task: str) -> Path:

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from benchmark import processes
 from benchmark.encoders.foreign import telling
+from benchmark.encoders.hf_loading import check_tensors, check_whole_model, load_with_report
 from benchmark.encoders.snapshot import FACTS, WEIGHTS, explaining, model_folder, package, quiet
 from benchmark.fingerprint import weights_sha256
 from bgknown.errors import InvalidInputError
@@ -46,6 +47,8 @@ INTERVAL_S = 60.0
 """Embeddings are stored after the first batch that ends so long after the last time."""
 KIND = "text encoder "
 """What stands before its name in messages."""
+PROBE = "add the sound of a dog, and make the rain louder"
+"""A text by which a model is tried."""
 
 
 class BrokenTextsError(InvalidInputError):
@@ -99,12 +102,7 @@ class TextEncoder:
         """
         with telling(f"text encoder {self.name}", "fails on a batch of texts"):
             tokens = self.tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt").to(self.device)
-            hidden = self.model(**tokens).last_hidden_state
-        if self.pooling == "cls":
-            pooled = hidden[:, 0]
-        else:
-            mask = tokens["attention_mask"].unsqueeze(2).to(hidden.dtype)
-            pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+            pooled = _pooled(self.model(**tokens).last_hidden_state, tokens["attention_mask"], self.pooling)
         finite = torch.isfinite(pooled).all(dim=1).tolist()
         if not all(finite):
             raise BrokenTextsError(self.name, [text for text, good in zip(texts, finite, strict=True) if not good])
@@ -130,25 +128,42 @@ def load_text_encoder(target: str = DEFAULT, *, pooling: str = "mean", device: s
     target = expand(target)
     transformers = package()
     folder = model_folder(target, kind=KIND)
+    check_whole_model(folder, target, kind=KIND)
     if not (folder / "config.json").is_file():
         raise InvalidInputError(f"{KIND}{target}: this folder holds no whole model (there is no config.json)")
     with quiet(transformers), explaining(target, kind=KIND):
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        whole = transformers.AutoModel.from_pretrained(folder, trust_remote_code=False).float().eval()
-    model = _text_part(whole).to(device)
+    whole, report = load_with_report(transformers.AutoModel, folder, target, kind=KIND)
+    model = _text_part(whole)
     if not hasattr(model.config, "vocab_size") or tokenizer.pad_token is None:
         raise InvalidInputError(
             f"{KIND}{target}: {type(whole).__name__} is no text model, or its tokenizer has no padding token"
+        )
+    tokens = tokenizer([PROBE], return_tensors="pt")
+    with torch.no_grad(), explaining(target, kind=KIND, what="fails on a text"):
+        check_tensors(
+            whole,
+            report,
+            lambda: _pooled(model(**tokens).last_hidden_state, tokens["attention_mask"], pooling),
+            f"{KIND}{target}",
         )
     files = sorted(file for pattern in (*FACTS, *WEIGHTS) for file in folder.glob(pattern))
     return TextEncoder(
         name=Path(target).absolute().name if Path(target).is_dir() else target,  # a link has a name of its own
         pooling=pooling,
         sha256=weights_sha256(whole, files),
-        model=model,
+        model=model.to(device),
         tokenizer=tokenizer,
         device=device,
     )
+
+
+def _pooled(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """Of hidden states [B, T, D] the mean of a text's own tokens, or the first one."""
+    if pooling == "cls":
+        return hidden[:, 0]
+    own = mask.unsqueeze(2).to(hidden.dtype)
+    return (hidden * own).sum(dim=1) / own.sum(dim=1).clamp(min=1)
 
 
 def _text_part(model: Any) -> Any:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import pickle
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.pickles import load_torch_file
 from bgknown.userpath import user_path
 from pretrain.networks import CHANNELS, NETWORKS, AudioNTT, AudioNTT2020, AudioNTT2022
 
@@ -66,10 +66,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
 
 def _read_torch(path: Path) -> dict[str, Any]:
     try:
-        with warnings.catch_warnings():
-            # said of TorchScript archives, which end in an error of their own below
-            warnings.filterwarnings("ignore", message=".*TorchScript archive", category=UserWarning)
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_torch_file(path, torch)
     except MemoryError:
         raise
     except Exception as error:  # a damaged pickle can raise almost anything

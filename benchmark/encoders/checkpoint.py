@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bgknown.errors import InvalidInputError
+from bgknown.pickles import load_torch_file
 
 MOST = 4
 """How many names are told."""
@@ -56,9 +56,7 @@ def _safetensors(path: Path) -> Iterator[str]:
 def _torch(path: Path) -> Iterator[str]:
     import torch  # noqa: PLC0415
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*TorchScript archive", category=UserWarning)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+    content = load_torch_file(path, torch)
     yield from _flat(content) if isinstance(content, Mapping) else [f"one {type(content).__name__}"]
 
 

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmark.encoders.foreign import telling
-from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
 
 HUB_ID = r"[A-Za-z0-9_]([\w.-]*/)?[\w.-]*"
 """How an id on the hub is written: a name, or an owner and a name."""
 FACTS = ("*.json", "*.txt")
 WEIGHTS = ("*.safetensors", "*.bin")
 """What of a folder decides an embedding; where it has tensors as safetensors, they are taken."""
+_LONGEST = 400  # characters of a reason
 
 
 def model_folder(
@@ -68,34 +68,48 @@ def _near(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def explaining(target: str, *, kind: str = "hf:") -> Iterator[None]:
-    """Say in one line why a model cannot be loaded.
+def explaining(target: str, *, kind: str = "hf:", what: str = "cannot be loaded") -> Iterator[None]:
+    """Say in one line why a model cannot be loaded or run.
 
     Args:
         target: the folder or id.
         kind: what stands before it in messages.
+        what: what cannot be done.
 
     Raises:
         NotFoundError: it is not on the hub, or the hub cannot be reached and the model was not fetched before.
         InvalidInputError: any other reason.
     """
-    with telling(f"{kind}{target}", "cannot be loaded"):
-        try:
-            yield
-        except OSError as error:
-            if Path(target).is_dir():
-                raise InvalidInputError(
-                    f"{kind}{target}: this folder holds no whole model ({_first_line(error)})"
-                ) from error
-            raise NotFoundError(
-                f"{kind}{target}: no such folder, and the hub lacks it or cannot be reached ({_first_line(error)}); "
-                f"give a folder that save_pretrained wrote, or fetch the model first where there is a network: "
-                f"hf download {target}"
+    try:
+        yield
+    except (BgknownError, MemoryError):
+        raise
+    except OSError as error:
+        if Path(target).is_dir():
+            raise InvalidInputError(
+                f"{kind}{target}: this folder holds no whole model ({_first_line(error)})"
             ) from error
+        raise NotFoundError(
+            f"{kind}{target}: no such folder, and the hub lacks it or cannot be reached ({_first_line(error)}); "
+            f"give a folder that save_pretrained wrote, or fetch the model first where there is a network: "
+            f"hf download {target}"
+        ) from error
+    except Exception as error:
+        raise InvalidInputError(f"{kind}{target}: {what} ({plain_reason(error)})") from error
+
+
+def plain_reason(error: BaseException) -> str:
+    """What an exception of transformers or torch says, for people; what only a programmer understands is left out."""
+    if isinstance(error, ImportError):
+        return f"a package is not installed: {_first_line(error)}"
+    if isinstance(error, AttributeError | TypeError | LookupError | AssertionError | NameError | NotImplementedError):
+        return f"transformers {package().__version__} fails on its configuration or its files"
+    return _first_line(error)
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    line = (str(error).strip().splitlines() or [""])[0].strip().rstrip(".:")
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
 
 
 @contextlib.contextmanager

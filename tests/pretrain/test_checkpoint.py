@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from argparse import Namespace
+from collections import defaultdict
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -229,6 +232,26 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path):
     with pytest.raises(InvalidInputError, match=r"refused: it holds code beside tensors \(.*mkdir\); store the state"):
         read_encoder(tmp_path / "weights.pth")
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_numpy_scalars_and_defaultdicts_next_to_the_tensors_are_read(tmp_path, own):
+    extra = {"epoch": np.int64(3), "losses": defaultdict(list, {"train": [np.float64(0.5)]}), "args": Namespace(lr=0.1)}
+    if own:
+        network, front_end = small()
+        content = entries(network, front_end, STATISTICS) | extra
+        content["statistics"] = {"mean": np.float64(STATISTICS.mean), "std": np.float32(4.0)}
+        content["encoder"] = defaultdict(None, content["encoder"])
+    else:
+        content = {**extra, "state_dict": defaultdict(dict, published_2020(512))}
+    torch.save(content, tmp_path / "weights.pt")
+    assert recognises(tmp_path / "weights.pt")
+    checkpoint = read_encoder(tmp_path / "weights.pt")
+    if own:
+        assert checkpoint.statistics == Statistics(mean=STATISTICS.mean, std=4.0)
+        assert same(network, checkpoint.network.state_dict())
+    else:
+        assert same(checkpoint.network, published_2020(512))
 
 
 def test_other_kinds_of_files_are_refused(tmp_path):
