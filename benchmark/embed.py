@@ -33,6 +33,7 @@ from benchmark.encoder import FittedEncoder, LoadedEncoder, check_output
 from benchmark.encoders.foreign import telling
 from benchmark.fingerprint import code_beside
 from benchmark.store import Entry, Store, open_store
+from benchmark.training_audio import DecodedAudio
 from bgknown import __version__
 from bgknown.audio import SUFFIXES
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError, StorageError
@@ -240,15 +241,15 @@ def _fit(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip])
     batches = _batches(list(dict.fromkeys(fit_on)), encoder.rate_hz, settings.batch_size)
     bar = tqdm(total=len(fit_on), desc=f"statistics for {loaded.name}", unit="clip", disable=_quiet(), leave=False)
 
-    def audio() -> Iterator[torch.Tensor]:
+    def stream() -> Iterator[torch.Tensor]:
         for batch, decoded in _decoded(batches, loaded, settings.jobs):
             yield torch.from_numpy(np.stack([samples for samples, _ in decoded])).to(loaded.device)
             bar.update(len(batch))
 
-    with bar:
+    with bar, DecodedAudio(batches, encoder.rate_hz, stream, jobs=settings.jobs, heard=bar.update) as audio:
         if isinstance(encoder, FittedEncoder):
             with telling(f"encoder {loaded.name}", "cannot be fitted"):
-                encoder.fit(audio())
+                encoder.fit(audio)
 
 
 def _run(
