@@ -246,7 +246,8 @@ def _fit(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip])
             yield torch.from_numpy(np.stack([samples for samples, _ in decoded])).to(loaded.device)
             bar.update(len(batch))
 
-    with bar, DecodedAudio(batches, encoder.rate_hz, stream, jobs=settings.jobs, heard=bar.update) as audio:
+    audio = DecodedAudio(batches, encoder.rate_hz, stream, jobs=settings.jobs, heard=bar.update)
+    with bar:
         if isinstance(encoder, FittedEncoder):
             with telling(f"encoder {loaded.name}", "cannot be fitted"):
                 encoder.fit(audio)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -40,7 +39,7 @@ class DecodedAudio:
         self.lengths = [samples for batch in batches for samples in [length(batch[0], rate_hz)] * len(batch)]
         self._clips = [clip for batch in batches for clip in batch]
         self._batches, self._rate_hz, self._stream, self._heard = len(batches), rate_hz, stream, heard
-        self._pool = ThreadPoolExecutor(jobs or default_jobs())
+        self._jobs = jobs or default_jobs()
 
     def __len__(self) -> int:
         """The number of batches."""
@@ -53,14 +52,7 @@ class DecodedAudio:
     def read(self, numbers: Sequence[int]) -> list[Tensor]:
         """Clips [N] on the CPU by their numbers."""
         clips = [self._clips[number] for number in numbers]
-        decoded = list(self._pool.map(lambda clip: read_clip(clip, self._rate_hz)[0], clips))
+        with ThreadPoolExecutor(min(self._jobs, max(len(clips), 1))) as pool:
+            decoded = list(pool.map(lambda clip: read_clip(clip, self._rate_hz)[0], clips))
         self._heard(len(clips))
         return [torch.from_numpy(samples) for samples in decoded]
-
-    def __enter__(self) -> Self:
-        """Itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop the threads."""
-        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -167,7 +167,9 @@ def _make(kind: type, given: Configuration, where: str, samples: int | None) -> 
 
 def _mentions(kind: type, field: str) -> bool:
     """Whether the code of a class, or of one that it is derived from, mentions a field."""
-    for parent in kind.__mro__[:-1]:
+    for parent in kind.__mro__:
+        if parent.__module__.partition(".")[0] in ("torch", "builtins"):  # long to search, and nothing is there
+            continue
         try:
             if field in inspect.getsource(parent):
                 return True

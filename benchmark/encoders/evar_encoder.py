@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stdout
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from torch import Tensor
 
 from benchmark.encoder import TrainingAudio
-from benchmark.encoders.evar_loader import HeldAudio, make_loader
+from benchmark.encoders.evar_loader import HeldAudio, PairLoader, make_loader
 from benchmark.encoders.foreign import ModuleEncoder, telling, whole_number
 from benchmark.encoders.python import measured_size
 from bgknown.errors import InvalidInputError
@@ -58,15 +59,22 @@ class EvarEncoder(ModuleEncoder):
             value = configuration.get(field)
             numbers[field] = whole_number(default if value is None else value, f"{where}: {field} of its configuration")
         self._samples, self.batch_size = numbers["unit_samples"], numbers["batch_size"]
-        self.embedding_size = self._measured_size(configuration, where)
+        self.embedding_size = self._find_size(configuration.get("feature_d"), where)
 
-    def _measured_size(self, configuration: Mapping[str, Any], where: str) -> int:
-        """D as the class corrected it (AR_BYOLAX does), as the configuration says, or as it is."""
-        own = getattr(self.model, "cfg", None)
-        size = (own.get("feature_d") if isinstance(own, Mapping) else None) or configuration.get("feature_d")
-        if size is None:
-            return measured_size(self.model, self._samples, where)
-        return whole_number(size, f"{where}: feature_d of its configuration")
+    def _find_size(self, feature_d: Any, where: str) -> int:
+        """D as it is, or as the configuration says where that cannot be tried (on a CPU, on so short a clip).
+
+        EVAR does not rely on feature_d, and its own AR_BYOLAX returns more values than it says.
+        """
+        try:
+            return self._measure_size(where)
+        except InvalidInputError:
+            if feature_d is None:
+                raise
+            return whole_number(feature_d, f"{where}: feature_d of its configuration")
+
+    def _measure_size(self, where: str) -> int:
+        return measured_size(self.model, self._samples, where)
 
     @torch.inference_mode()
     def embed(self, audio: Tensor) -> Tensor:
@@ -126,9 +134,7 @@ class FittedEvarEncoder(EvarEncoder):
             )
         if lengths:
             self._follow(max(lengths))
-        with telling(self.name, "precompute fails"), torch.no_grad(), redirect_stdout(sys.stderr):
-            self.model.precompute(self.device, loader)
-        self.fitted = True
+        self._precompute(loader, sys.stderr)
 
     def _prepare(self, samples: int) -> None:
         if not self.fitted:
@@ -140,12 +146,19 @@ class FittedEvarEncoder(EvarEncoder):
             )
         self._follow(samples)
 
-    def _measured_size(self, configuration: Mapping[str, Any], where: str) -> int:
-        if configuration.get("feature_d") is None:  # it embeds only after it was fitted; noise will do
-            noise = generator(0, "evar size").standard_normal((2, self._samples)).astype("float32")
-            self.fit([torch.from_numpy(noise) / 10])
+    def _measure_size(self, where: str) -> int:
+        noise = generator(0, "evar size").standard_normal((2, self._samples)).astype("float32")
+        try:  # it embeds only after it was fitted; noise will do
+            self._precompute(make_loader(HeldAudio([torch.from_numpy(noise) / 10]), self.batch_size), io.StringIO())
+            return super()._measure_size(where)
+        finally:
             self.fitted = False
-        return super()._measured_size(configuration, where)
+
+    def _precompute(self, loader: PairLoader, output: TextIO) -> None:
+        """Have the class take its statistics, and what it prints go elsewhere than to the results."""
+        with telling(self.name, "precompute fails"), torch.no_grad(), redirect_stdout(output):
+            self.model.precompute(self.device, loader)
+        self.fitted = True
 
 
 class FramedEvarEncoder(EvarEncoder):
