@@ -35,6 +35,7 @@ from benchmark.hashes import hash_fit
 from benchmark.interface import check_repeatable
 from benchmark.recognition import find_by_content
 from benchmark.store import Entry, Store, open_store
+from benchmark.training_audio import DecodedAudio
 from bgknown.errors import BgknownError, InvalidInputError, StorageError
 from bgknown.files import FileState, sha256
 from bgknown.parallel import default_jobs
@@ -222,7 +223,7 @@ def _fit(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip],
     batches = _batches(list(dict.fromkeys(fit_on)), encoder.rate_hz, settings.batch_size, broken)
     bar = tqdm(total=len(fit_on), desc=f"statistics for {loaded.name}", unit="clip", disable=_quiet(), leave=False)
 
-    def audio() -> Iterator[torch.Tensor]:
+    def stream() -> Iterator[torch.Tensor]:
         for batch, decoded in _decoded(batches, loaded, settings.jobs, broken):
             for clip, (samples, _) in zip(batch, decoded, strict=True):
                 if not samples.any():
@@ -230,11 +231,12 @@ def _fit(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip],
             yield torch.from_numpy(np.stack([samples for samples, _ in decoded])).to(loaded.device)
             bar.update(len(batch))
 
+    audio = DecodedAudio(batches, encoder.rate_hz, stream, jobs=settings.jobs, heard=bar.update, broken=broken)
     with bar:
         if isinstance(encoder, FittedEncoder):
             try:
                 with telling(f"encoder {loaded.name}", "cannot be fitted"):
-                    encoder.fit(audio())
+                    encoder.fit(audio)
             except InvalidInputError:
                 if not broken.problems:  # else it may have been left with nothing
                     raise

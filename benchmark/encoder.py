@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -25,7 +25,8 @@ class Encoder(Protocol):
     It may also have
 
     - ``fit(batches)``, where ``batches`` are audio batches [B, N]: statistics of a task's training audio that the
-      encoder needs before it can embed (the published BYOL-A weights do). Fitting again starts over;
+      encoder needs before it can embed (the published BYOL-A weights do). Fitting again starts over. ``benchmark``
+      passes a ``TrainingAudio``, which is more than an iterator; an encoder may rely on that only after checking;
     - ``frames(audio) -> (embeddings [B, T, D'], times_ms [B, T])``: one embedding per frame, and the frames' centres;
     - ``to(device)``: moves the encoder in place; one without it stays on the CPU and is handed audio there;
     - ``configuration``: a dictionary, writable as JSON, of everything beside the weights that its output depends on.
@@ -40,6 +41,28 @@ class Encoder(Protocol):
 
     def embed(self, audio: Tensor) -> Tensor:
         """Embed a batch: [B, N] float32 -> [B, D] float32, without gradients, each clip for itself."""
+        ...
+
+
+@runtime_checkable
+class TrainingAudio(Protocol):
+    """A task's training audio, decoded on request, so that memory does not grow with the number of clips."""
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """N of every clip."""
+        ...
+
+    def __len__(self) -> int:
+        """The number of batches that an iteration gives."""
+        ...
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Batches [B, N] where the encoder is; each iteration decodes the audio again."""
+        ...
+
+    def read(self, numbers: Sequence[int]) -> list[Tensor]:
+        """Clips [N] on the CPU by their numbers, 0 <= number < len(lengths)."""
         ...
 
 

@@ -1,12 +1,16 @@
-"""Any encoder as a HEAR module, so that HEAR's own tools can run on it.
+r"""Any encoder as a HEAR module, so that HEAR's own tools can run on it.
 
 ::
 
-    python -m heareval.embeddings.runner benchmark.hear --model hf:facebook/wav2vec2-base --tasks-dir tasks
+    python -m heareval.embeddings.runner benchmark.hear --tasks-dir tasks \
+        --model-options '{"model_file_path": "hf:facebook/wav2vec2-base"}'
+    hear-validator benchmark.hear --model hf:facebook/wav2vec2-base
 
-The path of the weights is any name that ``benchmark run --encoder`` takes. Encoders that are programs are refused
-unless the environment variable ``BGKNOWN_TRUST_CODE`` is 1. HEAR knows no training audio, so encoders that need
-statistics of it must be given them as options (``ckpt.pth?mean=-7.1&std=4.2``).
+``model_file_path`` is any name that ``benchmark run --encoder`` takes; further options follow in the same object. The
+runner's own ``--model`` accepts only a path that exists, such as
+``--model ckpt.pth --model-options '{"mean": -7.1, "std": 4.2}'``. HEAR has no training audio, so encoders that need
+statistics of it must be given them as options, as in this example. Encoders that are programs are refused unless the
+environment variable ``BGKNOWN_TRUST_CODE`` is 1.
 
 Source: https://hearbenchmark.com/hear-api.html
 """
@@ -65,8 +69,8 @@ def load_model(model_file_path: str = "", **options: object) -> Model:
     loaded = load_encoder(spec, trust_code=os.environ.get(TRUST) == "1")
     if isinstance(loaded.encoder, FittedEncoder):
         raise InvalidInputError(
-            f"encoder {loaded.name} needs mean and deviation of the log-mel, and HEAR has no training audio for it: "
-            f"give them as options, {loaded.spec}?mean=...&std=..."
+            f"encoder {loaded.name} needs statistics of training audio, and HEAR has no training audio for it: "
+            f"give them as options, {spec}{'&' if '?' in spec else '?'}mean=...&std=..., or use an encoder without them"
         )
     return Model(loaded.encoder)
 

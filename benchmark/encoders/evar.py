@@ -4,24 +4,36 @@ Such a class is made with a configuration (fields like weight_file, feature_d, s
 the task's training audio in ``precompute(device, data_loader)``, and turns audio [B, N] into embeddings [B, D] when it
 is called; ``encode_frames`` gives [B, D, T].
 
-Source: D. Niizumi et al., EVAR, https://github.com/nttcslab/eval-audio-repr.
+EVAR completes the configuration with facts of the task (its ``make_cfg``). Here they are
+
+- ``unit_samples``, the length of the task's clips: that of the audio at hand, unless the configuration or an option
+  sets it. A class that reads it when it is made, as AR_AST does, is made again for audio of another length;
+- ``task_name``: an option, empty by default;
+- ``return_filename``: false. A class that wants file names in place of audio is refused;
+- ``mean`` and ``std``: none by default, as in EVAR, so that the class measures them.
+
+Source: D. Niizumi et al., EVAR, https://github.com/nttcslab/eval-audio-repr (lineareval.py, evar/ar_base.py).
 """
 
 from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from benchmark.encoder import FittedEncoder
+from benchmark.encoders.evar_encoder import EvarEncoder, encoder_class
 from benchmark.encoders.foreign import (
-    ModuleEncoder,
     code_sha256,
+    folder_code_sha256,
     import_path,
     member,
     module_of_name,
@@ -29,11 +41,13 @@ from benchmark.encoders.foreign import (
     weight_files,
     whole_number,
 )
-from benchmark.encoders.python import measured_size
 from bgknown.errors import InvalidInputError, NotFoundError
 
-BASE = "BaseAudioRepr"
-"""EVAR's base class, whose ``precompute`` does nothing and whose ``encode_frames`` is not there yet."""
+TASK_FIELDS: Mapping[str, Any] = {"task_name": "", "return_filename": False, "mean": None, "std": None}
+"""What EVAR's ``make_cfg`` adds to a configuration that lacks it, next to ``unit_samples``."""
+RATE = "evar:{}: sample_rate of its configuration"
+MAX_UNIT_S = 3600.0
+"""Longest clip that may be set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +60,12 @@ class Options:
     """File of weights, in place of the configuration's."""
     sample_rate: int | None = None
     """Sampling rate in Hz, in place of the configuration's."""
+    unit_s: float | None = None
+    """Length of the task's clips in s, EVAR's unit_samples at the sampling rate; by default that of the audio."""
+    task_name: str | None = None
+    """EVAR's task_name, for a class that reads it."""
+    batch_size: int | None = None
+    """Clips in a batch of training audio for precompute, in place of the configuration's batch_size."""
 
 
 class MissingFieldError(InvalidInputError, AttributeError):
@@ -53,10 +73,14 @@ class MissingFieldError(InvalidInputError, AttributeError):
 
 
 class Configuration(dict[str, Any]):
-    """A dictionary whose values are attributes too, as EVAR's classes expect; dictionaries inside it likewise."""
+    """A dictionary whose values are attributes too, as EVAR's classes expect; dictionaries inside it likewise.
+
+    It notes which fields are read, and its copies note them in the same place.
+    """
 
     def __init__(self, values: Mapping[str, Any] | None = None) -> None:
         super().__init__()
+        self.__dict__["asked"] = values.__dict__["asked"] if isinstance(values, Configuration) else set()
         for name, value in (values or {}).items():
             self[name] = Configuration(value) if isinstance(value, dict) else value
 
@@ -72,97 +96,18 @@ class Configuration(dict[str, Any]):
     def __setattr__(self, name: str, value: Any) -> None:
         self[name] = value
 
+    def __getitem__(self, name: str) -> Any:
+        self.__dict__["asked"].add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of a field, or a default."""
+        self.__dict__["asked"].add(name)
+        return super().get(name, default)
+
     def copy(self) -> Configuration:
         """Another of the same content."""
         return Configuration(self)
-
-
-class EvarEncoder(ModuleEncoder):
-    """An EVAR class."""
-
-    def __init__(self, model: Any, configuration: Configuration, where: str) -> None:
-        if configuration.get("sample_rate") is None:
-            raise InvalidInputError(f"{where}: no sample_rate; give it in the configuration or as ?sample_rate=16000")
-        rate_hz = whole_number(configuration["sample_rate"], f"{where}: sample_rate of its configuration")
-        super().__init__(model, name=type(model).__name__, rate_hz=rate_hz, embedding_size=1)
-        size = configuration.get("feature_d")
-        if size is None:
-            size = measured_size(model, rate_hz, where)
-        self.embedding_size = whole_number(size, f"{where}: feature_d of its configuration")
-        # where the weights lie does not matter: they are told apart by their content
-        fields = {name: value for name, value in configuration.items() if name != "weight_file"}
-        self.configuration = {"evar": json.loads(json.dumps(fields, default=str))}
-
-    @torch.inference_mode()
-    def embed(self, audio: Tensor) -> Tensor:
-        """Embed a batch: [B, N] -> [B, D].
-
-        Raises:
-            InvalidInputError: it needs statistics and has not been fitted.
-        """
-        self._ready()
-        output: Tensor = self.model(self.on_device(audio))
-        return output
-
-    def _ready(self) -> None:
-        """Raise unless it can embed; one without statistics always can."""
-
-
-class FittedEvarEncoder(EvarEncoder):
-    """An EVAR class that takes statistics of the task's training audio."""
-
-    fitted = False
-
-    def fit(self, batches: Iterable[Tensor]) -> None:
-        """Hand the training audio to ``precompute``, as pairs of audio and labels that nobody reads."""
-
-        def loader() -> Iterator[tuple[Tensor, Tensor]]:
-            for audio in batches:
-                yield audio, torch.zeros(len(audio), dtype=torch.int64)
-
-        with telling(self.name, "precompute fails"), torch.no_grad():
-            self.model.precompute(self.device, loader())
-        self.fitted = True
-
-    def _ready(self) -> None:
-        if not self.fitted:
-            raise InvalidInputError(f"encoder {self.name}: has no statistics yet; call fit with training audio first")
-
-
-class FramedEvarEncoder(EvarEncoder):
-    """An EVAR class that has embeddings of frames."""
-
-    @torch.inference_mode()
-    def frames(self, audio: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames [B, T, D'] and the middle of each one's share of the clip [B, T] in ms.
-
-        Raises:
-            InvalidInputError: ``encode_frames`` does not return [B, D', T], or the encoder has not been fitted.
-        """
-        self._ready()
-        output = self.model.encode_frames(self.on_device(audio))
-        if not isinstance(output, Tensor) or output.ndim != 3 or len(output) != len(audio):
-            shape = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise InvalidInputError(
-                f"encoder {self.name}: encode_frames returned {shape} for audio {list(audio.shape)}, "
-                f"must be [{len(audio)}, D, T]"
-            )
-        step_ms = 1_000.0 * audio.shape[1] / self.rate_hz / output.shape[2]
-        times_ms = (torch.arange(output.shape[2], device=output.device) + 0.5) * step_ms
-        return output.mT, times_ms.expand(len(output), -1)
-
-
-class FittedFramedEvarEncoder(FramedEvarEncoder, FittedEvarEncoder):
-    """An EVAR class that does both."""
-
-
-KINDS: dict[tuple[bool, bool], type[EvarEncoder]] = {
-    (False, False): EvarEncoder,
-    (True, False): FittedEvarEncoder,
-    (False, True): FramedEvarEncoder,
-    (True, True): FittedFramedEvarEncoder,
-}
-"""By whether the class takes statistics, and whether it has frames."""
 
 
 def load(target: str, options: Options) -> EvarEncoder:
@@ -175,17 +120,29 @@ def load(target: str, options: Options) -> EvarEncoder:
     where, _, name = target.rpartition(".")
     if not where:
         raise InvalidInputError(f"evar:{target}: must be written evar:MODULE.CLASS")
-    configuration = _configuration(options)
+    given = _configuration(options)
     module = module_of_name(where)
     kind = member(module, name, f"evar:{target}")
     is_class: bool = inspect.isclass(kind)
     if not is_class:
         raise InvalidInputError(f"evar:{target}: is a {type(kind).__name__}, must be a class")
-    with import_path(Path.cwd()), telling(f"evar:{target}", "cannot be made"):
-        model = kind(configuration)
-    made = KINDS[_own(kind, "precompute"), _own(kind, "encode_frames")]
-    encoder = made(model, configuration, f"evar:{target}")
-    encoder.configuration |= code_sha256(module)
+    rate_hz = given.get("sample_rate")  # a class of no rate is refused later, after it has named what else it lacks
+    make = partial(_make, kind, given, f"evar:{target}")
+    model, configuration = make(None if rate_hz is None else whole_number(rate_hz, RATE.format(target)))
+    for_one_length = "unit_samples" in configuration.__dict__["asked"] or _mentions(kind, "unit_samples")
+    encoder = encoder_class(kind)(
+        model,
+        configuration,
+        f"evar:{target}",
+        remake=(lambda samples: make(samples)[0]) if for_one_length else None,
+        follows="unit_samples" not in given,
+    )
+    # where the weights are does not matter: they are told apart by their content; nor do facts of the task, unless set
+    unset = {"weight_file", *({*TASK_FIELDS, "unit_samples"} - set(given))}
+    fields = {name: value for name, value in configuration.items() if name not in unset}
+    encoder.configuration = {"evar": json.loads(json.dumps(fields, default=str)), **code_sha256(module)}
+    if isinstance(encoder, FittedEncoder):  # its statistics come from code of other files, too
+        encoder.configuration |= folder_code_sha256(module)
     return encoder
 
 
@@ -195,10 +152,30 @@ def weights_of(target: str, options: Options) -> list[Path]:
     return weight_files(str(weights), f"evar:{target}") if weights and Path(str(weights)).exists() else []
 
 
-def _own(kind: type, method: str) -> bool:
-    """Whether a class has a method of its own, in place of the one of EVAR's base class."""
-    owner = next((parent for parent in kind.__mro__ if method in vars(parent)), None)
-    return owner is not None and owner.__name__ != BASE
+def _make(kind: type, given: Configuration, where: str, samples: int | None) -> tuple[Any, Configuration]:
+    """The object and what it was made with, for clips of N samples unless the configuration says how many.
+
+    Weights that it draws are the same each time, so that those of another length are the same model.
+    """
+    known = {} if samples is None else {"unit_samples": samples}
+    configuration = Configuration({**TASK_FIELDS, **known, **given})
+    with import_path(Path.cwd()), telling(where, "cannot be made"), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        with redirect_stdout(sys.stderr):  # standard output is for results
+            return kind(configuration), configuration
+
+
+def _mentions(kind: type, field: str) -> bool:
+    """Whether the code of a class, or of one that it is derived from, mentions a field."""
+    for parent in kind.__mro__:
+        if parent.__module__.partition(".")[0] in ("torch", "builtins"):  # long to search, and nothing is there
+            continue
+        try:
+            if field in inspect.getsource(parent):
+                return True
+        except (OSError, TypeError):  # made without a file
+            continue
+    return False
 
 
 def _configuration(options: Options) -> Configuration:
@@ -210,7 +187,22 @@ def _configuration(options: Options) -> Configuration:
         values["weight_file"] = options.weight_file
     if options.sample_rate is not None:
         values["sample_rate"] = options.sample_rate
+    for name, value in (("task_name", options.task_name), ("batch_size", options.batch_size)):
+        if value is not None:
+            values[name] = value
+    if options.unit_s is not None:
+        values["unit_samples"] = _unit_samples(options.unit_s, values.get("sample_rate"))
     return Configuration(values)
+
+
+def _unit_samples(unit_s: float, rate_hz: Any) -> int:
+    """N of the task's clips, rounded down as EVAR does."""
+    if rate_hz is None:
+        raise InvalidInputError("evar: option unit_s needs a sample_rate, in the configuration or as an option")
+    number = whole_number(rate_hz, "evar: sample_rate of the configuration")
+    if not 0 < unit_s < MAX_UNIT_S or int(unit_s * number) < 1:
+        raise InvalidInputError(f"evar: option unit_s is {unit_s}, must be a length between 0 and {MAX_UNIT_S} s")
+    return int(unit_s * number)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -136,6 +136,14 @@ def code_sha256(module: ModuleType) -> dict[str, str]:
     return {"code_sha256": hashlib.sha256(Path(file).read_bytes()).hexdigest()}
 
 
+def folder_code_sha256(module: ModuleType) -> dict[str, str]:
+    """SHA-256 of all Python files in the folder of a module, where its own file alone does not say what it does."""
+    file = getattr(module, "__file__", None)
+    files = sorted(Path(file).parent.glob("*.py")) if file is not None else []
+    content = b"\0".join(path.read_bytes() for path in files if path.is_file())
+    return {"folder_code_sha256": hashlib.sha256(content).hexdigest()} if files else {}
+
+
 def weight_files(given: str | None, where: str) -> list[Path]:
     """The files of weights that were given: one, or all of a folder.
 

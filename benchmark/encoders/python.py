@@ -138,17 +138,17 @@ def _wrapped(module: torch.nn.Module, target: str) -> TorchModule:
     )
 
 
-def measured_size(model: Any, rate_hz: int, where: str) -> int:
-    """D of a program, from what it makes of a second of silence.
+def measured_size(model: Any, samples: int, where: str) -> int:
+    """D of a program, from what it returns for silence [2, N].
 
     Raises:
         InvalidInputError: it fails, or does not return [B, D].
     """
-    with telling(where, "fails on a second of silence"), torch.inference_mode():
-        output = model(torch.zeros(2, rate_hz))
+    with telling(where, f"fails on silence [2, {samples}]"), torch.inference_mode():
+        output = model(torch.zeros(2, samples))
     if not isinstance(output, torch.Tensor) or output.ndim != 2 or output.shape[0] != 2:
         shape = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-        raise InvalidInputError(f"{where}: returns {shape} for audio [2, {rate_hz}], must be [2, D]")
+        raise InvalidInputError(f"{where}: returns {shape} for audio [2, {samples}], must be [2, D]")
     return int(output.shape[1])
 
 

@@ -156,6 +156,7 @@ class AR_Plain(BaseAudioRepr):
 class AR_Stats(AR_Plain):
     stats = None
     def precompute(self, device, data_loader):
+        assert data_loader.batch_size > 0 and len(data_loader) > 0 and len(data_loader.dataset) > 0
         self.stats = torch.cat([super(AR_Stats, self).forward(audio.to(device)) for audio, _ in data_loader]).mean(0)
     def forward(self, batch_audio):
         return super().forward(batch_audio) / self.stats

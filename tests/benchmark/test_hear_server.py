@@ -1,5 +1,8 @@
 """Encoders as HEAR's tools meet them."""
 
+import json
+import re
+
 import pytest
 import torch
 
@@ -33,6 +36,16 @@ def test_options_of_the_runner_are_options_of_the_encoder(path):
     assert model.encoder.options.hop == (320 if "hop" in path else 160)
     with pytest.raises(InvalidInputError, match="did you mean n_mels"):
         hear.load_model(path, n_mel=32)
+
+
+def test_the_documented_command_names_an_encoder_as_the_runner_passes_it():
+    """The runner hands ``--model-options`` over as keywords; its ``--model`` must be a path that exists."""
+    command = next(part for part in hear.__doc__.split("\n\n") if "heareval.embeddings.runner" in part)
+    assert "--model " not in command.partition("hear-validator")[0]
+    (documented,) = re.findall(r"--model-options '(.*)'", command)
+    (argument,) = json.loads(documented)
+    model = hear.load_model(**{argument: "logmel", "n_mels": 32})
+    assert model.encoder.options.n_mels == 32
 
 
 def test_the_model_moves_its_encoder_and_audio_follows():
