@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmark import processes
+from benchmark.amplitudes import read_amplitudes, write_amplitudes
 from benchmark.clips import RESAMPLER, Clip, FileState, file_sha256, file_states, length, read_clip
 from benchmark.encoder import FittedEncoder, LoadedEncoder, check_output
 from benchmark.encoders.foreign import telling
@@ -77,7 +78,12 @@ class EmbedSettings:
 
 
 def embed(
-    loaded: LoadedEncoder, clips: Sequence[Clip], settings: EmbedSettings, *, fit_on: Sequence[Clip] = ()
+    loaded: LoadedEncoder,
+    clips: Sequence[Clip],
+    settings: EmbedSettings,
+    *,
+    fit_on: Sequence[Clip] = (),
+    notes: list[str] | None = None,
 ) -> NDArray[np.float32]:
     """Embed clips, from the cache where it holds them.
 
@@ -86,6 +92,7 @@ def embed(
         clips: what to embed; the same clip may come twice.
         settings: how.
         fit_on: training audio of the task, for encoders that take statistics from it.
+        notes: takes sentences on clips that are silent or beyond full scale, which are logged as warnings, too.
 
     Returns:
         [n, D] float32, in the order of ``clips``; it may be a map of a file (writing to it does not change the file).
@@ -122,6 +129,14 @@ def embed(
             f"{store.folder}: the embedding of {lost[0].path} cannot be read back: the disk or the file is failing; "
             f"empty the cache (`benchmark cache --clear`) and run again"
         )
+    if processes.rank() == 0:
+        said = read_amplitudes(store.folder).describe(
+            {str(clip.path): (entry.sha256, clip.crop) for clip, entry in entries.items() if entry is not None}
+        )
+        for sentence in said:
+            log.warning("%s", sentence)
+        if notes is not None:
+            notes.extend(sentence for sentence in said if sentence not in notes)
     return store.gather([entry for clip in clips if (entry := entries[clip]) is not None])
 
 
@@ -275,6 +290,7 @@ def _run(
             if new:
                 rows = _encode(loaded, [clip for clip, _ in new], [item for _, item in new], settings)
                 store.append(rows, [(clip, states[clip], digest) for clip, (_, digest) in new])
+                write_amplitudes(store.folder, [(digest, clip.crop, audio) for clip, (audio, digest) in new])
             bar.update(len(batch))
 
 

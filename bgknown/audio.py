@@ -87,6 +87,17 @@ def read_header(path: Path) -> Header:
         return _header(file, frames, sliceable=not counted and file.as_it_is)
 
 
+def read_sliceable(path: Path) -> Header | None:
+    """The header of a file that is ``native``; None for any other file, whose samples are not counted.
+
+    Raises:
+        NotFoundError, InvalidInputError: as ``read_header``.
+    """
+    with AudioFile(path) as file:
+        header = _header(file, file.declared or 0, sliceable=file.declared is not None and file.as_it_is)
+        return header if header.native else None
+
+
 def read_frames(path: Path, start: int, stop: int) -> NDArray[np.float64]:
     """Samples [start, stop) of a file whose header is ``native``, as [N] float64.
 
@@ -163,14 +174,13 @@ def _read_mono(file: AudioFile, dtype: type[Sample]) -> NDArray[Sample]:
         if stop > mono.size:
             mono = np.concatenate([mono[:found], np.empty(max(found, len(block)), dtype)])
         part = mono[found:stop]
-        samples = block.astype(dtype) if integers else block
-        if samples.shape[1] == 1:
-            part[:] = samples[:, 0]
-        elif samples.shape[1] == 2:
-            np.add(samples[:, 0], samples[:, 1], out=part)  # the same as mean, in a tenth of its time
+        if block.shape[1] == 1:
+            part[:] = block[:, 0]
+        elif block.shape[1] == 2:  # the same as the mean, in a tenth of its time
+            np.add(block[:, 0], block[:, 1], out=part, dtype=dtype)
             part /= 2
         else:
-            part[:] = samples.mean(axis=1, dtype=dtype)
+            part[:] = block.mean(axis=1, dtype=dtype)
         if integers:
             part *= dtype(2.0**-15)
         found = stop

@@ -18,6 +18,7 @@ import bgknown
 from bgknown import dataset, levels
 from bgknown import recipe as recipes
 from bgknown.configuration import BuildOptions, describe, outcome
+from bgknown.corpora.headers import STATE_COLUMNS
 from bgknown.corpora.pair import Corpora
 from bgknown.draw import Draw, DrawOptions, check_min_level, draw_recipe
 from bgknown.errors import BrokenInputError, StorageError
@@ -124,7 +125,9 @@ def build(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
         if not rows:
             raise BrokenInputError(f"nothing is left to build: all {len(recipe)} rows are broken:\n{listing(problems)}")
         table = pd.DataFrame(rows, columns=dataset.MANIFEST_COLUMNS).sort_values("clip_id", ignore_index=True)
-        _finish(out, workspace, recipe, table, {**description, **outcome(recipe, table, problems)})
+        found = outcome(recipe, rows, problems)
+        _finish(out, workspace, recipe, table, {**description, **found})
+    _warn(found.get("notes", []))
     return Report(table=table, rendered=len(rows) - kept, kept=kept, problems=problems)
 
 
@@ -144,8 +147,15 @@ def refuse_broken(problems: Sequence[Problem], *, skip: bool, kept: str) -> None
 
 def _finished_report(out: Path) -> Report:
     table = _check_complete(out)
-    skipped = [Problem(**problem) for problem in dataset.read_description(out)["skipped"]]
+    description = dataset.read_description(out)
+    skipped = [Problem(**problem) for problem in description["skipped"]]
+    _warn(description.get("notes", []))
     return Report(table=table, rendered=0, kept=len(table), problems=skipped, was_finished=True)
+
+
+def _warn(notes: Sequence[str]) -> None:
+    for note in notes:
+        log.warning("%s", note)
 
 
 def _check_engine(options: BuildOptions) -> None:
@@ -203,7 +213,7 @@ def _tasks(recipe: pd.DataFrame, corpora: Corpora, options: BuildOptions, worksp
     )
     tasks = []
     for row, clip, recording in recipes.resolve(recipe, corpora.esc50, corpora.fsd50k):
-        facts = [[source[name] for name in ("file", "size", "mtime_ns")] for source in (clip, recording)]
+        facts = [[source[name] for name in ("file", *STATE_COLUMNS)] for source in (clip, recording)]
         digest = sha256(json.dumps([row, facts, configuration]).encode())
         tasks.append(
             RowTask(

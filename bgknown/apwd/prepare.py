@@ -10,7 +10,7 @@ import contextlib
 import json
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 import bgknown
+from bgknown.amplitude import describe_counts
 from bgknown.apwd.choice import Choice, Found, Labels, choose, find
 from bgknown.apwd.lists import BACKGROUND
 from bgknown.apwd.prepared import (
@@ -36,7 +37,7 @@ from bgknown.apwd.trimming import STYLES, Style, loops
 from bgknown.audio import RATE_HZ, frames_at_44k
 from bgknown.build import refuse_broken
 from bgknown.corpora import CorpusIndex
-from bgknown.corpora.headers import default_cache
+from bgknown.corpora.headers import STATE_COLUMNS, default_cache
 from bgknown.corpora.pair import Corpora, open_corpora
 from bgknown.errors import BrokenInputError, InvalidInputError, StorageError
 from bgknown.files import sha256
@@ -186,7 +187,7 @@ def _tasks(found: Sequence[Found], corpora: Corpora, options: PrepareOptions, st
     for source in found:
         wanted, row = source.wanted, source.row
         index = corpora.fsd50k if wanted.role == BACKGROUND else corpora.esc50
-        facts = [row[name] for name in ("file", "size", "mtime_ns")]
+        facts = [row[name] for name in ("file", *STATE_COLUMNS)]
         made = [*wanted.files, wanted.active, options.style, options.repeat_samples, bgknown.__version__]
         digest = sha256(json.dumps([facts, made]).encode())
         tasks.append(
@@ -219,11 +220,12 @@ def _run(
 ) -> Report:
     _check_space(options.out, tasks)
     rows: list[dict[str, Any]] = []
-    problems, done, kept = list(absent), 0, 0
+    problems, done, kept, clipped = list(absent), 0, 0, set[str]()
     for result in in_processes(prepare_source, tasks, jobs=options.jobs, title="sources", unit="file"):
         rows += result.rows
         done += bool(result.rows)
         kept += result.kept
+        clipped |= {result.rows[0]["origin"]} if result.clipped else set()
         if result.problem is not None:
             problems.append(result.problem)
     kept_so_far = f"{done} of {len(choice.wanted)} sources are kept in {options.out}"
@@ -232,16 +234,21 @@ def _run(
         raise BrokenInputError(f"nothing is left to prepare: every source is missing or broken:\n{listing(problems)}")
     table = pd.DataFrame(rows, columns=COLUMNS).sort_values("file", ignore_index=True)
     _remove_others(options.out, tasks, set(table["file"]))
-    finish(state, table, {**description, **_outcome(table, choice, problems)})
+    finish(state, table, {**description, **_outcome(table, choice, problems, clipped)})
+    for note in describe_counts(silent=(), clipped=clipped, what="sources", cut_off=True):
+        log.warning("%s", note)
     return Report(table=table, prepared=done - kept, kept=kept, problems=problems, not_clean=len(choice.not_clean))
 
 
-def _outcome(table: pd.DataFrame, choice: Choice, problems: Sequence[Problem]) -> dict[str, Any]:
+def _outcome(
+    table: pd.DataFrame, choice: Choice, problems: Sequence[Problem], clipped: Collection[str]
+) -> dict[str, Any]:
     """The part of source.json that is known only after the work."""
     skipped = [asdict(problem) for problem in sorted(set(problems))]
     sizes = table.groupby(["split", "role", "label"]).size()
     counts = {"/".join(map(str, place)): int(count) for place, count in sizes.items() if isinstance(place, tuple)}
     counts |= {"files": len(table), "not_clean": len(choice.not_clean), "skipped": len(skipped)}
+    counts |= {"clipped": len(clipped)} if clipped else {}
     return {"counts": counts, "skipped": skipped}
 
 

@@ -184,7 +184,7 @@ def _digest(target: AudioTarget, record: dict[str, Any], pair: Pair) -> str:
                 missing = NotFoundError(NO_SUCH_FILE)
                 where = f"{pair.pair}_{side}"
                 raise SourceError(source_problem(missing, layer, target.source, where)) from error
-            facts.append((layer.file, found.st_size, found.st_mtime_ns))
+            facts.append((layer.file, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino))
     names = [record.get(name) for name in (*SIDES, *(f"jams_{side}_sha256" for side in SIDES))]
     return sha256(json.dumps([names, facts, target.stamp]).encode())
 
