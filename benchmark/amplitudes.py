@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +19,29 @@ from numpy.typing import NDArray
 from bgknown.amplitude import Amplitude, describe_amplitudes, measure_amplitude
 from bgknown.files import append_line
 
+log = logging.getLogger(__name__)
+
 FILE = "amplitudes.jsonl"
 
 
-@dataclass(frozen=True, slots=True)
-class Amplitudes:
-    """The clips of a store that are silent or beyond full scale."""
+def report_amplitudes(folder: Path, clips: Mapping[tuple[Path, str], str], notes: list[str]) -> None:
+    """Log one sentence on silent clips and one on clips beyond full scale, where there are any, and note them.
 
-    found: Mapping[tuple[str, str], Amplitude]
-    """By the SHA-256 of the file and the part of it."""
+    Args:
+        folder: of the store.
+        clips: SHA-256 of the file, by its path and the part of it.
+        notes: takes the sentences.
+    """
+    known = read_amplitudes(folder)
+    found = {str(path): known[sha256, crop] for (path, crop), sha256 in clips.items() if (sha256, crop) in known}
+    for sentence in describe_amplitudes(found, what="clips", cut_off=False):
+        log.warning("%s", sentence)
+        if sentence not in notes:
+            notes.append(sentence)
 
-    def describe(self, clips: Mapping[str, tuple[str, str]]) -> list[str]:
-        """One sentence on silence and one on clipping, where there is any.
 
-        Args:
-            clips: SHA-256 and part by the clip's name.
-        """
-        found = {name: self.found[key] for name, key in clips.items() if key in self.found}
-        return describe_amplitudes(found, what="clips", cut_off=False)
-
-
-def read_amplitudes(folder: Path) -> Amplitudes:
-    """What is known in a store; lines that a kill cut short are passed over."""
+def read_amplitudes(folder: Path) -> dict[tuple[str, str], Amplitude]:
+    """What is remembered, by SHA-256 and part of the file; lines that a kill cut short are passed over."""
     found: dict[tuple[str, str], Amplitude] = {}
     with contextlib.suppress(OSError), (folder / FILE).open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
@@ -47,7 +49,7 @@ def read_amplitudes(folder: Path) -> Amplitudes:
                 entry = json.loads(line)
                 key = (str(entry["sha256"]), str(entry["crop"]))
                 found[key] = Amplitude(silent=bool(entry["silent"]), clipped=bool(entry["clipped"]))
-    return Amplitudes(found)
+    return found
 
 
 def write_amplitudes(folder: Path, clips: Sequence[tuple[str, str, NDArray[np.floating[Any]]]]) -> None:
@@ -66,4 +68,6 @@ def write_amplitudes(folder: Path, clips: Sequence[tuple[str, str, NDArray[np.fl
         if (amplitude := measure_amplitude(audio)) != Amplitude()
     ]
     if lines:
+        with contextlib.suppress(OSError):  # the next line says what is wrong
+            (folder / FILE).touch()
         append_line(folder / FILE, "\n".join(lines))

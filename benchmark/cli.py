@@ -136,6 +136,7 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
 @main.command()
 @click.option("--encoder", required=True, help="The encoder.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for embeddings.npy [n, D] and clips.csv.")
+@click.option("--skip-broken", is_flag=True, help="Leave out files that are missing or broken, and list them.")
 @click.argument("audio", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--duration", type=float, help="Cut or pad every clip to so many seconds [default: as it is].")
 @embedding_options
@@ -154,7 +155,7 @@ def embed(*, encoder: str, audio: tuple[Path, ...], out: Path, duration: float |
     loaded = load_encoder(
         encoder, trust_code=given["trust_code"], device=device_of(given["device"]), name=given["name"]
     )
-    count = embed_files(loaded, audio, out, _embedding(given), duration_s=duration)
+    count = embed_files(loaded, audio, out, _embedding(given), duration_s=duration, skip_broken=given["skip_broken"])
     click.echo(f"{count} clips of {loaded.encoder.embedding_size} values\narray  {out / 'embeddings.npy'}")
     click.echo(f"clips  {out / 'clips.csv'}")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +17,13 @@ from numpy.typing import NDArray
 from bgknown.amplitude import Amplitude, measure_amplitude
 from bgknown.audio import NO_SUCH_FILE, RATE_HZ, at_rate, check_finite, read_file, read_header
 from bgknown.decoding import faults_of_file
-from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
+from bgknown.errors import BgknownError, BrokenInputError, InvalidInputError, NotFoundError
+from bgknown.problems import Problem, listing
 
 if TYPE_CHECKING:
     from bgknown.soundscape import Soundscape
+
+log = logging.getLogger(__name__)
 
 RESAMPLER = f"soxr {soxr.__version__} HQ"
 """What converts sampling rates; a part of what embeddings are cached under."""
@@ -163,6 +168,27 @@ def read_clip(clip: Clip, rate_hz: int) -> tuple[NDArray[np.float32], str]:
 def decoding_fault(path: Path) -> str:
     """What is wrong with a file that is decoded to its end; empty for nothing."""
     return listen(path)[0]
+
+
+def without_broken(clips: Sequence[Clip], *, skip: bool) -> list[Clip]:
+    """The clips whose files can be decoded to their end.
+
+    Raises:
+        BrokenInputError: some cannot and must not be skipped, or none is left; lists all that are broken.
+    """
+    with ThreadPoolExecutor() as pool:
+        faults = list(pool.map(decoding_fault, [clip.path for clip in clips]))
+    whole = [clip for clip, fault in zip(clips, faults, strict=True) if not fault]
+    broken = [
+        Problem(where=str(clip.path), code="missing" if fault == NO_SUCH_FILE else "unreadable", what=fault)
+        for clip, fault in zip(clips, faults, strict=True)
+        if fault
+    ]
+    if not skip or not whole:
+        advice = "fix these files and run the command again, or leave them out with --skip-broken"
+        raise BrokenInputError(f"{len(broken)} of {len(clips)} files are broken:\n{listing(broken)}\n{advice}")
+    log.warning("%d of %d files are broken and left out:\n%s", len(broken), len(clips), listing(broken))
+    return whole
 
 
 def listen(path: Path) -> tuple[str, Amplitude]:

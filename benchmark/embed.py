@@ -10,12 +10,10 @@ batches.
 from __future__ import annotations
 
 import io
-import itertools
 import logging
 import sys
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +26,19 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmark import processes
-from benchmark.amplitudes import read_amplitudes, write_amplitudes
-from benchmark.clips import RESAMPLER, Clip, FileState, file_sha256, file_states, length, read_clip
+from benchmark.ahead import decode_ahead
+from benchmark.amplitudes import report_amplitudes, write_amplitudes
+from benchmark.clips import (
+    RESAMPLER,
+    BrokenClipError,
+    Clip,
+    FileState,
+    file_sha256,
+    file_states,
+    length,
+    read_clip,
+    without_broken,
+)
 from benchmark.encoder import FittedEncoder, LoadedEncoder, check_output
 from benchmark.encoders.foreign import telling
 from benchmark.fingerprint import code_beside
@@ -38,21 +47,16 @@ from bgknown import __version__
 from bgknown.audio import SUFFIXES
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError, StorageError
 from bgknown.files import make_folder, sha256, write_whole
-from bgknown.parallel import default_jobs
 
 log = logging.getLogger(__name__)
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Names of the precisions that an encoder may compute in; what it returns is kept as float32."""
-AHEAD = 4
-"""Batches that may be decoded before the encoder wants them."""
 SPOT_TOLERANCE = 1e-2
 """How far, relative to its largest value, a cached embedding may be from one made now."""
 
 MAX_DURATION_S = 3600.0
 """Longest clip that may be asked for."""
-
-Decoded = list[tuple[NDArray[np.float32], str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,18 +134,19 @@ def embed(
             f"empty the cache (`benchmark cache --clear`) and run again"
         )
     if processes.rank() == 0:
-        said = read_amplitudes(store.folder).describe(
-            {str(clip.path): (entry.sha256, clip.crop) for clip, entry in entries.items() if entry is not None}
-        )
-        for sentence in said:
-            log.warning("%s", sentence)
-        if notes is not None:
-            notes.extend(sentence for sentence in said if sentence not in notes)
+        hashes = {(clip.path, clip.crop): entry.sha256 for clip, entry in entries.items() if entry is not None}
+        report_amplitudes(store.folder, hashes, [] if notes is None else notes)
     return store.gather([entry for clip in clips if (entry := entries[clip]) is not None])
 
 
 def embed_files(
-    loaded: LoadedEncoder, audio: Sequence[Path], out: Path, settings: EmbedSettings, *, duration_s: float | None
+    loaded: LoadedEncoder,
+    audio: Sequence[Path],
+    out: Path,
+    settings: EmbedSettings,
+    *,
+    duration_s: float | None,
+    skip_broken: bool = False,
 ) -> int:
     """Embed files and all audio files of folders into ``out/embeddings.npy`` and ``out/clips.csv``.
 
@@ -151,6 +156,7 @@ def embed_files(
         out: the folder to write to.
         settings: how.
         duration_s: cut or pad every clip to this length; None for its own.
+        skip_broken: leave out files that are broken, with a warning.
 
     Returns:
         The number of clips.
@@ -169,15 +175,19 @@ def embed_files(
             raise NotFoundError(f"{path}: no audio files ({', '.join(SUFFIXES)}) in this folder")
         files += inside
     clips = [Clip(path=file, duration_s=duration_s) for file in files]
-    rows = embed(loaded, clips, settings, fit_on=clips)
+    try:
+        rows = embed(loaded, clips, settings, fit_on=clips)
+    except (BrokenClipError, NotFoundError):
+        clips = without_broken(clips, skip=skip_broken)
+        rows = embed(loaded, clips, settings, fit_on=clips)
     if processes.rank() == 0:
         make_folder(out)
         data = io.BytesIO()
         np.save(data, rows)
         write_whole(out / "embeddings.npy", data.getvalue())
-        table = pd.DataFrame({"row": range(len(files)), "file": [file.as_posix() for file in files]})
+        table = pd.DataFrame({"row": range(len(clips)), "file": [clip.path.as_posix() for clip in clips]})
         write_whole(out / "clips.csv", table.to_csv(index=False, lineterminator="\n").encode())
-    return len(files)
+    return len(clips)
 
 
 def _key(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip]) -> tuple[str, int, dict[str, Any]]:
@@ -256,7 +266,7 @@ def _fit(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip])
     bar = tqdm(total=len(fit_on), desc=f"statistics for {loaded.name}", unit="clip", disable=_quiet(), leave=False)
 
     def audio() -> Iterator[torch.Tensor]:
-        for batch, decoded in _decoded(batches, loaded, settings.jobs):
+        for batch, decoded in decode_ahead(batches, loaded, settings.jobs):
             yield torch.from_numpy(np.stack([samples for samples, _ in decoded])).to(loaded.device)
             bar.update(len(batch))
 
@@ -279,7 +289,7 @@ def _run(
     total = kept + sum(map(len, batches))
     bar = tqdm(total=total, initial=kept, desc=f"embed {loaded.name}", unit="clip", disable=_quiet(), smoothing=0.05)
     with bar:
-        for batch, decoded in _decoded(batches, loaded, settings.jobs):
+        for batch, decoded in decode_ahead(batches, loaded, settings.jobs):
             new = []
             for clip, (audio, digest) in zip(batch, decoded, strict=True):
                 entry = store.find_audio(digest, clip.crop)
@@ -292,27 +302,6 @@ def _run(
                 store.append(rows, [(clip, states[clip], digest) for clip, (_, digest) in new])
                 write_amplitudes(store.folder, [(digest, clip.crop, audio) for clip, (audio, digest) in new])
             bar.update(len(batch))
-
-
-def _decoded(batches: list[list[Clip]], loaded: LoadedEncoder, jobs: int) -> Iterator[tuple[list[Clip], Decoded]]:
-    """Batches with their audio, of which at most ``AHEAD`` are decoded and not yet asked for."""
-    rate_hz, at_once = loaded.encoder.rate_hz, 1 if loaded.device != "cpu" else AHEAD
-    with ThreadPoolExecutor(jobs or default_jobs()) as pool:
-        waiting: deque[tuple[list[Clip], list[Future[tuple[NDArray[np.float32], str]]]]] = deque()
-        ahead = iter(batches)
-        try:
-            while True:
-                for batch in itertools.islice(ahead, AHEAD - len(waiting)):
-                    waiting.append((batch, [pool.submit(read_clip, clip, rate_hz) for clip in batch]))
-                if not waiting:
-                    break
-                if at_once > 1:
-                    wait(future for _, futures in waiting for future in futures)
-                for _ in range(min(at_once, len(waiting))):
-                    batch, futures = waiting.popleft()
-                    yield batch, [future.result() for future in futures]
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _encode(

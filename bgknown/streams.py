@@ -31,6 +31,7 @@ class Link:
 def find_links(data: bytes, size: int) -> list[Link]:
     """The streams of an Ogg file; streams that run side by side (sound and pictures) are one."""
     starts, wholes, in_head, place = list[int](), list[bool](), False, 0
+    serials, sound = set[bytes](), True
     while (place := data.find(b"OggS", place)) >= 0:
         if place + 27 > size:
             wholes[-1:] = [False]
@@ -41,8 +42,11 @@ def find_links(data: bytes, size: int) -> list[Link]:
         if not starts or (begins and not in_head):
             starts.append(place)
             wholes.append(False)
-        in_head = begins
-        wholes[-1] = bool(flags & 4) and stop <= size
+            serials, sound = set(), True
+        in_head, serial = begins, data[place + 14 : place + 18]
+        serials |= {serial} if begins else set()
+        sound = sound and serial in serials  # a cut page hides the start of the next stream
+        wholes[-1] = sound and bool(flags & 4) and stop <= size
         place = stop
     return [
         Link(start=start, stop=stop, whole=whole)
