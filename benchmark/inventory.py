@@ -92,7 +92,7 @@ def validate(name: str, root: Path, *, cache: Path, decode: bool = False) -> Fin
         heard = in_threads(listen, [paths[row] for row in whole], title=f"{facts.name} decoding", unit="file")
         problems[whole] = [fault for fault, _ in heard]
         silent = [paths[row] for row, (_, found) in zip(whole, heard, strict=True) if found.silent]
-        notes += [f"{path}: is silent (of its mono audio, nothing is left in 16 bits)" for path in silent[:LISTED]]
+        notes += [f"{path}: is silent (its mono audio stays within one step of 16 bits)" for path in silent[:LISTED]]
         if len(silent) > LISTED:
             notes.append(f"{root}: {len(silent) - LISTED:,} more clips are silent")
     broken = np.flatnonzero(problems != "")

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SILENT_BELOW = 2.0**-16
-"""Audio is silent if no sample reaches this: in 16 bits nothing but zeros is left of it."""
+SILENT_PEAK = 2.0**-15
+"""Audio is silent if no sample exceeds this, one step of 16 bits: channels that cancel out leave as much by rounding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class Amplitude:
     """What is remarkable about the amplitude of some audio."""
 
     silent: bool = False
-    """Whether it is silent; see ``SILENT_BELOW``."""
+    """Whether it is silent; see ``SILENT_PEAK``."""
     clipped: bool = False
     """Whether samples are beyond full scale."""
 
@@ -33,7 +33,7 @@ def measure_amplitude(audio: NDArray[np.floating[Any]]) -> Amplitude:
     if not audio.size:
         return Amplitude(silent=True)
     peak = max(float(audio.max()), -float(audio.min()))
-    return Amplitude(silent=peak < SILENT_BELOW, clipped=peak > 1.0)
+    return Amplitude(silent=peak <= SILENT_PEAK, clipped=peak > 1.0)
 
 
 def describe_amplitudes(found: Mapping[str, Amplitude], *, what: str, cut_off: bool) -> list[str]:
@@ -56,7 +56,7 @@ def describe_counts(*, silent: Collection[str], clipped: Collection[str], what: 
     """``describe_amplitudes`` of the names of what is silent and of what is clipped."""
     beyond = "beyond full scale and cut off there" if cut_off else "beyond full scale"
     kinds: Sequence[tuple[Collection[str], str]] = (
-        (silent, "silent (of their mono audio, nothing is left in 16 bits)"),
+        (silent, "silent (their mono audio stays within one step of 16 bits)"),
         (clipped, beyond),
     )
     return [f"{what} that are {how}: {len(set(names)):,} (the first: {min(names)})" for names, how in kinds if names]

@@ -33,8 +33,8 @@ def wav_of_length(length, *, riff=None, data=None):
     return bytes(whole)
 
 
-def flac_of_total(total, *, rate_hz=None):
-    data = made("FLAC", "PCM_16")
+def flac_of_total(total, *, audio=SOUND, rate_hz=None):
+    data = made("FLAC", "PCM_16", audio=audio)
     bits = int.from_bytes(data[18:26], "big") >> 36 << 36 | total
     if rate_hz is not None:
         bits = bits & (1 << 44) - 1 | rate_hz << 44
@@ -191,6 +191,10 @@ def test_rates_that_no_audio_has_are_refused(tmp_path, rate_hz):
     for reader in (read_header, read_sliceable, lambda path: read_file(path, 16_000, np.float32)):
         with pytest.raises(InvalidInputError, match=rf"rate of {rate_hz:,} Hz; it must be 1,000 to 768,000 Hz"):
             reader(tmp_path / "x.wav")
+    if rate_hz < 2**20:
+        (tmp_path / "x.flac").write_bytes(flac_of_total(RATE_HZ, rate_hz=rate_hz))
+        with pytest.raises(InvalidInputError, match=rf"rate of {rate_hz:,} Hz; it must be 1,000 to 768,000 Hz"):
+            read_header(tmp_path / "x.flac")
 
 
 @pytest.mark.parametrize("channels", [0, 2000, 65_535])
@@ -245,7 +249,8 @@ def test_whatever_a_file_raises_is_a_problem_of_that_file(error):
 
 
 def test_silence_and_clipping_are_noticed():
-    assert measure_amplitude(np.array([0.0, 2.0**-17])) == Amplitude(silent=True)
+    assert measure_amplitude(np.array([0.0, -(2.0**-15)])) == Amplitude(silent=True)
+    assert measure_amplitude(np.array([0.0, 2.0**-14])) == Amplitude()
     assert measure_amplitude(np.array([1.0, -1.0])) == Amplitude()
     assert measure_amplitude(np.array([0.0, -1.01])) == Amplitude(clipped=True)
     assert measure_amplitude(np.zeros(0)) == Amplitude(silent=True)
