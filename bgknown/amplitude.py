@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SILENT_PEAK = 2.0**-15
-"""Audio is silent if no sample exceeds this, one step of 16 bits: channels that cancel out leave as much by rounding."""
+"""Audio is silent if no sample exceeds this, one step of 16 bits; channels that cancel out may leave as much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
