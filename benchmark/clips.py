@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,12 +13,16 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from bgknown.audio import NO_SUCH_FILE, RATE_HZ, at_rate, check_finite, read_header, read_whole
+from bgknown.amplitude import Amplitude, measure_amplitude
+from bgknown.audio import NO_SUCH_FILE, RATE_HZ, at_rate, check_finite, read_file, read_header
+from bgknown.decoding import faults_of_file
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
 from bgknown.files import FileState, file_sha256, state_of
 
 if TYPE_CHECKING:
     from bgknown.soundscape import Soundscape
+
+log = logging.getLogger(__name__)
 
 RESAMPLER = f"soxr {soxr.__version__} HQ"
 """What converts sampling rates; a part of what embeddings are cached under."""
@@ -88,7 +93,7 @@ def _state(clip: Clip) -> FileState | None:
 
 
 def length(clip: Clip, rate_hz: int) -> int:
-    """Samples of a clip at a rate, from its header alone.
+    """Samples of a clip at a rate; decoded only where the header cannot tell (see ``read_header``).
 
     Raises:
         InvalidInputError, NotFoundError: the file is missing, broken or no audio; names it.
@@ -98,7 +103,8 @@ def length(clip: Clip, rate_hz: int) -> int:
     try:
         if clip.rendering is not None:
             return max(int(_soundscape(clip).duration_s * RATE_HZ) * rate_hz // RATE_HZ, 1)
-        header = read_header(clip.path)
+        with faults_of_file("cannot be read"):
+            header = read_header(clip.path)
     except BgknownError as error:
         raise _naming(clip, error) from error
     return max(header.frames * rate_hz // header.rate_hz, 1)
@@ -119,15 +125,18 @@ def read_clip(clip: Clip, rate_hz: int) -> tuple[NDArray[np.float32], str]:
             lists; names it.
     """
     try:
-        header = read_header(clip.path) if clip.rendering is None else None
-        digest = file_sha256(clip.path)
-        if clip.sha256 and digest != clip.sha256:
-            raise InvalidInputError(
-                f"sha256 is {digest[:12]}..., the dataset's manifest says {clip.sha256[:12]}...: the file was changed "
-                f"(`bgknown verify` lists all such)"
-            )
-        audio = _rendered(clip, rate_hz) if header is None else read_whole(clip.path, header, rate_hz, np.float32)
-        check_finite(audio)
+        with faults_of_file("cannot be read"):
+            digest = file_sha256(clip.path)
+            if clip.sha256 and digest != clip.sha256:
+                raise InvalidInputError(
+                    f"sha256 is {digest[:12]}..., the dataset's manifest says {clip.sha256[:12]}...: the file was "
+                    f"changed (`bgknown verify` lists all such)"
+                )
+            if clip.rendering is None:
+                _, audio = read_file(clip.path, rate_hz, np.float32)
+            else:
+                audio = _rendered(clip, rate_hz)
+            check_finite(audio)
     except BgknownError as error:
         raise _naming(clip, error) from error
     wanted = length(clip, rate_hz) if clip.duration_s is not None else max(audio.size, 1)
@@ -140,11 +149,16 @@ def read_clip(clip: Clip, rate_hz: int) -> tuple[NDArray[np.float32], str]:
 
 def decoding_fault(path: Path) -> str:
     """What is wrong with a file that is decoded to its end; empty for nothing."""
+    return listen(path)[0]
+
+
+def listen(path: Path) -> tuple[str, Amplitude]:
+    """What is wrong with a file that is decoded to its end (empty for nothing), and what is remarkable about it."""
     try:
-        read_clip(Clip(path=path), 16_000)
+        audio, _ = read_clip(Clip(path=path), 16_000)
     except BgknownError as error:
-        return str(error).removeprefix(f"{path}: ")
-    return ""
+        return str(error).removeprefix(f"{path}: "), Amplitude()
+    return "", measure_amplitude(audio)
 
 
 def _soundscape(clip: Clip) -> Soundscape:

@@ -12,9 +12,8 @@ from __future__ import annotations
 import itertools
 import logging
 import sys
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +25,17 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmark import processes
+from benchmark.ahead import decode_ahead
+from benchmark.amplitudes import report_amplitudes, write_amplitudes
 from benchmark.broken import BrokenClips
-from benchmark.clips import RESAMPLER, BrokenClipError, Clip, file_states, length, read_clip
+from benchmark.clips import (
+    RESAMPLER,
+    BrokenClipError,
+    Clip,
+    file_states,
+    length,
+    read_clip,
+)
 from benchmark.encoder import FittedEncoder, LoadedEncoder, check_output
 from benchmark.encoders.foreign import telling
 from benchmark.fingerprint import code_beside
@@ -38,15 +46,12 @@ from benchmark.store import Entry, Store, open_store
 from benchmark.training_audio import DecodedAudio
 from bgknown.errors import BgknownError, InvalidInputError, StorageError
 from bgknown.files import FileState, sha256
-from bgknown.parallel import default_jobs
 from bgknown.userpath import expand_fields
 
 log = logging.getLogger(__name__)
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Names of the precisions that an encoder may compute in; what it returns is kept as float32."""
-AHEAD = 4
-"""Batches that may be decoded before the encoder wants them."""
 SPOT_TOLERANCE = 1e-2
 """How far, relative to its largest value, a cached embedding may be from one made now."""
 
@@ -55,8 +60,6 @@ MADE = "0.1.0"
 give others. A new version alone does not change it, so what older ones have embedded is found."""
 MADE_OF_KIND = {"hf": "0.2.0", "evar": "0.2.0"}
 """The same for kinds of encoders that have changed since."""
-
-Decoded = list[tuple[NDArray[np.float32], str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +92,7 @@ def embed(
     *,
     fit_on: Sequence[Clip] = (),
     twice: bool = False,
+    notes: list[str] | None = None,
 ) -> NDArray[np.float32]:
     """Embed clips, from the cache where it holds them.
 
@@ -98,6 +102,7 @@ def embed(
         settings: how.
         fit_on: training audio of the task, for encoders that take statistics from it.
         twice: embed the first batch twice, to notice an encoder that answers differently from call to call.
+        notes: takes sentences on clips that are silent or beyond full scale, which are logged as warnings, too.
 
     Returns:
         [n, D] float32, in the order of ``clips``; it may be a map of a file (writing to it does not change the file).
@@ -145,6 +150,9 @@ def embed(
             f"{store.folder}: the embedding of {lost[0].path} cannot be read back: the disk or the file is failing; "
             f"empty the cache (`benchmark cache --clear`) and run again"
         )
+    if processes.rank() == 0:
+        hashes = {(clip.path, clip.crop): entry.sha256 for clip, entry in entries.items() if entry is not None}
+        report_amplitudes(store.folder, hashes, [] if notes is None else notes)
     return store.gather([entry for clip in clips if (entry := entries[clip]) is not None])
 
 
@@ -224,7 +232,7 @@ def _fit(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip],
     bar = tqdm(total=len(fit_on), desc=f"statistics for {loaded.name}", unit="clip", disable=_quiet(), leave=False)
 
     def stream() -> Iterator[torch.Tensor]:
-        for batch, decoded in _decoded(batches, loaded, settings.jobs, broken):
+        for batch, decoded in decode_ahead(batches, loaded, settings.jobs, broken):
             for clip, (samples, _) in zip(batch, decoded, strict=True):
                 if not samples.any():
                     broken.add_silent(clip)
@@ -257,7 +265,7 @@ def _run(
     total = kept + sum(map(len, batches))
     bar = tqdm(total=total, initial=kept, desc=f"embed {loaded.name}", unit="clip", disable=_quiet(), smoothing=0.05)
     with bar:
-        for batch, decoded in _decoded(batches, loaded, settings.jobs, broken):
+        for batch, decoded in decode_ahead(batches, loaded, settings.jobs, broken):
             new = []
             for clip, (audio, digest) in zip(batch, decoded, strict=True):
                 entry = store.find_audio(digest, clip.crop)
@@ -276,44 +284,11 @@ def _run(
                 items = [(clip, states[clip], digest) for clip, (_, digest) in itertools.compress(new, finite)]
                 if items:
                     store.append(rows[finite], items)
+                    write_amplitudes(
+                        store.folder,
+                        [(digest, clip.crop, audio) for clip, (audio, digest) in itertools.compress(new, finite)],
+                    )
             bar.update(len(batch))
-
-
-def _decoded(
-    batches: list[list[Clip]], loaded: LoadedEncoder, jobs: int, broken: BrokenClips
-) -> Iterator[tuple[list[Clip], Decoded]]:
-    """Batches with their audio, without broken clips; at most ``AHEAD`` are decoded before they are needed."""
-    rate_hz, at_once = loaded.encoder.rate_hz, 1 if loaded.device != "cpu" else AHEAD
-    with ThreadPoolExecutor(jobs or default_jobs()) as pool:
-        waiting: deque[tuple[list[Clip], list[Future[tuple[NDArray[np.float32], str]]]]] = deque()
-        ahead = iter(batches)
-        try:
-            while True:
-                for batch in itertools.islice(ahead, AHEAD - len(waiting)):
-                    waiting.append((batch, [pool.submit(read_clip, clip, rate_hz) for clip in batch]))
-                if not waiting:
-                    break
-                if at_once > 1:
-                    wait(future for _, futures in waiting for future in futures)
-                for _ in range(min(at_once, len(waiting))):
-                    whole = _whole(*waiting.popleft(), broken)
-                    if whole:
-                        yield [clip for clip, _ in whole], [audio for _, audio in whole]
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _whole(
-    batch: list[Clip], futures: list[Future[tuple[NDArray[np.float32], str]]], broken: BrokenClips
-) -> list[tuple[Clip, tuple[NDArray[np.float32], str]]]:
-    """The clips of a batch that could be decoded."""
-    found = []
-    for clip, future in zip(batch, futures, strict=True):
-        try:
-            found.append((clip, future.result()))
-        except BrokenClipError as error:
-            broken.add(error)
-    return found
 
 
 def _encode(

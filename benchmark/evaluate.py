@@ -67,6 +67,8 @@ class Evaluation:
     """Setting, fold, seed and learning rate of each probe, where it was chosen."""
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     """Further tables by the names of their files."""
+    notes: list[str] = field(default_factory=list)
+    """What must be known of the clips: which are silent, or beyond full scale."""
     resuming: Resuming | None = None
     """What the training would go on from; to be forgotten once all this is written."""
 
@@ -97,10 +99,11 @@ def evaluate(loaded: LoadedEncoder, data: TaskData, protocol: Protocol, settings
     """
     began = time.monotonic()
     check_folds(data)
-    by_fold = list(_embedded(loaded, data, settings))
+    notes: list[str] = []
+    by_fold = list(_embedded(loaded, data, settings, notes))
     if data.text_encoder is not None:
         retrieved = _retrieval(data, by_fold[0], protocol, loaded.device, settings.cache)
-        return dataclasses.replace(retrieved, seconds=time.monotonic() - began)
+        return dataclasses.replace(retrieved, seconds=time.monotonic() - began, notes=notes)
     scores: list[Score] = []
     tables: list[pd.DataFrame] = []
     chosen: list[dict[str, str | int | float]] = []
@@ -113,10 +116,14 @@ def evaluate(loaded: LoadedEncoder, data: TaskData, protocol: Protocol, settings
             scores, tables = [*scores, *found], [*tables, table]
     predictions = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=PREDICTION_COLUMNS)
     seconds = time.monotonic() - began
-    return Evaluation(scores=scores, predictions=predictions, seconds=seconds, chosen=chosen, resuming=resuming)
+    return Evaluation(
+        scores=scores, predictions=predictions, seconds=seconds, chosen=chosen, resuming=resuming, notes=notes
+    )
 
 
-def _embedded(loaded: LoadedEncoder, data: TaskData, settings: EmbedSettings) -> Iterator[tuple[Fold, Embeddings]]:
+def _embedded(
+    loaded: LoadedEncoder, data: TaskData, settings: EmbedSettings, notes: list[str]
+) -> Iterator[tuple[Fold, Embeddings]]:
     """Every signal's embeddings for each fold; the same for all unless the encoder is fitted to training audio."""
     clips = [clip for signal in data.signals.values() for clip in signal]
     ends = np.cumsum([len(signal) for signal in data.signals.values()])
@@ -125,10 +132,15 @@ def _embedded(loaded: LoadedEncoder, data: TaskData, settings: EmbedSettings) ->
         if isinstance(loaded.encoder, FittedEncoder):
             heard = data.signals[data.settings[0].signal]
             rows = embed(
-                loaded, clips, settings, fit_on=[heard[row] for row in data.trained_on(fold.train)], twice=True
+                loaded,
+                clips,
+                settings,
+                fit_on=[heard[row] for row in data.trained_on(fold.train)],
+                twice=True,
+                notes=notes,
             )
         else:
-            shared = rows = embed(loaded, clips, settings, twice=True) if shared is None else shared
+            shared = rows = embed(loaded, clips, settings, twice=True, notes=notes) if shared is None else shared
         yield fold, dict(zip(data.signals, np.split(rows, ends[:-1]), strict=True))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark import labelled, tasks
-from benchmark.clips import decoding_fault
+from benchmark.clips import listen
 from benchmark.task import TaskFacts, TaskOptions, check_folds
 from benchmark.tasks import own
 from bgknown.corpora.headers import header_facts
@@ -92,9 +92,12 @@ def validate(name: str, root: Path, *, cache: Path, decode: bool = False) -> Fin
     paths = [root / file for file in table["file"]]
     if decode:
         whole = np.flatnonzero(problems == "")
-        problems[whole] = in_threads(
-            decoding_fault, [paths[row] for row in whole], title=f"{facts.name} decoding", unit="file"
-        )
+        heard = in_threads(listen, [paths[row] for row in whole], title=f"{facts.name} decoding", unit="file")
+        problems[whole] = [fault for fault, _ in heard]
+        silent = [paths[row] for row, (_, found) in zip(whole, heard, strict=True) if found.silent]
+        notes += [f"{path}: is silent (its mono audio stays within one step of 16 bits)" for path in silent[:LISTED]]
+        if len(silent) > LISTED:
+            notes.append(f"{root}: {len(silent) - LISTED:,} more clips are silent")
     broken = np.flatnonzero(problems != "")
     faults += [f"{paths[row]}: {problems[row]}" for row in broken[:LISTED]]
     if len(broken) > LISTED:

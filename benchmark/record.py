@@ -266,7 +266,7 @@ def written(measuring: Measuring, evaluation: Evaluation, *, files: str | None =
         measuring.folder.name,
         config=config,
         predictions=evaluation.predictions,
-        log="".join(f"{note}\n" for note in data.notes),
+        log="".join(f"{note}\n" for note in [*data.notes, *evaluation.notes]),
         tables=evaluation.tables,
     )
     add_rows(measuring.out, rows)

@@ -131,7 +131,9 @@ def build(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
         if not rows:
             raise BrokenInputError(f"nothing is left to build: all {len(recipe)} rows are broken:\n{listing(problems)}")
         table = pd.DataFrame(rows, columns=dataset.MANIFEST_COLUMNS).sort_values("clip_id", ignore_index=True)
-        _finish(out, workspace, recipe, table, {**description, **outcome(recipe, table, problems)})
+        found = outcome(recipe, rows, problems)
+        _finish(out, workspace, recipe, table, {**description, **found})
+    _warn(found.get("notes", []))
     return Report(table=table, rendered=len(rows) - kept, kept=kept, problems=problems)
 
 
@@ -151,8 +153,15 @@ def refuse_broken(problems: Sequence[Problem], *, skip: bool, kept: str) -> None
 
 def _finished_report(out: Path) -> Report:
     table = _check_complete(out)
-    skipped = [Problem(**problem) for problem in dataset.read_description(out)["skipped"]]
+    description = dataset.read_description(out)
+    skipped = [Problem(**problem) for problem in description["skipped"]]
+    _warn(description.get("notes", []))
     return Report(table=table, rendered=0, kept=len(table), problems=skipped, was_finished=True)
+
+
+def _warn(notes: Sequence[str]) -> None:
+    for note in notes:
+        log.warning("%s", note)
 
 
 def _check_engine(options: BuildOptions) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pandas as pd
 import bgknown
 from bgknown import dataset
 from bgknown import recipe as recipes
+from bgknown.amplitude import describe_counts
 from bgknown.audio import RATE_HZ
 from bgknown.corpora.headers import default_cache
 from bgknown.corpora.pair import Corpora
@@ -92,16 +93,26 @@ def describe(corpora: Corpora, options: BuildOptions, given: pd.DataFrame | None
     }
 
 
-def outcome(recipe: pd.DataFrame, table: pd.DataFrame, problems: Sequence[Problem]) -> dict[str, Any]:
-    """The part of dataset.json that is known only after the build: what it holds and what was left out."""
+def outcome(recipe: pd.DataFrame, rows: Sequence[Mapping[str, Any]], problems: Sequence[Problem]) -> dict[str, Any]:
+    """The part of dataset.json that is known only after the build: what it holds and what was left out.
+
+    Args:
+        recipe: the recipe.
+        rows: the rows that were built, each with its sources that are silent or were cut off at full scale.
+        problems: the inputs that were left out.
+    """
     skipped = [asdict(problem) for problem in sorted(set(problems))]
+    silent, clipped = ({file for row in rows for file in row.get(what, ())} for what in ("silent", "clipped"))
+    notes = describe_counts(silent=silent, clipped=clipped, what="sources", cut_off=True)
     return {
-        "dataset_id": dataset.dataset_id(table),
+        "dataset_id": dataset.dataset_id(pd.DataFrame(rows, columns=dataset.MANIFEST_COLUMNS)),
         "recipe_sha256": recipes.recipe_sha256(recipe),
         "counts": {
-            "rows": len(table),
-            **{split: int((table["split"] == split).sum()) for split in recipes.PART_OF_SPLIT},
+            "rows": len(rows),
+            **{split: sum(row["split"] == split for row in rows) for split in recipes.PART_OF_SPLIT},
             "skipped": len(skipped),
+            **{what: len(files) for what, files in (("silent", silent), ("clipped", clipped)) if files},
         },
         "skipped": skipped,
+        **({"notes": notes} if notes else {}),
     }

@@ -46,4 +46,4 @@ def hear(check: CropCheck, *, root: Path, min_level_lufs: float) -> CropVerdict:
 
 
 def _level(source: Source, start: int) -> float:
-    return integrated_lufs(source.read(start, start + CLIP_FRAMES), RATE_HZ)
+    return integrated_lufs(source.read(start, start + CLIP_FRAMES)[0], RATE_HZ)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bgknown.amplitude import Amplitude
 from bgknown.audio import LARGEST_PCM16, RATE_HZ, to_pcm16
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
 from bgknown.loudness import SILENCE_LUFS, integrated_lufs
@@ -44,6 +46,8 @@ class Mixed:
     """What the mixture's file holds, against its background in 16 bits; see ``bgknown.snr``."""
     jams: bytes
     """The JAMS file."""
+    amplitudes: dict[str, Amplitude]
+    """Of the parts of sources that it is made of, by their files, where there is anything to report."""
 
 
 def mix_row(
@@ -74,8 +78,9 @@ def mix_row(
     Raises:
         RowError: a source is missing, unreadable, too short, silent or too quiet.
     """
-    event_source, event = _read_event(row, clip_path, store)
-    recording, crops = _read_crops(row, recording_path, store)
+    amplitudes: dict[str, Amplitude] = {}
+    event_source, event = _read_event(row, clip_path, store, amplitudes)
+    recording, crops = _read_crops(row, recording_path, store, amplitudes)
     event_lufs = integrated_lufs(event, RATE_HZ)
     if event_lufs <= SILENCE_LUFS:
         what = f"ESC-50 {row['esc50_file']}: the clip is silent (no part above -70 LUFS), so no SNR can be set"
@@ -105,6 +110,7 @@ def mix_row(
         event_frames=event.size,
         achieved_snr_db=measured,
         jams=_jams_bytes(rendered.jams, row, told_scale(scale), reference_gain),
+        amplitudes=amplitudes,
     )
 
 
@@ -158,7 +164,7 @@ def _soundscape(row: dict[str, Any], background_label: str, event_frames: int) -
 def _gain(
     row: dict[str, Any], crop: NDArray[np.float64], background: NDArray[np.float64], min_level_lufs: float
 ) -> float:
-    """The factor that Scaper has put on crop (a), read off its loudest sample; tells the crop's loudness too."""
+    """The factor that Scaper has put on crop (a), read off its loudest sample; refuses a crop that is too quiet."""
     loudest = int(np.argmax(np.abs(crop)))
     gain = float(background[loudest] / crop[loudest]) if crop[loudest] else np.inf
     crop_lufs = row["ref_db"] - 20.0 * np.log10(gain) if np.isfinite(gain) else SILENCE_LUFS
@@ -168,26 +174,45 @@ def _gain(
     return gain
 
 
-def _read_event(row: dict[str, Any], path: Path, store: SourceStore) -> tuple[Source, NDArray[np.float64]]:
+def _read_event(
+    row: dict[str, Any], path: Path, store: SourceStore, amplitudes: dict[str, Amplitude]
+) -> tuple[Source, NDArray[np.float64]]:
     clip_id, file = row["clip_id"], row["esc50_file"]
     try:
         source = store.open(path)
         frames = min(source.frames, CLIP_FRAMES)
         if frames < SHORTEST_EVENT_FRAMES:
-            what = f"ESC-50 {file}: has {frames} samples, at least {SHORTEST_EVENT_FRAMES} (two fades of 10 ms) wanted"
+            what = (
+                f"ESC-50 {file}: has {frames} samples, at least {SHORTEST_EVENT_FRAMES} (two fades of 10 ms) are "
+                "required"
+            )
             raise RowError(Problem(where=clip_id, code="too_short", what=what))
-        return source, source.read(0, frames)
+        audio, amplitude = source.read(0, frames)
     except (InvalidInputError, NotFoundError) as error:
         raise RowError(problem_of(error, where=clip_id, what=f"ESC-50 {file}")) from error
+    _note(amplitudes, f"ESC-50 {file}", [amplitude])
+    return source, audio
 
 
-def _read_crops(row: dict[str, Any], path: Path, store: SourceStore) -> tuple[Source, dict[str, NDArray[np.float64]]]:
+def _read_crops(
+    row: dict[str, Any], path: Path, store: SourceStore, amplitudes: dict[str, Amplitude]
+) -> tuple[Source, dict[str, NDArray[np.float64]]]:
+    file = f"FSD50K {row['fsd50k_file']}"
     try:
         source = store.open(path)
         starts = {name: int(row[f"{name}_start"]) for name in "abc"}
-        return source, {name: source.read(start, start + CLIP_FRAMES) for name, start in starts.items()}
+        read = {name: source.read(start, start + CLIP_FRAMES) for name, start in starts.items()}
     except (InvalidInputError, NotFoundError) as error:
-        raise RowError(problem_of(error, where=row["clip_id"], what=f"FSD50K {row['fsd50k_file']}")) from error
+        raise RowError(problem_of(error, where=row["clip_id"], what=file)) from error
+    _note(amplitudes, file, [amplitude for _, amplitude in read.values()])
+    return source, {name: audio for name, (audio, _) in read.items()}
+
+
+def _note(amplitudes: dict[str, Amplitude], file: str, parts: Sequence[Amplitude]) -> None:
+    """Note a file of which some part is silent, or beyond full scale."""
+    whole = Amplitude(silent=any(part.silent for part in parts), clipped=any(part.clipped for part in parts))
+    if whole != Amplitude():
+        amplitudes[file] = whole
 
 
 def told_scale(scale: float) -> float:

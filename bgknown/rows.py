@@ -91,6 +91,8 @@ def build_row(task: RowTask) -> RowResult:
         "achieved_snr_db": round(mixed.achieved_snr_db, 4),
         "scaper_version": scaper.VERSION,
     }
+    for what in ("silent", "clipped"):  # not for the manifest
+        record[what] = sorted(file for file, found in mixed.amplitudes.items() if getattr(found, what))
     append_entries(task.journal, {**entry, "record": record})
     return RowResult(record=record)
 

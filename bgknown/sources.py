@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bgknown.audio import as_pcm32, check_finite, read_frames, read_header, read_whole_44k
+from bgknown.amplitude import Amplitude, measure_amplitude
+from bgknown.audio import RATE_HZ, as_pcm32, check_finite, read_file, read_frames, read_sliceable
 from bgknown.errors import InvalidInputError
 
 
@@ -28,18 +29,20 @@ class Source:
     converted: NDArray[np.float64] | None = None
     """[frames] its samples at 44.1 kHz, where the file cannot be sliced as it stands."""
 
-    def read(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Samples [start, stop) as Scaper mixes them, [N] float64.
+    def read(self, start: int, stop: int) -> tuple[NDArray[np.float64], Amplitude]:
+        """Samples [start, stop) as Scaper mixes them, [N] float64, and whether they were cut off at full scale.
 
         Raises:
             InvalidInputError: the slice leaves the recording or cannot be decoded.
             NotFiniteError: it holds NaN or infinite samples.
         """
         if not 0 <= start < stop <= self.frames:
-            raise InvalidInputError(f"samples {start:,} to {stop:,} wanted, the file has {self.frames:,} at 44.1 kHz")
+            raise InvalidInputError(
+                f"samples {start:,} to {stop:,} are required, the file has {self.frames:,} at 44.1 kHz"
+            )
         audio = read_frames(self.path, start, stop) if self.converted is None else self.converted[start:stop]
         check_finite(audio)
-        return as_pcm32(audio)
+        return as_pcm32(audio), measure_amplitude(audio)
 
 
 class SourceStore:
@@ -63,10 +66,10 @@ class SourceStore:
         if path in self._converted:
             self._converted.move_to_end(path)
             return self._converted[path]
-        header = read_header(path)
-        if header.native:
+        header = read_sliceable(path)
+        if header is not None:
             return Source(path=path, frames=header.frames)
-        audio = read_whole_44k(path, header)
+        _, audio = read_file(path, RATE_HZ, np.float64)
         source = Source(path=path, frames=audio.shape[0], converted=audio)
         self._converted[path] = source
         if len(self._converted) > self._keep:

@@ -90,8 +90,8 @@ def pack(*, audio: tuple[Path, ...], match: tuple[str, ...], jobs: int | None, *
         click.echo(f"left out: {problem.line()}", err=True)
     if len(report.problems) > 20:
         click.echo(f"... and {len(report.problems) - 20} more, all in corpus.json", err=True)
-    if report.clipped:
-        click.echo(f"{report.clipped:,} clips go beyond full scale and are cut off there", err=True)
+    for note in report.notes:
+        click.echo(note, err=True)
     left_out = f", {len(report.problems):,} broken files left out" if report.problems else ""
     click.echo(f"{given['out']}: {report.clips:,} clips, {report.hours:,.2f} hours{left_out}")
 

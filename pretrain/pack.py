@@ -19,8 +19,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bgknown import seeding
-from bgknown.audio import check_finite, read_header, read_whole, to_pcm16
-from bgknown.errors import BgknownError, BrokenInputError, InvalidInputError, NotFoundError, StorageError
+from bgknown.amplitude import describe_counts, measure_amplitude
+from bgknown.audio import check_finite, read_file, to_pcm16
+from bgknown.decoding import faults_of_file
+from bgknown.errors import BgknownError, BrokenInputError, InvalidInputError, NotFoundError
 from bgknown.files import file_sha256, sha256, state_facts, storage_error, sync_folder, write_whole
 from bgknown.listing import SUFFIXES, some_of
 from bgknown.parallel import default_jobs, in_processes
@@ -74,6 +76,10 @@ class PackReport:
     """Clips with samples beyond full scale, which are cut off there."""
     problems: tuple[Problem, ...]
     """Files that were left out."""
+    silent: int = 0
+    """Clips that are silent."""
+    notes: tuple[str, ...] = ()
+    """A sentence on silent clips and one on clipped ones, where there are any."""
 
 
 def pack(options: PackOptions) -> PackReport:
@@ -161,6 +167,7 @@ class _Packed:
     sha256: str = ""
     state: list[int] | None = None
     clipped: bool = False
+    silent: bool = False
     problem: Problem | None = None
 
 
@@ -168,17 +175,16 @@ def _pack_file(root: Path, rate_hz: int, name: str) -> _Packed:
     path = root / name
     state = state_facts(path)
     try:
-        digest = sha256(path.read_bytes())
-        audio = read_whole(path, read_header(path), rate_hz, np.float64)
-        check_finite(audio)
-        if not audio.size:
-            raise InvalidInputError(f"less than one sample at {rate_hz} Hz")
-        return _Packed(name, to_pcm16(audio), digest, state, clipped=bool(np.abs(audio).max() > 1.0))
+        with faults_of_file("cannot be read"):
+            digest = sha256(path.read_bytes())
+            _, audio = read_file(path, rate_hz, np.float64)
+            check_finite(audio)
+            if not audio.size:
+                raise InvalidInputError(f"less than one sample at {rate_hz} Hz")
+            found = measure_amplitude(audio)
+            return _Packed(name, to_pcm16(audio), digest, state, clipped=found.clipped, silent=found.silent)
     except BgknownError as error:
         return _Packed(name, None, problem=problem_of(error, where=name, what="audio"))
-    except OSError as error:
-        unreadable = StorageError(error.strerror or str(error))
-        return _Packed(name, None, problem=problem_of(unreadable, where=name, what="audio"))
 
 
 def _pack_all(
@@ -236,7 +242,8 @@ class _Writer:
             self._file.write(clip.samples.astype("<i2").tobytes())
             entry = {"name": clip.name, "start": self._next, "length": len(clip.samples), "sha256": clip.sha256}
             entry["state"] = clip.state
-            self.entries.append({**entry, "clipped": True} if clip.clipped else entry)
+            marks = {name: True for name in ("clipped", "silent") if getattr(clip, name)}
+            self.entries.append(entry | marks)
             self._next += len(clip.samples)
         self._waiting += 1
         if self._waiting >= _FLUSH:
@@ -316,7 +323,16 @@ def _finish(
         "hours": round(int(table["length"].sum()) / options.rate_hz / 3_600, 4),
     }
     skipped = [asdict(problem) for problem in sorted(problems)]
-    content = {**description, "counts": counts, "skipped": skipped, "index_sha256": sha256(index)}
+    names = {mark: [row["name"] for row in rows if mark in row] for mark in ("silent", "clipped")}
+    counts |= {"silent": len(names["silent"])} if names["silent"] else {}
+    notes = describe_counts(**names, what="clips", cut_off=True)
+    content = {
+        **description,
+        "counts": counts,
+        "skipped": skipped,
+        **({"notes": notes} if notes else {}),
+        "index_sha256": sha256(index),
+    }
     out = options.out
     try:
         (workspace.folder / AUDIO).replace(out / AUDIO)
@@ -332,5 +348,11 @@ def _report(content: dict[str, Any], kept: int) -> PackReport:
     counts = content["counts"]
     problems = tuple(Problem(**problem) for problem in content["skipped"])
     return PackReport(
-        clips=counts["clips"], hours=counts["hours"], kept=kept, clipped=counts.get("clipped", 0), problems=problems
+        clips=counts["clips"],
+        hours=counts["hours"],
+        kept=kept,
+        clipped=counts.get("clipped", 0),
+        silent=counts.get("silent", 0),
+        problems=problems,
+        notes=tuple(content.get("notes", ())),
     )

@@ -15,7 +15,7 @@ from bgknown.apwd.build import PairBuildOptions, describe_pairs
 from bgknown.apwd.manifest import read_manifest
 from bgknown.apwd.pairs import SIDES
 from bgknown.apwd.rendering import render
-from bgknown.audio import RATE_HZ, at_rate, read_header, read_whole
+from bgknown.audio import RATE_HZ, at_rate, read_file
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError, StorageError
 from bgknown.jams.reading import parse
 from bgknown.tables import records
@@ -86,7 +86,7 @@ class PairSet:
 
     def _read(self, path: Path, rate_hz: int) -> NDArray[np.float32]:
         try:
-            return read_whole(path, read_header(path), rate_hz, np.float32)
+            return read_file(path, rate_hz, np.float32)[1]
         except NotFoundError as error:
             raise StorageError(f"{path}: {error}") from error
         except BgknownError as error:

@@ -10,7 +10,7 @@ import contextlib
 import json
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 import bgknown
+from bgknown.amplitude import describe_counts
 from bgknown.apwd.choice import Choice, Found, Labels, choose, find
 from bgknown.apwd.lists import BACKGROUND
 from bgknown.apwd.prepared import (
@@ -223,11 +224,12 @@ def _run(
 ) -> Report:
     _check_space(options.out, tasks)
     rows: list[dict[str, Any]] = []
-    problems, done, kept = list(absent), 0, 0
+    problems, done, kept, clipped = list(absent), 0, 0, set[str]()
     for result in in_processes(prepare_source, tasks, jobs=options.jobs, title="sources", unit="file"):
         rows += result.rows
         done += bool(result.rows)
         kept += result.kept
+        clipped |= {result.rows[0]["origin"]} if result.clipped else set()
         if result.problem is not None:
             problems.append(result.problem)
     kept_so_far = f"{done} of {len(choice.wanted)} sources are kept in {options.out}"
@@ -236,16 +238,21 @@ def _run(
         raise BrokenInputError(f"nothing is left to prepare: every source is missing or broken:\n{listing(problems)}")
     table = pd.DataFrame(rows, columns=COLUMNS).sort_values("file", ignore_index=True)
     _remove_others(options.out, tasks, set(table["file"]))
-    finish(state, table, {**description, **_outcome(table, choice, problems)})
+    finish(state, table, {**description, **_outcome(table, choice, problems, clipped)})
+    for note in describe_counts(silent=(), clipped=clipped, what="sources", cut_off=True):
+        log.warning("%s", note)
     return Report(table=table, prepared=done - kept, kept=kept, problems=problems, not_clean=len(choice.not_clean))
 
 
-def _outcome(table: pd.DataFrame, choice: Choice, problems: Sequence[Problem]) -> dict[str, Any]:
+def _outcome(
+    table: pd.DataFrame, choice: Choice, problems: Sequence[Problem], clipped: Collection[str]
+) -> dict[str, Any]:
     """The part of source.json that is known only after the work."""
     skipped = [asdict(problem) for problem in sorted(set(problems))]
     sizes = table.groupby(["split", "role", "label"]).size()
     counts = {"/".join(map(str, place)): int(count) for place, count in sizes.items() if isinstance(place, tuple)}
     counts |= {"files": len(table), "not_clean": len(choice.not_clean), "skipped": len(skipped)}
+    counts |= {"clipped": len(clipped)} if clipped else {}
     return {"counts": counts, "skipped": skipped}
 
 

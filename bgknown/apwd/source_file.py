@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bgknown.amplitude import measure_amplitude
 from bgknown.apwd.lists import BACKGROUND, Wanted
 from bgknown.apwd.trimming import SHORTEST_EVENT_FRAMES, Style, active_part, prepare_background, prepare_event
-from bgknown.audio import check_finite, encode, read_header, read_whole_44k
+from bgknown.audio import RATE_HZ, check_finite, encode, read_file
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import make_folder, sha256, storage_error, write_whole
 from bgknown.problems import Problem, problem_of
@@ -52,6 +53,8 @@ class SourceResult:
     problem: Problem | None = None
     kept: bool = False
     """Whether the files were there already."""
+    clipped: bool = False
+    """Whether the source is beyond full scale and was cut off there."""
 
 
 class _UnusableError(InvalidInputError):
@@ -69,23 +72,23 @@ def prepare_source(task: SourceTask) -> SourceResult:
         StorageError: the disk is full or refuses.
     """
     if task.known is not None and _are_there(task, task.known["sha256"]):
-        return SourceResult(rows=_rows(task, task.known), kept=True)
+        return SourceResult(rows=_rows(task, task.known), kept=True, clipped=bool(task.known.get("clipped")))
     scratch = task.scratch / str(os.getpid())
     try:
         scratch.mkdir(exist_ok=True)  # without parents: fails if another run has taken the folder over
     except OSError as error:
         raise storage_error(error, scratch) from error
     try:
-        pcm = _prepared(task)
+        pcm, clipped = _prepared(task)
     except _UnusableError as error:
         return SourceResult(rows=[], problem=error.problem)
     data = encode(pcm, "wav")
     for file in task.wanted.files:
         make_folder((task.out / file).parent)
         write_whole(task.out / file, data, aside=scratch)
-    record = {"frames": int(pcm.shape[0]), "sha256": sha256(data)}
+    record = {"frames": int(pcm.shape[0]), "sha256": sha256(data), "clipped": clipped}
     append_entries(task.journal, {"name": task.wanted.files[0], "digest": task.digest, "record": record})
-    return SourceResult(rows=_rows(task, record))
+    return SourceResult(rows=_rows(task, record), clipped=clipped)
 
 
 def _are_there(task: SourceTask, digest: str) -> bool:
@@ -111,22 +114,27 @@ def _rows(task: SourceTask, entry: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _prepared(task: SourceTask) -> NDArray[np.int16]:
+def _prepared(task: SourceTask) -> tuple[NDArray[np.int16], bool]:
+    """The 16-bit samples, and whether they were cut off at full scale."""
     try:
-        audio = read_whole_44k(task.path, read_header(task.path))
+        _, audio = read_file(task.path, RATE_HZ, np.float64)
         check_finite(audio)
     except (InvalidInputError, NotFoundError) as error:
         raise _UnusableError(problem_of(error, where=task.file, what=task.origin)) from error
     samples = audio.astype(np.float32)
     if not samples.any():
         raise _unusable(task, "silent", "every sample is 0")
+    clipped = False
     if task.wanted.role == BACKGROUND:
+        clipped = task.style != "apwd" and measure_amplitude(samples).clipped  # apwd scales it to its peak
         pcm = prepare_background(samples, style=task.style, repeat_samples=task.repeat_samples)
     else:
-        pcm = prepare_event(_active(samples, task), style=task.style)
+        samples = _active(samples, task)
+        clipped = measure_amplitude(samples).clipped
+        pcm = prepare_event(samples, style=task.style)
     if not pcm.any():
         raise _unusable(task, "silent", "nothing of it is left in 16 bits")
-    return pcm
+    return pcm, clipped
 
 
 def _active(samples: NDArray[np.float32], task: SourceTask) -> NDArray[np.float32]:

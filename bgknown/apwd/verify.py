@@ -19,6 +19,7 @@ from bgknown.apwd.scenes import Scenes
 from bgknown.apwd.work import PairTask, build_pairs
 from bgknown.audio import RATE_HZ, read_header
 from bgknown.dataset import DESCRIPTION, MANIFEST
+from bgknown.decoding import AudioFile
 from bgknown.errors import BgknownError, InvalidInputError
 from bgknown.files import sha256
 from bgknown.parallel import in_processes
@@ -176,12 +177,11 @@ def _scaper_faults(item: tuple[dict[str, Any], str], *, root: Path, jams: Path, 
 
 
 def _is_32_bits(path: Path) -> bool:
-    import soundfile  # noqa: PLC0415
-
-    return str(soundfile.info(str(path)).subtype) == "PCM_32"
+    with AudioFile(path) as file:
+        return file.coding == "PCM_32"
 
 
 def _stored(path: Path, wide: bool) -> Any:
-    import soundfile  # noqa: PLC0415
-
-    return soundfile.read(str(path), dtype="int32" if wide else "int16")[0]
+    with AudioFile(path) as file:
+        pcm = np.concatenate([block.copy() for block in file.blocks(np.int32 if wide else np.int16)])
+    return pcm[:, 0] if pcm.shape[1] == 1 else pcm

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from bgknown.audio import NO_SUCH_FILE
-from bgknown.corpora.headers import FACT_COLUMNS
+from bgknown.corpora.headers import FACT_COLUMNS, STATE_COLUMNS
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import sha256
 from bgknown.problems import Problem
@@ -43,8 +43,8 @@ class CorpusIndex:
     root: Path
     """Folder of the corpus."""
     table: pd.DataFrame
-    """One row per listed clip: the corpus's own columns, then file (relative to root), size, mtime_ns, frames, rate_hz,
-    channels, container, problem. A file that cannot be used has 0 frames and its problem says why."""
+    """One row per listed clip: the corpus's own columns, then file (relative to root), size, mtime_ns, ctime_ns, inode,
+    frames, rate_hz, channels, container, problem. A file that cannot be used has 0 frames and its problem says why."""
     parts: dict[str, int]
     """Number of listed clips of each part."""
     key: str
@@ -72,7 +72,7 @@ class CorpusIndex:
 
     def headers_sha256(self) -> str:
         """Fingerprint of the listing together with every usable file's name, length, rate and channels."""
-        return _table_sha256(self.usable().drop(columns=["size", "mtime_ns", "problem"]))
+        return _table_sha256(self.usable().drop(columns=[*STATE_COLUMNS, "problem"]))
 
     def warn_of_size(self) -> None:
         """Say once, in a log warning, by how much the corpus differs in size from the published one."""

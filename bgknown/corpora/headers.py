@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import hashlib
+import io
 import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from bgknown.audio import read_header
-from bgknown.errors import InvalidInputError, NotFoundError, StorageError
+from bgknown.errors import BgknownError, StorageError
 from bgknown.files import make_folder, sha256, write_whole
 from bgknown.parallel import in_threads
 from bgknown.surroundings import default_cache, library_folders
@@ -19,8 +23,11 @@ from bgknown.surroundings import default_cache, library_folders
 __all__ = ["clear_cache", "default_cache", "header_facts"]
 log = logging.getLogger(__name__)
 
-FACT_COLUMNS = ["size", "mtime_ns", "frames", "rate_hz", "channels", "container", "problem"]
-_CACHE_VERSION = 1
+STATE_COLUMNS = ["size", "mtime_ns", "ctime_ns", "inode"]
+"""What shows that a file has changed; a file put in the place of another may have its size and time."""
+FACT_COLUMNS = [*STATE_COLUMNS, "frames", "rate_hz", "channels", "container", "problem"]
+_CACHE_VERSION = 2
+_CACHE_COLUMNS = ["file", *FACT_COLUMNS, "check"]
 MINIATURE_MARK = ".miniature"
 """A file in each corpus that was made by ``bgknown.corpora.miniature``."""
 
@@ -45,7 +52,9 @@ def clear_cache(cache: Path) -> int:
 
 
 def header_facts(root: Path, files: Sequence[str], *, cache: Path, title: str) -> pd.DataFrame:
-    """Header facts of files, from the cache where size and time of change are still the same.
+    """Header facts of files, from the cache for files that have not changed (``STATE_COLUMNS``).
+
+    Where a header cannot tell the length, it is counted by decoding, and remembered too.
 
     Args:
         root: folder of the corpus.
@@ -54,39 +63,42 @@ def header_facts(root: Path, files: Sequence[str], *, cache: Path, title: str) -
         title: title of the progress bar.
 
     Returns:
-        One row per file, in the order given: size, mtime_ns, frames, rate_hz, channels, container, problem.
+        One row per file, in the order given: size, mtime_ns, ctime_ns, inode, frames, rate_hz, channels, container,
+        problem.
     """
-    remembered = _load(root, cache)
-    stats = [_stat(root / file) for file in files]
-    known = {(row[0], row[1], row[2]): row[3:] for row in remembered.itertuples(index=False, name=None)}
-    rows = [known.get((file, *stat)) for file, stat in zip(files, stats, strict=True)]
+    known = _load(root, cache)
+    states = [_state(root / file) for file in files]
+    rows = [known.get((file, *state)) if state[-1] else None for file, state in zip(files, states, strict=True)]
     unread = [place for place, row in enumerate(rows) if row is None]
     if unread:
         read = in_threads(_facts, [root / files[place] for place in unread], title=title, unit="file")
         for place, row in zip(unread, read, strict=True):
             rows[place] = row
-    table = pd.DataFrame([(*stat, *(row or ())) for stat, row in zip(stats, rows, strict=True)], columns=FACT_COLUMNS)
+    facts = [(*state, *(row or ())) for state, row in zip(states, rows, strict=True)]
     if unread:
-        _save(root, cache, files, table)
-    return table
+        _save(root, cache, known | {(file, *fact[:4]): fact[4:] for file, fact in zip(files, facts, strict=True)})
+    return pd.DataFrame(facts, columns=FACT_COLUMNS)
 
 
-def _facts(path: Path) -> tuple[int, int, int, str, str]:
+_State = tuple[int, int, int, int]
+_Facts = tuple[int, int, int, str, str]
+
+
+def _facts(path: Path) -> _Facts:
     try:
         header = read_header(path)
-    except (InvalidInputError, NotFoundError) as error:
+    except BgknownError as error:
         return 0, 0, 0, "", str(error)
-    except OSError as error:
-        return 0, 0, 0, "", str(error.strerror or error)
     return header.frames, header.rate_hz, header.channels, header.container, ""
 
 
-def _stat(path: Path) -> tuple[int, int]:
+def _state(path: Path) -> _State:
+    """The state of a file; its inode is 0 on file systems that have none, where nothing is remembered."""
     try:
         facts = path.stat()
     except OSError:
-        return 0, 0
-    return facts.st_size, facts.st_mtime_ns
+        return 0, 0, 0, 0
+    return facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino
 
 
 def _cache_file(root: Path, cache: Path) -> Path:
@@ -94,29 +106,39 @@ def _cache_file(root: Path, cache: Path) -> Path:
     return cache / "headers" / f"v{_CACHE_VERSION}-{name}.csv"
 
 
-def _load(root: Path, cache: Path) -> pd.DataFrame:
+def _load(root: Path, cache: Path) -> dict[tuple[Any, ...], _Facts]:
+    """Facts by file and state; rows that are damaged are left out, and their headers are read again."""
     path = _cache_file(root, cache)
-    columns = ["file", *FACT_COLUMNS]
-    empty = pd.DataFrame(columns=columns)
-    if not path.is_file():
-        return empty
+    found: dict[tuple[Any, ...], _Facts] = {}
     try:
-        table = pd.read_csv(path, keep_default_na=False, dtype={"file": str, "container": str, "problem": str})
-    except (ValueError, OSError):
-        return empty
-    return table if list(table.columns) == columns else empty
+        with path.open(encoding="utf-8", errors="replace", newline="") as file:
+            for row in csv.reader(line.replace("\0", "") for line in file):
+                if len(row) == len(_CACHE_COLUMNS) and row[-1] == _check(row[:-1]):
+                    numbers = [int(value) for value in row[1:8]]
+                    key = (row[0], *numbers[:4])
+                    found[key] = (numbers[4], numbers[5], numbers[6], row[8], row[9])
+    except (OSError, csv.Error):
+        return found
+    return found
 
 
-def _save(root: Path, cache: Path, files: Sequence[str], table: pd.DataFrame) -> None:
-    whole = table[table["problem"] == ""].assign(
-        file=[file for file, bad in zip(files, table["problem"], strict=True) if not bad]
-    )
-    earlier = _load(root, cache)
-    merged = pd.concat([frame for frame in (earlier, whole[["file", *FACT_COLUMNS]]) if not frame.empty] or [earlier])
-    merged = merged.drop_duplicates("file", keep="last")
+def _check(row: Sequence[str]) -> str:
+    """Checksum of a row of the cache."""
+    return hashlib.blake2b("\0".join(row).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def _save(root: Path, cache: Path, facts: dict[tuple[Any, ...], _Facts]) -> None:
+    """Remember the facts of files that are whole; of each file in its last state only."""
+    last = {key[0]: (key, fact) for key, fact in facts.items() if not fact[-1] and key[-1]}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_CACHE_COLUMNS)
+    for key, fact in last.values():
+        row = [str(value) for value in (*key, *fact)]
+        writer.writerow([*row, _check(row)])
     path = _cache_file(root, cache)
     try:
         make_folder(path.parent)
-        write_whole(path, merged.to_csv(index=False).encode())
-    except (StorageError, OSError) as error:
+        write_whole(path, text.getvalue().encode())
+    except (StorageError, OSError, UnicodeEncodeError) as error:
         log.warning("the header cache could not be written (%s); the headers will be read again next time", error)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bgknown.audio import as_pcm32, check_finite, map_pcm16, read_header, read_whole_44k
+from bgknown.decoding import faults_of_file
 from bgknown.errors import InvalidInputError
 from bgknown.render.weighted import Recording, weigh
 
@@ -55,7 +56,8 @@ def _read(path: Path) -> Recording:
             f"the file is {header.rate_hz} Hz with {header.channels} channels; sources are 44100 Hz mono "
             "(`bgknown apwd prepare` makes them)"
         )
-    mapped = map_pcm16(path, header.frames)
+    with faults_of_file("cannot be read"):
+        mapped = map_pcm16(path, header.frames)
     if mapped is not None:
         return weigh(mapped.view(np.ndarray))
     audio = read_whole_44k(path, header)

@@ -53,7 +53,7 @@ def test_encoded_audio_reads_back(tmp_path, container):
 
 def test_reading_refuses_another_format(tmp_path):
     write_wav(tmp_path / "x.wav", noise(1.0, 0, rate_hz=16_000), 16_000)
-    with pytest.raises(InvalidInputError, match="16000 Hz.*44100 Hz mono PCM_16 wanted"):
+    with pytest.raises(InvalidInputError, match="16000 Hz.*44100 Hz mono PCM_16 is required"):
         read_pcm16(tmp_path / "x.wav")
     with pytest.raises(StorageError, match="cannot be read"):
         read_pcm16(tmp_path / "missing.wav")

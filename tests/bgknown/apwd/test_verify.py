@@ -73,7 +73,7 @@ def test_files_that_are_damaged_missing_or_too_many(copy):
     faults = check(out).faults
     names = [path.relative_to(out).as_posix() for path in paths]
     assert f"{names[0]}: No such file or directory" in faults
-    assert f"{names[1]}: the file is truncated: its header promises more bytes than there are" in faults
+    assert f"{names[1]}: the file is truncated: its header declares more data than the file contains" in faults
     assert f"{names[2]}: is 22050 Hz with 1 channels; 44100 Hz mono wanted" in faults
     assert any(line.endswith("stray.wav: is in the folder but not in the manifest") for line in faults)
     assert len(faults) == 5  # the third one's sha256 too
