@@ -14,16 +14,15 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import filelock
+import pandas as pd
 
 from bgknown.errors import InvalidInputError, StorageError
-from bgknown.files import make_folder, sha256, storage_error, write_whole
+from bgknown.files import make_folder, refuse_link, sha256, storage_error, write_whole
+from bgknown.shown import cell, text_of_cell
 from bgknown.tables import numbers, read_text_table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PREDICTION_COLUMNS = ["task", "setting", "metric", "fold", "seed", "clip_id", "label", "predicted", "score"]
 PREDICTIONS = "predictions.csv"
@@ -80,12 +79,12 @@ def write_run(
     if missing:
         raise InvalidInputError(f"run {name}: the predictions lack column {missing[0]}; give {PREDICTION_COLUMNS}")
     folder = out / "runs" / name
-    table = predictions[PREDICTION_COLUMNS].to_csv(index=False, lineterminator="\n")
+    table = _for_people(predictions[PREDICTION_COLUMNS])
     with claim(out):
         make_folder(folder)
-        write_whole(folder / PREDICTIONS, table.encode())
+        write_whole(folder / PREDICTIONS, table)
         for file, more in (tables or {}).items():
-            write_whole(folder / file, more.to_csv(index=False, lineterminator="\n").encode())
+            write_whole(folder / file, _for_people(more))
         if log is None:
             (folder / LOG).unlink(missing_ok=True)
         else:
@@ -106,8 +105,19 @@ def read_predictions(path: Path) -> pd.DataFrame:
         InvalidInputError: the table is damaged; names the line.
     """
     file = path / PREDICTIONS if path.is_dir() else path
-    table = read_text_table(file, PREDICTION_COLUMNS, advice="run this benchmark again to have it written anew")
-    return table.assign(score=numbers(table, "score", file))
+    table = read_text_table(file, PREDICTION_COLUMNS, advice="run this benchmark again to write it again")
+    scores = numbers(table, "score", file)
+    texts = {name: [text_of_cell(text) for text in table[name]] for name in PREDICTION_COLUMNS if name != "score"}
+    return table.assign(**texts, score=scores)
+
+
+def _for_people(table: pd.DataFrame) -> bytes:
+    """A table as CSV, in which no text is taken for a formula by a spreadsheet (``bgknown.shown.cell``)."""
+    safe = table.copy()
+    for name in safe.columns:
+        if not pd.api.types.is_numeric_dtype(safe[name]):
+            safe[name] = [cell(value) if isinstance(value, str) else value for value in safe[name]]
+    return safe.to_csv(index=False, lineterminator="\n").encode()
 
 
 @contextlib.contextmanager
@@ -118,6 +128,7 @@ def claim(out: Path) -> Iterator[None]:
         StorageError: the folder cannot be written, or another process has held it for too long.
     """
     make_folder(out)
+    refuse_link(out / LOCK)
     lock = filelock.FileLock(out / LOCK, timeout=LOCK_TIMEOUT_S)
     try:
         lock.acquire()

@@ -17,8 +17,9 @@ from typing import Any
 import filelock
 
 from bgknown.dataset import DESCRIPTION, MANIFEST, read_description
+from bgknown.documents import parse_json, read_object
 from bgknown.errors import InvalidInputError, StorageError
-from bgknown.files import make_folder, storage_error, write_whole
+from bgknown.files import make_folder, open_own, refuse_link, storage_error, write_whole
 
 WORK = ".work"
 _COMPARED = ("name", "configuration", "draw", "corpora", "inputs")
@@ -94,6 +95,7 @@ class Workspace:
         self.is_finished(description)  # refuses before anything is made
         was_there = self.out.is_dir()
         make_folder(self.folder)
+        refuse_link(self._lock)
         lock = filelock.FileLock(self._lock, timeout=0)
         try:
             lock.acquire()
@@ -126,7 +128,7 @@ class Workspace:
         make_folder(self.scratch)
         write_whole(self._started, json.dumps(description).encode(), aside=self.scratch)
         try:
-            self.journal.touch()
+            open_own(self.journal).close()
         except OSError as error:
             raise storage_error(error, self.journal) from error
 
@@ -151,10 +153,9 @@ class Workspace:
         if self.journal.is_file():
             with self.journal.open(encoding="utf-8", errors="replace") as lines:
                 for line in lines:
-                    with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):
-                        entry = json.loads(line)
+                    if (entry := entry_of(line)) is not None:
                         last[entry["name"]] = entry
-        return {name: entry for name, entry in last.items() if entry.get("record")}
+        return {name: entry for name, entry in last.items() if _is_finished(entry)}
 
     def _has_strangers(self) -> bool:
         if any(child.name != WORK for child in self.out.iterdir()):
@@ -165,16 +166,9 @@ class Workspace:
 
     def _read(self, path: Path) -> dict[str, Any]:
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, UnicodeError) as error:
-            raise InvalidInputError(
-                f"{path}: damaged ({error}); delete {self.out} and run the same command again"
-            ) from error
-        if not isinstance(content, dict):
-            raise InvalidInputError(
-                f"{path}: damaged (no JSON object); delete {self.out} and run the same command again"
-            )
-        return content
+            return read_object(path)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{error}; delete {self.out} and run the same command again") from error
 
     def _compare(self, there: Mapping[str, Any], here: Mapping[str, Any], *, passing: tuple[str, ...]) -> None:
         differences = [
@@ -190,6 +184,19 @@ class Workspace:
                 f"{self.out}: holds another configuration: {'; '.join(differences)}{hint}; "
                 "give another --out, or the options it was begun with"
             )
+
+
+def entry_of(line: str) -> dict[str, Any] | None:
+    """The entry that a line of a journal holds; None for a line that a kill cut short, or that is something else."""
+    try:
+        entry = parse_json(line, "journal")
+    except InvalidInputError:
+        return None
+    return entry if isinstance(entry, dict) and isinstance(entry.get("name"), str) else None
+
+
+def _is_finished(entry: Mapping[str, Any]) -> bool:
+    return isinstance(entry.get("digest"), str) and isinstance(entry.get("record"), dict) and bool(entry["record"])
 
 
 def _differences(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:

@@ -6,7 +6,6 @@ processes; what is done is in a journal, so that a run that was killed goes on a
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -21,12 +20,12 @@ from numpy.typing import NDArray
 
 from bgknown import seeding
 from bgknown.audio import check_finite, read_header, read_whole, to_pcm16
+from bgknown.documents import read_object
 from bgknown.errors import BgknownError, BrokenInputError, InvalidInputError, NotFoundError, StorageError
-from bgknown.files import append_line, sha256, storage_error, sync_folder, write_whole
+from bgknown.files import append_line, open_own, sha256, storage_error, sync_folder, write_whole
 from bgknown.parallel import default_jobs, in_processes
-from bgknown.problems import Problem, listing, problem_of
-from bgknown.tables import read_object
-from bgknown.workspace import Workspace
+from bgknown.problems import Problem, is_problem, listing, problem_of
+from bgknown.workspace import Workspace, entry_of
 from pretrain.audio_files import SUFFIXES, audio_below, matches
 from pretrain.corpus import AUDIO, COLUMNS, DESCRIPTION, FORMAT, INDEX
 
@@ -183,7 +182,7 @@ def _pack_all(
     try:
         if final.exists() and not part.exists():  # killed between putting the audio and the index in place
             final.replace(part)
-        with part.open("r+b" if part.exists() else "w+b") as file:
+        with open_own(part) as file:
             done = _packed_before(workspace.journal, names, os.fstat(file.fileno()).st_size)
             done = _up_to_mended(done, work, options.jobs)
             kept = sum("problem" not in entry for entry in done)
@@ -275,10 +274,17 @@ def _up_to_mended(done: list[dict[str, Any]], work: Callable[[str], _Packed], jo
 def _entries(journal: Path) -> Iterator[dict[str, Any]]:
     with journal.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
-            with contextlib.suppress(json.JSONDecodeError):
-                entry = json.loads(line)
-                if isinstance(entry, dict) and "name" in entry:
-                    yield entry
+            if (entry := entry_of(line)) is not None and _is_whole(entry):
+                yield entry
+
+
+def _is_whole(entry: dict[str, Any]) -> bool:
+    """Whether an entry of the journal has what ``_Writer`` writes."""
+    problem = entry.get("problem")
+    if "problem" in entry:
+        return isinstance(problem, dict) and is_problem(problem)
+    sizes = [entry.get("start"), entry.get("length")]
+    return all(type(size) is int and 0 <= size < 2**48 for size in sizes) and isinstance(entry.get("sha256"), str)
 
 
 def _finish(

@@ -22,7 +22,7 @@ import torch
 
 from bgknown import __version__
 from bgknown.errors import InvalidInputError, StorageError
-from bgknown.files import make_folder, storage_error, write_whole
+from bgknown.files import is_part, make_folder, refuse_link, storage_error, write_whole
 from bgknown.provenance import commit
 from pretrain.checkpoint import entries, is_own
 from pretrain.config import Config
@@ -62,6 +62,7 @@ class Run:
         if out.is_dir() and not run.checkpoint.is_file() and any(not _is_ours(path) for path in out.iterdir()):
             raise StorageError(f"{out}: the folder is not empty and holds no run; give a new folder with --out")
         make_folder(out)
+        refuse_link(out / _LOCK)
         lock = filelock.FileLock(out / _LOCK, timeout=0)
         try:
             lock.acquire()
@@ -70,7 +71,7 @@ class Run:
         except OSError as error:
             raise storage_error(error, out) from error
         try:
-            for part in filter(_is_part, out.iterdir()):  # of a run that was killed while it wrote
+            for part in filter(is_part, out.iterdir()):  # of a run that was killed while it wrote
                 part.unlink()
             yield run
         finally:
@@ -160,12 +161,8 @@ class Run:
 _LOCK = ".lock"
 
 
-def _is_part(path: Path) -> bool:
-    return path.name.startswith(".") and path.name.endswith(".part")
-
-
 def _is_ours(path: Path) -> bool:
-    return path.name in {_LOCK, CONFIG, LOG} or _is_part(path)
+    return path.name in {_LOCK, CONFIG, LOG} or is_part(path)
 
 
 def _first_line(error: Exception) -> str:
