@@ -38,6 +38,7 @@ from bgknown.audio import SUFFIXES
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError, StorageError
 from bgknown.files import make_folder, sha256, write_whole
 from bgknown.parallel import default_jobs
+from bgknown.shown import one_line
 
 log = logging.getLogger(__name__)
 
@@ -238,7 +239,9 @@ def _checked(store: Store, loaded: LoadedEncoder, settings: EmbedSettings, found
 def _fit(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip]) -> None:
     encoder = loaded.encoder
     batches = _batches(list(dict.fromkeys(fit_on)), encoder.rate_hz, settings.batch_size)
-    bar = tqdm(total=len(fit_on), desc=f"statistics for {loaded.name}", unit="clip", disable=_quiet(), leave=False)
+    bar = tqdm(
+        total=len(fit_on), desc=one_line(f"statistics for {loaded.name}"), unit="clip", disable=_quiet(), leave=False
+    )
 
     def audio() -> Iterator[torch.Tensor]:
         for batch, decoded in _decoded(batches, loaded, settings.jobs):
@@ -262,7 +265,9 @@ def _run(
 ) -> None:
     """Embed batches into the store."""
     total = kept + sum(map(len, batches))
-    bar = tqdm(total=total, initial=kept, desc=f"embed {loaded.name}", unit="clip", disable=_quiet(), smoothing=0.05)
+    bar = tqdm(
+        total=total, initial=kept, desc=one_line(f"embed {loaded.name}"), unit="clip", disable=_quiet(), smoothing=0.05
+    )
     with bar:
         for batch, decoded in _decoded(batches, loaded, settings.jobs):
             new = []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bgknown.shown import one_line
+
 
 def aligned(header: Sequence[str], lines: Sequence[Sequence[str]], *, left: int = 1) -> str:
     """A table in columns of equal width, for a terminal.
@@ -16,6 +18,7 @@ def aligned(header: Sequence[str], lines: Sequence[Sequence[str]], *, left: int 
     Returns:
         Lines without trailing spaces or a final line break.
     """
+    header, *lines = ([one_line(text) for text in line] for line in (header, *lines))
     widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
     return "\n".join(
         "  ".join(
@@ -27,7 +30,6 @@ def aligned(header: Sequence[str], lines: Sequence[Sequence[str]], *, left: int 
 
 
 def markdown(header: Sequence[str], lines: Sequence[Sequence[str]], *, left: int = 1) -> str:
-    """A table in GitHub's Markdown; arguments as for ``aligned``."""
+    """A table in GitHub's Markdown; arguments as for ``aligned``, texts of others through ``bgknown.shown.markdown``."""
     rule = ["---" if place < left else "---:" for place in range(len(header))]
-    cells = [[text.replace("|", "\\|") for text in line] for line in (header, *lines)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (cells[0], rule, *cells[1:]))
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))

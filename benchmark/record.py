@@ -21,7 +21,7 @@ from benchmark.encoder import LoadedEncoder
 from benchmark.evaluate import Evaluation, by_seed
 from benchmark.protocol import Protocol
 from benchmark.results import FILE, ResultRow, add_rows, measured_row, read_rows
-from benchmark.runs import CONFIGURATION, read_predictions, run_name, write_run
+from benchmark.runs import CONFIGURATION, read_configuration, read_predictions, run_name, write_run
 from benchmark.task import TaskData
 from bgknown.errors import BgknownError, InvalidInputError
 from bgknown.files import sha256
@@ -240,8 +240,4 @@ def written(measuring: Measuring, evaluation: Evaluation) -> Outcome:
 
 def _stored(measuring: Measuring) -> dict[str, Any] | None:
     """The configuration of the same run, if one was stored; None where there is none, or it is damaged."""
-    try:
-        before = json.loads((measuring.folder / CONFIGURATION).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return before if isinstance(before, dict) else None
+    return read_configuration(measuring.folder)

@@ -19,7 +19,8 @@ from typing import Any
 import filelock
 import pandas as pd
 
-from bgknown.errors import InvalidInputError, StorageError
+from bgknown.documents import read_object
+from bgknown.errors import BgknownError, InvalidInputError, StorageError
 from bgknown.files import make_folder, refuse_link, sha256, storage_error, write_whole
 from bgknown.shown import cell, text_of_cell
 from bgknown.tables import numbers, read_text_table
@@ -92,6 +93,16 @@ def write_run(
         text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False)
         write_whole(folder / CONFIGURATION, f"{text}\n".encode())
     return folder
+
+
+def read_configuration(folder: Path) -> dict[str, Any] | None:
+    """The configuration of a run, if one was stored; None where there is none, or it is damaged."""
+    try:
+        found = read_object(folder / CONFIGURATION)
+    except BgknownError:
+        return None
+    tables = ("settings", "encoder_configuration", "text_encoder")
+    return found if all(isinstance(found.get(name, {}), dict) for name in tables) else None
 
 
 def read_predictions(path: Path) -> pd.DataFrame:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bgknown import __version__
-from bgknown.commands import FILE, FOLDER
+from bgknown.commands import FILE, FOLDER, begin_logging, echo
 from bgknown.commands import Group as BgknownGroup
 
 
@@ -84,13 +83,13 @@ def pack(*, audio: tuple[Path, ...], match: tuple[str, ...], jobs: int | None, *
         given["jobs"] = jobs
     report = pack_corpus(PackOptions(audio=audio, match=match, **given))
     for problem in report.problems[:20]:
-        click.echo(f"left out: {problem.line()}", err=True)
+        echo(f"left out: {problem.line()}", err=True)
     if len(report.problems) > 20:
-        click.echo(f"... and {len(report.problems) - 20} more, all in corpus.json", err=True)
+        echo(f"... and {len(report.problems) - 20} more, all in corpus.json", err=True)
     if report.clipped:
-        click.echo(f"{report.clipped:,} clips go beyond full scale and are cut off there", err=True)
+        echo(f"{report.clipped:,} clips go beyond full scale and are cut off there", err=True)
     left_out = f", {len(report.problems):,} broken files left out" if report.problems else ""
-    click.echo(f"{given['out']}: {report.clips:,} clips, {report.hours:,.2f} hours{left_out}")
+    echo(f"{given['out']}: {report.clips:,} clips, {report.hours:,.2f} hours{left_out}")
 
 
 @main.command()
@@ -113,9 +112,9 @@ def train(*, corpus: Path, out: Path, device: str | None, tensorboard: bool, **g
     from pretrain.train import TrainOptions  # noqa: PLC0415
     from pretrain.train import train as train_encoder  # noqa: PLC0415
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+    begin_logging(logging.INFO, "%(message)s", force=True)
     options = TrainOptions(corpus=corpus, config=_config(**given), out=out, device=device, tensorboard=tensorboard)
-    click.echo(f"{train_encoder(options)}")
+    echo(f"{train_encoder(options)}")
 
 
 @main.command()
@@ -133,8 +132,8 @@ def export(checkpoint: Path, to: Path, name: str | None) -> None:
 
     written = export_encoder(checkpoint, to, name=name)
     if not written.finished:
-        click.echo("the run has not come to its end; the encoder is as its last checkpoint left it", err=True)
-    click.echo(f"{written.encoder}\n{written.card}")
+        echo("the run has not come to its end; the encoder is as its last checkpoint left it", err=True)
+    echo(f"{written.encoder}\n{written.card}")
 
 
 @main.command()
@@ -146,7 +145,7 @@ def config(**given: Any) -> None:
     Example:
       pretrain config --config small
     """
-    click.echo(_config(**given).as_toml(), nl=False)
+    echo(_config(**given).as_toml(), nl=False)
 
 
 def _config(*, config_name: str, changes: tuple[str, ...], lambda_: float | None, seed: int | None) -> Any:

@@ -146,14 +146,14 @@ def _check_description(description: dict[str, Any], path: Path) -> None:
     for table, kinds in wanted.items():
         found = description.get(table)
         if not isinstance(found, dict) or any(type(found.get(name)) not in kind for name, kind in kinds.items()):
-            raise InvalidInputError(f"{path}: damaged ({table}); copy the corpus again")
+            raise InvalidInputError(f"{path}: damaged; copy the corpus again")
     rate_hz = description.get("rate_hz")
     if type(rate_hz) is not int or not 1 <= rate_hz < 2**31:
-        raise InvalidInputError(f"{path}: damaged (rate_hz); copy the corpus again")
+        raise InvalidInputError(f"{path}: damaged; copy the corpus again")
 
 
 def _read_index(content: bytes, path: Path) -> pd.DataFrame:
-    table = parse_csv(content, str(path), advice=_MAKE)
+    table = parse_csv(content, str(path), advice=f"it must hold at least one clip; {_MAKE}")
     if tuple(table.columns) != COLUMNS:
         raise InvalidInputError(f"{path}: must hold the columns {', '.join(COLUMNS)}; {_MAKE}")
     table = table.assign(**{name: whole_numbers(table, name, path) for name in ("start", "length")})
