@@ -30,6 +30,6 @@ def aligned(header: Sequence[str], lines: Sequence[Sequence[str]], *, left: int 
 
 
 def markdown(header: Sequence[str], lines: Sequence[Sequence[str]], *, left: int = 1) -> str:
-    """A table in GitHub's Markdown; arguments as for ``aligned``, texts of others through ``bgknown.shown.markdown``."""
+    """A table in GitHub's Markdown; arguments as for ``aligned``; texts are escaped by the caller."""
     rule = ["---" if place < left else "---:" for place in range(len(header))]
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))

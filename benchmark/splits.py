@@ -11,6 +11,7 @@ from bgknown.audio import SUFFIXES
 from bgknown.documents import few
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.paths import fault_of
+from bgknown.shown import one_line
 from bgknown.tables import line_numbers, read_csv, select
 
 FORM = "it must have the columns file_name (or file), label, and split (train, valid, test) or fold; group is optional"
@@ -95,14 +96,16 @@ def _matched(names: Sequence[str], files: Sequence[str], root: Path, path: Path)
         fits = [name] if name in exact else near or tails.get(stem, [])
         if len(fits) > 1:
             raise InvalidInputError(
-                f"{path}: {few(name)} may be {fits[0]} or {fits[1]} of {root}; name it with its folder and type"
+                f"{path}: {one_line(name)} may be {fits[0]} or {fits[1]} of {root}; name it with its folder and type"
             )
         if not fits and (PurePosixPath(name).is_absolute() or not (root / name).is_file()):
             unknown.append(name)
         found.append(fits[0] if fits else name)
     if unknown:
         more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
-        raise NotFoundError(f"{path}: {few(unknown[0])}{more} is not in {root}; names must be relative to that folder")
+        raise NotFoundError(
+            f"{path}: {one_line(unknown[0])}{more} is not in {root}; names must be relative to that folder"
+        )
     return found
 
 

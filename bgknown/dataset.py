@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from bgknown import recipe as recipes
 from bgknown.audio import RATE_HZ, read_pcm16
-from bgknown.documents import few, read_object
+from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.paths import check_inside
 from bgknown.snr import SHORTEST_EVENT_FRAMES
@@ -173,7 +173,7 @@ def _check_shape(value: Any, shape: Any, path: Path, name: str) -> None:
     else:
         good = value in shape if isinstance(shape, tuple) else isinstance(value, shape) and type(value) is not bool
     if not good:
-        found = "missing" if value is None else few(value, 40)
+        found = "missing" if value is None else json.dumps(value)[:40]
         raise InvalidInputError(f"{path}: {name} is {found}; the dataset is damaged")
 
 

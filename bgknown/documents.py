@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,12 +21,13 @@ DEEPEST = 64
 """Levels of nesting that are read."""
 MOST_DIGITS = 20
 """Digits of a whole number that are read: those of 64 bits."""
-LARGEST_SETTINGS_BYTES = 1 << 20
+LARGEST_SETTINGS_BYTES = 1 << 18
 """Size of a TOML or YAML file that is read; settings are small, and their parsers slow."""
 MOST_ALIASES = 20
 """Aliases in a YAML file: more can multiply to more than any memory holds."""
 MOST_VALUES = 100_000
 """Values of a YAML file, each counted as often as aliases repeat it."""
+_LONG_KEY = re.compile(r"""(?<![\w"'.-])(?:[\w"'-]+[ \t]*\.[ \t]*){64}""")
 
 
 class _UnreadableError(ValueError):
@@ -74,6 +76,8 @@ def read_object(path: Path) -> dict[str, Any]:
         InvalidInputError: as ``parse_json``, or it holds something else than an object.
         StorageError: it cannot be read.
     """
+    if not path.is_file():
+        raise NotFoundError(f"{path}: missing")
     content = read_json(path)
     if not isinstance(content, dict):
         raise InvalidInputError(f"{path}: damaged (not a JSON object)")
@@ -92,6 +96,8 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
     """
     if len(text) > LARGEST_SETTINGS_BYTES:
         raise InvalidInputError(f"{where}: not TOML ({_too_long()})")
+    if _LONG_KEY.search(text):  # tomllib takes time by the square of its parts
+        raise InvalidInputError(f"{where}: not TOML ({_too_deep()})")
     try:
         tree = tomllib.loads(text, parse_float=_any_float)
     except RecursionError as error:
@@ -128,9 +134,14 @@ def read_yaml(path: Path) -> Any:
         raise InvalidInputError(f"{path}: reading YAML needs PyYAML: pip install pyyaml, or give .json") from error
     text = _text(path, "YAML")
     try:
-        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader))
-        if aliases > MOST_ALIASES:
-            raise _UnreadableError(f"{aliases} aliases, at most {MOST_ALIASES} are read")
+        aliases = depth = 0
+        for event in yaml.parse(
+            text, Loader=yaml.SafeLoader
+        ):  # lazily: what is too deep is not even scanned to its end
+            aliases += isinstance(event, yaml.AliasEvent)
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if aliases > MOST_ALIASES or depth > DEEPEST:
+                raise _UnreadableError(_too_deep() if depth > DEEPEST else f"more than {MOST_ALIASES} aliases")
         value = yaml.safe_load(text)
     except RecursionError as error:
         raise InvalidInputError(f"{path}: not YAML ({_too_deep()})") from error

@@ -64,7 +64,7 @@ def parse_csv(data: bytes, where: str, *, advice: str) -> pd.DataFrame:
     if repeated is not None:
         raise InvalidInputError(f"{where}, line 1: there are two columns {repeated!r}; each needs a name of its own")
     if not header:
-        raise InvalidInputError(f"{where}: the file is empty; {advice}")
+        raise InvalidInputError(f"{where}: not a CSV table: the file is empty; {advice}")
     lines, fields = [], []
     for line, row in rows:
         if len(row) != len(header):
@@ -88,12 +88,12 @@ def parse_rows(data: bytes, where: str) -> tuple[list[str], Iterator[tuple[int, 
         InvalidInputError: at once, or while rows are taken: not UTF-8, NUL bytes, a quote that is never closed, a field
             longer than 131,072 characters; names the line.
     """
-    rows = _rows(decoded(data, where), where)
+    rows = _rows(decoded(data, where, "a CSV table"), where)
     _, header = next(rows, (1, []))
     return header, rows
 
 
-def decoded(data: bytes, where: str) -> str:
+def decoded(data: bytes, where: str, kind: str = "a text") -> str:
     """The text of a file in UTF-8, with or without a byte order mark.
 
     Raises:
@@ -103,21 +103,20 @@ def decoded(data: bytes, where: str) -> str:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise InvalidInputError(f"{where}, line {line}: not text in UTF-8; save the file in that encoding") from error
+        raise InvalidInputError(f"{where}, line {line}: not {kind} in UTF-8; save the file in that encoding") from error
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise InvalidInputError(f"{where}, line {line}: holds a NUL byte, so it is damaged or not text")
+        raise InvalidInputError(f"{where}, line {line}: not {kind}: holds a NUL byte, so it is damaged")
     return text
 
 
 def _rows(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    begins, first = 1, True
+    begins = 1
     try:
         for row in reader:
-            if first or len(row) > 1 or (row and row[0].strip()):
+            if len(row) > 1 or (row and row[0].strip()):
                 yield begins, row
-            first = first and not row
             begins = reader.line_num + 1
     except csv.Error as error:
         fault = str(error)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,13 +143,14 @@ class Run:
         }
 
     def _compare(self, card: dict[str, Any]) -> None:
-        there, here = _flat(card.get("config", {})), _flat(self.config.tables())
+        config, corpus = (found if isinstance(found := card.get(name), dict) else {} for name in ("config", "corpus"))
+        there, here = _flat(config), _flat(self.config.tables())
         differences = [
             f"{name} is {there.get(name)} there and {here.get(name)} here"
             for name in sorted({*there, *here} - _MAY_CHANGE)
             if there.get(name) != here.get(name)
         ]
-        if card.get("corpus", {}).get("index_sha256") != self.corpus.fingerprint:
+        if corpus.get("index_sha256") != self.corpus.fingerprint:
             differences.append("the corpus is another one")
         if differences:
             raise StorageError(
@@ -170,4 +171,9 @@ def _first_line(error: Exception) -> str:
 
 
 def _flat(tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return {f"{table}.{name}": value for table, values in tables.items() for name, value in values.items()}
+    return {
+        f"{table}.{name}": value
+        for table, values in tables.items()
+        if isinstance(values, Mapping)
+        for name, value in values.items()
+    }

@@ -21,6 +21,7 @@ from bgknown.corpora.headers import find_files
 from bgknown.documents import few
 from bgknown.errors import InvalidInputError
 from bgknown.paths import fault_of
+from bgknown.shown import one_line
 
 LISTS = {"valid": "validation_list.txt", "test": "testing_list.txt"}
 
@@ -61,7 +62,7 @@ def index(root: Path) -> pd.DataFrame:
             if split_of.get(found, "train") != "train":
                 where = "twice" if split_of[found] == split else f"on {LISTS['valid']}, too"
                 raise InvalidInputError(
-                    f"{root / name}, line {number}: {few(file)} is listed {where}; a clip has one split"
+                    f"{root / name}, line {number}: {one_line(file)} is listed {where}; a clip has one split"
                 )
             split_of[found] = split
     files = sorted(split_of)
@@ -81,4 +82,4 @@ def _check_listed(file: str, words: Sequence[str], where: str) -> None:
     if len(names) != 1 or fault_of(file) or fault_of(names[0]):
         raise InvalidInputError(f"{where}: {few(file)} is not of the form 'bed/0a7c2a8d_nohash_0.wav'")
     if word not in words:
-        raise InvalidInputError(f"{where}: {few(file)} is a clip of no word that is there")
+        raise InvalidInputError(f"{where}: {one_line(file)} is a clip of no word that is there")

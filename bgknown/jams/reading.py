@@ -124,7 +124,7 @@ def _source(value: dict[str, Any], label: str, where: str) -> str:
     text = _get(value, "source_file", str, where)
     where = f"{where}.source_file"
     if fault := fault_of(text):
-        raise InvalidInputError(f"{where} is {_short(text)}, which {fault}; it must be inside the source tree")
+        raise InvalidInputError(f"{where} is {_short(text)}, which {fault}; it must not leave the source tree")
     parts = [part for part in text.replace("\\", "/").split("/") if part not in {"", "."}]
     if parts[:1] == [_TREE]:
         del parts[0]

@@ -36,7 +36,7 @@ def main() -> int:
         figures = [*(counts.outcomes[name] for name in OUTCOMES), counts.outside, round(time.monotonic() - began)]
         print(f"{target.name:24}" + "".join(f"{figure:>11,}" for figure in figures), flush=True)
         for fault in counts.faults[:5]:
-            print(f"    {ascii(fault)}", flush=True)
+            print(f"    {fault!a}", flush=True)
         total += counts
     print(f"{'all':24}" + "".join(f"{total.outcomes[name]:>11,}" for name in OUTCOMES) + f"{total.outside:>11,}")
     return 0 if total.good else 1

@@ -1,4 +1,4 @@
-"""Parsers of the package benchmark: corpora of the tasks, own tables, splits, results, runs, protocols, configurations."""
+"""Parsers of the package benchmark: corpora, own tables, splits, results, runs, protocols, encoders' files."""
 
 from __future__ import annotations
 
@@ -27,8 +27,12 @@ from tests.fuzz.runner import Target, fresh
 
 OWN = b"file_name,label,split,group\na/1.wav,dog,train,x\na/2.wav,cat,valid,y\nb/1.wav,dog,test,z\n"
 FOLDS = b"file,label,fold\na/1.wav,dog,1\nb/1.wav,dog,2.0\n"
-EVAR = b"sample_rate: 16000\nfeature_d: 3072\nweight_file: w.pth\nn_fft: 1024\nnested: {a: [1, 2]}\nname: 'x'\nrun: true\n"
-PROTOCOL = b"lr = 1e-3\nbatch_size = 64\nmax_epochs = 3\nseeds = 2\nvalidation_share = 0.2\n[retrieval]\nbatch_size = 8\n"
+EVAR = (
+    b"sample_rate: 16000\nfeature_d: 3072\nweight_file: w.pth\nn_fft: 1024\nnested: {a: [1, 2]}\nname: 'x'\nrun: true\n"
+)
+PROTOCOL = (
+    b"lr = 1e-3\nbatch_size = 64\nmax_epochs = 3\nseeds = 2\nvalidation_share = 0.2\n[retrieval]\nbatch_size = 8\n"
+)
 CONFIG = {
     "encoder": "x",
     "settings": {"mix": "y_mix"},
@@ -54,7 +58,8 @@ def _show(folder: Path) -> None:
 
 
 def _predictions() -> list[bytes]:
-    row = dict(task="x", setting="clip", metric="accuracy", fold="1", seed=0, clip_id="a", label="-1", predicted="=b", score=1)
+    row = {"task": "x", "setting": "clip", "metric": "accuracy", "fold": "1", "seed": 0, "clip_id": "a", "label": "-1"}
+    row |= {"predicted": "=b", "score": 1}
     folder = fresh(Path("made").absolute())
     write_run(folder, "run", config={}, predictions=pd.DataFrame([row, {**row, "clip_id": "b"}]))
     return [(folder / "runs/run/predictions.csv").read_bytes()]
@@ -78,7 +83,7 @@ def _index(name: str) -> Any:
     def read(folder: Path) -> None:
         table = tasks.task(name).index(folder)
         labelled.check(table, name)
-        for file in table["file"]:
+        for file in table["file"].head(50):
             (folder / file).is_file()
 
     return read
@@ -207,7 +212,7 @@ TARGETS = [
         name="gtzan",
         kind="lines",
         place="GTZANindex.txt",
-        seed_inputs=lambda: ["blues.00001.wav ::: A ::: b\njazz/jazz.00002.wav ::: B ::: c\n".encode()],
+        seed_inputs=lambda: [b"blues.00001.wav ::: A ::: b\njazz/jazz.00002.wav ::: B ::: c\n"],
         call=_index("gtzan"),
         surround=_touch("blues/blues.00000.wav"),
     ),
@@ -240,16 +245,10 @@ TARGETS = [
         call=_index("esc50"),
         surround=_touch("audio/1-1-A-0.wav"),
     ),
-    Target(
-        name="own task", kind="csv", place="my.csv", seed_inputs=lambda: [OWN, FOLDS], call=_own, absolute=True
-    ),
-    Target(
-        name="splits", kind="csv", place="splits.csv", seed_inputs=lambda: [OWN, FOLDS], call=_splits
-    ),
+    Target(name="own task", kind="csv", place="my.csv", seed_inputs=lambda: [OWN, FOLDS], call=_own, absolute=True),
+    Target(name="splits", kind="csv", place="splits.csv", seed_inputs=lambda: [OWN, FOLDS], call=_splits),
     Target(name="leaderboard", kind="csv", place="leaderboard.csv", seed_inputs=_board, call=_show),
-    Target(
-        name="predictions", kind="csv", place="predictions.csv", seed_inputs=_predictions, call=read_predictions
-    ),
+    Target(name="predictions", kind="csv", place="predictions.csv", seed_inputs=_predictions, call=read_predictions),
     Target(
         name="run configuration",
         kind="json",
@@ -265,7 +264,11 @@ TARGETS = [
         call=lambda folder: dataclasses.asdict(open_protocol(str(folder / "p.toml"))),
     ),
     Target(
-        name="evar yaml", kind="yaml", place="c.yaml", seed_inputs=lambda: [EVAR], call=lambda f: _evar(f, ".yaml"),
+        name="evar yaml",
+        kind="yaml",
+        place="c.yaml",
+        seed_inputs=lambda: [EVAR],
+        call=lambda f: _evar(f, ".yaml"),
         absolute=True,
     ),
     Target(

@@ -11,20 +11,17 @@ from bgknown.corpora import esc50, fsd50k
 from bgknown.dataset import FILES, MANIFEST_COLUMNS, open_dataset, read_description
 from bgknown.errors import BgknownError
 from bgknown.jams.reading import parse
-from bgknown.recipe import COLUMNS, check_target, read_recipe
+from bgknown.recipe import check_target, read_recipe
 from bgknown.tables import records
 from bgknown.workspace import Workspace
 from tests.fuzz.runner import Target
 
-RECIPE = [
-    dict(
-        zip(
-            COLUMNS,
-            (f"{fold}-10{fold}-A-0", split, fold, 0, "dog", f"audio/{fold}-10{fold}-A-0.wav", f"FSD50K.{part}/7.wav")
-            + (0, 110250, 220500, 1.5, -30.0),
-            strict=True,
-        )
-    )
+RECIPE: list[dict[str, object]] = [
+    {
+        **{"clip_id": f"{fold}-10{fold}-A-0", "split": split, "fold": fold, "target": 0, "category": "dog"},
+        **{"esc50_file": f"audio/{fold}-10{fold}-A-0.wav", "fsd50k_file": f"FSD50K.{part}/7.wav"},
+        **{"a_start": 0, "b_start": 110_250, "c_start": 220_500, "snr_db": 1.5, "ref_db": -30.0},
+    }
     for fold, split, part in ((1, "train", "dev_audio"), (4, "test", "eval_audio"))
 ]
 DESCRIPTION = {
@@ -103,7 +100,14 @@ def jams() -> bytes:
         value |= {"source_time": 0.0, "event_time": 0.0, "event_duration": 1.0, "pitch_shift": None}
         return {"time": 0.0, "duration": 1.0, "confidence": 1.0, "value": {**value, "time_stretch": None}}
 
-    settings = {"sr": 44100, "n_channels": 1, "duration": 10.0, "original_duration": 10.0, "ref_db": -50, "reverb": None}
+    settings = {
+        "sr": 44100,
+        "n_channels": 1,
+        "duration": 10.0,
+        "original_duration": 10.0,
+        "ref_db": -50,
+        "reverb": None,
+    }
     settings |= {"fade_in_len": 0.01, "fade_out_len": 0.01, "fix_clipping": False, "peak_normalization": False}
     data = [observed("background", "rain", 0.0), observed("foreground", "dog", 8.0)]
     annotation = {"namespace": "scaper", "sandbox": {"scaper": settings}, "data": data}
@@ -190,9 +194,9 @@ def _journal(folder: Path) -> None:
 _PAIR = dict.fromkeys(manifest.COLUMNS, "0" * 64) | {"pair": "p1", "split": "dev", "scene": "rain", "text": "a, b"}
 _PAIR |= {"s1": "audio/p1_s1.wav", "s2": "audio/p1_s2.wav", "jams_s1": "d/p1_s1.jams", "jams_s2": "d/p1_s2.jams"}
 _BG_LIST, _EV_LIST = "background/fsd50k/rain/dev.csv", "event/esc50/a.csv"
-_ESC50 = b"filename,fold,target,category,esc10,src_file,take\n1-100-A-0.wav,1,0,dog,True,100,A\n2-1-B-1.wav,2,1,r,False,1,B\n"
+_ESC50 = b"filename,fold,target,category,esc10,src_file\n1-100-A-0.wav,1,0,dog,True,100\n2-1-B-1.wav,2,1,r,False,1\n"
 _SOURCES = table([dict.fromkeys(prepared.COLUMNS, "x") | {"file": "dev/background/rain/1.wav", "frames": 441_000}])
-_JOURNAL = "".join(f'\n{json.dumps({"name": str(n), "digest": "d", "record": {"a": n}})}\n' for n in range(3)).encode()
+_JOURNAL = "".join(f"\n{json.dumps({'name': str(n), 'digest': 'd', 'record': {'a': n}})}\n" for n in range(3)).encode()
 _STATE = json.dumps({"name": "x", "configuration": {"a": 1, "b": {"c": [1]}}, "skipped": [{"where": "x"}]}).encode()
 
 TARGETS = [
@@ -282,7 +286,9 @@ TARGETS = [
         seed_inputs=lambda: [b'pair,text\np1,"put a dog, then a cat"\np2,b\n', b"key,caption_1,caption_2\np1,a,b\n"],
         call=lambda folder: text_table.read_text_tables([folder / "t.csv"]),
     ),
-    Target(name="pairs manifest", kind="csv", place="manifest.csv", seed_inputs=lambda: [table([_PAIR])], call=_manifest),
+    Target(
+        name="pairs manifest", kind="csv", place="manifest.csv", seed_inputs=lambda: [table([_PAIR])], call=_manifest
+    ),
     Target(
         name="pairs dataset.json",
         kind="json",

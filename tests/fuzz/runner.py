@@ -28,7 +28,17 @@ MEMORY_BYTES = 3 << 30
 OUTCOMES = ("accepted", "refused", "unclear", "traceback", "timeout", "memory", "crash")
 """What may come of a case; ``unclear`` is a refusal that is not one line."""
 _PROJECT = Path(__file__).resolve().parents[2]
-_WATCHED = {"open", "os.listdir", "os.scandir", "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.symlink", "os.link"}
+_WATCHED = {
+    "open",
+    "os.listdir",
+    "os.scandir",
+    "os.remove",
+    "os.rename",
+    "os.mkdir",
+    "os.rmdir",
+    "os.symlink",
+    "os.link",
+}
 _FORBIDDEN = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "socket.connect", "pickle.find_class"}
 
 
@@ -91,7 +101,17 @@ class Watch:
         self.folder, self.excused, self.pickles = "", "", False
         self.touched: list[str] = []
         self.allowed = tuple(
-            {str(_PROJECT), sys.prefix, sys.base_prefix, "/usr/lib", "/usr/local/lib", "/usr/share", "/dev/null", "/proc"}
+            {
+                str(_PROJECT),
+                sys.prefix,
+                sys.base_prefix,
+                "/usr/lib",
+                "/usr/local/lib",
+                "/usr/share",
+                "/dev/null",
+                "/proc",
+                "/sys/fs/cgroup",
+            }
         )
 
     def event(self, name: str, arguments: tuple[Any, ...]) -> None:
@@ -215,14 +235,17 @@ def run_cases(target: Target, numbers: Sequence[int], seed: int, report: Any = N
 
 def run_apart(target: Target, cases: int, seed: int, first: int = 0) -> Counts:
     """Run cases of a target in worker processes with limited memory; one that dies is a crash of the case at work."""
-    context, counts, number = multiprocessing.get_context("fork"), Counts(), first
+    context, counts, number = multiprocessing.get_context("spawn"), Counts(), first
     while number < first + cases:
         report, (ours, theirs) = context.Value("q", number), context.Pipe()
-        worker = context.Process(target=_work, args=(target, range(number, first + cases), seed, report, theirs))
+        worker = context.Process(target=_work, args=(target.name, range(number, first + cases), seed, report, theirs))
         worker.start()
         theirs.close()
         try:
-            counts += ours.recv()
+            found = ours.recv()
+            if not found.outcomes:
+                raise RuntimeError(found.faults[0])
+            counts += found
             number = first + cases
         except EOFError:
             worker.join()
@@ -243,12 +266,18 @@ def _check_seeds(target: Target, folder: Path, inputs: Sequence[bytes]) -> None:
             raise AssertionError(f"{target.name}: a good input is not accepted: {outcome} {what} {touched}")
 
 
-def _work(target: Target, numbers: Sequence[int], seed: int, report: Any, pipe: Any) -> None:
+def _work(name: str, numbers: Sequence[int], seed: int, report: Any, pipe: Any) -> None:
+    from tests.fuzz.targets import TARGETS  # noqa: PLC0415  (a process of its own, which knows the parsers by name)
+
+    target = next(target for target in TARGETS if target.name == name)
     with open("/proc/self/statm") as file:  # noqa: PTH123
         used = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, resource.RLIM_INFINITY))
     sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115
-    pipe.send(run_cases(target, numbers, seed, report))
+    try:
+        pipe.send(run_cases(target, numbers, seed, report))
+    except Exception:  # noqa: BLE001  (a fault of the script itself)
+        pipe.send(Counts(faults=[traceback.format_exc()]))
     pipe.close()
 
 
