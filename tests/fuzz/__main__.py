@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.fuzz.runner import OUTCOMES, Counts, case_of, run_apart
+from tests.fuzz.runner import OUTCOMES, Counts, Worker, case_of
 from tests.fuzz.targets import TARGETS
 
 
@@ -29,10 +29,10 @@ def main() -> int:
     if given.case is not None:
         return _again(chosen[0], given.case, given.seed)
     print(f"{'parser':24}" + "".join(f"{name:>11}" for name in (*OUTCOMES, "outside", "seconds")))
-    total = Counts()
+    total, worker = Counts(), Worker()
     for target in chosen:
         began = time.monotonic()
-        counts = run_apart(target, given.cases, given.seed)
+        counts = worker.run(target, given.cases, given.seed)
         figures = [*(counts.outcomes[name] for name in OUTCOMES), counts.outside, round(time.monotonic() - began)]
         print(f"{target.name:24}" + "".join(f"{figure:>11,}" for figure in figures), flush=True)
         for fault in counts.faults[:5]:

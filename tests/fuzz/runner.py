@@ -233,27 +233,44 @@ def run_cases(target: Target, numbers: Sequence[int], seed: int, report: Any = N
     return counts
 
 
-def run_apart(target: Target, cases: int, seed: int, first: int = 0) -> Counts:
-    """Run cases of a target in worker processes with limited memory; one that dies is a crash of the case at work."""
-    context, counts, number = multiprocessing.get_context("spawn"), Counts(), first
-    while number < first + cases:
-        report, (ours, theirs) = context.Value("q", number), context.Pipe()
-        worker = context.Process(target=_work, args=(target.name, range(number, first + cases), seed, report, theirs))
-        worker.start()
-        theirs.close()
-        try:
-            found = ours.recv()
+class Worker:
+    """A process with limited memory that runs cases; one that dies is replaced, and counted as a crash of its case."""
+
+    def __init__(self) -> None:
+        self._process: Any = None
+
+    def run(self, target: Target, cases: int, seed: int) -> Counts:
+        """Run cases of a target.
+
+        Raises:
+            RuntimeError: the fault is the script's own.
+        """
+        counts, number = Counts(), 0
+        while number < cases:
+            if self._process is None:
+                self._start()
+            try:
+                self._pipe.send((target.name, range(number, cases), seed))
+                found: Counts = self._pipe.recv()
+            except (EOFError, OSError):
+                self._process.join()
+                self._process, last = None, self._report.value
+                counts += Counts(outcomes=Counter(crash=1, lost=last - number))
+                counts.faults.append(f"{target.name} case {last}: crash")
+                number = last + 1
+                continue
             if not found.outcomes:
                 raise RuntimeError(found.faults[0])
             counts += found
-            number = first + cases
-        except EOFError:
-            worker.join()
-            counts += Counts(outcomes=Counter(crash=1), faults=[f"{target.name} case {report.value}: crash"])
-            counts.outcomes["accepted"] += report.value - number  # those before it, whatever came of them
-            number = report.value + 1
-        worker.join()
-    return counts
+            number = cases
+        return counts
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._report, (self._pipe, theirs) = context.Value("q", 0), context.Pipe()
+        self._process = context.Process(target=_work, args=(self._report, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
 
 
 def _check_seeds(target: Target, folder: Path, inputs: Sequence[bytes]) -> None:
@@ -266,19 +283,20 @@ def _check_seeds(target: Target, folder: Path, inputs: Sequence[bytes]) -> None:
             raise AssertionError(f"{target.name}: a good input is not accepted: {outcome} {what} {touched}")
 
 
-def _work(name: str, numbers: Sequence[int], seed: int, report: Any, pipe: Any) -> None:
+def _work(report: Any, pipe: Any) -> None:
     from tests.fuzz.targets import TARGETS  # noqa: PLC0415  (a process of its own, which knows the parsers by name)
 
-    target = next(target for target in TARGETS if target.name == name)
+    targets = {target.name: target for target in TARGETS}
     with open("/proc/self/statm") as file:  # noqa: PTH123
         used = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, resource.RLIM_INFINITY))
     sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115
-    try:
-        pipe.send(run_cases(target, numbers, seed, report))
-    except Exception:  # noqa: BLE001  (a fault of the script itself)
-        pipe.send(Counts(faults=[traceback.format_exc()]))
-    pipe.close()
+    while True:
+        name, numbers, seed = pipe.recv()
+        try:
+            pipe.send(run_cases(targets[name], numbers, seed, report))
+        except Exception:  # noqa: BLE001  (a fault of the script itself)
+            pipe.send(Counts(faults=[traceback.format_exc()]))
 
 
 def _alarm(_number: int, _frame: Any) -> None:
