@@ -142,12 +142,14 @@ def as_markdown(board: Leaderboard) -> str:
     """The tables as a page in Markdown."""
     parts = ["# Leaderboard"]
     for table in board.tables:
-        lines = [
-            [safe(line.encoder)]
-            + ["" if cell is None else f"**{cell.text()}**" if cell.best else cell.text() for cell in line.cells]
-            for line in table.lines
-        ]
-        page = markdown(["encoder", *map(safe, table.columns)], lines)
+        lines = [[line.encoder, *("" if cell is None else cell.text() for cell in line.cells)] for line in table.lines]
+        bold = {
+            (row, column)
+            for row, line in enumerate(table.lines)
+            for column, cell in enumerate(line.cells, start=1)
+            if cell is not None and cell.best
+        }
+        page = markdown(["encoder", *table.columns], lines, bold=bold)
         parts.extend([f"## {safe(table.title)}", page, *map(safe, table.notes)])
     return "\n\n".join([*parts, LEGEND.format(best="bold")]) + "\n"
 

@@ -12,7 +12,7 @@ _UNSAFE = re.compile(
 )
 _BREAKS = re.compile("[\t\n]")
 _FORMULA = re.compile("'*[=+\\-@\t\r]")
-_MARKS = re.compile(r"([\\`*_\[\]|~$])")
+_MARKS = re.compile(r"([\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_]))")  # an underscore inside a word is only that
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "://": "&#58;//", "www.": "www&#46;"}
 
 

@@ -99,7 +99,7 @@ class Run:
         try:
             trainer.statistics = Statistics(**content["statistics"])
             trainer.load_state_dict(training)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise InvalidInputError(
                 f"{self.checkpoint}: another version of this software wrote it ({_first_line(error)}); "
                 f"give another --out, or go on with version {content['card'].get('version')}"

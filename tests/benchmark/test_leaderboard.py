@@ -210,7 +210,7 @@ def test_names_of_others_are_shown_as_they_are_in_the_page():
     page = as_markdown(leaderboard([row(name, 41.0), row("logmel", 40.0)], paper=False))
     line = next(line for line in page.splitlines() if "javascript" in line)
     assert line.replace("\\|", "").count("|") == 3
-    assert not {"<img", "](", "\x1b", "://"} & {part for part in ("<img", "\x1b", "://") if part in line}
+    assert not any(part in line for part in ("<img", "\x1b", "://"))
     assert "\\[l\\](javascript:y)" in line
 
 

@@ -214,6 +214,7 @@ TARGETS = [
         place="GTZANindex.txt",
         seed_inputs=lambda: [b"blues.00001.wav ::: A ::: b\njazz/jazz.00002.wav ::: B ::: c\n"],
         call=_index("gtzan"),
+        ci_cases=8,
         surround=_touch("blues/blues.00000.wav"),
     ),
     Target(

@@ -151,6 +151,7 @@ TARGETS = [
         seed_inputs=lambda: [_saved(_entries())],
         call=_checkpoint,
         mutation=_checkpoint_mutation,
+        ci_cases=8,
         pickles=True,
     ),
     Target(
@@ -159,6 +160,7 @@ TARGETS = [
         seed_inputs=lambda: [_saved(_entries())],
         call=_export,
         mutation=_checkpoint_mutation,
+        ci_cases=8,
         pickles=True,
     ),
     Target(

@@ -62,6 +62,8 @@ class Target:
     """A mutation of its own."""
     absolute: bool = False
     """Whether absolute paths in the file may be followed: the user's own word."""
+    ci_cases: int = 30
+    """Cases that run in CI."""
     pickles: bool = False
     """Whether the restricted unpickler of torch is at work, which looks up what it allows."""
 
