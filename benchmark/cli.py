@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from benchmark.cli_options import embedding_options, encoder_options
 from benchmark.data_cli import data as data_group
 from bgknown import __version__
-from bgknown.commands import FOLDER, PATH
+from bgknown.commands import FOLDER, PATH, begin_logging, echo
 from bgknown.commands import Group as BgknownGroup
 from bgknown.errors import StorageError
+from bgknown.shown import one_line
 
 if TYPE_CHECKING:
     from benchmark.embed import EmbedSettings
@@ -35,39 +36,7 @@ def main() -> None:
     Example:
       benchmark run --encoder ckpt.pt --task bgknown --data bgknown-esc50 --out results
     """
-    logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr, level=logging.WARNING)
-    logging.addLevelName(logging.WARNING, "warning")
-
-
-def encoder_options(command: Any) -> Any:
-    """The options of loading an encoder."""
-    for option in (
-        click.option("--name", help="What the encoder is called in results [default: by its file or kind]."),
-        click.option("--trust-code", is_flag=True, help="Allow encoders that are programs: they may do anything."),
-        click.option("--device", help="cpu, cuda or cuda:N [default: a GPU where there is one]."),
-    ):
-        command = option(command)
-    return command
-
-
-def embedding_options(command: Any) -> Any:
-    """The options of the embedding pass."""
-    for option in (
-        click.option(
-            "--cache", type=FOLDER, help="Folder for embeddings [default: $BGKNOWN_CACHE or the user's cache]."
-        ),
-        click.option("--jobs", type=int, help="Threads that decode audio [default: all cores]."),
-        click.option("--batch", type=int, default=32, show_default=True, help="Clips in a batch."),
-        click.option(
-            "--precision",
-            type=click.Choice(["float32", "bfloat16", "float16"]),
-            default="float32",
-            show_default=True,
-            help="What the encoder computes in.",
-        ),
-    ):
-        command = option(command)
-    return command
+    begin_logging(logging.WARNING)
 
 
 @main.command()
@@ -130,7 +99,7 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
         outcomes.append(outcome)
     if suite:
         for average in suites.averages(suite, outcomes, out):
-            click.echo(average.text())
+            echo(average.text())
 
 
 @main.command()
@@ -157,12 +126,10 @@ def embed(*, encoder: str, audio: tuple[Path, ...], out: Path, duration: float |
     )
     report = embed_files(loaded, audio, out, _embedding(given), duration_s=duration, skip_broken=given["skip_broken"])
     if report.problems:
-        click.echo(report.note(), err=True)
+        echo(report.note(), err=True)
     left_out = f", {len(report.problems):,} left out" if report.problems else ""
-    click.echo(
-        f"{report.clips} clips of {loaded.encoder.embedding_size} values{left_out}\narray  {out / 'embeddings.npy'}"
-    )
-    click.echo(f"clips  {out / 'clips.csv'}\nabout  {out / 'about.json'}")
+    echo(f"{report.clips} clips of {loaded.encoder.embedding_size} values{left_out}\narray  {out / 'embeddings.npy'}")
+    echo(f"clips  {out / 'clips.csv'}\nabout  {out / 'about.json'}")
 
 
 main.add_command(data_group)
@@ -187,9 +154,9 @@ def check(*, encoder: str, **given: Any) -> None:
         encoder, trust_code=given["trust_code"], device=device_of(given["device"]), name=given["name"]
     )
     findings = hold(loaded)
-    click.echo(as_text(findings))
+    echo(as_text(findings))
     if not passed(findings):
-        click.echo(f"error: encoder {loaded.name} breaks its contract", err=True)
+        echo(f"error: encoder {loaded.name} breaks its contract", err=True)
         raise SystemExit(1)
 
 
@@ -205,9 +172,9 @@ def encoders() -> None:
 
     for kind in kinds():
         trust = "   (--trust-code)" if kind.runs_code else ""
-        click.echo(f"{kind.syntax}{trust}\n    {kind.about}")
+        echo(f"{kind.syntax}{trust}\n    {kind.about}")
         for option in kind.options:
-            click.echo(f"    ?{option.name}={option.default}  {option.about}")
+            echo(f"    ?{option.name}={option.default}  {option.about}")
 
 
 @main.command(name="tasks")
@@ -224,13 +191,13 @@ def list_tasks() -> None:
         module = task(name)
         facts = module.FACTS
         length = "" if facts.duration_s is None else f", {facts.duration_s:g} s"
-        click.echo(
+        echo(
             f"{name}\n    {facts.title}\n    {facts.classes:,} classes, {facts.size()}{length}; {facts.metric}, "
             f"protocol {facts.protocol}, learning rate {facts.lr:g}"
         )
         for setting, (about, *_) in module.SETTINGS.items():
-            click.echo(f"    {setting:<9} {about}")
-        click.echo(f"    licence: {facts.licence}\n    cite: {facts.citation}\n    get: {facts.url}")
+            echo(f"    {setting:<9} {about}")
+        echo(f"    licence: {facts.licence}\n    cite: {facts.citation}\n    get: {facts.url}")
 
 
 @main.command()
@@ -262,7 +229,7 @@ def compare(*, a: str, b: str, out: Path, task: str | None) -> None:
     """
     from benchmark import compare as comparing  # noqa: PLC0415
 
-    click.echo(comparing.as_text(comparing.compare(out, a, b, task=task)))
+    echo(comparing.as_text(comparing.compare(out, a, b, task=task)))
 
 
 @main.command()
@@ -284,10 +251,10 @@ def demo(*, out: Path, jobs: int | None, cache: Path | None, device: str | None)
 
     jobs = default_jobs() if jobs is None else jobs
     for outcome in go(out, cache=cache or default_cache(), jobs=jobs, device=device_of(device)):
-        click.echo(f"{outcome.encoder}: {len(outcome.rows)} figures, predictions in {outcome.folder}", err=True)
+        echo(f"{outcome.encoder}: {len(outcome.rows)} figures, predictions in {outcome.folder}", err=True)
     _show(out / "results", metric="accuracy")
     for title, path in (("dataset", out / "bgknown"), ("results", out / "results")):
-        click.echo(f"{title}  {path}")
+        echo(f"{title}  {path}")
 
 
 @main.command()
@@ -305,12 +272,12 @@ def cache(*, cache: Path | None, clear: bool) -> None:
 
     folder = cache or default_cache()
     if clear:
-        click.echo(f"{folder}: {clear_stores(folder) / 1e6:.1f} MB deleted")
+        echo(f"{folder}: {clear_stores(folder) / 1e6:.1f} MB deleted")
         return
     for about, size in stores(folder):
         facts = f"{about.get('precision', '')}, weights {about.get('weights_sha256', '')[:12] or 'none'}"
-        click.echo(f"{size / 1e6:>9.1f} MB  {about.get('name', '?')}  {facts}")
-    click.echo(folder / "embeddings")
+        echo(f"{size / 1e6:>9.1f} MB  {about.get('name', '?')}  {facts}")
+    echo(folder / "embeddings")
 
 
 def _embedding(given: dict[str, Any]) -> EmbedSettings:
@@ -331,12 +298,12 @@ def _show(out: Path, **filters: Any) -> None:
     from benchmark.results import FILE, read_rows  # noqa: PLC0415
 
     rows = read_rows(out / FILE)
-    click.echo(boards.as_text(boards.leaderboard(rows, **filters)))
+    echo(boards.as_text(boards.leaderboard(rows, **filters)))
     try:
-        click.echo(f"page  {boards.write_page(out, boards.leaderboard(rows))}")
-        click.echo(f"rows  {out / boards.WITH_PAPER}")
+        echo(f"page  {boards.write_page(out, boards.leaderboard(rows))}")
+        echo(f"rows  {out / boards.WITH_PAPER}")
     except StorageError as error:  # the tables are what was asked for; a folder of somebody else's is only read
-        click.echo(f"warning: the page is not written: {error}; give another --out, with a copy", err=True)
+        echo(f"warning: the page is not written: {error}; give another --out, with a copy", err=True)
 
 
 def _tell(outcome: Outcome, out: Path) -> None:
@@ -345,11 +312,12 @@ def _tell(outcome: Outcome, out: Path) -> None:
     from benchmark.run import summary  # noqa: PLC0415
 
     facts = outcome.data.facts
-    click.echo(
-        f"{outcome.encoder} on {facts.name}: {len(outcome.data.table):,} clips, leak check: {outcome.data.leak_check}"
+    echo(
+        one_line(f"{outcome.encoder} on {facts.name}: {len(outcome.data.table):,} clips, ")
+        + one_line(f"leak check: {outcome.data.leak_check}")
     )
     header = ["setting", "metric", "mean %", "95 % over seeds", "95 % over clips"]
-    click.echo(aligned(header, summary(outcome.rows), left=2))
+    echo(aligned(header, summary(outcome.rows), left=2))
     for note in [*outcome.data.notes, *["measured before, and kept; --again measures anew"] * outcome.kept]:
-        click.echo(f"note: {note}")
-    click.echo(f"predictions  {outcome.folder}\nresults      {out / 'leaderboard.csv'}\n")
+        echo(one_line(f"note: {note}"))
+    echo(f"predictions  {outcome.folder}\nresults      {out / 'leaderboard.csv'}\n")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from bgknown.commands import FOLDER
+from bgknown.commands import FOLDER, echo
+from bgknown.shown import one_line
 
 
 @click.group()
@@ -38,11 +39,11 @@ def status(*, folder: Path, cache: Path | None) -> None:
         [stock.facts.name, stock.state, stock.facts.licence, f"{stock.clips:,}", f"{stock.hours:.1f}"]
         for stock in stocks
     ]
-    click.echo(aligned(["task", "state", "licence", "clips", "hours"], lines, left=3))
+    echo(aligned(["task", "state", "licence", "clips", "hours"], lines, left=3))
     for stock in stocks:
         if stock.what:
-            click.echo(f"{stock.facts.name}: {stock.what}")
-    click.echo(f"{sum(stock.complete for stock in stocks)} of {len(stocks)} complete")
+            echo(f"{stock.facts.name}: {stock.what}")
+    echo(f"{sum(stock.complete for stock in stocks)} of {len(stocks)} complete")
 
 
 @data.command()
@@ -64,10 +65,10 @@ def validate(*, task: str, folder: Path, decode: bool, cache: Path | None) -> No
 
     found = inventory.validate(task, folder, cache=cache or default_cache(), decode=decode)
     for fault in found.faults:
-        click.echo(fault)
+        echo(one_line(fault))
     for note in found.notes:
-        click.echo(f"note: {note}")
+        echo(one_line(f"note: {note}"))
     if found.faults:
-        click.echo(f"error: {folder}: {len(found.faults)} fault{'s' * (len(found.faults) > 1)}", err=True)
+        echo(f"error: {folder}: {len(found.faults)} fault{'s' * (len(found.faults) > 1)}", err=True)
         raise SystemExit(1)
-    click.echo(f"{folder}: no faults")
+    echo(f"{folder}: no faults")

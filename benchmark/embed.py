@@ -46,6 +46,7 @@ from benchmark.store import Entry, Store, open_store
 from benchmark.training_audio import DecodedAudio
 from bgknown.errors import BgknownError, InvalidInputError, StorageError
 from bgknown.files import FileState, sha256
+from bgknown.shown import one_line
 from bgknown.userpath import expand_fields
 
 log = logging.getLogger(__name__)
@@ -229,7 +230,9 @@ def _checked(store: Store, loaded: LoadedEncoder, settings: EmbedSettings, found
 def _fit(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip], broken: BrokenClips) -> None:
     encoder = loaded.encoder
     batches = _batches(list(dict.fromkeys(fit_on)), encoder.rate_hz, settings.batch_size, broken)
-    bar = tqdm(total=len(fit_on), desc=f"statistics for {loaded.name}", unit="clip", disable=_quiet(), leave=False)
+    bar = tqdm(
+        total=len(fit_on), desc=one_line(f"statistics for {loaded.name}"), unit="clip", disable=_quiet(), leave=False
+    )
 
     def stream() -> Iterator[torch.Tensor]:
         for batch, decoded in decode_ahead(batches, loaded, settings.jobs, broken):
@@ -263,7 +266,9 @@ def _run(
 ) -> None:
     """Embed batches into the store, except clips that are broken."""
     total = kept + sum(map(len, batches))
-    bar = tqdm(total=total, initial=kept, desc=f"embed {loaded.name}", unit="clip", disable=_quiet(), smoothing=0.05)
+    bar = tqdm(
+        total=total, initial=kept, desc=one_line(f"embed {loaded.name}"), unit="clip", disable=_quiet(), smoothing=0.05
+    )
     with bar:
         for batch, decoded in decode_ahead(batches, loaded, settings.jobs, broken):
             new = []

@@ -22,6 +22,7 @@ from benchmark.composed import KINDS
 from benchmark.composed.evaluation import CHANCE, predictions, queries_table, ranked, scored, tables_of
 from benchmark.embed import EmbedSettings, embed
 from benchmark.encoder import FittedEncoder, LoadedEncoder
+from benchmark.predictions import by_seed
 from benchmark.probe import ProbeResult, ProbeSettings, Problem, Resuming, train, validation_rows
 from benchmark.probe.resuming import FOLDER
 from benchmark.protocol import Protocol
@@ -306,17 +307,6 @@ def _split(
 def _predictions(data: TaskData, rows: NDArray[np.int64], **facts: str | int) -> pd.DataFrame:
     """One row per clip, with what is the same for all of them."""
     return pd.DataFrame({"clip_id": data.table["clip_id"].to_numpy()[rows]}).assign(task=data.facts.name, **facts)
-
-
-def by_seed(table: pd.DataFrame, setting: str, metric: str) -> list[float]:
-    """The score of each seed, 0..1: the mean over its folds.
-
-    Args:
-        table: predictions, with ``PREDICTION_COLUMNS``.
-        setting, metric: which of them.
-    """
-    part = table[(table["setting"] == setting) & (table["metric"] == metric)]
-    return [float(score) for score in part.groupby(["seed", "fold"])["score"].mean().groupby("seed").mean()]
 
 
 def _score(table: pd.DataFrame, setting: str, metric: str, rates: Sequence[float]) -> Score:

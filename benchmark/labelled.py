@@ -24,6 +24,7 @@ from bgknown.errors import InvalidInputError
 from bgknown.files import sha256
 from bgknown.listing import nfc
 from bgknown.seeding import key, ranks
+from bgknown.shown import one_line
 
 PARTS = ("train", "valid", "test")
 """Values of ``split``."""
@@ -104,7 +105,7 @@ def check(table: pd.DataFrame, where: str) -> None:
         ("has no label", table["label"].str.strip() == ""),
     ):
         if rows.any():
-            raise InvalidInputError(f"{where}: {table['file'][rows].iloc[0]} {fault}; repair the table")
+            raise InvalidInputError(f"{where}: {one_line(table['file'][rows].iloc[0])} {fault}; repair the table")
     if "fold" in table:
         if table["fold"].nunique() < 2:
             raise InvalidInputError(
@@ -115,7 +116,7 @@ def check(table: pd.DataFrame, where: str) -> None:
     if strange.any():
         first = table[strange].iloc[0]
         raise InvalidInputError(
-            f"{where}: the split of {first['file']} is {first['split']!r}, must be one of {', '.join(PARTS)}"
+            f"{where}: the split of {one_line(first['file'])} is {first['split']!r}, must be one of {', '.join(PARTS)}"
         )
 
 
@@ -260,5 +261,5 @@ def _how(broken: pd.DataFrame) -> str:
 
 
 def _named(broken: pd.DataFrame) -> str:
-    first = [f"{row.file} ({row.problem})" for row in broken.head(NAMED).itertuples()]
+    first = [one_line(f"{row.file} ({row.problem})") for row in broken.head(NAMED).itertuples()]
     return ", ".join(first) + (f" and {len(broken) - NAMED} more" if len(broken) > NAMED else "")

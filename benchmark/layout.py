@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+
+from bgknown.shown import markdown as safe
+from bgknown.shown import one_line
 
 
 def aligned(header: Sequence[str], lines: Sequence[Sequence[str]], *, left: int = 1) -> str:
@@ -16,6 +19,7 @@ def aligned(header: Sequence[str], lines: Sequence[Sequence[str]], *, left: int 
     Returns:
         Lines without trailing spaces or a final line break.
     """
+    header, *lines = ([one_line(text) for text in line] for line in (header, *lines))
     widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
     return "\n".join(
         "  ".join(
@@ -26,8 +30,21 @@ def aligned(header: Sequence[str], lines: Sequence[Sequence[str]], *, left: int 
     )
 
 
-def markdown(header: Sequence[str], lines: Sequence[Sequence[str]], *, left: int = 1) -> str:
-    """A table in GitHub's Markdown; arguments as for ``aligned``."""
+def markdown(
+    header: Sequence[str],
+    lines: Sequence[Sequence[str]],
+    *,
+    left: int = 1,
+    bold: Collection[tuple[int, int]] = (),
+) -> str:
+    """A table in GitHub's Markdown, in which every text shows as it is; arguments as for ``aligned``.
+
+    Args:
+        bold: line and column, from 0, of the cells in bold.
+    """
     rule = ["---" if place < left else "---:" for place in range(len(header))]
-    cells = [[text.replace("|", "\\|") for text in line] for line in (header, *lines)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (cells[0], rule, *cells[1:]))
+    cells = [
+        [f"**{safe(text)}**" if (row, column) in bold else safe(text) for column, text in enumerate(line)]
+        for row, line in enumerate(lines)
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in ([*map(safe, header)], rule, *cells))

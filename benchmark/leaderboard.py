@@ -19,6 +19,8 @@ from benchmark.results import OF_ITS_TASKS, PLAIN_SETTING, RANKS, ResultRow, pap
 from benchmark.texts import DEFAULT, MARK
 from bgknown.errors import NotFoundError
 from bgknown.files import make_folder, write_whole
+from bgknown.shown import markdown as safe
+from bgknown.shown import one_line
 
 PAGE = "leaderboard.md"
 WITH_PAPER = "leaderboard_with_paper.csv"
@@ -132,7 +134,7 @@ def as_text(board: Leaderboard) -> str:
             for line in table.lines
         ]
         header = ["encoder", *(name + " " * mark for name, mark in zip(table.columns, marked, strict=True))]
-        parts.append("\n".join([table.title, aligned(header, lines), *table.notes]))
+        parts.append("\n".join([one_line(table.title), aligned(header, lines), *map(one_line, table.notes)]))
     return "\n\n".join([*parts, LEGEND.format(best="*")]) + "\n"
 
 
@@ -140,12 +142,15 @@ def as_markdown(board: Leaderboard) -> str:
     """The tables as a page in Markdown."""
     parts = ["# Leaderboard"]
     for table in board.tables:
-        lines = [
-            [line.encoder]
-            + ["" if cell is None else f"**{cell.text()}**" if cell.best else cell.text() for cell in line.cells]
-            for line in table.lines
-        ]
-        parts.extend([f"## {table.title}", markdown(["encoder", *table.columns], lines), *table.notes])
+        lines = [[line.encoder, *("" if cell is None else cell.text() for cell in line.cells)] for line in table.lines]
+        bold = {
+            (row, column)
+            for row, line in enumerate(table.lines)
+            for column, cell in enumerate(line.cells, start=1)
+            if cell is not None and cell.best
+        }
+        page = markdown(["encoder", *table.columns], lines, bold=bold)
+        parts.extend([f"## {safe(table.title)}", page, *map(safe, table.notes)])
     return "\n\n".join([*parts, LEGEND.format(best="bold")]) + "\n"
 
 

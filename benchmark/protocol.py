@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmark.composed.pairs import ComposedSettings
+from bgknown.documents import few, read_toml
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import sha256
 from bgknown.userpath import user_path
@@ -96,10 +96,7 @@ def open_protocol(name: str) -> Protocol:
         close = difflib.get_close_matches(name, PROTOCOLS, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         raise NotFoundError(f"no protocol {name!r}; {hint}give one of {', '.join(PROTOCOLS)}, or a .toml file")
-    try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeError) as error:
-        raise InvalidInputError(f"{path}: not TOML ({error})") from error
+    given = read_toml(path)
     readers: dict[str, Callable[[str, Any, Path], Any]] = {"rates": _rates, "retrieval": _retrieval}
     values = {key: readers.get(key, _setting)(key, value, path) for key, value in given.items()}
     stem = f"{path.stem}-{sha256(repr(sorted(values.items())).encode())[:6]}"
@@ -118,13 +115,13 @@ def _setting(key: str, value: Any, path: Path) -> Any:
 
 def _rates(_key: str, value: Any, path: Path) -> tuple[float, ...]:
     if not isinstance(value, list) or not value:
-        raise InvalidInputError(f"{path}: rates is {value!r}, must be a list of numbers")
+        raise InvalidInputError(f"{path}: rates is {few(value)}, must be a list of numbers")
     return tuple(_setting("lr", rate, path) for rate in value)
 
 
 def _retrieval(_key: str, value: Any, path: Path) -> ComposedSettings:
     if not isinstance(value, dict):
-        raise InvalidInputError(f"{path}: retrieval is {value!r}, must be a table [retrieval]")
+        raise InvalidInputError(f"{path}: retrieval is {few(value)}, must be a table [retrieval]")
     kinds = {each.name: type(each.default) for each in dataclasses.fields(ComposedSettings)}
     where = f"{path}, [retrieval]"
     return ComposedSettings(**{key: _typed(key, found, kinds, where) for key, found in value.items()})
@@ -135,9 +132,9 @@ def _typed(key: str, value: Any, kinds: Mapping[str, type], where: str) -> Any:
     if key not in kinds:
         close = difflib.get_close_matches(key, kinds, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
-        raise InvalidInputError(f"{where}: unknown key {key!r}; {hint}there are: {', '.join(kinds)}")
+        raise InvalidInputError(f"{where}: unknown key {few(key)}; {hint}there are: {', '.join(kinds)}")
     kind = kinds[key]
     if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
         wanted = "a number" if kind is float else "a whole number"
-        raise InvalidInputError(f"{where}: {key} is {value!r}, must be {wanted}")
+        raise InvalidInputError(f"{where}: {key} is {few(value)}, must be {wanted}")
     return kind(value)

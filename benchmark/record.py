@@ -18,8 +18,9 @@ import bgknown
 from benchmark.clips import RESAMPLER
 from benchmark.embed import EmbedSettings
 from benchmark.encoder import LoadedEncoder
-from benchmark.evaluate import Evaluation, by_seed
+from benchmark.evaluate import Evaluation
 from benchmark.hashes import content_hashes
+from benchmark.predictions import by_seed
 from benchmark.protocol import Protocol
 from benchmark.results import FILE, ResultRow, add_rows, measured_row, read_rows
 from benchmark.runs import CONFIGURATION, PREDICTIONS, read_configuration, read_predictions, run_name, write_run

@@ -22,6 +22,8 @@ from benchmark.stats import bootstrap_ci, summarise
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import storage_error, write_whole
 from bgknown.provenance import commit, now
+from bgknown.shown import cell, text_of_cell
+from bgknown.tables import parse_rows
 from bgknown.userpath import user_path
 
 FILE = "leaderboard.csv"
@@ -214,7 +216,10 @@ def paper_rows() -> list[ResultRow]:
 
 
 def as_csv(rows: Iterable[ResultRow]) -> str:
-    """Rows as CSV with a header; floats in the shortest form that gives the same number again, None as empty."""
+    """Rows as CSV with a header; floats in the shortest form that gives the same number again, None as empty.
+
+    Text that a spreadsheet would take for a formula gets an apostrophe in front, which reading takes off again.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -270,23 +275,23 @@ def _text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return value
+        return cell(value)
     return str(int(value)) if isinstance(value, numbers.Integral) else repr(float(value))  # type: ignore[arg-type]
 
 
 def _parsed(data: bytes, where: str) -> Iterator[ResultRow]:
     advice = "restore it from a copy, or move it away and run the benchmarks again"
     try:
-        reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
-        lines = [(reader.line_num, line) for line in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidInputError(f"{where}: not a CSV table ({error}); {advice}") from error
-    if not lines or tuple(lines[0][1]) != COLUMNS:
-        missing = [name for name in COLUMNS if not lines or name not in lines[0][1]]
+        header, rows = parse_rows(data, where)
+        lines = list(rows)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{error}; {advice}") from error
+    if tuple(header) != COLUMNS:
+        missing = [name for name in COLUMNS if name not in header]
         fault = f"column {missing[0]} is missing" if missing else "the columns are not those of this version"
         raise InvalidInputError(f"{where}, line 1: {fault}; {advice}")
     seen: dict[tuple[str, ...], int] = {}
-    for number, line in lines[1:]:
+    for number, line in lines:
         if len(line) != len(COLUMNS):
             column = COLUMNS[min(len(line), len(COLUMNS) - 1)]  # the first without a value, or the last
             fault = f"{len(line)} values instead of {len(COLUMNS)}, column {column} is wrong"
@@ -305,7 +310,7 @@ def _parsed(data: bytes, where: str) -> Iterator[ResultRow]:
 def _value(name: str, text: str) -> str | int | float | None:
     kind = _KINDS[name]
     if kind == "str":
-        return text
+        return text_of_cell(text)
     if not text:
         return None
     try:

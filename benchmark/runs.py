@@ -14,16 +14,16 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from bgknown.errors import InvalidInputError
 from bgknown.files import advising, make_folder, sha256, write_whole
 from bgknown.locking import hold
 from bgknown.sealed import CHECK, read_checked, read_json_object, with_check
+from bgknown.shown import cell, text_of_cell
 from bgknown.tables import numbers, read_text_table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PREDICTION_COLUMNS = ["task", "setting", "metric", "fold", "seed", "clip_id", "label", "predicted", "score"]
 PREDICTIONS = "predictions.csv"
@@ -80,17 +80,17 @@ def write_run(
     if missing:
         raise InvalidInputError(f"run {name}: the predictions lack column {missing[0]}; give {PREDICTION_COLUMNS}")
     folder = out / "runs" / name
-    table = predictions[PREDICTION_COLUMNS].to_csv(index=False, lineterminator="\n")
+    table = _for_people(predictions[PREDICTION_COLUMNS])
     with claim(out):
         make_folder(folder)
-        write_whole(folder / PREDICTIONS, table.encode())
+        write_whole(folder / PREDICTIONS, table)
         for file, more in (tables or {}).items():
-            write_whole(folder / file, more.to_csv(index=False, lineterminator="\n").encode())
+            write_whole(folder / file, _for_people(more))
         if log is None:
             (folder / LOG).unlink(missing_ok=True)
         else:
             write_whole(folder / LOG, log.encode())
-        stored = with_check({**config, "predictions_sha256": sha256(table.encode())})
+        stored = with_check({**config, "predictions_sha256": sha256(table)})
         text = json.dumps(stored, indent=2, ensure_ascii=False, allow_nan=False)
         write_whole(folder / CONFIGURATION, f"{text}\n".encode())
     return folder
@@ -121,8 +121,19 @@ def read_predictions(path: Path) -> pd.DataFrame:
         InvalidInputError: the table is damaged; names the line.
     """
     file = path / PREDICTIONS if path.is_dir() else path
-    table = read_text_table(file, PREDICTION_COLUMNS, advice="run this benchmark again to have it written anew")
-    return table.assign(score=numbers(table, "score", file))
+    table = read_text_table(file, PREDICTION_COLUMNS, advice="run this benchmark again to write it again")
+    scores = numbers(table, "score", file)
+    texts = {name: [text_of_cell(text) for text in table[name]] for name in PREDICTION_COLUMNS if name != "score"}
+    return table.assign(**texts, score=scores)
+
+
+def _for_people(table: pd.DataFrame) -> bytes:
+    """A table as CSV, in which no text is taken for a formula by a spreadsheet (``bgknown.shown.cell``)."""
+    safe = table.copy()
+    for name in safe.columns:
+        if not pd.api.types.is_numeric_dtype(safe[name]):
+            safe[name] = [cell(value) if isinstance(value, str) else value for value in safe[name]]
+    return safe.to_csv(index=False, lineterminator="\n").encode()
 
 
 @contextlib.contextmanager

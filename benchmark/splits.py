@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath, PurePosixPath
 
 import pandas as pd
 
+from bgknown.documents import few
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.listing import find_files, is_audio, nfc, report_hidden
-from bgknown.tables import read_text_table
+from bgknown.paths import fault_of
+from bgknown.shown import one_line
+from bgknown.tables import line_numbers, read_csv, select
 from bgknown.userpath import user_path
 
 FORM = "it must have the columns file_name (or file), label, and split (train, valid, test) or fold; group is optional"
@@ -28,11 +30,12 @@ def read_splits(path: Path) -> pd.DataFrame:
         InvalidInputError: it is no such table.
     """
     path = user_path(path)
-    header = _header(path)
-    named = "file_name" if "file_name" in header else "file"
-    part = "fold" if "fold" in header and "split" not in header else "split"
-    wanted = [named, "label", part, *(["group"] if "group" in header else [])]
-    table = read_text_table(path, wanted, advice=FORM).rename(columns={named: "file"})
+    whole = read_csv(path, advice=FORM)
+    named = "file_name" if "file_name" in whole else "file"
+    part = "fold" if "fold" in whole and "split" not in whole else "split"
+    wanted = [named, "label", part, *(["group"] if "group" in whole else [])]
+    table = select(whole, wanted, path, advice=FORM).rename(columns={named: "file"})
+    _check_names(table["file"], line_numbers(whole), path)
     table["file"] = [PurePosixPath(name.replace("\\", "/")).as_posix() for name in table["file"]]
     table["label"] = table["label"].str.strip()
     table[part] = table[part].str.strip().str.removesuffix(".0")
@@ -66,36 +69,48 @@ def applied(path: Path, table: pd.DataFrame, root: Path) -> pd.DataFrame:
     return wanted.assign(file=files, group=groups)
 
 
-def _header(path: Path) -> list[str]:
-    if not path.is_file():
-        raise NotFoundError(f"{path}: no such file; {FORM}")
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        try:
-            return next(csv.reader(file), [])
-        except csv.Error as error:
-            raise InvalidInputError(f"{path}: not a CSV table ({error}); {FORM}") from error
+def _check_names(names: Iterable[str], lines: Sequence[int], path: Path) -> None:
+    """Refuse names that lead out of the folder; absolute paths are the user's own word for where a file is."""
+    for line, name in zip(lines, names, strict=True):
+        own = PurePath(name.replace("\\", "/"))
+        if fault := fault_of(own.relative_to(own.anchor).as_posix() if own.is_absolute() else name):
+            raise InvalidInputError(
+                f"{path}, line {line}: the file {few(name)} {fault}; it must be a path inside the folder, or absolute"
+            )
 
 
 def _matched(names: Sequence[str], files: Sequence[str], root: Path, path: Path) -> list[str]:
-    """The corpus's file for every name of a table of splits."""
-    by_stem = {_stem(file): file for file in files}
+    """The corpus's file for every name of a table of splits.
+
+    A name is looked for as it is, then without its type, then with folders fewer in front, then with more; the first
+    of these that finds anything must find one file alone.
+    """
+    exact = set(files)
+    by_stem: dict[str, list[str]] = {}
     tails: dict[str, list[str]] = {}
-    for stem, file in by_stem.items():
+    for file in files:
+        stem = _stem(file)
+        by_stem.setdefault(stem, []).append(file)
         for tail in _tails(stem)[1:]:
             tails.setdefault(tail, []).append(file)
     found, unknown = [], []
     for name in names:
         stem = _stem(name)
-        fits = [by_stem[tail] for tail in _tails(stem) if tail in by_stem][:1] or tails.get(stem, [])
+        near = next((by_stem[tail] for tail in _tails(stem) if tail in by_stem), [])
+        fits = [name] if name in exact else near or tails.get(stem, [])
         if len(fits) > 1:
-            raise InvalidInputError(f"{path}: {name} may be {fits[0]} or {fits[1]} of {root}; name it with its folder")
+            raise InvalidInputError(
+                f"{path}: {one_line(name)} may be {fits[0]} or {fits[1]} of {root}; name it with its folder and type"
+            )
         there = fits[0] if fits else find_files(root, [name], [])[0]
-        if not fits and not (root / there).is_file():
+        if not fits and (PurePosixPath(name).is_absolute() or not (root / there).is_file()):
             unknown.append(name)
         found.append(there)
     if unknown:
         more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
-        raise NotFoundError(f"{path}: {unknown[0]}{more} is not in {root}; names must be relative to that folder")
+        raise NotFoundError(
+            f"{path}: {one_line(unknown[0])}{more} is not in {root}; names must be relative to that folder"
+        )
     return found
 
 

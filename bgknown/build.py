@@ -19,10 +19,10 @@ from bgknown import recipe as recipes
 from bgknown.configuration import BuildOptions, describe, outcome
 from bgknown.corpora.pair import Corpora
 from bgknown.draw import Draw, DrawOptions, check_min_level, draw_recipe
-from bgknown.errors import BrokenInputError, StorageError
+from bgknown.errors import BrokenInputError, InvalidInputError, StorageError
 from bgknown.files import make_folder, sha256, state_facts, sync_folder, write_whole
 from bgknown.parallel import in_processes
-from bgknown.problems import Problem, listing
+from bgknown.problems import Problem, is_problem, listing
 from bgknown.render import scaper
 from bgknown.rows import RowTask, build_row
 from bgknown.tables import records
@@ -184,13 +184,31 @@ def _plan_or_remember(
     if given is not None:
         return Draw(recipe=given, problems=[], too_quiet=[])
     remembered = workspace.read_plan()
-    if remembered is not None and remembered.get("stamp") == stamp:
-        return Draw(
+    if remembered is not None and remembered.get("stamp") == stamp and _is_plan(remembered):
+        drawn = Draw(
             recipe=pd.DataFrame(remembered["recipe"], columns=recipes.COLUMNS),
             problems=[Problem(**problem) for problem in remembered["problems"]],
             too_quiet=remembered["too_quiet"],
         )
+        with contextlib.suppress(InvalidInputError):  # somebody has changed it: it is drawn again
+            recipes.check_recipe(drawn.recipe, corpora.esc50, corpora.fsd50k)
+            return drawn
     return plan(corpora, options.draw, jobs=options.jobs)
+
+
+def _is_plan(plan: dict[str, Any]) -> bool:
+    """Whether a stored plan holds what ``_plan_record`` gives, in its types."""
+    kinds: dict[str, tuple[type, ...]] = {
+        name: (int,) if name in recipes.INTEGERS else (str,) for name in recipes.COLUMNS
+    }
+    kinds |= dict.fromkeys(recipes.FLOATS, (int, float))
+    rows, problems, quiet = (plan.get(name) for name in ("recipe", "problems", "too_quiet"))
+    if not all(isinstance(part, list) for part in (rows, problems, quiet)):
+        return False
+    return all(map(is_problem, problems or [])) and all(
+        isinstance(row, dict) and set(row) == set(kinds) and all(type(row[name]) in kinds[name] for name in kinds)
+        for row in rows or []
+    )
 
 
 def _plan_record(drawn: Draw, stamp: str) -> dict[str, Any]:
@@ -248,9 +266,7 @@ def _render(
 ) -> tuple[list[dict[str, Any]], list[Problem], int]:
     """Render what the journal does not have; returns records, problems, and how many rows were there already."""
     known = {entry["digest"]: entry["record"] for entry in workspace.finished().values()}
-    done = [
-        known[task.digest] for task in tasks if task.digest in known and _has_files(workspace.out, known[task.digest])
-    ]
+    done = [known[task.digest] for task in tasks if task.digest in known and _is_there(task, known[task.digest])]
     there = {record["clip_id"] for record in done}
     # rows of one recording side by side: a worker then converts it once
     rest = sorted(
@@ -269,8 +285,12 @@ def _render(
     return rows, problems, len(done)
 
 
-def _has_files(out: Path, record: dict[str, Any]) -> bool:
-    return all((out / record[f"{name}_file"]).is_file() for name in dataset.FILES)
+def _is_there(task: RowTask, record: dict[str, Any]) -> bool:
+    """Whether a record of the journal is that of a row, and its files are there."""
+    paths = dataset.relative_paths(task.row["clip_id"], task.container)
+    wanted = {**task.row, **{f"{name}_file": path for name, path in paths.items()}}
+    whole = set(record) == set(dataset.MANIFEST_COLUMNS) and all(record[name] == wanted[name] for name in wanted)
+    return whole and all((task.out / path).is_file() for path in paths.values())
 
 
 def _check_space(out: Path, tasks: Sequence[RowTask]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import click
 
 from bgknown import __version__
 from bgknown.apwd.cli import apwd
-from bgknown.commands import FILE, FOLDER, Group
+from bgknown.commands import FILE, FOLDER, Group, begin_logging, echo
 
 if TYPE_CHECKING:
     from bgknown.build import Report
@@ -26,8 +25,7 @@ def main() -> None:
     Example:
       bgknown build --miniature --out bgknown-miniature
     """
-    logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr, level=logging.WARNING)
-    logging.addLevelName(logging.WARNING, "warning")
+    begin_logging(logging.WARNING)
 
 
 main.add_command(apwd)
@@ -97,8 +95,8 @@ def plan(*, out: Path, **given: Any) -> None:
     building.refuse_broken(drawn.problems, skip=options.skip_broken, kept="no recipe was written")
     recipe = recipes.take(drawn.recipe, options.limit)
     recipes.write_recipe(recipe, out)
-    click.echo(_summary(recipe))
-    click.echo(f"\nrecipe  {out}")
+    echo(_summary(recipe))
+    echo(f"\nrecipe  {out}")
 
 
 @main.command()
@@ -147,12 +145,12 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
     corpora = _corpora(given, options.cache)
     if dry_run:
         report = building.dry_run(corpora, options, out)
-        click.echo(_summary(report.table))
+        echo(_summary(report.table))
         size = len(report.table) * building.ROW_BYTES
         what = (
             f"{out} is already complete" if report.was_finished else f"would write about {size / 1e9:.2f} GB to {out}"
         )
-        click.echo(f"\n{what}")
+        echo(f"\n{what}")
         building.refuse_broken(report.problems, skip=options.skip_broken, kept="a build would stop there")
         return
     _tell(building.build(corpora, options, out), out)
@@ -173,12 +171,12 @@ def verify(folder: Path, jobs: int | None) -> None:
 
     data, faults = check(folder, jobs=default_jobs() if jobs is None else jobs)
     for fault in faults:
-        click.echo(fault)
+        echo(fault)
     if faults:
-        click.echo(f"error: {folder}: {len(faults)} fault{'s' * (len(faults) > 1)}", err=True)
+        echo(f"error: {folder}: {len(faults)} fault{'s' * (len(faults) > 1)}", err=True)
         raise SystemExit(1)
     off = (data.table["achieved_snr_db"] - data.table["snr_db"]).abs().max()
-    click.echo(f"ok: {len(data)} clips, {5 * len(data)} files, largest SNR error {off:.4f} dB")
+    echo(f"ok: {len(data)} clips, {5 * len(data)} files, largest SNR error {off:.4f} dB")
 
 
 @main.command()
@@ -193,7 +191,7 @@ def miniature(folder: Path) -> None:
     from bgknown.corpora.miniature import make  # noqa: PLC0415
 
     for path in make(folder):
-        click.echo(path)
+        echo(path)
 
 
 @main.command()
@@ -210,9 +208,9 @@ def cache(cache: Path | None, clear: bool) -> None:
 
     folder = cache or default_cache()
     if clear:
-        click.echo(f"{folder}: {clear_cache(folder) / 1e6:.1f} MB deleted")
+        echo(f"{folder}: {clear_cache(folder) / 1e6:.1f} MB deleted")
     else:
-        click.echo(folder)
+        echo(folder)
 
 
 def _options(given: dict[str, Any]) -> Any:
@@ -249,22 +247,22 @@ def _corpora(given: dict[str, Any], cache: Path) -> Any:
 
 
 def _tell(report: Report, out: Path) -> None:
-    click.echo(_summary(report.table))
+    echo(_summary(report.table))
     done = (
         "was complete already; nothing was done"
         if report.was_finished
         else f"{report.rendered} rendered, {report.kept} kept"
     )
-    click.echo(f"\n{done}")
+    echo(f"\n{done}")
     if report.problems:
-        click.echo(f"{len(report.problems)} broken inputs left out (see skipped in dataset.json)")
+        echo(f"{len(report.problems)} broken inputs left out (see skipped in dataset.json)")
     for title, name in (
         ("table", "manifest.csv"),
         ("audio", "audio/{mix,a,b,c}"),
         ("JAMS", "jams"),
         ("about", "dataset.json"),
     ):
-        click.echo(f"{title:<7}{out / name}")
+        echo(f"{title:<7}{out / name}")
 
 
 def _summary(table: Any) -> str:

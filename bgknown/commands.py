@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import click
 
 from bgknown import stopping, surroundings
 from bgknown.errors import BgknownError
+from bgknown.shown import shown
 from bgknown.userpath import user_path
 
 KEPT = "; finished work is kept, and the same command resumes where it left off"
@@ -34,6 +37,27 @@ FILE = UserPath(dir_okay=False)
 PATH = UserPath()
 
 
+def echo(message: object = "", *, err: bool = False) -> None:
+    """Print a line, on stdout or stderr; what names and messages of others hold cannot steer the terminal."""
+    click.echo(shown(str(message)), err=err)
+
+
+class _Formatter(logging.Formatter):
+    """Log lines that cannot steer the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write out control characters."""
+        return shown(super().format(record))
+
+
+def begin_logging(level: int, form: str = "%(levelname)s: %(message)s", *, force: bool = False) -> None:
+    """Send the log to stderr, where none is set up yet or ``force`` replaces it."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter(form))
+    logging.basicConfig(handlers=[handler], level=level, force=force)
+    logging.addLevelName(logging.WARNING, "warning")
+
+
 class Group(click.Group):
     """A group whose commands turn the project's errors into one line and a status of 1.
 
@@ -54,14 +78,14 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except BgknownError as error:
-            click.echo(f"error: {error}", err=True)
+            echo(f"error: {error}", err=True)
             ctx.exit(1)
         except BrokenPipeError:  # `bgknown ... | head`: click ends quietly
             raise
         except OSError as error:  # what no part of the library could foresee: a vanished mount, a failing disk
-            click.echo(f"error: {error.filename or 'input or output'}: {error.strerror or error}", err=True)
+            echo(f"error: {error.filename or 'input or output'}: {error.strerror or error}", err=True)
             ctx.exit(1)
         except KeyboardInterrupt as error:
             stopping.acknowledge()
-            click.echo(f"interrupted{KEPT if ctx.invoked_subcommand in self.resumable else ''}", err=True)
+            echo(f"interrupted{KEPT if ctx.invoked_subcommand in self.resumable else ''}", err=True)
             ctx.exit(128 + getattr(error, "number", signal.SIGINT))

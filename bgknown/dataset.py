@@ -23,10 +23,12 @@ from numpy.typing import NDArray
 
 from bgknown import recipe as recipes
 from bgknown.audio import RATE_HZ, read_pcm16
+from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import sha256
+from bgknown.paths import check_inside
 from bgknown.snr import SHORTEST_EVENT_FRAMES
-from bgknown.tables import numbers, read_object, read_text_table, records, whole_numbers
+from bgknown.tables import line_numbers, numbers, read_text_table, records, whole_numbers
 from bgknown.userpath import user_path
 
 MANIFEST = "manifest.csv"
@@ -192,7 +194,7 @@ def _check_shape(value: Any, shape: Any, path: Path, name: str) -> None:
         for place, item in enumerate(value if good else ()):
             _check_shape(item, shape[0], path, f"{name}[{place}]")
     else:
-        good = value in shape if isinstance(shape, tuple) else isinstance(value, shape)
+        good = value in shape if isinstance(shape, tuple) else isinstance(value, shape) and type(value) is not bool
     if not good:
         found = "missing" if value is None else json.dumps(value)[:40]
         raise InvalidInputError(f"{path}: {name} is {found}; the dataset is damaged")
@@ -201,12 +203,14 @@ def _check_shape(value: Any, shape: Any, path: Path, name: str) -> None:
 def _typed(text: pd.DataFrame, path: Path) -> pd.DataFrame:
     """A manifest with its numbers as numbers, within the ranges that they can have."""
     table = text.copy()
+    for name in FILES:
+        check_inside(text[f"{name}_file"], line_numbers(text), path, f"{name}_file")
     for column in (*recipes.INTEGERS, "event_frames"):
         table[column] = whole_numbers(text, column, path)
     for column in (*recipes.FLOATS, "scale", "event_gain_db", "background_gain_db", "achieved_snr_db"):
         table[column] = numbers(text, column, path)
     for column, low, high in (("scale", 1e-9, 1.0), ("event_frames", SHORTEST_EVENT_FRAMES, recipes.CLIP_FRAMES)):
-        for line, value in enumerate(table[column], start=2):
+        for line, value in zip(line_numbers(text), table[column], strict=True):
             if not low <= value <= high:
                 raise InvalidInputError(f"{path}, line {line}: {column} is {value}, must lie in {low:g}..{high:g}")
     return table

@@ -6,11 +6,17 @@ import contextlib
 import errno
 import hashlib
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from bgknown.errors import StorageError
+
+PART = ".part"
+"""What the name of an unfinished file ends with; it begins with a dot."""
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)  # Windows has neither
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +98,12 @@ def write_aside(path: Path, *parts: bytes | memoryview, aside: Path | None = Non
     Raises:
         StorageError: as ``write_whole``, in either half.
     """
-    part = (aside or path.parent) / f".{path.name}.{os.getpid()}.part"
     try:
-        with part.open("wb") as file:
+        part, descriptor = _new_file(aside or path.parent, path.name)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
             for data in parts:
                 file.write(data)
     except OSError as error:
@@ -106,8 +115,11 @@ def write_aside(path: Path, *parts: bytes | memoryview, aside: Path | None = Non
 
     def finish() -> None:
         try:
-            with part.open("r+b") as file:
-                os.fsync(file.fileno())
+            opened = os.open(part, os.O_RDWR | _NO_LINKS)
+            try:
+                os.fsync(opened)
+            finally:
+                os.close(opened)
             part.replace(path)
         except OSError as error:
             part.unlink(missing_ok=True)
@@ -119,22 +131,83 @@ def write_aside(path: Path, *parts: bytes | memoryview, aside: Path | None = Non
     return finish
 
 
+def write_unflushed(path: Path, data: bytes, *, aside: Path) -> None:
+    """``write_whole`` without waiting for the disk: for many small files, after which the caller flushes once.
+
+    Raises:
+        StorageError: the disk is full or refuses; nothing is left behind.
+    """
+    try:
+        part, descriptor = _new_file(aside, path.name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def is_part(path: Path) -> bool:
+    """Whether a file's name is that of an unfinished file, which a run that was killed may leave behind."""
+    return path.name.startswith(".") and path.name.endswith(PART)
+
+
+def _new_file(folder: Path, name: str) -> tuple[Path, int]:
+    """A file that did not exist before, under a name that nobody can foresee, open for writing.
+
+    A link that somebody has put in its place is not followed: then the file cannot be made.
+    """
+    part = folder / f".{name[:40]}.{secrets.token_hex(8)}{PART}"
+    return part, os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINKS, 0o666)
+
+
+def open_own(path: Path) -> BinaryIO:
+    """Open a file of this software for reading and writing; made where it is missing, a link is not followed.
+
+    Raises:
+        OSError: it cannot be opened, or is a link.
+    """
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o666), "r+b")
+
+
 def append_line(path: Path, text: str) -> None:
     """Add a line to a file that exists, in one write, so that several processes may do so.
 
     The line begins with a line break: what a kill cut short before it stays a line of its own.
 
     Raises:
-        StorageError: the file is gone, or the disk is full.
+        StorageError: the file is gone or is a link, or the disk is full.
+    """
+    append(path, f"\n{text}\n".encode())
+
+
+def append(path: Path, data: bytes) -> None:
+    """Add bytes to the end of a file that exists, in one write; a link is not followed.
+
+    Raises:
+        StorageError: the file is gone or is a link, or the disk is full.
     """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | _NO_LINKS)
         try:
-            os.write(descriptor, f"\n{text}\n".encode())
+            os.write(descriptor, data)
         finally:
             os.close(descriptor)
     except OSError as error:
         raise storage_error(error, path) from error
+
+
+def refuse_link(path: Path) -> None:
+    """Refuse a path that is a link, where what it leads to would be opened for writing.
+
+    Raises:
+        StorageError: it is one.
+    """
+    if path.is_symlink():
+        raise storage_error(OSError(errno.ELOOP, "link"), path)
 
 
 def make_folder(path: Path) -> None:
@@ -196,5 +269,7 @@ def storage_error(error: OSError, path: Path) -> StorageError:
         errno.EROFS: "the file system is read-only: choose another folder",
         errno.ENOTDIR: "a part of this path is a file, not a folder",
         errno.EEXIST: "a file of this name is in the way",
+        errno.ELOOP: "is a symbolic link, and no link is followed for writing: delete it, or give another folder",
+        errno.ENAMETOOLONG: "this name is longer than the file system allows",
     }.get(error.errno or 0, error.strerror or str(error))
     return StorageError(f"{path}: {advice}")

@@ -11,7 +11,7 @@ from pathlib import Path
 import filelock
 
 from bgknown.errors import StorageError
-from bgknown.files import naming, storage_error
+from bgknown.files import naming, refuse_link, storage_error
 
 _WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
@@ -29,6 +29,7 @@ def hold(path: Path, *, busy: str, option: str = "--out", wait_s: float = 0.0) -
     Raises:
         StorageError: another process holds the lock, the folder cannot be written, or its file system has no locks.
     """
+    refuse_link(path)  # it would be opened for writing
     lock = filelock.FileLock(path, timeout=wait_s)
     try:
         lock.acquire()

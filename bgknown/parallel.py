@@ -18,6 +18,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from bgknown.errors import InvalidInputError, StorageError
+from bgknown.shown import one_line
 from bgknown.surroundings import prepare_libraries
 
 _PARENT_EVERY_S = 0.25
@@ -117,7 +118,11 @@ def in_batches(
 def in_threads(work: Callable[[Item], Result], items: Sequence[Item], *, title: str, unit: str) -> list[Result]:
     """Results of ``work`` over ``items`` in their order; for work that waits for the disk."""
     with ThreadPoolExecutor(max_workers=min(32, 4 * (os.cpu_count() or 1))) as pool:
-        return list(tqdm(pool.map(work, items), total=len(items), desc=title, unit=unit, disable=_quiet(), leave=False))
+        return list(
+            tqdm(
+                pool.map(work, items), total=len(items), desc=one_line(title), unit=unit, disable=_quiet(), leave=False
+            )
+        )
 
 
 def _work_below(parent: int, work: Callable[[Sequence[Item]], list[Result]], part: Sequence[Item]) -> list[Result]:
@@ -144,7 +149,7 @@ def _work_through(work: Callable[[Item], Result], part: Iterable[Item]) -> list[
 
 
 def _with_bar(results: Iterable[list[Any]], items: Sequence[Any], title: str, unit: str) -> Iterator[list[Any]]:
-    with tqdm(total=len(items), desc=title, unit=unit, disable=_quiet(), smoothing=0.05) as bar:
+    with tqdm(total=len(items), desc=one_line(title), unit=unit, disable=_quiet(), smoothing=0.05) as bar:
         for part in results:
             bar.update(len(part))
             yield part

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from bgknown.errors import BgknownError, NotFiniteError, NotFoundError
+from bgknown.shown import one_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -21,7 +22,13 @@ class Problem:
 
     def line(self) -> str:
         """The problem as one line for a person."""
-        return f"{self.where}: {self.code}: {self.what}"
+        return one_line(f"{self.where}: {self.code}: {self.what}")
+
+
+def is_problem(value: object) -> bool:
+    """Whether something read from a file holds the fields of a problem, and nothing else."""
+    names = {field.name for field in fields(Problem)}
+    return isinstance(value, dict) and set(value) == names and all(isinstance(text, str) for text in value.values())
 
 
 def listing(problems: Sequence[Problem]) -> str:

@@ -18,7 +18,8 @@ from bgknown.audio import RATE_HZ, frames_at_44k
 from bgknown.corpora import CorpusIndex
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import advising, make_folder, sha256, write_whole
-from bgknown.tables import numbers, read_text_table, records, whole_numbers
+from bgknown.paths import fault_of
+from bgknown.tables import line_numbers, numbers, read_text_table, records, whole_numbers
 from bgknown.userpath import user_path
 
 COLUMNS = [
@@ -76,7 +77,8 @@ def read_recipe(path: Path) -> pd.DataFrame:
     repeated = np.flatnonzero(table["clip_id"].duplicated())
     if repeated.size:
         clip_id = table["clip_id"].iloc[repeated[0]]
-        raise InvalidInputError(f"{path}, line {repeated[0] + 2}: clip {clip_id} has two rows")
+        line = line_numbers(table)[repeated[0]]
+        raise InvalidInputError(f"{path}, line {line}: clip {clip_id} has two rows")
     for column in INTEGERS:
         table = table.assign(**{column: whole_numbers(table, column, path)})
     for column in FLOATS:
@@ -150,8 +152,8 @@ def _faults(
     row: dict[str, Any], clips: dict[str, dict[str, Any]], recordings: dict[str, dict[str, Any]]
 ) -> Iterator[str]:
     for column in ("esc50_file", "fsd50k_file"):
-        path = PurePosixPath(row[column].replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or ":" in row[column] or len(path.parts) != 2:
+        parts = PurePosixPath(row[column].replace("\\", "/")).parts
+        if fault_of(row[column]) or ":" in row[column] or len(parts) != 2:
             yield f"{column} {row[column]!r} leaves the corpus; it must be FOLDER/FILE relative to the corpus"
             return
     clip, recording = clips.get(row["clip_id"]), recordings.get(_stem(row["fsd50k_file"]))

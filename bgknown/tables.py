@@ -1,22 +1,136 @@
-"""CSV tables as text, tables as rows, and JSON objects."""
+"""CSV tables as text: the one reader that everything here uses, and the columns and rows of what it gives.
+
+A table is UTF-8 text with a header. Every row has as many fields as the header, and every value stays the text that it
+is: nothing is guessed to be a number, a date or missing. Line numbers in messages are those of an editor, also where a
+quoted field holds line breaks.
+"""
 
 from __future__ import annotations
 
-import json
+import csv
+import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.files import storage_error
+
+_LINES = "lines"  # the attribute of a table that holds where its rows begin, kept only where that is not 2, 3, ...
+_UNCLOSED = "unexpected end of data"
+_TOO_LONG = "field larger than field limit"
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a table as dictionaries."""
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def read_csv(path: Path, *, advice: str) -> pd.DataFrame:
+    """A CSV table with every column and every value as text.
+
+    Args:
+        path: the file.
+        advice: what to do where the file is missing or has no rows; ends the message.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidInputError: it is not a CSV table, or holds no rows; names the line.
+        StorageError: it cannot be read.
+    """
+    if not path.is_file():
+        raise NotFoundError(f"{path}: no such file; {advice}")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise storage_error(error, path) from error
+    return parse_csv(data, str(path), advice=advice)
+
+
+def parse_csv(data: bytes, where: str, *, advice: str) -> pd.DataFrame:
+    """The content of a CSV file as a table; arguments and errors as for ``read_csv``.
+
+    Args:
+        data: the bytes of the file.
+        where: its name, which begins every message.
+        advice: what to do where it has no rows; ends the message.
+    """
+    header, rows = parse_rows(data, where)
+    repeated = next((name for name in header if name and header.count(name) > 1), None)
+    if repeated is not None:
+        raise InvalidInputError(f"{where}, line 1: there are two columns {repeated!r}; each needs a name of its own")
+    if not header:
+        raise InvalidInputError(f"{where}: not a CSV table: the file is empty; {advice}")
+    lines, fields = [], []
+    for line, row in rows:
+        if len(row) != len(header):
+            raise InvalidInputError(f"{where}, line {line}: {_ragged(len(row), len(header))}")
+        lines.append(line)
+        fields.append(row)
+    if not fields:
+        raise InvalidInputError(f"{where}: the table has no rows; {advice}")
+    table = pd.DataFrame(fields, columns=header, dtype=str)
+    if lines != list(range(2, len(lines) + 2)):
+        table.attrs[_LINES] = tuple(lines)
+    return table
+
+
+def parse_rows(data: bytes, where: str) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """The header of a CSV file, and its rows with the line each begins on; empty lines are passed over.
+
+    Rows are as long as they are: comparing them with the header is up to the caller.
+
+    Raises:
+        InvalidInputError: at once, or while rows are taken: not UTF-8, NUL bytes, a quote that is never closed, a field
+            longer than 131,072 characters; names the line.
+    """
+    rows = _rows(decoded(data, where, "a CSV table"), where)
+    _, header = next(rows, (1, []))
+    return header, rows
+
+
+def decoded(data: bytes, where: str, kind: str = "a text") -> str:
+    """The text of a file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        InvalidInputError: it is of another encoding, or holds NUL bytes; names the line.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise InvalidInputError(f"{where}, line {line}: not {kind} in UTF-8; save the file in that encoding") from error
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise InvalidInputError(f"{where}, line {line}: not {kind}: holds a NUL byte, so it is damaged")
+    return text
+
+
+def _rows(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    begins = 1
+    try:
+        for row in reader:
+            if len(row) > 1 or (row and row[0].strip()):
+                yield begins, row
+            begins = reader.line_num + 1
+    except csv.Error as error:
+        fault = str(error)
+        if _UNCLOSED in fault:
+            fault = "a quote is opened and never closed"
+        elif _TOO_LONG in fault:
+            fault = f"a field is longer than {csv.field_size_limit():,} characters"
+        raise InvalidInputError(f"{where}, line {begins}: not a CSV table ({fault}); correct this line") from error
+
+
+def _ragged(found: int, wanted: int) -> str:
+    """What is wrong with a row of another length than the header."""
+    more = "a field that holds a comma must be in quotes" if found > wanted else "fields are missing"
+    return f"{found} field{'s' * (found != 1)}, the header has {wanted}; {more}"
 
 
 def read_text_table(path: Path, columns: Sequence[str], *, advice: str) -> pd.DataFrame:
@@ -29,48 +143,38 @@ def read_text_table(path: Path, columns: Sequence[str], *, advice: str) -> pd.Da
 
     Raises:
         NotFoundError: the file is not there.
-        InvalidInputError: it is no CSV, lacks columns, or holds no rows.
+        InvalidInputError: it is not a CSV table, lacks columns, or holds no rows; names the line.
+        StorageError: it cannot be read.
     """
-    if not path.is_file():
-        raise NotFoundError(f"{path}: no such file; {advice}")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, UnicodeError) as error:  # pandas' parser errors are ValueErrors
-        raise InvalidInputError(f"{path}: not a CSV table ({str(error).strip().splitlines()[0]})") from error
+    return select(read_csv(path, advice=advice), columns, path, advice=advice)
+
+
+def select(table: pd.DataFrame, columns: Sequence[str], path: Path, *, advice: str) -> pd.DataFrame:
+    """Some columns of a table, in the order wanted.
+
+    Raises:
+        InvalidInputError: the table lacks some; names them.
+    """
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise InvalidInputError(f"{path}: column{'s' * (len(missing) > 1)} {', '.join(missing)} missing; {advice}")
-    if table.empty:
-        raise InvalidInputError(f"{path}: the table has no rows; {advice}")
     return table[list(columns)]
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """A file that holds one JSON object.
-
-    Raises:
-        NotFoundError: the file is not there.
-        InvalidInputError: it is no JSON, or something else than an object.
-    """
-    if not path.is_file():
-        raise NotFoundError(f"{path}: missing")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeError) as error:
-        raise InvalidInputError(f"{path}: not JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise InvalidInputError(f"{path}: damaged (no JSON object)")
-    return content
+def line_numbers(table: pd.DataFrame) -> Sequence[int]:
+    """The line of the file that each row of a table begins on, for a table as it was read: all rows, in their order."""
+    lines: Sequence[int] = table.attrs.get(_LINES, ())
+    return lines if len(lines) == len(table) else range(2, len(table) + 2)
 
 
 def whole_numbers(table: pd.DataFrame, column: str, path: Path) -> list[int]:
-    """A text column as integers.
+    """A text column as integers of at most 12 digits.
 
     Raises:
         InvalidInputError: names the first line that holds none.
     """
     values = []
-    for line, text in enumerate(table[column], start=2):
+    for line, text in zip(line_numbers(table), table[column], strict=True):
         if not re.fullmatch(r"-?[0-9]{1,12}", text.strip()):
             raise InvalidInputError(f"{path}, line {line}: {column} is {text[:40]!r}, must be a whole number")
         values.append(int(text))
@@ -84,9 +188,9 @@ def numbers(table: pd.DataFrame, column: str, path: Path) -> list[float]:
         InvalidInputError: names the first line that holds none.
     """
     values = []
-    for line, text in enumerate(table[column], start=2):
+    for line, text in zip(line_numbers(table), table[column], strict=True):
         try:
-            value = float(text)
+            value = math.nan if "_" in text else float(text)  # Python's 1_000 is nobody else's
         except ValueError:
             value = math.nan
         if not math.isfinite(value):

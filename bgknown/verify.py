@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -15,6 +14,7 @@ from bgknown import dataset
 from bgknown import recipe as recipes
 from bgknown.audio import RATE_HZ, read_pcm16
 from bgknown.dataset import SIGNALS, Dataset
+from bgknown.documents import parse_json
 from bgknown.errors import BgknownError
 from bgknown.files import sha256
 from bgknown.listing import list_fitting, report_hidden
@@ -143,7 +143,7 @@ def _row_faults(row: dict[str, Any], *, root: Path, configuration: dict[str, Any
             try:
                 pcm[name] = read_pcm16(root / path)
             except BgknownError as error:
-                faults.append(str(error).replace(f"{root}/", "", 1))
+                faults.append(str(error).removeprefix(f"{root}/"))
                 continue
             faults += _signal_faults(path, pcm[name])
         else:
@@ -205,7 +205,7 @@ def _level_faults(row: dict[str, Any], mix: Any, a: Any, reference_gain: Any) ->
 
 def _jams_faults(path: str, data: bytes, row: dict[str, Any], reference_gain: str) -> Iterator[str]:
     try:
-        jams = json.loads(data)
+        jams = parse_json(data, "it")
         background, event = (item["value"] for item in jams["annotations"][0]["data"])
         start = int(background["source_time"] * RATE_HZ)
         stop = int((background["source_time"] + background["event_duration"]) * RATE_HZ)

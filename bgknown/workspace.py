@@ -17,7 +17,7 @@ from typing import Any
 
 from bgknown.dataset import DESCRIPTION, MANIFEST, read_description
 from bgknown.errors import StorageError
-from bgknown.files import advising, append_line, make_folder, storage_error, write_whole
+from bgknown.files import advising, append_line, make_folder, open_own, storage_error, write_whole
 from bgknown.locking import hold
 from bgknown.sealed import CHECK, read_checked, read_json_object, with_check
 from bgknown.stopping import cleaning
@@ -137,7 +137,7 @@ class Workspace:
         make_folder(self.scratch)
         write_whole(self._started, json.dumps(with_check(description)).encode(), aside=self.scratch)
         try:
-            self.journal.touch()
+            open_own(self.journal).close()
         except OSError as error:
             raise storage_error(error, self.journal) from error
 
@@ -162,7 +162,7 @@ class Workspace:
         finished. A line that is damaged, or that a kill cut short, is left out, and the row is made again.
         """
         last = {entry["name"]: entry for entry in read_journal(self.journal) if isinstance(entry.get("name"), str)}
-        return {name: entry for name, entry in last.items() if entry.get("record") and "digest" in entry}
+        return {name: entry for name, entry in last.items() if _is_finished(entry)}
 
     def _has_strangers(self) -> bool:
         if any(child.name != WORK for child in self.out.iterdir()):
@@ -227,6 +227,10 @@ def read_journal(journal: Path) -> Iterator[dict[str, Any]]:
         entry = read_checked(line) if line else None
         if entry is not None:
             yield entry
+
+
+def _is_finished(entry: Mapping[str, Any]) -> bool:
+    return isinstance(entry.get("digest"), str) and isinstance(entry.get("record"), dict) and bool(entry["record"])
 
 
 def _differences(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:

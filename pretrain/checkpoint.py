@@ -22,6 +22,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from bgknown.documents import few as shortened
+from bgknown.documents import parse_json
 from bgknown.errors import InvalidInputError
 from bgknown.files import write_whole
 from pretrain.frontend import PUBLISHED, FrontEnd, Statistics
@@ -137,7 +139,7 @@ def read_encoder(path: Path, *, prefix: str | None = None) -> Checkpoint:
         return Checkpoint(network=network, front_end=PUBLISHED, statistics=None, card={})
     if content["format"] != FORMAT:
         raise InvalidInputError(
-            f"{path}: the format is {content['format']!r}, this version reads {FORMAT!r}; update this software"
+            f"{path}: the format is {shortened(content['format'])}, this version reads {FORMAT!r}; update this software"
         )
     missing = [name for name in ("network", "front_end", "statistics", "encoder") if name not in content]
     if missing:
@@ -157,10 +159,7 @@ def is_own(entries: Mapping[str, Any]) -> bool:
 def _decoded(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
     decoded: dict[str, Any] = dict(metadata)
     for name in ("front_end", "statistics", "card"):
-        try:
-            decoded[name] = json.loads(metadata.get(name, "{}"))
-        except ValueError as error:
-            raise InvalidInputError(f"{path}: {name} is not JSON ({error}); write the file anew") from error
+        decoded[name] = parse_json(metadata.get(name, "{}"), f"{path}: {name}")
     return decoded
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bgknown import __version__
-from bgknown.commands import FILE, FOLDER, PATH
+from bgknown.commands import FILE, FOLDER, PATH, begin_logging, echo
 from bgknown.commands import Group as BgknownGroup
 
 
@@ -55,8 +54,7 @@ def main() -> None:
       pretrain train --corpus corpus --config small --lambda 0.5 --out run
       benchmark run --encoder run/checkpoint.pt --task bgknown --data DIR --out results
     """
-    logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr, level=logging.WARNING)
-    logging.addLevelName(logging.WARNING, "warning")
+    begin_logging(logging.WARNING)
 
 
 @main.command()
@@ -87,13 +85,13 @@ def pack(*, audio: tuple[Path, ...], match: tuple[str, ...], jobs: int | None, *
         given["jobs"] = jobs
     report = pack_corpus(PackOptions(audio=audio, match=match, **given))
     for problem in report.problems[:20]:
-        click.echo(f"left out: {problem.line()}", err=True)
+        echo(f"left out: {problem.line()}", err=True)
     if len(report.problems) > 20:
-        click.echo(f"... and {len(report.problems) - 20} more, all in corpus.json", err=True)
+        echo(f"... and {len(report.problems) - 20} more, all in corpus.json", err=True)
     for note in report.notes:
-        click.echo(note, err=True)
+        echo(note, err=True)
     left_out = f", {len(report.problems):,} broken files left out" if report.problems else ""
-    click.echo(f"{given['out']}: {report.clips:,} clips, {report.hours:,.2f} hours{left_out}")
+    echo(f"{given['out']}: {report.clips:,} clips, {report.hours:,.2f} hours{left_out}")
 
 
 @main.command()
@@ -116,9 +114,9 @@ def train(*, corpus: Path, out: Path, device: str | None, tensorboard: bool, **g
     from pretrain.train import TrainOptions  # noqa: PLC0415
     from pretrain.train import train as train_encoder  # noqa: PLC0415
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+    begin_logging(logging.INFO, "%(message)s", force=True)
     options = TrainOptions(corpus=corpus, config=_config(**given), out=out, device=device, tensorboard=tensorboard)
-    click.echo(f"{train_encoder(options)}")
+    echo(f"{train_encoder(options)}")
 
 
 @main.command()
@@ -136,8 +134,8 @@ def export(checkpoint: Path, to: Path, name: str | None) -> None:
 
     written = export_encoder(checkpoint, to, name=name)
     if not written.finished:
-        click.echo("the run has not come to its end; the encoder is as its last checkpoint left it", err=True)
-    click.echo(f"{written.encoder}\n{written.card}")
+        echo("the run has not come to its end; the encoder is as its last checkpoint left it", err=True)
+    echo(f"{written.encoder}\n{written.card}")
 
 
 @main.command()
@@ -149,7 +147,7 @@ def config(**given: Any) -> None:
     Example:
       pretrain config --config small
     """
-    click.echo(_config(**given).as_toml(), nl=False)
+    echo(_config(**given).as_toml().rstrip("\n"))
 
 
 def _config(*, config_name: str, changes: tuple[str, ...], lambda_: float | None, seed: int | None) -> Any:

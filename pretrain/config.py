@@ -10,13 +10,15 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import resources
 from typing import Any, Self
 
+from bgknown.documents import few, parse_toml
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.files import storage_error
+from bgknown.tables import decoded
 from bgknown.userpath import user_path
 from pretrain.frontend import FrontEnd
 from pretrain.views import ViewSettings
@@ -201,10 +203,7 @@ def read_config(name: str, changes: Iterable[str] = ()) -> Config:
         InvalidInputError: it is not TOML, or a name or value in it is wrong.
     """
     text, where = _text(name)
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidInputError(f"{where}: not TOML ({error})") from error
+    tables = parse_toml(text, where)
     config = Config().with_tables(tables, where)
     given = list(changes)
     together: dict[str, dict[str, Any]] = {}  # applied at once: two values may only make sense with each other
@@ -221,9 +220,9 @@ def _text(name: str) -> tuple[str, str]:
     if path.suffix != ".toml" or not path.is_file():
         raise NotFoundError(f"{name}: no such configuration; give {', '.join(NAMES)}, or a .toml file that exists")
     try:
-        return path.read_text(encoding="utf-8"), name
-    except UnicodeError as error:
-        raise InvalidInputError(f"{name}: not TOML (no UTF-8 text)") from error
+        return decoded(path.read_bytes(), name), name
+    except OSError as error:
+        raise storage_error(error, path) from error
 
 
 def _table_of(change: str) -> dict[str, dict[str, Any]]:
@@ -233,8 +232,8 @@ def _table_of(change: str) -> dict[str, dict[str, Any]]:
     if not given or not dot:
         raise InvalidInputError(f"{change!r}: write TABLE.KEY=VALUE, for example training.batch=64")
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        parsed = parse_toml(f"value = {value}", change)["value"]
+    except InvalidInputError:
         parsed = value.strip()
     return {table: {key: parsed}}
 
@@ -259,14 +258,14 @@ def _typed(value: Any, like: Any, what: str) -> Any:
         return float(value)
     if type(value) is not type(like):
         kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-        raise InvalidInputError(f"{what} is {value!r}; it must be {kinds[type(like)]}")
+        raise InvalidInputError(f"{what} is {few(value)}; it must be {kinds[type(like)]}")
     return value
 
 
 def _unknown(kind: str, name: str, known: Iterable[str], table: str = "") -> str:
     near = difflib.get_close_matches(name, list(known), n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-    return f"unknown {kind} {name!r}{f' in [{table}]' * bool(table)}; {hint}"
+    return f"unknown {kind} {few(name)}{f' in [{table}]' * bool(table)}; {hint}"
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

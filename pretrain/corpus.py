@@ -17,9 +17,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.files import sha256
-from bgknown.tables import read_object
+from bgknown.files import sha256, storage_error
+from bgknown.tables import parse_csv, whole_numbers
 from bgknown.userpath import user_path
 
 AUDIO, INDEX, DESCRIPTION = "audio.i16", "index.csv", "corpus.json"
@@ -99,11 +100,14 @@ def open_corpus(folder: Path) -> Corpus:
         raise InvalidInputError(
             f"{folder / DESCRIPTION}: the format is {description.get('format')!r}, this version reads {FORMAT!r}"
         )
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise storage_error(error, path) from error
     _check_description(description, folder / DESCRIPTION)
     if sha256(content) != description.get("index_sha256"):
         raise InvalidInputError(f"{path}: not the index that {DESCRIPTION} describes; copy the corpus again")
-    table = _read_index(path)
+    table = _read_index(content, path)
     lengths, starts = (table[name].to_numpy(np.int64) for name in ("length", "start"))
     total = int(lengths.sum())
     audio = folder / AUDIO
@@ -137,22 +141,24 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def _check_description(description: dict[str, Any], path: Path) -> None:
-    wanted = {"counts": {"clips", "hours"}, "configuration": {"folders", "sample"}}
-    for table, names in wanted.items():
+    wanted: dict[str, dict[str, tuple[type, ...]]] = {
+        "counts": {"clips": (int,), "hours": (int, float)},
+        "configuration": {"folders": (list,), "sample": (int,)},
+    }
+    for table, kinds in wanted.items():
         found = description.get(table)
-        if not isinstance(found, dict) or not names <= set(found):
+        if not isinstance(found, dict) or any(type(found.get(name)) not in kind for name, kind in kinds.items()):
             raise InvalidInputError(f"{path}: damaged; copy the corpus again")
-    if not isinstance(description.get("rate_hz"), int):
+    rate_hz = description.get("rate_hz")
+    if type(rate_hz) is not int or not 1 <= rate_hz < 2**31:
         raise InvalidInputError(f"{path}: damaged; copy the corpus again")
 
 
-def _read_index(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, dtype={"file": str, "sha256": str}, keep_default_na=False)
-    except (ValueError, UnicodeError) as error:
-        raise InvalidInputError(f"{path}: not a CSV table ({str(error).strip().splitlines()[0]})") from error
-    if tuple(table.columns) != COLUMNS or table.empty:
-        raise InvalidInputError(f"{path}: must hold the columns {', '.join(COLUMNS)} and at least one clip; {_MAKE}")
+def _read_index(content: bytes, path: Path) -> pd.DataFrame:
+    table = parse_csv(content, str(path), advice=f"it must hold at least one clip; {_MAKE}")
+    if tuple(table.columns) != COLUMNS:
+        raise InvalidInputError(f"{path}: must hold the columns {', '.join(COLUMNS)}; {_MAKE}")
+    table = table.assign(**{name: whole_numbers(table, name, path) for name in ("start", "length")})
     ends = table["length"].cumsum()
     if table["length"].min() < 1 or not (table["start"] == ends - table["length"]).all():
         raise InvalidInputError(f"{path}: the clips do not follow one another; copy the corpus again")

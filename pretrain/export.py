@@ -9,11 +9,13 @@ from typing import Any
 
 from bgknown.errors import InvalidInputError, StorageError
 from bgknown.files import sha256, write_whole
+from bgknown.shown import markdown
 from bgknown.userpath import user_path
 from pretrain.checkpoint import Checkpoint, read_encoder, write_encoder
 
 _BEGINNING = "An audio encoder: "
 """By which a model card is known."""
+_COUNTED = ("clips", "hours", "broken", "sample", "seed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +46,35 @@ def export(checkpoint: Path, to: Path, *, name: str | None = None) -> Exported:
     checkpoint, to = user_path(checkpoint), user_path(to)
     path = checkpoint / "checkpoint.pt" if checkpoint.is_dir() else checkpoint
     read = read_encoder(path)
-    if read.statistics is None or "config" not in read.card:
+    if read.statistics is None or not _is_whole(read.card):
         raise InvalidInputError(f"{path}: made by no run of pretrain train; there is nothing to tell of its training")
-    card = {**read.card, "name": name or read.card.get("name") or to.stem}
+    card = {**read.card, "name": name or str(read.card.get("name") or to.stem)}
     text = to.with_suffix(".md")
     if text.exists() and _BEGINNING not in text.read_text(encoding="utf-8", errors="replace"):
         raise StorageError(f"{text}: the model card would replace a file that is none; choose another --to")
     write_encoder(to, read.network, read.front_end, read.statistics, card=card)
     write_whole(text, model_card(read, card, sha256(to.read_bytes()), to.name).encode())
     return Exported(encoder=to, card=text, finished=card["steps_done"] == card["steps"])
+
+
+def _is_whole(card: Mapping[str, Any]) -> bool:
+    """Whether a card holds what a model card tells, in the types that ``pretrain train`` writes."""
+    config, corpus = card.get("config"), card.get("corpus")
+    if not isinstance(config, dict) or not isinstance(corpus, dict) or not all(map(_is_table, config.values())):
+        return False
+    counted = [*(corpus.get(name) for name in _COUNTED), card.get("steps"), card.get("steps_done")]
+    lists = [corpus.get("folders"), corpus.get("match")]
+    return (
+        isinstance(config.get("objective"), dict)
+        and all(type(value) in {int, float} for value in [*counted, config["objective"].get("lambda")])
+        and all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists)
+        and all(isinstance(card.get(name), str) for name in ("version", "commit", "torch"))
+        and isinstance(corpus.get("index_sha256"), str)
+    )
+
+
+def _is_table(values: object) -> bool:
+    return isinstance(values, dict) and all(isinstance(name, str) for name in values)
 
 
 def model_card(encoder: Checkpoint, card: Mapping[str, Any], digest: str, file: str) -> str:
@@ -69,18 +91,22 @@ def model_card(encoder: Checkpoint, card: Mapping[str, Any], digest: str, file: 
     weight = config["objective"]["lambda"]
     kind = f"BYOL-A with the difference loss, lambda {weight:g}" if weight else "BYOL-A (lambda 0)"
     chosen = f", {corpus['sample']:,} files chosen at random with seed {corpus['seed']}" if corpus["sample"] else ""
-    matched = f", of the files that match {' or '.join(corpus['match'])}" if corpus["match"] else ""
+    matched = f", of the files that match {markdown(' or '.join(corpus['match']))}" if corpus["match"] else ""
     broken = f" Broken files that were left out: {corpus['broken']:,}." if corpus["broken"] else ""
     about = (
         "Its embeddings can be subtracted: f(mixture) - f(background) keeps what was added to the background."
         if weight
         else "It is the baseline of difference-aware encoders, whose embeddings can be subtracted."
     )
+    commit = f", commit {markdown(card['commit'])}" if card["commit"] else ""
+    folders = markdown(", ".join(corpus["folders"]))
     steps = f"{card['steps_done']:,} of {card['steps']:,}"
     settings = "\n".join(
-        f"| {table}.{name} | {value} |" for table, values in config.items() for name, value in values.items()
+        f"| {markdown(f'{table}.{name}')} | {markdown(str(value))} |"
+        for table, values in config.items()
+        for name, value in values.items()
     )
-    return f"""# {card["name"]}
+    return f"""# {markdown(card["name"])}
 
 {_BEGINNING}{network.name} trained by {kind}.
 {about}
@@ -93,13 +119,13 @@ def model_card(encoder: Checkpoint, card: Mapping[str, Any], digest: str, file: 
 {1_000 * front_end.hop / front_end.rate_hz:g} ms |
 | statistics | mean {encoder.statistics.mean:.4f}, standard deviation {encoder.statistics.std:.4f} |
 | steps | {steps} |
-| file | {file}, sha256 {digest} |
+| file | {markdown(file)}, sha256 {digest} |
 
 ## Data
 
-{corpus["clips"]:,} clips, {corpus["hours"]:,.2f} hours, from the folders {", ".join(corpus["folders"])}{matched}\
+{corpus["clips"]:,} clips, {corpus["hours"]:,.2f} hours, from the folders {folders}{matched}\
 {chosen}.{broken}
-The corpus' index, which names every file and its hash, has the sha256 {corpus["index_sha256"]}.
+The corpus' index, which names every file and its hash, has the sha256 {markdown(corpus["index_sha256"])}.
 
 ## Use
 
@@ -107,7 +133,7 @@ The corpus' index, which names every file and its hash, has the sha256 {corpus["
 
 ## Software
 
-bgknown {card["version"]}{f", commit {card['commit']}" if card["commit"] else ""}, torch {card["torch"]}.
+bgknown {markdown(card["version"])}{commit}, torch {markdown(card["torch"])}.
 Method: D. Takeuchi, M. Yasuda, D. Niizumi, N. Harada, "Towards Learning a Difference-Aware General-Purpose Audio
 Representation".
 

@@ -8,33 +8,36 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from bgknown import seeding
 from bgknown.amplitude import describe_counts, measure_amplitude
 from bgknown.audio import check_finite, read_file, to_pcm16
 from bgknown.decoding import faults_of_file
+from bgknown.documents import read_object
 from bgknown.errors import BgknownError, BrokenInputError, InvalidInputError, NotFoundError
-from bgknown.files import file_sha256, sha256, state_facts, storage_error, sync_folder, write_whole
+from bgknown.files import (
+    open_own,
+    sha256,
+    state_facts,
+    storage_error,
+    sync_folder,
+    write_whole,
+)
 from bgknown.listing import SUFFIXES, some_of
 from bgknown.parallel import default_jobs, in_processes
 from bgknown.problems import Problem, listing, problem_of
-from bgknown.tables import read_object
 from bgknown.userpath import absolute, expand_fields
-from bgknown.workspace import Workspace, append_entries, read_journal
+from bgknown.workspace import Workspace
 from pretrain.audio_files import find_audio, matches
 from pretrain.corpus import AUDIO, COLUMNS, DESCRIPTION, FORMAT, INDEX
-
-_BATCH = 8
-_FLUSH = 256  # clips that a kill may cost
+from pretrain.pack_journal import BATCH, Packed, PackWriter, drop_mended, drop_replaced, read_packed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,20 +161,7 @@ def find(options: PackOptions) -> tuple[Path, list[str]]:
     return root, names
 
 
-@dataclass(frozen=True, slots=True)
-class _Packed:
-    """One file, packed or broken."""
-
-    name: str
-    samples: NDArray[np.int16] | None
-    sha256: str = ""
-    state: list[int] | None = None
-    clipped: bool = False
-    silent: bool = False
-    problem: Problem | None = None
-
-
-def _pack_file(root: Path, rate_hz: int, name: str) -> _Packed:
+def _pack_file(root: Path, rate_hz: int, name: str) -> Packed:
     path = root / name
     state = state_facts(path)
     try:
@@ -182,9 +172,9 @@ def _pack_file(root: Path, rate_hz: int, name: str) -> _Packed:
             if not audio.size:
                 raise InvalidInputError(f"less than one sample at {rate_hz} Hz")
             found = measure_amplitude(audio)
-            return _Packed(name, to_pcm16(audio), digest, state, clipped=found.clipped, silent=found.silent)
+            return Packed(name, to_pcm16(audio), digest, state, clipped=found.clipped, silent=found.silent)
     except BgknownError as error:
-        return _Packed(name, None, problem=problem_of(error, where=name, what="audio"))
+        return Packed(name, None, problem=problem_of(error, where=name, what="audio"))
 
 
 def _pack_all(
@@ -196,18 +186,18 @@ def _pack_all(
     try:
         if final.exists() and not part.exists():  # killed between putting the audio and the index in place
             final.replace(part)
-        with part.open("r+b" if part.exists() else "w+b") as file:
-            done = _packed_before(workspace.journal, names, os.fstat(file.fileno()).st_size)
-            done = _up_to_mended(_up_to_replaced(done, root, options.jobs), work, options.jobs)
+        with open_own(part) as file:
+            done = read_packed(workspace.journal, names, os.fstat(file.fileno()).st_size)
+            done = drop_mended(drop_replaced(done, root, options.jobs), work, options.jobs)
             kept = sum("problem" not in entry for entry in done)
-            writer = _Writer(file, workspace.journal, done)
+            writer = PackWriter(file, workspace.journal, done)
             clips = in_processes(
                 work,
                 names[len(done) :],
                 jobs=options.jobs,
                 title="packing",
                 unit="file",
-                batch=_BATCH,
+                batch=BATCH,
                 ordered=True,
             )
             try:
@@ -221,89 +211,6 @@ def _pack_all(
         raise storage_error(error, part) from error
     rows = [entry for entry in writer.entries if "problem" not in entry]
     return rows, [Problem(**entry["problem"]) for entry in writer.entries if "problem" in entry], kept
-
-
-class _Writer:
-    """Appends clips to the audio, and, once they are safe on the disk, to the journal."""
-
-    def __init__(self, file: BinaryIO, journal: Path, done: list[dict[str, Any]]) -> None:
-        self.entries = done
-        self._file, self._journal = file, journal
-        self._next = next((entry["start"] + entry["length"] for entry in reversed(done) if "start" in entry), 0)
-        self._waiting = 0
-        file.truncate(2 * self._next)
-        file.seek(2 * self._next)
-
-    def add(self, clip: _Packed) -> None:
-        if clip.samples is None:
-            assert clip.problem is not None
-            self.entries.append({"name": clip.name, "problem": asdict(clip.problem)})
-        else:
-            self._file.write(clip.samples.astype("<i2").tobytes())
-            entry = {"name": clip.name, "start": self._next, "length": len(clip.samples), "sha256": clip.sha256}
-            entry["state"] = clip.state
-            marks = {name: True for name in ("clipped", "silent") if getattr(clip, name)}
-            self.entries.append(entry | marks)
-            self._next += len(clip.samples)
-        self._waiting += 1
-        if self._waiting >= _FLUSH:
-            self.flush()
-
-    def flush(self) -> None:
-        if self._waiting:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            append_entries(self._journal, *self.entries[-self._waiting :])
-            self._waiting = 0
-
-
-def _packed_before(journal: Path, names: list[str], size: int) -> list[dict[str, Any]]:
-    """What earlier runs have packed: the journal's entries as far as they follow the names and their audio is there."""
-    done: list[dict[str, Any]] = []
-    start = 0
-    for entry in read_journal(journal):
-        place = len(done)
-        if place == len(names) or entry.get("name") != names[place]:
-            if place and entry.get("name") in names[:place]:  # an earlier run went back to a file that had been mended
-                done = done[: names.index(entry["name"])]
-                start = next((old["start"] + old["length"] for old in reversed(done) if "start" in old), 0)
-            else:
-                break
-        if "problem" not in entry:
-            if entry["start"] != start or 2 * (start + entry["length"]) > size:
-                break
-            start += entry["length"]
-        done.append(entry)
-    return done
-
-
-def _up_to_replaced(done: list[dict[str, Any]], root: Path, jobs: int) -> list[dict[str, Any]]:
-    """What is packed of files that are still the same; where their state has changed, their content decides."""
-    packed = [(place, entry) for place, entry in enumerate(done) if "problem" not in entry]
-    changed = [(place, entry) for place, entry in packed if entry["state"] != state_facts(root / entry["name"])]
-    if not changed:
-        return done
-    work, entries = partial(_is_same, root), [entry for _, entry in changed]
-    again = in_processes(work, entries, jobs=jobs, title="packed files again", unit="file", batch=_BATCH, ordered=True)
-    replaced = [place for (place, _), same in zip(changed, again, strict=True) if not same]
-    return done[: replaced[0]] if replaced else done
-
-
-def _is_same(root: Path, entry: dict[str, Any]) -> bool:
-    try:
-        return file_sha256(root / entry["name"]) == str(entry["sha256"])
-    except OSError:
-        return False
-
-
-def _up_to_mended(done: list[dict[str, Any]], work: Callable[[str], _Packed], jobs: int) -> list[dict[str, Any]]:
-    """Try files again that were broken in an earlier run; packing goes on from the first one that is whole now."""
-    broken = {entry["name"]: place for place, entry in enumerate(done) if "problem" in entry}
-    if not broken:
-        return done
-    again = in_processes(work, list(broken), jobs=jobs, title="broken files again", unit="file", batch=_BATCH)
-    mended = [broken[packed.name] for packed in again if packed.problem is None]
-    return done[: min(mended)] if mended else done
 
 
 def _finish(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.files import storage_error, write_whole
+from bgknown.files import append, write_whole
 from pretrain.learner import Losses
 from pretrain.trial import time_step
 
@@ -173,20 +173,16 @@ class Progress:
         self._collapsed = bool(same)
 
     def _append(self, row: list[str]) -> None:
-        try:
-            with self._run.log.open("a", encoding="utf-8") as file:
-                file.write(",".join(row) + "\n")
-        except OSError as error:
-            raise storage_error(error, self._run.log) from error
+        append(self._run.log, (",".join(row) + "\n").encode())
 
 
 def _rows_up_to(path: Path, step: int) -> list[str]:
     """Whole rows of a log that are of no later step."""
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        rows = [row for row in csv.reader(file) if len(row) == len(COLUMNS) and row[0].isdigit()]
-    return [",".join(row) for row in rows if int(row[0]) <= step]
+    rows = [line.split(",") for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
+    whole = [row for row in rows if len(row) == len(COLUMNS) and re.fullmatch("[0-9]{1,18}", row[0])]
+    return [",".join(row) for row in whole if int(row[0]) <= step]
 
 
 def _brief(seconds: float) -> str:

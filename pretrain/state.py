@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ import torch
 
 from bgknown import __version__
 from bgknown.errors import InvalidInputError, StorageError
-from bgknown.files import advising, make_folder, storage_error, write_whole
+from bgknown.files import advising, is_part, make_folder, storage_error, write_whole
 from bgknown.locking import hold
 from bgknown.provenance import commit
 from bgknown.stopping import cleaning
@@ -83,7 +83,7 @@ class Run:
             StorageError: the folder cannot be written.
         """
         try:
-            for part in filter(_is_part, self.out.iterdir()):
+            for part in filter(is_part, self.out.iterdir()):
                 part.unlink(missing_ok=True)
         except OSError as error:
             raise storage_error(error, self.out) from error
@@ -113,7 +113,7 @@ class Run:
         if not self.checkpoint.is_file():
             return None
         card = self._read()["card"]
-        precision = _flat(card.get("config", {})).get("training.precision")
+        precision = _flat(found if isinstance(found := card.get("config"), dict) else {}).get("training.precision")
         return precision if card.get("steps_done") and precision in DECIDED else None
 
     def _read(self) -> dict[str, Any]:
@@ -142,7 +142,7 @@ class Run:
         try:
             trainer.statistics = Statistics(**content["statistics"])
             trainer.load_state_dict(content["training"])
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise InvalidInputError(
                 f"{self.checkpoint}: another version of this software wrote it ({_first_line(error)}); "
                 f"give another --out, or go on with version {content['card'].get('version')}"
@@ -186,13 +186,14 @@ class Run:
         }
 
     def _compare(self, card: dict[str, Any]) -> None:
-        there, here = _flat(card.get("config", {})), _flat(self.config.tables())
+        config, corpus = (found if isinstance(found := card.get(name), dict) else {} for name in ("config", "corpus"))
+        there, here = _flat(config), _flat(self.config.tables())
         differences = [
             f"{name} is {there.get(name)} there and {here.get(name)} here"
             for name in sorted({*there, *here} - _MAY_CHANGE)
             if there.get(name) != here.get(name)
         ]
-        if card.get("corpus", {}).get("index_sha256") != self.corpus.fingerprint:
+        if corpus.get("index_sha256") != self.corpus.fingerprint:
             differences.append("the corpus is another one")
         if differences:
             raise StorageError(
@@ -204,12 +205,8 @@ class Run:
 _LOCK = ".lock"
 
 
-def _is_part(path: Path) -> bool:
-    return path.name.startswith(".") and path.name.endswith(".part")
-
-
 def _is_ours(path: Path) -> bool:
-    return path.name in {_LOCK, CONFIG, LOG} or _is_part(path)
+    return path.name in {_LOCK, CONFIG, LOG} or is_part(path)
 
 
 def _first_line(error: Exception) -> str:
@@ -217,4 +214,9 @@ def _first_line(error: Exception) -> str:
 
 
 def _flat(tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return {f"{table}.{name}": value for table, values in tables.items() for name, value in values.items()}
+    return {
+        f"{table}.{name}": value
+        for table, values in tables.items()
+        if isinstance(values, Mapping)
+        for name, value in values.items()
+    }

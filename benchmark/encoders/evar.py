@@ -41,6 +41,7 @@ from benchmark.encoders.foreign import (
     weight_files,
     whole_number,
 )
+from bgknown.documents import few, read_json, read_yaml
 from bgknown.errors import InvalidInputError, NotFoundError
 
 TASK_FIELDS: Mapping[str, Any] = {"task_name": "", "return_filename": False, "mean": None, "std": None}
@@ -208,21 +209,10 @@ def _unit_samples(unit_s: float, rate_hz: Any) -> int:
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise NotFoundError(f"{path}: no such file; option config must name EVAR's .yaml or a .json")
-    text = path.read_text(encoding="utf-8")
-    if path.suffix == ".json":
-        try:
-            values = json.loads(text)
-        except ValueError as error:
-            raise InvalidInputError(f"{path}: not JSON ({error})") from error
-    else:
-        try:
-            import yaml  # type: ignore[import-untyped]  # noqa: PLC0415
-        except ImportError as error:
-            raise InvalidInputError(f"{path}: reading YAML needs PyYAML: pip install pyyaml, or give .json") from error
-        try:
-            values = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise InvalidInputError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
+    values = read_json(path) if path.suffix == ".json" else read_yaml(path)
     if not isinstance(values, dict):
         raise InvalidInputError(f"{path}: holds a {type(values).__name__}, must hold fields and values")
+    strange = [name for name in values if not isinstance(name, str)]
+    if strange:
+        raise InvalidInputError(f"{path}: the field {few(strange[0])} must have a text as its name")
     return values

@@ -6,7 +6,7 @@ An ONNX model is data, not code. Its tensors may lie in files beside it; a model
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -15,7 +15,9 @@ from torch import Tensor
 
 from benchmark.encoders.foreign import telling
 from benchmark.encoders.program import RATE_NAMES, ProgramEncoder, ProgramOptions, rate_of
+from bgknown.documents import few
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.paths import fault_of
 
 Options = ProgramOptions
 
@@ -114,14 +116,13 @@ def _external_files(model: Any, path: Path) -> list[Path]:
     }
     files = []
     for location in sorted(locations):
-        inside = not PurePosixPath(location).is_absolute() and not PureWindowsPath(location).is_absolute()
         file = folder / location
-        if not inside or not file.resolve().is_relative_to(folder):
+        if fault_of(location) or not file.resolve().is_relative_to(folder):
             raise InvalidInputError(
-                f"{path}: refused: its external data {location!r} lie outside its folder; put them beside the model"
+                f"{path}: refused: its external data {few(location)} lie outside its folder; put them beside the model"
             )
         if not file.is_file():
-            raise NotFoundError(f"{path}: its external data {location!r} are missing; put them beside the model")
+            raise NotFoundError(f"{path}: its external data {few(location)} are missing; put them beside the model")
         files.append(file)
     return files
 

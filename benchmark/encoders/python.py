@@ -7,7 +7,6 @@ whose ``forward`` turns [B, N] into [B, D].
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from benchmark.encoders.foreign import (
 )
 from benchmark.encoders.program import RATE_NAMES
 from benchmark.fingerprint import weights_sha256
+from bgknown.documents import few, parse_json
 from bgknown.errors import InvalidInputError
 
 PARTS = ("rate_hz", "embedding_size", "embed", "fit", "frames", "to")
@@ -160,12 +160,9 @@ def _parts(target: str) -> tuple[str, str]:
 
 
 def _arguments(options: Options, target: str) -> dict[str, Any]:
-    try:
-        arguments = json.loads(options.args)
-    except ValueError as error:
-        raise InvalidInputError(f"{target}: option args is {options.args!r}, must be JSON ({error})") from error
+    arguments = parse_json(options.args, f"{target}: option args is {few(options.args)}, must be JSON")
     if not isinstance(arguments, dict):
-        raise InvalidInputError(f"{target}: option args is {options.args!r}, must be a JSON object")
+        raise InvalidInputError(f"{target}: option args is {few(options.args)}, must be a JSON object")
     if options.weights is not None:
         arguments["weights"] = options.weights
     return arguments

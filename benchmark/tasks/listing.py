@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib.resources
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.files import storage_error
 from bgknown.listing import check_utf8, list_files
 from bgknown.seeding import ranks
+from bgknown.tables import decoded, parse_csv
 
 
 def folders_of(root: Path) -> list[str]:
@@ -69,15 +72,17 @@ def numbered_lines(path: Path) -> list[tuple[int, str]]:
 
     Raises:
         NotFoundError: there is no such file.
-        InvalidInputError: it is no text.
+        InvalidInputError: it is not text; names the line.
+        StorageError: it cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = decoded(path.read_bytes(), str(path))
     except FileNotFoundError as error:
         raise NotFoundError(f"{path}: no such file") from error
-    except UnicodeDecodeError as error:
-        raise InvalidInputError(f"{path}: not text ({error})") from error
-    return [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    except OSError as error:
+        raise storage_error(error, path) from error
+    lines = re.split("\r\n|\r|\n", text)  # splitlines() also splits at separators that a name may hold
+    return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
 def lines_of(path: Path) -> list[str]:
@@ -106,9 +111,9 @@ def published(name: str, columns: Sequence[str]) -> pd.DataFrame:
         NotFoundError: the installation lacks it.
     """
     try:
-        with (importlib.resources.files("data_manifests") / name).open(encoding="utf-8") as file:
-            return pd.read_csv(file, dtype=str)[list(columns)]
+        data = (importlib.resources.files("data_manifests") / name).read_bytes()
     except (ModuleNotFoundError, FileNotFoundError) as error:
         raise NotFoundError(
             f"data_manifests/{name} is missing from this installation; install bgknown again"
         ) from error
+    return parse_csv(data, f"data_manifests/{name}", advice="install bgknown again")[list(columns)]

@@ -15,9 +15,10 @@ import pandas as pd
 from benchmark.labelled import PARTS
 from benchmark.task import PLAIN, TaskFacts
 from bgknown.corpora import check_folder
+from bgknown.documents import few, read_object
 from bgknown.errors import InvalidInputError
 from bgknown.listing import find_files
-from bgknown.tables import read_object
+from bgknown.paths import fault_of_plain
 
 FACTS = TaskFacts(
     name="nsynth",
@@ -49,12 +50,14 @@ def index(root: Path) -> pd.DataFrame:
         check_folder(root, "NSynth", f"nsynth-{split}/examples.json")
         path = root / f"nsynth-{split}" / "examples.json"
         for note, facts in read_object(path).items():
-            try:
-                family, instrument = str(facts["instrument_family_str"]), str(facts["instrument_str"])
-            except (KeyError, TypeError) as error:
+            if fault := fault_of_plain(note):
+                raise InvalidInputError(f"{path}: the note {few(note)} {fault}; get the file again")
+            about = facts if isinstance(facts, dict) else {}
+            family, instrument = about.get("instrument_family_str"), about.get("instrument_str")
+            if not isinstance(family, str) or not isinstance(instrument, str):
                 raise InvalidInputError(
-                    f"{path}: note {note} lacks instrument_family_str or instrument_str; get the file again"
-                ) from error
+                    f"{path}: note {few(note)} lacks instrument_family_str or instrument_str; get the file again"
+                )
             rows.append((f"nsynth-{split}/audio/{note}.wav", family, split, instrument))
     table = pd.DataFrame(rows, columns=["file", "label", "split", "group"])
     return table.assign(file=find_files(root, table["file"].tolist()))

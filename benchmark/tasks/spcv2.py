@@ -9,15 +9,19 @@ Layout::
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from benchmark.task import PLAIN, TaskFacts
-from benchmark.tasks.listing import clips_in, folders_of, lines_of
+from benchmark.tasks.listing import clips_in, folders_of, numbered_lines
 from bgknown.corpora import check_folder
+from bgknown.documents import few
 from bgknown.errors import InvalidInputError
 from bgknown.listing import find_files, report_hidden
+from bgknown.paths import fault_of
+from bgknown.shown import one_line
 
 LISTS = {"valid": "validation_list.txt", "test": "testing_list.txt"}
 
@@ -50,14 +54,17 @@ def index(root: Path) -> pd.DataFrame:
     words, hidden = folders_of(root), list[str]()
     split_of = dict.fromkeys((file for word in words for file in clips_in(root, word, "a word", hidden)), "train")
     for split, name in LISTS.items():
-        listed = lines_of(root / name)
-        for file, there in zip(listed, find_files(root, listed, hidden), strict=True):
-            if there.split("/")[0] not in words:
-                raise InvalidInputError(f"{root / name}: {file} is a clip of no word that is there")
-            if split_of.get(there, "train") != "train":
-                where = "twice" if split_of[there] == split else f"on {LISTS['valid']}, too"
-                raise InvalidInputError(f"{root / name}: {file} is listed {where}; a clip has one split")
-            split_of[there] = split
+        listed = numbered_lines(root / name)
+        for number, file in listed:
+            _check_listed(file, words, f"{root / name}, line {number}")
+        there = find_files(root, [file for _, file in listed], hidden)
+        for (number, file), found in zip(listed, there, strict=True):
+            if split_of.get(found, "train") != "train":
+                where = "twice" if split_of[found] == split else f"on {LISTS['valid']}, too"
+                raise InvalidInputError(
+                    f"{root / name}, line {number}: {one_line(file)} is listed {where}; a clip has one split"
+                )
+            split_of[found] = split
     report_hidden(root, hidden)
     files = sorted(split_of)
     return pd.DataFrame(
@@ -68,3 +75,12 @@ def index(root: Path) -> pd.DataFrame:
             "group": [file.split("/")[1].split("_nohash_")[0] for file in files],
         }
     )
+
+
+def _check_listed(file: str, words: Sequence[str], where: str) -> None:
+    """Refuse a line of a list that is not a clip of one of the words."""
+    word, *names = file.split("/")
+    if len(names) != 1 or fault_of(file) or fault_of(names[0]):
+        raise InvalidInputError(f"{where}: {few(file)} is not of the form 'bed/0a7c2a8d_nohash_0.wav'")
+    if word not in words:
+        raise InvalidInputError(f"{where}: {one_line(file)} is a clip of no word that is there")

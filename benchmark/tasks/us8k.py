@@ -16,7 +16,8 @@ from benchmark.task import PLAIN, TaskFacts
 from bgknown.corpora import check_folder
 from bgknown.errors import InvalidInputError
 from bgknown.listing import find_files
-from bgknown.tables import read_text_table, whole_numbers
+from bgknown.paths import check_inside
+from bgknown.tables import line_numbers, read_text_table, whole_numbers
 
 TABLE = "metadata/UrbanSound8K.csv"
 FOLD_SIZES = (873, 888, 925, 990, 936, 823, 838, 806, 816, 837)
@@ -50,9 +51,9 @@ def index(root: Path) -> pd.DataFrame:
     columns = ["slice_file_name", "fold", "class"]
     table = read_text_table(path, columns, advice=f"UrbanSound8K's own has {', '.join(columns)} (see {FACTS.url})")
     folds = whole_numbers(table, "fold", path)
-    for line, (name, fold) in enumerate(zip(table["slice_file_name"], folds, strict=True), start=2):
-        if not name or "/" in name or "\\" in name:
-            raise InvalidInputError(f"{path}, line {line}: slice_file_name {name!r} must be a plain file name")
+    lines = line_numbers(table)
+    check_inside(table["slice_file_name"], lines, path, "slice_file_name", plain=True)
+    for line, fold in zip(lines, folds, strict=True):
         if not 1 <= fold <= len(FOLD_SIZES):
             raise InvalidInputError(f"{path}, line {line}: fold is {fold}, must lie in 1..{len(FOLD_SIZES)}")
     files = [f"audio/fold{fold}/{name}" for fold, name in zip(folds, table["slice_file_name"], strict=True)]

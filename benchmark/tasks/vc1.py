@@ -15,8 +15,10 @@ import pandas as pd
 from benchmark.task import PLAIN, TaskFacts
 from benchmark.tasks.listing import numbered_lines
 from bgknown.corpora import check_folder
+from bgknown.documents import few
 from bgknown.errors import InvalidInputError
 from bgknown.listing import find_files
+from bgknown.paths import fault_of
 
 LIST = "iden_split.txt"
 SPLITS = {"1": "train", "2": "valid", "3": "test"}
@@ -52,9 +54,9 @@ def index(root: Path) -> pd.DataFrame:
     for number, line in numbered_lines(root / LIST):
         split, _, file = line.partition(" ")
         parts = file.strip().split("/")
-        if split not in SPLITS or len(parts) != 3:
+        if split not in SPLITS or len(parts) != 3 or fault_of(file.strip()) or "" in parts or "." in parts:
             raise InvalidInputError(
-                f"{root / LIST}, line {number}: {line!r} is not of the form '1 id10001/1zcIwhmdeo4/00001.wav'"
+                f"{root / LIST}, line {number}: {few(line)} is not of the form '1 id10001/1zcIwhmdeo4/00001.wav'"
             )
         rows.append((f"wav/{file.strip()}", parts[0], SPLITS[split], f"{parts[0]}/{parts[1]}"))
     table = pd.DataFrame(rows, columns=["file", "label", "split", "group"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bgknown.commands import FILE, FOLDER, Group
+from bgknown.commands import FILE, FOLDER, Group, echo
 
 if TYPE_CHECKING:
     from bgknown.apwd.build import PairReport
@@ -94,16 +94,16 @@ def prepare(*, scenes_file: Path | None, jobs: int | None, cache: Path | None, *
     given["events"] = _assigned(given["events"])
     chosen: dict[str, Any] = {} if cache is None else {"cache": cache}
     report = preparing.prepare(preparing.PrepareOptions(**given, **chosen, **_jobs(jobs), scenes=_scenes(scenes_file)))
-    click.echo("split  role        label                 files   seconds")
+    echo("split  role        label                 files   seconds")
     for (split, role, label), part in report.table.groupby(["split", "role", "label"]):
-        click.echo(f"{split:<6} {role:<11} {label:<20} {len(part):>6,} {part['frames'].sum() / 44_100:>9,.0f}")
+        echo(f"{split:<6} {role:<11} {label:<20} {len(part):>6,} {part['frames'].sum() / 44_100:>9,.0f}")
     done = f"{report.prepared} sources prepared, {report.kept} kept"
-    click.echo(f"\n{'was complete already; nothing was done' if report.was_finished else done}")
+    echo(f"\n{'was complete already; nothing was done' if report.was_finished else done}")
     if report.not_clean:
-        click.echo(f"{report.not_clean} clips that the lists call not clean left out, as published")
+        echo(f"{report.not_clean} clips that the lists call not clean left out, as published")
     if report.problems:
-        click.echo(f"{len(report.problems)} missing or broken sources left out (see skipped in source.json)")
-    click.echo(f"tree   {given['out']}")
+        echo(f"{len(report.problems)} missing or broken sources left out (see skipped in source.json)")
+    echo(f"tree   {given['out']}")
 
 
 RANGE: dict[str, Any] = {"type": (float, float), "metavar": "LOW HIGH"}
@@ -153,11 +153,11 @@ def draw(*, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
     given["kinds"] = {kind: _weights(weight, "--kind")[0] for kind, weight in _assigned(given["kinds"]).items()} or None
     rules = drawing.PairRules(**{name: value for name, value in given.items() if value is not None})
     report = drawn.draw(drawn.DrawOptions(**places, scenes=scenes, pairs=pairs, rules=rules, **_jobs(jobs)))
-    click.echo("\n".join(f"{split:<20} {count:>8,} pairs" for split, count in report.counts.items()))
-    click.echo("\n".join(f"{kind:<20} {count:>8,}" for kind, count in report.kinds.items()))
+    echo("\n".join(f"{split:<20} {count:>8,} pairs" for split, count in report.counts.items()))
+    echo("\n".join(f"{kind:<20} {count:>8,}" for kind, count in report.kinds.items()))
     if report.was_finished:
-        click.echo("\nwas complete already; nothing was done")
-    click.echo(f"\nJAMS   {report.folder}")
+        echo("\nwas complete already; nothing was done")
+    echo(f"\nJAMS   {report.folder}")
 
 
 @apwd.command()
@@ -228,13 +228,13 @@ def verify(folder: Path, *, scenes_file: Path | None, jobs: int | None, **given:
 
     checked = check(folder, jobs=default_jobs() if jobs is None else jobs, scenes=_scenes(scenes_file), **given)
     for fault in checked.faults:
-        click.echo(fault)
+        echo(fault)
     if checked.faults:
-        click.echo(f"error: {folder}: {len(checked.faults)} fault{'s' * (len(checked.faults) > 1)}", err=True)
+        echo(f"error: {folder}: {len(checked.faults)} fault{'s' * (len(checked.faults) > 1)}", err=True)
         raise SystemExit(1)
     rendered, stepped = checked.against_scaper
     scaper = f", {rendered} rendered by Scaper too: {rendered - stepped} equal, {stepped} off by one step at most"
-    click.echo(f"ok: {checked.pairs} pairs, {checked.files} files{scaper if rendered else ''}")
+    echo(f"ok: {checked.pairs} pairs, {checked.files} files{scaper if rendered else ''}")
 
 
 def _assigned(texts: tuple[str, ...]) -> dict[str, str]:
@@ -277,14 +277,14 @@ def _jobs(jobs: int | None) -> dict[str, Any]:
 
 
 def _tell(report: PairReport, out: Path) -> None:
-    click.echo(_summary(report.table))
+    echo(_summary(report.table))
     done = f"{report.rendered} made, {report.kept} kept"
-    click.echo(f"\n{'was complete already; nothing was done' if report.was_finished else done}")
+    echo(f"\n{'was complete already; nothing was done' if report.was_finished else done}")
     if report.problems:
-        click.echo(f"{len(report.problems)} broken pairs left out (see skipped in dataset.json)")
-    click.echo(f"table  {out / 'manifest.csv'}")
+        echo(f"{len(report.problems)} broken pairs left out (see skipped in dataset.json)")
+    echo(f"table  {out / 'manifest.csv'}")
     if (report.table["s1"] != "").any():
-        click.echo(f"audio  {out / 'audio'}")
+        echo(f"audio  {out / 'audio'}")
 
 
 def _summary(table: Any) -> str:

@@ -21,11 +21,11 @@ from bgknown.apwd.changes import changes
 from bgknown.apwd.draw import PairRules, Sources, draw_pair, sources_of
 from bgknown.apwd.scenes import Scenes, published
 from bgknown.apwd.source_tree import SourceTree, open_tree
+from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, StorageError
-from bgknown.files import make_folder, storage_error, sync_folder, write_whole
+from bgknown.files import make_folder, storage_error, sync_folder, write_unflushed, write_whole
 from bgknown.jams.writing import compose
 from bgknown.parallel import check_jobs, default_jobs, in_processes
-from bgknown.tables import read_object
 from bgknown.userpath import expand_fields
 from bgknown.workspace import Workspace
 
@@ -195,11 +195,9 @@ def _put(path: Path, data: bytes, scratch: Path) -> None:
     try:
         if path.is_file() and path.read_bytes() == data:
             return
-        part = scratch / f"{path.name}.{os.getpid()}"
-        part.write_bytes(data)
-        part.replace(path)
     except OSError as error:
         raise storage_error(error, path) from error
+    write_unflushed(path, data, aside=scratch)
 
 
 def _flush() -> None:

@@ -20,7 +20,8 @@ import pandas as pd
 from bgknown.apwd.scenes import SPLITS
 from bgknown.corpora import check_labels
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.tables import read_text_table, whole_numbers
+from bgknown.paths import check_inside
+from bgknown.tables import line_numbers, read_text_table, whole_numbers
 from bgknown.userpath import user_path
 
 BACKGROUND, EVENT, FOREGROUND = "background", "event", "foreground"
@@ -135,7 +136,8 @@ def _apwd_backgrounds(path: Path) -> Iterator[_Row]:
 
 def _apwd_events(path: Path) -> Iterator[_Row]:
     table = _read(path, ["clean"])
-    for line, (stem, label, clean) in enumerate(zip(*_names(path, table), table["clean"], strict=True), start=2):
+    rows = zip(line_numbers(table), *_names(path, table), table["clean"], strict=True)
+    for line, stem, label, clean in rows:
         if clean.strip().upper() not in {"TRUE", "FALSE"}:
             raise InvalidInputError(f"{path}, line {line}: clean is {clean[:40]!r}, must be TRUE or FALSE")
         if stem[0] not in "12345":
@@ -150,8 +152,8 @@ def _audiodiffcaps(path: Path, role: str) -> Iterator[_Row]:
     active: list[tuple[int, int] | None] = [None] * len(table)
     if bounds:
         active = list(zip(*(whole_numbers(table, name, path) for name in bounds), strict=True))
-    rows = zip(*_names(path, table), table["split"], active, strict=True)
-    for line, (stem, label, split, part) in enumerate(rows, start=2):
+    rows = zip(line_numbers(table), *_names(path, table), table["split"], active, strict=True)
+    for line, stem, label, split, part in rows:
         if split not in SPLITS:
             raise InvalidInputError(f"{path}, line {line}: split is {split[:40]!r}, must be {' or '.join(SPLITS)}")
         if part is not None and not 0 <= part[0] < part[1]:
@@ -166,11 +168,10 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 def _names(path: Path, table: pd.DataFrame) -> tuple[list[str], list[str]]:
     """The file names without their suffix, and the labels, of a list."""
     labels = table["label"].tolist()
-    check_labels(labels, path)
+    lines = line_numbers(table)
+    check_labels(labels, path, lines)
     stems = [name.strip().removesuffix(".wav") for name in table["fname"]]
-    for line, stem in enumerate(stems, start=2):
-        if not stem or stem in {".", ".."} or any(character in stem for character in "/\\\0"):
-            raise InvalidInputError(f"{path}, line {line}: fname {stem!r} must be a plain name, without folders")
+    check_inside(stems, lines, path, "fname", plain=True)
     return stems, labels
 
 

@@ -17,9 +17,11 @@ import pandas as pd
 
 from bgknown.apwd.pairs import SIDES
 from bgknown.dataset import DESCRIPTION, MANIFEST, PAIRS
+from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import sha256
-from bgknown.tables import read_object, read_text_table
+from bgknown.paths import check_inside
+from bgknown.tables import line_numbers, read_text_table
 from bgknown.userpath import user_path
 
 FORMAT = 1
@@ -66,8 +68,12 @@ def read_manifest(root: Path) -> pd.DataFrame:
     repeated = table["pair"][table["pair"].duplicated()]
     if not repeated.empty:
         raise InvalidInputError(
-            f"{root / MANIFEST}, line {repeated.index[0] + 2}: the pair {repeated.iloc[0]} is there twice"
+            f"{root / MANIFEST}, line {line_numbers(table)[repeated.index[0]]}: "
+            f"the pair {repeated.iloc[0]} is there twice"
         )
+    for column in ("s1", "s2", "jams_s1", "jams_s2"):
+        there = [(line, name) for line, name in zip(line_numbers(table), table[column], strict=True) if name]
+        check_inside([name for _, name in there], [line for line, _ in there], root / MANIFEST, column)
     return table
 
 

@@ -32,7 +32,7 @@ from bgknown.apwd.prepared import (
     read_table,
 )
 from bgknown.apwd.scenes import Scenes, published
-from bgknown.apwd.source_file import SourceTask, prepare_source
+from bgknown.apwd.source_file import SourceTask, is_known, prepare_source
 from bgknown.apwd.trimming import STYLES, Style, loops
 from bgknown.audio import RATE_HZ, frames_at_44k
 from bgknown.build import refuse_broken
@@ -207,7 +207,7 @@ def _tasks(found: Sequence[Found], corpora: Corpora, options: PrepareOptions, st
                 scratch=state.scratch,
                 journal=state.journal,
                 digest=digest,
-                known=entries.get(digest),
+                known=known if (known := entries.get(digest)) is not None and is_known(known) else None,
             )
         )
     return tasks

@@ -22,9 +22,12 @@ from typing import Any
 
 import pandas as pd
 
+from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import sync_folder, write_whole
-from bgknown.tables import read_object, read_text_table, whole_numbers
+from bgknown.paths import check_inside
+from bgknown.problems import is_problem
+from bgknown.tables import line_numbers, read_text_table, whole_numbers
 from bgknown.workspace import Workspace
 
 TABLE = "sources.csv"
@@ -48,6 +51,7 @@ def read_table(root: Path) -> pd.DataFrame:
         state = unfinished if (root / ".work").is_dir() else "no source tree of bgknown"
         raise NotFoundError(f"{root}: {state} (no {TABLE})")
     table = read_text_table(path, COLUMNS, advice="the source tree is damaged; prepare it again in a new folder")
+    check_inside(table["file"], line_numbers(table), path, "file")
     return table.assign(frames=whole_numbers(table, "frames", path))
 
 
@@ -68,6 +72,10 @@ def read_description(root: Path) -> dict[str, Any]:
             f"{path}: damaged, or not of format {FORMAT} (it says {description.get('format')!r}); "
             "prepare the source tree again in a new folder"
         )
+    skipped = description["skipped"]
+    counts = description.get("counts")
+    if not all(map(is_problem, skipped)) or not isinstance(counts, dict) or type(counts.get("not_clean")) is not int:
+        raise InvalidInputError(f"{path}: damaged (skipped or counts); delete {root} and prepare again")
     return description
 
 

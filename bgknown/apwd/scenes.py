@@ -5,7 +5,6 @@ They stand in ``data_manifests/apwd_scenes.toml``; a file of the same form may b
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +12,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from bgknown.documents import few, parse_toml
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.files import storage_error
+from bgknown.paths import fault_of_plain
+from bgknown.tables import decoded
 
 SPLITS = ("dev", "eval")
 
@@ -94,9 +97,9 @@ def read(path: Path) -> Scenes:
     if not path.is_file():
         raise NotFoundError(f"{path}: no such file; give a TOML file like data_manifests/apwd_scenes.toml")
     try:
-        return _read(path.read_text(encoding="utf-8"), str(path))
-    except UnicodeError as error:
-        raise InvalidInputError(f"{path}: not a text in UTF-8 ({error})") from error
+        return _read(decoded(path.read_bytes(), str(path)), str(path))
+    except OSError as error:
+        raise storage_error(error, path) from error
 
 
 _KEYS: dict[str, dict[str, type]] = {
@@ -109,10 +112,7 @@ _OPTIONAL = {"pairs", "nouns"}
 
 
 def _read(text: str, where: str) -> Scenes:
-    try:
-        tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidInputError(f"{where}: not TOML ({error})") from error
+    tree = parse_toml(text, where)
     _check(tree, where)
     events = tree.get("events", {})
     nouns = {**events, **tree.get("backgrounds", {})}
@@ -139,6 +139,10 @@ def _read(text: str, where: str) -> Scenes:
         nouns={name: tuple(entry["nouns"]) for name, entry in nouns.items() if entry.get("nouns")},
     )
     for scene in scenes.scenes.values():
+        if fault_of_plain(scene.background):
+            raise InvalidInputError(
+                f"{where}: scenes.{scene.name}.background {few(scene.background)} cannot be a folder name"
+            )
         for label in scene.events:
             if label not in events:
                 raise InvalidInputError(
@@ -156,6 +160,8 @@ def _check(tree: dict[str, Any], where: str) -> None:
         if not isinstance(entries, dict) or (part in {"splits", "scenes"} and not entries):
             raise InvalidInputError(f"{where}: [{part}] is missing or no table")
         for name, entry in entries.items():
+            if fault_of_plain(name):
+                raise InvalidInputError(f"{where}: {part}.{few(name)} cannot be a folder name; give it another name")
             _check_entry(entry, keys, f"{where}: {part}.{name}")
     if set(tree["splits"]) != set(SPLITS):
         raise InvalidInputError(f"{where}: splits are {', '.join(tree['splits'])}; they must be {' and '.join(SPLITS)}")
@@ -175,7 +181,7 @@ def _check_entry(entry: Any, keys: Mapping[str, type], where: str) -> None:
             continue
         value = entry.get(key)
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise InvalidInputError(f"{where}.{key} is {value!r}, must be of type {kind.__name__}")
+            raise InvalidInputError(f"{where}.{key} is {few(value)}, must be of type {kind.__name__}")
         item = int if key == "esc50_folds" else str
         if isinstance(value, list) and not (value and all(type(part) is item for part in value)):
             raise InvalidInputError(f"{where}.{key} must be a list of {item.__name__} with at least one entry")

@@ -91,6 +91,11 @@ def prepare_source(task: SourceTask) -> SourceResult:
     return SourceResult(rows=_rows(task, record), clipped=clipped)
 
 
+def is_known(record: dict[str, Any]) -> bool:
+    """Whether a record of the journal is one that ``prepare_source`` has written."""
+    return type(record.get("frames")) is int and isinstance(record.get("sha256"), str)
+
+
 def _are_there(task: SourceTask, digest: str) -> bool:
     paths = [task.out / file for file in task.wanted.files]
     try:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from bgknown import seeding
-from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.errors import InvalidInputError
+from bgknown.tables import line_numbers, read_csv, records
 
 _ADVICE = "columns pair,text wanted, or AudioDiffCaps' key,caption_1,..."
 _CAPTION = "caption_"
@@ -42,12 +41,7 @@ def read_texts(path: Path) -> dict[str, tuple[str, ...]]:
         NotFoundError: there is no such file.
         InvalidInputError: it is no such table; names the line.
     """
-    if not path.is_file():
-        raise NotFoundError(f"{path}: no such file; {_ADVICE}")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, UnicodeError) as error:  # pandas' parser errors are ValueErrors
-        raise InvalidInputError(f"{path}: not a CSV table ({str(error).strip().splitlines()[0]})") from error
+    table = read_csv(path, advice=_ADVICE)
     captions = [name for name in table.columns if name.startswith(_CAPTION)]
     if {"pair", "text"} <= set(table.columns):
         name, columns = "pair", ["text"]
@@ -55,15 +49,13 @@ def read_texts(path: Path) -> dict[str, tuple[str, ...]]:
         name, columns = "key", captions
     else:
         raise InvalidInputError(f"{path}: has the columns {', '.join(map(str, table.columns))}; {_ADVICE}")
-    if table.empty:
-        raise InvalidInputError(f"{path}: the table has no rows; {_ADVICE}")
     texts: dict[str, list[str]] = {}
-    for line, row in enumerate(table.to_dict("records"), start=2):
-        pair = str(row[name]).strip()
+    for line, row in zip(line_numbers(table), records(table), strict=True):
+        pair = str(row[name])
         found = [text for column in columns if (text := " ".join(str(row[column]).split()))]
-        if not pair or not found:
+        if not pair.strip() or not found:
             raise InvalidInputError(
-                f"{path}, line {line}: {'the pair' if not pair else f'the text of {pair}'} is empty"
+                f"{path}, line {line}: {'the pair' if not pair.strip() else f'the text of {pair}'} is empty"
             )
         if name == "key" and pair in texts:
             raise InvalidInputError(f"{path}, line {line}: the pair {pair} is there twice")

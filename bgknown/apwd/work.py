@@ -132,9 +132,11 @@ def _make(task: PairTask, memory: list[NDArray[np.int16]]) -> PairResult | _Made
         if task.target is None:
             return PairResult(record=record)
         digest = _digest(task.target, record, pair)
-        known = task.known is not None and task.known["digest"] == digest
+        stored = task.known if task.known is not None and task.known["digest"] == digest else {}
+        hashes = stored.get("record", {})
+        known = set(hashes) == set(pair.soundscapes) and all(isinstance(value, str) for value in hashes.values())
         if known and all((task.target.out / record[side]).is_file() for side in pair.soundscapes):
-            record |= {f"{side}_sha256": value for side, value in (task.known or {})["record"].items()}
+            record |= {f"{side}_sha256": value for side, value in hashes.items()}
             return PairResult(record=record, kept=True)
         return _Made(record=record, digest=digest, pcm=_rendered(task, task.target, pair, memory))
     except SourceError as error:

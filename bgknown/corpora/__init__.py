@@ -11,8 +11,10 @@ import pandas as pd
 
 from bgknown.audio import NO_SUCH_FILE
 from bgknown.corpora.headers import FACT_COLUMNS, STATE_COLUMNS
+from bgknown.documents import few
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import sha256
+from bgknown.paths import fault_of_plain
 from bgknown.problems import Problem
 
 log = logging.getLogger(__name__)
@@ -107,16 +109,21 @@ def check_folder(root: Path, corpus: str, landmark: str) -> None:
         raise NotFoundError(f"{root}: this is not the folder of {corpus}: it holds no {landmark}{hint}")
 
 
-def check_labels(labels: Sequence[str], where: Path) -> None:
+def check_labels(labels: Sequence[str], where: Path, lines: Sequence[int]) -> None:
     """Refuse labels that could not be folder names (Scaper wants the label to be the source's folder).
+
+    Args:
+        labels: the labels of a table's rows.
+        where: the table.
+        lines: the line of each row.
 
     Raises:
         InvalidInputError: names the first such label and its row.
     """
-    for row, label in enumerate(labels, start=2):
-        if not label or label in {".", ".."} or any(character in label for character in "/\\\0"):
+    for line, label in zip(lines, labels, strict=True):
+        if fault_of_plain(label):
             raise InvalidInputError(
-                f"{where}, line {row}: the label {label!r} cannot be a folder name; correct the table"
+                f"{where}, line {line}: the label {few(label)} cannot be a folder name; correct the table"
             )
 
 

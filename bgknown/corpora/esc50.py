@@ -8,6 +8,7 @@ Layout::
 
 from __future__ import annotations
 
+import re
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -16,7 +17,8 @@ from bgknown.corpora import CorpusFacts, CorpusIndex, check_folder, check_labels
 from bgknown.corpora.headers import header_facts
 from bgknown.errors import InvalidInputError
 from bgknown.listing import find_by_stem
-from bgknown.tables import read_text_table
+from bgknown.paths import check_inside
+from bgknown.tables import line_numbers, read_text_table
 
 FACTS = CorpusFacts(
     name="ESC-50",
@@ -68,7 +70,9 @@ def listing(root: Path) -> pd.DataFrame:
     check_folder(root, FACTS.name, TABLE)
     path = root / TABLE
     table = read_text_table(path, COLUMNS, advice=f"ESC-50's own has {', '.join(COLUMNS)} (see {FACTS.url})")
-    stems = [_stem(name, path, line) for line, name in enumerate(table["filename"], start=2)]
+    lines = line_numbers(table)
+    check_inside(table["filename"], lines, path, "filename", plain=True)
+    stems = [PurePosixPath(name).stem for name in table["filename"]]
     clips = pd.DataFrame(
         {
             "clip_id": stems,
@@ -78,28 +82,21 @@ def listing(root: Path) -> pd.DataFrame:
             "freesound_id": table["src_file"].str.strip(),
         }
     )
-    check_labels(clips["category"].tolist(), path)
+    check_labels(clips["category"].tolist(), path, lines)
     repeated = clips["clip_id"][clips["clip_id"].duplicated()]
     if not repeated.empty:
-        raise InvalidInputError(f"{path}, line {repeated.index[0] + 2}: the clip {repeated.iloc[0]} is listed twice")
+        raise InvalidInputError(f"{path}, line {lines[repeated.index[0]]}: the clip {repeated.iloc[0]} is listed twice")
     clips = clips.sort_values("clip_id", ignore_index=True)
     names = find_by_stem(root / "audio", clips["clip_id"].tolist(), missing_suffix=".wav")
     return clips.assign(file=[f"audio/{name}" for name in names])
 
 
-def _stem(name: str, path: Path, line: int) -> str:
-    parts = PurePosixPath(name.replace("\\", "/"))
-    if not name or len(parts.parts) != 1 or not parts.stem or parts.stem in {".", ".."}:
-        raise InvalidInputError(f"{path}, line {line}: filename {name!r} must be a plain file name, without folders")
-    return parts.stem
-
-
 def _whole_numbers(table: pd.DataFrame, column: str, path: Path, *, low: int, high: int) -> list[int]:
     numbers = []
-    for line, text in enumerate(table[column], start=2):
-        if not text.strip().isdecimal() or not low <= int(text) <= high:
+    for line, text in zip(line_numbers(table), table[column], strict=True):
+        if not re.fullmatch("[0-9]{1,12}", text.strip()) or not low <= int(text) <= high:
             raise InvalidInputError(
-                f"{path}, line {line}: {column} is {text!r}, must be a whole number in {low}..{high}"
+                f"{path}, line {line}: {column} is {text[:40]!r}, must be a whole number in {low}..{high}"
             )
         numbers.append(int(text))
     return numbers

@@ -20,7 +20,8 @@ from bgknown.corpora import CorpusFacts, CorpusIndex, check_folder, check_labels
 from bgknown.corpora.headers import header_facts
 from bgknown.errors import InvalidInputError
 from bgknown.listing import find_by_stem
-from bgknown.tables import read_text_table
+from bgknown.paths import check_inside
+from bgknown.tables import line_numbers, read_text_table
 
 FACTS = CorpusFacts(
     name="FSD50K",
@@ -72,12 +73,11 @@ def index(root: Path, *, cache: Path) -> CorpusIndex:
 def _read_part(root: Path, part: str) -> pd.DataFrame:
     path = root / "FSD50K.ground_truth" / f"{part}.csv"
     table = read_text_table(path, COLUMNS, advice=f"FSD50K's own has {', '.join(COLUMNS)} (see {FACTS.url})")
-    for line, name in enumerate(table["fname"], start=2):
-        if not name or any(character in name for character in "/\\\0") or name in {".", ".."}:
-            raise InvalidInputError(f"{path}, line {line}: fname {name!r} must be a plain name, without folders")
+    lines = line_numbers(table)
+    check_inside(table["fname"], lines, path, "fname", plain=True)
     recordings = pd.DataFrame({"recording_id": table["fname"], "part": part, "labels": table["labels"]})
     recordings["label"] = [labels.split(",")[0].strip() for labels in table["labels"]]
-    check_labels(recordings["label"].tolist(), path)
+    check_labels(recordings["label"].tolist(), path, lines)
     recordings = recordings.sort_values("recording_id", ignore_index=True)
     folder = f"FSD50K.{part}_audio"
     names = find_by_stem(root / folder, recordings["recording_id"].tolist(), missing_suffix=".wav")

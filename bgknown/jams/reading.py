@@ -8,13 +8,13 @@ Source: the form that ``scaper.Scaper.generate`` of Scaper 1.6.5 writes, with ja
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from typing import Any
 
 from bgknown.audio import RATE_HZ
+from bgknown.documents import few, parse_json
 from bgknown.errors import InvalidInputError
+from bgknown.paths import fault_of
 from bgknown.soundscape import Layer, Soundscape
 
 LONGEST_S = 3600.0
@@ -48,10 +48,7 @@ def parse(data: bytes, name: str) -> Soundscape:
         InvalidInputError: the file is no such JAMS, or asks for what is not rendered here (reverb, changes of pitch or
             length, several channels, another rate than 44.1 kHz, a part that was cut out later).
     """
-    try:
-        tree = json.loads(data)
-    except ValueError as error:
-        raise InvalidInputError(f"{name}: not a JAMS file (no JSON: {error})") from error
+    tree = parse_json(data, f"{name}: not a JAMS file", nan=True)  # every number that is used is checked
     number, annotation = _annotation(tree, name)
     where = f"{name}: annotations[{number}]"
     if _get(annotation, "sandbox", dict, where).get("slice"):
@@ -106,7 +103,7 @@ def _observed(item: Any, where: str) -> tuple[str, Layer]:
     value = _get(item, "value", dict, where)
     where = f"{where}.value"
     role = value.get("role")
-    if role not in {"background", "foreground"}:
+    if role not in ("background", "foreground"):  # a tuple: what the file says may not be hashable
         raise InvalidInputError(f"{where}.role is {_short(role)}, must be 'background' or 'foreground'")
     for key in ("pitch_shift", "time_stretch"):
         if value.get(key) is not None:
@@ -126,12 +123,9 @@ def _source(value: dict[str, Any], label: str, where: str) -> str:
     """The source relative to the source tree; a path that leaves it is refused."""
     text = _get(value, "source_file", str, where)
     where = f"{where}.source_file"
-    path = text.replace("\\", "/")
-    if path.startswith("/") or re.match(r"[A-Za-z]:", text):
-        raise InvalidInputError(f"{where} is {_short(text)}, an absolute path; it must lie inside the source tree")
-    parts = [part for part in path.split("/") if part not in {"", "."}]
-    if ".." in parts or "\0" in text:
-        raise InvalidInputError(f"{where} is {_short(text)}; it must not leave the source tree")
+    if fault := fault_of(text):
+        raise InvalidInputError(f"{where} is {_short(text)}, which {fault}; it must not leave the source tree")
+    parts = [part for part in text.replace("\\", "/").split("/") if part not in {"", "."}]
     if parts[:1] == [_TREE]:
         del parts[0]
     if len(parts) < 2 or parts[-2] != label:
@@ -148,8 +142,8 @@ def _get(holder: dict[str, Any], key: str, kind: type, where: str) -> Any:
 
 
 def _number(holder: dict[str, Any], key: str, where: str, *, limits: str | None = None) -> float:
-    value = holder.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    value: Any = holder.get(key)
+    if type(value) not in {int, float} or not math.isfinite(value):
         found = "missing" if key not in holder else _short(value)
         raise InvalidInputError(f"{where}.{key} is {found}, must be a finite number")
     low, high = _LIMITS.get(limits or key, (-math.inf, math.inf))
@@ -165,6 +159,4 @@ def _flag(holder: dict[str, Any], key: str, where: str) -> bool:
     return bool(value)
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+_short = few

@@ -216,3 +216,17 @@ def test_layout_keeps_columns_apart():
     assert aligned(["a", "b"], [["x", "10"], ["yyy", "2"]]) == "a     b\nx    10\nyyy   2"
     assert markdown(["a", "b"], [["x|y", "1"]]) == "| a | b |\n| --- | ---: |\n| x\\|y | 1 |"
     assert aligned(["a", "b"], []) == "a  b"
+
+
+def test_names_of_others_are_shown_as_they_are_in_the_page():
+    name = "a|b <img src=x> [l](javascript:y) \x1b[31m `c` https://d"
+    page = as_markdown(leaderboard([row(name, 41.0), row("logmel", 40.0)], paper=False))
+    line = next(line for line in page.splitlines() if "javascript" in line)
+    assert line.replace("\\|", "").count("|") == 3
+    assert not any(part in line for part in ("<img", "\x1b", "://"))
+    assert "\\[l\\](javascript:y)" in line
+
+
+def test_names_of_others_cannot_steer_the_terminal():
+    text = as_text(leaderboard([row("a\x1b[2Jb\u202ec", 41.0)], paper=False))
+    assert "a\\x1b[2Jb\\u202ec" in text

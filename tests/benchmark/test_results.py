@@ -299,6 +299,29 @@ def test_damaged_predictions_are_one_line(tmp_path):
         read_predictions(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["=1+1", "@x", "+x", "-x", "'=x", "it's", "'x"])
+def test_no_text_is_a_formula_and_all_come_back(tmp_path, name):
+    add_rows(tmp_path, [row(encoder=name)])
+    with (tmp_path / "leaderboard.csv").open(newline="") as file:
+        assert next(csv.DictReader(file))["encoder"][0] not in "=+-@"
+    assert read_rows(tmp_path)[0].encoder == name
+    write_run(tmp_path, "run", config={}, predictions=predictions(label=name, clip_id=["-1.wav", name]))
+    with (tmp_path / "runs" / "run" / "predictions.csv").open(newline="") as file:
+        stored = list(csv.DictReader(file))
+    assert all(each[column][0] not in "=+-@" for each in stored for column in ("label", "clip_id"))
+    table = read_predictions(tmp_path / "runs" / "run")
+    assert table["label"].tolist() == [name, name]
+    assert table["clip_id"].tolist() == ["-1.wav", name]
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 10_000, "[]", '{"settings": []}', '{"text_encoder": "x"}', '{"a": NaN}', "1" * 5_000, "\0", "{"]
+)
+def test_a_damaged_configuration_is_none(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    assert runs.read_configuration(tmp_path) is None
+
+
 def paper(task, metric="accuracy"):
     return {one.encoder: one.mean for one in paper_rows() if (one.task, one.metric) == (task, metric)}
 

@@ -212,3 +212,34 @@ def test_artists_are_read_where_the_index_is_there(tmp_path):
     assert table.loc["blues/blues.00029.wav", "group"] == "a. singer"
     assert table.loc["blues/blues.00012.wav", "split"] == "test"
     assert table.loc["blues/blues.00030.wav", "group"] == ""
+
+
+def test_clips_of_the_same_name_and_another_type_keep_their_own_labels(tmp_path):
+    files = ["a/1.wav", "a/1.flac", "a/10.wav", "b/1.wav"]
+    corpus = pd.DataFrame({"file": files, "label": "own", "split": "train", "group": list("wxyz")})
+    rows = "a/1.flac,dog,train\na/1.wav,cat,test\na/10.wav,cow,test\nb/1.wav,pig,train\n"
+    found = applied(write(tmp_path / "a.csv", f"file,label,split\n{rows}"), corpus, tmp_path)
+    assert dict(zip(found["file"], found["label"], strict=True)) == {
+        **{"a/1.flac": "dog", "a/1.wav": "cat", "a/10.wav": "cow", "b/1.wav": "pig"}
+    }
+    assert found["group"].tolist() == ["x", "w", "y", "z"]
+    table = write(tmp_path / "b.csv", "file,label,split\na/1.ogg,dog,train\n")
+    with pytest.raises(InvalidInputError, match=r"a/1.ogg may be a/1.wav or a/1.flac"):
+        applied(table, corpus, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../x.wav", "a/../../x.wav", "..\\x.wav", "/a/../etc/x.wav"])
+def test_a_name_that_leads_out_of_the_folder_is_refused(name, tmp_path):
+    path = write(tmp_path / "my.csv", f"file,label,split\na.wav,dog,train\n{name},cat,test\n")
+    with pytest.raises(InvalidInputError, match=r"my\.csv, line 3: the file .* leads out of the folder"):
+        own.index(str(path))
+
+
+def test_absolute_paths_are_followed_in_a_task_of_ones_own_alone(tmp_path):
+    elsewhere = tmp_path / "elsewhere" / "x.wav"
+    sound(elsewhere, 300)
+    table = write(tmp_path / "my.csv", f"file,label,split\n{elsewhere},dog,train\n")
+    assert own.index(str(table))["file"].tolist() == [str(elsewhere)]
+    corpus = pd.DataFrame({"file": ["a.wav"], "label": "own", "split": "train", "group": ""})
+    with pytest.raises(NotFoundError, match=r"x\.wav is not in .*; names must be relative to that folder"):
+        applied(table, corpus, tmp_path)

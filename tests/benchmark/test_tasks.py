@@ -436,6 +436,13 @@ def test_a_file_that_is_no_note_of_surge_is_one_line(name, corpora, tmp_path):
         ("spcv2", "testing_list.txt", "yes/00000008_nohash_0.wav", "yes/00000008_nohash_0.wav is listed twice"),
         ("spcv2", "testing_list.txt", "yes/00000006_nohash_0.wav", "is listed on validation_list.txt, too"),
         ("spcv2", "testing_list.txt", "_background_noise_/running_tap.wav", "is a clip of no word that is there"),
+        ("spcv2", "testing_list.txt", "yes", "'yes' is not of the form 'bed/"),
+        ("spcv2", "testing_list.txt", "yes/../../x.wav", "is not of the form 'bed/"),
+        ("spcv2", "testing_list.txt", "yes/..", "is not of the form 'bed/"),
+        ("vc1", "iden_split.txt", "1 ../../x.wav", "is not of the form"),
+        ("vc1", "iden_split.txt", "1 id1/../x.wav", "is not of the form"),
+        ("vc1", "iden_split.txt", "1 /etc/x.wav", "is not of the form"),
+        ("vc1", "iden_split.txt", "1 id1/a\0/x.wav", "holds a NUL byte"),
     ],
 )
 def test_a_wrong_line_of_a_list_is_one_line(name, file, line, message, corpora, tmp_path):
@@ -497,3 +504,31 @@ def test_the_tasks_are_listed_with_licence_and_citation():
         assert f"\n{name}\n" in listed
     assert "8,732 clips in 10 folds" in listed
     assert "138,361 train, 6,904 valid, 8,251 test" in listed
+
+
+@pytest.mark.parametrize("note", ["../../x", "/etc/x", "a/b", "", "\0", "\ud800"])
+def test_a_note_of_nsynth_that_leads_elsewhere_is_one_line(note, corpora, tmp_path):
+    root = copy_of(corpora, "nsynth", tmp_path)
+    about = {"instrument_family_str": "bass", "instrument_str": "x"}
+    (root / "nsynth-test" / "examples.json").write_text(json.dumps({note: about}))
+    with pytest.raises(InvalidInputError, match=r"examples\.json: the note .*; get the file again"):
+        tasks.task("nsynth").index(root)
+
+
+@pytest.mark.parametrize("facts", [[], "x", None, {"instrument_family_str": ["bass"], "instrument_str": "x"}])
+def test_a_note_of_nsynth_of_another_type_is_one_line(facts, corpora, tmp_path):
+    root = copy_of(corpora, "nsynth", tmp_path)
+    (root / "nsynth-test" / "examples.json").write_text(json.dumps({"a": facts}))
+    with pytest.raises(InvalidInputError, match="note 'a' lacks instrument_family_str or instrument_str"):
+        tasks.task("nsynth").index(root)
+
+
+@pytest.mark.parametrize("name", ["../x.wav", "..", "a/b.wav", "/etc/x.wav"])
+def test_a_slice_of_us8k_that_leads_elsewhere_is_one_line(name, corpora, tmp_path):
+    root = copy_of(corpora, "us8k", tmp_path)
+    table = root / "metadata" / "UrbanSound8K.csv"
+    lines = table.read_text().splitlines()
+    lines[2] = f"{name},{lines[2].split(',', 1)[1]}"
+    table.write_text("\n".join(lines))
+    with pytest.raises(InvalidInputError, match="line 3: slice_file_name .* must be a plain file name"):
+        tasks.task("us8k").index(root)

@@ -112,7 +112,11 @@ def test_an_empty_table_is_refused(reader, tiny):
     [
         ("1-100-A-0.wav,1,", "1-100-A-0.wav,9,", r"line 2: fold is '9', must be a whole number in 1..5"),
         ("1-100-A-0.wav,1,0,", "1-100-A-0.wav,1,77,", r"line 2: target is '77'"),
-        ("1-100-A-0.wav", "../1-100-A-0.wav", "line 2: filename '../1-100-A-0.wav' must be a plain file name"),
+        (
+            "1-100-A-0.wav",
+            "../1-100-A-0.wav",
+            "line 2: filename '../1-100-A-0.wav' leads out of the folder; it must be a plain file name",
+        ),
         ("1-101-A-1.wav", "1-100-A-0.wav", "line 3: the clip 1-100-A-0 is listed twice"),
         (",bell,", ",a/b,", "line 2: the label 'a/b' cannot be a folder name"),
     ],
@@ -127,7 +131,7 @@ def test_bad_values_of_esc50_are_named_with_their_line(tiny, old, new, message):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("7000,", "../7000,", "line 2: fname '../7000' must be a plain name"),
+        ("7000,", "../7000,", "line 2: fname '../7000' leads out of the folder; it must be a plain file name"),
         ("7000,", "8000,", "recording 8000 is listed twice; no recording may be in both dev and eval"),
         ("Rain,Water", ",Water", "line 2: the label '' cannot be a folder name"),
     ],

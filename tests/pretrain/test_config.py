@@ -93,7 +93,7 @@ def test_files_are_named_in_messages(tmp_path):
         assert str(caught.value).startswith(str(path))
         assert message in str(caught.value)
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(InvalidInputError, match="no UTF-8 text"):
+    with pytest.raises(InvalidInputError, match="not a text in UTF-8"):
         read_config(str(path))
     for name in ("none", str(tmp_path / "none.toml"), str(tmp_path)):
         with pytest.raises(NotFoundError, match="give paper, small, smoke, or a .toml file that exists"):

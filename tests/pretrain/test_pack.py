@@ -219,7 +219,7 @@ def test_packing_that_is_killed_again_and_again_ends_with_the_same_bytes(tmp_pat
     run(tmp_path, tmp_path / "whole", folders=("audio",))
     out = tmp_path / "corpus"
     program = (
-        "import sys; from pathlib import Path; from pretrain import pack; pack._FLUSH = 5\n"
+        "import sys; from pathlib import Path; from pretrain import pack, pack_journal; pack_journal.FLUSH = 5\n"
         "pack.pack(pack.PackOptions(audio=(Path(sys.argv[1]),), out=Path(sys.argv[2]), jobs=2))"
     )
     journal = out / ".work" / "journal.jsonl"

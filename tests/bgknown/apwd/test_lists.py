@@ -66,7 +66,7 @@ def test_a_recording_in_both_splits_is_refused(tmp_path):
     [
         ([("1-1-A-0", "maybe")], r"church_bell.csv, line 2: clean is 'maybe', must be TRUE or FALSE"),
         ([("1-1-A-0", "TRUE"), ("x-1-A-0", "TRUE")], "line 3: 'x-1-A-0' must begin with its fold"),
-        ([("../1-1-A-0", "TRUE")], "must be a plain name, without folders"),
+        ([("../1-1-A-0", "TRUE")], "must be a plain file name, without folders"),
     ],
 )
 def test_a_broken_list_of_events_is_refused_by_line(tmp_path, bells, message):

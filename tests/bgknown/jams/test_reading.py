@@ -96,7 +96,7 @@ CASES = {
     "before 0": (lambda t: value(t).update(source_time=-0.1), r"value.source_time is -0.1, must lie in 0"),
     "absolute": (
         lambda t: value(t).update(source_file="/etc/dog/passwd.wav"),
-        r"source_file is '/etc/dog/passwd.wav', an absolute path; it must lie inside the source tree",
+        r"source_file is '/etc/dog/passwd.wav', which is an absolute path; it must not leave the source tree",
     ),
     "drive": (lambda t: value(t).update(source_file=r"C:\dog\x.wav"), "an absolute path"),
     "upwards": (lambda t: value(t).update(source_file="source/../../dog/x.wav"), "must not leave the source tree"),

@@ -1,0 +1,261 @@
+"""JSON, TOML and YAML as trees of plain values, bounded in depth and size, so that reading one is safe and ends.
+
+Deep nesting, numbers of thousands of digits, aliases that multiply and tags of a language's own types are refused in
+one line that names the file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.files import storage_error
+
+DEEPEST = 64
+"""Levels of nesting that are read."""
+MOST_DIGITS = 20
+"""Digits of a whole number that are read: those of 64 bits."""
+LARGEST_SETTINGS_BYTES = 1 << 18
+"""Size of a TOML or YAML file that is read; settings are small, and their parsers slow."""
+MOST_ALIASES = 20
+"""Aliases in a YAML file: more can multiply to more than any memory holds."""
+MOST_VALUES = 100_000
+"""Values of a YAML file, each counted as often as aliases repeat it."""
+_LONG_KEY = re.compile(r"""(?<![\w"'.-])(?:[\w"'-]+[ \t]*\.[ \t]*){64}""")
+
+
+class _UnreadableError(ValueError):
+    """What a hook of a parser found."""
+
+
+def parse_json(data: bytes | str, where: str, *, nan: bool = False) -> Any:
+    """The value that a JSON text holds.
+
+    Args:
+        data: the text, or its bytes in UTF-8.
+        where: its name, which begins every message.
+        nan: whether NaN and infinite numbers are let through, for readers that check every number they use.
+
+    Raises:
+        InvalidInputError: it is not JSON, nested too deeply, or holds a number that is too large.
+    """
+    hooks: dict[str, Any] = {"parse_int": _integer}
+    if not nan:
+        hooks |= {"parse_float": _finite, "parse_constant": _refuse}
+    try:
+        value = json.loads(data, **hooks)
+    except RecursionError as error:
+        raise InvalidInputError(f"{where}: not JSON ({_too_deep()})") from error
+    except (ValueError, UnicodeError) as error:  # JSON's own errors are ValueErrors
+        raise InvalidInputError(f"{where}: not JSON ({_one_line(error)})") from error
+    return _bounded(value, f"{where}: not JSON")
+
+
+def read_json(path: Path) -> Any:
+    """The value that a JSON file holds.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidInputError: as ``parse_json``.
+        StorageError: it cannot be read.
+    """
+    return parse_json(_content(path), str(path))
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object that a JSON file holds.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidInputError: as ``parse_json``, or it holds something else than an object.
+        StorageError: it cannot be read.
+    """
+    if not path.is_file():
+        raise NotFoundError(f"{path}: missing")
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise InvalidInputError(f"{path}: damaged (not a JSON object)")
+    return content
+
+
+def parse_toml(text: str, where: str) -> dict[str, Any]:
+    """The tables of a TOML text.
+
+    Args:
+        text: the text.
+        where: its name, which begins every message.
+
+    Raises:
+        InvalidInputError: it is not TOML, nested too deeply, too long, or holds a number that is too large.
+    """
+    if len(text) > LARGEST_SETTINGS_BYTES:
+        raise InvalidInputError(f"{where}: not TOML ({_too_long()})")
+    if _LONG_KEY.search(text):  # tomllib takes time by the square of its parts
+        raise InvalidInputError(f"{where}: not TOML ({_too_deep()})")
+    try:
+        tree = tomllib.loads(text, parse_float=_any_float)
+    except RecursionError as error:
+        raise InvalidInputError(f"{where}: not TOML ({_too_deep()})") from error
+    except (ValueError, UnicodeError) as error:  # TOML's own errors are ValueErrors
+        raise InvalidInputError(f"{where}: not TOML ({_one_line(error)})") from error
+    _bounded(tree, f"{where}: not TOML")
+    _check_plain(tree, f"{where}: not TOML")
+    return tree
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidInputError: as ``parse_toml``, or it is not UTF-8.
+        StorageError: it cannot be read.
+    """
+    return parse_toml(_text(path, "TOML"), str(path))
+
+
+def read_yaml(path: Path) -> Any:
+    """The value of a YAML file, of plain types only.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidInputError: it is not YAML, too deep, too long, has too many aliases, or PyYAML is not installed.
+        StorageError: it cannot be read.
+    """
+    try:
+        import yaml  # type: ignore[import-untyped]  # noqa: PLC0415
+    except ImportError as error:
+        raise InvalidInputError(f"{path}: reading YAML needs PyYAML: pip install pyyaml, or give .json") from error
+    text = _text(path, "YAML")
+    try:
+        aliases = depth = 0
+        for event in yaml.parse(
+            text, Loader=yaml.SafeLoader
+        ):  # lazily: what is too deep is not even scanned to its end
+            aliases += isinstance(event, yaml.AliasEvent)
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if aliases > MOST_ALIASES or depth > DEEPEST:
+                raise _UnreadableError(_too_deep() if depth > DEEPEST else f"more than {MOST_ALIASES} aliases")
+        value = yaml.safe_load(text)
+    except RecursionError as error:
+        raise InvalidInputError(f"{path}: not YAML ({_too_deep()})") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # besides YAMLError, the constructors of dates and numbers raise almost anything
+        raise InvalidInputError(f"{path}: not YAML ({_one_line(error)})") from error
+    _bounded(value, f"{path}: not YAML", MOST_VALUES)
+    _check_plain(value, f"{path}: not YAML", finite=True)
+    return value
+
+
+def few(value: Any, most: int = 80) -> str:
+    """A value of a document for a message: at most so many characters, on one line."""
+    text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def _content(path: Path) -> bytes:
+    if not path.is_file():
+        raise NotFoundError(f"{path}: no such file")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def _text(path: Path, kind: str) -> str:
+    """The text of a file of settings."""
+    data = _content(path)
+    if len(data) > LARGEST_SETTINGS_BYTES:
+        raise InvalidInputError(f"{path}: not {kind} ({_too_long()})")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"{path}: not {kind} (not text in UTF-8)") from error
+
+
+def _integer(text: str) -> int:
+    if len(text) > MOST_DIGITS:
+        raise _UnreadableError(f"a whole number of {len(text):,} digits, at most {MOST_DIGITS} are read")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise _UnreadableError(f"the number {text[:20]} is too large")
+    return value
+
+
+def _refuse(text: str) -> NoReturn:
+    raise _UnreadableError(f"{text} is not a number")
+
+
+def _any_float(text: str) -> float:
+    """TOML knows ``inf`` and ``nan``; a number that becomes infinite is one that nobody meant."""
+    return float(text) if "n" in text else _finite(text.replace("_", ""))
+
+
+def _bounded(value: Any, where: str, most: int | None = None) -> Any:
+    """The value, if it is not nested too deeply and, where ``most`` is given, holds no more values than that.
+
+    Raises:
+        InvalidInputError: it is, or does.
+    """
+    level, count = [value], 0
+    for _ in range(DEEPEST):
+        below: list[Any] = []
+        for node in level:
+            if type(node) in {dict, list}:
+                inside: Iterable[Any] = node.values() if type(node) is dict else node
+                below += [child for child in inside if type(child) in {dict, list}]
+                count += len(node)
+                if most is not None and count > most:
+                    raise InvalidInputError(f"{where} (more than {most:,} values)")
+        if not below:
+            return value
+        level = below
+    raise InvalidInputError(f"{where} ({_too_deep()})")
+
+
+def _check_plain(value: Any, where: str, *, finite: bool = False) -> None:
+    """Refuse numbers that are too large, and keys of tables that are not plain values.
+
+    Raises:
+        InvalidInputError: there are some.
+    """
+    waiting = [value]
+    while waiting:
+        node = waiting.pop()
+        if type(node) is dict:
+            waiting += node.values()
+            if strange := [key for key in node if not isinstance(key, str | int | float | None)]:
+                raise InvalidInputError(f"{where} (the key {few(strange[0])} is not a text)")
+        elif type(node) is list:
+            waiting += node
+        elif type(node) is int and abs(node) >= 10**MOST_DIGITS:
+            raise InvalidInputError(f"{where} (a whole number of more than {MOST_DIGITS} digits)")
+        elif type(node) is float and finite and not math.isfinite(node):
+            raise InvalidInputError(f"{where} (a number that is not finite)")
+
+
+def _too_deep() -> str:
+    return f"nested more than {DEEPEST} levels deep"
+
+
+def _too_long() -> str:
+    return f"longer than {LARGEST_SETTINGS_BYTES:,} bytes"
+
+
+def _one_line(error: Exception) -> str:
+    """The first line of an error, without Python's advice on its own limits."""
+    text = str(error).strip()
+    if "Exceeds the limit" in text and "integer string conversion" in text:
+        return f"a whole number of more than {MOST_DIGITS} digits"
+    return text.splitlines()[0][:200] if text else type(error).__name__

@@ -1,0 +1,82 @@
+"""Names of files as tables and documents give them: what may follow a folder without leading out of it.
+
+A name that somebody else wrote is relative to a folder that the user has given. It must stay inside: no ``..``, no
+absolute path, no drive, no NUL. Links inside the folder are followed: the user, not the table, has made them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bgknown.documents import few
+from bgknown.errors import InvalidInputError
+
+_LONGEST_PART_BYTES = 255
+_LONGEST_BYTES = 2_000
+
+
+def fault_of(name: str) -> str:
+    """Why a name does not lead to a place inside a folder; empty where it does."""
+    path = name.replace("\\", "/")
+    parts = [part for part in path.split("/") if part not in {"", "."}]
+    faults = {
+        "is empty": not name.strip(),
+        "holds a NUL character": "\0" in name,
+        "is an absolute path": path.startswith("/") or path[1:2] == ":",
+        "leads out of the folder": ".." in parts,
+        "is the folder itself": not parts,
+        "is longer than a file's name can be": len(name) > _LONGEST_PART_BYTES // 4 and _is_too_long(parts),
+        "is not valid text": not name.isascii() and _has_surrogates(name),
+    }
+    return next((fault for fault, found in faults.items() if found), "")
+
+
+def _is_too_long(parts: Sequence[str]) -> bool:
+    sizes = [len(part.encode(errors="replace")) for part in parts]
+    return max(sizes, default=0) > _LONGEST_PART_BYTES or sum(sizes) + len(sizes) > _LONGEST_BYTES
+
+
+def _has_surrogates(name: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def fault_of_plain(name: str) -> str:
+    """Why a name is not that of a file or folder directly in a folder; empty where it is."""
+    return fault_of(name) or ("has folders in it" if "/" in name or "\\" in name else "")
+
+
+def inside(root: Path, name: str, what: str) -> Path:
+    """The place that a name leads to, which is inside a folder.
+
+    Args:
+        root: the folder.
+        name: what a table or document says.
+        what: where it says so, which begins the message.
+
+    Raises:
+        InvalidInputError: the name leads out of the folder, or nowhere.
+    """
+    if fault := fault_of(name):
+        raise InvalidInputError(f"{what} {few(name)} {fault}; it must name a file inside {root}")
+    return root / name
+
+
+def check_inside(names: Iterable[str], lines: Sequence[int], where: Path, column: str, *, plain: bool = False) -> None:
+    """Check that every name of a table's column leads to a place inside the folder that it is relative to.
+
+    Args:
+        names: the names.
+        lines: the line of each.
+        where: the table, for the message.
+        column: its column, for the message.
+        plain: whether names must be without folders.
+
+    Raises:
+        InvalidInputError: names the line of the first that does not.
+    """
+    find = fault_of_plain if plain else fault_of
+    for line, name in zip(lines, names, strict=True):
+        if fault := find(name):
+            rule = "a plain file name, without folders" if plain else "a path inside its folder"
+            raise InvalidInputError(f"{where}, line {line}: {column} {few(name)} {fault}; it must be {rule}")

@@ -1,0 +1,68 @@
+"""What others wrote, shown safely: in a terminal, in a page of Markdown, in a table that a spreadsheet opens."""
+
+from __future__ import annotations
+
+import re
+
+# C0 and C1 controls but tab and line feed; marks of direction; line and paragraph separators; what has no width;
+# lone surrogates; tags, which are invisible letters
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+_BREAKS = re.compile("[\t\n]")
+_FORMULA = re.compile("'*[=+\\-@\t\r]")
+_MARKS = re.compile(r"([\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_]))")  # an underscore inside a word is only that
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "://": "&#58;//", "www.": "www&#46;"}
+
+
+def shown(text: str) -> str:
+    """Text for a terminal: what could move the cursor, change colours or turn the direction is written out.
+
+    Line breaks and tabs stay, since messages have them; ``one_line`` takes them, too.
+
+    >>> shown("a\\x1b[31mb")
+    'a\\\\x1b[31mb'
+    """
+    return _UNSAFE.sub(_written_out, text)
+
+
+def one_line(text: str) -> str:
+    """A name or another piece of text that others wrote, as one line for a terminal.
+
+    >>> one_line("a\\nerror: b")
+    'a\\\\nerror: b'
+    """
+    return _BREAKS.sub(_written_out, shown(text))
+
+
+def markdown(text: str) -> str:
+    """Text for a page of Markdown: it shows as it is, with no link, image, HTML or formatting of its own."""
+    text = one_line(text)
+    for mark, entity in _ENTITIES.items():
+        text = text.replace(mark, entity)
+    return _MARKS.sub(r"\\\1", text)
+
+
+def cell(text: str) -> str:
+    """Text for a CSV table that people open in a spreadsheet: what it would take for a formula gets an apostrophe.
+
+    ``text_of_cell`` gives the same text again.
+
+    >>> cell("=1+1"), cell("a=b")
+    ("'=1+1", 'a=b')
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def text_of_cell(cell: str) -> str:
+    """The text that ``cell`` was given.
+
+    >>> text_of_cell("'=1+1"), text_of_cell("it's")
+    ('=1+1', "it's")
+    """
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
+
+
+def _written_out(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()

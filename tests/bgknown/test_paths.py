@@ -1,0 +1,56 @@
+import pytest
+
+from bgknown.errors import InvalidInputError
+from bgknown.paths import check_inside, fault_of, fault_of_plain, inside
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("", "is empty"),
+        ("  ", "is empty"),
+        ("..", "leads out"),
+        ("a/../../b", "leads out"),
+        ("a\\..\\b", "leads out"),
+        ("/etc/passwd", "absolute"),
+        ("\\\\server\\x", "absolute"),
+        ("C:\\x", "absolute"),
+        ("c:x", "absolute"),
+        ("a\0", "NUL"),
+        (".", "the folder itself"),
+        ("./", "the folder itself"),
+        ("x" * 256, "longer than"),
+        ("é" * 128, "longer than"),
+        ("a/" * 1_500 + "a", "longer than"),
+        ("\ud800", "not valid text"),
+    ],
+)
+def test_names_that_lead_outside_are_refused(tmp_path, name, fault):
+    assert fault in fault_of(name)
+    with pytest.raises(InvalidInputError, match=fault):
+        inside(tmp_path, name, "t.csv, line 2: file")
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a/b.wav", "..a/b..", "a//b", "./a", "é/日本.wav", "a b", "-x", "~"])
+def test_names_inside_are_taken(tmp_path, name):
+    assert fault_of(name) == ""
+    assert inside(tmp_path, name, "x") == tmp_path / name
+
+
+def test_plain_names_have_no_folders():
+    assert fault_of_plain("a.wav") == ""
+    assert "folders" in fault_of_plain("a/b.wav")
+    assert "folders" in fault_of_plain("a\\b.wav")
+
+
+def test_a_column_is_named_with_its_line(tmp_path):
+    with pytest.raises(InvalidInputError, match=r"t\.csv, line 7: file '\.\./x' leads out of the folder; it must be"):
+        check_inside(["a", "../x"], [3, 7], tmp_path / "t.csv", "file")
+
+
+def test_links_that_the_user_made_are_followed(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "x").write_text("x")
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "audio").symlink_to(tmp_path / "elsewhere")
+    assert inside(tmp_path / "corpus", "audio/x", "t").read_text() == "x"
