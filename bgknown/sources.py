@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bgknown.amplitude import Amplitude, measure_amplitude
 from bgknown.audio import RATE_HZ, as_pcm32, check_finite, read_file, read_frames, read_sliceable
+from bgknown.decoding import faults_of_file
 from bgknown.errors import InvalidInputError
 
 
@@ -54,7 +55,7 @@ class SourceStore:
 
     def __init__(self, keep: int = 4) -> None:
         self._keep = keep
-        self._converted: OrderedDict[Path, Source] = OrderedDict()
+        self._converted: OrderedDict[tuple[Path, int, int, int, int], Source] = OrderedDict()
 
     def open(self, path: Path) -> Source:
         """A source for a file.
@@ -63,15 +64,18 @@ class SourceStore:
             NotFoundError: there is no such file.
             InvalidInputError: it cannot be read.
         """
-        if path in self._converted:
-            self._converted.move_to_end(path)
-            return self._converted[path]
+        with faults_of_file("cannot be read"):
+            state = path.stat()
+        key = (path, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)  # it may have been replaced
+        if key in self._converted:
+            self._converted.move_to_end(key)
+            return self._converted[key]
         header = read_sliceable(path)
         if header is not None:
             return Source(path=path, frames=header.frames)
         _, audio = read_file(path, RATE_HZ, np.float64)
         source = Source(path=path, frames=audio.shape[0], converted=audio)
-        self._converted[path] = source
+        self._converted[key] = source
         if len(self._converted) > self._keep:
             self._converted.popitem(last=False)
         return source

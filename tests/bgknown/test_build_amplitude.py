@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import soundfile
 
 from bgknown.dataset import open_dataset
 from bgknown.errors import BrokenInputError
+from bgknown.sources import SourceStore
 from tests.bgknown.test_reader import flac_of_total, untagged_mp3
 from tests.conftest import RATE_HZ, contents, noise, write_wav
 
@@ -74,3 +76,15 @@ def test_an_mp3_without_a_length_tag_can_be_drawn_from(tiny, tmp_path):
         audio = np.concatenate([np.zeros(4 * RATE_HZ), noise(10.0, number)])
         tiny.recording("eval", number).write_bytes(untagged_mp3(audio=audio)[0])
     assert len(tiny.build(tmp_path / "out").table) == 10
+
+
+def test_a_file_that_was_replaced_is_not_taken_from_memory(tmp_path):
+    store, path = SourceStore(), tmp_path / "x.wav"
+    write_wav(path, noise(0.5, 0), 22_050)
+    first = store.open(path)
+    assert store.open(path) is first
+    write_wav(tmp_path / "y.wav", noise(0.5, 1), 22_050)
+    state = path.stat()
+    os.utime(tmp_path / "y.wav", ns=(state.st_atime_ns, state.st_mtime_ns))
+    (tmp_path / "y.wav").replace(path)
+    assert not np.array_equal(store.open(path).converted, first.converted)
