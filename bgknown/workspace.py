@@ -178,7 +178,7 @@ class Workspace:
             if path.rsplit(".", 1)[-1] not in passing
         ]
         if differences:
-            skipped = there.get("skipped") or []
+            skipped = found if isinstance(found := there.get("skipped"), list) else []
             hint = f" (it was made without {len(skipped)} broken inputs, which may be whole now)" if skipped else ""
             raise StorageError(
                 f"{self.out}: holds another configuration: {'; '.join(differences)}{hint}; "
