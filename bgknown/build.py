@@ -182,7 +182,9 @@ def _plan_or_remember(
 
 def _is_plan(plan: dict[str, Any]) -> bool:
     """Whether a stored plan holds what ``_plan_record`` gives, in its types."""
-    kinds = {name: (int,) if name in recipes.INTEGERS else (str,) for name in recipes.COLUMNS}
+    kinds: dict[str, tuple[type, ...]] = {
+        name: (int,) if name in recipes.INTEGERS else (str,) for name in recipes.COLUMNS
+    }
     kinds |= dict.fromkeys(recipes.FLOATS, (int, float))
     rows, problems, quiet = (plan.get(name) for name in ("recipe", "problems", "too_quiet"))
     if not all(isinstance(part, list) for part in (rows, problems, quiet)):

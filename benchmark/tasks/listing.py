@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.resources
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from bgknown.audio import SUFFIXES
+from bgknown.documents import few
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.files import storage_error
 from bgknown.seeding import ranks
@@ -18,7 +19,7 @@ from bgknown.tables import decoded, parse_csv
 
 def folders_of(root: Path) -> list[str]:
     """Names of the folders in a folder, sorted, but those that begin with ``_`` or a dot."""
-    return sorted(path.name for path in root.iterdir() if path.is_dir() and path.name[0] not in "_.")
+    return _texts(root, (path.name for path in root.iterdir() if path.is_dir() and path.name[0] not in "_."))
 
 
 def top_folders(root: Path, corpus: str, what: str) -> list[str]:
@@ -45,8 +46,21 @@ def clips_below(root: Path, folder: str) -> list[str]:
     inside = root / folder
     if not inside.is_dir():
         return []
-    names = sorted(path.name for path in inside.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
-    return [f"{folder}/{name}" for name in names]
+    names = (path.name for path in inside.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
+    return [f"{folder}/{name}" for name in _texts(inside, names)]
+
+
+def _texts(folder: Path, names: Iterable[str]) -> list[str]:
+    """Names sorted, which must be text: they are hashed, and written into tables.
+
+    Raises:
+        InvalidInputError: one is not in UTF-8.
+    """
+    listed = sorted(names)
+    for name in listed:
+        if not name.isascii() and any("\ud800" <= character <= "\udfff" for character in name):
+            raise InvalidInputError(f"{folder}: the name {few(name)} is not UTF-8; rename it")
+    return listed
 
 
 def clips_in(root: Path, folder: str, what: str) -> list[str]:
