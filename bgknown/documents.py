@@ -45,14 +45,12 @@ def parse_json(data: bytes | str, where: str, *, nan: bool = False) -> Any:
     Raises:
         InvalidInputError: it is not JSON, nested too deeply, or holds a number that is too large.
     """
-    hooks: dict[str, Any] = {"parse_int": _integer}
-    if not nan:
-        hooks |= {"parse_float": _finite, "parse_constant": _refuse}
     try:
-        value = json.loads(data, **hooks)
+        text = data if isinstance(data, str) else data.decode("utf-8-sig")
+        value = (_LENIENT if nan else _STRICT).decode(text)
     except RecursionError as error:
         raise InvalidInputError(f"{where}: not JSON ({_too_deep()})") from error
-    except (ValueError, UnicodeError) as error:  # JSON's own errors are ValueErrors
+    except ValueError as error:  # JSON's own errors and those of decoding are ValueErrors
         raise InvalidInputError(f"{where}: not JSON ({_one_line(error)})") from error
     return _bounded(value, f"{where}: not JSON")
 
@@ -195,6 +193,10 @@ def _finite(text: str) -> float:
 
 def _refuse(text: str) -> NoReturn:
     raise _UnreadableError(f"{text} is not a number")
+
+
+_STRICT = json.JSONDecoder(parse_int=_integer, parse_float=_finite, parse_constant=_refuse)
+_LENIENT = json.JSONDecoder(parse_int=_integer)
 
 
 def _any_float(text: str) -> float:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bgknown import seeding
 from bgknown.errors import InvalidInputError
+from bgknown.shown import one_line
 from bgknown.tables import line_numbers, read_csv, records
 
 _ADVICE = "columns pair,text wanted, or AudioDiffCaps' key,caption_1,..."
@@ -48,7 +49,7 @@ def read_texts(path: Path) -> dict[str, tuple[str, ...]]:
     elif "key" in table.columns and captions:
         name, columns = "key", captions
     else:
-        raise InvalidInputError(f"{path}: has the columns {', '.join(map(str, table.columns))}; {_ADVICE}")
+        raise InvalidInputError(f"{path}: has the columns {', '.join(map(one_line, table.columns))}; {_ADVICE}")
     texts: dict[str, list[str]] = {}
     for line, row in zip(line_numbers(table), records(table), strict=True):
         pair = str(row[name])

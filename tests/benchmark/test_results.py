@@ -159,6 +159,15 @@ def test_a_lock_that_stays_is_one_line(tmp_path, monkeypatch):
     assert not (tmp_path / "leaderboard.csv").exists()
 
 
+def test_a_planted_lock_is_not_followed(tmp_path):
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "leaderboard.csv.lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(StorageError, match="leaderboard.csv.lock: is a symbolic link"):
+        add_rows(tmp_path / "out", [row()])
+    assert (tmp_path / "victim").read_text() == "precious"
+
+
 def test_a_file_in_the_way_is_one_line(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(StorageError, match="a file of this name is in the way"):

@@ -532,3 +532,13 @@ def test_a_slice_of_us8k_that_leads_elsewhere_is_one_line(name, corpora, tmp_pat
     table.write_text("\n".join(lines))
     with pytest.raises(InvalidInputError, match="line 3: slice_file_name .* must be a plain file name"):
         tasks.task("us8k").index(root)
+
+
+def test_a_name_on_disk_that_is_no_text_is_one_line(corpora, tmp_path):
+    root = copy_of(corpora, "surge", tmp_path)
+    try:
+        (root / "tone \udce9").mkdir()
+    except (OSError, UnicodeError):
+        pytest.skip("this file system has no such names")
+    with pytest.raises(InvalidInputError, match=r"the name 'tone \\udce9' is not UTF-8; rename it"):
+        tasks.task("surge").index(root)

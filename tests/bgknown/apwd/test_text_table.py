@@ -39,6 +39,8 @@ def test_columns_of_audiodiffcaps(tmp_path):
         ("key,caption_1\np,x\np,y\n", "line 3: the pair p is there twice"),
         ("key,caption_1,caption_2\np,,\n", "line 2: the text of p is empty"),
         ("", "not a CSV table"),
+        ("pair,text\np1,put a dog, then a cat\n", "line 2: 3 fields, the header has 2"),
+        ('pair,text\np1,"a\nb"\np1,"a b"\n', "line 4: the pair p1 has the text 'a b' already"),
         ('pair,text\np,"x\n', "not a CSV table"),
     ],
 )
@@ -63,3 +65,8 @@ def test_the_pair_chooses_its_text():
     texts = ("a", "b", "c")
     assert {chosen(texts, f"p{number}") for number in range(50)} == set(texts)
     assert chosen(texts, "p1") == chosen(texts, "p1")
+
+
+def test_texts_of_a_pair_never_reach_another(tmp_path):
+    path = write(tmp_path, "pair,text\np1,a\np1 ,b\np10,c\nd/p1,d\n")
+    assert read_texts(path) == {"p1": ("a",), "p1 ": ("b",), "p10": ("c",), "d/p1": ("d",)}

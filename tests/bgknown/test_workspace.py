@@ -1,0 +1,54 @@
+import json
+
+import pytest
+
+from bgknown.errors import InvalidInputError, StorageError
+from bgknown.workspace import Workspace
+
+GOOD = {"name": "a", "digest": "d", "record": {"x": 1}}
+
+
+@pytest.fixture
+def state(tmp_path):
+    state = Workspace(tmp_path / "out")
+    state.folder.mkdir(parents=True)
+    return state
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[" * 100_000,
+        "1" * 5_000,
+        "[]",
+        '"name"',
+        '{"name": ["a"]}',
+        '{"name": "b", "digest": 1, "record": {"x": 1}}',
+        '{"name": "b", "digest": "d", "record": "x"}',
+        '{"name": "b", "digest": "d", "record": [1]}',
+        '{"name": "b", "dig',
+        "\0\0\0",
+    ],
+)
+def test_lines_of_a_journal_that_are_no_entries_are_passed_over(state, line):
+    state.journal.write_text(f"{json.dumps(GOOD)}\n{line}\n")
+    assert state.finished() == {"a": GOOD}
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "1" * 5_000, "[]", "\0", "{"])
+def test_a_damaged_state_says_what_to_delete(state, content):
+    (state.folder / "build.json").write_text(content)
+    with pytest.raises(
+        InvalidInputError, match=r"build\.json: .*; delete .*out and run the same command again"
+    ) as caught:
+        state.is_finished({"name": "x"})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["journal.jsonl", "lock"])
+def test_a_planted_link_is_not_followed(state, tmp_path, name):
+    (tmp_path / "victim").write_text("precious")
+    (state.folder / name).symlink_to(tmp_path / "victim")
+    with pytest.raises(StorageError, match="is a symbolic link"), state.claim({"name": "x"}):
+        pass
+    assert (tmp_path / "victim").read_text() == "precious"
