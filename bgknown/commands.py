@@ -37,9 +37,9 @@ FILE = UserPath(dir_okay=False)
 PATH = UserPath()
 
 
-def echo(message: object = "", *, err: bool = False) -> None:
+def echo(message: object = "", *, err: bool = False, nl: bool = True) -> None:
     """Print a line, on stdout or stderr; what names and messages of others hold cannot steer the terminal."""
-    click.echo(shown(str(message)), err=err)
+    click.echo(shown(str(message)), err=err, nl=nl)
 
 
 class _Formatter(logging.Formatter):

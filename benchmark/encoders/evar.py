@@ -150,7 +150,14 @@ def load(target: str, options: Options) -> EvarEncoder:
 def weights_of(target: str, options: Options) -> list[Path]:
     """The file of weights; nothing where there is none, and the model's tensors are hashed."""
     weights = _configuration(options).get("weight_file")
-    return weight_files(str(weights), f"evar:{target}") if weights and Path(str(weights)).exists() else []
+    return weight_files(str(weights), f"evar:{target}") if weights and _exists(str(weights)) else []
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # longer than a name may be, or in a folder that may not be read
+        return False
 
 
 def _make(kind: type, given: Configuration, where: str, samples: int | None) -> tuple[Any, Configuration]:

@@ -36,7 +36,7 @@ def mutate(kind: str, data: bytes, draw: random.Random) -> bytes:
         if structured is not None and draw.random() < 0.75:
             try:
                 data = structured(data, draw)
-            except (ValueError, UnicodeError, csv.Error, IndexError, struct.error, RecursionError):
+            except (ValueError, LookupError, TypeError, AttributeError, csv.Error, struct.error, RecursionError):
                 data = _bytes(data, draw)
         else:
             data = _bytes(data, draw)

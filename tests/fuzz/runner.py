@@ -136,7 +136,8 @@ class Watch:
         inside = (self.folder, *self.allowed)
         if not any(path == folder or path.startswith(folder + os.sep) for folder in inside):
             ancestor = self.folder.startswith(path.rstrip(os.sep) + os.sep)
-            if not ancestor and path not in self.excused:
+            looked = what == "os.stat" and bool(self.excused)  # absolute paths may be looked for
+            if not ancestor and not looked and path not in self.excused:
                 self.touched.append(f"{what} {path}"[:200])
         self.on = True
 
