@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from benchmark import inventory
-from benchmark.clips import Clip
-from benchmark.embed import EmbedSettings, embed, embed_files
+from benchmark.clips import BrokenClipError, Clip
+from benchmark.embed import EmbedSettings, embed
+from benchmark.embed_files import embed_files
 from benchmark.registry import load_encoder
-from bgknown.errors import BrokenInputError
 from pretrain.pack import PackOptions, pack
 from tests.conftest import noise, write_wav
 
@@ -43,10 +43,12 @@ def test_embed_lists_all_broken_files_or_leaves_them_out(folder, tmp_path):
     (folder / "empty.wav").touch()
     (folder / "text.wav").write_text("no audio")
     settings = EmbedSettings(cache=tmp_path / "cache")
-    with pytest.raises(BrokenInputError, match=r"(?s)2 of 5 files are broken:.*empty\.wav.*text\.wav.*--skip-broken"):
+    with pytest.raises(BrokenClipError, match=r"2 of 5 clips cannot be used: .*empty\.wav.*text\.wav.*--skip-broken"):
         embed_files(load_encoder("logmel"), [folder], tmp_path / "out", settings, duration_s=None)
     assert not (tmp_path / "out").exists()
-    count = embed_files(load_encoder("logmel"), [folder], tmp_path / "out", settings, duration_s=None, skip_broken=True)
+    count = embed_files(
+        load_encoder("logmel"), [folder], tmp_path / "out", settings, duration_s=None, skip_broken=True
+    ).clips
     assert count == len(np.load(tmp_path / "out" / "embeddings.npy")) == 3
 
 

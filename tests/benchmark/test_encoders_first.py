@@ -10,7 +10,8 @@ import torch
 from benchmark import interface
 from benchmark import run as running
 from benchmark.clips import Clip
-from benchmark.embed import EmbedSettings, embed, embed_files
+from benchmark.embed import EmbedSettings, embed
+from benchmark.embed_files import embed_files
 from benchmark.interface import REPEATED, check_repeatable
 from benchmark.results import FILE, read_rows
 from bgknown.errors import InvalidInputError
