@@ -17,7 +17,7 @@ from bgknown.errors import StorageError
 from bgknown.shown import one_line
 
 if TYPE_CHECKING:
-    from benchmark.embed import EmbedSettings
+    from benchmark.embedding.embed import EmbedSettings
     from benchmark.run import Outcome
 
 
@@ -69,11 +69,11 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
       benchmark run --encoder logmel --suite nine --data corpora --out results
     """
     from benchmark import run as running  # noqa: PLC0415
-    from benchmark import suite as suites  # noqa: PLC0415
-    from benchmark.locations import locations, split_tables  # noqa: PLC0415
+    from benchmark.embedding.texts import DEFAULT  # noqa: PLC0415
     from benchmark.protocol import open_protocol  # noqa: PLC0415
+    from benchmark.results import suite_average as suites  # noqa: PLC0415
     from benchmark.tasks import name_of  # noqa: PLC0415
-    from benchmark.texts import DEFAULT  # noqa: PLC0415
+    from benchmark.tasks.locations import locations, split_tables  # noqa: PLC0415
 
     if task and suite:
         raise click.UsageError("--task and --suite exclude each other")
@@ -117,8 +117,8 @@ def embed(*, encoder: str, audio: tuple[Path, ...], out: Path, duration: float |
     Example:
       benchmark embed --encoder logmel ESC-50/audio --out embeddings
     """
-    from benchmark.embed_files import embed_files  # noqa: PLC0415
-    from benchmark.registry import load_encoder  # noqa: PLC0415
+    from benchmark.embedding.embed_files import embed_files  # noqa: PLC0415
+    from benchmark.encoders.registry import load_encoder  # noqa: PLC0415
     from benchmark.run import device_of  # noqa: PLC0415
 
     loaded = load_encoder(
@@ -145,9 +145,9 @@ def check(*, encoder: str, **given: Any) -> None:
     Example:
       benchmark check --encoder logmel
     """
-    from benchmark.check import as_text, passed  # noqa: PLC0415
-    from benchmark.check import check as hold  # noqa: PLC0415
-    from benchmark.registry import load_encoder  # noqa: PLC0415
+    from benchmark.encoders.check import as_text, passed  # noqa: PLC0415
+    from benchmark.encoders.check import check as hold  # noqa: PLC0415
+    from benchmark.encoders.registry import load_encoder  # noqa: PLC0415
     from benchmark.run import device_of  # noqa: PLC0415
 
     loaded = load_encoder(
@@ -168,7 +168,7 @@ def encoders() -> None:
     Example:
       benchmark encoders
     """
-    from benchmark.registry import kinds  # noqa: PLC0415
+    from benchmark.encoders.registry import kinds  # noqa: PLC0415
 
     for kind in kinds():
         trust = "   (--trust-code)" if kind.runs_code else ""
@@ -227,7 +227,7 @@ def compare(*, a: str, b: str, out: Path, task: str | None) -> None:
     Example:
       benchmark compare logmel melpower --out results
     """
-    from benchmark import compare as comparing  # noqa: PLC0415
+    from benchmark.results import compare as comparing  # noqa: PLC0415
 
     echo(comparing.as_text(comparing.compare(out, a, b, task=task)))
 
@@ -247,7 +247,7 @@ def demo(*, out: Path, jobs: int | None, cache: Path | None, device: str | None)
     from benchmark.demo import demo as go  # noqa: PLC0415
     from benchmark.run import device_of  # noqa: PLC0415
     from bgknown.corpora.headers import default_cache  # noqa: PLC0415
-    from bgknown.parallel import default_jobs  # noqa: PLC0415
+    from bgknown.jobs.parallel import default_jobs  # noqa: PLC0415
 
     jobs = default_jobs() if jobs is None else jobs
     for outcome in go(out, cache=cache or default_cache(), jobs=jobs, device=device_of(device)):
@@ -267,7 +267,7 @@ def cache(*, cache: Path | None, clear: bool) -> None:
     Example:
       benchmark cache --clear
     """
-    from benchmark.store import clear_stores, stores  # noqa: PLC0415
+    from benchmark.embedding.store import clear_stores, stores  # noqa: PLC0415
     from bgknown.corpora.headers import default_cache  # noqa: PLC0415
 
     folder = cache or default_cache()
@@ -281,9 +281,9 @@ def cache(*, cache: Path | None, clear: bool) -> None:
 
 
 def _embedding(given: dict[str, Any]) -> EmbedSettings:
-    from benchmark.embed import EmbedSettings  # noqa: PLC0415
+    from benchmark.embedding.embed import EmbedSettings  # noqa: PLC0415
     from bgknown.corpora.headers import default_cache  # noqa: PLC0415
-    from bgknown.parallel import check_jobs, default_jobs  # noqa: PLC0415
+    from bgknown.jobs.parallel import check_jobs, default_jobs  # noqa: PLC0415
 
     jobs = default_jobs() if given["jobs"] is None else given["jobs"]
     check_jobs(jobs)
@@ -294,8 +294,8 @@ def _embedding(given: dict[str, Any]) -> EmbedSettings:
 
 def _show(out: Path, **filters: Any) -> None:
     """Print the tables of a folder of results, some of them if so asked, and write its page with all."""
-    from benchmark import leaderboard as boards  # noqa: PLC0415
-    from benchmark.results import FILE, read_rows  # noqa: PLC0415
+    from benchmark.results import leaderboard as boards  # noqa: PLC0415
+    from benchmark.results.rows import FILE, read_rows  # noqa: PLC0415
 
     rows = read_rows(out / FILE)
     echo(boards.as_text(boards.leaderboard(rows, **filters)))
@@ -308,8 +308,8 @@ def _show(out: Path, **filters: Any) -> None:
 
 def _tell(outcome: Outcome, out: Path) -> None:
     """The figures of one encoder on one task."""
-    from benchmark.layout import aligned  # noqa: PLC0415
     from benchmark.run import summary  # noqa: PLC0415
+    from benchmark.text_tables import aligned  # noqa: PLC0415
 
     facts = outcome.data.facts
     echo(

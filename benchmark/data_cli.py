@@ -30,8 +30,8 @@ def status(*, folder: Path, cache: Path | None) -> None:
     Example:
       benchmark data status corpora
     """
-    from benchmark import inventory  # noqa: PLC0415
-    from benchmark.layout import aligned  # noqa: PLC0415
+    from benchmark.tasks import inventory  # noqa: PLC0415
+    from benchmark.text_tables import aligned  # noqa: PLC0415
     from bgknown.corpora.headers import default_cache  # noqa: PLC0415
 
     stocks = inventory.status(folder, cache=cache or default_cache())
@@ -60,7 +60,7 @@ def validate(*, task: str, folder: Path, decode: bool, cache: Path | None) -> No
     Example:
       benchmark data validate esc50 corpora/esc50
     """
-    from benchmark import inventory  # noqa: PLC0415
+    from benchmark.tasks import inventory  # noqa: PLC0415
     from bgknown.corpora.headers import default_cache  # noqa: PLC0415
 
     found = inventory.validate(task, folder, cache=cache or default_cache(), decode=decode)

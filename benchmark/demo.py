@@ -6,14 +6,14 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmark.embed import EmbedSettings
-from benchmark.locations import locations
+from benchmark.embedding.embed import EmbedSettings
 from benchmark.run import Outcome, RunOptions, run
-from bgknown.build import build
-from bgknown.configuration import BuildOptions
+from benchmark.tasks.locations import locations
 from bgknown.corpora.miniature import make
 from bgknown.corpora.pair import open_corpora
-from bgknown.draw import DrawOptions
+from bgknown.mixtures.build import build
+from bgknown.mixtures.draw import DrawOptions
+from bgknown.mixtures.options import BuildOptions
 from bgknown.userpath import user_path
 
 ENCODERS = ("melpower", "audiontt2022-untrained")

@@ -17,19 +17,19 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmark import processes
-from benchmark.broken import broken_pairs
-from benchmark.composed import KINDS
-from benchmark.composed.evaluation import CHANCE, predictions, queries_table, ranked, scored, tables_of
-from benchmark.embed import EmbedSettings, embed
-from benchmark.encoder import FittedEncoder, LoadedEncoder
+from benchmark.composed_retrieval import KINDS
+from benchmark.composed_retrieval.evaluation import CHANCE, predictions, queries_table, ranked, scored, tables_of
+from benchmark.embedding.broken import broken_pairs
+from benchmark.embedding.embed import EmbedSettings, embed
+from benchmark.embedding.texts import BrokenTextsError
+from benchmark.encoders.contract import FittedEncoder, LoadedEncoder
 from benchmark.predictions import by_seed
 from benchmark.probe import ProbeResult, ProbeSettings, Problem, Resuming, train, validation_rows
-from benchmark.probe.resuming import FOLDER
 from benchmark.protocol import Protocol
-from benchmark.retrieval import chance
-from benchmark.runs import PREDICTION_COLUMNS
-from benchmark.task import Embeddings, Fold, TaskData, check_folds
-from benchmark.texts import BrokenTextsError
+from benchmark.ranking import chance
+from benchmark.results.run_folder import PREDICTION_COLUMNS
+from benchmark.resuming import FOLDER
+from benchmark.tasks.contract import Embeddings, Fold, TaskData, check_folds
 
 log = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from urllib.parse import urlencode
 import torch
 from torch import Tensor
 
-from benchmark.encoder import Encoder, FittedEncoder, FrameEncoder, check_output
-from benchmark.registry import load_encoder
+from benchmark.encoders.contract import Encoder, FittedEncoder, FrameEncoder, check_output
+from benchmark.encoders.registry import load_encoder
 from bgknown.errors import InvalidInputError
 
 TRUST = "BGKNOWN_TRUST_CODE"

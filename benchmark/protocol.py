@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark.composed.pairs import ComposedSettings
+from benchmark.composed_retrieval.pairs import ComposedSettings
 from bgknown.documents import few, read_toml
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.files import sha256
+from bgknown.jobs.files import sha256
 from bgknown.userpath import user_path
 
 

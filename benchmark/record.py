@@ -15,19 +15,26 @@ import numpy as np
 import torch
 
 import bgknown
-from benchmark.clips import RESAMPLER
-from benchmark.embed import EmbedSettings
-from benchmark.encoder import LoadedEncoder
+from benchmark.embedding.clips import RESAMPLER
+from benchmark.embedding.embed import EmbedSettings
+from benchmark.embedding.hashes import content_hashes
+from benchmark.encoders.contract import LoadedEncoder
 from benchmark.evaluate import Evaluation
-from benchmark.hashes import content_hashes
 from benchmark.predictions import by_seed
 from benchmark.protocol import Protocol
-from benchmark.results import FILE, ResultRow, add_rows, measured_row, read_rows
-from benchmark.runs import CONFIGURATION, PREDICTIONS, read_configuration, read_predictions, run_name, write_run
-from benchmark.task import TaskData
+from benchmark.results.rows import FILE, ResultRow, add_rows, measured_row, read_rows
+from benchmark.results.run_folder import (
+    CONFIGURATION,
+    PREDICTIONS,
+    read_configuration,
+    read_predictions,
+    run_name,
+    write_run,
+)
+from benchmark.tasks.contract import TaskData
 from bgknown.errors import BgknownError, InvalidInputError
-from bgknown.files import file_sha256, sha256
-from bgknown.provenance import commit, now
+from bgknown.jobs.files import file_sha256, sha256
+from bgknown.jobs.provenance import commit, now
 
 log = logging.getLogger(__name__)
 

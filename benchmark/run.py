@@ -10,21 +10,22 @@ from pathlib import Path
 
 import torch
 
-from benchmark import processes, tasks, texts
-from benchmark.broken import describe
-from benchmark.clips import BrokenClipError
-from benchmark.embed import EmbedSettings
-from benchmark.encoder import LoadedEncoder
+from benchmark import processes, tasks
+from benchmark.embedding import texts
+from benchmark.embedding.broken import describe
+from benchmark.embedding.clips import BrokenClipError
+from benchmark.embedding.embed import EmbedSettings
+from benchmark.encoders.contract import LoadedEncoder
+from benchmark.encoders.loading import try_out
+from benchmark.encoders.registry import load_encoder
 from benchmark.evaluate import evaluate
-from benchmark.interface import try_out
-from benchmark.locations import Locations
 from benchmark.protocol import Protocol, protocol_of
 from benchmark.record import Measuring, Outcome, check_same, finished, warn_of_earlier, written
-from benchmark.registry import load_encoder
-from benchmark.results import ResultRow
-from benchmark.runs import claim
-from benchmark.task import TaskData, TaskOptions, check_folds
+from benchmark.results.rows import ResultRow
+from benchmark.results.run_folder import claim
 from benchmark.tasks import own as own_task
+from benchmark.tasks.contract import TaskData, TaskOptions, check_folds
+from benchmark.tasks.locations import Locations
 from bgknown.errors import InvalidInputError
 from bgknown.userpath import expand_fields
 
@@ -40,7 +41,7 @@ class RunOptions:
     """What to measure, and how."""
 
     encoders: tuple[str, ...]
-    """What ``benchmark.registry`` loads encoders by."""
+    """What ``benchmark.encoders.registry`` loads encoders by."""
     tasks: tuple[str, ...]
     """Names of tasks, or tables of a user's own."""
     data: Locations

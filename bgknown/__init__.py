@@ -1,7 +1,7 @@
 """bgknown: builds and checks difference-aware audio datasets.
 
 ``open_dataset(folder)`` opens a finished BgKnown ESC-50 as a table with audio readers, and ``open_pairs(folder)`` a set
-of APwD pairs; ``bgknown.build.build`` and ``bgknown.apwd.build.build`` make them.
+of APwD pairs; ``bgknown.mixtures.build.build`` and ``bgknown.apwd.build.build`` make them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bgknown.apwd.dataset import PairSet, open_pairs
-    from bgknown.dataset import Dataset, open_dataset
+    from bgknown.mixtures.dataset import Dataset, open_dataset
 
 __version__ = "0.2.0"
 __all__ = ["Dataset", "PairSet", "__version__", "open_dataset", "open_pairs"]
@@ -19,7 +19,7 @@ __all__ = ["Dataset", "PairSet", "__version__", "open_dataset", "open_pairs"]
 def __getattr__(name: str) -> Any:
     # looked up on first use: `import bgknown` and `--help` stay quick
     if name in {"Dataset", "open_dataset"}:
-        from bgknown import dataset  # noqa: PLC0415
+        from bgknown.mixtures import dataset  # noqa: PLC0415
 
         return getattr(dataset, name)
     if name in {"PairSet", "open_pairs"}:

@@ -13,7 +13,7 @@ from bgknown.apwd.cli import apwd
 from bgknown.commands import FILE, FOLDER, Group, begin_logging, echo
 
 if TYPE_CHECKING:
-    from bgknown.build import Report
+    from bgknown.mixtures.build import Report
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -86,8 +86,8 @@ def plan(*, out: Path, **given: Any) -> None:
     Example:
       bgknown plan --esc50 ESC-50 --fsd50k FSD50K --seed 0 --out recipe.csv
     """
-    from bgknown import build as building  # noqa: PLC0415  (pandas and Scaper load only where they are used)
-    from bgknown import recipe as recipes  # noqa: PLC0415
+    from bgknown.mixtures import build as building  # noqa: PLC0415  (pandas and Scaper load only where they are used)
+    from bgknown.mixtures import recipe as recipes  # noqa: PLC0415
 
     options = _options(given)
     recipes.check_target(out)
@@ -137,7 +137,7 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
     Example:
       bgknown build --esc50 ESC-50 --fsd50k FSD50K --out bgknown-esc50
     """
-    from bgknown import build as building  # noqa: PLC0415
+    from bgknown.mixtures import build as building  # noqa: PLC0415
 
     if given["recipe"] is not None and any(given[name] is not None for name in ("seed", "snr", "ref_db")):
         raise click.UsageError("--seed, --snr and --ref-db belong to the draw; with --recipe the recipe says them")
@@ -166,8 +166,8 @@ def verify(folder: Path, jobs: int | None) -> None:
     Example:
       bgknown verify bgknown-esc50
     """
-    from bgknown.parallel import default_jobs  # noqa: PLC0415
-    from bgknown.verify import verify as check  # noqa: PLC0415
+    from bgknown.jobs.parallel import default_jobs  # noqa: PLC0415
+    from bgknown.mixtures.verify import verify as check  # noqa: PLC0415
 
     data, faults = check(folder, jobs=default_jobs() if jobs is None else jobs)
     for fault in faults:
@@ -215,8 +215,8 @@ def cache(cache: Path | None, clear: bool) -> None:
 
 def _options(given: dict[str, Any]) -> Any:
     """What was given on the command line, over the defaults of the library."""
-    from bgknown.configuration import BuildOptions  # noqa: PLC0415
-    from bgknown.draw import DrawOptions  # noqa: PLC0415
+    from bgknown.mixtures.draw import DrawOptions  # noqa: PLC0415
+    from bgknown.mixtures.options import BuildOptions  # noqa: PLC0415
 
     names = {"seed": "seed", "snr": "snr_db", "ref_db": "ref_db", "min_level": "min_level_lufs"}
     draw = {field: given[name] for name, field in names.items() if given[name] is not None}

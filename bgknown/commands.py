@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from bgknown import stopping, surroundings
 from bgknown.errors import BgknownError
+from bgknown.jobs import stopping, surroundings
 from bgknown.shown import shown
 from bgknown.userpath import user_path
 

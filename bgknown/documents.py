@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.files import storage_error
+from bgknown.jobs.files import storage_error
 
 DEEPEST = 64
 """Levels of nesting that are read."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bgknown.audio import RATE_HZ
+from bgknown.audio.files import RATE_HZ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

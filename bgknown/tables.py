@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.files import storage_error
+from bgknown.jobs.files import storage_error
 
 _LINES = "lines"  # the attribute of a table that holds where its rows begin, kept only where that is not 2, 3, ...
 _UNCLOSED = "unexpected end of data"

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from bgknown.listing import check_utf8, list_audio, nfc, report_hidden
+from bgknown.corpora.listing import check_utf8, list_audio, nfc, report_hidden
 from bgknown.userpath import absolute
 
 

@@ -25,7 +25,7 @@ from typing import Any
 from bgknown.documents import few as shortened
 from bgknown.documents import parse_json
 from bgknown.errors import InvalidInputError
-from bgknown.files import write_whole
+from bgknown.jobs.files import write_whole
 from pretrain.frontend import PUBLISHED, FrontEnd, Statistics
 from pretrain.networks import AudioNTT
 from pretrain.weights import few, read_file, read_network

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from bgknown.documents import few, parse_toml
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.files import storage_error
+from bgknown.jobs.files import storage_error
 from bgknown.tables import decoded
 from bgknown.userpath import user_path
 from pretrain.frontend import FrontEnd

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.files import sha256, storage_error
+from bgknown.jobs.files import sha256, storage_error
 from bgknown.tables import parse_csv, whole_numbers
 from bgknown.userpath import user_path
 

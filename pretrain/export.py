@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bgknown.errors import InvalidInputError, StorageError
-from bgknown.files import sha256, write_whole
+from bgknown.jobs.files import sha256, write_whole
 from bgknown.shown import markdown
 from bgknown.userpath import user_path
 from pretrain.checkpoint import Checkpoint, read_encoder, write_encoder

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import torch
 
-from bgknown import memory
 from bgknown.errors import InvalidInputError
+from bgknown.jobs import memory
 
 CLEARLY = 0.8
 """bf16 must take at most this share of float32's time on a CPU to be worth its rounding."""
@@ -105,6 +105,6 @@ def telling_of_memory(remedy: str) -> Iterator[None]:
 
 
 def keep_freed_memory(device: torch.device) -> None:
-    """On a CPU, keep freed memory for the tensors of the next step (``bgknown.memory``)."""
+    """On a CPU, keep freed memory for the tensors of the next step (``bgknown.jobs.memory``)."""
     if device.type == "cpu":
         memory.keep_freed_memory()

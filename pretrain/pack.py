@@ -17,24 +17,17 @@ import numpy as np
 import pandas as pd
 
 from bgknown import seeding
-from bgknown.amplitude import describe_counts, measure_amplitude
-from bgknown.audio import check_finite, read_file, to_pcm16
-from bgknown.decoding import faults_of_file
+from bgknown.audio.amplitude import describe_counts, measure_amplitude
+from bgknown.audio.decoding import faults_of_file
+from bgknown.audio.files import check_finite, read_file, to_pcm16
+from bgknown.corpora.listing import SUFFIXES, some_of
 from bgknown.documents import read_object
 from bgknown.errors import BgknownError, BrokenInputError, InvalidInputError, NotFoundError
-from bgknown.files import (
-    open_own,
-    sha256,
-    state_facts,
-    storage_error,
-    sync_folder,
-    write_whole,
-)
-from bgknown.listing import SUFFIXES, some_of
-from bgknown.parallel import default_jobs, in_processes
-from bgknown.problems import Problem, listing, problem_of
+from bgknown.jobs.files import open_own, sha256, state_facts, storage_error, sync_folder, write_whole
+from bgknown.jobs.parallel import default_jobs, in_processes
+from bgknown.jobs.problems import Problem, listing, problem_of
+from bgknown.jobs.workspace import Workspace
 from bgknown.userpath import absolute, expand_fields
-from bgknown.workspace import Workspace
 from pretrain.audio_files import find_audio, matches
 from pretrain.corpus import AUDIO, COLUMNS, DESCRIPTION, FORMAT, INDEX
 from pretrain.pack_journal import BATCH, Packed, PackWriter, drop_mended, drop_replaced, read_packed

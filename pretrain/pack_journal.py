@@ -12,13 +12,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bgknown.files import (
-    file_sha256,
-    state_facts,
-)
-from bgknown.parallel import in_processes
-from bgknown.problems import Problem, is_problem
-from bgknown.workspace import append_entries, read_journal
+from bgknown.jobs.files import file_sha256, state_facts
+from bgknown.jobs.parallel import in_processes
+from bgknown.jobs.problems import Problem, is_problem
+from bgknown.jobs.workspace import append_entries, read_journal
 
 BATCH = 8
 """Files that a process is given at a time."""

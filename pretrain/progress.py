@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.files import append, write_whole
+from bgknown.jobs.files import append, write_whole
 from pretrain.learner import Losses
 from pretrain.trial import time_step
 

@@ -23,10 +23,10 @@ import torch
 
 from bgknown import __version__
 from bgknown.errors import InvalidInputError, StorageError
-from bgknown.files import advising, is_part, make_folder, storage_error, write_whole
-from bgknown.locking import hold
-from bgknown.provenance import commit
-from bgknown.stopping import cleaning
+from bgknown.jobs.files import advising, is_part, make_folder, storage_error, write_whole
+from bgknown.jobs.locking import hold
+from bgknown.jobs.provenance import commit
+from bgknown.jobs.stopping import cleaning
 from bgknown.userpath import absolute
 from pretrain.checkpoint import entries, is_own
 from pretrain.config import DECIDED, Config

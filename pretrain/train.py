@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bgknown import stopping
 from bgknown.errors import InvalidInputError
+from bgknown.jobs import stopping
 from bgknown.userpath import expand_fields
 from pretrain.config import Config
 from pretrain.corpus import Corpus, open_corpus

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from bgknown.build import build
-from bgknown.configuration import BuildOptions
 from bgknown.corpora.pair import Corpora, open_corpora
-from bgknown.draw import DrawOptions
+from bgknown.mixtures.build import build
+from bgknown.mixtures.draw import DrawOptions
+from bgknown.mixtures.options import BuildOptions
 
 RATE_HZ = 44_100
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

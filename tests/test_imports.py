@@ -20,7 +20,7 @@ LIGHT = (
     "bgknown.errors",
     "bgknown.seeding",
     "benchmark.probe",
-    "benchmark.retrieval",
+    "benchmark.ranking",
     "pretrain.corpus",
     "pretrain.frontend",
     "pretrain.networks",

@@ -8,11 +8,11 @@ import benchmark.cli
 import bgknown
 import bgknown.cli
 import pretrain.cli
-from benchmark.embed import EmbedSettings
-from benchmark.locations import locations, split_tables
+from benchmark.embedding.embed import EmbedSettings
+from benchmark.encoders.registry import load_encoder
 from benchmark.protocol import open_protocol
-from benchmark.registry import load_encoder
 from benchmark.tasks import own
+from benchmark.tasks.locations import locations, split_tables
 from bgknown.apwd.build import PairBuildOptions
 from bgknown.commands import UserPath
 from bgknown.corpora.headers import default_cache
@@ -20,7 +20,7 @@ from bgknown.errors import BgknownError, NotFoundError
 from bgknown.userpath import absolute, expand, user_path
 from pretrain.config import read_config
 from pretrain.pack import PackOptions
-from tests.benchmark.encoders import write
+from tests.benchmark.made_encoders import write
 
 MAINS = {"bgknown": bgknown.cli.main, "benchmark": benchmark.cli.main, "pretrain": pretrain.cli.main}
 TEXT_PATHS = {

@@ -9,19 +9,19 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from benchmark import tasks
-from benchmark.embed import EmbedSettings, embed
+from benchmark.embedding.embed import EmbedSettings, embed
+from benchmark.encoders.registry import load_encoder
 from benchmark.evaluate import evaluate
 from benchmark.probe import validation_rows
 from benchmark.protocol import PROTOCOLS, Protocol
-from benchmark.registry import load_encoder
-from benchmark.stats import bootstrap_ci, paired
-from benchmark.task import TaskOptions
+from benchmark.results.stats import bootstrap_ci, paired
 from benchmark.tasks import bgknown as task
-from bgknown.build import build
-from bgknown.configuration import BuildOptions
+from benchmark.tasks.contract import TaskOptions
 from bgknown.corpora.pair import open_corpora
-from bgknown.dataset import open_dataset
-from bgknown.verify import verify
+from bgknown.mixtures.build import build
+from bgknown.mixtures.dataset import open_dataset
+from bgknown.mixtures.options import BuildOptions
+from bgknown.mixtures.verify import verify
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
 

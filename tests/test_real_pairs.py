@@ -11,9 +11,9 @@ import soundfile
 
 from bgknown.apwd.build import PairBuildOptions, build
 from bgknown.apwd.changes import codes
-from bgknown.apwd.drawn import DrawOptions, draw
-from bgknown.apwd.prepare import PrepareOptions, prepare
+from bgknown.apwd.draw import DrawOptions, draw
 from bgknown.apwd.scenes import published
+from bgknown.apwd.sources.prepare import PrepareOptions, prepare
 from bgknown.apwd.text import read_back
 from bgknown.apwd.verify import verify
 

@@ -23,9 +23,9 @@ import torch
 
 from benchmark.probe import standardised
 from benchmark.probe.problem import ProbeResult, ProbeSettings, Problem, check, validation_rows
-from benchmark.probe.resuming import Resuming, fingerprint
 from benchmark.probe.stack import Stack
-from benchmark.probe.standardised import Standardisations
+from benchmark.probe.standardised import Standardisations, fingerprint
+from benchmark.resuming import Resuming
 from bgknown.errors import InvalidInputError
 
 __all__ = ["ProbeResult", "ProbeSettings", "Problem", "Resuming", "train", "validation_rows"]

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.optim.adam import adam
 
 from benchmark.probe.problem import ProbeResult, ProbeSettings, Problem
-from benchmark.probe.resuming import Progress
 from benchmark.probe.standardised import BLOCK_ROWS, Standardisations, StandardisedRows
+from benchmark.resuming import Progress
 from bgknown.errors import InvalidInputError
 from bgknown.seeding import key
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import threading
 
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark.probe.problem import Problem
+from benchmark.probe.problem import ProbeSettings, Problem
 from bgknown.errors import InvalidInputError
 
 COPY_BYTES = 1 << 30
@@ -169,3 +170,17 @@ class StandardisedRows:
                 if features.nbytes <= free * GPU_SHARE:
                     sources[id(features)] = features.to(self.device)
         return sources
+
+
+def fingerprint(problems: list[Problem], settings: ProbeSettings, known: Standardisations) -> str:
+    """40 hexadecimal digits for everything that a training depends on.
+
+    The features are represented by mean and deviation of the training rows, which are known anyway.
+    """
+    digest = hashlib.sha256(repr((settings, [(p.seed, p.fold, p.lr, p.classes) for p in problems])).encode())
+    for problem in problems:
+        for tensor in (*known.of(problem), problem.labels):
+            digest.update(tensor.numpy().tobytes())
+        for rows in (problem.train, problem.valid):
+            digest.update(rows.tobytes())
+    return digest.hexdigest()[:40]

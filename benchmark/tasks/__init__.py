@@ -7,9 +7,8 @@ import importlib
 from pathlib import Path
 from types import ModuleType
 
-from benchmark import labelled
-from benchmark.task import TaskData, TaskFacts, TaskOptions
-from benchmark.tasks import own
+from benchmark.tasks import labelled, own
+from benchmark.tasks.contract import TaskData, TaskFacts, TaskOptions
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.userpath import user_path
 

@@ -1,8 +1,8 @@
 """APwD: retrieval of audio by audio and a text that says what to change (Takeuchi et al., section 5.3).
 
 The query is a soundscape s1 and a modifier text, the target s2, the gallery the targets of all test pairs of the scene.
-``benchmark.composed`` is the system. The task's folder is a set that ``bgknown apwd build`` made; of one made with
-``--manifest-only`` the audio is rendered while it is embedded, from ``apwd-jams`` and ``apwd-source``.
+``benchmark.composed_retrieval`` is the system. The task's folder is a set that ``bgknown apwd build`` made; of one made
+with ``--manifest-only`` the audio is rendered while it is embedded, from ``apwd-jams`` and ``apwd-source``.
 
 ``apwd_rain`` and ``apwd_traffic`` are the tasks, this module is what they share.
 """
@@ -15,17 +15,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmark.broken import usable
-from benchmark.clips import Clip, Rendering
-from benchmark.composed import evaluation
-from benchmark.hashes import content_hashes
-from benchmark.labelled import limited
-from benchmark.task import Fold, Setting, TaskData, TaskFacts, TaskOptions
-from benchmark.texts import load_text_encoder
+from benchmark.composed_retrieval import evaluation
+from benchmark.embedding.broken import usable
+from benchmark.embedding.clips import Clip, Rendering
+from benchmark.embedding.hashes import content_hashes
+from benchmark.embedding.texts import load_text_encoder
+from benchmark.tasks.contract import Fold, Setting, TaskData, TaskFacts, TaskOptions
+from benchmark.tasks.labelled import limited
 from bgknown.apwd.manifest import dataset_id, read_manifest
-from bgknown.apwd.source_tree import open_tree
+from bgknown.apwd.sources.tree import open_tree
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.files import sha256
+from bgknown.jobs.files import sha256
 
 SETTINGS = evaluation.SETTINGS
 SIDES = ("s1", "s2")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.task import TaskData, TaskOptions
 from benchmark.tasks import apwd
+from benchmark.tasks.contract import TaskData, TaskOptions
 
 FACTS = apwd.facts("traffic")
 SETTINGS = apwd.SETTINGS

@@ -19,17 +19,26 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from benchmark.broken import usable
-from benchmark.clips import Clip
-from benchmark.retrieval import chance_recall, ranks
-from benchmark.task import Embeddings, Fold, Measure, Setting, TaskData, TaskFacts, TaskOptions, shuffled_labels
-from bgknown.dataset import MANIFEST, Dataset, open_dataset
+from benchmark.embedding.broken import usable
+from benchmark.embedding.clips import Clip
+from benchmark.ranking import chance_recall, ranks
+from benchmark.tasks.contract import (
+    Embeddings,
+    Fold,
+    Measure,
+    Setting,
+    TaskData,
+    TaskFacts,
+    TaskOptions,
+    shuffled_labels,
+)
+from bgknown.corpora.listing import find_by_stem
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.files import file_sha256, sha256
-from bgknown.listing import find_by_stem
-from bgknown.recipe import take
+from bgknown.jobs.files import file_sha256, sha256
+from bgknown.mixtures.dataset import MANIFEST, Dataset, open_dataset
+from bgknown.mixtures.recipe import take
+from bgknown.mixtures.verify import table_faults
 from bgknown.seeding import ranks as draw_ranks
-from bgknown.verify import table_faults
 
 FACTS = TaskFacts(
     name="bgknown",

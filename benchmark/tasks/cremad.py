@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.task import PLAIN, TaskFacts
+from benchmark.tasks.contract import PLAIN, TaskFacts
 from benchmark.tasks.listing import published
 from bgknown.corpora import check_folder
+from bgknown.corpora.listing import list_files, report_hidden
 from bgknown.errors import InvalidInputError
-from bgknown.listing import list_files, report_hidden
 
 LEFT_OUT = ("1040_ITH_SAD", "1006_TIE_NEU", "1013_WSI_DIS", "1017_IWW_FEA")
 EMOTIONS = ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")

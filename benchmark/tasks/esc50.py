@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.task import PLAIN, TaskFacts
+from benchmark.tasks.contract import PLAIN, TaskFacts
 from bgknown.corpora import esc50
 
 FACTS = TaskFacts(

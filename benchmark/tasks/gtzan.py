@@ -16,10 +16,10 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from benchmark.task import PLAIN, TaskFacts
+from benchmark.tasks.contract import PLAIN, TaskFacts
 from benchmark.tasks.listing import lines_of, published
 from bgknown.corpora import check_folder
-from bgknown.listing import find_files
+from bgknown.corpora.listing import find_files
 
 ARTISTS = "GTZANindex.txt"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from bgknown.corpora.listing import check_utf8, list_files
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.files import storage_error
-from bgknown.listing import check_utf8, list_files
+from bgknown.jobs.files import storage_error
 from bgknown.seeding import ranks
 from bgknown.tables import decoded, parse_csv
 
@@ -48,7 +48,7 @@ def top_folders(root: Path, corpus: str, what: str) -> list[str]:
 
 
 def clips_in(root: Path, folder: str, what: str, hidden: list[str]) -> list[str]:
-    """``bgknown.listing.list_files``, where there must be some.
+    """``bgknown.corpora.listing.list_files``, where there must be some.
 
     Args:
         root: folder of the corpus.

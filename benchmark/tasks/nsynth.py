@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.labelled import PARTS
-from benchmark.task import PLAIN, TaskFacts
+from benchmark.tasks.contract import PLAIN, TaskFacts
+from benchmark.tasks.labelled import PARTS
 from bgknown.corpora import check_folder
+from bgknown.corpora.listing import find_files
 from bgknown.documents import few, read_object
 from bgknown.errors import InvalidInputError
-from bgknown.listing import find_files
 from bgknown.paths import fault_of_plain
 
 FACTS = TaskFacts(

@@ -1,4 +1,4 @@
-"""A user's own task: a table of files, labels and splits (``benchmark.splits`` says its form).
+"""A user's own task: a table of files, labels and splits (``benchmark.tasks.splits`` says its form).
 
 ``my.csv?duration_s=4&lr=1e-3``: the task is called ``my``, its files lie beside the table (or in ``--data my=DIR``).
 """
@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark import options
-from benchmark.labelled import counts
-from benchmark.splits import read_splits
-from benchmark.task import TaskFacts
+from benchmark.encoders import options
+from benchmark.tasks.contract import TaskFacts
+from benchmark.tasks.labelled import counts
+from benchmark.tasks.splits import read_splits
+from bgknown.corpora.listing import find_files
 from bgknown.errors import InvalidInputError
-from bgknown.listing import find_files
 from bgknown.userpath import user_path
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.task import PLAIN, TaskFacts
+from benchmark.tasks.contract import PLAIN, TaskFacts
 from benchmark.tasks.listing import clips_in, folders_of, numbered_lines
 from bgknown.corpora import check_folder
+from bgknown.corpora.listing import find_files, report_hidden
 from bgknown.documents import few
 from bgknown.errors import InvalidInputError
-from bgknown.listing import find_files, report_hidden
 from bgknown.paths import fault_of
 from bgknown.shown import one_line
 

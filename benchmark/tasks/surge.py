@@ -14,10 +14,10 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from benchmark.task import PLAIN, TaskFacts
+from benchmark.tasks.contract import PLAIN, TaskFacts
 from benchmark.tasks.listing import clips_in, hashed_split, top_folders
+from bgknown.corpora.listing import nfc, report_hidden
 from bgknown.errors import InvalidInputError
-from bgknown.listing import nfc, report_hidden
 
 TONES = {"train": 1_692, "valid": 195, "test": 197}
 NOTES = range(21, 109)

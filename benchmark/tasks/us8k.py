@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.task import PLAIN, TaskFacts
+from benchmark.tasks.contract import PLAIN, TaskFacts
 from bgknown.corpora import check_folder
+from bgknown.corpora.listing import find_files
 from bgknown.errors import InvalidInputError
-from bgknown.listing import find_files
 from bgknown.paths import check_inside
 from bgknown.tables import line_numbers, read_text_table, whole_numbers
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.task import PLAIN, TaskFacts
+from benchmark.tasks.contract import PLAIN, TaskFacts
 from benchmark.tasks.listing import folders_of, hashed_split, top_folders
+from bgknown.corpora.listing import list_files, nfc, report_hidden
 from bgknown.errors import InvalidInputError
-from bgknown.listing import list_files, nfc, report_hidden
 
 log = logging.getLogger(__name__)
 

@@ -27,18 +27,18 @@ from bgknown.apwd.pairs import SIDES, PairFiles, find_pairs
 from bgknown.apwd.scenes import Scenes, published
 from bgknown.apwd.text import TEMPLATES
 from bgknown.apwd.text_table import read_text_tables
-from bgknown.apwd.work import AudioTarget, Bits, Container, PairResult, PairTask, build_pairs
-from bgknown.audio import RATE_HZ
-from bgknown.build import refuse_broken
-from bgknown.dataset import DESCRIPTION, MANIFEST, PAIRS, description_bytes
+from bgknown.apwd.worker import AudioTarget, Bits, Container, PairResult, PairTask, build_pairs
+from bgknown.audio.files import RATE_HZ
 from bgknown.errors import BrokenInputError, InvalidInputError, NotFoundError, StorageError
-from bgknown.files import make_folder, sha256, sync_folder, write_whole
-from bgknown.parallel import check_jobs, default_jobs, in_batches
-from bgknown.problems import Problem, listing
+from bgknown.jobs.files import make_folder, sha256, sync_folder, write_whole
+from bgknown.jobs.parallel import check_jobs, default_jobs, in_batches
+from bgknown.jobs.problems import Problem, listing
+from bgknown.jobs.workspace import Workspace
+from bgknown.mixtures.build import refuse_broken
+from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, PAIRS, description_bytes
 from bgknown.render import scaper
 from bgknown.render.layers import Engine
 from bgknown.userpath import expand_fields
-from bgknown.workspace import Workspace
 
 log = logging.getLogger(__name__)
 

@@ -88,7 +88,7 @@ def prepare(*, scenes_file: Path | None, jobs: int | None, cache: Path | None, *
     Example:
       bgknown apwd prepare --fsd50k FSD50K --esc50 ESC-50 --lists apwd-dataset/org_audio_csv --out source
     """
-    from bgknown.apwd import prepare as preparing  # noqa: PLC0415
+    from bgknown.apwd.sources import prepare as preparing  # noqa: PLC0415
 
     given["backgrounds"] = {name: tuple(value.split(",")) for name, value in _assigned(given["backgrounds"]).items()}
     given["events"] = _assigned(given["events"])
@@ -141,8 +141,8 @@ def draw(*, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
     Example:
       bgknown apwd draw --source source --scene rain --pairs dev=1000 --pairs eval=100 --out drawn
     """
-    from bgknown.apwd import draw as drawing  # noqa: PLC0415
-    from bgknown.apwd import drawn  # noqa: PLC0415
+    from bgknown.apwd import draw as drawn  # noqa: PLC0415
+    from bgknown.apwd import pair_draw as drawing  # noqa: PLC0415
 
     scenes = _scenes(scenes_file)
     places = {name: given.pop(name) for name in ("source", "scene", "events", "name", "out")}
@@ -224,7 +224,7 @@ def verify(folder: Path, *, scenes_file: Path | None, jobs: int | None, **given:
       bgknown apwd verify apwd --jams apwd-dataset/datasets --source source --against-scaper 20
     """
     from bgknown.apwd.verify import verify as check  # noqa: PLC0415
-    from bgknown.parallel import default_jobs  # noqa: PLC0415
+    from bgknown.jobs.parallel import default_jobs  # noqa: PLC0415
 
     checked = check(folder, jobs=default_jobs() if jobs is None else jobs, scenes=_scenes(scenes_file), **given)
     for fault in checked.faults:

@@ -15,7 +15,7 @@ from bgknown.apwd.build import PairBuildOptions, describe_pairs
 from bgknown.apwd.manifest import read_manifest
 from bgknown.apwd.pairs import SIDES
 from bgknown.apwd.rendering import render
-from bgknown.audio import RATE_HZ, at_rate, read_file
+from bgknown.audio.files import RATE_HZ, at_rate, read_file
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError, StorageError
 from bgknown.jams.reading import parse
 from bgknown.tables import records

@@ -16,10 +16,10 @@ from typing import Any
 import pandas as pd
 
 from bgknown.apwd.pairs import SIDES
-from bgknown.dataset import DESCRIPTION, MANIFEST, PAIRS
 from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.files import sha256
+from bgknown.jobs.files import sha256
+from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, PAIRS
 from bgknown.paths import check_inside
 from bgknown.tables import line_numbers, read_text_table
 from bgknown.userpath import user_path

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from bgknown.apwd.scenes import SPLITS, Scenes
+from bgknown.corpora.listing import list_fitting, report_hidden
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jams.reading import parse
-from bgknown.listing import list_fitting, report_hidden
 from bgknown.soundscape import Layer, Soundscape
 
 SIDES = ("s1", "s2")

@@ -10,11 +10,11 @@ from threading import get_ident
 import numpy as np
 from numpy.typing import NDArray
 
-from bgknown.audio import RATE_HZ
+from bgknown.audio.files import RATE_HZ
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
-from bgknown.problems import Problem, problem_of
+from bgknown.jobs.problems import Problem, problem_of
 from bgknown.render import direct
-from bgknown.render.store import RecordingStore
+from bgknown.render.recordings import RecordingStore
 from bgknown.render.weighted import Recording
 from bgknown.soundscape import Layer, Soundscape
 

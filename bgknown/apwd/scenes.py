@@ -14,7 +14,7 @@ from typing import Any
 
 from bgknown.documents import few, parse_toml
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.files import storage_error
+from bgknown.jobs.files import storage_error
 from bgknown.paths import fault_of_plain
 from bgknown.tables import decoded
 

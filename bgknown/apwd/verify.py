@@ -16,17 +16,17 @@ from bgknown import seeding
 from bgknown.apwd.manifest import COLUMNS, dataset_id, read_description, read_manifest
 from bgknown.apwd.pairs import SIDES, PairFiles
 from bgknown.apwd.scenes import Scenes
-from bgknown.apwd.work import PairTask, build_pairs
-from bgknown.audio import RATE_HZ, read_header
-from bgknown.dataset import DESCRIPTION, MANIFEST
-from bgknown.decoding import AudioFile
+from bgknown.apwd.worker import PairTask, build_pairs
+from bgknown.audio.decoding import AudioFile
+from bgknown.audio.files import RATE_HZ, read_header
 from bgknown.errors import BgknownError, InvalidInputError
-from bgknown.files import sha256
-from bgknown.parallel import in_processes
+from bgknown.jobs.files import sha256
+from bgknown.jobs.parallel import in_processes
+from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST
+from bgknown.mixtures.verify import stray_files
 from bgknown.render import direct, scaper
 from bgknown.tables import records
 from bgknown.userpath import user_path
-from bgknown.verify import stray_files
 
 _SIDE_COLUMNS = {"split", "scene", "changes", "classes_s1", "classes_s2", "jams_s1_sha256", "jams_s2_sha256"}
 

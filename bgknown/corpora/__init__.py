@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from bgknown.audio import NO_SUCH_FILE
+from bgknown.audio.files import NO_SUCH_FILE
 from bgknown.corpora.headers import FACT_COLUMNS, STATE_COLUMNS
 from bgknown.documents import few
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.files import sha256
+from bgknown.jobs.files import sha256
+from bgknown.jobs.problems import Problem
 from bgknown.paths import fault_of_plain
-from bgknown.problems import Problem
 
 log = logging.getLogger(__name__)
 

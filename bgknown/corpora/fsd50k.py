@@ -18,8 +18,8 @@ import pandas as pd
 
 from bgknown.corpora import CorpusFacts, CorpusIndex, check_folder, check_labels
 from bgknown.corpora.headers import header_facts
+from bgknown.corpora.listing import find_by_stem
 from bgknown.errors import InvalidInputError
-from bgknown.listing import find_by_stem
 from bgknown.paths import check_inside
 from bgknown.tables import line_numbers, read_text_table
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pandas as pd
 
-from bgknown.audio import read_header
+from bgknown.audio.files import read_header
 from bgknown.errors import BgknownError, StorageError
-from bgknown.files import make_folder, sha256, write_whole
-from bgknown.parallel import in_threads
-from bgknown.surroundings import default_cache, library_folders
+from bgknown.jobs.files import make_folder, sha256, write_whole
+from bgknown.jobs.parallel import in_threads
+from bgknown.jobs.surroundings import default_cache, library_folders
 
 __all__ = ["clear_cache", "default_cache", "header_facts"]
 log = logging.getLogger(__name__)

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bgknown.audio import RATE_HZ, encode, to_pcm16
+from bgknown.audio.files import RATE_HZ, encode, to_pcm16
 from bgknown.corpora.headers import MINIATURE_MARK
 from bgknown.errors import StorageError
-from bgknown.files import advising, file_sha256, make_folder, storage_error, write_whole
+from bgknown.jobs.files import advising, file_sha256, make_folder, storage_error, write_whole
 from bgknown.seeding import generator
 
 Signal = NDArray[np.float64]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from bgknown.audio import RATE_HZ
+from bgknown.audio.files import RATE_HZ
 from bgknown.documents import few, parse_json
 from bgknown.errors import InvalidInputError
 from bgknown.paths import fault_of

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bgknown.audio import RATE_HZ
+from bgknown.audio.files import RATE_HZ
 from bgknown.soundscape import Layer, Soundscape
 
 SCAPER_VERSION = "1.6.5"

@@ -15,10 +15,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from bgknown.audio import RATE_HZ
-from bgknown.compiled import compiled
+from bgknown.audio.files import RATE_HZ
 from bgknown.errors import InvalidInputError
 from bgknown.jams.writing import compose
+from bgknown.render.compiled import compiled
 from bgknown.render.layers import Rendered, Slice
 from bgknown.render.weighted import Recording, Samples, slice_lufs, weigh
 from bgknown.soundscape import Layer, Soundscape, exact_seconds
@@ -197,7 +197,7 @@ def event(soundscape: Soundscape, layer: Layer, recording: Recording) -> Placed:
 
 
 def pcm16(mixed: NDArray[np.float64]) -> NDArray[np.int16]:
-    """16-bit PCM by way of Scaper's 32-bit PCM: ``bgknown.audio.to_pcm16``, in one pass.
+    """16-bit PCM by way of Scaper's 32-bit PCM: ``bgknown.audio.files.to_pcm16``, in one pass.
 
     Args:
         mixed: [N] full scale -1..1.

@@ -5,7 +5,7 @@ module only, three of the modules it uses are replaced:
 
 * numpy, because Scaper writes ``np.Inf``, which numpy 2 has not: it gets a view of numpy that has;
 * SoX, to which it hands every source for conversion: a stand-in passes 44.1 kHz mono through as SoX would (32-bit PCM)
-  and refuses everything else, which ``bgknown.sources`` has converted before;
+  and refuses everything else, which ``bgknown.audio.sources`` has converted before;
 * soundfile, with which it would open each source five times: it gets the slice that it asks for from memory, and an
   error if it asks for another one.
 
@@ -29,9 +29,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bgknown.audio import RATE_HZ, as_pcm32
+from bgknown.audio.files import RATE_HZ, as_pcm32
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.files import sha256
+from bgknown.jobs.files import sha256
 from bgknown.render.layers import Rendered, Slice
 from bgknown.soundscape import Layer, Soundscape
 

@@ -8,7 +8,9 @@ recording are kept, and at each bound of a gating block the chunk around it is f
 at the chunk's start, which is kept too. Sums stay short: there is no running total from which a quiet part would have
 to be recovered. The tables take 0.6 bytes a sample.
 
-The gating is that of ``bgknown.loudness``. Source: ITU-R BS.1770-4, annex 1, as in pyloudnorm 0.2 and Scaper 1.6.5.
+The gating is that of ``bgknown.audio.loudness``.
+
+Source: ITU-R BS.1770-4, annex 1, as in pyloudnorm 0.2 and Scaper 1.6.5.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bgknown.audio import RATE_HZ
-from bgknown.compiled import compiled
-from bgknown.loudness import BLOCK_S, MIN_DURATION_S, OFFSET_DB, SILENCE_LUFS, STEP, k_weighting
+from bgknown.audio.files import RATE_HZ
+from bgknown.audio.loudness import BLOCK_S, MIN_DURATION_S, OFFSET_DB, SILENCE_LUFS, STEP, k_weighting
+from bgknown.render.compiled import compiled
 
 CHUNK = 64
 """Samples whose energy is kept as one number."""

@@ -8,18 +8,17 @@ import pytest
 import soundfile
 import torch
 
-from benchmark import embed as embedding
 from benchmark import evaluate as evaluating
-from benchmark import record, tasks
-from benchmark.clips import BrokenClipError
-from benchmark.embed import EmbedSettings
-from benchmark.locations import locations
-from benchmark.probe import resuming
+from benchmark import record, resuming, tasks
+from benchmark.embedding import embed as embedding
+from benchmark.embedding.clips import BrokenClipError
+from benchmark.embedding.embed import EmbedSettings
+from benchmark.encoders.registry import load_encoder
 from benchmark.protocol import PROTOCOLS
-from benchmark.registry import load_encoder
-from benchmark.results import read_rows
+from benchmark.results.rows import read_rows
 from benchmark.run import RunOptions, run
-from benchmark.task import TaskOptions
+from benchmark.tasks.contract import TaskOptions
+from benchmark.tasks.locations import locations
 from bgknown.errors import StorageError
 from tests.benchmark.corpora import make_cremad, make_esc50, make_us8k
 

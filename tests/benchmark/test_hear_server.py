@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmark import hear
-from benchmark.registry import load_encoder
+from benchmark.encoders.registry import load_encoder
 from bgknown.errors import InvalidInputError
 from tests.benchmark import kinds as made
 

@@ -1,8 +1,8 @@
 import pytest
 
-from benchmark.composed import ComposedSettings
-from benchmark.locations import locations
+from benchmark.composed_retrieval import ComposedSettings
 from benchmark.protocol import Protocol, open_protocol, protocol_of
+from benchmark.tasks.locations import locations
 from bgknown.errors import InvalidInputError, NotFoundError
 
 

@@ -13,9 +13,9 @@ import torch
 from click.testing import CliRunner
 
 from benchmark.cli import main
-from benchmark.results import read_rows
-from bgknown.dataset import open_dataset
-from bgknown.recipe import read_recipe, recipe_sha256
+from benchmark.results.rows import read_rows
+from bgknown.mixtures.dataset import open_dataset
+from bgknown.mixtures.recipe import read_recipe, recipe_sha256
 
 ENCODER = """
 import torch

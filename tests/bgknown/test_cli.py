@@ -13,14 +13,14 @@ from click.testing import CliRunner
 from benchmark import tasks
 from benchmark.cli import main as benchmark
 from bgknown.apwd import scenes
-from bgknown.apwd.draw import PairRules
-from bgknown.apwd.drawn import DrawOptions, draw
-from bgknown.apwd.prepare import PrepareOptions, prepare
+from bgknown.apwd.draw import DrawOptions, draw
+from bgknown.apwd.pair_draw import PairRules
+from bgknown.apwd.sources.prepare import PrepareOptions, prepare
 from bgknown.cli import main
 from bgknown.corpora.miniature import make
 from pretrain.cli import main as pretrain
 from tests.benchmark import corpora
-from tests.benchmark.test_texts import distilbert
+from tests.benchmark.embedding.test_texts import distilbert
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from bgknown.errors import InvalidInputError, StorageError
-from bgknown.workspace import Workspace
+from bgknown.jobs.workspace import Workspace
 
 GOOD = {"name": "a", "digest": "d", "record": {"x": 1}}
 

@@ -16,17 +16,18 @@ import numpy as np
 import soundfile
 import torch
 
-from benchmark import texts
+from benchmark import resuming
 from benchmark.cli import main as benchmark
-from benchmark.probe import ProbeSettings, Problem, Resuming, resuming, train
+from benchmark.embedding import texts
+from benchmark.probe import ProbeSettings, Problem, Resuming, train
 from benchmark.probe.standardised import Standardisations
 from bgknown.apwd.build import PairBuildOptions
 from bgknown.apwd.build import build as build_pairs
-from bgknown.build import build
 from bgknown.cli import main as bgknown
-from bgknown.configuration import BuildOptions
 from bgknown.corpora.pair import open_corpora
-from bgknown.draw import DrawOptions
+from bgknown.mixtures.build import build
+from bgknown.mixtures.draw import DrawOptions
+from bgknown.mixtures.options import BuildOptions
 from pretrain.cli import main as pretrain
 
 RATE_HZ = 44_100

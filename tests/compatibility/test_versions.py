@@ -11,25 +11,26 @@ import pytest
 from click.testing import CliRunner
 
 import bgknown
-from benchmark import record, texts
+from benchmark import record
 from benchmark.cli import main as benchmark
-from benchmark.clips import Clip
-from benchmark.embed import EmbedSettings, embed
+from benchmark.embedding import texts
+from benchmark.embedding.clips import Clip
+from benchmark.embedding.embed import EmbedSettings, embed
+from benchmark.encoders.registry import load_encoder
 from benchmark.probe import Resuming
-from benchmark.registry import load_encoder
-from benchmark.results import read_rows
-from benchmark.runs import read_configuration, read_predictions
+from benchmark.results.rows import read_rows
+from benchmark.results.run_folder import read_configuration, read_predictions
 from bgknown.apwd.dataset import open_pairs
-from bgknown.apwd.drawn import read_description
+from bgknown.apwd.draw import read_description
 from bgknown.apwd.scenes import published
 from bgknown.apwd.verify import verify as verify_pairs
 from bgknown.cli import main as bgknown_main
 from bgknown.corpora.headers import header_facts
-from bgknown.dataset import open_dataset
-from bgknown.files import sha256
-from bgknown.recipe import read_recipe, recipe_sha256
-from bgknown.verify import verify
-from bgknown.workspace import Workspace
+from bgknown.jobs.files import sha256
+from bgknown.jobs.workspace import Workspace
+from bgknown.mixtures.dataset import open_dataset
+from bgknown.mixtures.recipe import read_recipe, recipe_sha256
+from bgknown.mixtures.verify import verify
 from pretrain.config import read_config
 from pretrain.corpus import open_corpus
 from pretrain.train import TrainOptions, train

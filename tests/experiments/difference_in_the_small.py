@@ -19,8 +19,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmark.results import read_rows
-from benchmark.stats import summarise
+from benchmark.results.rows import read_rows
+from benchmark.results.stats import summarise
 
 VARIANTS = {
     "lambda 0 (BYOL-A)": ("0", "normalised"),

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from benchmark.clips import decoding_fault
-from bgknown.audio import read_file, read_header, read_sliceable
+from benchmark.embedding.clips import decoding_fault
+from bgknown.audio.files import read_file, read_header, read_sliceable
 from bgknown.errors import BgknownError
 from pretrain.pack import _pack_file
 

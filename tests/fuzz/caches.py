@@ -23,15 +23,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmark import hashes, texts
-from benchmark.clips import Clip
-from benchmark.probe.resuming import Progress
-from benchmark.runs import PREDICTION_COLUMNS, read_configuration, write_run
-from benchmark.store import open_store, stores
+from benchmark.embedding import hashes, texts
+from benchmark.embedding.clips import Clip
+from benchmark.embedding.store import open_store, stores
+from benchmark.results.run_folder import PREDICTION_COLUMNS, read_configuration, write_run
+from benchmark.resuming import Progress
 from bgknown.corpora import miniature
 from bgknown.errors import BrokenInputError
-from bgknown.files import FileState, file_sha256
-from bgknown.workspace import Workspace, append_entries
+from bgknown.jobs.files import FileState, file_sha256
+from bgknown.jobs.workspace import Workspace, append_entries
 from pretrain.pack import PackOptions, pack
 from tests.conftest import noise, write_wav
 

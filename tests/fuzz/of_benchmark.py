@@ -13,14 +13,15 @@ from typing import Any
 import pandas as pd
 import torch
 
-from benchmark import labelled, splits, tasks
-from benchmark.encoders import checkpoint, evar
-from benchmark.leaderboard import as_csv, as_markdown, as_text, leaderboard
+from benchmark import tasks
+from benchmark.encoders.adapters import checkpoint, evar
 from benchmark.protocol import open_protocol
-from benchmark.results import ResultRow, read_rows
-from benchmark.results import as_csv as rows_as_csv
-from benchmark.runs import read_configuration, read_predictions, write_run
-from benchmark.task import TaskOptions
+from benchmark.results.leaderboard import as_csv, as_markdown, as_text, leaderboard
+from benchmark.results.rows import ResultRow, read_rows
+from benchmark.results.rows import as_csv as rows_as_csv
+from benchmark.results.run_folder import read_configuration, read_predictions, write_run
+from benchmark.tasks import labelled, splits
+from benchmark.tasks.contract import TaskOptions
 from bgknown.errors import BgknownError
 from tests.fuzz.mutate import TEXTS, mutate
 from tests.fuzz.runner import Target, fresh
@@ -171,7 +172,7 @@ def _onnx_mutation(data: bytes, draw: random.Random) -> bytes:
 
 
 def _onnx(folder: Path) -> None:
-    from benchmark.encoders import onnx  # noqa: PLC0415
+    from benchmark.encoders.adapters import onnx  # noqa: PLC0415
 
     onnx.weights_of(str(folder / "m.onnx"), onnx.Options())
 

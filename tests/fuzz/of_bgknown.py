@@ -6,14 +6,17 @@ import contextlib
 import json
 from pathlib import Path
 
-from bgknown.apwd import drawn, lists, manifest, prepared, scenes, text_table
+from bgknown.apwd import draw as drawn
+from bgknown.apwd import manifest, scenes, text_table
+from bgknown.apwd.sources import manifest as prepared
+from bgknown.apwd.sources import published_lists as lists
 from bgknown.corpora import esc50, fsd50k
-from bgknown.dataset import FILES, MANIFEST_COLUMNS, open_dataset, read_description
 from bgknown.errors import BgknownError
 from bgknown.jams.reading import parse
-from bgknown.recipe import check_target, read_recipe
+from bgknown.jobs.workspace import Workspace
+from bgknown.mixtures.dataset import FILES, MANIFEST_COLUMNS, open_dataset, read_description
+from bgknown.mixtures.recipe import check_target, read_recipe
 from bgknown.tables import records
-from bgknown.workspace import Workspace
 from tests.fuzz.runner import Target
 
 RECIPE: list[dict[str, object]] = [

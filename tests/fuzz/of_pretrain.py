@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from bgknown.files import sha256
+from bgknown.jobs.files import sha256
 from pretrain.checkpoint import entries, read_encoder, write_encoder
 from pretrain.config import read_config
 from pretrain.corpus import open_corpus, read_card

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmark.registry import load_encoder
+from benchmark.encoders.registry import load_encoder
 from bgknown import __version__
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
 from pretrain.checkpoint import read_encoder, write_encoder

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from bgknown import files
-from bgknown.audio import read_header, read_whole, to_pcm16
+from bgknown.audio.files import read_header, read_whole, to_pcm16
 from bgknown.errors import BrokenInputError, InvalidInputError, NotFoundError, StorageError
+from bgknown.jobs import files
 from pretrain import pack as packing
 from pretrain.corpus import open_corpus
 from pretrain.pack import PackOptions, pack

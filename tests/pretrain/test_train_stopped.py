@@ -11,8 +11,8 @@ import filelock
 import pytest
 import torch
 
-from bgknown import files
 from bgknown.errors import InvalidInputError, StorageError
+from bgknown.jobs import files
 from pretrain.train import Trainer
 from tests.pretrain.made import make_corpus
 from tests.pretrain.runs import assert_equal, rows, run, stored

@@ -34,7 +34,7 @@ import soundfile
 from bgknown.apwd import build as building
 from bgknown.apwd.build import PairBuildOptions
 from bgknown.apwd.rendering import render
-from bgknown.audio import RATE_HZ, to_pcm16
+from bgknown.audio.files import RATE_HZ, to_pcm16
 from bgknown.jams.reading import parse
 from bgknown.render import scaper
 

@@ -22,10 +22,10 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from bgknown.audio import LARGEST_PCM16, RATE_HZ, as_pcm32, read_header, read_whole_44k, to_pcm16
+from bgknown.audio.files import LARGEST_PCM16, RATE_HZ, as_pcm32, read_header, read_whole_44k, to_pcm16
 from bgknown.corpora import esc50, fsd50k
 from bgknown.corpora.headers import default_cache
-from bgknown.recipe import resolve
+from bgknown.mixtures.recipe import resolve
 from bgknown.render import scaper as renderer
 
 FRAMES = 5 * RATE_HZ

@@ -20,11 +20,11 @@ import numpy as np
 import soundfile
 import torch
 
-from benchmark.clips import Clip, read_clip
-from benchmark.embed import EmbedSettings, embed
-from benchmark.encoder import LoadedEncoder
-from benchmark.registry import load_encoder
-from bgknown.parallel import default_jobs
+from benchmark.embedding.clips import Clip, read_clip
+from benchmark.embedding.embed import EmbedSettings, embed
+from benchmark.encoders.contract import LoadedEncoder
+from benchmark.encoders.registry import load_encoder
+from bgknown.jobs.parallel import default_jobs
 
 RATE_HZ, FRAMES = 44_100, 220_500
 

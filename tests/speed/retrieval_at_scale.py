@@ -29,10 +29,10 @@ import pandas as pd
 import torch
 from probe_at_scale import Watch
 
-from benchmark.composed import KINDS, ComposedSettings, Pairs, System, evaluation
-from benchmark.composed.training import Training
+from benchmark.composed_retrieval import KINDS, ComposedSettings, Pairs, System, evaluation
+from benchmark.composed_retrieval.training import Training
 from benchmark.protocol import Protocol
-from benchmark.task import Fold
+from benchmark.tasks.contract import Fold
 
 EPOCHS = 300
 CODES = ("event_added:dog", "event_removed:dog", "event_louder:bell", "background_quieter:rain")

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from bgknown.apwd.build import PairBuildOptions, PairReport, build
-from bgknown.audio import RATE_HZ
+from bgknown.audio.files import RATE_HZ
 from bgknown.jams.writing import compose
 from bgknown.soundscape import Layer, Soundscape
 from tests.conftest import noise

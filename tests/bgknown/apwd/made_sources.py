@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from bgknown.apwd.prepare import PrepareOptions
+from bgknown.apwd.sources.prepare import PrepareOptions
 from tests.conftest import RATE_HZ, TinyCorpora, make_tiny, write_table
 
 

@@ -9,14 +9,15 @@ import pandas as pd
 import pytest
 import soundfile
 
-from bgknown.apwd import rendering, work
+from bgknown.apwd import rendering
+from bgknown.apwd import worker as work
 from bgknown.apwd.build import PairBuildOptions, describe_pairs
 from bgknown.apwd.changes import codes, from_codes
 from bgknown.apwd.scenes import published
 from bgknown.apwd.text import UNCHANGED, read_back
-from bgknown.audio import RATE_HZ
+from bgknown.audio.files import RATE_HZ
 from bgknown.errors import BrokenInputError, InvalidInputError, NotFoundError, StorageError
-from bgknown.files import sha256
+from bgknown.jobs.files import sha256
 from bgknown.render import direct, scaper
 from tests.bgknown.apwd.conftest import CHANGES, DURATION_S, make_pairs
 from tests.conftest import contents

@@ -6,7 +6,7 @@ import soundfile
 
 import bgknown
 from bgknown.apwd.dataset import open_pairs
-from bgknown.audio import RATE_HZ, read_header, read_whole
+from bgknown.audio.files import RATE_HZ, read_header, read_whole
 from bgknown.errors import BrokenInputError, InvalidInputError, NotFoundError, StorageError
 from tests.bgknown.apwd.conftest import CHANGES, DURATION_S, make_pairs
 

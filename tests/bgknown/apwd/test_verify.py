@@ -8,9 +8,9 @@ import soundfile
 from bgknown.apwd import verify as verifying
 from bgknown.apwd.scenes import published
 from bgknown.apwd.verify import verify
-from bgknown.audio import RATE_HZ
+from bgknown.audio.files import RATE_HZ
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.verify import verify as verify_bgknown
+from bgknown.mixtures.verify import verify as verify_bgknown
 from tests.bgknown.apwd.conftest import make_pairs
 
 

@@ -1,0 +1,1 @@
+"""From audio and texts to cached embeddings."""

@@ -1,0 +1,73 @@
+"""Which clips of a store of embeddings are silent or beyond full scale, kept next to the embeddings.
+
+A clip that is embedded already is not decoded again, so what was found out then is remembered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bgknown.audio.amplitude import Amplitude, describe_amplitudes, measure_amplitude
+from bgknown.jobs.files import append_line
+
+log = logging.getLogger(__name__)
+
+FILE = "amplitudes.jsonl"
+
+
+def report_amplitudes(folder: Path, clips: Mapping[tuple[Path, str], str], notes: list[str]) -> None:
+    """Log one sentence on silent clips and one on clips beyond full scale, where there are any, and note them.
+
+    Args:
+        folder: of the store.
+        clips: SHA-256 of the file, by its path and the part of it.
+        notes: takes the sentences.
+    """
+    known = read_amplitudes(folder)
+    found = {str(path): known[sha256, crop] for (path, crop), sha256 in clips.items() if (sha256, crop) in known}
+    for sentence in describe_amplitudes(found, what="clips", cut_off=False):
+        log.warning("%s", sentence)
+        if sentence not in notes:
+            notes.append(sentence)
+
+
+def read_amplitudes(folder: Path) -> dict[tuple[str, str], Amplitude]:
+    """What is remembered, by SHA-256 and part of the file; lines that a kill cut short are passed over."""
+    found: dict[tuple[str, str], Amplitude] = {}
+    with contextlib.suppress(OSError), (folder / FILE).open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+                entry = json.loads(line)
+                key = (str(entry["sha256"]), str(entry["crop"]))
+                found[key] = Amplitude(silent=bool(entry["silent"]), clipped=bool(entry["clipped"]))
+    return found
+
+
+def write_amplitudes(folder: Path, clips: Sequence[tuple[str, str, NDArray[np.floating[Any]]]]) -> None:
+    """Remember the clips that are silent or beyond full scale.
+
+    Args:
+        folder: of the store.
+        clips: SHA-256 of the file, part of it, and [N] samples.
+
+    Raises:
+        StorageError: the disk is full or refuses.
+    """
+    lines = [
+        json.dumps({"sha256": sha256, "crop": crop, **asdict(amplitude)})
+        for sha256, crop, audio in clips
+        if (amplitude := measure_amplitude(audio)) != Amplitude()
+    ]
+    if lines:
+        with contextlib.suppress(OSError):  # the next line says what is wrong
+            (folder / FILE).touch()
+        append_line(folder / FILE, "\n".join(lines))

@@ -1,0 +1,186 @@
+"""Clips of audio as encoders want them: decoded, mono, at the encoder's rate, of the length that a task says."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from bgknown.audio.amplitude import Amplitude, measure_amplitude
+from bgknown.audio.decoding import faults_of_file
+from bgknown.audio.files import NO_SUCH_FILE, RATE_HZ, at_rate, check_finite, read_file, read_header
+from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
+from bgknown.jobs.files import FileState, file_sha256, state_of
+
+if TYPE_CHECKING:
+    from bgknown.soundscape import Soundscape
+
+log = logging.getLogger(__name__)
+
+RESAMPLER = f"soxr {soxr.__version__} HQ"
+"""What converts sampling rates; a part of what embeddings are cached under."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendering:
+    """What a soundscape without a file of audio is rendered from."""
+
+    source: Path
+    """The source tree that its JAMS names."""
+    fingerprint: str
+    """Of that tree; the same tree elsewhere gives the same audio."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """One piece of audio to embed."""
+
+    path: Path
+    """The file; the JAMS of one that is rendered."""
+    duration_s: float | None = None
+    """Cut or zero-padded to this length; None for the file's own length."""
+    place: float = 0.0
+    """Where a longer file is cut, 0 <= place < 1 of all the places there are: 0 for its start."""
+    sha256: str = ""
+    """What the file's bytes must hash to, where that is known."""
+    rendering: Rendering | None = None
+    """What it is rendered from, where there is no file of audio."""
+
+    @property
+    def crop(self) -> str:
+        """Length and place as words, and what it is rendered from: what an embedding depends on beside the file."""
+        length = "whole" if self.duration_s is None else f"{self.duration_s!r}s"
+        place = f" at {self.place!r}" if self.place else ""
+        return length + place + (f" of {self.rendering.fingerprint[:16]}" if self.rendering is not None else "")
+
+
+class BrokenClipError(InvalidInputError):
+    """Clips that cannot be used."""
+
+    def __init__(self, message: str, *, problems: Mapping[Path, str]) -> None:
+        super().__init__(message)
+        self.problems = problems
+        """The files, and what is wrong with each."""
+
+
+def file_states(clips: list[Clip]) -> list[FileState]:
+    """The state of every clip's file.
+
+    Raises:
+        NotFoundError: files are missing; says how many and names the first.
+    """
+    with ThreadPoolExecutor(32) as pool:
+        states = list(pool.map(_state, clips))
+    missing = [clip for clip, state in zip(clips, states, strict=True) if state is None]
+    if missing:
+        more = f" (and {len(missing) - 1} more files)" if len(missing) > 1 else ""
+        raise NotFoundError(f"{missing[0].path}: {NO_SUCH_FILE}{more}")
+    return [state for state in states if state is not None]
+
+
+def _state(clip: Clip) -> FileState | None:
+    try:
+        return state_of(clip.path)
+    except OSError:
+        return None
+
+
+def length(clip: Clip, rate_hz: int) -> int:
+    """Samples of a clip at a rate; decoded only where the header cannot tell (see ``read_header``).
+
+    Raises:
+        InvalidInputError, NotFoundError: the file is missing, broken or no audio; names it.
+    """
+    if clip.duration_s is not None:
+        return round(clip.duration_s * rate_hz)
+    try:
+        if clip.rendering is not None:
+            return max(int(_soundscape(clip).duration_s * RATE_HZ) * rate_hz // RATE_HZ, 1)
+        with faults_of_file("cannot be read"):
+            header = read_header(clip.path)
+    except BgknownError as error:
+        raise _naming(clip, error) from error
+    return max(header.frames * rate_hz // header.rate_hz, 1)
+
+
+def read_clip(clip: Clip, rate_hz: int) -> tuple[NDArray[np.float32], str]:
+    """Decode a clip.
+
+    Args:
+        clip: what to read.
+        rate_hz: the rate wanted; other rates are converted by soxr ("HQ") before the clip is cut.
+
+    Returns:
+        [N] float32 mono, full scale -1..1, and the SHA-256 of the file.
+
+    Raises:
+        InvalidInputError, NotFoundError: the file is missing, broken, no audio, not finite, or not the one its dataset
+            lists; names it.
+    """
+    try:
+        with faults_of_file("cannot be read"):
+            digest = file_sha256(clip.path)
+            if clip.sha256 and digest != clip.sha256:
+                raise InvalidInputError(
+                    f"sha256 is {digest[:12]}..., the dataset's manifest says {clip.sha256[:12]}...: the file was "
+                    f"changed (`bgknown verify` lists all such)"
+                )
+            if clip.rendering is None:
+                _, audio = read_file(clip.path, rate_hz, np.float32)
+            else:
+                audio = _rendered(clip, rate_hz)
+            check_finite(audio)
+    except BgknownError as error:
+        raise _naming(clip, error) from error
+    wanted = length(clip, rate_hz) if clip.duration_s is not None else max(audio.size, 1)
+    start = int(clip.place * (max(audio.size - wanted, 0) + 1))
+    out = np.zeros(wanted, dtype=np.float32)
+    part = audio[start : start + wanted]
+    out[: part.size] = part
+    return out, digest
+
+
+def decoding_fault(path: Path) -> str:
+    """What is wrong with a file that is decoded to its end; empty for nothing."""
+    return listen(path)[0]
+
+
+def listen(path: Path) -> tuple[str, Amplitude]:
+    """What is wrong with a file that is decoded to its end (empty for nothing), and what is remarkable about it."""
+    try:
+        audio, _ = read_clip(Clip(path=path), 16_000)
+    except BgknownError as error:
+        return str(error).removeprefix(f"{path}: "), Amplitude()
+    return "", measure_amplitude(audio)
+
+
+def _soundscape(clip: Clip) -> Soundscape:
+    from bgknown.jams.reading import parse  # noqa: PLC0415  (only APwD needs it)
+
+    try:
+        return parse(clip.path.read_bytes(), clip.path.stem)
+    except FileNotFoundError as error:
+        raise NotFoundError(NO_SUCH_FILE) from error
+
+
+def _rendered(clip: Clip, rate_hz: int) -> NDArray[np.float32]:
+    """The samples that a 16-bit file of the soundscape would hold, at another rate."""
+    from bgknown.apwd.rendering import render  # noqa: PLC0415  (compiles the direct renderer)
+
+    if clip.rendering is None:
+        raise InvalidInputError("there is nothing to render it from")
+    pcm = render(_soundscape(clip), clip.rendering.source, clip.path.stem)
+    return at_rate(pcm.astype(np.float32) * np.float32(2.0**-15), RATE_HZ, rate_hz)
+
+
+def _naming(clip: Clip, error: BgknownError) -> BgknownError:
+    if isinstance(error, NotFoundError):
+        return NotFoundError(f"{clip.path}: {error}")
+    return BrokenClipError(f"{clip.path}: {error}", problems={clip.path: str(error)})

@@ -1,0 +1,140 @@
+"""Files and folders to an array of embeddings and a table of the files, for use elsewhere."""
+
+from __future__ import annotations
+
+import difflib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmark import processes
+from benchmark.embedding.about import write_about
+from benchmark.embedding.broken import broken_clips, describe
+from benchmark.embedding.clips import BrokenClipError, Clip
+from benchmark.embedding.embed import EmbedSettings, embed
+from benchmark.embedding.hashes import hash_fit
+from benchmark.encoders.contract import LoadedEncoder
+from bgknown.audio.files import NO_SUCH_FILE
+from bgknown.corpora.listing import SUFFIXES, check_utf8, list_audio, list_fitting, locate, report_hidden, some_of
+from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.jobs.files import advising, make_folder, write_whole
+from bgknown.userpath import user_path
+
+MAX_DURATION_S = 3600.0
+"""Longest clip that may be asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedReport:
+    """What came of embedding files."""
+
+    clips: int
+    """Clips that were embedded."""
+    problems: Mapping[Path, str]
+    """Files that were left out, and why."""
+
+    def note(self) -> str:
+        """One line on what was left out; empty for nothing."""
+        return f"left out: {describe(self.problems)}" if self.problems else ""
+
+
+def embed_files(
+    loaded: LoadedEncoder,
+    audio: Sequence[Path],
+    out: Path,
+    settings: EmbedSettings,
+    *,
+    duration_s: float | None,
+    skip_broken: bool = False,
+) -> EmbedReport:
+    """Embed files and all audio files of folders into ``out/embeddings.npy``, ``out/clips.csv`` and ``out/about.json``.
+
+    An encoder that needs statistics of audio takes them from these clips; ``about.json`` and a warning say so.
+
+    Args:
+        loaded: the encoder.
+        audio: files and folders; files of a folder come in the order of their names.
+        out: the folder to write to.
+        settings: how.
+        duration_s: cut or pad every clip to this length; None for its own.
+        skip_broken: leave out files that are missing or broken, or that the encoder gives NaN or infinite values for.
+
+    Raises:
+        NotFoundError, InvalidInputError, StorageError: as ``embed``; also where a folder has no audio.
+    """
+    if duration_s is not None and not 0 < duration_s < MAX_DURATION_S:
+        raise InvalidInputError(f"the duration is {duration_s} s; it must be between 0 and {MAX_DURATION_S:g}")
+    out = user_path(out)
+    files, problems = find_audio(audio)
+    if problems and not skip_broken:
+        raise NotFoundError(describe(problems))
+    while True:
+        clips = [Clip(path=file, duration_s=duration_s) for file in files]
+        if not clips:
+            raise broken_clips(problems, len(problems))
+        try:
+            rows = embed(loaded, clips, settings, fit_on=clips, twice=True)
+            break
+        except BrokenClipError as error:
+            if not skip_broken:
+                raise
+            problems |= error.problems
+            files = [file for file in files if file not in problems]
+    if processes.rank() == 0:
+        data = io.BytesIO()
+        np.save(data, rows)
+        table = pd.DataFrame({"row": range(len(files)), "file": [file.as_posix() for file in files]})
+        with advising("--out"):
+            make_folder(out)
+            write_whole(out / "embeddings.npy", data.getvalue())
+            write_whole(out / "clips.csv", table.to_csv(index=False, lineterminator="\n").encode())
+            write_about(out, loaded, clips, settings.precision, fitted_on=hash_fit(loaded, clips, cache=settings.cache))
+    return EmbedReport(clips=len(files), problems=problems)
+
+
+def find_audio(audio: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
+    """The files to embed, with their names as they were typed, and those that are missing.
+
+    Hidden files in folders are skipped and reported; one that is named itself is taken.
+
+    Raises:
+        NotFoundError: a folder has no audio.
+        InvalidInputError: a name is not UTF-8.
+    """
+    files: list[Path] = []
+    missing: dict[Path, str] = {}
+    for typed in audio:
+        path = locate(user_path(typed))
+        check_utf8(path)
+        if path.is_dir():
+            listing = list_audio(path)
+            report_hidden(path, listing.hidden)
+            if not listing.files:
+                raise NotFoundError(f"{path}: no audio files ({', '.join(SUFFIXES)}) in this folder{_others(path)}")
+            files += [path / name for name in listing.files]
+        elif path.is_file():
+            files.append(path)
+        else:
+            missing[path] = NO_SUCH_FILE + _near(path)
+    return files, missing
+
+
+def _others(folder: Path) -> str:
+    """The types of the files that a folder has instead."""
+    types = {Path(name).suffix or "no suffix" for name in list_fitting(folder, lambda _: True).files}
+    return f"; there are files of other types: {some_of(sorted(types))}" if types else ""
+
+
+def _near(path: Path) -> str:
+    """Names that exist next to a file that does not."""
+    if not path.parent.is_dir():
+        return ""
+    names = list_audio(path.parent, below=False).files
+    close = difflib.get_close_matches(path.name, names, n=1)
+    if close:
+        return f"; did you mean {path.with_name(close[0])}?"
+    return f"; in this folder there are {some_of(names)}" if names else ""

@@ -1,0 +1,24 @@
+"""Embeddings of files that look new and may not be: their content decides."""
+
+from __future__ import annotations
+
+from benchmark import processes
+from benchmark.embedding.clips import Clip
+from benchmark.embedding.hashes import hash_files
+from benchmark.embedding.store import Entry, Store
+from bgknown.jobs.files import FileState
+
+
+def find_by_content(store: Store, found: dict[Clip, Entry | None], states: dict[Clip, FileState]) -> None:
+    """Look for embeddings of files whose state is not known by the hash of their content.
+
+    Only files of which the store knows the path, or name and size, are read for it: those that were touched or
+    replaced, and those of a corpus that was copied or unpacked again.
+    """
+    asked = [clip for clip, entry in found.items() if entry is None and store.may_hold(clip, states[clip])]
+    paths = list(dict.fromkeys(clip.path for clip in asked))
+    digests = dict(zip(paths, hash_files(paths), strict=True))
+    same = {clip: entry for clip in asked if (entry := store.find_audio(digests[clip.path], clip.crop)) is not None}
+    found.update(same)
+    if same and processes.rank() == 0:
+        store.alias(list(same.values()), [(clip, states[clip]) for clip in same])

@@ -1,0 +1,1 @@
+"""One module per kind of encoder, and what they share."""

@@ -1,0 +1,208 @@
+"""EVAR's classes as encoders: with or without statistics of training audio, with or without frames."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import redirect_stdout
+from typing import Any, TextIO
+
+import torch
+from torch import Tensor
+
+from benchmark.encoders.adapters.evar_loader import HeldAudio, PairLoader, make_loader
+from benchmark.encoders.adapters.foreign import ModuleEncoder, telling, whole_number
+from benchmark.encoders.adapters.python import measured_size
+from benchmark.encoders.contract import TrainingAudio
+from bgknown.errors import InvalidInputError
+from bgknown.seeding import generator
+
+BASE = "BaseAudioRepr"
+"""EVAR's base class, whose ``precompute`` does nothing and whose ``encode_frames`` is not there yet."""
+BATCH_SIZE = 32
+"""Clips in a batch of training audio where the configuration does not say; EVAR's own say 128 or 256."""
+
+
+class EvarEncoder(ModuleEncoder):
+    """An EVAR class.
+
+    Args:
+        model: the object.
+        configuration: what it was made with.
+        where: what it was asked for by, for messages.
+        remake: makes it for clips of N samples; None where it is the same for all lengths.
+        follows: whether unit_samples is the length of the audio at hand; otherwise it is set and stays.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        configuration: Mapping[str, Any],
+        where: str,
+        *,
+        remake: Callable[[int], Any] | None = None,
+        follows: bool = True,
+    ) -> None:
+        if configuration.get("sample_rate") is None:
+            raise InvalidInputError(f"{where}: no sample_rate; give it in the configuration or as ?sample_rate=16000")
+        rate_hz = whole_number(configuration["sample_rate"], f"{where}: sample_rate of its configuration")
+        super().__init__(model, name=type(model).__name__, rate_hz=rate_hz, embedding_size=1)
+        if getattr(model, "filename_mode", False) or configuration.get("return_filename"):
+            raise InvalidInputError(
+                f"{where}: the class takes names of files (return_filename) and would read them by itself, "
+                f"which cannot be measured; only classes that take audio can"
+            )
+        self._remake, self._follows = remake, follows
+        numbers = {"unit_samples": rate_hz, "batch_size": BATCH_SIZE}
+        for field, default in numbers.items():
+            value = configuration.get(field)
+            numbers[field] = whole_number(default if value is None else value, f"{where}: {field} of its configuration")
+        self._samples, self.batch_size = numbers["unit_samples"], numbers["batch_size"]
+        self.embedding_size = self._find_size(configuration.get("feature_d"), where)
+
+    def _find_size(self, feature_d: Any, where: str) -> int:
+        """D as it is, or as the configuration says where that cannot be tried (on a CPU, on so short a clip).
+
+        EVAR does not rely on feature_d, and its own AR_BYOLAX returns more values than it says.
+        """
+        try:
+            return self._measure_size(where)
+        except InvalidInputError:
+            if feature_d is None:
+                raise
+            return whole_number(feature_d, f"{where}: feature_d of its configuration")
+
+    def _measure_size(self, where: str) -> int:
+        return measured_size(self.model, self._samples, where)
+
+    @torch.inference_mode()
+    def embed(self, audio: Tensor) -> Tensor:
+        """Embed a batch: [B, N] -> [B, D].
+
+        Raises:
+            InvalidInputError: it needs statistics and has not been fitted, or was fitted to clips of another length
+                while it is made for one length.
+        """
+        self._prepare(audio.shape[1])
+        output: Tensor = self.model(self.on_device(audio))
+        return output
+
+    def _prepare(self, samples: int) -> None:
+        """Be ready for clips of N samples."""
+        self._follow(samples)
+
+    def _follow(self, samples: int) -> None:
+        """Have unit_samples be the length of the audio, unless it is set; a class made for one length is made again."""
+        if not self._follows or samples == self._samples:
+            return
+        if self._remake is not None:
+            self.model = self._remake(samples)
+            if isinstance(self.model, torch.nn.Module):
+                self.model.eval()
+            self.to(self.device)
+        else:
+            own = getattr(self.model, "cfg", None)
+            if isinstance(own, dict):
+                own["unit_samples"] = samples
+        self._samples = samples
+
+
+class FittedEvarEncoder(EvarEncoder):
+    """An EVAR class that takes statistics of the task's training audio."""
+
+    fitted = False
+
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        """Hand the training audio to ``precompute``, in a torch DataLoader as EVAR's own.
+
+        Args:
+            batches: a ``TrainingAudio``, which is decoded as the class reads it, in the batches of its configuration;
+                or batches [B, N], which are held in memory.
+
+        Raises:
+            InvalidInputError: ``precompute`` raises an exception, or the clips differ in length while the class is
+                made for one length.
+        """
+        self.fitted = False
+        audio = batches if isinstance(batches, TrainingAudio) else HeldAudio(batches)
+        loader, lengths = make_loader(audio, self.batch_size), set(audio.lengths)
+        if self._remake is not None and self._follows and len(lengths) > 1:
+            raise InvalidInputError(
+                f"encoder {self.name}: is made for clips of one length, and the training audio has {len(lengths)} "
+                f"(from {min(lengths)} to {max(lengths)} samples): set a duration for the task's clips"
+            )
+        if lengths:
+            self._follow(max(lengths))
+        self._precompute(loader, sys.stderr)
+
+    def _prepare(self, samples: int) -> None:
+        if not self.fitted:
+            raise InvalidInputError(f"encoder {self.name}: has no statistics yet; call fit with training audio first")
+        if self._remake is not None and self._follows and samples != self._samples:
+            raise InvalidInputError(
+                f"encoder {self.name}: is made for clips of one length, and was fitted to clips of {self._samples} "
+                f"samples; this one has {samples}"
+            )
+        self._follow(samples)
+
+    def _measure_size(self, where: str) -> int:
+        noise = generator(0, "evar size").standard_normal((2, self._samples)).astype("float32")
+        try:  # it embeds only after it was fitted; noise will do
+            self._precompute(make_loader(HeldAudio([torch.from_numpy(noise) / 10]), self.batch_size), io.StringIO())
+            return super()._measure_size(where)
+        finally:
+            self.fitted = False
+
+    def _precompute(self, loader: PairLoader, output: TextIO) -> None:
+        """Have the class take its statistics, and what it prints go elsewhere than to the results."""
+        with telling(self.name, "precompute fails"), torch.no_grad(), redirect_stdout(output):
+            self.model.precompute(self.device, loader)
+        self.fitted = True
+
+
+class FramedEvarEncoder(EvarEncoder):
+    """An EVAR class that has embeddings of frames."""
+
+    @torch.inference_mode()
+    def frames(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames [B, T, D'] and the middle of each one's share of the clip [B, T] in ms.
+
+        Raises:
+            InvalidInputError: ``encode_frames`` does not return [B, D', T], or the encoder has not been fitted.
+        """
+        self._prepare(audio.shape[1])
+        output = self.model.encode_frames(self.on_device(audio))
+        if not isinstance(output, Tensor) or output.ndim != 3 or len(output) != len(audio):
+            shape = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise InvalidInputError(
+                f"encoder {self.name}: encode_frames returned {shape} for audio {list(audio.shape)}, "
+                f"must be [{len(audio)}, D, T]"
+            )
+        step_ms = 1_000.0 * audio.shape[1] / self.rate_hz / output.shape[2]
+        times_ms = (torch.arange(output.shape[2], device=output.device) + 0.5) * step_ms
+        return output.mT, times_ms.expand(len(output), -1)
+
+
+class FittedFramedEvarEncoder(FramedEvarEncoder, FittedEvarEncoder):
+    """An EVAR class that does both."""
+
+
+KINDS: dict[tuple[bool, bool], type[EvarEncoder]] = {
+    (False, False): EvarEncoder,
+    (True, False): FittedEvarEncoder,
+    (False, True): FramedEvarEncoder,
+    (True, True): FittedFramedEvarEncoder,
+}
+"""By whether the class takes statistics, and whether it has frames."""
+
+
+def encoder_class(kind: type) -> type[EvarEncoder]:
+    """What an EVAR class is wrapped in."""
+    return KINDS[_own(kind, "precompute"), _own(kind, "encode_frames")]
+
+
+def _own(kind: type, method: str) -> bool:
+    """Whether a class has a method of its own, in place of the one of EVAR's base class."""
+    owner = next((parent for parent in kind.__mro__ if method in vars(parent)), None)
+    return owner is not None and owner.__name__ != BASE

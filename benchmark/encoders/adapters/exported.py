@@ -1,0 +1,115 @@
+"""The kind ``exported``: a program of ``torch.export`` in a ``.pt2`` file.
+
+Programs that were exported for a fixed number of clips are run on as many at a time. The sampling rate may stand in the
+archive as the extra file ``rate_hz``.
+"""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from benchmark.encoders.adapters.foreign import telling
+from benchmark.encoders.adapters.program import RATE_NAMES, ProgramEncoder, ProgramOptions, rate_of
+from bgknown.errors import InvalidInputError
+
+Options = ProgramOptions
+
+
+class ExportedEncoder(ProgramEncoder):
+    """A program of torch.export."""
+
+    def __init__(self, path: Path, program: Any, rate_hz: int, options: ProgramOptions) -> None:
+        self._program, self._device = program.module(), torch.device("cpu")
+        self._clips, self._samples = _fixed_shape(program, path)
+        self.configuration = {"torch": torch.__version__}
+        super().__init__(path, self._call, rate_hz, options, samples=self._samples)
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move the program, in place."""
+        self._program.to(device)
+        self._device = torch.device(device)
+        return self
+
+    def _call(self, audio: Tensor) -> Any:
+        """Run the program, on as many clips at a time as it was exported for; the last ones are filled up."""
+        audio = audio.to(self._device)
+        if self._samples is not None and audio.shape[1] != self._samples:
+            raise InvalidInputError(
+                f"{self._path}: was exported for clips of {self._samples} samples, not {audio.shape[1]}; "
+                f"export it again with a dynamic length"
+            )
+        if self._clips is None:
+            return self._program(audio)
+        parts = []
+        for start in range(0, len(audio), self._clips):
+            part = audio[start : start + self._clips]
+            full = torch.cat([part, part[-1:].expand(self._clips - len(part), -1)])
+            output = self._program(full)
+            chosen = output[self._options.output] if isinstance(output, tuple | list) else output
+            parts.append(chosen[: len(part)])
+        joined = torch.cat(parts)
+        return [joined] * (self._options.output + 1)
+
+
+def load(target: str, options: ProgramOptions) -> ExportedEncoder:
+    """Load the program.
+
+    Raises:
+        InvalidInputError: it is damaged, does not say its rate, or returns something else than [B, D].
+    """
+    path = Path(target)
+    extra = dict.fromkeys(RATE_NAMES, "")
+    if not zipfile.is_zipfile(path):
+        raise InvalidInputError(f"{path}: is no archive of torch.export: it is truncated or of another kind")
+    with telling(target, "cannot be loaded as a program of torch.export"), _quiet():
+        try:
+            program = torch.export.load(path, extra_files=extra)
+        except RuntimeError as error:  # refers to what torch has logged
+            raise InvalidInputError(
+                f"{path}: cannot be loaded as a program of torch.export: it is damaged, or of another version of torch"
+            ) from error
+    said = [int(text) if str(text).isdecimal() else None for text in map(_text, extra.values())]
+    return ExportedEncoder(path, program, rate_of(path, options, said), options)
+
+
+def weights_of(target: str, options: ProgramOptions) -> list[Path]:
+    """The file."""
+    return [Path(target)]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the traceback to itself that torch logs of a file before it raises the error."""
+    loggers = [logging.getLogger(name) for name in ("torch.export", "torch.export.pt2_archive._package")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace").strip() if isinstance(value, bytes) else str(value or "").strip()
+
+
+def _fixed_shape(program: Any, path: Path) -> tuple[int | None, int | None]:
+    """How many clips and samples the program's only input is fixed to; None for any number."""
+    names = [name for name in program.graph_signature.user_inputs if isinstance(name, str)]
+    inputs = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
+    shapes = [tuple(node.meta["val"].shape) for node in inputs if hasattr(node.meta.get("val"), "shape")]
+    if len(shapes) != 1 or len(shapes[0]) != 2:
+        told = ", ".join(str(list(map(str, shape))) for shape in shapes) or "none"
+        raise InvalidInputError(f"{path}: its inputs have the shapes {told}; it must have one, audio [B, N]")
+    clips, samples = shapes[0]
+    return (clips if isinstance(clips, int) else None), (samples if isinstance(samples, int) else None)

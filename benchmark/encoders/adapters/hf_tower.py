@@ -1,0 +1,89 @@
+"""Which part of a model of transformers hears, and what it is handed."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+
+from benchmark.encoders.adapters.snapshot import package
+from bgknown.errors import InvalidInputError
+
+AUDIO_INPUTS = frozenset({"input_values", "input_features", "audio_mel"})
+"""What the input of models of audio is called."""
+MASKS = ("attention_mask", "input_features_mask", "padding_mask")
+"""What a mask of the clip's own samples or frames is called, 1 where they are its own."""
+TOWERS = ("audio_tower", "audio_model", "audio_encoder", "speech_encoder")
+"""What models of several modalities call the part that hears."""
+WITH_PRENET = frozenset({"speecht5"})
+"""Families whose plain model lacks the layers that take in audio; their speech recogniser has them."""
+
+
+def loader_of(config: Any, target: str) -> Any:
+    """The class of transformers that loads a model with the part that hears.
+
+    Raises:
+        InvalidInputError: this version of transformers has none.
+    """
+    transformers = package()
+    recogniser = type(config) in transformers.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING
+    plain = type(config) in transformers.MODEL_MAPPING
+    if recogniser and (config.model_type in WITH_PRENET or not plain):
+        return transformers.AutoModelForSpeechSeq2Seq
+    if plain:
+        return transformers.AutoModel
+    named = next(iter(getattr(config, "architectures", None) or []), "")
+    found = getattr(transformers, named, None)
+    if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
+        return found
+    raise InvalidInputError(
+        f"hf:{target}: models of type {config.model_type} are not encoders that transformers "
+        f"{transformers.__version__} loads by themselves; give a model of audio alone"
+    )
+
+
+def tower_of(model: Any, target: str) -> Any:
+    """The part of a model that hears: the audio tower of several, the encoder of one with a decoder, or the whole.
+
+    Raises:
+        InvalidInputError: it has none, or is a codec or a vocoder, which has no embedding.
+    """
+    tower = _part(model)
+    if callable(getattr(tower, "encode", None)) and callable(getattr(tower, "decode", None)):
+        raise InvalidInputError(
+            f"hf:{target}: {type(tower).__name__} is a codec: it turns audio into tokens and back, "
+            f"and has no embedding of a clip"
+        )
+    takes = next(iter(inspect.signature(tower.forward).parameters))
+    if takes.endswith("ids") or (tower is model and model.main_input_name not in AUDIO_INPUTS):
+        raise InvalidInputError(
+            f"hf:{target}: {type(model).__name__} has no part that turns audio into an embedding "
+            f"({type(tower).__name__} takes {takes})"
+        )
+    return tower
+
+
+def _part(model: Any) -> Any:
+    places = [model, *(getattr(model, name) for name in ("model", "thinker") if hasattr(model, name))]
+    for place in places:
+        for name in TOWERS:
+            if isinstance(getattr(place, name, None), torch.nn.Module):
+                return getattr(place, name)
+    if getattr(model.config, "is_encoder_decoder", False) and model.main_input_name != "input_ids":
+        return model.get_encoder()
+    heard = "For" in type(model).__name__ or hasattr(model, "get_audio_features")
+    inner = [getattr(place, "encoder", None) for place in places]
+    found = next((part for part in inner if isinstance(part, package().PreTrainedModel)), None)
+    return found if heard and found is not None else model
+
+
+def arguments_of(tower: Any, extractor: Any) -> tuple[str, str | None]:
+    """What a tower calls its features and its mask; None where it is given no mask.
+
+    Towers behind Whisper's extractor hear the padding, as they did in training, unless they have a mask of features.
+    """
+    names = list(inspect.signature(tower.forward).parameters)
+    behind_whispers = isinstance(extractor, package().WhisperFeatureExtractor)
+    masks = ("input_features_mask",) if behind_whispers else MASKS
+    return names[0], next((name for name in masks if name in names), None)

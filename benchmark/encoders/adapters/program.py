@@ -1,0 +1,97 @@
+"""What programs in files (TorchScript, torch.export, ONNX) have in common: a rate, an output, and its form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmark.encoders.adapters.foreign import telling, whole_number
+from bgknown.errors import InvalidInputError
+
+POOLINGS = ("none", "mean")
+RATE_NAMES = ("rate_hz", "sample_rate", "sampling_rate")
+"""What a program may call its sampling rate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramOptions:
+    """What the file may not say itself."""
+
+    rate_hz: int | None = None
+    """Sampling rate in Hz; needed where the file does not say it."""
+    pooling: str = "none"
+    """mean: average the frames of an output [B, T, D]."""
+    output: int = 0
+    """Which of several outputs is taken, from 0."""
+
+    def __post_init__(self) -> None:
+        if self.pooling not in POOLINGS:
+            raise InvalidInputError(f"option pooling is {self.pooling!r}; it must be one of {', '.join(POOLINGS)}")
+        if self.output < 0:
+            raise InvalidInputError(f"option output is {self.output}; it must be at least 0")
+
+
+class ProgramEncoder:
+    """A program that turns audio [B, N] into embeddings [B, D], or frames [B, T, D]."""
+
+    def __init__(
+        self,
+        path: Path,
+        run: Callable[[Tensor], Any],
+        rate_hz: int,
+        options: ProgramOptions,
+        *,
+        samples: int | None = None,
+    ) -> None:
+        """Find the embedding size from what the program makes of silence.
+
+        Args:
+            path: the file.
+            run: the program.
+            rate_hz: its sampling rate.
+            options: what the file does not say itself.
+            samples: the only length that it takes; None for any, of which one second is tried.
+        """
+        self.name, self.rate_hz = path.stem, rate_hz
+        self._path, self._run, self._options = path, run, options
+        with telling(str(path), "fails on silence"):
+            self.embedding_size = int(self.embed(torch.zeros(1, samples or rate_hz)).shape[1])
+
+    @torch.inference_mode()
+    def embed(self, audio: Tensor) -> Tensor:
+        """Embed a batch: [B, N] -> [B, D]."""
+        output = self._run(audio)
+        if isinstance(output, tuple | list):
+            if self._options.output >= len(output):
+                raise InvalidInputError(
+                    f"{self._path}: has {len(output)} outputs, option output is {self._options.output}; count from 0"
+                )
+            output = output[self._options.output]
+        if not isinstance(output, torch.Tensor):
+            raise InvalidInputError(f"{self._path}: returns {type(output).__name__}, must be a tensor [B, D]")
+        if output.ndim == 3 and self._options.pooling == "mean":
+            output = output.mean(dim=1)
+        if output.ndim != 2 or len(output) != len(audio):
+            hint = "; of frames [B, T, D] the mean is taken by ?pooling=mean" if output.ndim == 3 else ""
+            raise InvalidInputError(
+                f"{self._path}: returns {list(output.shape)} for audio {list(audio.shape)}, "
+                f"must be [{len(audio)}, D]{hint}"
+            )
+        return output
+
+
+def rate_of(path: Path, options: ProgramOptions, said: Iterable[Any]) -> int:
+    """The sampling rate: the option, or the first thing that the file says.
+
+    Raises:
+        InvalidInputError: nobody says it, or it is no positive whole number.
+    """
+    for value in (options.rate_hz, *said):
+        if value is not None:
+            return whole_number(value, f"{path}: its sampling rate")
+    raise InvalidInputError(f"{path}: does not say its sampling rate; give it as {path}?rate_hz=16000")

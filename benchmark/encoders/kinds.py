@@ -1,0 +1,108 @@
+"""The kinds of encoders that come with this software: how each is written, what it is, which module loads it.
+
+What a kind's module holds is told in ``registry``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmark.encoders.options import OptionFacts
+
+CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors")
+"""Files whose content says what they are."""
+IN_FILES = ("torchscript", "exported", "onnx")
+"""Kinds whose target is a file, when they are named."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of encoder."""
+
+    name: str
+    """What stands before the colon, or the whole name."""
+    syntax: str
+    """How it is written."""
+    about: str
+    """What it is."""
+    module: str
+    """The module that loads it."""
+    runs_code: bool = False
+    """Whether loading runs somebody's program."""
+    options: tuple[OptionFacts, ...] = ()
+    """What may follow the ``?``."""
+
+
+_ENCODERS = "benchmark.encoders"
+BUILT_IN = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            name="logmel",
+            syntax="logmel",
+            about="mean and standard deviation of the log-mel spectrogram over time",
+            module=f"{_ENCODERS}.logmel",
+        ),
+        Kind(
+            name="melpower",
+            syntax="melpower",
+            about="mean mel power over time: linear in power, so differences are nearly exact",
+            module=f"{_ENCODERS}.melpower",
+        ),
+        Kind(
+            name="hf",
+            syntax="hf:DIRECTORY-OR-ID",
+            about="an audio model of transformers: wav2vec 2.0, HuBERT, AST, CLAP, Whisper, SpeechT5, Qwen2-Audio, ...",
+            module=f"{_ENCODERS}.huggingface",
+        ),
+        Kind(
+            name="torchscript",
+            syntax="FILE.pt",
+            about="a TorchScript program: audio [B, N] to embeddings [B, D]",
+            module=f"{_ENCODERS}.torchscript",
+            runs_code=True,
+        ),
+        Kind(
+            name="exported",
+            syntax="FILE.pt2",
+            about="a program of torch.export: audio [B, N] to embeddings [B, D]",
+            module=f"{_ENCODERS}.exported",
+            runs_code=True,
+        ),
+        Kind(
+            name="onnx",
+            syntax="FILE.onnx",
+            about="an ONNX model: audio [B, N] to embeddings [B, D]",
+            module=f"{_ENCODERS}.onnx",
+        ),
+        Kind(
+            name="hear",
+            syntax="hear:MODULE[@WEIGHTS]",
+            about="a module of HEAR's interface (load_model, get_scene_embeddings)",
+            module=f"{_ENCODERS}.hear",
+            runs_code=True,
+        ),
+        Kind(
+            name="evar",
+            syntax="evar:MODULE.CLASS",
+            about="a class of EVAR's interface (BaseAudioRepr)",
+            module=f"{_ENCODERS}.evar",
+            runs_code=True,
+        ),
+        Kind(
+            name="xares",
+            syntax="xares:FILE.py[:CLASS]",
+            about="an encoder class of X-ARES",
+            module=f"{_ENCODERS}.xares",
+            runs_code=True,
+        ),
+        Kind(
+            name="python",
+            syntax="FILE.py:CLASS or PACKAGE.MODULE:FACTORY",
+            about="any Python object with name, rate_hz, embedding_size and embed, or a torch module with rate_hz",
+            module=f"{_ENCODERS}.python",
+            runs_code=True,
+        ),
+    )
+}
+"""They by their names."""

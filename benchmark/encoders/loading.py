@@ -1,0 +1,136 @@
+"""What an object needs to be an encoder: members, a name, a device, and the same answer to the same audio."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmark.encoders.adapters.foreign import telling
+from benchmark.encoders.contract import Encoder, FittedEncoder, LoadedEncoder, check_output
+from bgknown.errors import InvalidInputError
+
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
+REPEATED = {"float32": 1e-3, "bfloat16": 2e-2, "float16": 1e-2}
+"""How far, relative to its largest value, an embedding may be from that of the same clip in the same batch a moment
+before: kernels of a GPU may add in another order, in the precision that they compute in; dropout changes far more."""
+_WHOLE = "a positive whole number"
+
+
+def checked(encoder: Any, spec: str) -> Encoder:
+    """Check that an object has the four members of an encoder, and a configuration that can be stored.
+
+    Args:
+        encoder: any object.
+        spec: what it was asked for by, for messages.
+
+    Raises:
+        InvalidInputError: says what is missing or wrong.
+    """
+    for attribute, need in (("name", "a text"), ("rate_hz", _WHOLE), ("embedding_size", _WHOLE)):
+        with telling(spec, f"has no {attribute} that can be read"):
+            value = getattr(encoder, attribute, None)
+        whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
+        if not (whole if need == _WHOLE else isinstance(value, str) and value):
+            told = f"is {value!r}" if hasattr(encoder, attribute) else "is missing"
+            raise InvalidInputError(f"{spec}: the encoder's {attribute} {told}, must be {need}")
+    if not callable(getattr(encoder, "embed", None)):
+        raise InvalidInputError(f"{spec}: the encoder has no method embed(audio [B, N]) -> [B, D]")
+    if not LOWEST_RATE_HZ <= encoder.rate_hz <= HIGHEST_RATE_HZ:
+        raise InvalidInputError(
+            f"{spec}: the encoder's rate_hz is {encoder.rate_hz}, must lie in {LOWEST_RATE_HZ}..{HIGHEST_RATE_HZ}"
+        )
+    try:
+        json.dumps(dict(getattr(encoder, "configuration", {})), sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"{spec}: the encoder's configuration cannot be written as JSON ({error}); "
+            f"it must be a dictionary of text, numbers and lists"
+        ) from error
+    return encoder  # type: ignore[no-any-return]
+
+
+def check_name(name: str, spec: str) -> None:
+    """Refuse a name that no row of results can hold, before anything is measured.
+
+    Raises:
+        InvalidInputError: it is empty, has spaces at an end, or characters that cannot be seen.
+    """
+    if not name or name != name.strip() or not name.isprintable():
+        raise InvalidInputError(
+            f"{spec}: the encoder's name is {name!r}; it must be one line without spaces at its ends (give it --name)"
+        )
+
+
+def rename(encoder: Encoder, name: str, spec: str) -> None:
+    """Call an encoder something else.
+
+    Raises:
+        InvalidInputError: its name is a property, or it is a frozen record.
+    """
+    try:
+        encoder.name = name
+    except AttributeError as error:
+        raise InvalidInputError(
+            f"{spec}: the encoder's name {encoder.name!r} cannot be changed to {name!r}; leave the new name out"
+        ) from error
+
+
+def move(encoder: Any, device: str, spec: str) -> str:
+    """Move an encoder to a device, where it can be moved.
+
+    Returns:
+        where it is then: the CPU, for one that cannot.
+
+    Raises:
+        InvalidInputError: there is no such device, its memory is full, or the encoder's own ``to`` fails.
+    """
+    if not hasattr(encoder, "to"):
+        return "cpu"
+    with telling(spec, f"cannot be moved to device {device!r}"):
+        encoder.to(device)
+    return device
+
+
+def check_repeatable(name: str, first: NDArray[np.float32], second: NDArray[np.float32], precision: str) -> None:
+    """Check that an encoder gave the same embeddings [B, D] for the same batch twice.
+
+    Args:
+        name: the encoder.
+        first: what it gave.
+        second: what it gave for the same batch directly afterwards.
+        precision: what it computed in.
+
+    Raises:
+        InvalidInputError: it answers differently from call to call.
+    """
+    largest = np.abs(first).max(axis=1).clip(min=1e-30)
+    apart = float((np.abs(first - second).max(axis=1) / largest).max())
+    if apart > REPEATED[precision]:
+        raise InvalidInputError(
+            f"encoder {name} answers differently from call to call: the same {len(first)} clips give embeddings that "
+            f"differ by {apart:.2g} of their largest value ({REPEATED[precision]:g} is allowed); put it into "
+            f"evaluation mode (eval()) and switch off or seed what it draws (dropout, dither, random crops)"
+        )
+
+
+def try_out(loaded: LoadedEncoder, duration_s: float) -> None:
+    """Let an encoder embed two clips of noise twice, before anything is measured.
+
+    Encoders that need statistics of training audio first are left alone.
+
+    Raises:
+        InvalidInputError: it fails, breaks its contract, or answers differently from call to call.
+    """
+    if isinstance(loaded.encoder, FittedEncoder):
+        return
+    noise = 0.1 * torch.randn(2, round(duration_s * loaded.encoder.rate_hz), generator=torch.Generator().manual_seed(0))
+    rows = []
+    for _ in range(2):
+        with telling(f"encoder {loaded.name}", f"fails on {duration_s:g} s of noise"), torch.inference_mode():
+            output = loaded.encoder.embed(noise.to(loaded.device))
+        rows.append(check_output(loaded.encoder, output, 2).numpy())
+    check_repeatable(loaded.name, rows[0], rows[1], "float32")

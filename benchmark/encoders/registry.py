@@ -1,0 +1,257 @@
+"""From a name to an encoder: built-in names, files, and kinds of other people's encoders.
+
+Written ``NAME``, ``FILE`` or ``KIND:TARGET``, with options behind a ``?``: ``hf:facebook/wav2vec2-base?layer=6``.
+Nothing heavy is imported until an encoder is loaded. A kind is a module with
+
+- ``Options``, a frozen dataclass of what may follow the ``?``;
+- ``load(target, options)``, which gives an ``Encoder``;
+- ``weights_of(target, options)``, optional: the files whose bytes are the weights;
+- ``recognises(path)`` and ``LOOKS_FOR``, optional: whether a checkpoint file is one of its own.
+
+Packages add kinds through the entry-point group ``benchmark.encoders``, whose entries name such modules.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import re
+from collections.abc import Mapping
+from contextlib import nullcontext
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from benchmark.encoders.kinds import BUILT_IN, CHECKPOINTS, IN_FILES, Kind
+from benchmark.encoders.options import listed, parse, resolve
+from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
+from bgknown.jobs.files import FileState, sha256, state_of
+from bgknown.jobs.surroundings import prepare_libraries
+from bgknown.userpath import expand, user_path
+
+if TYPE_CHECKING:
+    from benchmark.encoders.contract import LoadedEncoder
+
+GROUP = "benchmark.encoders"
+"""The entry-point group."""
+_LONGEST_OPTIONS = 40  # characters of a name
+
+
+def kinds() -> list[Kind]:
+    """All kinds there are, those of installed packages first, with their options.
+
+    Raises:
+        InvalidInputError: an installed package is broken, or two offer the same name.
+    """
+    found = []
+    for name, kind in {**_plug_ins(), **BUILT_IN}.items():
+        module = _module(kind)
+        about = kind.about or (module.__doc__ or "").strip().splitlines()[0]
+        found.append(
+            Kind(
+                name=name,
+                syntax=_plug_in_syntax(name, module) if kind.syntax == "" else kind.syntax,
+                about=about,
+                module=kind.module,
+                runs_code=kind.runs_code,
+                options=tuple(listed(module.Options)),
+            )
+        )
+    return found
+
+
+def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", name: str | None = None) -> LoadedEncoder:
+    """Load an encoder by its name, file or kind.
+
+    Args:
+        spec: what to load.
+        trust_code: whether it may be a program.
+        device: where it is to run; an encoder that cannot move stays on the CPU.
+        name: what to call it in results.
+
+    Raises:
+        NotFoundError: there is no such name, file or package; says which are close.
+        InvalidInputError: a file cannot be recognised or is damaged, an option is wrong, or the encoder breaks its
+            contract.
+    """
+    from benchmark.encoders.adapters.foreign import telling  # noqa: PLC0415
+    from benchmark.encoders.contract import LoadedEncoder  # noqa: PLC0415
+    from benchmark.encoders.fingerprint import weights_sha256  # noqa: PLC0415
+    from benchmark.encoders.loading import check_name, checked, move, rename  # noqa: PLC0415
+
+    prepare_libraries()  # models and their feature extractors import librosa, and it numba
+    head, options_text = _split(spec)
+    kind, target = _kind_of(head, spec)
+    if kind.runs_code and not trust_code:
+        raise InvalidInputError(
+            f"{spec}: is a program ({kind.about}) and may do anything on this machine; "
+            f"if you trust it, say so with --trust-code"
+        )
+    module = _module(kind)
+    given = parse(options_text, spec)
+    options = resolve(module.Options, {key: expand(value) for key, value in given.items()}, spec)
+    while True:
+        before = _states(module, target, options)
+        with telling(spec, "cannot be loaded") if kind.runs_code else nullcontext():
+            encoder = checked(module.load(target, options), spec)
+        files = module.weights_of(target, options) if hasattr(module, "weights_of") else []
+        digest = weights_sha256(encoder, files)
+        if before is None or before == _states(module, target, options):
+            break  # else a training has replaced its checkpoint meanwhile, and the hash may be that of other weights
+    if name is not None or given:
+        rename(encoder, name or named_with(encoder.name, given), spec)
+    check_name(encoder.name, spec)
+    place = move(encoder, device, spec)
+    return LoadedEncoder(
+        encoder=encoder,
+        spec=spec,
+        kind=kind.name,
+        weights_sha256=digest,
+        configuration={**dict(getattr(encoder, "configuration", {})), "options": given},
+        device=place,
+    )
+
+
+def _states(module: Any, target: str, options: Any) -> list[tuple[str, FileState]] | None:
+    """What tells whether the files of an encoder were replaced; None where they are not there, or there are none."""
+    if not hasattr(module, "weights_of"):
+        return None
+    try:
+        return [(str(file), state_of(file)) for file in module.weights_of(target, options)]
+    except (OSError, BgknownError):  # loading says what is wrong
+        return None
+
+
+def _split(spec: str) -> tuple[str, str]:
+    """What stands before the options, and the options; a path that exists as it stands has none."""
+    if not spec.strip():
+        raise InvalidInputError("the encoder's name is empty; `benchmark encoders` lists what there is")
+    if _exists(spec):
+        return spec, ""
+    head, _, options = spec.partition("?")
+    return head, options
+
+
+def named_with(name: str, options: Mapping[str, str]) -> str:
+    """An encoder's name with the options that it was given, so that two configurations are two encoders in results.
+
+    Long options are told apart by a hash.
+    """
+    text = "&".join(f"{key}={value}" for key, value in sorted(options.items()))
+    short = text if len(text) <= _LONGEST_OPTIONS and text.isprintable() else sha256(text.encode())[:8]
+    return f"{name}?{short}"
+
+
+def _exists(path: str) -> bool:
+    try:
+        return user_path(path).exists()
+    except (OSError, ValueError):  # longer than a name may be
+        return False
+
+
+def _kind_of(head: str, spec: str) -> tuple[Kind, str]:
+    """The kind that a name asks for, and the target."""
+    every = {**_plug_ins(), **BUILT_IN}
+    head = expand(head)
+    before, colon, after = head.partition(":")
+    if before in every:
+        after = expand(after)
+        return every[before], _named_file(before, after, spec) if before in IN_FILES else after
+    path = Path(head)
+    if path.suffix == ".pt2":
+        return BUILT_IN["exported"], _existing(path, spec)
+    if path.suffix == ".onnx":
+        return BUILT_IN["onnx"], _existing(path, spec)
+    if path.suffix in CHECKPOINTS:
+        return _by_content(Path(_existing(path, spec))), head
+    close = difflib.get_close_matches(before, [*every, *_files_beside(path)], n=1)
+    named = re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", head) is not None
+    if colon and (before.endswith(".py") or (named and (not close or _importable(before)))):
+        return BUILT_IN["python"], head
+    if path.is_file():
+        raise InvalidInputError(
+            f"{head}: a file of this type is no encoder; known are {', '.join((*CHECKPOINTS, '.pt2', '.onnx'))} "
+            f"and FILE.py:CLASS"
+        )
+    hint = f"did you mean {close[0]}? " if close else ""
+    raise NotFoundError(f"no encoder {head!r}; {hint}names and kinds are: {', '.join(every)}")
+
+
+def _importable(module: str) -> bool:
+    """Whether there is a package or module of its first name; to look inside a package would be to run it."""
+    from benchmark.encoders.adapters.foreign import import_path  # noqa: PLC0415
+
+    with import_path(Path.cwd()):
+        try:
+            return importlib.util.find_spec(module.partition(".")[0]) is not None
+        except (ImportError, ValueError):
+            return False
+
+
+def _named_file(kind: str, target: str, spec: str) -> str:
+    if not target:
+        raise InvalidInputError(f"{spec}: no file named; write {kind}:FILE")
+    return _existing(Path(target), spec)
+
+
+def _existing(path: Path, spec: str) -> str:
+    if path.is_dir():
+        raise InvalidInputError(f"{path}: is a folder, must be a file; a folder of transformers is hf:{path}")
+    if not path.is_file():
+        close = difflib.get_close_matches(path.name, _files_beside(path), n=1)
+        hint = f"; did you mean {path.with_name(close[0])}?" if close else ""
+        raise NotFoundError(f"{spec}: no such file{hint}")
+    if path.stat().st_size == 0:
+        raise InvalidInputError(f"{path}: the file is empty (0 bytes)")
+    return str(path)
+
+
+def _files_beside(path: Path) -> list[str]:
+    return [file.name for file in path.parent.iterdir() if file.is_file()] if path.parent.is_dir() else []
+
+
+def _by_content(path: Path) -> Kind:
+    """The kind of a checkpoint: a program of TorchScript, or weights that a plug-in recognises."""
+    from benchmark.encoders.adapters.checkpoint import first_names, is_exported, is_torchscript  # noqa: PLC0415
+
+    if is_torchscript(path):
+        return BUILT_IN["torchscript"]
+    if is_exported(path):
+        return BUILT_IN["exported"]
+    looked_for = ["a TorchScript program", "a program of torch.export"]
+    for kind in _plug_ins().values():
+        module = _module(kind)
+        if hasattr(module, "recognises"):
+            if module.recognises(path):
+                return kind
+            looked_for.insert(0, f"{module.LOOKS_FOR} ({kind.name})")
+    raise InvalidInputError(
+        f"{path}: not recognised as an encoder; looked for: {'; '.join(looked_for)}; found: {first_names(path)}"
+    )
+
+
+def _plug_ins() -> dict[str, Kind]:
+    found: dict[str, Kind] = {}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        if entry.name in BUILT_IN or (entry.name in found and found[entry.name].module != entry.value):
+            other = found[entry.name].module if entry.name in found else "this software"
+            raise InvalidInputError(
+                f"two packages offer an encoder {entry.name!r}: {other} and {entry.value}; uninstall one of them"
+            )
+        found[entry.name] = Kind(name=entry.name, syntax="", about="", module=entry.value)
+    return found
+
+
+def _plug_in_syntax(name: str, module: ModuleType) -> str:
+    return f"{name}:FILE, or FILE alone" if hasattr(module, "recognises") else name
+
+
+def _module(kind: Kind) -> Any:
+    try:
+        return importlib.import_module(kind.module)
+    except BgknownError:
+        raise
+    except ImportError as error:
+        raise InvalidInputError(f"encoder kind {kind.name}: cannot be imported ({error})") from error

@@ -1,0 +1,1 @@
+"""Rows of results, run folders, the leaderboard, comparisons and statistics."""

@@ -1,0 +1,150 @@
+"""The folder of one run below ``OUT/runs``: what was asked for, and what came out for every clip.
+
+- ``config.json``: the resolved configuration, the hash of the predictions, and a checksum of both;
+- ``predictions.csv``: one row for each setting, metric, seed and test clip, with the columns ``PREDICTION_COLUMNS``.
+  ``score`` is what the metric averages, 0..1: 1 or 0 for a right or wrong class, 1 or 0 for R@k. ``predicted`` is the
+  class, or for retrieval the clip that came first. ``seed`` is empty where nothing was trained;
+- ``log.txt``, if there is a log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bgknown.errors import InvalidInputError
+from bgknown.jobs.files import advising, make_folder, sha256, write_whole
+from bgknown.jobs.locking import hold
+from bgknown.jobs.sealed import CHECK, read_checked, read_json_object, with_check
+from bgknown.shown import cell, text_of_cell
+from bgknown.tables import numbers, read_text_table
+
+PREDICTION_COLUMNS = ["task", "setting", "metric", "fold", "seed", "clip_id", "label", "predicted", "score"]
+PREDICTIONS = "predictions.csv"
+CONFIGURATION = "config.json"
+LOG = "log.txt"
+LOCK = "leaderboard.csv.lock"
+LOCK_TIMEOUT_S = 60.0
+"""How long to wait for another process that writes to the same folder."""
+
+
+def run_name(*, encoder: str, checkpoint_sha256: str, task: str, protocol: str, dataset_sha256: str) -> str:
+    """Name of the folder of a run: the same run has the same folder, and different ones never share one.
+
+    Returns:
+        Readable parts and a hash of all five facts, of letters, digits, ``.``, ``_`` and ``-`` only.
+    """
+    facts = [encoder, checkpoint_sha256, task, protocol, dataset_sha256]
+    parts = [encoder[-40:], checkpoint_sha256[:8], task[:40], protocol[:40], sha256(json.dumps(facts).encode())[:8]]
+    clean = [re.sub(r"[^A-Za-z0-9_-]+", "-", part).strip("-_") for part in parts]
+    return "-".join(part for part in clean if part)
+
+
+def write_run(
+    out: Path,
+    name: str,
+    *,
+    config: Mapping[str, Any],
+    predictions: pd.DataFrame,
+    log: str | None = None,
+    tables: Mapping[str, pd.DataFrame] | None = None,
+) -> Path:
+    """Write the folder of a run; one of the same name is replaced.
+
+    Every file is whole at any moment; ``config.json`` is written last.
+
+    Args:
+        out: folder of results.
+        name: what ``run_name`` gave.
+        config: the resolved configuration, writable as JSON.
+        predictions: a table with ``PREDICTION_COLUMNS``; scores 0..1.
+        log: text of the log, if there is one.
+        tables: further tables, by the names of their files.
+
+    Returns:
+        ``OUT/runs/{name}``.
+
+    Raises:
+        InvalidInputError: the name is no folder name, or columns are missing.
+        StorageError: it cannot be written, or another process keeps the results locked.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
+        raise InvalidInputError(f"run name is {name!r}; it must be made of letters, digits, '.', '_' and '-' only")
+    missing = [column for column in PREDICTION_COLUMNS if column not in predictions.columns]
+    if missing:
+        raise InvalidInputError(f"run {name}: the predictions lack column {missing[0]}; give {PREDICTION_COLUMNS}")
+    folder = out / "runs" / name
+    table = _for_people(predictions[PREDICTION_COLUMNS])
+    with claim(out):
+        make_folder(folder)
+        write_whole(folder / PREDICTIONS, table)
+        for file, more in (tables or {}).items():
+            write_whole(folder / file, _for_people(more))
+        if log is None:
+            (folder / LOG).unlink(missing_ok=True)
+        else:
+            write_whole(folder / LOG, log.encode())
+        stored = with_check({**config, "predictions_sha256": sha256(table)})
+        text = json.dumps(stored, indent=2, ensure_ascii=False, allow_nan=False)
+        write_whole(folder / CONFIGURATION, f"{text}\n".encode())
+    return folder
+
+
+def read_configuration(folder: Path) -> dict[str, Any] | None:
+    """The configuration of a run; None where there is none, or it is damaged."""
+    try:
+        data = (folder / CONFIGURATION).read_bytes()
+    except OSError:
+        return None
+    plain = read_json_object(data)
+    if plain is None or CHECK in plain:
+        return read_checked(data)
+    versions, settings = plain.get("versions"), plain.get("settings")
+    of_0_1_0 = isinstance(versions, dict) and versions.get("bgknown") == "0.1.0" and isinstance(settings, dict)
+    return plain if of_0_1_0 else None
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """The predictions of a run: every column as text, ``score`` as float64.
+
+    Args:
+        path: the folder of the run, or the file.
+
+    Raises:
+        NotFoundError: there are none.
+        InvalidInputError: the table is damaged; names the line.
+    """
+    file = path / PREDICTIONS if path.is_dir() else path
+    table = read_text_table(file, PREDICTION_COLUMNS, advice="run this benchmark again to write it again")
+    scores = numbers(table, "score", file)
+    texts = {name: [text_of_cell(text) for text in table[name]] for name in PREDICTION_COLUMNS if name != "score"}
+    return table.assign(**texts, score=scores)
+
+
+def _for_people(table: pd.DataFrame) -> bytes:
+    """A table as CSV, in which no text is taken for a formula by a spreadsheet (``bgknown.shown.cell``)."""
+    safe = table.copy()
+    for name in safe.columns:
+        if not pd.api.types.is_numeric_dtype(safe[name]):
+            safe[name] = [cell(value) if isinstance(value, str) else value for value in safe[name]]
+    return safe.to_csv(index=False, lineterminator="\n").encode()
+
+
+@contextlib.contextmanager
+def claim(out: Path) -> Iterator[None]:
+    """Hold a folder of results while writing to it; the folder is made where it is missing.
+
+    Raises:
+        StorageError: the folder cannot be written, or another process has held it for too long.
+    """
+    with advising("--out"):
+        make_folder(out)
+    busy = f"{out}: another process has held {LOCK} for {LOCK_TIMEOUT_S:g} s; wait for it to end and try again"
+    with hold(out / LOCK, busy=busy, wait_s=LOCK_TIMEOUT_S), advising("--out"):
+        yield

@@ -1,0 +1,135 @@
+"""Suites: tasks that are reported together, and their average."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.record import Outcome
+from benchmark.results.rows import OF_ITS_TASKS, PLAIN_SETTING, add_rows, measured_row
+from benchmark.tasks import SUITES
+from benchmark.tasks.locations import Locations
+from bgknown.errors import NotFoundError
+from bgknown.jobs.files import sha256
+
+log = logging.getLogger(__name__)
+
+AVERAGE = "average"
+"""Setting of the row of an average, whose task is ``{suite}-tasks``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Average:
+    """The mean over the tasks of a suite of one encoder."""
+
+    encoder: str
+    """Its name in results."""
+    mean: float
+    """Percent."""
+    over: tuple[str, ...]
+    """The tasks it is over."""
+    missing: tuple[str, ...]
+    """The tasks of the suite that it is not over."""
+    in_part: tuple[str, ...] = ()
+    """The tasks whose corpora are there in part."""
+
+    def text(self) -> str:
+        """One line for people."""
+        parts = f"; of a part of the corpus: {', '.join(self.in_part)}" if self.in_part else ""
+        if not self.missing:
+            return f"{self.encoder}: average over {len(self.over)} tasks {self.mean:.2f} %{parts}"
+        return (
+            f"{self.encoder}: mean over {', '.join(self.over)} {self.mean:.2f} %; this is no average of the suite: "
+            f"{', '.join(self.missing)} missing{parts}"
+        )
+
+
+def present(suite: str, data: Locations) -> tuple[str, ...]:
+    """The tasks of a suite whose corpora are there; a log warning names the others, which are not counted.
+
+    Raises:
+        NotFoundError: there is no such suite, or none of its corpora is there.
+    """
+    names = named(suite)
+    there = tuple(name for name in names if data.given(name))
+    absent = [name for name in names if name not in there]
+    if not there:
+        raise NotFoundError(
+            f"suite {suite}: none of its corpora is there; give --data DIR with folders {', '.join(names)}, "
+            f"or --data NAME=DIR for each (`benchmark data status DIR` shows what is missing)"
+        )
+    if absent:
+        log.warning("suite %s: no data for %s; they are skipped and not counted", suite, ", ".join(absent))
+    return there
+
+
+def named(suite: str) -> tuple[str, ...]:
+    """The tasks of a suite.
+
+    Raises:
+        NotFoundError: there is no such suite.
+    """
+    if suite not in SUITES:
+        close = difflib.get_close_matches(suite, SUITES, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise NotFoundError(f"no suite {suite!r}; {hint}there are: {', '.join(SUITES)}")
+    return SUITES[suite]
+
+
+def averages(suite: str, outcomes: Sequence[Outcome], out: Path) -> list[Average]:
+    """The average of each encoder; that of a complete suite is added to the leaderboard.
+
+    Seeds are averaged over tasks one by one, so that the interval is over seeds like that of every task.
+
+    Args:
+        suite: its name.
+        outcomes: what was measured, of all tasks that were there.
+        out: folder of results.
+
+    Raises:
+        StorageError: the leaderboard cannot be written.
+    """
+    found, rows = [], []
+    by_encoder: dict[tuple[str, str], list[Outcome]] = {}
+    for outcome in outcomes:
+        by_encoder.setdefault((outcome.encoder, outcome.rows[0].checkpoint_sha256), []).append(outcome)
+    for (encoder, checkpoint), measured in by_encoder.items():
+        of_task = {outcome.data.facts.name: outcome for outcome in measured}
+        metric = measured[0].data.facts.metric
+        scores = [list(outcome.by_seed[PLAIN_SETTING, metric]) for outcome in of_task.values()]
+        by_seed = [sum(seed) / len(seed) for seed in zip(*scores, strict=True)]
+        missing = tuple(name for name in named(suite) if name not in of_task)
+        average = Average(
+            encoder=encoder,
+            mean=100 * sum(by_seed) / len(by_seed),
+            over=tuple(of_task),
+            missing=missing,
+            in_part=tuple(name for name, outcome in of_task.items() if outcome.data.in_part),
+        )
+        found.append(average)
+        if missing:
+            continue
+        plain = [next(row for row in outcome.rows if row.setting == PLAIN_SETTING) for outcome in of_task.values()]
+        ok = all(row.leak_check == "ok" for row in plain)
+        rows.append(
+            measured_row(
+                encoder=encoder,
+                checkpoint_sha256=checkpoint,
+                task=f"{suite}-tasks",
+                setting=AVERAGE,
+                metric=metric,
+                by_seed=by_seed,
+                by_clip=[],
+                seeds=len(by_seed),
+                protocol=plain[0].protocol,
+                dataset_sha256=sha256(*(row.dataset_sha256.encode() for row in plain)),
+                n_skipped=sum(row.n_skipped or 0 for row in plain),
+                leak_check="ok" if ok else OF_ITS_TASKS,
+            )
+        )
+    if rows:
+        add_rows(out, rows)
+    return found

@@ -1,0 +1,147 @@
+"""What is there of the corpora: which, how much of each, and what is wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmark import tasks
+from benchmark.embedding.clips import listen
+from benchmark.tasks import labelled, own
+from benchmark.tasks.contract import TaskFacts, TaskOptions, check_folds
+from bgknown.corpora.headers import header_facts
+from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
+from bgknown.jobs.parallel import in_threads
+from bgknown.userpath import user_path
+
+LISTED = 20
+"""Broken files that ``validate`` tells one by one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stock:
+    """What is there of one corpus."""
+
+    facts: TaskFacts
+    """What is published about it."""
+    root: Path
+    """Where it was looked for."""
+    state: str
+    """``missing``, ``complete``, ``in part`` or ``unreadable``."""
+    what: str = ""
+    """What is wrong or missing."""
+    clips: int = 0
+    """Clips that can be used."""
+    hours: float = 0.0
+    """Their length."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether it is all there."""
+        return self.state == "complete"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What ``validate`` has found, in one line each."""
+
+    faults: list[str]
+    """What is wrong."""
+    notes: list[str]
+    """What must be known, but is so in the published corpus, too."""
+
+
+def status(root: Path, *, cache: Path) -> list[Stock]:
+    """What is there of each corpus of the nine tasks.
+
+    Args:
+        root: a folder with one folder per task.
+        cache: cache folder, in which headers of files are remembered.
+
+    Raises:
+        NotFoundError: there is no such folder.
+    """
+    root = user_path(root)
+    if not root.is_dir():
+        raise NotFoundError(f"{root}: no such folder; give the one that holds {', '.join(tasks.SUITES['nine'])}")
+    return [_stock(name, root / name, cache) for name in tasks.SUITES["nine"]]
+
+
+def validate(name: str, root: Path, *, cache: Path, decode: bool = False) -> Findings:
+    """Look for everything that is wrong with a corpus.
+
+    Args:
+        name: the task, or a user's own table.
+        root: its folder.
+        cache: cache folder, in which headers of files are remembered.
+        decode: decode every file to its end, too.
+
+    Raises:
+        NotFoundError, InvalidInputError: its tables cannot be read, so nothing else can be said.
+    """
+    root = user_path(root)
+    facts, table = _listing(name, root)
+    labelled.check(table, f"{root}: task {facts.name}")
+    told = labelled.difference(facts, table)
+    faults, notes = [f"{root}: lists {told}"] * bool(told), list[str]()
+    headers = header_facts(root, table["file"].tolist(), cache=cache, title=f"{facts.name} headers")
+    problems = headers["problem"].to_numpy(dtype=object)
+    paths = [root / file for file in table["file"]]
+    if decode:
+        whole = np.flatnonzero(problems == "")
+        heard = in_threads(listen, [paths[row] for row in whole], title=f"{facts.name} decoding", unit="file")
+        problems[whole] = [fault for fault, _ in heard]
+        silent = [paths[row] for row, (_, found) in zip(whole, heard, strict=True) if found.silent]
+        notes += [f"{path}: is silent (its mono audio stays within one step of 16 bits)" for path in silent[:LISTED]]
+        if len(silent) > LISTED:
+            notes.append(f"{root}: {len(silent) - LISTED:,} more clips are silent")
+    broken = np.flatnonzero(problems != "")
+    faults += [f"{paths[row]}: {problems[row]}" for row in broken[:LISTED]]
+    if len(broken) > LISTED:
+        faults.append(f"{root}: {len(broken) - LISTED:,} more clips are missing or broken")
+    options = TaskOptions(cache=cache, skip_broken=True, broken={paths[row]: problems[row] for row in broken})
+    try:
+        data = tasks.prepare(name, root, options)
+        check_folds(data)
+    except InvalidInputError as error:
+        return Findings(faults=[*faults, str(error)], notes=notes)
+    if data.leak_check != "ok":
+        leaks = faults if "training and test" in data.leak_check else notes
+        leaks.append(f"{root}: leak check: {data.leak_check}")
+    return Findings(faults=faults, notes=notes)
+
+
+def _listing(name: str, root: Path) -> tuple[TaskFacts, pd.DataFrame]:
+    if tasks.is_own(name):
+        return tasks.facts(name), own.index(name, root)
+    module = tasks.task(name)
+    if not hasattr(module, "index"):
+        raise InvalidInputError(f"{name} is a dataset of this project: `bgknown verify {root}` checks it")
+    return module.FACTS, module.index(root)
+
+
+def _stock(name: str, root: Path, cache: Path) -> Stock:
+    facts, table = tasks.facts(name), None
+    if not root.is_dir():
+        return Stock(facts=facts, root=root, state="missing")
+    try:
+        _, table = _listing(name, root)
+        labelled.check(table, name)
+    except BgknownError as error:
+        return Stock(facts=facts, root=root, state="unreadable", what=str(error))
+    headers = header_facts(root, table["file"].tolist(), cache=cache, title=f"{name} headers")
+    whole = (headers["problem"] == "").to_numpy()
+    seconds = (headers["frames"][whole] / headers["rate_hz"][whole]).sum()
+    told = labelled.difference(facts, table)
+    faults = [f"lists {told}"] * bool(told) + [f"{(~whole).sum():,} clips are missing or broken"] * bool((~whole).any())
+    return Stock(
+        facts=facts,
+        root=root,
+        state="in part" if faults else "complete",
+        what="; ".join(faults),
+        clips=int(whole.sum()),
+        hours=float(seconds) / 3600.0,
+    )

@@ -1,0 +1,274 @@
+"""Tasks of labelled clips: a table of files, labels and splits to a ``TaskData``.
+
+Every clip is one embedding. A clip that is longer than the task's length is cut at its start where it is tested, and at
+a place drawn from its name where it is trained on (PROTOCOL.md, section 3), so a clip that is trained on in one fold
+and tested in another has two views.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmark.embedding.clips import Clip
+from benchmark.tasks import splits
+from benchmark.tasks.contract import (
+    PLAIN,
+    Fold,
+    Setting,
+    TaskData,
+    TaskFacts,
+    TaskOptions,
+    class_names,
+    shuffled_labels,
+)
+from bgknown.audio.files import NO_SUCH_FILE
+from bgknown.corpora.headers import header_facts
+from bgknown.corpora.listing import nfc
+from bgknown.errors import InvalidInputError
+from bgknown.jobs.files import sha256
+from bgknown.seeding import key, ranks
+from bgknown.shown import one_line
+
+PARTS = ("train", "valid", "test")
+"""Values of ``split``."""
+NAMED = 3
+"""Broken files that a message names."""
+
+
+def prepare(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOptions) -> TaskData:
+    """Make a task of a table of clips.
+
+    Args:
+        facts: what is published about the task.
+        table: file, label, split or fold, and group, as ``benchmark.tasks.contract`` says.
+        root: the folder that the files lie in.
+        options: what was said about how to read it.
+
+    Raises:
+        NotFoundError, InvalidInputError: the table breaks a rule, or clips are broken and must not be skipped.
+    """
+    notes, told = [], ""
+    if options.splits is None:
+        told = difference(facts, table)
+        if told:
+            notes.append(f"the corpus is there in part: {told}")
+    else:
+        table = splits.applied(options.splits, table, root)
+        notes.append(f"labels and splits are those of {options.splits}")
+    # what is drawn or hashed by a name must not depend on the Unicode form in which a disk gives names back
+    told_apart = {column: [nfc(text) for text in table[column]] for column in ("file", "label", "group")}
+    table = table.assign(on_disk=table["file"], **told_apart)
+    check(table, f"{root}: task {facts.name}")
+    listed = pd.concat([table.reset_index(drop=True), headers(facts, table, root, options)], axis=1)
+    broken = listed[listed["problem"] != ""]
+    if not broken.empty and not options.skip_broken:
+        raise InvalidInputError(_told(facts, root, broken, len(listed)))
+    if not broken.empty:
+        notes.append(f"{len(broken)} of {len(listed)} clips are left out, {_how(broken)}: {_named(broken)}")
+    whole = listed[listed["problem"] == ""].sort_values("file", ignore_index=True)
+    lost = sorted(set(listed["label"]) - set(whole["label"]))
+    if lost:
+        notes.append(f"{class_names(lost)} left out with them: the task has {whole['label'].nunique():,} classes")
+    clips = limited(whole, options.limit)
+    if clips.empty:
+        raise InvalidInputError(f"{root}: task {facts.name}: there are no clips that can be used")
+    folds = divisions(clips)
+    views, training_rows = cut(clips, folds, facts.duration_s, root)
+    data = TaskData(
+        facts=facts,
+        root=root,
+        table=clips.assign(clip_id=clips["file"]),
+        signals={"audio": views},
+        settings=[Setting(name=name, about=about, signal=signal) for name, (about, signal, _) in PLAIN.items()],
+        folds=folds,
+        sha256=fingerprint(facts, clips),
+        skipped=len(broken),
+        leak_check=leak_check(clips["group"].to_numpy(), folds, facts.groups),
+        in_part=bool(told) or len(clips) < len(listed),
+        notes=notes,
+        training_rows=training_rows,
+    )
+    if not options.shuffle_labels:
+        return data
+    parts = clips["fold" if "fold" in clips else "split"]
+    mixed = data.table.assign(label=shuffled_labels(clips["label"], parts, clips["file"]))
+    return dataclasses.replace(data, table=mixed)
+
+
+def check(table: pd.DataFrame, where: str) -> None:
+    """Refuse a table that is empty, lists a file twice, or lacks labels or parts.
+
+    Raises:
+        InvalidInputError: names the first such file.
+    """
+    if table.empty:
+        raise InvalidInputError(f"{where}: lists no clips")
+    for fault, rows in (
+        ("is listed twice", table["file"].duplicated()),
+        ("has no label", table["label"].str.strip() == ""),
+    ):
+        if rows.any():
+            raise InvalidInputError(f"{where}: {one_line(table['file'][rows].iloc[0])} {fault}; repair the table")
+    if "fold" in table:
+        if table["fold"].nunique() < 2:
+            raise InvalidInputError(
+                f"{where}: there is only one fold, {table['fold'].iloc[0]}; at least two are needed"
+            )
+        return
+    strange = ~table["split"].isin(PARTS)
+    if strange.any():
+        first = table[strange].iloc[0]
+        raise InvalidInputError(
+            f"{where}: the split of {one_line(first['file'])} is {first['split']!r}, must be one of {', '.join(PARTS)}"
+        )
+
+
+def headers(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOptions) -> pd.DataFrame:
+    """Header facts of a table's files (``on_disk``), and the problems of those that are known to be broken."""
+    files = table["on_disk"].tolist()
+    found = header_facts(root, files, cache=options.cache, title=f"{facts.name} headers")
+    known = [options.broken.get(root / file, "") for file in files]
+    found["problem"] = found["problem"].where(found["problem"] != "", known)
+    return found
+
+
+def difference(facts: TaskFacts, table: pd.DataFrame) -> str:
+    """By how much a table differs in size from the published corpus; empty for not at all."""
+    found, total = counts(table), sum(facts.counts.values())
+    other = [part for part, count in facts.counts.items() if found.get(part, 0) != count]
+    told = [f"{found.get(part, 0):,} of {facts.counts[part]:,} {_part_named(part)}" for part in other]
+    if other and len(table) != total and len(facts.counts) > len(PARTS):
+        told = [f"{len(table):,} of {total:,} clips"]
+    classes = table["label"].nunique()
+    if classes != facts.classes:
+        told.append(f"{classes:,} of {facts.classes:,} classes")
+    return ", ".join(told)
+
+
+def counts(table: pd.DataFrame) -> dict[str, int]:
+    """Clips of each part of a table, and of all."""
+    column = "fold" if "fold" in table else "split"
+    by_part = table[column].value_counts().to_dict()
+    named = {f"fold {part}" if column == "fold" else str(part): int(count) for part, count in by_part.items()}
+    return {**named, "clips": len(table)}
+
+
+def limited(table: pd.DataFrame, limit: int | None) -> pd.DataFrame:
+    """``limit`` rows of as many classes as there is room for, each with a clip of all of its parts.
+
+    A smaller limit takes a part of the rows of a larger one.
+    """
+    if limit is None or limit >= len(table):
+        return table
+    part = table["fold" if "fold" in table else "split"]
+    ranked = pd.DataFrame(
+        {
+            "clip": ranks(0, "limit", table["file"].tolist()),
+            "label": [key(0, "limit", label) for label in table["label"]],
+            "part": part,
+        },
+        index=table.index,
+    )
+    ranked["round"] = ranked.groupby(["label", "part"])["clip"].rank(method="first")
+    first = ranked.sort_values(["round", "label", "part"]).head(limit)
+    return table.loc[sorted(first.index)].reset_index(drop=True)
+
+
+def divisions(table: pd.DataFrame) -> list[Fold]:
+    """The folds of a table: one for each value of ``fold``, which is tested, or one for ``split``."""
+    if "fold" in table:
+        of_clip = table["fold"].to_numpy()
+        return [
+            Fold(name=name, train=np.flatnonzero(of_clip != name), test=np.flatnonzero(of_clip == name))
+            for name in sorted(set(of_clip), key=lambda name: (len(name), name))
+        ]
+    split = table["split"].to_numpy()
+    train, valid, test = (np.flatnonzero(split == part) for part in PARTS)
+    return [Fold(name="", train=train, test=test, valid=valid if len(valid) else None)]
+
+
+def cut(
+    table: pd.DataFrame, folds: Sequence[Fold], duration_s: float | None, root: Path
+) -> tuple[list[Clip], NDArray[np.int64] | None]:
+    """The views of the clips: cut at the start, and where they are longer and trained on, at a place by their name.
+
+    Returns:
+        one view per clip, then the further ones; and for each clip the view that is trained on, where any differs.
+    """
+    paths = [root / file for file in table.get("on_disk", table["file"])]
+    if duration_s is None:
+        return [Clip(path=path) for path in paths], None
+    longer = table["frames"].to_numpy(np.float64) > duration_s * table["rate_hz"].to_numpy(np.float64)
+    trained, from_start = np.zeros(len(table), dtype=bool), np.zeros(len(table), dtype=bool)
+    for fold in folds:
+        trained[fold.train] = True
+        from_start[fold.test] = True
+        # where no part of a table decides when to stop, some of the training clips do
+        from_start[fold.train if fold.valid is None else fold.valid] = True
+    places = ranks(0, "crop", table["file"].tolist()) / 2.0**64
+    drawn = np.where(longer & trained, places, 0.0)
+    views = [
+        Clip(path=path, duration_s=duration_s, place=0.0 if start else float(place))
+        for path, start, place in zip(paths, from_start, drawn, strict=True)
+    ]
+    further = np.flatnonzero((drawn > 0.0) & from_start)
+    if len(further) == 0:
+        return views, None
+    training_rows = np.arange(len(table))
+    training_rows[further] = len(table) + np.arange(len(further))
+    views += [Clip(path=paths[row], duration_s=duration_s, place=float(drawn[row])) for row in further]
+    return views, training_rows
+
+
+def leak_check(groups: NDArray[np.object_], folds: Sequence[Fold], what: str) -> str:
+    """Look for groups (speakers, sources) that are on both sides of a split.
+
+    Returns:
+        ``ok``; how many there are, and where; or that they are not known.
+    """
+    if not (groups != "").any():
+        return f"not checked: {what} are not known"
+    shared: dict[str, set[str]] = {"training and test": set(), "validation and test": set()}
+    for fold in folds:
+        tested = set(groups[fold.test]) - {""}
+        shared["training and test"] |= tested & set(groups[fold.train])
+        if fold.valid is not None:
+            shared["validation and test"] |= tested & set(groups[fold.valid])
+    told = "; ".join(f"{len(found):,} {what} in {where}" for where, found in shared.items() if found)
+    unknown = int((groups == "").sum())
+    return (told or "ok") + (f" ({what} of {unknown:,} clips are not known)" if unknown else "")
+
+
+def fingerprint(facts: TaskFacts, table: pd.DataFrame) -> str:
+    """SHA-256 of what is measured: names, labels, parts, and lengths, rates and channels of the audio."""
+    columns = ["file", "label", "fold" if "fold" in table else "split", "frames", "rate_hz", "channels"]
+    text = table[columns].to_csv(index=False, lineterminator="\n")
+    return sha256(f"{facts.duration_s!r}\n".encode(), text.encode())
+
+
+def _part_named(part: str) -> str:
+    names = {"clips": "clips", "train": "training clips", "valid": "validation clips", "test": "test clips"}
+    return names.get(part, f"clips of {part}")
+
+
+def _told(facts: TaskFacts, root: Path, broken: pd.DataFrame, total: int) -> str:
+    return (
+        f"{root}: {len(broken)} of {total} clips of {facts.name} are {_how(broken)}: {_named(broken)}; repair them, "
+        f"or leave them out with --skip-broken (`benchmark data validate {facts.name} {root}` lists all)"
+    )
+
+
+def _how(broken: pd.DataFrame) -> str:
+    missing = int((broken["problem"] == NO_SUCH_FILE).sum())
+    return "missing" if missing == len(broken) else f"broken or missing ({missing:,})" if missing else "broken"
+
+
+def _named(broken: pd.DataFrame) -> str:
+    first = [one_line(f"{row.file} ({row.problem})") for row in broken.head(NAMED).itertuples()]
+    return ", ".join(first) + (f" and {len(broken) - NAMED} more" if len(broken) > NAMED else "")

@@ -1,0 +1,1 @@
+"""The source tree that APwD's JAMS name: selection, trimming, preparation."""

@@ -1,0 +1,1 @@
+"""Audio files, loudness and sources: everything that reads or writes samples."""

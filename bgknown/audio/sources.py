@@ -1,0 +1,81 @@
+"""Source recordings as 44.1 kHz mono that can be sliced by whole samples.
+
+A WAV or FLAC file of that kind is sliced on disk. Everything else (other rates, several channels, Ogg) is decoded from
+its start, converted once, and kept in memory for a while.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bgknown.audio.amplitude import Amplitude, measure_amplitude
+from bgknown.audio.decoding import faults_of_file
+from bgknown.audio.files import RATE_HZ, as_pcm32, check_finite, read_file, read_frames, read_sliceable
+from bgknown.errors import InvalidInputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Source:
+    """A recording."""
+
+    path: Path
+    """The file."""
+    frames: int
+    """Its length in samples at 44.1 kHz."""
+    converted: NDArray[np.float64] | None = None
+    """[frames] its samples at 44.1 kHz, where the file cannot be sliced as it stands."""
+
+    def read(self, start: int, stop: int) -> tuple[NDArray[np.float64], Amplitude]:
+        """Samples [start, stop) as Scaper mixes them, [N] float64, and whether they were cut off at full scale.
+
+        Raises:
+            InvalidInputError: the slice leaves the recording or cannot be decoded.
+            NotFiniteError: it holds NaN or infinite samples.
+        """
+        if not 0 <= start < stop <= self.frames:
+            raise InvalidInputError(
+                f"samples {start:,} to {stop:,} are required, the file has {self.frames:,} at 44.1 kHz"
+            )
+        audio = read_frames(self.path, start, stop) if self.converted is None else self.converted[start:stop]
+        check_finite(audio)
+        return as_pcm32(audio), measure_amplitude(audio)
+
+
+class SourceStore:
+    """Opens sources and remembers the last few conversions.
+
+    Args:
+        keep: how many conversions stay in memory (30 s take 11 MB).
+    """
+
+    def __init__(self, keep: int = 4) -> None:
+        self._keep = keep
+        self._converted: OrderedDict[tuple[Path, int, int, int, int], Source] = OrderedDict()
+
+    def open(self, path: Path) -> Source:
+        """A source for a file.
+
+        Raises:
+            NotFoundError: there is no such file.
+            InvalidInputError: it cannot be read.
+        """
+        with faults_of_file("cannot be read"):
+            state = path.stat()
+        key = (path, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)  # it may have been replaced
+        if key in self._converted:
+            self._converted.move_to_end(key)
+            return self._converted[key]
+        header = read_sliceable(path)
+        if header is not None:
+            return Source(path=path, frames=header.frames)
+        _, audio = read_file(path, RATE_HZ, np.float64)
+        source = Source(path=path, frames=audio.shape[0], converted=audio)
+        self._converted[key] = source
+        if len(self._converted) > self._keep:
+            self._converted.popitem(last=False)
+        return source

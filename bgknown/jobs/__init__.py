@@ -1,0 +1,1 @@
+"""Long work: resumable folders, processes, atomic files, problems that are listed together."""

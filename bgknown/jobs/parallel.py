@@ -1,0 +1,159 @@
+"""The same work over many items: processes here, another joblib backend elsewhere."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+import joblib
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from tqdm import tqdm
+
+from bgknown.errors import InvalidInputError, StorageError
+from bgknown.jobs.surroundings import prepare_libraries
+from bgknown.shown import one_line
+
+_PARENT_EVERY_S = 0.25
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def default_jobs() -> int:
+    """The number of cores this process may use."""
+    return int(joblib.cpu_count())
+
+
+def check_jobs(jobs: int) -> None:
+    """Refuse a number of processes below 1.
+
+    Raises:
+        InvalidInputError: names the number.
+    """
+    if jobs < 1:
+        raise InvalidInputError(f"jobs is {jobs}; it must be at least 1")
+
+
+def in_processes(
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    jobs: int,
+    title: str,
+    unit: str,
+    batch: int = 1,
+    ordered: bool = False,
+) -> Iterator[Result]:
+    """Results of ``work`` over ``items``, with a progress bar on stderr.
+
+    Args:
+        work: a function that can be pickled; with one job it runs in this process.
+        items: what to work on.
+        jobs: number of processes, at least 1.
+        title: the bar's title.
+        unit: what an item is called in the bar's rate.
+        batch: items handed to a process at a time, kept in their order.
+        ordered: whether results come in the order of the items; else as they become ready.
+
+    Raises:
+        InvalidInputError: jobs is below 1.
+        StorageError: a worker process was killed (usually for want of memory).
+    """
+    whole = partial(_work_through, work)
+    return in_batches(whole, items, jobs=jobs, title=title, unit=unit, batch=batch, ordered=ordered)
+
+
+def in_batches(
+    work: Callable[[Sequence[Item]], list[Result]],
+    items: Sequence[Item],
+    *,
+    jobs: int,
+    title: str,
+    unit: str,
+    batch: int,
+    ordered: bool = False,
+) -> Iterator[Result]:
+    """``in_processes`` for work that takes a whole batch, to do things of several items at a time.
+
+    Args:
+        work: gives one result per item of its batch.
+        items, jobs, title, unit, batch, ordered: as for ``in_processes``.
+
+    Raises:
+        InvalidInputError, StorageError: as ``in_processes``.
+    """
+    check_jobs(jobs)
+    prepare_libraries()  # one folder for all processes
+    batches = [items[i : i + batch] for i in range(0, len(items), batch)]
+    tasks = (joblib.delayed(_work_below)(os.getpid(), work, part) for part in batches)
+    pool = joblib.Parallel(
+        n_jobs=min(jobs, max(len(batches), 1)),
+        return_as="generator" if ordered else "generator_unordered",
+        # no more than loky's queue to the processes takes: what waits beside it would break loky's own thread when work
+        # is interrupted, with a traceback
+        pre_dispatch="2*n_jobs",
+    )
+    parts = pool(tasks)
+    try:
+        for results in _with_bar(parts, items, title, unit):
+            yield from results
+    except TerminatedWorkerError as error:
+        raise StorageError(
+            "a worker process was killed, most often because memory ran out: "
+            "run the same command again with fewer --jobs"
+        ) from error
+    finally:
+        with warnings.catch_warnings():  # who stops early, on a full disk say, knows that tasks are cancelled
+            warnings.filterwarnings("ignore", message=".*tasks", category=UserWarning)
+            parts.close()
+
+
+def in_threads(work: Callable[[Item], Result], items: Sequence[Item], *, title: str, unit: str) -> list[Result]:
+    """Results of ``work`` over ``items`` in their order; for work that waits for the disk."""
+    with ThreadPoolExecutor(max_workers=min(32, 4 * (os.cpu_count() or 1))) as pool:
+        return list(
+            tqdm(
+                pool.map(work, items), total=len(items), desc=one_line(title), unit=unit, disable=_quiet(), leave=False
+            )
+        )
+
+
+def _work_below(parent: int, work: Callable[[Sequence[Item]], list[Result]], part: Sequence[Item]) -> list[Result]:
+    """Work in whichever process; one that the command has started ends with the command."""
+    if os.getppid() == parent:
+        _end_with(parent)
+    return work(part)
+
+
+@functools.cache
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent, which may be killed and then can tell nobody."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_PARENT_EVERY_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def _work_through(work: Callable[[Item], Result], part: Iterable[Item]) -> list[Result]:
+    return [work(item) for item in part]
+
+
+def _with_bar(results: Iterable[list[Any]], items: Sequence[Any], title: str, unit: str) -> Iterator[list[Any]]:
+    with tqdm(total=len(items), desc=one_line(title), unit=unit, disable=_quiet(), smoothing=0.05) as bar:
+        for part in results:
+            bar.update(len(part))
+            yield part
+
+
+def _quiet() -> bool:
+    return not sys.stderr.isatty()

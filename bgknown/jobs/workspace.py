@@ -1,0 +1,246 @@
+"""The unfinished part of a build, a preparation or a draw: what was asked for, what is done, a lock, in ``OUT/.work``.
+
+A build can be killed at any moment. What it leaves is this folder and whole files under their final names; the next
+run of the same command goes on from there and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bgknown.errors import StorageError
+from bgknown.jobs.files import advising, append_line, make_folder, open_own, storage_error, write_whole
+from bgknown.jobs.locking import hold
+from bgknown.jobs.sealed import CHECK, read_checked, read_json_object, with_check
+from bgknown.jobs.stopping import cleaning
+from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, read_description
+
+log = logging.getLogger(__name__)
+
+
+WORK = ".work"
+_COMPARED = ("name", "configuration", "draw", "corpora", "inputs")
+_PASSING = ("headers_sha256", "inputs_sha256")  # differ while broken files are being repaired
+
+
+class Workspace:
+    """State of one output folder.
+
+    Args:
+        out: the dataset's folder.
+        read: reads the description of what is finished.
+        manifest: the file that is written last.
+        description: the file that ``read`` reads.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        *,
+        read: Callable[[Path], dict[str, Any]] = read_description,
+        manifest: str = MANIFEST,
+        description: str = DESCRIPTION,
+    ) -> None:
+        self.out = out
+        self._read_description = read
+        self._manifest = out / manifest
+        self._description = out / description
+        self.folder = out / WORK
+        self.journal = self.folder / "journal.jsonl"
+        self._lock = self.folder / "lock"
+        self._started = self.folder / "build.json"
+        self._plan = self.folder / "plan.json"
+        # A name of its own for each run: worker processes that outlive a killed run lose their folder, and with it the
+        # means to put anything under a final name.
+        self.scratch = self.folder / f"scratch-{secrets.token_hex(4)}"
+
+    def is_finished(self, description: Mapping[str, Any]) -> bool:
+        """Whether the folder already holds the finished dataset that ``description`` asks for.
+
+        Raises:
+            StorageError: the folder holds something else; the message says what differs.
+        """
+        if self.out.exists() and not self.out.is_dir():
+            raise StorageError(f"{self.out}: is a file; give a folder with --out")
+        if self._manifest.is_file():
+            if not self._description.is_file():
+                raise StorageError(
+                    f"{self.out}: holds a {self._manifest.name} but no {self._description.name}, so bgknown has not "
+                    "made it; give a new folder with --out"
+                )
+            self._compare(self._read_description(self.out), description, passing=())
+            return True
+        if self._started.is_file():
+            started = self._read_started()
+            if started is not None:
+                self._compare(started, description, passing=_PASSING)
+        elif self.out.is_dir() and self._has_strangers():
+            raise StorageError(
+                f"{self.out}: the folder is not empty and holds no unfinished work of bgknown; "
+                "give a new folder with --out"
+            )
+        return False
+
+    @contextlib.contextmanager
+    def claim(self, description: Mapping[str, Any]) -> Iterator[bool]:
+        """Hold the folder for one build; gives whether the dataset is finished already.
+
+        A folder that holds another configuration is left as it was. The workspace goes when the dataset is finished,
+        or when nothing has come of the build.
+
+        Raises:
+            StorageError: another process holds the folder, it holds something else, or it cannot be written.
+        """
+        self.is_finished(description)  # refuses before anything is made
+        was_there = self.out.is_dir()
+        busy = f"{self.out}: another run is writing there; wait for it or give another --out"
+        try:
+            with advising("--out"):
+                make_folder(self.folder)
+            with hold(self._lock, busy=busy), cleaning(self._remove_scratch):
+                if not self._lock.exists():  # the build that held it has ended and taken its workspace away
+                    raise StorageError(f"{self.out}: another run has just ended there; run the same command again")
+                with self._begun(description) as finished:
+                    yield finished
+        finally:
+            if not was_there:
+                with contextlib.suppress(OSError):  # not empty: something has come of it
+                    self.out.rmdir()
+
+    @contextlib.contextmanager
+    def _begun(self, description: Mapping[str, Any]) -> Iterator[bool]:
+        """Begin or resume the work; the workspace goes when it has served."""
+        try:
+            finished = self.is_finished(description)
+            if not finished:
+                with advising("--out"):
+                    self._begin(description)
+            yield finished
+        finally:
+            self._remove_scratch()
+            if self._manifest.is_file() or not (self._plan.is_file() or self._journal_begun()):
+                shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _remove_scratch(self) -> None:
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _begin(self, description: Mapping[str, Any]) -> None:
+        for old in self.folder.glob("scratch-*"):
+            shutil.rmtree(old, ignore_errors=True)
+        make_folder(self.scratch)
+        write_whole(self._started, json.dumps(with_check(description)).encode(), aside=self.scratch)
+        try:
+            open_own(self.journal).close()
+        except OSError as error:
+            raise storage_error(error, self.journal) from error
+
+    def _journal_begun(self) -> bool:
+        return self.journal.is_file() and self.journal.stat().st_size > 0
+
+    def read_plan(self) -> dict[str, Any] | None:
+        """What ``write_plan`` stored; None where there is nothing, or it is damaged."""
+        try:
+            return read_checked(self._plan.read_bytes()) if self._plan.is_file() else None
+        except OSError as error:
+            raise storage_error(error, self._plan) from error
+
+    def write_plan(self, plan: Mapping[str, Any]) -> None:
+        """Remember the recipe and what had to be left out in drawing it."""
+        write_whole(self._plan, json.dumps(with_check(plan)).encode(), aside=self.scratch)
+
+    def finished(self) -> dict[str, dict[str, Any]]:
+        """Journal entries of finished rows by their names, each with its digest and its record.
+
+        Only the last word on a row counts: a row is void from the moment its files begin to be written until it is
+        finished. A line that is damaged, or that a kill cut short, is left out, and the row is made again.
+        """
+        last = {entry["name"]: entry for entry in read_journal(self.journal) if isinstance(entry.get("name"), str)}
+        return {name: entry for name, entry in last.items() if _is_finished(entry)}
+
+    def _has_strangers(self) -> bool:
+        if any(child.name != WORK for child in self.out.iterdir()):
+            return True
+        ours = {path.name for path in (self._lock, self._started, self._plan, self.journal)}
+        inside = list(self.folder.iterdir()) if self.folder.is_dir() else []
+        return any(child.name not in ours and not child.name.startswith("scratch-") for child in inside)
+
+    def _read_started(self) -> dict[str, Any] | None:
+        """What the unfinished work was begun with; None where that is damaged.
+
+        Then nothing says that this command asks for something else; rows count by their digests in any case.
+        """
+        try:
+            data = self._started.read_bytes()
+        except OSError as error:
+            raise storage_error(error, self._started) from error
+        plain = read_json_object(data)
+        of_0_1_0 = plain is not None and CHECK not in plain and plain.get("version") == "0.1.0"
+        found = plain if of_0_1_0 else read_checked(data)
+        if found is None:
+            log.warning("%s is damaged; what is finished there is kept where it is what this command makes", self.out)
+        return found
+
+    def _compare(self, there: Mapping[str, Any], here: Mapping[str, Any], *, passing: tuple[str, ...]) -> None:
+        differences = [
+            f"{path} is {_short(old)} there and {_short(new)} here"
+            for key in _COMPARED
+            for path, old, new in _differences(key, there.get(key), here.get(key))
+            if path.rsplit(".", 1)[-1] not in passing
+        ]
+        if differences:
+            skipped = there.get("skipped")
+            count = len(skipped) if isinstance(skipped, list) else 0
+            hint = f" (it was made without {count} broken inputs, which may be whole now)" if count else ""
+            raise StorageError(
+                f"{self.out}: holds another configuration: {'; '.join(differences)}{hint}; "
+                "give another --out, or the options it was begun with"
+            )
+
+
+def append_entries(journal: Path, *entries: Mapping[str, Any]) -> None:
+    """Add entries to a journal, each with its checksum, in one write.
+
+    Raises:
+        StorageError: the journal is gone, or the disk is full.
+    """
+    append_line(journal, "\n".join(json.dumps(with_check(entry)) for entry in entries))
+
+
+def read_journal(journal: Path) -> Iterator[dict[str, Any]]:
+    """The entries of a journal in their order, without those that are damaged.
+
+    Raises:
+        StorageError: it is there and cannot be read.
+    """
+    try:
+        lines = journal.read_bytes().split(b"\n") if journal.is_file() else []
+    except OSError as error:
+        raise storage_error(error, journal) from error
+    for line in lines:
+        entry = read_checked(line) if line else None
+        if entry is not None:
+            yield entry
+
+
+def _is_finished(entry: Mapping[str, Any]) -> bool:
+    return isinstance(entry.get("digest"), str) and isinstance(entry.get("record"), dict) and bool(entry["record"])
+
+
+def _differences(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in sorted({*old, *new}):
+            yield from _differences(f"{path}.{key}", old.get(key), new.get(key))
+    elif old != new:
+        yield path, old, new
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

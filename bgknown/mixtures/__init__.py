@@ -1,0 +1,1 @@
+"""BgKnown mixtures: recipe, draw, mixing, build, dataset and verification."""

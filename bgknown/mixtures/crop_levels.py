@@ -1,0 +1,49 @@
+"""Listening to the crops (a) of a draw: the first of each clip's draws that is loud enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from bgknown.audio.files import RATE_HZ
+from bgknown.audio.loudness import integrated_lufs
+from bgknown.audio.sources import Source, SourceStore
+from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.jobs.parallel import in_processes
+from bgknown.jobs.problems import problem_of
+from bgknown.mixtures.draw import CropCheck, CropVerdict
+from bgknown.mixtures.recipe import CLIP_FRAMES
+
+
+def listen(checks: Sequence[CropCheck], *, root: Path, min_level_lufs: float, jobs: int) -> Iterator[CropVerdict]:
+    """Measure crops in parallel, one recording at a time.
+
+    Args:
+        checks: what to listen to.
+        root: folder of FSD50K.
+        min_level_lufs: the least loudness of a crop, as Scaper would measure it.
+        jobs: number of processes.
+    """
+    work = partial(hear, root=root, min_level_lufs=min_level_lufs)
+    yield from in_processes(
+        work, checks, jobs=jobs if len(checks) > 20 else 1, title="crops", unit="recording", batch=8
+    )
+
+
+def hear(check: CropCheck, *, root: Path, min_level_lufs: float) -> CropVerdict:
+    """Measure the crops of one recording."""
+    name, file = str(check.recording["recording_id"]), str(check.recording["file"])
+    try:
+        source = SourceStore().open(root / file)
+        chosen = {
+            clip_id: next((start for start in dict.fromkeys(starts) if _level(source, start) >= min_level_lufs), None)
+            for clip_id, starts in check.starts.items()
+        }
+    except (InvalidInputError, NotFoundError) as error:
+        return CropVerdict(recording_id=name, chosen={}, problem=problem_of(error, where=file, what="FSD50K"))
+    return CropVerdict(recording_id=name, chosen=chosen)
+
+
+def _level(source: Source, start: int) -> float:
+    return integrated_lufs(source.read(start, start + CLIP_FRAMES)[0], RATE_HZ)

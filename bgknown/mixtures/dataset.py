@@ -1,0 +1,227 @@
+"""The dataset on disk: its layout, its manifest, and how to open it.
+
+::
+
+    manifest.csv                     one row per clip, written last
+    recipe.csv                       what was drawn
+    dataset.json                     name, version, id, configuration, corpora, counts, licences
+    audio/{mix,a,b,c}/{clip_id}.wav  5 s, 44.1 kHz, 16-bit, mono
+    jams/{clip_id}.jams              Scaper's annotation of the mixture
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bgknown.audio.files import RATE_HZ, read_pcm16
+from bgknown.documents import read_object
+from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.jobs.files import sha256
+from bgknown.mixtures import recipe as recipes
+from bgknown.mixtures.snr import SHORTEST_EVENT_FRAMES
+from bgknown.paths import check_inside
+from bgknown.tables import line_numbers, numbers, read_text_table, records, whole_numbers
+from bgknown.userpath import user_path
+
+MANIFEST = "manifest.csv"
+RECIPE = "recipe.csv"
+DESCRIPTION = "dataset.json"
+FORMAT = 1
+"""Number of this layout; a reader refuses those it does not know."""
+
+PAIRS = "APwD pairs"
+"""Name of the other kind of dataset, which is made by ``bgknown apwd``."""
+
+SIGNALS = ("mix", "a", "b", "c")
+"""The audio of a clip: the mixture and its three reference backgrounds."""
+FILES = (*SIGNALS, "jams")
+MANIFEST_COLUMNS = [
+    *recipes.COLUMNS,
+    *(f"{name}_file" for name in FILES),
+    *(f"{name}_sha256" for name in FILES),
+    "scale",
+    "event_frames",
+    "event_gain_db",
+    "background_gain_db",
+    "achieved_snr_db",
+    "scaper_version",
+]
+
+
+def relative_paths(clip_id: str, container: str) -> dict[str, str]:
+    """Where a row's files lie, relative to the dataset, for each of ``FILES``."""
+    audio = {name: f"audio/{name}/{clip_id}.{container}" for name in SIGNALS}
+    return {**audio, "jams": f"jams/{clip_id}.jams"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """A finished BgKnown ESC-50."""
+
+    root: Path
+    """Its folder."""
+    table: pd.DataFrame
+    """The manifest, one row per clip, indexed by clip_id (which is a column too)."""
+    description: dict[str, Any]
+    """The content of dataset.json."""
+
+    rate_hz: int = RATE_HZ
+    """Sampling rate of every file."""
+
+    @property
+    def id(self) -> str:
+        """What tells it from any other dataset; see ``dataset_id``."""
+        return dataset_id(self.table)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def audio(self, clip_id: str, signal: str = "mix") -> NDArray[np.float32]:
+        """One signal of one clip.
+
+        Args:
+            clip_id: a row of the table.
+            signal: mix, a, b or c.
+
+        Returns:
+            [220500] float32, full scale -1..1.
+
+        Raises:
+            NotFoundError: there is no such clip or signal.
+            StorageError: the file is missing or cannot be read.
+        """
+        if signal not in SIGNALS:
+            raise NotFoundError(f"no signal {signal!r}; a clip has {', '.join(SIGNALS)}")
+        if clip_id not in self.table.index:
+            raise NotFoundError(f"no clip {clip_id!r} in {self.root}")
+        return self.read(str(self.table.loc[clip_id, f"{signal}_file"]))
+
+    def read(self, file: str) -> NDArray[np.float32]:
+        """The audio of a path of the manifest, [220500] float32, full scale -1..1."""
+        return read_pcm16(self.root / file).astype(np.float32) / np.float32(32_768.0)
+
+    def examples(self, split: str | None = None) -> Iterator[dict[str, Any]]:
+        """Clips one by one: clip_id, split, fold, target, category and the audio of mix, a, b and c.
+
+        Args:
+            split: "train" or "test"; None for both.
+        """
+        table = self.table if split is None else self.table[self.table["split"] == split]
+        for row in records(table):
+            facts = {str(name): row[name] for name in ("clip_id", "split", "fold", "target", "category")}
+            yield {**facts, **{name: self.read(row[f"{name}_file"]) for name in SIGNALS}}
+
+
+def open_dataset(root: str | Path) -> Dataset:
+    """Open a finished dataset.
+
+    Raises:
+        NotFoundError: there is none at ``root``, or its build has not ended.
+        InvalidInputError: its description or manifest cannot be read.
+    """
+    root = user_path(root)
+    if not (root / MANIFEST).is_file():
+        state = (
+            "its build has not ended: run the same `bgknown build` again" if (root / ".work").is_dir() else "no dataset"
+        )
+        raise NotFoundError(f"{root}: {state} (no {MANIFEST})")
+    description = read_description(root)
+    table = _typed(read_text_table(root / MANIFEST, MANIFEST_COLUMNS, advice="the dataset is damaged"), root / MANIFEST)
+    table.index = pd.Index(table["clip_id"].tolist())  # without a name, so that sorting by the column stays possible
+    return Dataset(root=root, table=table, description=description)
+
+
+IDENTITY = ["clip_id", "split", "category", *(f"{name}_sha256" for name in SIGNALS)]
+
+
+def dataset_id(table: pd.DataFrame) -> str:
+    """64 hexadecimal digits that two datasets share if their clips, splits, labels and audio files are the same.
+
+    No measured number is part of it, nor the JAMS, so both engines and all machines that give the same audio give the
+    same id. Audio of another container is another file, and its dataset another one.
+
+    Args:
+        table: a manifest.
+    """
+    rows = table[IDENTITY].sort_values("clip_id")
+    return sha256(rows.to_csv(index=False, lineterminator="\n").encode())
+
+
+def read_description(root: Path) -> dict[str, Any]:
+    """The content of dataset.json.
+
+    Raises:
+        NotFoundError: it is missing.
+        InvalidInputError: it is no JSON object, or of a format that this version does not know.
+    """
+    path = root / DESCRIPTION
+    description = read_object(path)
+    if description.get("name") == PAIRS:
+        raise InvalidInputError(f"{path}: describes {PAIRS}, not BgKnown ESC-50; `bgknown apwd verify` checks those")
+    if description.get("format") != FORMAT:
+        raise InvalidInputError(f"{path}: has format {description.get('format')!r}, this version reads format {FORMAT}")
+    _check_shape(description, _SHAPE, path, "")
+    return description
+
+
+_SHAPE: dict[str, Any] = {
+    "name": str,
+    "version": str,
+    "configuration": {"renderer": str, "reference_gain": ("mixture", "source"), "container": ("wav", "flac")},
+    "corpora": {"esc50": dict, "fsd50k": dict},
+    "recipe_sha256": str,
+    "counts": {"rows": int, "train": int, "test": int, "skipped": int},
+    "skipped": [{"where": str, "code": str, "what": str}],
+}
+
+
+def _check_shape(value: Any, shape: Any, path: Path, name: str) -> None:
+    """Refuse a description that lacks what this version reads."""
+    if isinstance(shape, dict):
+        good = isinstance(value, dict)
+        for key, part in shape.items() if good else ():
+            _check_shape(value.get(key), part, path, f"{name}.{key}".lstrip("."))
+    elif isinstance(shape, list):
+        good = isinstance(value, list)
+        for place, item in enumerate(value if good else ()):
+            _check_shape(item, shape[0], path, f"{name}[{place}]")
+    else:
+        good = value in shape if isinstance(shape, tuple) else isinstance(value, shape) and type(value) is not bool
+    if not good:
+        found = "missing" if value is None else json.dumps(value)[:40]
+        raise InvalidInputError(f"{path}: {name} is {found}; the dataset is damaged")
+
+
+def _typed(text: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """A manifest with its numbers as numbers, within the ranges that they can have."""
+    table = text.copy()
+    for name in FILES:
+        check_inside(text[f"{name}_file"], line_numbers(text), path, f"{name}_file")
+    for column in (*recipes.INTEGERS, "event_frames"):
+        table[column] = whole_numbers(text, column, path)
+    for column in (*recipes.FLOATS, "scale", "event_gain_db", "background_gain_db", "achieved_snr_db"):
+        table[column] = numbers(text, column, path)
+    for column, low, high in (("scale", 1e-9, 1.0), ("event_frames", SHORTEST_EVENT_FRAMES, recipes.CLIP_FRAMES)):
+        for line, value in zip(line_numbers(text), table[column], strict=True):
+            if not low <= value <= high:
+                raise InvalidInputError(f"{path}, line {line}: {column} is {value}, must lie in {low:g}..{high:g}")
+    return table
+
+
+def manifest_bytes(table: pd.DataFrame) -> bytes:
+    """The CSV of a manifest: sorted by clip_id, fixed columns, LF line ends, shortest exact decimals."""
+    ordered = table[MANIFEST_COLUMNS].sort_values("clip_id", ignore_index=True)
+    return ordered.to_csv(index=False, lineterminator="\n").encode()
+
+
+def description_bytes(description: dict[str, Any]) -> bytes:
+    """The JSON of a description."""
+    return (json.dumps(description, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,308 @@
+"""The draw: which recording, which crops and which SNR each ESC-50 clip gets.
+
+Every draw comes from a generator of (seed, clip), so that a clip's row does not depend on the other clips, except
+where two clips want the same recording and each recording is to be used once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bgknown import seeding
+from bgknown.audio.files import frames_at_44k
+from bgknown.audio.loudness import SILENCE_LUFS
+from bgknown.corpora import CorpusIndex
+from bgknown.errors import BrokenInputError, InvalidInputError
+from bgknown.jobs.problems import Problem, listing
+from bgknown.mixtures.recipe import (
+    CLIP_FRAMES,
+    COLUMNS,
+    OVERLAP_FRAMES,
+    PART_OF_SPLIT,
+    REF_LIMITS_DB,
+    SNR_LIMITS_DB,
+    SPLIT_OF_FOLD,
+)
+from bgknown.tables import records
+
+ATTEMPTS = 64
+"""How often the crop (a) is drawn from a recording before the recording counts as too quiet."""
+SNR_DECIMALS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawOptions:
+    """What the draw depends on besides the two corpora."""
+
+    seed: int = 0
+    """Seed of every draw."""
+    snr_db: tuple[float, float] = (0.0, 3.0)
+    """Range of the signal-to-noise ratio, uniform."""
+    ref_db: float = -30.0
+    """Loudness of the background in the mixture, LUFS."""
+    min_level_lufs: float = -60.0
+    """A crop (a) that is quieter than this in its recording is drawn again."""
+
+    def __post_init__(self) -> None:
+        low, high = self.snr_db
+        if not SNR_LIMITS_DB[0] <= low <= high <= SNR_LIMITS_DB[1]:
+            raise InvalidInputError(f"the SNR range is {low:g} to {high:g} dB; it must rise, within -40..40")
+        if not REF_LIMITS_DB[0] <= self.ref_db <= REF_LIMITS_DB[1]:
+            raise InvalidInputError(f"ref_db is {self.ref_db:g} LUFS; it must lie in -50..0")
+        check_min_level(self.min_level_lufs)
+
+
+def check_min_level(min_level_lufs: float) -> None:
+    """Refuse a minimum level at which silence would pass.
+
+    Raises:
+        InvalidInputError: it is not above -70, the loudness that Scaper gives to silence, or above 0.
+    """
+    if not SILENCE_LUFS < min_level_lufs <= 0.0:
+        raise InvalidInputError(
+            f"the minimum level is {min_level_lufs:g} LUFS; it must be above -70 (silence) and at most 0"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CropCheck:
+    """The crops (a) that clips have drawn from one recording, to be listened to in their order."""
+
+    recording: Mapping[str, Any]
+    """The recording's row of the FSD50K index."""
+    starts: Mapping[str, Sequence[int]]
+    """For each clip, its draws of a_start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CropVerdict:
+    """What came of a CropCheck."""
+
+    recording_id: str
+    """The recording."""
+    chosen: Mapping[str, int | None]
+    """For each clip the first start that is loud enough, or None."""
+    problem: Problem | None = None
+    """Why the recording cannot be used."""
+
+
+Listener = Callable[[Sequence[CropCheck]], Iterable[CropVerdict]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """A recipe and what had to be left out on the way."""
+
+    recipe: pd.DataFrame
+    """The recipe's columns, sorted by clip_id."""
+    problems: list[Problem]
+    """Recordings that are missing, unreadable or hold NaN."""
+    too_quiet: list[str]
+    """Recordings in which no crop reached the minimum level."""
+
+
+def draw_recipe(esc50: CorpusIndex, fsd50k: CorpusIndex, options: DrawOptions, listen: Listener) -> Draw:
+    """Draw a recipe for every listed ESC-50 clip.
+
+    Args:
+        esc50: index of ESC-50; clips whose file is broken get a row too, so that repairing one changes no other row.
+        fsd50k: index of FSD50K.
+        options: seed and ranges.
+        listen: measures crops; see ``bgknown.mixtures.crop_levels.listen``.
+
+    Raises:
+        BrokenInputError: a split has clips, but no recording that can be used; says why.
+    """
+    usable = fsd50k.usable()
+    long_enough = usable[frames_at_44k(usable["frames"], usable["rate_hz"]) >= 2 * CLIP_FRAMES]
+    problems: list[Problem] = []
+    too_quiet: list[str] = []
+    parts = []
+    for split, part in PART_OF_SPLIT.items():
+        clips = esc50.table[esc50.table["fold"].map(SPLIT_OF_FOLD) == split]
+        if clips.empty:
+            continue
+        pool = long_enough[long_enough["part"] == part]
+        unreadable = [problem for problem in fsd50k.problems() if problem.where.startswith(f"FSD50K.{part}_audio/")]
+        rows, bad, quiet = _draw_split(clips, pool, options, listen, unreadable)
+        problems += bad
+        too_quiet += quiet
+        parts.append(rows.assign(split=split))
+    recipe = pd.concat(parts).sort_values("clip_id", ignore_index=True)
+    return Draw(recipe=recipe[COLUMNS], problems=problems, too_quiet=too_quiet)
+
+
+def assign(clips: pd.DataFrame, pool: pd.DataFrame, seed: int) -> dict[str, str]:
+    """Give each clip a recording: its favourite among those used least so far, never one with its own Freesound id.
+
+    Every clip has its own order of preference over all recordings. Clips that may not have some recording choose
+    first, the others in an order drawn from the seed; so each recording serves once while enough exist.
+
+    Args:
+        clips: columns clip_id, freesound_id.
+        pool: column recording_id.
+        seed: the seed.
+
+    Returns:
+        recording_id by clip_id.
+
+    Raises:
+        InvalidInputError: a clip has no recording left.
+    """
+    names = pool["recording_id"].to_numpy(dtype=object)
+    keys = seeding.ranks(0, "recording", list(names))
+    place_of = {name: place for place, name in enumerate(names)}
+    own = {clip: place_of.get(source) for clip, source in clips[["clip_id", "freesound_id"]].to_numpy()}
+    turn = dict(zip(own, seeding.ranks(seed, "turn", list(own)), strict=True))
+    uses = np.zeros(len(names), dtype=np.int64)
+    chosen: dict[str, int] = {}
+    for clip in sorted(own, key=lambda clip: (own[clip] is None, turn[clip])):
+        allowed = np.arange(len(names)) != (-1 if own[clip] is None else own[clip])
+        if not allowed.any():
+            raise InvalidInputError(f"no background is left for clip {clip}")
+        candidates = np.flatnonzero(allowed & (uses == uses[allowed].min()))
+        place = int(candidates[np.argmin(seeding.pair_scores(seeding.key(seed, "preference", clip), keys[candidates]))])
+        left_over = int(np.argmin(uses))
+        giver = None
+        if uses[place] > uses[left_over]:
+            # only the clip's own source is left: another clip takes it, and gives what it had
+            giver = next(
+                (c for c, p in chosen.items() if own[c] != left_over and p not in {own[clip], left_over}), None
+            )
+        if giver is not None:
+            place, chosen[giver] = chosen[giver], left_over
+        uses[place if giver is None else left_over] += 1
+        chosen[clip] = place
+    return {clip: str(names[place]) for clip, place in chosen.items()}
+
+
+def draw_a_starts(frames: int, random: np.random.Generator, count: int = ATTEMPTS) -> list[int]:
+    """Starts of crop (a), uniform over those for which b and c exist too.
+
+    For a recording of N samples and crops of W these are [0, N - 2W] and [W, N - W] together: at N = 2W two points,
+    from N = 3W - 1 every start.
+
+    Args:
+        frames: N, at least 2W.
+        random: generator of the clip.
+        count: how many to draw.
+    """
+    first_end = frames - 2 * CLIP_FRAMES
+    second_begin = max(CLIP_FRAMES, first_end + 1)
+    size = (first_end + 1) + (frames - CLIP_FRAMES - second_begin + 1)
+    drawn = random.integers(size, size=count)
+    return [int(k) if k <= first_end else int(k - first_end - 1 + second_begin) for k in drawn]
+
+
+def draw_b_start(frames: int, a_start: int, random: np.random.Generator) -> int:
+    """Start of crop (b): half a crop before or after (a), the side uniform among those inside the recording."""
+    sides = [
+        start for start in (a_start - OVERLAP_FRAMES, a_start + OVERLAP_FRAMES) if 0 <= start <= frames - CLIP_FRAMES
+    ]
+    return sides[int(random.integers(len(sides)))]
+
+
+def draw_c_start(frames: int, a_start: int, random: np.random.Generator) -> int:
+    """Start of crop (c): uniform over the starts whose crop lies inside the recording and does not touch (a)."""
+    before = max(a_start - CLIP_FRAMES + 1, 0)
+    after = max(frames - CLIP_FRAMES - (a_start + CLIP_FRAMES) + 1, 0)
+    place = int(random.integers(before + after))
+    return place if place < before else place - before + a_start + CLIP_FRAMES
+
+
+def draw_snr_db(options: DrawOptions, random: np.random.Generator) -> float:
+    """An SNR, uniform over the range, in steps of 0.0001 dB so that a CSV holds it exactly."""
+    low, high = options.snr_db
+    return float(min(max(round(random.uniform(low, high), SNR_DECIMALS), low), high))
+
+
+def _draw_split(
+    clips: pd.DataFrame, pool: pd.DataFrame, options: DrawOptions, listen: Listener, known: Sequence[Problem]
+) -> tuple[pd.DataFrame, list[Problem], list[str]]:
+    """Assign, listen to the crops, leave out recordings that fail, and begin again until none does."""
+    problems = list(known)
+    too_quiet: list[str] = []
+    heard: dict[tuple[str, str], int] = {}
+    recordings = {row["recording_id"]: row for row in records(pool)}
+    while True:
+        if len(pool) < 2 and (pool.empty or clips["freesound_id"].isin(pool["recording_id"]).any()):
+            raise BrokenInputError(_nothing_left(clips, pool, options, problems, too_quiet))
+        chosen = assign(clips, pool, options.seed)
+        failed = set()
+        for verdict in listen(_checks(chosen, recordings, heard, options.seed)):
+            heard.update(
+                {(clip, verdict.recording_id): start for clip, start in verdict.chosen.items() if start is not None}
+            )
+            if verdict.problem is not None:
+                problems.append(verdict.problem)
+                failed.add(verdict.recording_id)
+            elif None in verdict.chosen.values():
+                too_quiet.append(verdict.recording_id)
+                failed.add(verdict.recording_id)
+        if not failed:
+            break
+        pool = pool[~pool["recording_id"].isin(failed)]
+    rows = []
+    for clip in records(clips):
+        recording = recordings[chosen[clip["clip_id"]]]
+        rows.append(_row(clip, recording, heard[clip["clip_id"], recording["recording_id"]], options))
+    return pd.DataFrame(rows), problems, sorted(too_quiet)
+
+
+def _nothing_left(
+    clips: pd.DataFrame,
+    pool: pd.DataFrame,
+    options: DrawOptions,
+    problems: Sequence[Problem],
+    too_quiet: Sequence[str],
+) -> str:
+    if len(pool):
+        name = pool["recording_id"].iloc[0]
+        return (
+            f"the only background left, recording {name}, is the Freesound source of a clip; add recordings to FSD50K"
+        )
+    fold = int(clips["fold"].iloc[0])
+    part = PART_OF_SPLIT[SPLIT_OF_FOLD[fold]]
+    quiet = f", {len(too_quiet)} have no crop of {options.min_level_lufs:g} LUFS (--min-level)" if too_quiet else ""
+    broken = f", {len(problems)} are broken:\n{listing(problems)}" if problems else ""
+    return f"no background is left in FSD50K's {part} set: recordings must have 10 s or more{quiet}{broken}"
+
+
+def _checks(
+    chosen: Mapping[str, str],
+    recordings: Mapping[str, Mapping[str, Any]],
+    heard: Mapping[tuple[str, str], int],
+    seed: int,
+) -> list[CropCheck]:
+    wanted: dict[str, dict[str, list[int]]] = {}
+    for clip_id, recording_id in sorted(chosen.items()):
+        if (clip_id, recording_id) not in heard:
+            starts = draw_a_starts(_frames(recordings[recording_id]), seeding.generator(seed, clip_id, "a"))
+            wanted.setdefault(recording_id, {})[clip_id] = starts
+    return [CropCheck(recording=recordings[name], starts=starts) for name, starts in sorted(wanted.items())]
+
+
+def _row(clip: Mapping[str, Any], recording: Mapping[str, Any], a_start: int, options: DrawOptions) -> dict[str, Any]:
+    clip_id, frames = clip["clip_id"], _frames(recording)
+    return {
+        "clip_id": clip_id,
+        "fold": clip["fold"],
+        "target": clip["target"],
+        "category": clip["category"],
+        "esc50_file": clip["file"],
+        "fsd50k_file": recording["file"],
+        "a_start": a_start,
+        "b_start": draw_b_start(frames, a_start, seeding.generator(options.seed, clip_id, "b")),
+        "c_start": draw_c_start(frames, a_start, seeding.generator(options.seed, clip_id, "c")),
+        "snr_db": draw_snr_db(options, seeding.generator(options.seed, clip_id, "snr")),
+        "ref_db": options.ref_db,
+    }
+
+
+def _frames(recording: Mapping[str, Any]) -> int:
+    return int(frames_at_44k(recording["frames"], recording["rate_hz"]))

@@ -1,0 +1,118 @@
+"""The options of a build, and the description of a dataset that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import bgknown
+from bgknown.audio.amplitude import describe_counts
+from bgknown.audio.files import RATE_HZ
+from bgknown.corpora.headers import default_cache
+from bgknown.corpora.pair import Corpora
+from bgknown.errors import InvalidInputError
+from bgknown.jobs.parallel import check_jobs, default_jobs
+from bgknown.jobs.problems import Problem
+from bgknown.mixtures import dataset
+from bgknown.mixtures import recipe as recipes
+from bgknown.mixtures.draw import DrawOptions
+from bgknown.mixtures.snr import FADE_S, ReferenceGain
+from bgknown.mixtures.worker import Container
+from bgknown.render import scaper
+from bgknown.render.layers import Engine
+
+NAME = "BgKnown ESC-50"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """What a build depends on besides the two corpora."""
+
+    draw: DrawOptions = field(default_factory=DrawOptions)
+    """The draw; its minimum level also holds for a recipe that is given."""
+    recipe: Path | None = None
+    """A recipe to use instead of drawing one."""
+    reference_gain: ReferenceGain = "mixture"
+    """Whether references carry the gain that (a) has in the mixture, or none ("source")."""
+    container: Container = "wav"
+    """File type of the audio."""
+    engine: Engine = "scaper"
+    """What renders: Scaper, or the renderer that is equal to it and needs no Scaper."""
+    limit: int | None = None
+    """Build only this many rows, of as many classes as possible and both splits."""
+    skip_broken: bool = False
+    """Go on without inputs that are broken."""
+    jobs: int = field(default_factory=default_jobs)
+    """Number of processes."""
+    cache: Path = field(default_factory=default_cache)
+    """Folder in which headers are remembered."""
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise InvalidInputError(f"the limit is {self.limit}; it must be at least 1 row")
+        check_jobs(self.jobs)
+
+
+def describe(corpora: Corpora, options: BuildOptions, given: pd.DataFrame | None) -> dict[str, Any]:
+    """The part of dataset.json that is known before the build: no times, no paths of a machine."""
+    return {
+        "name": NAME,
+        "format": dataset.FORMAT,
+        "version": bgknown.__version__,
+        "configuration": {
+            "renderer": f"{options.engine} {scaper.VERSION}",
+            "rate_hz": RATE_HZ,
+            "duration_s": recipes.CLIP_FRAMES / RATE_HZ,
+            "fade_s": FADE_S,
+            "reference_gain": options.reference_gain,
+            "container": options.container,
+            "min_level_lufs": options.draw.min_level_lufs,
+            "limit": options.limit,
+            "given_recipe_sha256": None if given is None else recipes.recipe_sha256(given),
+        },
+        "draw": None
+        if given is not None
+        else {"seed": options.draw.seed, "snr_db": list(options.draw.snr_db), "ref_db": options.draw.ref_db},
+        "corpora": {
+            name: {
+                "name": index.facts.name,
+                "clips": index.parts,
+                "published_clips": index.facts.counts,
+                "listing_sha256": index.listing_sha256(),
+                "headers_sha256": index.headers_sha256(),
+                "licence": index.facts.licence,
+                "citation": index.facts.citation,
+                "url": index.facts.url,
+            }
+            for name, index in (("esc50", corpora.esc50), ("fsd50k", corpora.fsd50k))
+        },
+    }
+
+
+def outcome(recipe: pd.DataFrame, rows: Sequence[Mapping[str, Any]], problems: Sequence[Problem]) -> dict[str, Any]:
+    """The part of dataset.json that is known only after the build: what it holds and what was left out.
+
+    Args:
+        recipe: the recipe.
+        rows: the rows that were built, each with its sources that are silent or were cut off at full scale.
+        problems: the inputs that were left out.
+    """
+    skipped = [asdict(problem) for problem in sorted(set(problems))]
+    silent, clipped = ({file for row in rows for file in row.get(what, ())} for what in ("silent", "clipped"))
+    notes = describe_counts(silent=silent, clipped=clipped, what="sources", cut_off=True)
+    return {
+        "dataset_id": dataset.dataset_id(pd.DataFrame(rows, columns=dataset.MANIFEST_COLUMNS)),
+        "recipe_sha256": recipes.recipe_sha256(recipe),
+        "counts": {
+            "rows": len(rows),
+            **{split: sum(row["split"] == split for row in rows) for split in recipes.PART_OF_SPLIT},
+            "skipped": len(skipped),
+            **{what: len(files) for what, files in (("silent", silent), ("clipped", clipped)) if files},
+        },
+        "skipped": skipped,
+        **({"notes": notes} if notes else {}),
+    }

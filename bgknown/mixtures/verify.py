@@ -1,0 +1,235 @@
+"""Checking a dataset on disk: hash again, measure again, compare with recipe and manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bgknown.audio.files import RATE_HZ, read_pcm16
+from bgknown.audio.loudness import integrated_lufs
+from bgknown.corpora.listing import list_fitting, report_hidden
+from bgknown.documents import parse_json
+from bgknown.errors import BgknownError
+from bgknown.jobs.files import sha256
+from bgknown.jobs.parallel import in_processes
+from bgknown.mixtures import dataset
+from bgknown.mixtures import recipe as recipes
+from bgknown.mixtures.dataset import SIGNALS, Dataset
+from bgknown.mixtures.mixing import sandbox
+from bgknown.mixtures.snr import SOURCE_GAIN_TOLERANCE_DB, TOLERANCE_DB, Gains, measure_snr_db
+from bgknown.tables import records
+from bgknown.userpath import user_path
+
+REF_TOLERANCE_DB = 0.05
+"""How far reference a may be from ref_db, where it carries the mixture's gain."""
+
+
+def verify(root: Path, *, jobs: int) -> tuple[Dataset, list[str]]:
+    """Check a finished dataset.
+
+    Args:
+        root: its folder.
+        jobs: number of processes.
+
+    Returns:
+        The dataset, and one line per fault, each naming the file or row, what is there and what should be.
+
+    Raises:
+        NotFoundError, InvalidInputError: there is no finished dataset, or its tables cannot be read at all.
+    """
+    root = user_path(root)
+    data = dataset.open_dataset(root)
+    faults = [*table_faults(data), *_stray_files(data)]
+    check = partial(_row_faults, root=root, configuration=data.description["configuration"])
+    for found in in_processes(check, records(data.table), jobs=jobs, title="verify", unit="clip", batch=8):
+        faults += found
+    return data, sorted(set(faults))
+
+
+def table_faults(data: Dataset) -> Iterator[str]:
+    """Manifest against recipe and description, and the rules that concern the dataset as a whole."""
+    table = data.table
+    try:
+        recipe = recipes.read_recipe(data.root / dataset.RECIPE)
+    except BgknownError as error:
+        yield str(error)
+        return
+    described = data.description["recipe_sha256"]
+    if recipes.recipe_sha256(recipe) != described:
+        yield f"{dataset.RECIPE}: its rows are not those that {dataset.DESCRIPTION} names (recipe_sha256 {described})"
+    told = data.description.get("dataset_id", data.id)  # 0.1.0 did not say
+    if told != data.id:
+        yield f"{dataset.DESCRIPTION}: dataset_id is {told!r}, the manifest's rows give {data.id}"
+    for clip_id in sorted(set(table["clip_id"][table["clip_id"].duplicated()])):
+        yield f"{dataset.MANIFEST}: clip {clip_id} has two rows"
+    skipped = {problem["where"] for problem in data.description["skipped"]}
+    wanted = {row["clip_id"]: row for row in records(recipe)}
+    for clip_id in sorted(set(wanted) - set(table["clip_id"]) - skipped):
+        yield f"{dataset.MANIFEST}: the recipe's row {clip_id} is missing"
+    for row in records(table):
+        if row["clip_id"] not in wanted:
+            yield f"{dataset.MANIFEST}: row {row['clip_id']} is not in the recipe"
+            continue
+        for column in recipes.COLUMNS:
+            found, asked = row[column], wanted[row["clip_id"]][column]
+            if found != asked:
+                yield f"{dataset.MANIFEST}: row {row['clip_id']}: {column} is {found}, the recipe says {asked}"
+    counts = data.description["counts"]
+    found_counts = {
+        "rows": len(table),
+        **{split: int((table["split"] == split).sum()) for split in recipes.PART_OF_SPLIT},
+    }
+    for name, found in found_counts.items():
+        if counts[name] != found:
+            yield f"{dataset.DESCRIPTION}: counts.{name} is {counts[name]}, the manifest has {found}"
+    listed = len(data.description["skipped"])
+    if counts["skipped"] != listed:
+        yield f"{dataset.DESCRIPTION}: counts.skipped is {counts['skipped']}, {listed} are listed"
+    yield from _rule_faults(table)
+
+
+def _rule_faults(table: pd.DataFrame) -> Iterator[str]:
+    splits = table.groupby("fsd50k_file")["split"].nunique()
+    for file in splits[splits > 1].index:
+        yield f"{dataset.MANIFEST}: the background {file} is in both splits"
+    for row in records(table):
+        parts = row["clip_id"].split("-")
+        if len(parts) == 4 and parts[1] == PurePosixPath(row["fsd50k_file"]).stem:
+            yield f"{dataset.MANIFEST}: row {row['clip_id']}: the background shares the clip's Freesound id {parts[1]}"
+
+
+def _stray_files(data: Dataset) -> Iterator[str]:
+    listed = {row[f"{name}_file"] for row in records(data.table) for name in dataset.FILES}
+    yield from stray_files(data.root, ("audio", "jams"), listed)
+
+
+def stray_files(root: Path, folders: Sequence[str], listed: Collection[str]) -> Iterator[str]:
+    """One line for each file of some folders that is not listed; hidden ones are only reported."""
+    for folder in folders:
+        if not (root / folder).is_dir():
+            continue
+        found = list_fitting(root / folder, lambda _: True)
+        report_hidden(root / folder, found.hidden)
+        for name in found.files:
+            if f"{folder}/{name}" not in listed:
+                yield f"{folder}/{name}: is in the folder but not in the manifest"
+
+
+def _row_faults(row: dict[str, Any], *, root: Path, configuration: dict[str, Any]) -> list[str]:
+    reference_gain = configuration["reference_gain"]
+    wanted = {
+        f"{n}_file": path for n, path in dataset.relative_paths(row["clip_id"], configuration["container"]).items()
+    }
+    wanted["scaper_version"] = configuration["renderer"].rsplit(" ", 1)[-1]
+    for column, value in wanted.items():
+        if row[column] != value:
+            return [f"{dataset.MANIFEST}: row {row['clip_id']}: {column} is {row[column]!r}, must be {value!r}"]
+    faults, pcm = [], {}
+    for name in dataset.FILES:
+        path = row[f"{name}_file"]
+        try:
+            data = (root / path).read_bytes()
+        except OSError as error:
+            faults.append(f"{path}: {error.strerror or error}")
+            continue
+        if (found := sha256(data)) != row[f"{name}_sha256"]:
+            faults.append(f"{path}: sha256 is {found[:12]}..., the manifest says {row[f'{name}_sha256'][:12]}...")
+        if name in SIGNALS:
+            try:
+                pcm[name] = read_pcm16(root / path)
+            except BgknownError as error:
+                faults.append(str(error).removeprefix(f"{root}/"))
+                continue
+            faults += _signal_faults(path, pcm[name])
+        else:
+            faults += _jams_faults(path, data, row, reference_gain)
+    if len(pcm) == len(SIGNALS) and all(signal.size == recipes.CLIP_FRAMES for signal in pcm.values()):
+        faults += [*_scale_faults(row, pcm, reference_gain), *_overlap_faults(row, pcm["a"], pcm["b"])]
+        faults += _level_faults(row, pcm["mix"], pcm["a"], reference_gain)
+    return faults
+
+
+def _signal_faults(path: str, pcm: Any) -> Iterator[str]:
+    if pcm.size != recipes.CLIP_FRAMES:
+        yield f"{path}: has {pcm.size:,} samples, must have {recipes.CLIP_FRAMES:,}"
+    elif clipped := int(np.count_nonzero(pcm == -32_768)):
+        yield f"{path}: is clipped ({clipped} samples below the largest that the scale allows)"
+
+
+def _scale_faults(row: dict[str, Any], pcm: dict[str, Any], reference_gain: str) -> Iterator[str]:
+    """The loudest sample of a row's signals lies at full scale exactly if a scale below 1 put it there.
+
+    References without gain may reach full scale by themselves, as their sources do.
+    """
+    peaks = {name: int(np.abs(signal.astype(np.int32)).max()) for name, signal in pcm.items()}
+    peak = max(peaks.values())
+    if row["scale"] < 1 and peak != 32_767:
+        yield f"{dataset.MANIFEST}: row {row['clip_id']}: scale is {row['scale']}, but the loudest sample is {peak:,}"
+    if row["scale"] == 1 and reference_gain == "mixture":
+        for name in [name for name in SIGNALS if peaks[name] >= 32_767]:
+            yield f"{row[f'{name}_file']}: is clipped (reaches full scale although nothing was scaled)"
+
+
+def _overlap_faults(row: dict[str, Any], a: Any, b: Any) -> Iterator[str]:
+    """Half of reference b is half of reference a."""
+    half = recipes.OVERLAP_FRAMES
+    late, early = (b, a) if row["b_start"] > row["a_start"] else (a, b)
+    apart = np.abs(late[:half].astype(np.int32) - early[half:].astype(np.int32)).max()
+    if apart > 1:
+        yield f"{row['b_file']}: its overlap with reference a differs by up to {apart:,} steps"
+
+
+def _level_faults(row: dict[str, Any], mix: Any, a: Any, reference_gain: Any) -> Iterator[str]:
+    gains = Gains(
+        scale=row["scale"],
+        event_gain_db=row["event_gain_db"],
+        background_gain_db=row["background_gain_db"],
+        reference_gain=reference_gain,
+    )
+    measured = measure_snr_db(mix, a, int(row["event_frames"]), gains)
+    exact = reference_gain == "mixture"
+    if abs(measured - row["achieved_snr_db"]) > (0.001 if exact else SOURCE_GAIN_TOLERANCE_DB):
+        yield f"{row['mix_file']}: its SNR measures {measured:.4f} dB, the manifest says {row['achieved_snr_db']}"
+    if abs(measured - row["snr_db"]) > (TOLERANCE_DB if exact else SOURCE_GAIN_TOLERANCE_DB):
+        yield f"{row['mix_file']}: its SNR measures {measured:.4f} dB, the recipe asks for {row['snr_db']}"
+    to_source = 10.0 ** (-row["background_gain_db"] / 20.0) if exact else 1.0
+    level = integrated_lufs(a / (32_768.0 * row["scale"]) * to_source, RATE_HZ) + row["background_gain_db"]
+    if abs(level - row["ref_db"]) > REF_TOLERANCE_DB:
+        yield f"{row['a_file']}: measures {level:.2f} LUFS in the mixture, the recipe asks for {row['ref_db']}"
+
+
+def _jams_faults(path: str, data: bytes, row: dict[str, Any], reference_gain: str) -> Iterator[str]:
+    try:
+        jams = parse_json(data, "it")
+        background, event = (item["value"] for item in jams["annotations"][0]["data"])
+        start = int(background["source_time"] * RATE_HZ)
+        stop = int((background["source_time"] + background["event_duration"]) * RATE_HZ)
+        found = {
+            "roles": (background["role"], event["role"]),
+            "snr_db": event["snr"],
+            "esc50_file": event["source_file"],
+            "category": event["label"],
+            "event_span": (event["event_time"], event["source_time"], int(event["event_duration"] * RATE_HZ)),
+            "fsd50k_file": background["source_file"],
+            "background_span": (start, stop),
+            "ref_db": jams["annotations"][0]["sandbox"]["scaper"]["ref_db"],
+            "sandbox": jams["sandbox"]["bgknown"],
+        }
+    except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
+        yield f"{path}: not the JAMS of such a mixture ({type(error).__name__}: {error})"
+        return
+    wanted = {
+        **row,
+        "roles": ("background", "foreground"),
+        "event_span": (0.0, 0.0, row["event_frames"]),
+        "background_span": (row["a_start"], row["a_start"] + recipes.CLIP_FRAMES),
+        "sandbox": sandbox(row, row["scale"], reference_gain),
+    }
+    for name, value in found.items():
+        if value != wanted[name]:
+            yield f"{path}: {name} is {value}, the manifest says {wanted[name]}"

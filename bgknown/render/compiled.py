@@ -1,0 +1,57 @@
+"""Inner loops compiled by numba: the same arithmetic as written, sample by sample, without Python's cost.
+
+Nothing is reordered or fused (no fast-math), so results are those of the same operations in numpy. Compiled code is
+kept on disk for later processes (``surroundings.prepare_libraries``); where it cannot be, each process compiles.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from bgknown.jobs.surroundings import prepare_libraries
+
+_KEPT = prepare_libraries()  # before numba is imported
+
+import numba  # noqa: E402
+
+if _KEPT is not None:
+    numba.config.CACHE_DIR = str(_KEPT)  # type: ignore[attr-defined]  # some other library may have imported numba before
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """A function compiled on first use; it releases the interpreter's lock."""
+    loop: Any = numba.njit(nogil=True, error_model="numpy")(function)
+    if _KEPT is not None:
+        with contextlib.suppress(RuntimeError, OSError):  # numba finds no place, or cannot write to it
+            loop.enable_caching()
+            loop._cache = _Tolerant(loop._cache)
+    return loop  # type: ignore[no-any-return]
+
+
+class _Tolerant:
+    """numba's cache of one function, whose faults cost a compilation and nothing else."""
+
+    def __init__(self, cache: Any) -> None:
+        self._cache = cache
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cache, name)
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        """Code that was kept; None where there is none, or it is damaged: then it is removed."""
+        try:
+            return self._cache.load_overload(signature, target)
+        except Exception:  # noqa: BLE001  (what unpickling damaged bytes raises has no common type)
+            with contextlib.suppress(OSError):
+                self._cache.flush()
+            return None
+
+    def save_overload(self, signature: Any, code: Any) -> None:
+        """Keep code; a full disk is no reason to fail."""
+        with contextlib.suppress(OSError):
+            self._cache.save_overload(signature, code)
