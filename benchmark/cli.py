@@ -69,9 +69,8 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
       benchmark run --encoder logmel --suite nine --data corpora --out results
     """
     from benchmark import run as running  # noqa: PLC0415
-    from benchmark.embedding.texts import DEFAULT  # noqa: PLC0415
-    from benchmark.protocol import open_protocol  # noqa: PLC0415
-    from benchmark.results import suite_average as suites  # noqa: PLC0415
+    from benchmark import suite as suites  # noqa: PLC0415
+    from benchmark.protocol import TEXT_ENCODER, open_protocol  # noqa: PLC0415
     from benchmark.tasks import name_of  # noqa: PLC0415
     from benchmark.tasks.locations import locations, split_tables  # noqa: PLC0415
 
@@ -89,7 +88,7 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
         seeds=given["seeds"],
         splits=split_tables(given["splits"], [name_of(name) for name in names]),
         device=running.device_of(given["device"]),
-        text_encoder=given["text_encoder"] or DEFAULT,
+        text_encoder=given["text_encoder"] or TEXT_ENCODER,
         **{name: given[name] for name in ("name", "limit", "trust_code", "skip_broken", "shuffle_labels", "again")},
         text_pooling=given["text_pooling"],
     )

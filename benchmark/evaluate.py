@@ -23,11 +23,10 @@ from benchmark.embedding.broken import broken_pairs
 from benchmark.embedding.embed import EmbedSettings, embed
 from benchmark.embedding.texts import BrokenTextsError
 from benchmark.encoders.contract import FittedEncoder, LoadedEncoder
-from benchmark.predictions import by_seed
+from benchmark.predictions import PREDICTION_COLUMNS, by_seed
 from benchmark.probe import ProbeResult, ProbeSettings, Problem, Resuming, train, validation_rows
 from benchmark.protocol import Protocol
 from benchmark.ranking import chance
-from benchmark.results.run_folder import PREDICTION_COLUMNS
 from benchmark.resuming import FOLDER
 from benchmark.tasks.contract import Embeddings, Fold, TaskData, check_folds
 

@@ -20,17 +20,10 @@ from benchmark.embedding.embed import EmbedSettings
 from benchmark.embedding.hashes import content_hashes
 from benchmark.encoders.contract import LoadedEncoder
 from benchmark.evaluate import Evaluation
-from benchmark.predictions import by_seed
+from benchmark.predictions import PREDICTIONS, by_seed, read_predictions
 from benchmark.protocol import Protocol
 from benchmark.results.rows import FILE, ResultRow, add_rows, measured_row, read_rows
-from benchmark.results.run_folder import (
-    CONFIGURATION,
-    PREDICTIONS,
-    read_configuration,
-    read_predictions,
-    run_name,
-    write_run,
-)
+from benchmark.results.run_folder import CONFIGURATION, read_configuration, run_name, write_run
 from benchmark.tasks.contract import TaskData
 from bgknown.errors import BgknownError, InvalidInputError
 from bgknown.jobs.files import file_sha256, sha256

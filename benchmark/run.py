@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from benchmark import processes, tasks
-from benchmark.embedding import texts
 from benchmark.embedding.broken import describe
 from benchmark.embedding.clips import BrokenClipError
 from benchmark.embedding.embed import EmbedSettings
@@ -19,7 +18,7 @@ from benchmark.encoders.contract import LoadedEncoder
 from benchmark.encoders.loading import try_out
 from benchmark.encoders.registry import load_encoder
 from benchmark.evaluate import evaluate
-from benchmark.protocol import Protocol, protocol_of
+from benchmark.protocol import TEXT_ENCODER, Protocol, protocol_of
 from benchmark.record import Measuring, Outcome, check_same, finished, warn_of_earlier, written
 from benchmark.results.rows import ResultRow
 from benchmark.results.run_folder import claim
@@ -56,7 +55,7 @@ class RunOptions:
     """How many seeds, where other than the protocol's."""
     splits: Mapping[str, Path] = field(default_factory=dict)
     """Tables of labels and splits to take in place of tasks' own."""
-    text_encoder: str = texts.DEFAULT
+    text_encoder: str = TEXT_ENCODER
     """What embeds the texts of tasks that have some: a folder, or an id on the hub."""
     text_pooling: str = "mean"
     """``mean`` of the tokens, or ``cls``."""

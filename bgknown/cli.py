@@ -86,13 +86,14 @@ def plan(*, out: Path, **given: Any) -> None:
     Example:
       bgknown plan --esc50 ESC-50 --fsd50k FSD50K --seed 0 --out recipe.csv
     """
+    from bgknown.jobs.problems import refuse_broken  # noqa: PLC0415
     from bgknown.mixtures import build as building  # noqa: PLC0415  (pandas and Scaper load only where they are used)
     from bgknown.mixtures import recipe as recipes  # noqa: PLC0415
 
     options = _options(given)
     recipes.check_target(out)
     drawn = building.plan(_corpora(given, options.cache), options.draw, jobs=options.jobs)
-    building.refuse_broken(drawn.problems, skip=options.skip_broken, kept="no recipe was written")
+    refuse_broken(drawn.problems, skip=options.skip_broken, kept="no recipe was written")
     recipe = recipes.take(drawn.recipe, options.limit)
     recipes.write_recipe(recipe, out)
     echo(_summary(recipe))
@@ -137,6 +138,7 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
     Example:
       bgknown build --esc50 ESC-50 --fsd50k FSD50K --out bgknown-esc50
     """
+    from bgknown.jobs.problems import refuse_broken  # noqa: PLC0415
     from bgknown.mixtures import build as building  # noqa: PLC0415
 
     if given["recipe"] is not None and any(given[name] is not None for name in ("seed", "snr", "ref_db")):
@@ -151,7 +153,7 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
             f"{out} is already complete" if report.was_finished else f"would write about {size / 1e9:.2f} GB to {out}"
         )
         echo(f"\n{what}")
-        building.refuse_broken(report.problems, skip=options.skip_broken, kept="a build would stop there")
+        refuse_broken(report.problems, skip=options.skip_broken, kept="a build would stop there")
         return
     _tell(building.build(corpora, options, out), out)
 

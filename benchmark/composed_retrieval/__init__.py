@@ -10,7 +10,8 @@ their parameters stacked, and a step of all of them is one batched product for e
 system's result is the same whatever is trained beside it, to rounding, and the controls see the same batches.
 """
 
-from benchmark.composed_retrieval.pairs import KINDS, ComposedSettings, Pairs, System
+from benchmark.composed_retrieval.pairs import KINDS, Pairs, System
 from benchmark.composed_retrieval.training import Latents, Training, train
+from benchmark.protocol import ComposedSettings
 
 __all__ = ["KINDS", "ComposedSettings", "Latents", "Pairs", "System", "Training", "train"]

@@ -19,10 +19,10 @@ from benchmark.composed_retrieval.pairs import KINDS, Pairs, System
 from benchmark.composed_retrieval.training import train
 from benchmark.composed_retrieval.zero_shot import changed, mean_differences
 from benchmark.embedding.texts import TextEncoder, embed_texts
+from benchmark.predictions import PREDICTION_COLUMNS
 from benchmark.probe import Resuming
 from benchmark.protocol import Protocol
 from benchmark.ranking import MEAN_RANK, MEDIAN_RANK, by_query, ranks
-from benchmark.results.run_folder import PREDICTION_COLUMNS
 from bgknown.apwd.changes import Change, from_codes
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmark.composed_retrieval.pairs import KINDS, ComposedSettings, System
+from benchmark.composed_retrieval.pairs import KINDS, System
+from benchmark.protocol import ComposedSettings
 from bgknown.seeding import key
 
 TOWERS = ("audio", "text")

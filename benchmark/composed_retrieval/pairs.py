@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,47 +14,6 @@ from bgknown.errors import InvalidInputError
 
 KINDS = {"audio+text": (1.0, 1.0), "audio": (1.0, 0.0), "text": (0.0, 1.0)}
 """Kinds of query: what the latents of audio and of text count. The last two are controls."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComposedSettings:
-    """How systems are trained."""
-
-    size: int = 512
-    """H, values of the shared space."""
-    dropout: float = 0.1
-    """Share of the adapters' second products that is dropped in training."""
-    temperature: float = 0.07
-    """Of the contrastive loss, at the start; it is learned."""
-    epochs: int = 300
-    """Epochs."""
-    batch_size: int = 256
-    """Pairs in a step; the last step of an epoch has what is left."""
-    lr: float = 1e-3
-    """Learning rate of Adam."""
-    validation_share: float = 0.1
-    """Share of the training pairs that decides which epoch is tested."""
-    contrastive_weight: float = 1.0
-    """Of the contrastive loss."""
-    classification_weight: float = 1.0
-    """Of the classification loss."""
-
-    def __post_init__(self) -> None:
-        for name in ("size", "epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InvalidInputError(f"retrieval: {name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("temperature", "lr"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise InvalidInputError(f"retrieval: {name} is {getattr(self, name)}; it must be above 0")
-        for name in ("contrastive_weight", "classification_weight"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InvalidInputError(f"retrieval: {name} is {getattr(self, name)}; it must not be negative")
-        if not 0 <= self.dropout < 1:
-            raise InvalidInputError(f"retrieval: dropout is {self.dropout}; it must lie in 0..1, below 1")
-        if not 0 < self.validation_share < 1:
-            raise InvalidInputError(
-                f"retrieval: validation_share is {self.validation_share}; it must lie between 0 and 1"
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from benchmark.composed_retrieval.networks import Batch, Networks
-from benchmark.composed_retrieval.pairs import ComposedSettings, Pairs, System, held_out
+from benchmark.composed_retrieval.pairs import Pairs, System, held_out
 from benchmark.probe.standardised import GPU_SHARE, standardisation
+from benchmark.protocol import ComposedSettings
 from benchmark.resuming import Progress, Resuming
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.memory import keep_freed_memory

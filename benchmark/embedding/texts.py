@@ -26,6 +26,7 @@ from benchmark.encoders.adapters.foreign import telling
 from benchmark.encoders.adapters.hf_loading import check_tensors, check_whole_model, load_with_report
 from benchmark.encoders.adapters.snapshot import FACTS, WEIGHTS, explaining, model_folder, package, quiet
 from benchmark.encoders.fingerprint import weights_sha256
+from benchmark.protocol import TEXT_ENCODER
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import advising, make_folder, sha256
 from bgknown.jobs.sealed import unseal, write_sealed
@@ -34,10 +35,6 @@ from bgknown.userpath import expand
 log = logging.getLogger(__name__)
 
 
-DEFAULT = "distilbert-base-uncased"
-"""The text encoder of the paper."""
-MARK = "text "
-"""What begins the part of a protocol's name that says which other text encoder was taken."""
 POOLINGS = ("mean", "cls")
 BATCH = 256
 """Texts in a batch."""
@@ -110,7 +107,7 @@ class TextEncoder:
         return found
 
 
-def load_text_encoder(target: str = DEFAULT, *, pooling: str = "mean", device: str = "cpu") -> TextEncoder:
+def load_text_encoder(target: str = TEXT_ENCODER, *, pooling: str = "mean", device: str = "cpu") -> TextEncoder:
     """Load a text encoder.
 
     Args:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmark.predictions import PREDICTIONS, read_predictions
 from benchmark.results.rows import ResultRow, read_rows
-from benchmark.results.run_folder import PREDICTIONS, read_predictions, run_name
+from benchmark.results.run_folder import run_name
 from benchmark.results.stats import DRAWS, PairedResult, paired
 from benchmark.text_tables import aligned
 from bgknown.errors import InvalidInputError, NotFoundError

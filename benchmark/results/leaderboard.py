@@ -13,9 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmark.embedding.texts import DEFAULT, MARK
+from benchmark.protocol import PLAIN_SETTING, TEXT_ENCODER, TEXT_MARK
 from benchmark.results import rows as results
-from benchmark.results.rows import OF_ITS_TASKS, PLAIN_SETTING, RANKS, ResultRow, paper_rows
+from benchmark.results.rows import OF_ITS_TASKS, RANKS, ResultRow, paper_rows
 from benchmark.text_tables import aligned, markdown
 from bgknown.errors import NotFoundError
 from bgknown.jobs.files import make_folder, write_whole
@@ -194,7 +194,7 @@ def _tables(rows: Sequence[ResultRow], sort: str | None) -> list[Table]:
 
 def _but_for_texts(protocol: str) -> str:
     """The name of a protocol without the text encoder that was taken in place of the paper's."""
-    return ", ".join(part for part in protocol.split(", ") if not part.startswith(MARK))
+    return ", ".join(part for part in protocol.split(", ") if not part.startswith(TEXT_MARK))
 
 
 def _table(key: tuple[str, ...], rows: Sequence[ResultRow], sort: str | None) -> Table:
@@ -222,7 +222,7 @@ def _table(key: tuple[str, ...], rows: Sequence[ResultRow], sort: str | None) ->
     leaks = {row.task: row.leak_check for row in rows if row.leak_check not in {"", "ok", OF_ITS_TASKS}}
     notes = [f"leak check of {name}: {outcome}" for name, outcome in leaks.items()]
     if _but_for_texts(protocol) != protocol and any(row.source == "paper" for row in rows):
-        notes.append(f"the paper's text encoder is {DEFAULT}")
+        notes.append(f"the paper's text encoder is {TEXT_ENCODER}")
     return Table(title=title, columns=columns, lines=lines, notes=notes)
 
 

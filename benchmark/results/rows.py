@@ -31,8 +31,6 @@ FILE = "leaderboard.csv"
 SOURCES = ("measured", "paper")
 RANKS = ("mean rank", "median rank")
 """Metrics that are ranks, not shares: the smaller the better."""
-PLAIN_SETTING = "clip"
-"""Setting of a task that has only one, a clip's own embedding; columns of tables need not say so."""
 OF_ITS_TASKS = "that of its tasks"
 """Outcome of the leak check of an average over tasks that are not all ``ok``."""
 

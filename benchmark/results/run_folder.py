@@ -18,15 +18,13 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.predictions import PREDICTION_COLUMNS, PREDICTIONS
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import advising, make_folder, sha256, write_whole
 from bgknown.jobs.locking import hold
 from bgknown.jobs.sealed import CHECK, read_checked, read_json_object, with_check
-from bgknown.shown import cell, text_of_cell
-from bgknown.tables import numbers, read_text_table
+from bgknown.shown import cell
 
-PREDICTION_COLUMNS = ["task", "setting", "metric", "fold", "seed", "clip_id", "label", "predicted", "score"]
-PREDICTIONS = "predictions.csv"
 CONFIGURATION = "config.json"
 LOG = "log.txt"
 LOCK = "leaderboard.csv.lock"
@@ -108,23 +106,6 @@ def read_configuration(folder: Path) -> dict[str, Any] | None:
     versions, settings = plain.get("versions"), plain.get("settings")
     of_0_1_0 = isinstance(versions, dict) and versions.get("bgknown") == "0.1.0" and isinstance(settings, dict)
     return plain if of_0_1_0 else None
-
-
-def read_predictions(path: Path) -> pd.DataFrame:
-    """The predictions of a run: every column as text, ``score`` as float64.
-
-    Args:
-        path: the folder of the run, or the file.
-
-    Raises:
-        NotFoundError: there are none.
-        InvalidInputError: the table is damaged; names the line.
-    """
-    file = path / PREDICTIONS if path.is_dir() else path
-    table = read_text_table(file, PREDICTION_COLUMNS, advice="run this benchmark again to write it again")
-    scores = numbers(table, "score", file)
-    texts = {name: [text_of_cell(text) for text in table[name]] for name in PREDICTION_COLUMNS if name != "score"}
-    return table.assign(**texts, score=scores)
 
 
 def _for_people(table: pd.DataFrame) -> bytes:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from benchmark.embedding import texts
 from benchmark.embedding.clips import Clip
-from benchmark.results.rows import PLAIN_SETTING
+from benchmark.protocol import PLAIN_SETTING, TEXT_ENCODER, TEXT_MARK
 from bgknown.errors import InvalidInputError
 from bgknown.seeding import ranks
 from bgknown.shown import one_line
@@ -91,7 +91,7 @@ class TaskOptions:
     """Files that are known to be unusable, and why."""
     shuffle_labels: bool = False
     """Control: give every clip the label of another one of the same part, so that there is nothing to learn."""
-    text_encoder: str = texts.DEFAULT
+    text_encoder: str = TEXT_ENCODER
     """What embeds the texts of tasks that have some: a folder, or an id on the hub."""
     text_pooling: str = "mean"
     """``mean`` of the tokens, or ``cls``."""
@@ -177,10 +177,10 @@ class TaskData:
     @property
     def variant(self) -> str:
         """What of a task is not as in the figures that are published for it; a part of the name of its protocol."""
-        if self.text_encoder is None or (self.text_encoder.name, self.text_encoder.pooling) == (texts.DEFAULT, "mean"):
+        if self.text_encoder is None or (self.text_encoder.name, self.text_encoder.pooling) == (TEXT_ENCODER, "mean"):
             return ""
         pooling = "" if self.text_encoder.pooling == "mean" else f" {self.text_encoder.pooling}"
-        return f"{texts.MARK}{self.text_encoder.name}{pooling}"
+        return f"{TEXT_MARK}{self.text_encoder.name}{pooling}"
 
     def classes(self) -> list[str]:
         """The labels in the order of their indices: the sorted union over the whole table."""

@@ -32,9 +32,8 @@ from bgknown.audio.files import RATE_HZ
 from bgknown.errors import BrokenInputError, InvalidInputError, NotFoundError, StorageError
 from bgknown.jobs.files import make_folder, sha256, sync_folder, write_whole
 from bgknown.jobs.parallel import check_jobs, default_jobs, in_batches
-from bgknown.jobs.problems import Problem, listing
+from bgknown.jobs.problems import Problem, listing, refuse_broken
 from bgknown.jobs.workspace import Workspace
-from bgknown.mixtures.build import refuse_broken
 from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, PAIRS, description_bytes
 from bgknown.render import scaper
 from bgknown.render.layers import Engine
@@ -117,7 +116,7 @@ def build(options: PairBuildOptions) -> PairReport:
     files = _taken(find_pairs(options.jams), options.limit)
     _check_texts(texts, files, options.text_tables)
     description = describe_set(options, files, texts)
-    workspace = Workspace(options.out, read=read_description)
+    workspace = Workspace(options.out, read=read_description, manifest=MANIFEST, description=DESCRIPTION)
     with workspace.claim(description) as finished:
         if finished:
             return _finished_report(options.out)

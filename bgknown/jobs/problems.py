@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from bgknown.errors import BgknownError, NotFiniteError, NotFoundError
+from bgknown.errors import BgknownError, BrokenInputError, NotFiniteError, NotFoundError
 from bgknown.shown import one_line
 
 
@@ -51,3 +51,17 @@ def problem_of(error: BgknownError, *, where: str, what: str) -> Problem:
     elif isinstance(error, NotFiniteError):
         code = "not_finite"
     return Problem(where=where, code=code, what=f"{what}: {error}")
+
+
+def refuse_broken(problems: Sequence[Problem], *, skip: bool, kept: str) -> None:
+    """Stop where inputs are broken, unless they are to be skipped.
+
+    Raises:
+        BrokenInputError: lists all of them and says what to do.
+    """
+    if problems and not skip:
+        count = f"{len(problems)} input is" if len(problems) == 1 else f"{len(problems)} inputs are"
+        raise BrokenInputError(
+            f"{count} broken:\n{listing(problems)}\n{kept}; repair the inputs and run the same command again, "
+            "or go on without them with --skip-broken"
+        )

@@ -20,7 +20,6 @@ from bgknown.jobs.files import advising, append_line, make_folder, open_own, sto
 from bgknown.jobs.locking import hold
 from bgknown.jobs.sealed import CHECK, read_checked, read_json_object, with_check
 from bgknown.jobs.stopping import cleaning
-from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, read_description
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +43,9 @@ class Workspace:
         self,
         out: Path,
         *,
-        read: Callable[[Path], dict[str, Any]] = read_description,
-        manifest: str = MANIFEST,
-        description: str = DESCRIPTION,
+        read: Callable[[Path], dict[str, Any]],
+        manifest: str,
+        description: str,
     ) -> None:
         self.out = out
         self._read_description = read

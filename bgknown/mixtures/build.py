@@ -18,7 +18,7 @@ from bgknown.corpora.pair import Corpora
 from bgknown.errors import BrokenInputError, InvalidInputError, StorageError
 from bgknown.jobs.files import make_folder, sha256, state_facts, sync_folder, write_whole
 from bgknown.jobs.parallel import in_processes
-from bgknown.jobs.problems import Problem, is_problem, listing
+from bgknown.jobs.problems import Problem, is_problem, listing, refuse_broken
 from bgknown.jobs.workspace import Workspace
 from bgknown.mixtures import crop_levels as levels
 from bgknown.mixtures import dataset
@@ -84,8 +84,9 @@ def dry_run(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
     """
     given = _given_recipe(corpora, options)
     _check_engine(options)
-    done = Workspace(out).is_finished(describe(corpora, options, given))
-    drawn = _plan_or_remember(Workspace(out), corpora, options, given, _stamp(corpora, options))
+    workspace = open_workspace(out)
+    done = workspace.is_finished(describe(corpora, options, given))
+    drawn = _plan_or_remember(workspace, corpora, options, given, _stamp(corpora, options))
     recipe = recipes.take(drawn.recipe, options.limit)
     clips = {file: clip_id for clip_id, file in corpora.esc50.table[["clip_id", "file"]].to_numpy()}
     taken = set(recipe["clip_id"])
@@ -112,7 +113,7 @@ def build(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
     _check_engine(options)
     given = _given_recipe(corpora, options)
     description = describe(corpora, options, given)
-    workspace = Workspace(out)
+    workspace = open_workspace(out)
     if workspace.is_finished(description):  # a finished dataset may lie where nothing can be written
         if workspace.folder.exists():  # a kill came between the manifest and the removal of the workspace
             with contextlib.suppress(StorageError), workspace.claim(description):
@@ -138,18 +139,9 @@ def build(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
     return Report(table=table, rendered=len(rows) - kept, kept=kept, problems=problems)
 
 
-def refuse_broken(problems: Sequence[Problem], *, skip: bool, kept: str) -> None:
-    """Stop where inputs are broken, unless they are to be skipped.
-
-    Raises:
-        BrokenInputError: lists all of them and says what to do.
-    """
-    if problems and not skip:
-        count = f"{len(problems)} input is" if len(problems) == 1 else f"{len(problems)} inputs are"
-        raise BrokenInputError(
-            f"{count} broken:\n{listing(problems)}\n{kept}; repair the inputs and run the same command again, "
-            "or go on without them with --skip-broken"
-        )
+def open_workspace(out: Path) -> Workspace:
+    """The state of a dataset's folder."""
+    return Workspace(out, read=dataset.read_description, manifest=dataset.MANIFEST, description=dataset.DESCRIPTION)
 
 
 def _finished_report(out: Path) -> Report:

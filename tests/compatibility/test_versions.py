@@ -17,9 +17,10 @@ from benchmark.embedding import texts
 from benchmark.embedding.clips import Clip
 from benchmark.embedding.embed import EmbedSettings, embed
 from benchmark.encoders.registry import load_encoder
+from benchmark.predictions import read_predictions
 from benchmark.probe import Resuming
 from benchmark.results.rows import read_rows
-from benchmark.results.run_folder import read_configuration, read_predictions
+from benchmark.results.run_folder import read_configuration
 from bgknown.apwd.dataset import open_pairs
 from bgknown.apwd.draw import read_description
 from bgknown.apwd.scenes import published
@@ -27,7 +28,7 @@ from bgknown.apwd.verify import verify as verify_pairs
 from bgknown.cli import main as bgknown_main
 from bgknown.corpora.headers import header_facts
 from bgknown.jobs.files import sha256
-from bgknown.jobs.workspace import Workspace
+from bgknown.mixtures.build import open_workspace
 from bgknown.mixtures.dataset import open_dataset
 from bgknown.mixtures.recipe import read_recipe, recipe_sha256
 from bgknown.mixtures.verify import verify
@@ -76,7 +77,7 @@ def test_a_dataset():
 
 def test_a_finished_dataset_is_what_the_same_build_asks_for(old, tmp_path):
     description = json.loads((old / "dataset" / "dataset.json").read_text())
-    assert Workspace(old / "dataset").is_finished(description | {"version": bgknown.__version__})
+    assert open_workspace(old / "dataset").is_finished(description | {"version": bgknown.__version__})
 
 
 def test_pairs_and_a_draw():

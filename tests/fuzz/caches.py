@@ -26,12 +26,14 @@ import torch
 from benchmark.embedding import hashes, texts
 from benchmark.embedding.clips import Clip
 from benchmark.embedding.store import open_store, stores
-from benchmark.results.run_folder import PREDICTION_COLUMNS, read_configuration, write_run
+from benchmark.predictions import PREDICTION_COLUMNS
+from benchmark.results.run_folder import read_configuration, write_run
 from benchmark.resuming import Progress
 from bgknown.corpora import miniature
 from bgknown.errors import BrokenInputError
 from bgknown.jobs.files import FileState, file_sha256
-from bgknown.jobs.workspace import Workspace, append_entries
+from bgknown.jobs.workspace import append_entries
+from bgknown.mixtures.build import open_workspace
 from pretrain.pack import PackOptions, pack
 from tests.conftest import noise, write_wav
 
@@ -160,7 +162,7 @@ ROWS = [{"name": f"row {number}", "digest": f"{number}" * 8, "record": {"scale":
 
 
 def make_workspace(folder: Path) -> object:
-    workspace = Workspace(folder)
+    workspace = open_workspace(folder)
     with workspace.claim(DESCRIPTION):
         workspace.write_plan(PLAN)
         for row in ROWS:
@@ -171,7 +173,7 @@ def make_workspace(folder: Path) -> object:
 
 
 def use_workspace(folder: Path, _: object) -> bool:
-    workspace = Workspace(folder)
+    workspace = open_workspace(folder)
     with workspace.claim(DESCRIPTION) as finished:
         assert not finished
         plan, rows = workspace.read_plan(), workspace.finished()

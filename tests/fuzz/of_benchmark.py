@@ -15,11 +15,12 @@ import torch
 
 from benchmark import tasks
 from benchmark.encoders.adapters import checkpoint, evar
+from benchmark.predictions import read_predictions
 from benchmark.protocol import open_protocol
 from benchmark.results.leaderboard import as_csv, as_markdown, as_text, leaderboard
 from benchmark.results.rows import ResultRow, read_rows
 from benchmark.results.rows import as_csv as rows_as_csv
-from benchmark.results.run_folder import read_configuration, read_predictions, write_run
+from benchmark.results.run_folder import read_configuration, write_run
 from benchmark.tasks import labelled, splits
 from benchmark.tasks.contract import TaskOptions
 from bgknown.errors import BgknownError

@@ -13,7 +13,7 @@ from bgknown.apwd.sources import published_lists as lists
 from bgknown.corpora import esc50, fsd50k
 from bgknown.errors import BgknownError
 from bgknown.jams.reading import parse
-from bgknown.jobs.workspace import Workspace
+from bgknown.mixtures.build import open_workspace
 from bgknown.mixtures.dataset import FILES, MANIFEST_COLUMNS, open_dataset, read_description
 from bgknown.mixtures.recipe import check_target, read_recipe
 from bgknown.tables import records
@@ -180,7 +180,7 @@ def _sources(folder: Path) -> None:
 
 
 def _workspace(folder: Path) -> None:
-    found = Workspace(folder)
+    found = open_workspace(folder)
     for entry in found.finished().values():
         dict(entry["record"], name=entry["name"], digest=entry["digest"])
     found.read_plan()

@@ -41,9 +41,8 @@ from bgknown.corpora.pair import Corpora, open_corpora
 from bgknown.errors import BrokenInputError, InvalidInputError, StorageError
 from bgknown.jobs.files import sha256, state_facts
 from bgknown.jobs.parallel import check_jobs, default_jobs, in_processes
-from bgknown.jobs.problems import Problem, listing
+from bgknown.jobs.problems import Problem, listing, refuse_broken
 from bgknown.jobs.workspace import Workspace
-from bgknown.mixtures.build import refuse_broken
 from bgknown.tables import records
 from bgknown.userpath import expand_fields
 

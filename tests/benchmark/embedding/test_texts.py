@@ -7,7 +7,8 @@ import torch
 import transformers
 
 from benchmark.embedding import texts
-from benchmark.embedding.texts import DEFAULT, embed_texts, load_text_encoder
+from benchmark.embedding.texts import embed_texts, load_text_encoder
+from benchmark.protocol import TEXT_ENCODER as DEFAULT
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
 from tests.benchmark import kinds as made
 

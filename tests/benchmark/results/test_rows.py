@@ -19,9 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bgknown
+from benchmark.predictions import PREDICTION_COLUMNS, read_predictions
 from benchmark.results import run_folder as runs
 from benchmark.results.rows import COLUMNS, ResultRow, add_rows, as_csv, measured_row, paper_rows, read_rows
-from benchmark.results.run_folder import PREDICTION_COLUMNS, read_predictions, run_name, write_run
+from benchmark.results.run_folder import run_name, write_run
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
 from bgknown.jobs.files import sha256
 from bgknown.jobs.provenance import commit_of, now

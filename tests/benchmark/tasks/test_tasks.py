@@ -14,10 +14,10 @@ from benchmark import record, tasks
 from benchmark.cli import main
 from benchmark.embedding.embed import EmbedSettings
 from benchmark.encoders.registry import load_encoder
+from benchmark.predictions import read_predictions
 from benchmark.probe import standardised
 from benchmark.protocol import PROTOCOLS
 from benchmark.results.rows import read_rows
-from benchmark.results.run_folder import read_predictions
 from benchmark.tasks import bgknown, inventory
 from benchmark.tasks.contract import TaskOptions
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError

@@ -9,7 +9,7 @@ import pytest
 from benchmark.results import run_folder as runs
 from bgknown.errors import StorageError
 from bgknown.jobs import locking
-from bgknown.jobs.workspace import Workspace
+from bgknown.mixtures.build import open_workspace
 from pretrain.config import read_config
 from pretrain.corpus import open_corpus
 from pretrain.ranks import ALONE
@@ -18,7 +18,7 @@ from tests.pretrain.made import make_corpus
 
 
 def claim_workspace(out):
-    return Workspace(out).claim({"name": "x"})
+    return open_workspace(out).claim({"name": "x"})
 
 
 def claim_results(out):

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmark.protocol import PLAIN_SETTING
 from benchmark.record import Outcome
-from benchmark.results.rows import OF_ITS_TASKS, PLAIN_SETTING, add_rows, measured_row
+from benchmark.results.rows import OF_ITS_TASKS, add_rows, measured_row
 from benchmark.tasks import SUITES
 from benchmark.tasks.locations import Locations
 from bgknown.errors import NotFoundError

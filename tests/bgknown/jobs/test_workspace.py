@@ -3,14 +3,14 @@ import json
 import pytest
 
 from bgknown.errors import InvalidInputError, StorageError
-from bgknown.jobs.workspace import Workspace
+from bgknown.mixtures.build import open_workspace
 
 GOOD = {"name": "a", "digest": "d", "record": {"x": 1}}
 
 
 @pytest.fixture
 def state(tmp_path):
-    state = Workspace(tmp_path / "out")
+    state = open_workspace(tmp_path / "out")
     state.folder.mkdir(parents=True)
     return state
 
