@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bgknown.version import VERSION
+
 if TYPE_CHECKING:
     from bgknown.apwd.dataset import PairSet, open_pairs
     from bgknown.mixtures.dataset import Dataset, open_dataset
 
-__version__ = "0.2.0"
+__version__ = VERSION
 __all__ = ["Dataset", "PairSet", "__version__", "open_dataset", "open_pairs"]
 
 

@@ -35,6 +35,16 @@ ABSENT_THERE = (
 )
 
 
+WALLS = {
+    "bgknown.render": {"bgknown.mixtures", "bgknown.apwd", "bgknown.corpora"},
+    "bgknown.jobs": {"bgknown.mixtures", "bgknown.apwd", "bgknown.corpora", "bgknown.audio"},
+    "bgknown.audio": {"bgknown.mixtures", "bgknown.apwd", "bgknown.render", "bgknown.corpora"},
+    "benchmark.results": {"benchmark.encoders", "benchmark.embedding", "benchmark.tasks", "benchmark.probe"},
+    "benchmark.encoders": {"benchmark.tasks", "benchmark.results"},
+}
+"""What a room must not import, whether at the top of a module or within a function."""
+
+
 def modules():
     return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
@@ -52,6 +62,86 @@ def imports(path):
 def test_imports_point_one_way(path):
     package = path.relative_to(ROOT).parts[0]
     assert not FORBIDDEN[package] & set(imports(path))
+
+
+def name_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def arrows(*, lazy):
+    """Which module imports which, by name; with ``lazy`` also within functions. Imports for types are left out."""
+    names = {name_of(path): path for path in modules()}
+    found = {name: set() for name in names}
+
+    def visit(node, importer):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+                continue
+            if isinstance(child, ast.FunctionDef) and not lazy:
+                continue
+            if isinstance(child, ast.ImportFrom):
+                whole = (f"{child.module}.{alias.name}" for alias in child.names)
+                found[importer].update(name if name in names else child.module for name in whole)
+            elif isinstance(child, ast.Import):
+                found[importer].update(alias.name for alias in child.names)
+            visit(child, importer)
+
+    for name, path in names.items():
+        visit(ast.parse(path.read_text()), name)
+    return {name: {other for other in others if other in names and other != name} for name, others in found.items()}
+
+
+def room(name):
+    """The folder of a module below its package, or the module itself."""
+    parts = name.split(".")
+    return ".".join(parts[:2]) if len(parts) > 2 or (ROOT / "/".join(parts)).is_dir() else name
+
+
+def circle(graph):
+    """A path that ends where it began, or nothing."""
+    left, path = dict.fromkeys(graph, False), []
+
+    def follow(name):
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if left[name]:
+            return []
+        left[name] = True
+        path.append(name)
+        found = next((found for other in sorted(graph[name]) if (found := follow(other))), [])
+        path.pop()
+        return found
+
+    return next((found for name in sorted(graph) if (found := follow(name))), [])
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_no_modules_import_each_other_in_a_circle(lazy):
+    assert circle(arrows(lazy=lazy)) == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_rooms_import_each_other_in_a_circle(package):
+    graph = {}
+    for name, others in arrows(lazy=False).items():
+        if name.split(".")[0] == package and name != package:
+            inside = {room(other) for other in others if other.split(".")[0] == package and other != package}
+            graph.setdefault(room(name), set()).update(inside - {room(name)})
+    assert circle(graph) == []
+
+
+@pytest.mark.parametrize("walled", WALLS)
+def test_walls_between_rooms_hold(walled):
+    for name, others in arrows(lazy=True).items():
+        if room(name) == walled:
+            assert not {room(other) for other in others} & WALLS[walled], name
+
+
+def test_the_leaderboard_is_imported_without_torch():
+    code = "import sys, benchmark.results.leaderboard; sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", LIGHT)

@@ -13,7 +13,6 @@ from typing import Any
 
 import pandas as pd
 
-import bgknown
 from bgknown.apwd.manifest import (
     COLUMNS,
     FORMAT,
@@ -38,6 +37,7 @@ from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, PAIRS, description_b
 from bgknown.render import scaper
 from bgknown.render.layers import Engine
 from bgknown.userpath import expand_fields
+from bgknown.version import VERSION
 
 log = logging.getLogger(__name__)
 
@@ -205,7 +205,7 @@ def describe_set(
     return {
         "name": PAIRS,
         "format": FORMAT,
-        "version": bgknown.__version__,
+        "version": VERSION,
         "configuration": {
             "audio": audio,
             "texts": f"templates {TEMPLATES}" if used is None else f"table {sha256(json.dumps(used).encode())}",

@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import bgknown
 from bgknown.apwd.changes import changes
 from bgknown.apwd.pair_draw import PairRules, Sources, draw_pair, sources_of
 from bgknown.apwd.scenes import Scenes, published
@@ -28,6 +27,7 @@ from bgknown.jobs.files import make_folder, storage_error, sync_folder, write_un
 from bgknown.jobs.parallel import check_jobs, default_jobs, in_processes
 from bgknown.jobs.workspace import Workspace
 from bgknown.userpath import expand_fields
+from bgknown.version import VERSION
 
 NAME = "APwD draw"
 FORMAT = 1
@@ -155,7 +155,7 @@ def _describe(options: DrawOptions, tree: SourceTree, labels: Sequence[str], cou
     return {
         "name": NAME,
         "format": FORMAT,
-        "version": bgknown.__version__,
+        "version": VERSION,
         "configuration": {
             "scene": options.scene,
             "background": scene.background,

@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-import bgknown
 from bgknown.audio.amplitude import describe_counts
 from bgknown.audio.files import RATE_HZ
 from bgknown.corpora.headers import default_cache
@@ -24,6 +23,7 @@ from bgknown.mixtures.snr import FADE_S, ReferenceGain
 from bgknown.mixtures.worker import Container
 from bgknown.render import scaper
 from bgknown.render.layers import Engine
+from bgknown.version import VERSION
 
 NAME = "BgKnown ESC-50"
 
@@ -62,7 +62,7 @@ def describe(corpora: Corpora, options: BuildOptions, given: pd.DataFrame | None
     return {
         "name": NAME,
         "format": dataset.FORMAT,
-        "version": bgknown.__version__,
+        "version": VERSION,
         "configuration": {
             "renderer": f"{options.engine} {scaper.VERSION}",
             "rate_hz": RATE_HZ,

@@ -17,7 +17,6 @@ from typing import Any
 
 import pandas as pd
 
-import bgknown
 from bgknown.apwd.scenes import Scenes, published
 from bgknown.apwd.sources.manifest import (
     COLUMNS,
@@ -45,6 +44,7 @@ from bgknown.jobs.problems import Problem, listing, refuse_broken
 from bgknown.jobs.workspace import Workspace
 from bgknown.tables import records
 from bgknown.userpath import expand_fields
+from bgknown.version import VERSION
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ def _describe(options: PrepareOptions, corpora: Corpora, choice: Choice, found: 
     return {
         "name": NAME,
         "format": FORMAT,
-        "version": bgknown.__version__,
+        "version": VERSION,
         "configuration": {
             "style": options.style,
             "repeat_samples": options.repeat_samples,
