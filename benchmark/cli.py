@@ -72,12 +72,16 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
     from benchmark import suite as suites  # noqa: PLC0415
     from benchmark.protocol import TEXT_ENCODER, open_protocol  # noqa: PLC0415
     from benchmark.tasks import name_of  # noqa: PLC0415
-    from benchmark.tasks.locations import locations, split_tables  # noqa: PLC0415
+    from benchmark.tasks.locations import parse_locations, split_tables  # noqa: PLC0415
 
     if task and suite:
         raise click.UsageError("--task and --suite exclude each other")
-    data = locations(given["data"])
-    names = suites.present(suite, data) if suite else tuple(name.strip() for name in (task or "bgknown").split(","))
+    data = parse_locations(given["data"])
+    names = (
+        suites.find_present_tasks(suite, data)
+        if suite
+        else tuple(name.strip() for name in (task or "bgknown").split(","))
+    )
     options = running.RunOptions(
         encoders=encoders,
         tasks=names,
@@ -87,7 +91,7 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
         protocol=None if given["protocol"] is None else open_protocol(given["protocol"]),
         seeds=given["seeds"],
         splits=split_tables(given["splits"], [name_of(name) for name in names]),
-        device=running.device_of(given["device"]),
+        device=running.pick_device(given["device"]),
         text_encoder=given["text_encoder"] or TEXT_ENCODER,
         **{name: given[name] for name in ("name", "limit", "trust_code", "skip_broken", "shuffle_labels", "again")},
         text_pooling=given["text_pooling"],
@@ -97,7 +101,7 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
         _tell(outcome, out)
         outcomes.append(outcome)
     if suite:
-        for average in suites.averages(suite, outcomes, out):
+        for average in suites.average_suite(suite, outcomes, out):
             echo(average.text())
 
 
@@ -118,10 +122,10 @@ def embed(*, encoder: str, audio: tuple[Path, ...], out: Path, duration: float |
     """
     from benchmark.embedding.embed_files import embed_files  # noqa: PLC0415
     from benchmark.encoders.registry import load_encoder  # noqa: PLC0415
-    from benchmark.run import device_of  # noqa: PLC0415
+    from benchmark.run import pick_device  # noqa: PLC0415
 
     loaded = load_encoder(
-        encoder, trust_code=given["trust_code"], device=device_of(given["device"]), name=given["name"]
+        encoder, trust_code=given["trust_code"], device=pick_device(given["device"]), name=given["name"]
     )
     report = embed_files(loaded, audio, out, _embedding(given), duration_s=duration, skip_broken=given["skip_broken"])
     if report.problems:
@@ -144,17 +148,17 @@ def check(*, encoder: str, **given: Any) -> None:
     Example:
       benchmark check --encoder logmel
     """
-    from benchmark.encoders.check import as_text, passed  # noqa: PLC0415
-    from benchmark.encoders.check import check as hold  # noqa: PLC0415
+    from benchmark.encoders.check import check_encoder as hold  # noqa: PLC0415
+    from benchmark.encoders.check import format_findings, has_passed  # noqa: PLC0415
     from benchmark.encoders.registry import load_encoder  # noqa: PLC0415
-    from benchmark.run import device_of  # noqa: PLC0415
+    from benchmark.run import pick_device  # noqa: PLC0415
 
     loaded = load_encoder(
-        encoder, trust_code=given["trust_code"], device=device_of(given["device"]), name=given["name"]
+        encoder, trust_code=given["trust_code"], device=pick_device(given["device"]), name=given["name"]
     )
     findings = hold(loaded)
-    echo(as_text(findings))
-    if not passed(findings):
+    echo(format_findings(findings))
+    if not has_passed(findings):
         echo(f"error: encoder {loaded.name} breaks its contract", err=True)
         raise SystemExit(1)
 
@@ -167,9 +171,9 @@ def encoders() -> None:
     Example:
       benchmark encoders
     """
-    from benchmark.encoders.registry import kinds  # noqa: PLC0415
+    from benchmark.encoders.registry import list_kinds  # noqa: PLC0415
 
-    for kind in kinds():
+    for kind in list_kinds():
         trust = "   (--trust-code)" if kind.runs_code else ""
         echo(f"{kind.syntax}{trust}\n    {kind.about}")
         for option in kind.options:
@@ -184,10 +188,10 @@ def list_tasks() -> None:
     Example:
       benchmark tasks
     """
-    from benchmark.tasks import MODULES, task  # noqa: PLC0415
+    from benchmark.tasks import MODULES, load_task  # noqa: PLC0415
 
     for name in MODULES:
-        module = task(name)
+        module = load_task(name)
         facts = module.FACTS
         length = "" if facts.duration_s is None else f", {facts.duration_s:g} s"
         echo(
@@ -228,7 +232,7 @@ def compare(*, a: str, b: str, out: Path, task: str | None) -> None:
     """
     from benchmark.results import compare as comparing  # noqa: PLC0415
 
-    echo(comparing.as_text(comparing.compare(out, a, b, task=task)))
+    echo(comparing.format_comparison(comparing.compare(out, a, b, task=task)))
 
 
 @main.command()
@@ -244,12 +248,12 @@ def demo(*, out: Path, jobs: int | None, cache: Path | None, device: str | None)
       benchmark demo --out bgknown-demo
     """
     from benchmark.demo import demo as go  # noqa: PLC0415
-    from benchmark.run import device_of  # noqa: PLC0415
+    from benchmark.run import pick_device  # noqa: PLC0415
     from bgknown.corpora.headers import default_cache  # noqa: PLC0415
-    from bgknown.jobs.parallel import default_jobs  # noqa: PLC0415
+    from bgknown.jobs.parallel import count_cores  # noqa: PLC0415
 
-    jobs = default_jobs() if jobs is None else jobs
-    for outcome in go(out, cache=cache or default_cache(), jobs=jobs, device=device_of(device)):
+    jobs = count_cores() if jobs is None else jobs
+    for outcome in go(out, cache=cache or default_cache(), jobs=jobs, device=pick_device(device)):
         echo(f"{outcome.encoder}: {len(outcome.rows)} figures, predictions in {outcome.folder}", err=True)
     _show(out / "results", metric="accuracy")
     for title, path in (("dataset", out / "bgknown"), ("results", out / "results")):
@@ -266,14 +270,14 @@ def cache(*, cache: Path | None, clear: bool) -> None:
     Example:
       benchmark cache --clear
     """
-    from benchmark.embedding.store import clear_stores, stores  # noqa: PLC0415
+    from benchmark.embedding.store import clear_stores, list_stores  # noqa: PLC0415
     from bgknown.corpora.headers import default_cache  # noqa: PLC0415
 
     folder = cache or default_cache()
     if clear:
         echo(f"{folder}: {clear_stores(folder) / 1e6:.1f} MB deleted")
         return
-    for about, size in stores(folder):
+    for about, size in list_stores(folder):
         facts = f"{about.get('precision', '')}, weights {about.get('weights_sha256', '')[:12] or 'none'}"
         echo(f"{size / 1e6:>9.1f} MB  {about.get('name', '?')}  {facts}")
     echo(folder / "embeddings")
@@ -282,9 +286,9 @@ def cache(*, cache: Path | None, clear: bool) -> None:
 def _embedding(given: dict[str, Any]) -> EmbedSettings:
     from benchmark.embedding.embed import EmbedSettings  # noqa: PLC0415
     from bgknown.corpora.headers import default_cache  # noqa: PLC0415
-    from bgknown.jobs.parallel import check_jobs, default_jobs  # noqa: PLC0415
+    from bgknown.jobs.parallel import check_jobs, count_cores  # noqa: PLC0415
 
-    jobs = default_jobs() if given["jobs"] is None else given["jobs"]
+    jobs = count_cores() if given["jobs"] is None else given["jobs"]
     check_jobs(jobs)
     return EmbedSettings(
         cache=given["cache"] or default_cache(), batch_size=given["batch"], precision=given["precision"], jobs=jobs
@@ -297,9 +301,9 @@ def _show(out: Path, **filters: Any) -> None:
     from benchmark.results.rows import FILE, read_rows  # noqa: PLC0415
 
     rows = read_rows(out / FILE)
-    echo(boards.as_text(boards.leaderboard(rows, **filters)))
+    echo(boards.format_text(boards.arrange(rows, **filters)))
     try:
-        echo(f"page  {boards.write_page(out, boards.leaderboard(rows))}")
+        echo(f"page  {boards.write_page(out, boards.arrange(rows))}")
         echo(f"rows  {out / boards.WITH_PAPER}")
     except StorageError as error:  # the tables are what was asked for; a folder of somebody else's is only read
         echo(f"warning: the page is not written: {error}; give another --out, with a copy", err=True)
@@ -307,8 +311,8 @@ def _show(out: Path, **filters: Any) -> None:
 
 def _tell(outcome: Outcome, out: Path) -> None:
     """The figures of one encoder on one task."""
-    from benchmark.run import summary  # noqa: PLC0415
-    from benchmark.text_tables import aligned  # noqa: PLC0415
+    from benchmark.run import summarise_rows  # noqa: PLC0415
+    from benchmark.text_tables import align_columns  # noqa: PLC0415
 
     facts = outcome.data.facts
     echo(
@@ -316,7 +320,7 @@ def _tell(outcome: Outcome, out: Path) -> None:
         + one_line(f"leak check: {outcome.data.leak_check}")
     )
     header = ["setting", "metric", "mean %", "95 % over seeds", "95 % over clips"]
-    echo(aligned(header, summary(outcome.rows), left=2))
+    echo(align_columns(header, summarise_rows(outcome.rows), left=2))
     for note in [*outcome.data.notes, *["measured before, and kept; --again measures anew"] * outcome.kept]:
         echo(one_line(f"note: {note}"))
     echo(f"predictions  {outcome.folder}\nresults      {out / 'leaderboard.csv'}\n")

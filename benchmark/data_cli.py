@@ -31,7 +31,7 @@ def status(*, folder: Path, cache: Path | None) -> None:
       benchmark data status corpora
     """
     from benchmark.tasks import inventory  # noqa: PLC0415
-    from benchmark.text_tables import aligned  # noqa: PLC0415
+    from benchmark.text_tables import align_columns  # noqa: PLC0415
     from bgknown.corpora.headers import default_cache  # noqa: PLC0415
 
     stocks = inventory.status(folder, cache=cache or default_cache())
@@ -39,7 +39,7 @@ def status(*, folder: Path, cache: Path | None) -> None:
         [stock.facts.name, stock.state, stock.facts.licence, f"{stock.clips:,}", f"{stock.hours:.1f}"]
         for stock in stocks
     ]
-    echo(aligned(["task", "state", "licence", "clips", "hours"], lines, left=3))
+    echo(align_columns(["task", "state", "licence", "clips", "hours"], lines, left=3))
     for stock in stocks:
         if stock.what:
             echo(f"{stock.facts.name}: {stock.what}")

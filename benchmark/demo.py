@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmark.embedding.embed import EmbedSettings
 from benchmark.run import Outcome, RunOptions, run
-from benchmark.tasks.locations import locations
+from benchmark.tasks.locations import parse_locations
 from bgknown.corpora.miniature import make
 from bgknown.corpora.pair import open_corpora
 from bgknown.mixtures.build import build
@@ -41,7 +41,7 @@ def demo(out: Path, *, cache: Path, jobs: int, device: str = "cpu") -> Iterator[
         RunOptions(
             encoders=ENCODERS,
             tasks=("bgknown",),
-            data=locations([f"bgknown={out / 'bgknown'}", f"esc50={esc50}"]),
+            data=parse_locations([f"bgknown={out / 'bgknown'}", f"esc50={esc50}"]),
             out=out / "results",
             embedding=EmbedSettings(cache=cache),
             device=device,

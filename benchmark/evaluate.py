@@ -18,13 +18,20 @@ from tqdm import tqdm
 
 from benchmark import processes
 from benchmark.composed_retrieval import KINDS
-from benchmark.composed_retrieval.evaluation import CHANCE, predictions, queries_table, ranked, scored, tables_of
+from benchmark.composed_retrieval.evaluation import (
+    CHANCE,
+    make_report_tables,
+    rank_queries,
+    score_setting,
+    tabulate_predictions,
+    tabulate_queries,
+)
 from benchmark.embedding.broken import broken_pairs
-from benchmark.embedding.embed import EmbedSettings, embed
+from benchmark.embedding.embed import EmbedSettings, embed_clips
 from benchmark.embedding.texts import BrokenTextsError
 from benchmark.encoders.contract import FittedEncoder, LoadedEncoder
-from benchmark.predictions import PREDICTION_COLUMNS, by_seed
-from benchmark.probe import ProbeResult, ProbeSettings, Problem, Resuming, train, validation_rows
+from benchmark.predictions import PREDICTION_COLUMNS, average_by_seed
+from benchmark.probe import ProbeProblem, ProbeResult, ProbeSettings, Resuming, draw_validation_rows, train_probes
 from benchmark.protocol import Protocol
 from benchmark.ranking import chance
 from benchmark.resuming import FOLDER
@@ -131,7 +138,7 @@ def _embedded(
     for fold in data.folds:
         if isinstance(loaded.encoder, FittedEncoder):
             heard = data.signals[data.settings[0].signal]
-            rows = embed(
+            rows = embed_clips(
                 loaded,
                 clips,
                 settings,
@@ -140,7 +147,7 @@ def _embedded(
                 notes=notes,
             )
         else:
-            shared = rows = embed(loaded, clips, settings, twice=True, notes=notes) if shared is None else shared
+            shared = rows = embed_clips(loaded, clips, settings, twice=True, notes=notes) if shared is None else shared
         yield fold, dict(zip(data.signals, np.split(rows, ends[:-1]), strict=True))
 
 
@@ -154,18 +161,18 @@ def _retrieval(
     resuming = Resuming(cache / FOLDER)
     given = (data.table, fold, embeddings, data.text_encoder, protocol)
     try:
-        found = list(ranked(*given, device=device, cache=cache, resume=resuming))
+        found = list(rank_queries(*given, device=device, cache=cache, resume=resuming))
     except BrokenTextsError as error:
         raise broken_pairs(data, error) from error
     test = data.table.iloc[fold.test]
-    queries = queries_table(found, test["clip_id"].to_numpy())
+    queries = tabulate_queries(found, test["clip_id"].to_numpy())
     scores = []
     for setting in data.settings:
         if setting.name == CHANCE:
             by_metric = {metric: [value] for metric, value in chance(len(test)).items()}
             by_clip: dict[str, NDArray[np.float64]] = {}
         else:
-            by_metric, by_clip = scored(queries, setting.name)
+            by_metric, by_clip = score_setting(queries, setting.name)
         trained = setting.name in KINDS
         scores += [
             Score(
@@ -181,9 +188,9 @@ def _retrieval(
         ]
     return Evaluation(
         scores=scores,
-        predictions=predictions(queries, data.facts.name),
+        predictions=tabulate_predictions(queries, data.facts.name),
         seconds=0.0,
-        tables=tables_of(queries, test),
+        tables=make_report_tables(queries, test),
         resuming=resuming,
     )
 
@@ -204,7 +211,7 @@ def _probe(
     places, problems = _problems(data, by_fold, settings, protocol.seeds, rates)
     epochs = len(problems) * settings.max_epochs
     with tqdm(total=epochs, desc="probes", unit="epoch", disable=not sys.stderr.isatty(), leave=False) as bar:
-        trained = train(problems, settings, device=device, progress=bar.update, resume=resuming)
+        trained = train_probes(problems, settings, device=device, progress=bar.update, resume=resuming)
     # of equal losses the smaller rate: rates are tried in their order
     tried = [range(i * len(rates), (i + 1) * len(rates)) for i in range(len(places))]
     best = [min(indices, key=lambda i: trained[i].valid_loss) for indices in tried]
@@ -248,7 +255,7 @@ def _problems(
     settings: ProbeSettings,
     seeds: int,
     rates: Sequence[float],
-) -> tuple[list[_Place], list[Problem]]:
+) -> tuple[list[_Place], list[ProbeProblem]]:
     """What each probe is for, and for each the problems with one learning rate after another."""
     places, problems = [], []
     labels = torch.from_numpy(data.view_labels())
@@ -262,7 +269,7 @@ def _problems(
                 name = f"{data.facts.name} {setting.name}, seed {seed}" + f", fold {fold.name}" * bool(fold.name)
                 places.append(place)
                 problems += [
-                    Problem(
+                    ProbeProblem(
                         name=name,
                         features=features,
                         labels=labels,
@@ -299,7 +306,7 @@ def _split(
     if fold.valid is not None:
         return data.trained_on(fold.train), fold.valid
     names = data.table["clip_id"].to_numpy()[fold.train].tolist()
-    held = validation_rows(data.labels()[fold.train], names, share=settings.validation_share, seed=seed)
+    held = draw_validation_rows(data.labels()[fold.train], names, share=settings.validation_share, seed=seed)
     return data.trained_on(fold.train[~held]), fold.train[held]
 
 
@@ -311,7 +318,7 @@ def _predictions(data: TaskData, rows: NDArray[np.int64], **facts: str | int) ->
 def _score(table: pd.DataFrame, setting: str, metric: str, rates: Sequence[float]) -> Score:
     """A setting's score; a clip's is the mean over seeds, the rate the median of those of its probes, sorted."""
     part = table[table["setting"] == setting]
-    scores = by_seed(part, setting, metric)
+    scores = average_by_seed(part, setting, metric)
     by_clip = part.groupby("clip_id", sort=True)["score"].mean()
     return Score(
         setting=setting,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from bgknown.shown import text_of_cell
-from bgknown.tables import numbers, read_text_table
+from bgknown.tables import parse_numbers, read_text_table
 
 PREDICTION_COLUMNS = ["task", "setting", "metric", "fold", "seed", "clip_id", "label", "predicted", "score"]
 """Columns of a table of predictions."""
@@ -15,7 +15,7 @@ PREDICTIONS = "predictions.csv"
 """Its file, in the folder of a run."""
 
 
-def by_seed(table: pd.DataFrame, setting: str, metric: str) -> list[float]:
+def average_by_seed(table: pd.DataFrame, setting: str, metric: str) -> list[float]:
     """The score of each seed, 0..1: the mean over its folds.
 
     Args:
@@ -38,6 +38,6 @@ def read_predictions(path: Path) -> pd.DataFrame:
     """
     file = path / PREDICTIONS if path.is_dir() else path
     table = read_text_table(file, PREDICTION_COLUMNS, advice="run this benchmark again to write it again")
-    scores = numbers(table, "score", file)
+    scores = parse_numbers(table, "score", file)
     texts = {name: [text_of_cell(text) for text in table[name]] for name in PREDICTION_COLUMNS if name != "score"}
     return table.assign(**texts, score=scores)

@@ -25,7 +25,7 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
-def meet() -> None:
+def wait_for_all() -> None:
     """Wait until every process is here."""
     from torch import distributed  # noqa: PLC0415
 
@@ -38,7 +38,7 @@ def gather(value: Any) -> list[Any]:
     """What every process has, in the order of their numbers; each must call this."""
     from torch import distributed  # noqa: PLC0415
 
-    meet()
+    wait_for_all()
     parts = [None] * count()
     distributed.all_gather_object(parts, value)
     return parts

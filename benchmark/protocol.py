@@ -12,7 +12,7 @@ from typing import Any
 
 from bgknown.documents import few, read_toml
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jobs.files import sha256
+from bgknown.jobs.files import hash_bytes
 from bgknown.userpath import user_path
 
 TEXT_ENCODER = "distilbert-base-uncased"
@@ -115,7 +115,7 @@ BYOL-A, which are those of the nine tasks' ``FACTS``; the paper follows it there
 """
 
 
-def protocol_of(task_protocol: str, given: Protocol | None) -> Protocol:
+def choose_protocol(task_protocol: str, given: Protocol | None) -> Protocol:
     """The protocol for a task: the one that was given, or that by which the task's published figures are measured.
 
     Args:
@@ -146,7 +146,7 @@ def open_protocol(name: str) -> Protocol:
     given = read_toml(path)
     readers: dict[str, Callable[[str, Any, Path], Any]] = {"rates": _rates, "retrieval": _retrieval}
     values = {key: readers.get(key, _setting)(key, value, path) for key, value in given.items()}
-    stem = f"{path.stem}-{sha256(repr(sorted(values.items())).encode())[:6]}"
+    stem = f"{path.stem}-{hash_bytes(repr(sorted(values.items())).encode())[:6]}"
     return dataclasses.replace(Protocol(**values), name=stem)
 
 

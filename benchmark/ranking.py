@@ -19,7 +19,9 @@ GALLERY_BLOCK = 1 << 14
 """Gallery items that are compared at a time."""
 
 
-def ranks(queries: Tensor, gallery: Tensor, query_groups: Tensor, gallery_groups: Tensor) -> tuple[Tensor, Tensor]:
+def compute_ranks(
+    queries: Tensor, gallery: Tensor, query_groups: Tensor, gallery_groups: Tensor
+) -> tuple[Tensor, Tensor]:
     """Rank of the best relevant gallery item of each query.
 
     An item is relevant if its group is the query's. Rank 1 is the first place; an irrelevant item that is exactly as
@@ -63,7 +65,7 @@ def ranks(queries: Tensor, gallery: Tensor, query_groups: Tensor, gallery_groups
 def _ranks(
     queries: Tensor, gallery: Tensor, query_groups: Tensor, gallery_groups: Tensor, width: int
 ) -> tuple[Tensor, Tensor]:
-    """As ``ranks``, of some queries, ``width`` items at a time: first the best relevant item, then those before it."""
+    """As ``compute_ranks``, of some queries, ``width`` items at a time: first the best relevant item, then those before it."""
     unit = torch.nn.functional.normalize(queries.float(), dim=1)
 
     def blocks() -> Iterator[tuple[int, Tensor, Tensor]]:
@@ -111,7 +113,7 @@ PRECISION_AT = 10
 """K of mAP@K."""
 
 
-def by_query(ranks: Tensor) -> dict[str, Tensor]:
+def score_queries(ranks: Tensor) -> dict[str, Tensor]:
     """What each query scores in every metric that is a mean over queries, where one item is relevant.
 
     Args:

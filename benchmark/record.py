@@ -20,14 +20,14 @@ from benchmark.embedding.embed import EmbedSettings
 from benchmark.embedding.hashes import content_hashes
 from benchmark.encoders.contract import LoadedEncoder
 from benchmark.evaluate import Evaluation
-from benchmark.predictions import PREDICTIONS, by_seed, read_predictions
+from benchmark.predictions import PREDICTIONS, average_by_seed, read_predictions
 from benchmark.protocol import Protocol
-from benchmark.results.rows import FILE, ResultRow, add_rows, measured_row, read_rows
+from benchmark.results.rows import FILE, ResultRow, add_rows, make_row, read_rows
 from benchmark.results.run_folder import CONFIGURATION, read_configuration, run_name, write_run
 from benchmark.tasks.contract import TaskData
 from bgknown.errors import BgknownError, InvalidInputError
-from bgknown.jobs.files import file_sha256, sha256
-from bgknown.jobs.provenance import commit, now
+from bgknown.jobs.files import hash_bytes, hash_file
+from bgknown.jobs.provenance import find_commit, read_clock
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class Measuring:
         unique = sorted({path for paths in told.values() for path in paths})
         known = dict(zip(unique, content_hashes(unique, cache=self.embedding.cache), strict=True))
         lines = [f"{name} {known[path]}" for name, paths in told.items() for path in paths]
-        return sha256("\n".join(lines).encode()) if lines else ""
+        return hash_bytes("\n".join(lines).encode()) if lines else ""
 
     def configuration(self) -> dict[str, Any]:
         """Everything but the audio that the figures depend on, and where they are measured, as JSON gives it back."""
@@ -108,7 +108,7 @@ class Measuring:
             "device": torch.cuda.get_device_name(loaded.device) if cuda else platform.processor() or platform.machine(),
             "versions": {
                 "bgknown": bgknown.__version__,
-                "commit": commit(),
+                "commit": find_commit(),
                 "python": platform.python_version(),
                 "torch": torch.__version__,
                 "numpy": np.__version__,
@@ -187,7 +187,7 @@ def warn_of_earlier(out: Path, data: TaskData) -> None:
         )
 
 
-def finished(measuring: Measuring) -> Outcome | None:
+def find_finished(measuring: Measuring) -> Outcome | None:
     """What was measured before, if everything that it depends on is the same and all of it is there; else None.
 
     Audio is the same if its content is, wherever it is and whatever its time of change. A stored configuration that is
@@ -198,7 +198,7 @@ def finished(measuring: Measuring) -> Outcome | None:
         return None
     same = {name: value for name, value in before.items() if name not in OF_ONE_RUN}
     now_asked = {name: value for name, value in measuring.configuration().items() if name not in OF_ONE_RUN}
-    if same != now_asked or commit().endswith("+"):  # changed files may have changed since
+    if same != now_asked or find_commit().endswith("+"):  # changed files may have changed since
         return None
     if before.get("files_sha256") != measuring.files_sha256() or not _predictions_hold(measuring, before):
         return None
@@ -215,7 +215,7 @@ def finished(measuring: Measuring) -> Outcome | None:
     settings = {setting.name for setting in measuring.data.settings}
     if not settings <= {row.setting for row in rows}:
         return None
-    scores = {(row.setting, row.metric): by_seed(table, row.setting, row.metric) for row in rows}
+    scores = {(row.setting, row.metric): average_by_seed(table, row.setting, row.metric) for row in rows}
     return Outcome(
         encoder=identity["encoder"],
         data=measuring.data,
@@ -226,7 +226,7 @@ def finished(measuring: Measuring) -> Outcome | None:
     )
 
 
-def written(measuring: Measuring, evaluation: Evaluation, *, files: str | None = None) -> Outcome:
+def write_outcome(measuring: Measuring, evaluation: Evaluation, *, files: str | None = None) -> Outcome:
     """Write the folder of a run and add its rows to the leaderboard.
 
     Args:
@@ -237,9 +237,9 @@ def written(measuring: Measuring, evaluation: Evaluation, *, files: str | None =
     Raises:
         StorageError: they cannot be written.
     """
-    identity, data, date = measuring.identity, measuring.data, now()
+    identity, data, date = measuring.identity, measuring.data, read_clock()
     rows = [
-        measured_row(
+        make_row(
             **identity,
             setting=score.setting,
             metric=score.metric,
@@ -289,6 +289,6 @@ def _stored(measuring: Measuring) -> dict[str, Any] | None:
 
 def _predictions_hold(measuring: Measuring, before: Mapping[str, Any]) -> bool:
     try:
-        return file_sha256(measuring.folder / PREDICTIONS) == before.get("predictions_sha256")
+        return hash_file(measuring.folder / PREDICTIONS) == before.get("predictions_sha256")
     except OSError:
         return False

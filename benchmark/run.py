@@ -18,8 +18,8 @@ from benchmark.encoders.contract import LoadedEncoder
 from benchmark.encoders.loading import try_out
 from benchmark.encoders.registry import load_encoder
 from benchmark.evaluate import evaluate
-from benchmark.protocol import TEXT_ENCODER, Protocol, protocol_of
-from benchmark.record import Measuring, Outcome, check_same, finished, warn_of_earlier, written
+from benchmark.protocol import TEXT_ENCODER, Protocol, choose_protocol
+from benchmark.record import Measuring, Outcome, check_same, find_finished, warn_of_earlier, write_outcome
 from benchmark.results.rows import ResultRow
 from benchmark.results.run_folder import claim
 from benchmark.tasks import own as own_task
@@ -28,7 +28,7 @@ from benchmark.tasks.locations import Locations
 from bgknown.errors import InvalidInputError
 from bgknown.userpath import expand_fields
 
-__all__ = ["Outcome", "RunOptions", "device_of", "run", "summary"]
+__all__ = ["Outcome", "RunOptions", "pick_device", "run", "summarise_rows"]
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ def run(options: RunOptions) -> Iterator[Outcome]:
             was measured before is kept.
     """
     own = [tasks.name_of(task) for task in options.tasks if tasks.is_own(task)]
-    needs = [need for name in (*options.tasks, *tasks.MODULES) for need in tasks.needs(name)]
+    needs = [need for name in (*options.tasks, *tasks.MODULES) for need in tasks.list_needs(name)]
     options.data.check(sorted({*tasks.MODULES, *needs, *own}))
     roots = {task: _root(options, task) for task in options.tasks}
     asked = {task: _asked(options, task) for task in options.tasks}
@@ -118,7 +118,7 @@ def run(options: RunOptions) -> Iterator[Outcome]:
                 yield outcome
 
 
-def device_of(name: str | None) -> str:
+def pick_device(name: str | None) -> str:
     """The device that was asked for, or the fastest there is; under torchrun every process takes its own GPU.
 
     Raises:
@@ -138,7 +138,7 @@ def device_of(name: str | None) -> str:
     return name
 
 
-def summary(rows: Sequence[ResultRow]) -> list[list[str]]:
+def summarise_rows(rows: Sequence[ResultRow]) -> list[list[str]]:
     """Rows as texts for a table: setting, metric, mean, half-width over seeds, interval over clips."""
     lines = []
     for row in rows:
@@ -192,7 +192,7 @@ def _asked(options: RunOptions, task: str) -> TaskOptions:
     """What was said about how to read a task."""
     return TaskOptions(
         cache=options.embedding.cache,
-        data=options.data.known(tasks.needs(task)),
+        data=options.data.known(tasks.list_needs(task)),
         limit=options.limit,
         splits=options.splits.get(tasks.name_of(task)),
         skip_broken=options.skip_broken,
@@ -226,7 +226,7 @@ def _without_broken(
 
 
 def _measuring(options: RunOptions, loaded: LoadedEncoder, data: TaskData) -> Measuring:
-    protocol = protocol_of(data.facts.protocol, options.protocol)
+    protocol = choose_protocol(data.facts.protocol, options.protocol)
     if options.seeds not in {None, protocol.seeds}:
         protocol = dataclasses.replace(protocol, seeds=options.seeds, name=f"{protocol.name}, seeds {options.seeds}")
     return Measuring(
@@ -242,9 +242,9 @@ def _measuring(options: RunOptions, loaded: LoadedEncoder, data: TaskData) -> Me
 
 def _measured(measuring: Measuring, *, again: bool) -> Outcome | None:
     """Measure, unless it is done; None in all processes but the first."""
-    before = None if again else finished(measuring)
+    before = None if again else find_finished(measuring)
     if before is not None:
         return before if processes.rank() == 0 else None
     files = measuring.files_sha256() if processes.rank() == 0 else None  # first: what is replaced meanwhile will differ
     evaluation = evaluate(measuring.loaded, measuring.data, measuring.protocol, measuring.embedding)
-    return written(measuring, evaluation, files=files) if processes.rank() == 0 else None
+    return write_outcome(measuring, evaluation, files=files) if processes.rank() == 0 else None

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from benchmark.protocol import PLAIN_SETTING
 from benchmark.record import Outcome
-from benchmark.results.rows import OF_ITS_TASKS, add_rows, measured_row
+from benchmark.results.rows import OF_ITS_TASKS, add_rows, make_row
 from benchmark.tasks import SUITES
 from benchmark.tasks.locations import Locations
 from bgknown.errors import NotFoundError
-from bgknown.jobs.files import sha256
+from bgknown.jobs.files import hash_bytes
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +48,13 @@ class Average:
         )
 
 
-def present(suite: str, data: Locations) -> tuple[str, ...]:
+def find_present_tasks(suite: str, data: Locations) -> tuple[str, ...]:
     """The tasks of a suite whose corpora are there; a log warning names the others, which are not counted.
 
     Raises:
         NotFoundError: there is no such suite, or none of its corpora is there.
     """
-    names = named(suite)
+    names = list_suite_tasks(suite)
     there = tuple(name for name in names if data.given(name))
     absent = [name for name in names if name not in there]
     if not there:
@@ -67,7 +67,7 @@ def present(suite: str, data: Locations) -> tuple[str, ...]:
     return there
 
 
-def named(suite: str) -> tuple[str, ...]:
+def list_suite_tasks(suite: str) -> tuple[str, ...]:
     """The tasks of a suite.
 
     Raises:
@@ -80,7 +80,7 @@ def named(suite: str) -> tuple[str, ...]:
     return SUITES[suite]
 
 
-def averages(suite: str, outcomes: Sequence[Outcome], out: Path) -> list[Average]:
+def average_suite(suite: str, outcomes: Sequence[Outcome], out: Path) -> list[Average]:
     """The average of each encoder; that of a complete suite is added to the leaderboard.
 
     Seeds are averaged over tasks one by one, so that the interval is over seeds like that of every task.
@@ -102,7 +102,7 @@ def averages(suite: str, outcomes: Sequence[Outcome], out: Path) -> list[Average
         metric = measured[0].data.facts.metric
         scores = [list(outcome.by_seed[PLAIN_SETTING, metric]) for outcome in of_task.values()]
         by_seed = [sum(seed) / len(seed) for seed in zip(*scores, strict=True)]
-        missing = tuple(name for name in named(suite) if name not in of_task)
+        missing = tuple(name for name in list_suite_tasks(suite) if name not in of_task)
         average = Average(
             encoder=encoder,
             mean=100 * sum(by_seed) / len(by_seed),
@@ -116,7 +116,7 @@ def averages(suite: str, outcomes: Sequence[Outcome], out: Path) -> list[Average
         plain = [next(row for row in outcome.rows if row.setting == PLAIN_SETTING) for outcome in of_task.values()]
         ok = all(row.leak_check == "ok" for row in plain)
         rows.append(
-            measured_row(
+            make_row(
                 encoder=encoder,
                 checkpoint_sha256=checkpoint,
                 task=f"{suite}-tasks",
@@ -126,7 +126,7 @@ def averages(suite: str, outcomes: Sequence[Outcome], out: Path) -> list[Average
                 by_clip=[],
                 seeds=len(by_seed),
                 protocol=plain[0].protocol,
-                dataset_sha256=sha256(*(row.dataset_sha256.encode() for row in plain)),
+                dataset_sha256=hash_bytes(*(row.dataset_sha256.encode() for row in plain)),
                 n_skipped=sum(row.n_skipped or 0 for row in plain),
                 leak_check="ok" if ok else OF_ITS_TASKS,
             )

@@ -8,7 +8,7 @@ from bgknown.shown import markdown as safe
 from bgknown.shown import one_line
 
 
-def aligned(header: Sequence[str], lines: Sequence[Sequence[str]], *, left: int = 1) -> str:
+def align_columns(header: Sequence[str], lines: Sequence[Sequence[str]], *, left: int = 1) -> str:
     """A table in columns of equal width, for a terminal.
 
     Args:
@@ -30,14 +30,14 @@ def aligned(header: Sequence[str], lines: Sequence[Sequence[str]], *, left: int 
     )
 
 
-def markdown(
+def format_markdown(
     header: Sequence[str],
     lines: Sequence[Sequence[str]],
     *,
     left: int = 1,
     bold: Collection[tuple[int, int]] = (),
 ) -> str:
-    """A table in GitHub's Markdown, in which every text shows as it is; arguments as for ``aligned``.
+    """A table in GitHub's Markdown, in which every text shows as it is; arguments as for ``align_columns``.
 
     Args:
         bold: line and column, from 0, of the cells in bold.

@@ -13,7 +13,7 @@ from bgknown.apwd.cli import apwd
 from bgknown.commands import FILE, FOLDER, Group, begin_logging, echo
 
 if TYPE_CHECKING:
-    from bgknown.mixtures.build import Report
+    from bgknown.mixtures.build import BuildReport
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -94,7 +94,7 @@ def plan(*, out: Path, **given: Any) -> None:
     recipes.check_target(out)
     drawn = building.plan(_corpora(given, options.cache), options.draw, jobs=options.jobs)
     refuse_broken(drawn.problems, skip=options.skip_broken, kept="no recipe was written")
-    recipe = recipes.take(drawn.recipe, options.limit)
+    recipe = recipes.take_rows(drawn.recipe, options.limit)
     recipes.write_recipe(recipe, out)
     echo(_summary(recipe))
     echo(f"\nrecipe  {out}")
@@ -168,10 +168,10 @@ def verify(folder: Path, jobs: int | None) -> None:
     Example:
       bgknown verify bgknown-esc50
     """
-    from bgknown.jobs.parallel import default_jobs  # noqa: PLC0415
+    from bgknown.jobs.parallel import count_cores  # noqa: PLC0415
     from bgknown.mixtures.verify import verify as check  # noqa: PLC0415
 
-    data, faults = check(folder, jobs=default_jobs() if jobs is None else jobs)
+    data, faults = check(folder, jobs=count_cores() if jobs is None else jobs)
     for fault in faults:
         echo(fault)
     if faults:
@@ -248,7 +248,7 @@ def _corpora(given: dict[str, Any], cache: Path) -> Any:
         logger.setLevel(level)
 
 
-def _tell(report: Report, out: Path) -> None:
+def _tell(report: BuildReport, out: Path) -> None:
     echo(_summary(report.table))
     done = (
         "was complete already; nothing was done"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jobs.files import storage_error
+from bgknown.jobs.files import describe_storage_error
 
 DEEPEST = 64
 """Levels of nesting that are read."""
@@ -164,7 +164,7 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise describe_storage_error(error, path) from error
 
 
 def _text(path: Path, kind: str) -> str:

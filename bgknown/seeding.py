@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def key(seed: int, *names: str) -> int:
+def derive_key(seed: int, *names: str) -> int:
     """A 64-bit key for (seed, names), the same on every machine.
 
     Args:
@@ -24,20 +24,20 @@ def key(seed: int, *names: str) -> int:
     return int.from_bytes(digest, "little")
 
 
-def generator(seed: int, *names: str) -> np.random.Generator:
+def make_generator(seed: int, *names: str) -> np.random.Generator:
     """A PCG64 generator of its own for (seed, names)."""
-    return np.random.Generator(np.random.PCG64(key(seed, *names)))
+    return np.random.Generator(np.random.PCG64(derive_key(seed, *names)))
 
 
-def ranks(seed: int, purpose: str, names: Sequence[str]) -> NDArray[np.uint64]:
+def draw_ranks(seed: int, purpose: str, names: Sequence[str]) -> NDArray[np.uint64]:
     """One key per name, so that sorting by it is a shuffle in which each name's place against another's is fixed.
 
     Adding or removing a name does not change the order of the others.
     """
-    return np.array([key(seed, purpose, name) for name in names], dtype=np.uint64)
+    return np.array([derive_key(seed, purpose, name) for name in names], dtype=np.uint64)
 
 
-def pair_scores(item_key: int, keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def score_pairs(item_key: int, keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Uniform 64-bit scores of one item against many, from their keys (rendezvous hashing, vectorised).
 
     Args:

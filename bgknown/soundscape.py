@@ -51,7 +51,7 @@ class Soundscape:
     """Whether every soundscape is scaled to a peak of 1."""
 
 
-def exact_seconds(start: int, frames: int) -> tuple[float, float]:
+def find_exact_seconds(start: int, frames: int) -> tuple[float, float]:
     """Seconds (time, duration) from which Scaper computes exactly this slice.
 
     Scaper takes ``int(time * rate)`` to ``int((time + duration) * rate)``, and ``int(k / 44100 * 44100)`` misses k in

@@ -18,14 +18,14 @@ from typing import Any
 import pandas as pd
 
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jobs.files import storage_error
+from bgknown.jobs.files import describe_storage_error
 
 _LINES = "lines"  # the attribute of a table that holds where its rows begin, kept only where that is not 2, 3, ...
 _UNCLOSED = "unexpected end of data"
 _TOO_LONG = "field larger than field limit"
 
 
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+def list_records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a table as dictionaries."""
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
@@ -47,7 +47,7 @@ def read_csv(path: Path, *, advice: str) -> pd.DataFrame:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise describe_storage_error(error, path) from error
     return parse_csv(data, str(path), advice=advice)
 
 
@@ -167,7 +167,7 @@ def line_numbers(table: pd.DataFrame) -> Sequence[int]:
     return lines if len(lines) == len(table) else range(2, len(table) + 2)
 
 
-def whole_numbers(table: pd.DataFrame, column: str, path: Path) -> list[int]:
+def parse_whole_numbers(table: pd.DataFrame, column: str, path: Path) -> list[int]:
     """A text column as integers of at most 12 digits.
 
     Raises:
@@ -181,7 +181,7 @@ def whole_numbers(table: pd.DataFrame, column: str, path: Path) -> list[int]:
     return values
 
 
-def numbers(table: pd.DataFrame, column: str, path: Path) -> list[float]:
+def parse_numbers(table: pd.DataFrame, column: str, path: Path) -> list[float]:
     """A text column as finite floats.
 
     Raises:

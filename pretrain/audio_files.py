@@ -51,6 +51,6 @@ def distinct(folders: Sequence[Path]) -> list[Path]:
     ]
 
 
-def matches(name: str, patterns: Sequence[str]) -> bool:
+def matches_any(name: str, patterns: Sequence[str]) -> bool:
     """Whether a name matches one of the patterns in any Unicode form, or there are none."""
     return not patterns or any(fnmatch.fnmatchcase(nfc(name), nfc(pattern)) for pattern in patterns)

@@ -86,7 +86,7 @@ class _Normalise(torch.autograd.Function):
         return back.to(values.dtype), own[1], own[0], None, None
 
 
-def across(ranks: Ranks, module: nn.Module) -> None:
+def replace_batch_norms(ranks: Ranks, module: nn.Module) -> None:
     """Put ``GlobalBatchNorm`` in the place of every BatchNorm of a module, unless there is one rank alone."""
     if ranks.size == 1:
         return
@@ -94,7 +94,7 @@ def across(ranks: Ranks, module: nn.Module) -> None:
         if isinstance(child, _BatchNorm):
             setattr(module, name, GlobalBatchNorm(child, ranks))
         else:
-            across(ranks, child)
+            replace_batch_norms(ranks, child)
 
 
 @torch.no_grad()
@@ -116,7 +116,7 @@ def keep_statistics(layer: _BatchNorm, mean: Tensor, variance: Tensor, count: fl
         layer.num_batches_tracked.add_(1)
 
 
-def folded(convolution: nn.Module, layer: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+def fold_batch_norm(convolution: nn.Module, layer: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     """Weights and bias of the convolution that has a training step's BatchNorm in it.
 
     What a convolution w of one channel makes of the values p under its kernel has the mean w mean(p) and the variance

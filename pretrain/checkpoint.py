@@ -28,7 +28,7 @@ from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import write_whole
 from pretrain.frontend import PUBLISHED, FrontEnd, Statistics
 from pretrain.networks import AudioNTT
-from pretrain.weights import few, read_file, read_network
+from pretrain.weights import name_few, read_file, read_network
 
 FORMAT = "bgknown-encoder-1"
 """The format written here; a reader refuses others of the family."""
@@ -50,7 +50,7 @@ class Checkpoint:
     """What was stored about the training; empty for published weights."""
 
 
-def entries(
+def make_entries(
     network: AudioNTT, front_end: FrontEnd, statistics: Statistics, *, card: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """An encoder as the entries of a torch checkpoint; a trainer adds its own beside them.
@@ -109,7 +109,7 @@ def write_encoder(
 
     if path.suffix != ".safetensors":
         raise InvalidInputError(f"{path}: encoders are written as .safetensors; choose a name that ends so")
-    stored = entries(network, front_end, statistics, card=card)
+    stored = make_entries(network, front_end, statistics, card=card)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in stored.pop("encoder").items()}
     metadata = {
         name: value if isinstance(value, str) else json.dumps(value, sort_keys=True) for name, value in stored.items()
@@ -132,9 +132,9 @@ def read_encoder(path: Path, *, prefix: str | None = None) -> Checkpoint:
         InvalidInputError: it is damaged, holds code, or holds no encoder of a known form.
     """
     content, metadata = read_file(path)
-    if is_own(metadata):
+    if is_own_checkpoint(metadata):
         content = {**_decoded(metadata, path), "encoder": content}
-    elif not is_own(content):
+    elif not is_own_checkpoint(content):
         network = read_network(content, path, n_mels=PUBLISHED.n_mels, prefix=prefix)
         return Checkpoint(network=network, front_end=PUBLISHED, statistics=None, card={})
     if content["format"] != FORMAT:
@@ -143,7 +143,7 @@ def read_encoder(path: Path, *, prefix: str | None = None) -> Checkpoint:
         )
     missing = [name for name in ("network", "front_end", "statistics", "encoder") if name not in content]
     if missing:
-        raise InvalidInputError(f"{path}: {few(missing)} missing; a file of format {FORMAT} must hold it")
+        raise InvalidInputError(f"{path}: {name_few(missing)} missing; a file of format {FORMAT} must hold it")
     front_end = FrontEnd(**_settings(FrontEnd, content["front_end"], f"{path}: front_end"))
     statistics = Statistics(**_settings(Statistics, content["statistics"], f"{path}: statistics"))
     weights, card = (value if isinstance(value := content.get(name), Mapping) else {} for name in ("encoder", "card"))
@@ -151,7 +151,7 @@ def read_encoder(path: Path, *, prefix: str | None = None) -> Checkpoint:
     return Checkpoint(network=network, front_end=front_end, statistics=statistics, card=dict(card))
 
 
-def is_own(entries: Mapping[str, Any]) -> bool:
+def is_own_checkpoint(entries: Mapping[str, Any]) -> bool:
     """Whether a file with these entries or metadata is of the project's own format, in any of its versions."""
     return str(entries.get("format", "")).startswith(FAMILY)
 
@@ -168,7 +168,7 @@ def _settings(record: type, values: object, what: str) -> dict[str, Any]:
     names = {field.name for field in fields(record)}
     given = {str(name) for name in values} if isinstance(values, Mapping) else set()
     if not isinstance(values, Mapping) or given != names:
-        odd = few(sorted(given ^ names))
+        odd = name_few(sorted(given ^ names))
         raise InvalidInputError(f"{what}: {odd} missing or unknown; it must hold {', '.join(sorted(names))}")
     return dict(values)
 

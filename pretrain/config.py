@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from bgknown.documents import few, parse_toml
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jobs.files import storage_error
+from bgknown.jobs.files import describe_storage_error
 from bgknown.tables import decoded
 from bgknown.userpath import user_path
 from pretrain.frontend import FrontEnd
@@ -222,7 +222,7 @@ def _text(name: str) -> tuple[str, str]:
     try:
         return decoded(path.read_bytes(), name), name
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise describe_storage_error(error, path) from error
 
 
 def _table_of(change: str) -> dict[str, dict[str, Any]]:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jobs.files import sha256, storage_error
-from bgknown.tables import parse_csv, whole_numbers
+from bgknown.jobs.files import describe_storage_error, hash_bytes
+from bgknown.tables import parse_csv, parse_whole_numbers
 from bgknown.userpath import user_path
 
 AUDIO, INDEX, DESCRIPTION = "audio.i16", "index.csv", "corpus.json"
@@ -103,9 +103,9 @@ def open_corpus(folder: Path) -> Corpus:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise describe_storage_error(error, path) from error
     _check_description(description, folder / DESCRIPTION)
-    if sha256(content) != description.get("index_sha256"):
+    if hash_bytes(content) != description.get("index_sha256"):
         raise InvalidInputError(f"{path}: not the index that {DESCRIPTION} describes; copy the corpus again")
     table = _read_index(content, path)
     lengths, starts = (table[name].to_numpy(np.int64) for name in ("length", "start"))
@@ -158,7 +158,7 @@ def _read_index(content: bytes, path: Path) -> pd.DataFrame:
     table = parse_csv(content, str(path), advice=f"it must hold at least one clip; {_MAKE}")
     if tuple(table.columns) != COLUMNS:
         raise InvalidInputError(f"{path}: must hold the columns {', '.join(COLUMNS)}; {_MAKE}")
-    table = table.assign(**{name: whole_numbers(table, name, path) for name in ("start", "length")})
+    table = table.assign(**{name: parse_whole_numbers(table, name, path) for name in ("start", "length")})
     ends = table["length"].cumsum()
     if table["length"].min() < 1 or not (table["start"] == ends - table["length"]).all():
         raise InvalidInputError(f"{path}: the clips do not follow one another; copy the corpus again")

@@ -18,7 +18,7 @@ from bgknown import seeding
 from pretrain.config import Config
 from pretrain.networks import AudioNTT, draw_kept
 from pretrain.objective import draw_gamma
-from pretrain.views import ViewDraw, draw
+from pretrain.views import ViewDraw, draw_views
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,20 +56,22 @@ class CropSampler:
         later = None
         objective = self._config.objective
         if objective.lambda_ and (span := round(objective.reference_shift_s * front_end.rate_hz)):
-            later = seeding.generator(training.seed, "reference", str(step)).integers(-span, span + 1, training.batch)
-        crops = seeding.generator(training.seed, "crop", str(step)).random(training.batch)
+            later = seeding.make_generator(training.seed, "reference", str(step)).integers(
+                -span, span + 1, training.batch
+            )
+        crops = seeding.make_generator(training.seed, "crop", str(step)).random(training.batch)
         return CropDraw(clips=clips, places=crops, later=later)
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         if epoch not in self._orders:
-            drawn = seeding.generator(self._config.training.seed, "order", str(epoch))
+            drawn = seeding.make_generator(self._config.training.seed, "order", str(epoch))
             return drawn.permutation(self._clips)
         return self._orders[epoch]
 
 
-def statistics_crops(config: Config, clips: int) -> CropDraw:
+def draw_statistics_crops(config: Config, clips: int) -> CropDraw:
     """The crops that mean and deviation of the log-mel are taken from: as many clips as there are, in turn."""
-    drawn = seeding.generator(config.training.seed, "statistics")
+    drawn = seeding.make_generator(config.training.seed, "statistics")
     count = config.training.statistics_crops
     order = drawn.permutation(clips)
     return CropDraw(clips=order[np.arange(count) % clips], places=drawn.random(count), later=None)
@@ -82,7 +84,8 @@ class StepDraw:
         self._config, self._network, self._step, self._device = config, network, step, device
         clips, bands, frames = config.training.batch, config.front_end.n_mels, config.training.frames
         self._views = [
-            draw(config.views, clips, bands, frames, self._generator(f"{which} view")) for which in ("first", "second")
+            draw_views(config.views, clips, bands, frames, self._generator(f"{which} view"))
+            for which in ("first", "second")
         ]
         objective = config.objective
         self._gamma = draw_gamma(clips, objective.gamma_low, objective.gamma_high, self._generator("gamma"))
@@ -105,7 +108,7 @@ class StepDraw:
         return _of_both(whole, rows)
 
     def _generator(self, kind: str, device: torch.device | None = None) -> torch.Generator:
-        seed = seeding.key(self._config.training.seed, kind, str(self._step))
+        seed = seeding.derive_key(self._config.training.seed, kind, str(self._step))
         return torch.Generator(device or torch.device("cpu")).manual_seed(seed)
 
 

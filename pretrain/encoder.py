@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from bgknown.errors import InvalidInputError
-from pretrain.checkpoint import is_own, read_encoder
+from pretrain.checkpoint import is_own_checkpoint, read_encoder
 from pretrain.frontend import FrontEnd, LogMel, Statistics, check_audio, measure
 from pretrain.networks import CHANNELS, AudioNTT
-from pretrain.weights import FIRST, flatten, prefixes, read_file
+from pretrain.weights import FIRST, find_prefixes, flatten_tensors, read_file
 
 LOOKS_FOR = "AudioNTT weights (features.0.weight, fc.0.weight, fc.3.weight) or the format of this project's checkpoints"
 """What a checkpoint is recognised by."""
@@ -236,10 +236,10 @@ def recognises(path: Path) -> bool:
         InvalidInputError: the file is damaged, or holds code.
     """
     content, metadata = read_file(path)
-    if is_own(metadata) or is_own(content):
+    if is_own_checkpoint(metadata) or is_own_checkpoint(content):
         return True
-    shapes = {name: tuple(tensor.shape) for name, tensor in flatten(content)}
-    return any(shapes[prefix + FIRST] == (CHANNELS, 1, 3, 3) for prefix in prefixes(shapes))
+    shapes = {name: tuple(tensor.shape) for name, tensor in flatten_tensors(content)}
+    return any(shapes[prefix + FIRST] == (CHANNELS, 1, 3, 3) for prefix in find_prefixes(shapes))
 
 
 def _path(target: str) -> Path:

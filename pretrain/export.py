@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bgknown.errors import InvalidInputError, StorageError
-from bgknown.jobs.files import sha256, write_whole
+from bgknown.jobs.files import hash_bytes, write_whole
 from bgknown.shown import markdown
 from bgknown.userpath import user_path
 from pretrain.checkpoint import Checkpoint, read_encoder, write_encoder
@@ -53,7 +53,7 @@ def export(checkpoint: Path, to: Path, *, name: str | None = None) -> Exported:
     if text.exists() and _BEGINNING not in text.read_text(encoding="utf-8", errors="replace"):
         raise StorageError(f"{text}: the model card would replace a file that is none; choose another --to")
     write_encoder(to, read.network, read.front_end, read.statistics, card=card)
-    write_whole(text, model_card(read, card, sha256(to.read_bytes()), to.name).encode())
+    write_whole(text, write_model_card_text(read, card, hash_bytes(to.read_bytes()), to.name).encode())
     return Exported(encoder=to, card=text, finished=card["steps_done"] == card["steps"])
 
 
@@ -77,7 +77,7 @@ def _is_table(values: object) -> bool:
     return isinstance(values, dict) and all(isinstance(name, str) for name in values)
 
 
-def model_card(encoder: Checkpoint, card: Mapping[str, Any], digest: str, file: str) -> str:
+def write_model_card_text(encoder: Checkpoint, card: Mapping[str, Any], digest: str, file: str) -> str:
     """The model card: what it is, what it was trained on and how, how to use it.
 
     Args:

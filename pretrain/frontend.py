@@ -95,7 +95,7 @@ class LogMel(nn.Module):
         self.settings = settings
         window = torch.hann_window(settings.window, periodic=True, dtype=torch.float64).float()
         self.register_buffer("window", window, persistent=False)
-        self.register_buffer("filters", torch.from_numpy(mel_filters(settings)), persistent=False)
+        self.register_buffer("filters", torch.from_numpy(make_mel_filters(settings)), persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
         """Turn audio into log-mel spectrograms, in float32 whatever autocast says.
@@ -141,7 +141,7 @@ def check_audio(audio: Tensor) -> None:
         raise InvalidInputError("audio: 0 samples; a spectrogram needs at least 1")
 
 
-def mel_filters(settings: FrontEnd) -> NDArray[np.float32]:
+def make_mel_filters(settings: FrontEnd) -> NDArray[np.float32]:
     """Triangular mel filters of Slaney's scale, each of area 1 over frequency in Hz.
 
     Args:

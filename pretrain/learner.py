@@ -25,10 +25,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pretrain.batchnorm import across
+from pretrain.batchnorm import replace_batch_norms
 from pretrain.config import Config, NetworkSettings
-from pretrain.networks import AudioNTT, AudioNTT2020, AudioNTT2022, initialise
-from pretrain.objective import difference, make_head, mix, spread, symmetric
+from pretrain.networks import AudioNTT, AudioNTT2020, AudioNTT2022, initialise_weights
+from pretrain.objective import make_head, measure_spread, mix, subtract_background, symmetric
 from pretrain.ranks import ALONE, Ranks
 
 
@@ -104,7 +104,7 @@ class Learner(nn.Module):
         def head(name: str, values: int) -> nn.Sequential:
             with torch.device("meta"):  # no layer draws from the global generator
                 made = make_head(values, hidden=settings.head_hidden, out=settings.projection)
-            initialise(made.to_empty(device="cpu"), seed, prefix=f"{name}.")
+            initialise_weights(made.to_empty(device="cpu"), seed, prefix=f"{name}.")
             return made
 
         self.projector = head("projector", self.encoder.embedding_size)
@@ -115,7 +115,7 @@ class Learner(nn.Module):
             target.requires_grad_(False)
         for bias in self._without_effect():
             bias.requires_grad_(False)
-        across(ranks, self)
+        replace_batch_norms(ranks, self)
 
     def forward(self, inputs: Inputs) -> Losses:
         """Both losses of one batch; call it in training mode."""
@@ -133,8 +133,8 @@ class Learner(nn.Module):
             total=total,
             byol=byol.detach(),
             difference=loss.detach(),
-            target_spread=spread(targets, self.ranks),
-            embedding_spread=spread(embeddings, self.ranks),
+            target_spread=measure_spread(targets, self.ranks),
+            embedding_spread=measure_spread(embeddings, self.ranks),
         )
 
     def _remaining(self, inputs: Inputs, embeddings: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ class Learner(nn.Module):
             mixed = self.encoder(mixtures, inputs.kept_mixed)
             if inputs.reference is not None:
                 embeddings = self.encoder(inputs.reference, inputs.kept_reference)
-        return difference(mixed, embeddings, inputs.gamma, ranks=self.ranks)
+        return subtract_background(mixed, embeddings, inputs.gamma, ranks=self.ranks)
 
     def _without_effect(self) -> Iterator[nn.Parameter]:
         """Biases that a later BatchNorm takes off again, so that no loss depends on them: their gradient is 0.

@@ -43,7 +43,7 @@ def pick_device(name: str | None) -> torch.device:
     return device
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
+def make_autocast(device: torch.device, precision: str) -> torch.autocast:
     """The networks' arithmetic: bfloat16 where it is exact enough, or float32 throughout."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
@@ -68,14 +68,14 @@ def _time_convolution(clips: torch.Tensor, kernels: torch.Tensor, precision: str
     times = []
     for _ in range(4):  # the first one also chooses the code
         begun = time.perf_counter()
-        with autocast(clips.device, precision):
+        with make_autocast(clips.device, precision):
             result = torch.nn.functional.conv2d(clips, kernels, padding=1)
         torch.autograd.grad(result.float().sum(), kernels)
         times.append(time.perf_counter() - begun)
     return min(times)
 
 
-def whole_float32(device: torch.device, precision: str) -> None:
+def disable_tf32(device: torch.device, precision: str) -> None:
     """Where float32 is asked for, have a GPU's convolutions compute in it, and not in TF32 as torch lets them.
 
     The statistics that BatchNorm is folded with are those of float32.
@@ -85,7 +85,7 @@ def whole_float32(device: torch.device, precision: str) -> None:
 
 
 @contextlib.contextmanager
-def telling_of_memory(remedy: str) -> Iterator[None]:
+def explain_out_of_memory(remedy: str) -> Iterator[None]:
     """Tell in one line that the memory does not suffice, be it the GPU's, torch's on the CPU or numpy's.
 
     Args:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bgknown import seeding
 from bgknown.errors import InvalidInputError
-from pretrain.batchnorm import folded
+from pretrain.batchnorm import fold_batch_norm
 
 CHANNELS = 64
 """C, of every convolution."""
@@ -41,7 +41,7 @@ class AudioNTT2022(nn.Module):
             n_mels: F, at least 4.
             d: D; what exceeds C * (F // 4) comes from the linear layers.
             hidden: units of the first linear layer.
-            seed: for ``initialise``.
+            seed: for ``initialise_weights``.
 
         Raises:
             InvalidInputError: a size is too small.
@@ -58,7 +58,7 @@ class AudioNTT2022(nn.Module):
             self.features = _blocks(self.poolings)
             self.fc = _linear_layers(local, hidden, d - local)
         self.to_empty(device="cpu")
-        initialise(self, seed)
+        initialise_weights(self, seed)
 
     def frame_features(self, log_mel: Tensor, kept: Tensor | None = None) -> Tensor:
         """Features of each frame: normalised log-mel [B, 1, F, T] -> [B, T', D], convolution features first.
@@ -96,7 +96,7 @@ class AudioNTT2020(nn.Module):
         Args:
             n_mels: F, at least 8.
             d: D, the units of both linear layers; 512, 1,024 and 2,048 were published.
-            seed: for ``initialise``.
+            seed: for ``initialise_weights``.
 
         Raises:
             InvalidInputError: a size is too small.
@@ -110,7 +110,7 @@ class AudioNTT2020(nn.Module):
             self.features = _blocks(self.poolings)
             self.fc = _linear_layers(local, d, d)
         self.to_empty(device="cpu")
-        initialise(self, seed)
+        initialise_weights(self, seed)
 
     def frame_features(self, log_mel: Tensor, kept: Tensor | None = None) -> Tensor:
         """Features of each frame: normalised log-mel [B, 1, F, T] -> [B, T', D].
@@ -159,7 +159,7 @@ def mean_and_max(frames: Tensor) -> Tensor:
     return frames.mean(dim=1, dtype=torch.float32) + frames.amax(dim=1).float()
 
 
-def initialise(network: nn.Module, seed: int, *, prefix: str = "") -> None:
+def initialise_weights(network: nn.Module, seed: int, *, prefix: str = "") -> None:
     """Draw all weights anew, in place, from the seed and the parameters' names alone.
 
     The distributions are torch's own for these layers, which the published training code leaves as they are: weights
@@ -177,7 +177,7 @@ def initialise(network: nn.Module, seed: int, *, prefix: str = "") -> None:
         elif isinstance(layer, nn.Conv2d | nn.Linear):
             bound = 1.0 / math.sqrt(layer.weight[0].numel())
             for part, values in layer.named_parameters(recurse=False):
-                drawn = seeding.generator(seed, "initialise", f"{prefix}{name}.{part}").uniform(
+                drawn = seeding.make_generator(seed, "initialise", f"{prefix}{name}.{part}").uniform(
                     -bound, bound, values.shape
                 )
                 with torch.no_grad():
@@ -194,7 +194,7 @@ class _Blocks(nn.Sequential):
         """
         convolution, norm, *others = self
         if norm.training and not log_mel.requires_grad:
-            maps = nn.functional.conv2d(log_mel, *folded(convolution, norm, log_mel), padding=1)
+            maps = nn.functional.conv2d(log_mel, *fold_batch_norm(convolution, norm, log_mel), padding=1)
         else:
             maps = norm(convolution(log_mel))
         for layer in others:

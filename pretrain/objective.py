@@ -34,7 +34,7 @@ def make_head(values: int, *, hidden: int = HIDDEN, out: int = PROJECTION) -> nn
     )
 
 
-def spread(vectors: Tensor, ranks: Ranks = ALONE) -> Tensor:
+def measure_spread(vectors: Tensor, ranks: Ranks = ALONE) -> Tensor:
     """How far vectors of length 1 lie apart: the square root of their variance summed over dimensions, 0..1.
 
     0 means that all clips have the same vector: the network has collapsed. Independent directions give nearly 1.
@@ -70,17 +70,17 @@ def symmetric(predicted: Tensor, target: Tensor) -> Tensor:
         predicted: [2 B, P] predictions of both views.
         target: [2 B, P] target projections of both views.
     """
-    return distance(predicted, swap(target))
+    return distance(predicted, swap_views(target))
 
 
-def swap(views: Tensor) -> Tensor:
+def swap_views(views: Tensor) -> Tensor:
     """Both views of a batch [2 B, ...], the second one first."""
     _check_views(views)
     first, second = views.chunk(2)
     return torch.cat([second, first])
 
 
-def shift(views: Tensor, ranks: Ranks = ALONE) -> Tensor:
+def shift_views(views: Tensor, ranks: Ranks = ALONE) -> Tensor:
     """Each clip's successor within its own view: s([v_1, ..., v_B]) = [v_2, ..., v_B, v_1] (section 4).
 
     The shift stays within each view, so that a clip is never mixed with its own other view.
@@ -108,7 +108,7 @@ def mix(views: Tensor, gamma: Tensor, *, scale: Tensor | float = 1.0, ranks: Ran
         views: [2 B, 1, F, T] normalised log-mels.
         gamma: [2 B] share of the successor, 0..1, neither end included.
         scale: k, above 0.
-        ranks: as for ``shift``.
+        ranks: as for ``shift_views``.
 
     Returns:
         [2 B, 1, F, T] float32 (or float64).
@@ -116,20 +116,20 @@ def mix(views: Tensor, gamma: Tensor, *, scale: Tensor | float = 1.0, ranks: Ran
     with torch.autocast(device_type=views.device.type, enabled=False):
         values = _wide(views) * scale
         share = _wide(gamma).to(values.dtype)[:, None, None, None]
-        return torch.logaddexp(shift(values, ranks) + torch.log(share), values + torch.log1p(-share)) / scale
+        return torch.logaddexp(shift_views(values, ranks) + torch.log(share), values + torch.log1p(-share)) / scale
 
 
-def difference(mixed: Tensor, plain: Tensor, gamma: Tensor, *, ranks: Ranks = ALONE) -> Tensor:
+def subtract_background(mixed: Tensor, plain: Tensor, gamma: Tensor, *, ranks: Ranks = ALONE) -> Tensor:
     """What a mixture's embedding has beyond its known part: f(w) - gamma s(f(v)) (section 4).
 
     Args:
         mixed: [2 B, D] embeddings of the mixtures; gradients flow through it.
         plain: [2 B, D] embeddings of the views, the same ones that BYOL's loss has; gradients flow through it too.
         gamma: [2 B] share of the successor.
-        ranks: as for ``shift``.
+        ranks: as for ``shift_views``.
     """
     with torch.autocast(device_type=mixed.device.type, enabled=False):
-        known = shift(_wide(plain), ranks)
+        known = shift_views(_wide(plain), ranks)
         return _wide(mixed) - _wide(gamma).to(known.dtype)[:, None] * known
 
 

@@ -23,12 +23,12 @@ from bgknown.audio.files import check_finite, read_file, to_pcm16
 from bgknown.corpora.listing import SUFFIXES, some_of
 from bgknown.documents import read_object
 from bgknown.errors import BgknownError, BrokenInputError, InvalidInputError, NotFoundError
-from bgknown.jobs.files import open_own, sha256, state_facts, storage_error, sync_folder, write_whole
-from bgknown.jobs.parallel import default_jobs, in_processes
-from bgknown.jobs.problems import Problem, listing, problem_of
+from bgknown.jobs.files import describe_storage_error, hash_bytes, open_own, state_facts, sync_folder, write_whole
+from bgknown.jobs.parallel import count_cores, in_processes
+from bgknown.jobs.problems import Problem, list_problems, make_problem
 from bgknown.jobs.workspace import Workspace
 from bgknown.userpath import absolute, expand_fields
-from pretrain.audio_files import find_audio, matches
+from pretrain.audio_files import find_audio, matches_any
 from pretrain.corpus import AUDIO, COLUMNS, DESCRIPTION, FORMAT, INDEX
 from pretrain.pack_journal import BATCH, Packed, PackWriter, drop_mended, drop_replaced, read_packed
 
@@ -51,7 +51,7 @@ class PackOptions:
     """Sampling rate of the corpus."""
     skip_broken: bool = False
     """Whether to finish without the files that are broken."""
-    jobs: int = field(default_factory=default_jobs)
+    jobs: int = field(default_factory=count_cores)
     """Number of processes."""
 
     def __post_init__(self) -> None:
@@ -99,7 +99,7 @@ def pack(options: PackOptions) -> PackReport:
             "seed": options.seed,
             "rate_hz": options.rate_hz,
         },
-        "inputs": {"files": len(names), "names_sha256": sha256("\n".join(names).encode())},
+        "inputs": {"files": len(names), "names_sha256": hash_bytes("\n".join(names).encode())},
     }
     workspace = Workspace(options.out, read=_read_description, manifest=INDEX, description=DESCRIPTION)
     with workspace.claim(description) as finished:
@@ -109,11 +109,11 @@ def pack(options: PackOptions) -> PackReport:
         rows, problems, kept = _pack_all(options, root, names, workspace)
         if problems and not options.skip_broken:
             raise BrokenInputError(
-                f"{listing(problems)}\n{len(rows)} of {len(names)} files are packed; fix these files and run the "
+                f"{list_problems(problems)}\n{len(rows)} of {len(names)} files are packed; fix these files and run the "
                 f"command again, or give --skip-broken to finish without them"
             )
         if not rows:
-            raise BrokenInputError(f"{listing(problems)}\nnothing is left to pack")
+            raise BrokenInputError(f"{list_problems(problems)}\nnothing is left to pack")
         return _report(_finish(options, workspace, description, rows, problems), kept)
 
 
@@ -137,7 +137,7 @@ def find(options: PackOptions) -> tuple[Path, list[str]]:
         if not folder.is_dir():
             raise NotFoundError(f"--audio {folder}: no such folder")
     root, found = find_audio(options.audio)
-    names = [name for name in found if matches(name, options.match)]
+    names = [name for name in found if matches_any(name, options.match)]
     where = ", ".join(map(str, options.audio))
     if not found:
         raise NotFoundError(f"{where}: no audio files ({', '.join(SUFFIXES)})")
@@ -149,7 +149,7 @@ def find(options: PackOptions) -> tuple[Path, list[str]]:
     if options.sample > len(names):
         raise InvalidInputError(f"--sample {options.sample}: there are {len(names):,} files; take at most as many")
     if options.sample:
-        order = np.argsort(seeding.ranks(options.seed, "pack", names), kind="stable")
+        order = np.argsort(seeding.draw_ranks(options.seed, "pack", names), kind="stable")
         names = sorted(names[place] for place in order[: options.sample])
     return root, names
 
@@ -159,7 +159,7 @@ def _pack_file(root: Path, rate_hz: int, name: str) -> Packed:
     state = state_facts(path)
     try:
         with faults_of_file("cannot be read"):
-            digest = sha256(path.read_bytes())
+            digest = hash_bytes(path.read_bytes())
             _, audio = read_file(path, rate_hz, np.float64)
             check_finite(audio)
             if not audio.size:
@@ -167,7 +167,7 @@ def _pack_file(root: Path, rate_hz: int, name: str) -> Packed:
             found = measure_amplitude(audio)
             return Packed(name, to_pcm16(audio), digest, state, clipped=found.clipped, silent=found.silent)
     except BgknownError as error:
-        return Packed(name, None, problem=problem_of(error, where=name, what="audio"))
+        return Packed(name, None, problem=make_problem(error, where=name, what="audio"))
 
 
 def _pack_all(
@@ -201,7 +201,7 @@ def _pack_all(
     except BgknownError:
         raise
     except OSError as error:
-        raise storage_error(error, part) from error
+        raise describe_storage_error(error, part) from error
     rows = [entry for entry in writer.entries if "problem" not in entry]
     return rows, [Problem(**entry["problem"]) for entry in writer.entries if "problem" in entry], kept
 
@@ -231,13 +231,13 @@ def _finish(
         "counts": counts,
         "skipped": skipped,
         **({"notes": notes} if notes else {}),
-        "index_sha256": sha256(index),
+        "index_sha256": hash_bytes(index),
     }
     out = options.out
     try:
         (workspace.folder / AUDIO).replace(out / AUDIO)
     except OSError as error:
-        raise storage_error(error, out / AUDIO) from error
+        raise describe_storage_error(error, out / AUDIO) from error
     write_whole(out / DESCRIPTION, (json.dumps(content, indent=2) + "\n").encode(), aside=workspace.scratch)
     write_whole(out / INDEX, index, aside=workspace.scratch)
     sync_folder(out)

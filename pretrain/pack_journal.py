@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bgknown.jobs.files import file_sha256, state_facts
+from bgknown.jobs.files import hash_file, state_facts
 from bgknown.jobs.parallel import in_processes
 from bgknown.jobs.problems import Problem, is_problem
 from bgknown.jobs.workspace import append_entries, read_journal
@@ -113,7 +113,7 @@ def drop_replaced(done: list[dict[str, Any]], root: Path, jobs: int) -> list[dic
 
 def _is_same(root: Path, entry: dict[str, Any]) -> bool:
     try:
-        return file_sha256(root / entry["name"]) == str(entry["sha256"])
+        return hash_file(root / entry["name"]) == str(entry["sha256"])
     except OSError:
         return False
 

@@ -36,7 +36,7 @@ COLLAPSED = 0.05
 """A spread of the target's projections, or of the embeddings, below this is called a collapse."""
 
 
-class Progress:
+class TrainingProgress:
     """The log of a run; the first process writes it for all."""
 
     def __init__(self, run: Run, total: int, trainer: Trainer, *, tensorboard: bool = False) -> None:
@@ -60,7 +60,7 @@ class Progress:
         self._clips = 0
         self._board = None
         if tensorboard and self._telling:
-            self._board = summary_writer()(str(run.out), purge_step=trainer.steps_done + 1)
+            self._board = import_summary_writer()(str(run.out), purge_step=trainer.steps_done + 1)
         if self._telling:
             rows = [",".join(COLUMNS), *_rows_up_to(run.log, trainer.steps_done)]
             write_whole(run.log, ("\n".join(rows) + "\n").encode())
@@ -195,7 +195,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"
 
 
-def summary_writer() -> Any:
+def import_summary_writer() -> Any:
     """TensorBoard's writer of files.
 
     Raises:

@@ -23,12 +23,12 @@ import torch
 
 from bgknown import __version__
 from bgknown.errors import InvalidInputError, StorageError
-from bgknown.jobs.files import advising, is_part, make_folder, storage_error, write_whole
+from bgknown.jobs.files import advising, describe_storage_error, is_part, make_folder, write_whole
 from bgknown.jobs.locking import hold
-from bgknown.jobs.provenance import commit
+from bgknown.jobs.provenance import find_commit
 from bgknown.jobs.stopping import cleaning
 from bgknown.userpath import absolute
-from pretrain.checkpoint import entries, is_own
+from pretrain.checkpoint import is_own_checkpoint, make_entries
 from pretrain.config import DECIDED, Config
 from pretrain.corpus import Corpus, read_card
 from pretrain.frontend import Statistics
@@ -86,7 +86,7 @@ class Run:
             for part in filter(is_part, self.out.iterdir()):
                 part.unlink(missing_ok=True)
         except OSError as error:
-            raise storage_error(error, self.out) from error
+            raise describe_storage_error(error, self.out) from error
 
     def settle(self, device: torch.device) -> Config:
         """The configuration with its precision decided: the one that the run has, or the faster one on this machine.
@@ -119,7 +119,11 @@ class Run:
     def _read(self) -> dict[str, Any]:
         content, _ = read_file(self.checkpoint)
         training = content.get("training")
-        if not is_own(content) or not isinstance(training, dict) or not isinstance(content.get("card"), dict):
+        if (
+            not is_own_checkpoint(content)
+            or not isinstance(training, dict)
+            or not isinstance(content.get("card"), dict)
+        ):
             raise InvalidInputError(f"{self.checkpoint}: holds no training to go on from; give another --out")
         return content
 
@@ -164,7 +168,9 @@ class Run:
         """
         if self.ranks.rank == 0:
             content = {
-                **entries(trainer.learner.encoder, self.config.front_end, trainer.statistics, card=self.card(trainer)),
+                **make_entries(
+                    trainer.learner.encoder, self.config.front_end, trainer.statistics, card=self.card(trainer)
+                ),
                 "training": trainer.state_dict(),
             }
             buffer = io.BytesIO()
@@ -181,7 +187,7 @@ class Run:
             "config": self.config.tables(),
             "corpus": read_card(self.corpus.folder),
             "version": __version__,
-            "commit": commit(),
+            "commit": find_commit(),
             "torch": torch.__version__,
         }
 

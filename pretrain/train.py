@@ -24,11 +24,11 @@ from bgknown.jobs import stopping
 from bgknown.userpath import expand_fields
 from pretrain.config import Config
 from pretrain.corpus import Corpus, open_corpus
-from pretrain.draws import CropDraw, CropSampler, StepDraw, statistics_crops
+from pretrain.draws import CropDraw, CropSampler, StepDraw, draw_statistics_crops
 from pretrain.frontend import LogMel, Statistics, measure
 from pretrain.learner import Inputs, Learner, Losses
-from pretrain.machine import autocast, keep_freed_memory, pick_device, telling_of_memory, whole_float32
-from pretrain.progress import Progress, summary_writer
+from pretrain.machine import disable_tf32, explain_out_of_memory, keep_freed_memory, make_autocast, pick_device
+from pretrain.progress import TrainingProgress, import_summary_writer
 from pretrain.ranks import ALONE, Ranks, join
 from pretrain.state import Run
 from pretrain.views import MemoryBank, make_view, normalise_batch
@@ -84,11 +84,11 @@ def train(options: TrainOptions) -> Path:
             the last checkpoint stays.
     """
     config, corpus, device = options.config, open_corpus(options.corpus), pick_device(options.device)
-    check(config, corpus)
+    check_corpus(config, corpus)
     if options.tensorboard:
-        summary_writer()  # refuses before anything is made
+        import_summary_writer()  # refuses before anything is made
     keep_freed_memory(device)
-    whole_float32(device, config.training.precision)
+    disable_tf32(device, config.training.precision)
     ranks = join(device)
     if config.training.compile and ranks.size > 1:
         raise InvalidInputError("training.compile is for one process; leave it off with several")
@@ -96,13 +96,13 @@ def train(options: TrainOptions) -> Path:
         f"lower training.batch ({config.training.batch} now) or views.memory ({config.views.memory:,}), or raise "
         f"training.accumulate ({config.training.accumulate})"
     )
-    with telling_of_memory(remedy), Run.claim(options.out, config, corpus, ranks) as run:
+    with explain_out_of_memory(remedy), Run.claim(options.out, config, corpus, ranks) as run:
         config = run.settle(device)
-        whole_float32(device, config.training.precision)
+        disable_tf32(device, config.training.precision)
         trainer = Trainer(config, corpus, device, ranks)
         run.restore(trainer)
         total = config.total_steps(len(corpus))
-        progress = Progress(run, total, trainer, tensorboard=options.tensorboard)
+        progress = TrainingProgress(run, total, trainer, tensorboard=options.tensorboard)
         if trainer.steps_done < total:
             progress.estimate(lambda trial: Trainer(trial, corpus, device))
         with stopping.finishing(FINISHING, kept=KEPT) as request:
@@ -123,7 +123,7 @@ def train(options: TrainOptions) -> Path:
         return run.checkpoint
 
 
-def check(config: Config, corpus: Corpus) -> None:
+def check_corpus(config: Config, corpus: Corpus) -> None:
     """Refuse a corpus that the configuration cannot be trained on.
 
     Raises:
@@ -176,7 +176,7 @@ class Trainer:
 
     def take_statistics(self) -> None:
         """Take mean and deviation of the log-mel from the configuration's number of crops."""
-        drawn = statistics_crops(self.config, len(self.corpus))
+        drawn = draw_statistics_crops(self.config, len(self.corpus))
         log.info("mean and deviation of the log-mel: %s crops", f"{len(drawn.clips):,}")
         rows = range(0, len(drawn.clips), _STATISTICS_BATCH)
         batches = (self._audio(drawn.part(slice(row, row + _STATISTICS_BATCH))) for row in rows)
@@ -217,7 +217,7 @@ class Trainer:
         for rows, samples in zip(self._rows, audio, strict=True):
             log_mel = self.statistics.normalise(self._log_mel(self._samples(samples)))
             inputs = self._inputs(drawn, rows, log_mel)
-            with autocast(self.device, self.config.training.precision):
+            with make_autocast(self.device, self.config.training.precision):
                 losses.append(self.learner(inputs))
             (losses[-1].total / len(self._rows)).backward()
             seen.append(self.ranks.gather(log_mel[: rows.stop - rows.start]))

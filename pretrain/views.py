@@ -1,6 +1,6 @@
 """The views of BYOL-A: mixup with a memory of past inputs, random resize crop, random linear fader, in batches.
 
-A batch's views are drawn first, as numbers, from a generator (``draw``), then made on the device (``make_view``). Every
+A batch's views are drawn first, as numbers, from a generator (``draw_views``), then made on the device (``make_view``). Every
 step equals what the published code does to one clip after another.
 
 Shape letters: B batch, F mel bands, T frames, M clips of memory. Spectrograms are normalised log-mels [B, 1, F, T] of
@@ -89,7 +89,7 @@ class ViewDraw:
         return type(self)(**{field.name: getattr(self, field.name)[place] for field in fields(self)})
 
 
-def draw(settings: ViewSettings, clips: int, bands: int, frames: int, generator: torch.Generator) -> ViewDraw:
+def draw_views(settings: ViewSettings, clips: int, bands: int, frames: int, generator: torch.Generator) -> ViewDraw:
     """Draw one view of each clip of a batch.
 
     Args:
@@ -104,7 +104,7 @@ def draw(settings: ViewSettings, clips: int, bands: int, frames: int, generator:
         return torch.rand(clips, generator=generator, dtype=torch.float64)
 
     share, partner = settings.mixup_ratio * uniform(), uniform()
-    canvas = canvas_frames(settings, frames)
+    canvas = count_canvas_frames(settings, frames)
     span = settings.crop_high - settings.crop_low
     height = ((settings.crop_low + span * uniform()) * bands).floor().clamp(1, bands).long()
     width = ((settings.crop_low + span * uniform()) * frames).floor().clamp(1, canvas).long()
@@ -123,7 +123,7 @@ def draw(settings: ViewSettings, clips: int, bands: int, frames: int, generator:
     )
 
 
-def canvas_frames(settings: ViewSettings, frames: int) -> int:
+def count_canvas_frames(settings: ViewSettings, frames: int) -> int:
     """Width of the canvas in frames; its height is that of the clips."""
     return math.floor(settings.canvas_time * frames)
 
@@ -141,8 +141,8 @@ def make_view(log_mel: Tensor, drawn: ViewDraw, memory: Tensor, settings: ViewSe
         [B, 1, F, T].
     """
     mixed = mixup(log_mel, drawn, memory)
-    canvas = canvas_frames(settings, log_mel.shape[3])
-    return fade(resize_crop(mixed, drawn, canvas), drawn)
+    canvas = count_canvas_frames(settings, log_mel.shape[3])
+    return fade_linearly(resize_crop(mixed, drawn, canvas), drawn)
 
 
 def mixup(log_mel: Tensor, drawn: ViewDraw, memory: Tensor) -> Tensor:
@@ -173,12 +173,12 @@ def resize_crop(log_mel: Tensor, drawn: ViewDraw, canvas: int) -> Tensor:
         canvas: width of the canvas in frames.
     """
     bands, frames = log_mel.shape[2], log_mel.shape[3]
-    vertical = interpolation(drawn.top, drawn.height, bands, bands)
-    horizontal = interpolation(drawn.left - (canvas - frames) // 2, drawn.width, frames, frames)
+    vertical = make_interpolation(drawn.top, drawn.height, bands, bands)
+    horizontal = make_interpolation(drawn.left - (canvas - frames) // 2, drawn.width, frames, frames)
     return torch.matmul(torch.matmul(vertical, log_mel.squeeze(1)), horizontal.transpose(1, 2)).unsqueeze(1)
 
 
-def interpolation(first: Tensor, count: Tensor, size: int, wanted: int) -> Tensor:
+def make_interpolation(first: Tensor, count: Tensor, size: int, wanted: int) -> Tensor:
     """Matrices of bicubic interpolation with aligned corners, of crops that may lie partly outside.
 
     Args:
@@ -219,7 +219,7 @@ def _cubic(place: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return far(place + 1.0), near(place), near(1.0 - place), far(2.0 - place)
 
 
-def fade(log_mel: Tensor, drawn: ViewDraw) -> Tensor:
+def fade_linearly(log_mel: Tensor, drawn: ViewDraw) -> Tensor:
     """Add a slope that is linear in time to each clip: a gain that rises or falls.
 
     Args:

@@ -87,7 +87,7 @@ def _read_torch(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def flatten(entries: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Tensor]]:
+def flatten_tensors(entries: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Tensor]]:
     """The tensors in nested dictionaries, their names joined by dots.
 
     Raises:
@@ -99,10 +99,10 @@ def flatten(entries: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Ite
         if isinstance(value, Tensor):
             yield f"{prefix}{key}", value
         elif isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{key}.", depth + 1)
+            yield from flatten_tensors(value, f"{prefix}{key}.", depth + 1)
 
 
-def prefixes(names: Iterable[str]) -> list[str]:
+def find_prefixes(names: Iterable[str]) -> list[str]:
     """What stands before the names of each AudioNTT network among names of tensors; "" where nothing does."""
     known = set(names)
     found = [name.removesuffix(FIRST) for name in known if name == FIRST or name.endswith(f".{FIRST}")]
@@ -128,7 +128,7 @@ def read_network(
         InvalidInputError: there is no such network, there are several, or tensors are missing, too many or of other
             shapes.
     """
-    tensors = _below(dict(flatten(entries)), prefix, path)
+    tensors = _below(dict(flatten_tensors(entries)), prefix, path)
     if name is None:
         name = AudioNTT2020.name if "features.8.weight" in tensors else AudioNTT2022.name
     if name not in NETWORKS:
@@ -146,7 +146,7 @@ def read_network(
     return network.eval()
 
 
-def few(names: Iterable[str], most: int = 4) -> str:
+def name_few(names: Iterable[str], most: int = 4) -> str:
     """The first few of some names, and how many more there are."""
     listed = list(names)
     return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
@@ -154,7 +154,7 @@ def few(names: Iterable[str], most: int = 4) -> str:
 
 def _below(tensors: Mapping[str, Tensor], prefix: str | None, path: Path) -> dict[str, Tensor]:
     """The tensors of the one network that is meant, their prefix removed."""
-    found = prefixes(tensors)
+    found = find_prefixes(tensors)
     places = ", ".join(repr(place) for place in found) or "none"
     if prefix is not None:
         chosen = f"{prefix.rstrip('.')}." if prefix else ""
@@ -163,7 +163,7 @@ def _below(tensors: Mapping[str, Tensor], prefix: str | None, path: Path) -> dic
     elif not found:
         raise InvalidInputError(
             f"{path}: no AudioNTT network; {FIRST}, {', '.join(_LINEAR)} were looked for, "
-            f"found: {few(tensors) or 'no tensors'}"
+            f"found: {name_few(tensors) or 'no tensors'}"
         )
     elif len(found) > 1:
         raise InvalidInputError(f"{path}: holds {len(found)} networks, below {places}; say which by the option prefix")
@@ -184,10 +184,10 @@ def _compare(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], what: 
     """Hold tensors from a file against those that a network has."""
     missing = [name for name in wanted if name not in tensors]
     if missing:
-        raise InvalidInputError(f"{what}: {len(missing)} tensors missing: {few(missing)}; is the file whole?")
+        raise InvalidInputError(f"{what}: {len(missing)} tensors missing: {name_few(missing)}; is the file whole?")
     foreign = [name for name in tensors if name not in wanted]
     if foreign:
-        raise InvalidInputError(f"{what}: {len(foreign)} tensors too many: {few(foreign)}; is it another network?")
+        raise InvalidInputError(f"{what}: {len(foreign)} tensors too many: {name_few(foreign)}; is it another network?")
     for name, tensor in wanted.items():
         given = tensors[name]
         if given.shape != tensor.shape:

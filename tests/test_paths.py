@@ -12,7 +12,7 @@ from benchmark.embedding.embed import EmbedSettings
 from benchmark.encoders.registry import load_encoder
 from benchmark.protocol import open_protocol
 from benchmark.tasks import own
-from benchmark.tasks.locations import locations, split_tables
+from benchmark.tasks.locations import parse_locations, split_tables
 from bgknown.apwd.build import PairBuildOptions
 from bgknown.commands import UserPath
 from bgknown.corpora.headers import default_cache
@@ -99,19 +99,19 @@ def test_absolute_keeps_the_names_of_links(tmp_path):
 def test_values_with_a_name_in_front(home):
     (home / "esc50").mkdir()
     table = write(home / "my.csv", "file,label,split\na.wav,a,train\n")
-    assert locations(["esc50=~/esc50", "~"]).named == {"esc50": home / "esc50"}
-    assert locations(["esc50=~/esc50", "~"]).general == home
+    assert parse_locations(["esc50=~/esc50", "~"]).named == {"esc50": home / "esc50"}
+    assert parse_locations(["esc50=~/esc50", "~"]).general == home
     assert split_tables(["~/my.csv"], ["gtzan"]) == {"gtzan": table}
     assert split_tables(["gtzan=~/my.csv"], ["gtzan"]) == {"gtzan": table}
     assert own.table_of("~/my.csv?duration_s=2") == table
-    assert own.facts("~/my.csv").name == "my"
+    assert own.read_facts("~/my.csv").name == "my"
 
 
 def test_environment_variables(home, monkeypatch):
     monkeypatch.setenv("BGKNOWN_CACHE", "~/cache")
     assert default_cache() == home / "cache"
     monkeypatch.setenv("BGKNOWN_DATA", "~/")
-    assert locations([]).general == home
+    assert parse_locations([]).general == home
 
 
 def test_files_that_may_be_names(home):

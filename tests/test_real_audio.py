@@ -9,12 +9,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from benchmark import tasks
-from benchmark.embedding.embed import EmbedSettings, embed
+from benchmark.embedding.embed import EmbedSettings, embed_clips
 from benchmark.encoders.registry import load_encoder
 from benchmark.evaluate import evaluate
-from benchmark.probe import validation_rows
+from benchmark.probe import draw_validation_rows
 from benchmark.protocol import PROTOCOLS, Protocol
-from benchmark.results.stats import bootstrap_ci, paired
+from benchmark.results.stats import bootstrap_ci, compare_paired
 from benchmark.tasks import bgknown as task
 from benchmark.tasks.contract import TaskOptions
 from bgknown.corpora.pair import open_corpora
@@ -82,9 +82,9 @@ def test_probes_are_as_good_as_scikit_learn_s_logistic_regression(data, settings
     loaded = load_encoder("logmel")
     evaluation = evaluate(loaded, data, Protocol(), settings)
     labels, (fold,) = data.labels(), data.folds
-    embeddings = {name: embed(loaded, clips, settings) for name, clips in data.signals.items()}
+    embeddings = {name: embed_clips(loaded, clips, settings) for name, clips in data.signals.items()}
     names = data.table["clip_id"].to_numpy()[fold.train].tolist()
-    splits = [fold.train[~validation_rows(labels[fold.train], names, share=0.1, seed=seed)] for seed in range(3)]
+    splits = [fold.train[~draw_validation_rows(labels[fold.train], names, share=0.1, seed=seed)] for seed in range(3)]
     for setting in data.settings:
         features = setting.features(embeddings)
         correct = []
@@ -101,7 +101,7 @@ def test_probes_are_as_good_as_scikit_learn_s_logistic_regression(data, settings
 
 def test_another_background_does_not_serve_where_differences_are_exact(data, settings):
     evaluation = evaluate(load_encoder("melpower"), data, Protocol(), settings)
-    result = paired(by_clip(evaluation, "a"), by_clip(evaluation, "shuffled"))
+    result = compare_paired(by_clip(evaluation, "a"), by_clip(evaluation, "shuffled"))
     assert result.ci95_low > 0
     assert by_clip(evaluation, "a", "clip R@1").mean() > 0.9
     assert by_clip(evaluation, "bg").mean() < 0.25

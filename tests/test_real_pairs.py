@@ -10,9 +10,9 @@ import pytest
 import soundfile
 
 from bgknown.apwd.build import PairBuildOptions, build
-from bgknown.apwd.changes import codes
-from bgknown.apwd.draw import DrawOptions, draw
-from bgknown.apwd.scenes import published
+from bgknown.apwd.changes import format_codes
+from bgknown.apwd.draw import PairDrawOptions, draw
+from bgknown.apwd.scenes import read_published_scenes
 from bgknown.apwd.sources.prepare import PrepareOptions, prepare
 from bgknown.apwd.text import read_back
 from bgknown.apwd.verify import verify
@@ -37,7 +37,7 @@ def real(shared_data, tmp_path_factory):
         )
     )
     pairs = {"dev": 80, "eval": 20}
-    draw(DrawOptions(source=root / "source", out=root / "jams", scene="rain", events=classes, pairs=pairs))
+    draw(PairDrawOptions(source=root / "source", out=root / "jams", scene="rain", events=classes, pairs=pairs))
     build(PairBuildOptions(jams=root / "jams", source=root / "source", out=root / "set"))
     return classes, root
 
@@ -45,7 +45,7 @@ def real(shared_data, tmp_path_factory):
 def test_two_hundred_soundscapes_are_scapers_sample_for_sample(real):
     _, root = real
     folders = {"jams": root / "jams", "source": root / "source"}
-    checked = verify(root / "set", jobs=2, scenes=published(), against_scaper=200, **folders)
+    checked = verify(root / "set", jobs=2, scenes=read_published_scenes(), against_scaper=200, **folders)
     assert checked.faults == []
     assert checked.against_scaper == (200, 0)
 
@@ -56,7 +56,7 @@ def test_texts_say_what_changes(real):
     assert len(table) == 100
     assert (table["changes"] != "").all()
     for row in table.itertuples():
-        assert codes(read_back(row.text, published(), events=classes)) == row.changes
+        assert format_codes(read_back(row.text, read_published_scenes(), events=classes)) == row.changes
     heard = {label for column in ("classes_s1", "classes_s2") for text in table[column] for label in text.split(";")}
     assert heard - {""} == set(classes)
 

@@ -11,7 +11,7 @@ system's result is the same whatever is trained beside it, to rounding, and the 
 """
 
 from benchmark.composed_retrieval.pairs import KINDS, Pairs, System
-from benchmark.composed_retrieval.training import Latents, Training, train
+from benchmark.composed_retrieval.training import Latents, Training, train_systems
 from benchmark.protocol import ComposedSettings
 
-__all__ = ["KINDS", "ComposedSettings", "Latents", "Pairs", "System", "Training", "train"]
+__all__ = ["KINDS", "ComposedSettings", "Latents", "Pairs", "System", "Training", "train_systems"]

@@ -16,14 +16,14 @@ from tqdm import tqdm
 
 from benchmark.composed_retrieval import report
 from benchmark.composed_retrieval.pairs import KINDS, Pairs, System
-from benchmark.composed_retrieval.training import train
-from benchmark.composed_retrieval.zero_shot import changed, mean_differences
+from benchmark.composed_retrieval.training import train_systems
+from benchmark.composed_retrieval.zero_shot import apply_changes, fit_differences
 from benchmark.embedding.texts import TextEncoder, embed_texts
 from benchmark.predictions import PREDICTION_COLUMNS
 from benchmark.probe import Resuming
 from benchmark.protocol import Protocol
-from benchmark.ranking import MEAN_RANK, MEDIAN_RANK, by_query, ranks
-from bgknown.apwd.changes import Change, from_codes
+from benchmark.ranking import MEAN_RANK, MEDIAN_RANK, compute_ranks, score_queries
+from bgknown.apwd.changes import Change, parse_codes
 
 if TYPE_CHECKING:
     from benchmark.tasks.contract import Embeddings, Fold
@@ -55,7 +55,7 @@ class Ranked:
     """[q] the query whose target came first."""
 
 
-def ranked(
+def rank_queries(
     table: pd.DataFrame,
     fold: Fold,
     embeddings: Embeddings,
@@ -76,7 +76,7 @@ def ranked(
         protocol: how systems are trained, and how many seeds.
         device: where.
         cache: cache folder, for the texts' embeddings.
-        resume: as for ``train``.
+        resume: as for ``train_systems``.
     """
     text, places = embed_texts(text_encoder, table["text"].tolist(), cache)
     classes = sorted({name for side in ("s1", "s2") for found in table[f"classes_{side}"] for name in _split(found)})
@@ -100,7 +100,7 @@ def ranked(
     with tqdm(
         total=protocol.retrieval.epochs, desc="retrieval", unit="epoch", disable=not sys.stderr.isatty(), leave=False
     ) as bar:
-        training = train(
+        training = train_systems(
             some(fold.train), systems, protocol.retrieval, device=device, progress=bar.update, resume=resume
         )
     for latents in training.latents(some(fold.test)):
@@ -110,18 +110,16 @@ def ranked(
 
 def _zero_shot(table: pd.DataFrame, fold: Fold, embeddings: Embeddings) -> Iterator[Ranked]:
     changes = [tuple(_split(codes)) for codes in table["changes"]]
-    codes, found = mean_differences(
-        embeddings["s1"], embeddings["s2"], fold.train, [changes[row] for row in fold.train]
-    )
+    codes, found = fit_differences(embeddings["s1"], embeddings["s2"], fold.train, [changes[row] for row in fold.train])
     query, target = np.asarray(embeddings["s1"][fold.test]), torch.from_numpy(np.asarray(embeddings["s2"][fold.test]))
-    moved = changed(query, [changes[row] for row in fold.test], codes, found)
+    moved = apply_changes(query, [changes[row] for row in fold.test], codes, found)
     yield _ranked("zero-shot difference", None, torch.from_numpy(moved), target)
     yield _ranked("zero-shot audio", None, torch.from_numpy(query), target)
 
 
 def _ranked(setting: str, seed: int | None, queries: torch.Tensor, targets: torch.Tensor) -> Ranked:
     places = torch.arange(len(queries))
-    found, first = ranks(queries, targets, places, places)
+    found, first = compute_ranks(queries, targets, places, places)
     return Ranked(setting=setting, seed=seed, ranks=found.numpy(), first=first.numpy())
 
 
@@ -139,7 +137,7 @@ def _indicator(column: pd.Series, classes: Sequence[str]) -> torch.Tensor:
     return found
 
 
-def queries_table(found: Sequence[Ranked], names: NDArray[np.object_]) -> pd.DataFrame:
+def tabulate_queries(found: Sequence[Ranked], names: NDArray[np.object_]) -> pd.DataFrame:
     """One row per setting, seed and query: setting, seed, pair, rank, first.
 
     Args:
@@ -155,26 +153,26 @@ def queries_table(found: Sequence[Ranked], names: NDArray[np.object_]) -> pd.Dat
     return pd.concat(tables, ignore_index=True)[["setting", "seed", "pair", "rank", "first"]]
 
 
-def changes_of(table: pd.DataFrame) -> list[tuple[Change, ...]]:
+def read_changes(table: pd.DataFrame) -> list[tuple[Change, ...]]:
     """The changes of each row."""
-    return [from_codes(codes, str(name)) for codes, name in zip(table["changes"], table["clip_id"], strict=True)]
+    return [parse_codes(codes, str(name)) for codes, name in zip(table["changes"], table["clip_id"], strict=True)]
 
 
-def tables_of(queries: pd.DataFrame, test: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def make_report_tables(queries: pd.DataFrame, test: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """What stands beside the predictions.
 
     Args:
-        queries: what ``queries_table`` gave.
+        queries: what ``tabulate_queries`` gave.
         test: the test pairs in its order: clip_id, text, changes, s1, s2.
     """
     return {
         report.QUERIES: queries,
-        report.BREAKDOWN: report.breakdown(queries, changes_of(test)),
-        report.WORST: report.worst(queries, test.set_index("clip_id")),
+        report.BREAKDOWN: report.break_down(queries, read_changes(test)),
+        report.WORST: report.list_worst_queries(queries, test.set_index("clip_id")),
     }
 
 
-def scored(queries: pd.DataFrame, setting: str) -> tuple[dict[str, list[float]], dict[str, NDArray[np.float64]]]:
+def score_setting(queries: pd.DataFrame, setting: str) -> tuple[dict[str, list[float]], dict[str, NDArray[np.float64]]]:
     """Scores of a setting: by metric, those of each seed, and those of each query (the mean over seeds)."""
     part = queries[queries["setting"] == setting]
     by_seed: dict[str, list[float]] = {}
@@ -182,14 +180,14 @@ def scored(queries: pd.DataFrame, setting: str) -> tuple[dict[str, list[float]],
     seeds = part.groupby("seed", sort=True)
     for _, one in seeds:
         rank = torch.tensor(one["rank"].to_numpy(np.int64))
-        for metric, values in by_query(rank).items():
+        for metric, values in score_queries(rank).items():
             by_seed.setdefault(metric, []).append(float(values.mean()))
             sums[metric] = sums.get(metric, 0.0) + values.numpy()
         by_seed.setdefault(MEDIAN_RANK, []).append(float(np.median(rank.numpy())))
     return by_seed, {metric: total / len(seeds) for metric, total in sums.items()}
 
 
-def predictions(queries: pd.DataFrame, task: str) -> pd.DataFrame:
+def tabulate_predictions(queries: pd.DataFrame, task: str) -> pd.DataFrame:
     """The queries as rows of predictions, for each metric that is a share."""
     rank = torch.tensor(queries["rank"].to_numpy(np.int64))
     base = pd.DataFrame(
@@ -203,6 +201,6 @@ def predictions(queries: pd.DataFrame, task: str) -> pd.DataFrame:
             "predicted": queries["first"],
         }
     )
-    shares = {metric: values for metric, values in by_query(rank).items() if metric != MEAN_RANK}
+    shares = {metric: values for metric, values in score_queries(rank).items() if metric != MEAN_RANK}
     tables = [base.assign(metric=metric, score=values.numpy()) for metric, values in shares.items()]
     return pd.concat(tables, ignore_index=True)[PREDICTION_COLUMNS]

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from benchmark.composed_retrieval.pairs import KINDS, System
 from benchmark.protocol import ComposedSettings
-from bgknown.seeding import key
+from bgknown.seeding import derive_key
 
 TOWERS = ("audio", "text")
 
@@ -105,7 +105,7 @@ class Networks(torch.nn.Module):
 
 def _initial(seed: int, name: str, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Weight and bias as torch.nn.Linear begins: uniform within 1 / sqrt(inputs)."""
-    draw = torch.Generator().manual_seed(key(seed, "retrieval weights", name))
+    draw = torch.Generator().manual_seed(derive_key(seed, "retrieval weights", name))
     bound = 1.0 / math.sqrt(shape[1])
     weight = torch.empty(shape).uniform_(-bound, bound, generator=draw)
     return weight, torch.empty(shape[0]).uniform_(-bound, bound, generator=draw)

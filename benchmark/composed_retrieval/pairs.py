@@ -70,7 +70,7 @@ class Pairs:
                 )
 
 
-def held_out(keys: NDArray[np.uint64], share: float) -> tuple[Tensor, Tensor]:
+def hold_out_pairs(keys: NDArray[np.uint64], share: float) -> tuple[Tensor, Tensor]:
     """Pairs to train on, and pairs that decide which epoch is tested.
 
     Args:

@@ -19,7 +19,7 @@ MAIN = "audio+text"
 """The setting whose worst queries are told."""
 
 
-def groups(changes: Sequence[tuple[Change, ...]]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+def group_queries(changes: Sequence[tuple[Change, ...]]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Groups of queries by what changes: kind, event or background, one change or several.
 
     A query with several changes belongs to the group of each of them.
@@ -44,7 +44,7 @@ def _belongs(name: str, found: Sequence[Change]) -> bool:
     return any(name in each.kind.split("_") for each in found)
 
 
-def breakdown(queries: pd.DataFrame, changes: Sequence[tuple[Change, ...]]) -> pd.DataFrame:
+def break_down(queries: pd.DataFrame, changes: Sequence[tuple[Change, ...]]) -> pd.DataFrame:
     """R@1, R@10 and mean rank of every setting for each group of queries, with 95 % bootstrap intervals over queries.
 
     Args:
@@ -62,7 +62,7 @@ def breakdown(queries: pd.DataFrame, changes: Sequence[tuple[Change, ...]]) -> p
         by_metric = {
             metric: table.groupby("pair")["score"].mean().loc[pairs].to_numpy() for metric, table in scores.items()
         }
-        for name, inside in groups(changes):
+        for name, inside in group_queries(changes):
             for metric, values in by_metric.items():
                 low, high = bootstrap_ci(values[inside])
                 rows.append((setting, name, metric, values[inside].mean(), low, high, int(inside.sum())))
@@ -70,11 +70,11 @@ def breakdown(queries: pd.DataFrame, changes: Sequence[tuple[Change, ...]]) -> p
     return pd.DataFrame(rows, columns=columns)
 
 
-def worst(queries: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
+def list_worst_queries(queries: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
     """The queries of largest mean rank over seeds, and what came first in their place for the seed that ranks it worst.
 
     Args:
-        queries: as for ``breakdown``, with the pair whose target came ``first``.
+        queries: as for ``break_down``, with the pair whose target came ``first``.
         facts: indexed by pair: text, changes, s1 and s2, for a person to listen to.
     """
     part = queries[queries["setting"] == MAIN].reset_index(drop=True)

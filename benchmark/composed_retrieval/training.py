@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from benchmark.composed_retrieval.networks import Batch, Networks
-from benchmark.composed_retrieval.pairs import Pairs, System, held_out
-from benchmark.probe.standardised import GPU_SHARE, standardisation
+from benchmark.composed_retrieval.pairs import Pairs, System, hold_out_pairs
+from benchmark.probe.standardised import GPU_SHARE, measure_standardisation
 from benchmark.protocol import ComposedSettings
 from benchmark.resuming import Progress, Resuming
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.memory import keep_freed_memory
-from bgknown.seeding import key, ranks
+from bgknown.seeding import derive_key, draw_ranks
 
 BLOCK_ROWS = 1024
 """Pairs that are embedded in one go outside training."""
@@ -48,7 +48,7 @@ class _Statistics:
         for rows in training:
             heard = np.concatenate([pairs.s1[rows.numpy()], pairs.s2[rows.numpy()]])
             read = pairs.texts[rows.numpy()]
-            found.append((*standardisation(pairs.audio, heard), *standardisation(pairs.text, read)))
+            found.append((*measure_standardisation(pairs.audio, heard), *measure_standardisation(pairs.text, read)))
         mean, scale, text_mean, text_scale = (
             torch.stack(each).unsqueeze(1).to(device) for each in zip(*found, strict=True)
         )
@@ -93,7 +93,8 @@ class Training:
         self.seeds = list(dict.fromkeys(system.seed for system in systems))
         self.of = torch.tensor([self.seeds.index(system.seed) for system in systems])
         splits = [
-            held_out(ranks(seed, "retrieval validation", pairs.names), settings.validation_share) for seed in self.seeds
+            hold_out_pairs(draw_ranks(seed, "retrieval validation", pairs.names), settings.validation_share)
+            for seed in self.seeds
         ]
         self.training, self.valid = [train for train, _ in splits], [valid for _, valid in splits]
         self.statistics = _Statistics(pairs, self.training, device)
@@ -101,8 +102,8 @@ class Training:
         sizes = {"audio": pairs.audio.shape[1], "text": pairs.text.shape[1], "classes": pairs.classes_s1.shape[1]}
         self.networks = Networks(systems, **sizes, settings=settings).to(device)
         self.optimizer = torch.optim.Adam(self.networks.parameters(), lr=settings.lr, fused=True)
-        self.orders = [torch.Generator().manual_seed(key(seed, "retrieval order")) for seed in self.seeds]
-        self.drops = [torch.Generator().manual_seed(key(seed, "retrieval dropout")) for seed in self.seeds]
+        self.orders = [torch.Generator().manual_seed(derive_key(seed, "retrieval order")) for seed in self.seeds]
+        self.drops = [torch.Generator().manual_seed(derive_key(seed, "retrieval dropout")) for seed in self.seeds]
         self.best = {name: values.detach().clone() for name, values in self.networks.named_parameters()}
         self.best_loss = torch.full((len(systems),), torch.inf, dtype=torch.float64)
         self.best_epoch = torch.zeros(len(systems), dtype=torch.int64)
@@ -217,7 +218,7 @@ class Training:
         self.best_loss, self.best_epoch, self.epoch = state["best_loss"], state["best_epoch"], state["epoch"]
 
 
-def train(
+def train_systems(
     pairs: Pairs,
     systems: Sequence[System],
     settings: ComposedSettings,

@@ -11,7 +11,7 @@ BLOCK_ROWS = 4096
 """Pairs whose differences are held at a time."""
 
 
-def mean_differences(
+def fit_differences(
     first: NDArray[np.float32], second: NDArray[np.float32], rows: NDArray[np.int64], changes: Sequence[tuple[str, ...]]
 ) -> tuple[list[str], NDArray[np.float32]]:
     """What each change adds to an embedding, by least squares over training pairs.
@@ -40,7 +40,7 @@ def mean_differences(
     return codes, (np.linalg.pinv(there.T @ there, hermitian=True) @ sums).astype(np.float32)
 
 
-def changed(
+def apply_changes(
     audio: NDArray[np.float32],
     changes: Sequence[tuple[str, ...]],
     codes: Sequence[str],
@@ -51,7 +51,7 @@ def changed(
     Args:
         audio: [n, D] y_s1.
         changes: [n] codes of each pair's changes.
-        codes, differences: what ``mean_differences`` gave.
+        codes, differences: what ``fit_differences`` gave.
     """
     place = {code: row for row, code in enumerate(codes)}
     moved = audio.copy()

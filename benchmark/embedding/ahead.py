@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmark.embedding.broken import BrokenClips
 from benchmark.embedding.clips import BrokenClipError, Clip, read_clip
 from benchmark.encoders.contract import LoadedEncoder
-from bgknown.jobs.parallel import default_jobs
+from bgknown.jobs.parallel import count_cores
 
 AHEAD = 4
 """Batches that may be decoded before the encoder wants them."""
@@ -27,7 +27,7 @@ def decode_ahead(
 ) -> Iterator[tuple[list[Clip], Decoded]]:
     """Batches with their audio, without broken clips, which are noted; at most ``AHEAD`` are decoded ahead."""
     rate_hz, at_once = loaded.encoder.rate_hz, 1 if loaded.device != "cpu" else AHEAD
-    with ThreadPoolExecutor(jobs or default_jobs()) as pool:
+    with ThreadPoolExecutor(jobs or count_cores()) as pool:
         waiting: deque[tuple[list[Clip], list[Future[tuple[NDArray[np.float32], str]]]]] = deque()
         ahead = iter(batches)
         try:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from bgknown.audio.amplitude import Amplitude, measure_amplitude
 from bgknown.audio.decoding import faults_of_file
-from bgknown.audio.files import NO_SUCH_FILE, RATE_HZ, at_rate, check_finite, read_file, read_header
+from bgknown.audio.files import NO_SUCH_FILE, RATE_HZ, check_finite, read_file, read_header, resample
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
-from bgknown.jobs.files import FileState, file_sha256, state_of
+from bgknown.jobs.files import FileState, hash_file, read_state
 
 if TYPE_CHECKING:
     from bgknown.soundscape import Soundscape
@@ -70,7 +70,7 @@ class BrokenClipError(InvalidInputError):
         """The files, and what is wrong with each."""
 
 
-def file_states(clips: list[Clip]) -> list[FileState]:
+def read_file_states(clips: list[Clip]) -> list[FileState]:
     """The state of every clip's file.
 
     Raises:
@@ -87,12 +87,12 @@ def file_states(clips: list[Clip]) -> list[FileState]:
 
 def _state(clip: Clip) -> FileState | None:
     try:
-        return state_of(clip.path)
+        return read_state(clip.path)
     except OSError:
         return None
 
 
-def length(clip: Clip, rate_hz: int) -> int:
+def count_samples(clip: Clip, rate_hz: int) -> int:
     """Samples of a clip at a rate; decoded only where the header cannot tell (see ``read_header``).
 
     Raises:
@@ -126,7 +126,7 @@ def read_clip(clip: Clip, rate_hz: int) -> tuple[NDArray[np.float32], str]:
     """
     try:
         with faults_of_file("cannot be read"):
-            digest = file_sha256(clip.path)
+            digest = hash_file(clip.path)
             if clip.sha256 and digest != clip.sha256:
                 raise InvalidInputError(
                     f"sha256 is {digest[:12]}..., the dataset's manifest says {clip.sha256[:12]}...: the file was "
@@ -139,7 +139,7 @@ def read_clip(clip: Clip, rate_hz: int) -> tuple[NDArray[np.float32], str]:
             check_finite(audio)
     except BgknownError as error:
         raise _naming(clip, error) from error
-    wanted = length(clip, rate_hz) if clip.duration_s is not None else max(audio.size, 1)
+    wanted = count_samples(clip, rate_hz) if clip.duration_s is not None else max(audio.size, 1)
     start = int(clip.place * (max(audio.size - wanted, 0) + 1))
     out = np.zeros(wanted, dtype=np.float32)
     part = audio[start : start + wanted]
@@ -147,7 +147,7 @@ def read_clip(clip: Clip, rate_hz: int) -> tuple[NDArray[np.float32], str]:
     return out, digest
 
 
-def decoding_fault(path: Path) -> str:
+def find_decoding_fault(path: Path) -> str:
     """What is wrong with a file that is decoded to its end; empty for nothing."""
     return listen(path)[0]
 
@@ -162,10 +162,10 @@ def listen(path: Path) -> tuple[str, Amplitude]:
 
 
 def _soundscape(clip: Clip) -> Soundscape:
-    from bgknown.jams.reading import parse  # noqa: PLC0415  (only APwD needs it)
+    from bgknown.jams.reading import parse_jams  # noqa: PLC0415  (only APwD needs it)
 
     try:
-        return parse(clip.path.read_bytes(), clip.path.stem)
+        return parse_jams(clip.path.read_bytes(), clip.path.stem)
     except FileNotFoundError as error:
         raise NotFoundError(NO_SUCH_FILE) from error
 
@@ -177,7 +177,7 @@ def _rendered(clip: Clip, rate_hz: int) -> NDArray[np.float32]:
     if clip.rendering is None:
         raise InvalidInputError("there is nothing to render it from")
     pcm = render(_soundscape(clip), clip.rendering.source, clip.path.stem)
-    return at_rate(pcm.astype(np.float32) * np.float32(2.0**-15), RATE_HZ, rate_hz)
+    return resample(pcm.astype(np.float32) * np.float32(2.0**-15), RATE_HZ, rate_hz)
 
 
 def _naming(clip: Clip, error: BgknownError) -> BgknownError:

@@ -28,17 +28,17 @@ from benchmark import processes
 from benchmark.embedding.ahead import decode_ahead
 from benchmark.embedding.amplitudes import report_amplitudes, write_amplitudes
 from benchmark.embedding.broken import BrokenClips
-from benchmark.embedding.clips import RESAMPLER, BrokenClipError, Clip, file_states, length, read_clip
+from benchmark.embedding.clips import RESAMPLER, BrokenClipError, Clip, count_samples, read_clip, read_file_states
 from benchmark.embedding.hashes import hash_fit
 from benchmark.embedding.recognition import find_by_content
 from benchmark.embedding.store import Entry, Store, open_store
 from benchmark.embedding.training_audio import DecodedAudio
-from benchmark.encoders.adapters.foreign import telling
+from benchmark.encoders.adapters.foreign import explain_failure
 from benchmark.encoders.contract import FittedEncoder, LoadedEncoder, check_output
-from benchmark.encoders.fingerprint import code_beside
+from benchmark.encoders.fingerprint import hash_code_beside
 from benchmark.encoders.loading import check_repeatable
 from bgknown.errors import BgknownError, InvalidInputError, StorageError
-from bgknown.jobs.files import FileState, sha256
+from bgknown.jobs.files import FileState, hash_bytes
 from bgknown.shown import one_line
 from bgknown.userpath import expand_fields
 
@@ -79,7 +79,7 @@ class EmbedSettings:
             raise InvalidInputError(f"jobs is {self.jobs}; it must be at least 1")
 
 
-def embed(
+def embed_clips(
     loaded: LoadedEncoder,
     clips: Sequence[Clip],
     settings: EmbedSettings,
@@ -109,7 +109,7 @@ def embed(
         StorageError: the cache folder cannot be written.
     """
     unique = list(dict.fromkeys(clips))
-    states = dict(zip(unique, file_states(unique), strict=True))
+    states = dict(zip(unique, read_file_states(unique), strict=True))
     broken = BrokenClips(loaded.name)
     batches = _batches(unique, loaded.encoder.rate_hz, settings.batch_size, broken)
     store = open_store(settings.cache, *_key(loaded, settings, fit_on))
@@ -134,7 +134,7 @@ def embed(
         store.close()
     broken.refuse(len(unique))
     if processes.count() > 1:
-        processes.meet()
+        processes.wait_for_all()
         store = Store(store.folder, store.size)
     entries = {clip: found[clip] or store.find(clip, states[clip]) for clip in unique}
     find_by_content(store, entries, states)  # another process may have seen another state of the same file
@@ -161,7 +161,7 @@ def _key(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip])
         "software": MADE_OF_KIND.get(loaded.kind, MADE),
     }
     if fitted_on:  # what is fitted is not compared with a fresh embedding, so its code must tell it apart
-        facts["code"] = code_beside(type(getattr(loaded.encoder, "made", loaded.encoder)))
+        facts["code"] = hash_code_beside(type(getattr(loaded.encoder, "made", loaded.encoder)))
     about = {
         **facts,
         "name": loaded.name,
@@ -170,7 +170,7 @@ def _key(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip])
         "configuration": loaded.configuration,
         "embedding_size": loaded.encoder.embedding_size,
     }
-    return sha256(repr(sorted(facts.items())).encode()), loaded.encoder.embedding_size, about
+    return hash_bytes(repr(sorted(facts.items())).encode()), loaded.encoder.embedding_size, about
 
 
 def _batches(clips: list[Clip], rate_hz: int, size: int, broken: BrokenClips) -> list[list[Clip]]:
@@ -178,7 +178,7 @@ def _batches(clips: list[Clip], rate_hz: int, size: int, broken: BrokenClips) ->
 
     def own_length(clip: Clip) -> int:
         try:
-            return length(clip, rate_hz)
+            return count_samples(clip, rate_hz)
         except BrokenClipError as error:
             broken.add(error)
             return 0
@@ -188,7 +188,7 @@ def _batches(clips: list[Clip], rate_hz: int, size: int, broken: BrokenClips) ->
         own = dict(zip(unknown, pool.map(own_length, unknown), strict=True))
     by_length: dict[int, list[Clip]] = {}
     for clip in clips:
-        samples = own[clip] if clip in own else length(clip, rate_hz)
+        samples = own[clip] if clip in own else count_samples(clip, rate_hz)
         if samples:
             by_length.setdefault(samples, []).append(clip)
     return [group[i : i + size] for _, group in sorted(by_length.items()) for i in range(0, len(group), size)]
@@ -239,7 +239,7 @@ def _fit(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip],
     with bar:
         if isinstance(encoder, FittedEncoder):
             try:
-                with telling(f"encoder {loaded.name}", "cannot be fitted"):
+                with explain_failure(f"encoder {loaded.name}", "cannot be fitted"):
                     encoder.fit(audio)
             except InvalidInputError:
                 if not broken.problems:  # else it may have been left with nothing

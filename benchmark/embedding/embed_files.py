@@ -15,7 +15,7 @@ from benchmark import processes
 from benchmark.embedding.about import write_about
 from benchmark.embedding.broken import broken_clips, describe
 from benchmark.embedding.clips import BrokenClipError, Clip
-from benchmark.embedding.embed import EmbedSettings, embed
+from benchmark.embedding.embed import EmbedSettings, embed_clips
 from benchmark.embedding.hashes import hash_fit
 from benchmark.encoders.contract import LoadedEncoder
 from bgknown.audio.files import NO_SUCH_FILE
@@ -64,7 +64,7 @@ def embed_files(
         skip_broken: leave out files that are missing or broken, or that the encoder gives NaN or infinite values for.
 
     Raises:
-        NotFoundError, InvalidInputError, StorageError: as ``embed``; also where a folder has no audio.
+        NotFoundError, InvalidInputError, StorageError: as ``embed_clips``; also where a folder has no audio.
     """
     if duration_s is not None and not 0 < duration_s < MAX_DURATION_S:
         raise InvalidInputError(f"the duration is {duration_s} s; it must be between 0 and {MAX_DURATION_S:g}")
@@ -77,7 +77,7 @@ def embed_files(
         if not clips:
             raise broken_clips(problems, len(problems))
         try:
-            rows = embed(loaded, clips, settings, fit_on=clips, twice=True)
+            rows = embed_clips(loaded, clips, settings, fit_on=clips, twice=True)
             break
         except BrokenClipError as error:
             if not skip_broken:

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmark.embedding.clips import Clip
 from benchmark.encoders.contract import FittedEncoder, LoadedEncoder
 from bgknown.errors import InvalidInputError, StorageError
-from bgknown.jobs.files import file_sha256, make_folder, sha256, state_facts
+from bgknown.jobs.files import hash_bytes, hash_file, make_folder, state_facts
 from bgknown.jobs.parallel import in_threads
 from bgknown.jobs.sealed import read_sealed, write_sealed
 
@@ -44,7 +44,7 @@ def content_hashes(paths: Sequence[Path], *, cache: Path) -> list[str]:
         return []
     absolute = [path.absolute() for path in paths]
     root = Path(os.path.commonpath([path.parent for path in absolute]))
-    table = cache / FOLDER / PATTERN.replace("*", sha256(os.fsencode(root))[:16])
+    table = cache / FOLDER / PATTERN.replace("*", hash_bytes(os.fsencode(root))[:16])
     names = [os.fsencode(path.relative_to(root)).decode(errors="backslashreplace") for path in absolute]
     known = _load(table)
     states = in_threads(state_facts, absolute, title="states of files", unit="file")
@@ -70,7 +70,7 @@ def _of_state(known: tuple[list[int], str] | None, state: list[int]) -> str:
 
 def _hash(path: Path) -> str:
     try:
-        return file_sha256(path)
+        return hash_file(path)
     except OSError:
         return ""
 
@@ -110,6 +110,6 @@ def hash_fit(loaded: LoadedEncoder, fit_on: Sequence[Clip], *, cache: Path) -> s
     unknown = [clip.path for clip in fit_on if not clip.sha256]
     known = dict(zip(unknown, content_hashes(unknown, cache=cache), strict=True))
     hashes = [clip.sha256 or known[clip.path] for clip in fit_on]
-    return sha256(
+    return hash_bytes(
         "\n".join(sorted(f"{value} {clip.crop}" for value, clip in zip(hashes, fit_on, strict=True))).encode()
     )

@@ -37,7 +37,7 @@ from benchmark import resuming
 from benchmark.embedding import hashes
 from benchmark.embedding.clips import Clip
 from benchmark.embedding.store_index import Line, read_line, write_line
-from bgknown.jobs.files import FileState, advising, make_folder, storage_error, write_whole
+from bgknown.jobs.files import FileState, advising, describe_storage_error, make_folder, write_whole
 from bgknown.jobs.sealed import read_json_object
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class Store:
             self._data.flush()
             os.fsync(self._data.fileno())
         except OSError as error:
-            raise storage_error(error, self.folder) from error
+            raise describe_storage_error(error, self.folder) from error
         entries = [
             Entry(part=self._own, row=first + place, crc32=zlib.crc32(row.tobytes()), sha256=sha256)
             for place, (row, (_, _, sha256)) in enumerate(zip(rows, items, strict=True))
@@ -146,7 +146,7 @@ class Store:
                 file.flush()
                 return np.memmap(file, dtype="<f4", mode="c", shape=shape)
         except OSError as error:
-            raise storage_error(error, self.folder) from error
+            raise describe_storage_error(error, self.folder) from error
 
     def _blocks(self, entries: Sequence[Entry]) -> Iterator[NDArray[np.float32]]:
         """Copies of embeddings, some at a time."""
@@ -196,7 +196,7 @@ class Store:
             with index.open("ab") as file:
                 file.write(b"".join(lines))
         except OSError as error:
-            raise storage_error(error, index) from error
+            raise describe_storage_error(error, index) from error
         for entry, (clip, state, _) in zip(entries, items, strict=True):
             self._remember(entry, clip.crop, _path(clip), state)
 
@@ -278,7 +278,7 @@ def _about(folder: Path) -> dict[str, Any]:
     return facts if all(isinstance(facts.get(key, ""), str) for key in named) else {}
 
 
-def stores(cache: Path) -> list[tuple[dict[str, Any], int]]:
+def list_stores(cache: Path) -> list[tuple[dict[str, Any], int]]:
     """What is in a cache folder: each store's about.json, and its size in bytes."""
     found = []
     for about in sorted((cache / "embeddings").glob(f"*/{ABOUT}")):
@@ -289,7 +289,7 @@ def stores(cache: Path) -> list[tuple[dict[str, Any], int]]:
 
 def clear_stores(cache: Path) -> int:
     """Delete all embeddings of a cache folder, hashes of files, and states of stopped probes; returns bytes freed."""
-    freed = sum(size for _, size in stores(cache))
+    freed = sum(size for _, size in list_stores(cache))
     stopped = (cache / resuming.FOLDER).glob(f"*{resuming.SUFFIX}")
     for path in (*stopped, *(cache / hashes.FOLDER).glob(hashes.PATTERN)):
         freed += path.stat().st_size

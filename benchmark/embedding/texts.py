@@ -22,13 +22,20 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmark import processes
-from benchmark.encoders.adapters.foreign import telling
+from benchmark.encoders.adapters.foreign import explain_failure
 from benchmark.encoders.adapters.hf_loading import check_tensors, check_whole_model, load_with_report
-from benchmark.encoders.adapters.snapshot import FACTS, WEIGHTS, explaining, model_folder, package, quiet
-from benchmark.encoders.fingerprint import weights_sha256
+from benchmark.encoders.adapters.snapshot import (
+    FACTS,
+    WEIGHTS,
+    explain_loading_failure,
+    find_model_folder,
+    import_transformers,
+    silence,
+)
+from benchmark.encoders.fingerprint import hash_weights
 from benchmark.protocol import TEXT_ENCODER
 from bgknown.errors import InvalidInputError
-from bgknown.jobs.files import advising, make_folder, sha256
+from bgknown.jobs.files import advising, hash_bytes, make_folder
 from bgknown.jobs.sealed import unseal, write_sealed
 from bgknown.userpath import expand
 
@@ -86,7 +93,7 @@ class TextEncoder:
             "name": self.name,
             "pooling": self.pooling,
             "sha256": self.sha256,
-            "transformers": str(package().__version__),
+            "transformers": str(import_transformers().__version__),
         }
 
     @torch.inference_mode()
@@ -97,7 +104,7 @@ class TextEncoder:
             BrokenTextsError: the model gives NaN or infinite values for some texts.
             InvalidInputError: the model fails.
         """
-        with telling(f"text encoder {self.name}", "fails on a batch of texts"):
+        with explain_failure(f"text encoder {self.name}", "fails on a batch of texts"):
             tokens = self.tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt").to(self.device)
             pooled = _pooled(self.model(**tokens).last_hidden_state, tokens["attention_mask"], self.pooling)
         finite = torch.isfinite(pooled).all(dim=1).tolist()
@@ -123,12 +130,12 @@ def load_text_encoder(target: str = TEXT_ENCODER, *, pooling: str = "mean", devi
     if pooling not in POOLINGS:
         raise InvalidInputError(f"text pooling is {pooling!r}; it must be one of {', '.join(POOLINGS)}")
     target = expand(target)
-    transformers = package()
-    folder = model_folder(target, kind=KIND)
+    transformers = import_transformers()
+    folder = find_model_folder(target, kind=KIND)
     check_whole_model(folder, target, kind=KIND)
     if not (folder / "config.json").is_file():
         raise InvalidInputError(f"{KIND}{target}: this folder holds no whole model (there is no config.json)")
-    with quiet(transformers), explaining(target, kind=KIND):
+    with silence(transformers), explain_loading_failure(target, kind=KIND):
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     whole, report = load_with_report(transformers.AutoModel, folder, target, kind=KIND)
     model = _text_part(whole)
@@ -137,7 +144,7 @@ def load_text_encoder(target: str = TEXT_ENCODER, *, pooling: str = "mean", devi
             f"{KIND}{target}: {type(whole).__name__} is no text model, or its tokenizer has no padding token"
         )
     tokens = tokenizer([PROBE], return_tensors="pt")
-    with torch.no_grad(), explaining(target, kind=KIND, what="fails on a text"):
+    with torch.no_grad(), explain_loading_failure(target, kind=KIND, what="fails on a text"):
         check_tensors(
             whole,
             report,
@@ -148,7 +155,7 @@ def load_text_encoder(target: str = TEXT_ENCODER, *, pooling: str = "mean", devi
     return TextEncoder(
         name=Path(target).absolute().name if Path(target).is_dir() else target,  # a link has a name of its own
         pooling=pooling,
-        sha256=weights_sha256(whole, files),
+        sha256=hash_weights(whole, files),
         model=model.to(device),
         tokenizer=tokenizer,
         device=device,
@@ -218,7 +225,7 @@ def embed_texts(
 
 def _path(encoder: TextEncoder, cache: Path) -> Path:
     facts = {name: value for name, value in encoder.facts().items() if name != "name"}
-    return cache / FOLDER / f"{sha256(repr(sorted(facts.items())).encode())[:32]}.npz"
+    return cache / FOLDER / f"{hash_bytes(repr(sorted(facts.items())).encode())[:32]}.npz"
 
 
 def _load(path: Path) -> dict[str, NDArray[np.float32]]:

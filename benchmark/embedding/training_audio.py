@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from benchmark.embedding.broken import BrokenClips
-from benchmark.embedding.clips import BrokenClipError, Clip, length, read_clip
-from bgknown.jobs.parallel import default_jobs
+from benchmark.embedding.clips import BrokenClipError, Clip, count_samples, read_clip
+from bgknown.jobs.parallel import count_cores
 
 
 class DecodedAudio:
@@ -40,10 +40,10 @@ class DecodedAudio:
             broken: collects clips that ``read`` cannot decode, for which it gives silence, and silent ones: statistics
                 that broken clips have entered are not used.
         """
-        self.lengths = [samples for batch in batches for samples in [length(batch[0], rate_hz)] * len(batch)]
+        self.lengths = [samples for batch in batches for samples in [count_samples(batch[0], rate_hz)] * len(batch)]
         self._clips = [clip for batch in batches for clip in batch]
         self._batches, self._rate_hz, self._stream, self._heard = len(batches), rate_hz, stream, heard
-        self._jobs, self._broken = jobs or default_jobs(), broken
+        self._jobs, self._broken = jobs or count_cores(), broken
 
     def __len__(self) -> int:
         """The number of batches."""

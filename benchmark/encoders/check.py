@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from benchmark.encoders.contract import FittedEncoder, FrameEncoder, LoadedEncoder, check_output
-from benchmark.text_tables import aligned
+from benchmark.text_tables import align_columns
 from bgknown.errors import BgknownError
-from bgknown.seeding import generator
+from bgknown.seeding import make_generator
 
 BATCH = 8
 """Clips in a batch of the checks."""
@@ -39,14 +39,14 @@ class Finding:
     """The number, or what went wrong."""
 
 
-def check(loaded: LoadedEncoder) -> list[Finding]:
+def check_encoder(loaded: LoadedEncoder) -> list[Finding]:
     """Run all checks; an exception of the encoder is a failed finding, never raised.
 
     Encoders that take statistics of training audio take them from noise first.
     """
     encoder, rate_hz = loaded.encoder, loaded.encoder.rate_hz
     findings = [_facts(loaded)]
-    noise = made("noise", BATCH, round(DURATION_S * rate_hz)).to(loaded.device)
+    noise = make_noise("noise", BATCH, round(DURATION_S * rate_hz)).to(loaded.device)
     if isinstance(encoder, FittedEncoder):
         findings.append(_finding("needs fit", lambda: _fit(loaded, noise)))
     checks: list[tuple[str, Callable[[], tuple[bool | None, str]]]] = [
@@ -59,7 +59,7 @@ def check(loaded: LoadedEncoder) -> list[Finding]:
         ("input unchanged", lambda: _unchanged(loaded, noise)),
         ("tells clips apart", lambda: _apart(loaded, noise)),
         (f"short input, {SHORT_S:g} s", lambda: _finite(loaded, noise[:, : round(SHORT_S * rate_hz)])),
-        (f"long input, {LONG_S:g} s", lambda: _finite(loaded, made("noise", 1, round(LONG_S * rate_hz)))),
+        (f"long input, {LONG_S:g} s", lambda: _finite(loaded, make_noise("noise", 1, round(LONG_S * rate_hz)))),
         ("padding", lambda: _padding(loaded, noise)),
         *([("frames", lambda: _frames(loaded, noise))] if isinstance(encoder, FrameEncoder) else []),
         ("speed", lambda: _speed(loaded, noise)),
@@ -68,21 +68,21 @@ def check(loaded: LoadedEncoder) -> list[Finding]:
     return [*findings, *(_finding(name, work) for name, work in checks)]
 
 
-def passed(findings: Sequence[Finding]) -> bool:
+def has_passed(findings: Sequence[Finding]) -> bool:
     """Whether nothing failed."""
     return all(finding.passed is not False for finding in findings)
 
 
-def as_text(findings: Sequence[Finding]) -> str:
+def format_findings(findings: Sequence[Finding]) -> str:
     """The findings as a table."""
     words = {True: "pass", False: "FAIL", None: "-"}
     lines = [[finding.name, words[finding.passed], finding.detail] for finding in findings]
-    return aligned(["check", "", "detail"], lines, left=3)
+    return align_columns(["check", "", "detail"], lines, left=3)
 
 
-def made(name: str, clips: int, samples: int) -> Tensor:
+def make_noise(name: str, clips: int, samples: int) -> Tensor:
     """Noise [B, N] float32 within -1..1, the same for the same name."""
-    draw = generator(0, "check", name).standard_normal((clips, samples))
+    draw = make_generator(0, "check", name).standard_normal((clips, samples))
     return torch.from_numpy(np.clip(0.1 * draw, -1.0, 1.0).astype(np.float32))
 
 

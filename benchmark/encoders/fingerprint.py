@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from bgknown.jobs.files import file_sha256
+from bgknown.jobs.files import hash_file
 
 
-def weights_sha256(encoder: Any, files: Sequence[Path]) -> str:
+def hash_weights(encoder: Any, files: Sequence[Path]) -> str:
     """SHA-256 of an encoder's weights.
 
     Args:
@@ -25,10 +25,10 @@ def weights_sha256(encoder: Any, files: Sequence[Path]) -> str:
         empty where there are none.
     """
     if len(files) == 1:
-        return file_sha256(files[0])
+        return hash_file(files[0])
     if files:
         folder = Path(*_common(files))
-        lines = sorted(f"{file_sha256(file)} {file.relative_to(folder).as_posix()}" for file in files)
+        lines = sorted(f"{hash_file(file)} {file.relative_to(folder).as_posix()}" for file in files)
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
     digest, seen = hashlib.sha256(), False
     for place, module in _modules(encoder):
@@ -73,7 +73,7 @@ def _modules(encoder: Any) -> Iterator[tuple[str, torch.nn.Module]]:
         waiting += [(f"{place}.{name}", part, depth + 1) for name, part in sorted(inside.items())]
 
 
-def code_beside(kind: type) -> str:
+def hash_code_beside(kind: type) -> str:
     """SHA-256 of all Python files in the folder of the file that a class's ``embed`` stands in; empty where none is.
 
     Changing any of them may change what the class does, and importing is free to reach all of them.

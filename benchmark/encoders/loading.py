@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmark.encoders.adapters.foreign import telling
+from benchmark.encoders.adapters.foreign import explain_failure
 from benchmark.encoders.contract import Encoder, FittedEncoder, LoadedEncoder, check_output
 from bgknown.errors import InvalidInputError
 
@@ -20,7 +20,7 @@ before: kernels of a GPU may add in another order, in the precision that they co
 _WHOLE = "a positive whole number"
 
 
-def checked(encoder: Any, spec: str) -> Encoder:
+def check_contract(encoder: Any, spec: str) -> Encoder:
     """Check that an object has the four members of an encoder, and a configuration that can be stored.
 
     Args:
@@ -31,7 +31,7 @@ def checked(encoder: Any, spec: str) -> Encoder:
         InvalidInputError: says what is missing or wrong.
     """
     for attribute, need in (("name", "a text"), ("rate_hz", _WHOLE), ("embedding_size", _WHOLE)):
-        with telling(spec, f"has no {attribute} that can be read"):
+        with explain_failure(spec, f"has no {attribute} that can be read"):
             value = getattr(encoder, attribute, None)
         whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
         if not (whole if need == _WHOLE else isinstance(value, str) and value):
@@ -90,7 +90,7 @@ def move(encoder: Any, device: str, spec: str) -> str:
     """
     if not hasattr(encoder, "to"):
         return "cpu"
-    with telling(spec, f"cannot be moved to device {device!r}"):
+    with explain_failure(spec, f"cannot be moved to device {device!r}"):
         encoder.to(device)
     return device
 
@@ -130,7 +130,7 @@ def try_out(loaded: LoadedEncoder, duration_s: float) -> None:
     noise = 0.1 * torch.randn(2, round(duration_s * loaded.encoder.rate_hz), generator=torch.Generator().manual_seed(0))
     rows = []
     for _ in range(2):
-        with telling(f"encoder {loaded.name}", f"fails on {duration_s:g} s of noise"), torch.inference_mode():
+        with explain_failure(f"encoder {loaded.name}", f"fails on {duration_s:g} s of noise"), torch.inference_mode():
             output = loaded.encoder.embed(noise.to(loaded.device))
         rows.append(check_output(loaded.encoder, output, 2).numpy())
     check_repeatable(loaded.name, rows[0], rows[1], "float32")

@@ -34,7 +34,7 @@ class OptionFacts:
     """What it does."""
 
 
-def parse(text: str, where: str) -> dict[str, str]:
+def parse_options(text: str, where: str) -> dict[str, str]:
     """The options in ``key=value&key=value``.
 
     Args:
@@ -56,7 +56,7 @@ def parse(text: str, where: str) -> dict[str, str]:
     return given
 
 
-def resolve(record: type[Record], given: Mapping[str, str], where: str) -> Record:
+def resolve_options(record: type[Record], given: Mapping[str, str], where: str) -> Record:
     """A kind's settings with the options that were given.
 
     Args:
@@ -80,7 +80,7 @@ def resolve(record: type[Record], given: Mapping[str, str], where: str) -> Recor
     return record(**values)
 
 
-def listed(record: type) -> list[OptionFacts]:
+def list_options(record: type) -> list[OptionFacts]:
     """The options of a kind, with the docstrings of their fields."""
     about = _field_docs(record)
     return [

@@ -25,9 +25,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from benchmark.encoders.kinds import BUILT_IN, CHECKPOINTS, IN_FILES, Kind
-from benchmark.encoders.options import listed, parse, resolve
+from benchmark.encoders.options import list_options, parse_options, resolve_options
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
-from bgknown.jobs.files import FileState, sha256, state_of
+from bgknown.jobs.files import FileState, hash_bytes, read_state
 from bgknown.jobs.surroundings import prepare_libraries
 from bgknown.userpath import expand, user_path
 
@@ -39,7 +39,7 @@ GROUP = "benchmark.encoders"
 _LONGEST_OPTIONS = 40  # characters of a name
 
 
-def kinds() -> list[Kind]:
+def list_kinds() -> list[Kind]:
     """All kinds there are, those of installed packages first, with their options.
 
     Raises:
@@ -56,7 +56,7 @@ def kinds() -> list[Kind]:
                 about=about,
                 module=kind.module,
                 runs_code=kind.runs_code,
-                options=tuple(listed(module.Options)),
+                options=tuple(list_options(module.Options)),
             )
         )
     return found
@@ -76,10 +76,10 @@ def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", na
         InvalidInputError: a file cannot be recognised or is damaged, an option is wrong, or the encoder breaks its
             contract.
     """
-    from benchmark.encoders.adapters.foreign import telling  # noqa: PLC0415
+    from benchmark.encoders.adapters.foreign import explain_failure  # noqa: PLC0415
     from benchmark.encoders.contract import LoadedEncoder  # noqa: PLC0415
-    from benchmark.encoders.fingerprint import weights_sha256  # noqa: PLC0415
-    from benchmark.encoders.loading import check_name, checked, move, rename  # noqa: PLC0415
+    from benchmark.encoders.fingerprint import hash_weights  # noqa: PLC0415
+    from benchmark.encoders.loading import check_contract, check_name, move, rename  # noqa: PLC0415
 
     prepare_libraries()  # models and their feature extractors import librosa, and it numba
     head, options_text = _split(spec)
@@ -90,18 +90,18 @@ def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", na
             f"if you trust it, say so with --trust-code"
         )
     module = _module(kind)
-    given = parse(options_text, spec)
-    options = resolve(module.Options, {key: expand(value) for key, value in given.items()}, spec)
+    given = parse_options(options_text, spec)
+    options = resolve_options(module.Options, {key: expand(value) for key, value in given.items()}, spec)
     while True:
         before = _states(module, target, options)
-        with telling(spec, "cannot be loaded") if kind.runs_code else nullcontext():
-            encoder = checked(module.load(target, options), spec)
+        with explain_failure(spec, "cannot be loaded") if kind.runs_code else nullcontext():
+            encoder = check_contract(module.load(target, options), spec)
         files = module.weights_of(target, options) if hasattr(module, "weights_of") else []
-        digest = weights_sha256(encoder, files)
+        digest = hash_weights(encoder, files)
         if before is None or before == _states(module, target, options):
             break  # else a training has replaced its checkpoint meanwhile, and the hash may be that of other weights
     if name is not None or given:
-        rename(encoder, name or named_with(encoder.name, given), spec)
+        rename(encoder, name or name_with_options(encoder.name, given), spec)
     check_name(encoder.name, spec)
     place = move(encoder, device, spec)
     return LoadedEncoder(
@@ -119,7 +119,7 @@ def _states(module: Any, target: str, options: Any) -> list[tuple[str, FileState
     if not hasattr(module, "weights_of"):
         return None
     try:
-        return [(str(file), state_of(file)) for file in module.weights_of(target, options)]
+        return [(str(file), read_state(file)) for file in module.weights_of(target, options)]
     except (OSError, BgknownError):  # loading says what is wrong
         return None
 
@@ -134,13 +134,13 @@ def _split(spec: str) -> tuple[str, str]:
     return head, options
 
 
-def named_with(name: str, options: Mapping[str, str]) -> str:
+def name_with_options(name: str, options: Mapping[str, str]) -> str:
     """An encoder's name with the options that it was given, so that two configurations are two encoders in results.
 
     Long options are told apart by a hash.
     """
     text = "&".join(f"{key}={value}" for key, value in sorted(options.items()))
-    short = text if len(text) <= _LONGEST_OPTIONS and text.isprintable() else sha256(text.encode())[:8]
+    short = text if len(text) <= _LONGEST_OPTIONS and text.isprintable() else hash_bytes(text.encode())[:8]
     return f"{name}?{short}"
 
 
@@ -214,7 +214,7 @@ def _files_beside(path: Path) -> list[str]:
 
 def _by_content(path: Path) -> Kind:
     """The kind of a checkpoint: a program of TorchScript, or weights that a plug-in recognises."""
-    from benchmark.encoders.adapters.checkpoint import first_names, is_exported, is_torchscript  # noqa: PLC0415
+    from benchmark.encoders.adapters.checkpoint import describe_entries, is_exported, is_torchscript  # noqa: PLC0415
 
     if is_torchscript(path):
         return BUILT_IN["torchscript"]
@@ -228,7 +228,7 @@ def _by_content(path: Path) -> Kind:
                 return kind
             looked_for.insert(0, f"{module.LOOKS_FOR} ({kind.name})")
     raise InvalidInputError(
-        f"{path}: not recognised as an encoder; looked for: {'; '.join(looked_for)}; found: {first_names(path)}"
+        f"{path}: not recognised as an encoder; looked for: {'; '.join(looked_for)}; found: {describe_entries(path)}"
     )
 
 

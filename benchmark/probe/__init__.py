@@ -22,17 +22,17 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from benchmark.probe import standardised
-from benchmark.probe.problem import ProbeResult, ProbeSettings, Problem, check, validation_rows
+from benchmark.probe.problem import ProbeProblem, ProbeResult, ProbeSettings, check_problems, draw_validation_rows
 from benchmark.probe.stack import Stack
-from benchmark.probe.standardised import Standardisations, fingerprint
+from benchmark.probe.standardised import Standardisations, fingerprint_training
 from benchmark.resuming import Resuming
 from bgknown.errors import InvalidInputError
 
-__all__ = ["ProbeResult", "ProbeSettings", "Problem", "Resuming", "train", "validation_rows"]
+__all__ = ["ProbeProblem", "ProbeResult", "ProbeSettings", "Resuming", "draw_validation_rows", "train_probes"]
 
 
-def train(
-    problems: Sequence[Problem],
+def train_probes(
+    problems: Sequence[ProbeProblem],
     settings: ProbeSettings,
     *,
     device: str = "cpu",
@@ -57,7 +57,7 @@ def train(
         InvalidInputError: a problem breaks a rule (shapes, an empty split, a class without training rows, NaN).
     """
     for problem in problems:
-        check(problem)
+        check_problems(problem)
     if len({(problem.features.shape[1], problem.classes) for problem in problems}) > 1:
         raise InvalidInputError("the probes of one training must have the same embedding size and classes")
     size = stack or (1 if device == "cpu" else max(len(problems), 1))
@@ -65,17 +65,17 @@ def train(
     workers = min(torch.get_num_threads(), len(stacks)) if device == "cpu" else 1
     interrupted, known = threading.Event(), Standardisations()
 
-    def work(part: list[Problem]) -> list[ProbeResult]:
+    def work(part: list[ProbeProblem]) -> list[ProbeResult]:
         stack = Stack(part, settings, device, known=known, copy_bytes=standardised.COPY_BYTES // max(workers, 1))
-        mine = resume.of(fingerprint(part, settings, known)) if resume is not None else None
+        mine = resume.of(fingerprint_training(part, settings, known)) if resume is not None else None
         return stack.run(interrupted, progress or (lambda done: None), mine)
 
     return _worked(work, stacks, workers, interrupted)
 
 
 def _worked(
-    work: Callable[[list[Problem]], list[ProbeResult]],
-    stacks: Sequence[list[Problem]],
+    work: Callable[[list[ProbeProblem]], list[ProbeResult]],
+    stacks: Sequence[list[ProbeProblem]],
     workers: int,
     interrupted: threading.Event,
 ) -> list[ProbeResult]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bgknown.errors import InvalidInputError
-from bgknown.seeding import ranks
+from bgknown.seeding import draw_ranks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class ProbeSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Problem:
+class ProbeProblem:
     """One probe to be trained."""
 
     name: str
@@ -90,7 +90,9 @@ class ProbeResult:
     """[K]"""
 
 
-def validation_rows(labels: NDArray[np.int64], names: Sequence[str], *, share: float, seed: int) -> NDArray[np.bool_]:
+def draw_validation_rows(
+    labels: NDArray[np.int64], names: Sequence[str], *, share: float, seed: int
+) -> NDArray[np.bool_]:
     """Which training clips are held out for validation: a stratified share, by the clips' names.
 
     Each class gives its share, rounded so that the total is right (largest remainder), and keeps at least one clip.
@@ -104,7 +106,7 @@ def validation_rows(labels: NDArray[np.int64], names: Sequence[str], *, share: f
     Raises:
         InvalidInputError: no class has a clip to spare.
     """
-    order = np.lexsort((ranks(seed, "validation", names), labels))
+    order = np.lexsort((draw_ranks(seed, "validation", names), labels))
     counts = np.bincount(labels)
     exact = counts * share
     take = np.minimum(np.floor(exact).astype(np.int64), np.maximum(counts - 1, 0))
@@ -124,7 +126,7 @@ def validation_rows(labels: NDArray[np.int64], names: Sequence[str], *, share: f
     return held
 
 
-def check(problem: Problem) -> None:
+def check_problems(problem: ProbeProblem) -> None:
     """Refuse a problem that cannot be trained.
 
     Raises:

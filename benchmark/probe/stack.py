@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-from benchmark.probe.problem import ProbeResult, ProbeSettings, Problem
+from benchmark.probe.problem import ProbeProblem, ProbeResult, ProbeSettings
 from benchmark.probe.standardised import BLOCK_ROWS, Standardisations, StandardisedRows
 from benchmark.resuming import Progress
 from bgknown.errors import InvalidInputError
-from bgknown.seeding import key
+from bgknown.seeding import derive_key
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -80,7 +80,7 @@ class Stack:
 
     def __init__(
         self,
-        problems: list[Problem],
+        problems: list[ProbeProblem],
         settings: ProbeSettings,
         device: str,
         *,
@@ -93,7 +93,7 @@ class Stack:
             problem.labels[self.rows.used[same]] for problem, same in zip(problems, self.rows.same, strict=True)
         ]
         self.orders = [
-            torch.Generator().manual_seed(key(problem.seed, "probe order", problem.fold)) for problem in problems
+            torch.Generator().manual_seed(derive_key(problem.seed, "probe order", problem.fold)) for problem in problems
         ]
         self.parameters = self._initial()
         self.weight_grad = torch.empty_like(self.parameters.weight)
@@ -161,7 +161,7 @@ class Stack:
         size, classes = self.problems[0].features.shape[1], self.problems[0].classes
         weights, biases = [], []
         for problem in self.problems:
-            draw = torch.Generator().manual_seed(key(problem.seed, "probe weights", problem.fold))
+            draw = torch.Generator().manual_seed(derive_key(problem.seed, "probe weights", problem.fold))
             bound = 1.0 / math.sqrt(size)
             weights.append(torch.empty(classes, size).uniform_(-bound, bound, generator=draw))
             biases.append(torch.empty(classes).uniform_(-bound, bound, generator=draw))

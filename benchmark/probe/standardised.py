@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark.probe.problem import ProbeSettings, Problem
+from benchmark.probe.problem import ProbeProblem, ProbeSettings
 from bgknown.errors import InvalidInputError
 
 COPY_BYTES = 1 << 30
@@ -24,7 +24,7 @@ SMALLEST_DEVIATION = 1e-30
 """Deviations up to this, and up to float32's rounding of the mean, count as 0."""
 
 
-def standardisation(features: Tensor, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+def measure_standardisation(features: Tensor, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
     """Mean and deviation (of the population) of some rows, computed in float64, a block at a time.
 
     A deviation of 0, or one that float32 cannot tell from 0 beside its mean, becomes 1.
@@ -52,7 +52,7 @@ def standardisation(features: Tensor, rows: NDArray[np.int64]) -> tuple[Tensor, 
 Key = tuple[int, int, int]
 
 
-def key(problem: Problem) -> Key:
+def rows_key(problem: ProbeProblem) -> Key:
     """The same for problems on the same rows of the same features, which means the same objects, not equal ones."""
     return id(problem.features), id(problem.train), id(problem.valid)
 
@@ -64,12 +64,12 @@ class Standardisations:
         self._lock = threading.Lock()
         self._known: dict[Key, tuple[Tensor, Tensor]] = {}
 
-    def of(self, problem: Problem) -> tuple[Tensor, Tensor]:
+    def of(self, problem: ProbeProblem) -> tuple[Tensor, Tensor]:
         """Mean and deviation [D] of a problem's training rows."""
         with self._lock:
-            if key(problem) not in self._known:
-                self._known[key(problem)] = standardisation(problem.features, problem.train)
-            return self._known[key(problem)]
+            if rows_key(problem) not in self._known:
+                self._known[rows_key(problem)] = measure_standardisation(problem.features, problem.train)
+            return self._known[rows_key(problem)]
 
 
 class StandardisedRows:
@@ -81,7 +81,7 @@ class StandardisedRows:
 
     def __init__(
         self,
-        problems: list[Problem],
+        problems: list[ProbeProblem],
         device: str,
         *,
         known: Standardisations | None = None,
@@ -89,7 +89,7 @@ class StandardisedRows:
     ) -> None:
         self.problems, self.device = problems, device
         self.size = problems[0].features.shape[1]
-        self.keys = [key(problem) for problem in problems]
+        self.keys = [rows_key(problem) for problem in problems]
         known = known or Standardisations()
         first = {key: p for p, key in reversed(list(enumerate(self.keys)))}  # a problem for each set of rows
         self.same = [first[key] for key in self.keys]
@@ -172,7 +172,7 @@ class StandardisedRows:
         return sources
 
 
-def fingerprint(problems: list[Problem], settings: ProbeSettings, known: Standardisations) -> str:
+def fingerprint_training(problems: list[ProbeProblem], settings: ProbeSettings, known: Standardisations) -> str:
     """40 hexadecimal digits for everything that a training depends on.
 
     The features are represented by mean and deviation of the training rows, which are known anyway.

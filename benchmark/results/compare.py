@@ -14,8 +14,8 @@ import numpy as np
 from benchmark.predictions import PREDICTIONS, read_predictions
 from benchmark.results.rows import ResultRow, read_rows
 from benchmark.results.run_folder import run_name
-from benchmark.results.stats import DRAWS, PairedResult, paired
-from benchmark.text_tables import aligned
+from benchmark.results.stats import DRAWS, PairedResult, compare_paired
+from benchmark.text_tables import align_columns
 from bgknown.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def compare(
                 log.warning("%s, %s: not compared, %s lacks it; run it again", names, metric, gone[0])
                 continue
             _check_clips(clips, f"{a} and {b}, task {runs[0].row.task}, {metric}")
-            result = paired(clips[0].to_numpy(), clips[1].to_numpy(), draws=draws, seed=seed)
+            result = compare_paired(clips[0].to_numpy(), clips[1].to_numpy(), draws=draws, seed=seed)
             found.append(_comparison(runs, metric, settings, [float(part.mean()) for part in clips], result))
     if not found:
         have = [f"{side.name} has {'/'.join(_settings_of(side.runs))}" for side in sides]
@@ -139,7 +139,7 @@ def _comparison(
     )
 
 
-def as_text(comparisons: Sequence[Comparison]) -> str:
+def format_comparison(comparisons: Sequence[Comparison]) -> str:
     """Comparisons as an aligned table, with a heading for each pair of sides and task."""
     groups: dict[str, list[Comparison]] = {}
     for one in comparisons:
@@ -149,7 +149,7 @@ def as_text(comparisons: Sequence[Comparison]) -> str:
     header = ["setting", "metric", "A %", "B %", "A - B", "95 % CI", "p", "clips", "A better", "B better", "alike"]
     parts = []
     for title, members in groups.items():
-        parts.append(f"{title}\n{aligned(header, [_line(one) for one in members], left=2)}")
+        parts.append(f"{title}\n{align_columns(header, [_line(one) for one in members], left=2)}")
     note = "A - B with its paired bootstrap interval over clips; p: sign-flip test (~: from random flips)"
     return "\n\n".join([*parts, note]) + "\n"
 

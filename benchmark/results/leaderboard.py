@@ -15,8 +15,8 @@ from pathlib import Path
 
 from benchmark.protocol import PLAIN_SETTING, TEXT_ENCODER, TEXT_MARK
 from benchmark.results import rows as results
-from benchmark.results.rows import OF_ITS_TASKS, RANKS, ResultRow, paper_rows
-from benchmark.text_tables import aligned, markdown
+from benchmark.results.rows import OF_ITS_TASKS, RANKS, ResultRow, read_paper_rows
+from benchmark.text_tables import align_columns, format_markdown
 from bgknown.errors import NotFoundError
 from bgknown.jobs.files import make_folder, write_whole
 from bgknown.shown import markdown as safe
@@ -80,7 +80,7 @@ class Leaderboard:
     """The rows, with the paper's at the end."""
 
 
-def leaderboard(
+def arrange(
     rows: Sequence[ResultRow],
     *,
     task: str | None = None,
@@ -101,7 +101,7 @@ def leaderboard(
         NotFoundError: nothing is left; or there is no such task, metric or column, and says which are close.
     """
     known = {row.task for row in rows} | ({task} if task else set())
-    published = [row for row in paper_rows() if row.task in known] if paper else []
+    published = [row for row in read_paper_rows() if row.task in known] if paper else []
     found = [*rows, *published]
     # an unknown task is told before an unknown metric of it
     for what, wanted in (("task", task), ("metric", metric)):
@@ -119,7 +119,7 @@ def leaderboard(
     return Leaderboard(tables=tables, rows=found)
 
 
-def as_text(board: Leaderboard) -> str:
+def format_text(board: Leaderboard) -> str:
     """The tables aligned for a terminal."""
     parts = []
     for table in board.tables:
@@ -134,7 +134,7 @@ def as_text(board: Leaderboard) -> str:
             for line in table.lines
         ]
         header = ["encoder", *(name + " " * mark for name, mark in zip(table.columns, marked, strict=True))]
-        parts.append("\n".join([one_line(table.title), aligned(header, lines), *map(one_line, table.notes)]))
+        parts.append("\n".join([one_line(table.title), align_columns(header, lines), *map(one_line, table.notes)]))
     return "\n\n".join([*parts, LEGEND.format(best="*")]) + "\n"
 
 
@@ -149,14 +149,14 @@ def as_markdown(board: Leaderboard) -> str:
             for column, cell in enumerate(line.cells, start=1)
             if cell is not None and cell.best
         }
-        page = markdown(["encoder", *table.columns], lines, bold=bold)
+        page = format_markdown(["encoder", *table.columns], lines, bold=bold)
         parts.extend([f"## {safe(table.title)}", page, *map(safe, table.notes)])
     return "\n\n".join([*parts, LEGEND.format(best="bold")]) + "\n"
 
 
-def as_csv(board: Leaderboard) -> str:
+def format_csv(board: Leaderboard) -> str:
     """The rows, one for each figure, with exact values."""
-    return results.as_csv(board.rows)
+    return results.format_rows(board.rows)
 
 
 def write_page(out: Path, board: Leaderboard) -> Path:
@@ -166,7 +166,7 @@ def write_page(out: Path, board: Leaderboard) -> Path:
         StorageError: it cannot be written.
     """
     make_folder(out)
-    write_whole(out / WITH_PAPER, as_csv(board).encode())
+    write_whole(out / WITH_PAPER, format_csv(board).encode())
     write_whole(out / PAGE, as_markdown(board).encode())
     return out / PAGE
 
@@ -228,7 +228,7 @@ def _table(key: tuple[str, ...], rows: Sequence[ResultRow], sort: str | None) ->
 
 def _in_order(rows: Sequence[ResultRow]) -> list[ResultRow]:
     """Rows of several tasks, those of the paper's tasks first and in the paper's order."""
-    order = {name: place for place, name in enumerate(dict.fromkeys(row.task for row in paper_rows()))}
+    order = {name: place for place, name in enumerate(dict.fromkeys(row.task for row in read_paper_rows()))}
     return sorted(rows, key=lambda row: order.get(row.task, len(order)))
 
 

@@ -21,8 +21,8 @@ import bgknown
 from benchmark.results.run_folder import claim
 from benchmark.results.stats import bootstrap_ci, summarise
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jobs.files import storage_error, write_whole
-from bgknown.jobs.provenance import commit, now
+from bgknown.jobs.files import describe_storage_error, write_whole
+from bgknown.jobs.provenance import find_commit, read_clock
 from bgknown.shown import cell, text_of_cell
 from bgknown.tables import parse_rows
 from bgknown.userpath import user_path
@@ -113,7 +113,7 @@ _KINDS = {field.name: str(field.type) for field in dataclasses.fields(ResultRow)
 _NEEDED = ("encoder", "task", "setting", "metric", "protocol")
 
 
-def measured_row(
+def make_row(
     *,
     encoder: str,
     checkpoint_sha256: str,
@@ -169,8 +169,8 @@ def measured_row(
         protocol=protocol,
         dataset_sha256=dataset_sha256,
         version=bgknown.__version__,
-        commit=commit(),
-        date=date or now(),
+        commit=find_commit(),
+        date=date or read_clock(),
         seconds=seconds,
     )
 
@@ -193,11 +193,11 @@ def read_rows(path: Path) -> list[ResultRow]:
     except FileNotFoundError as error:
         raise NotFoundError(f"{file}: no such file; `benchmark run --out {file.parent}` makes one") from error
     except OSError as error:
-        raise storage_error(error, file) from error
+        raise describe_storage_error(error, file) from error
     return list(_parsed(data, str(file)))
 
 
-def paper_rows() -> list[ResultRow]:
+def read_paper_rows() -> list[ResultRow]:
     """The results that the paper publishes.
 
     Raises:
@@ -214,7 +214,7 @@ def paper_rows() -> list[ResultRow]:
     return list(_parsed(data, "paper_results.csv"))
 
 
-def as_csv(rows: Iterable[ResultRow]) -> str:
+def format_rows(rows: Iterable[ResultRow]) -> str:
     """Rows as CSV with a header; floats in the shortest form that gives the same number again, None as empty.
 
     Text that a spreadsheet would take for a formula gets an apostrophe in front, which reading takes off again.
@@ -246,7 +246,7 @@ def add_rows(out: Path, rows: Iterable[ResultRow]) -> Path:
         merged = [row for row in kept if row.run not in runs] + list(added.values())
         # settings and metrics stay in the order in which the task gave them
         merged.sort(key=lambda row: (row.task, row.dataset_sha256, row.protocol, row.encoder, row.checkpoint_sha256))
-        write_whole(path, as_csv(merged).encode())
+        write_whole(path, format_rows(merged).encode())
     return path
 
 

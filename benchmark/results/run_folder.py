@@ -20,7 +20,7 @@ import pandas as pd
 
 from benchmark.predictions import PREDICTION_COLUMNS, PREDICTIONS
 from bgknown.errors import InvalidInputError
-from bgknown.jobs.files import advising, make_folder, sha256, write_whole
+from bgknown.jobs.files import advising, hash_bytes, make_folder, write_whole
 from bgknown.jobs.locking import hold
 from bgknown.jobs.sealed import CHECK, read_checked, read_json_object, with_check
 from bgknown.shown import cell
@@ -39,7 +39,7 @@ def run_name(*, encoder: str, checkpoint_sha256: str, task: str, protocol: str, 
         Readable parts and a hash of all five facts, of letters, digits, ``.``, ``_`` and ``-`` only.
     """
     facts = [encoder, checkpoint_sha256, task, protocol, dataset_sha256]
-    parts = [encoder[-40:], checkpoint_sha256[:8], task[:40], protocol[:40], sha256(json.dumps(facts).encode())[:8]]
+    parts = [encoder[-40:], checkpoint_sha256[:8], task[:40], protocol[:40], hash_bytes(json.dumps(facts).encode())[:8]]
     clean = [re.sub(r"[^A-Za-z0-9_-]+", "-", part).strip("-_") for part in parts]
     return "-".join(part for part in clean if part)
 
@@ -88,7 +88,7 @@ def write_run(
             (folder / LOG).unlink(missing_ok=True)
         else:
             write_whole(folder / LOG, log.encode())
-        stored = with_check({**config, "predictions_sha256": sha256(table)})
+        stored = with_check({**config, "predictions_sha256": hash_bytes(table)})
         text = json.dumps(stored, indent=2, ensure_ascii=False, allow_nan=False)
         write_whole(folder / CONFIGURATION, f"{text}\n".encode())
     return folder

@@ -1,7 +1,7 @@
 """Means, intervals and tests for scores of the same clips.
 
 Two kinds of uncertainty stand side by side and are never mixed: over seeds (``summarise``: what another training of
-the probe would give) and over clips (``bootstrap_ci``, ``paired``: what other clips of the same kind would give).
+the probe would give) and over clips (``bootstrap_ci``, ``compare_paired``: what other clips of the same kind would give).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from bgknown.errors import InvalidInputError
-from bgknown.seeding import generator
+from bgknown.seeding import make_generator
 
 DRAWS = 10_000
 """Resamples of a bootstrap, and sign flips of a permutation test that is not exact."""
@@ -120,7 +120,7 @@ def bootstrap_ci(
     # Clips (or groups) that are alike are interchangeable: how often each kind is drawn is multinomial.
     kinds, counts = np.unique(_group_sums(scores, groups), axis=0, return_counts=True)
     total, block = int(counts.sum()), max(1, BLOCK // len(kinds))
-    random = generator(seed, "bootstrap")
+    random = make_generator(seed, "bootstrap")
     means = np.empty(draws)
     for start in range(0, draws, block):
         drawn = random.multinomial(total, counts / total, size=min(block, draws - start))
@@ -130,7 +130,7 @@ def bootstrap_ci(
     return float(low), float(high)
 
 
-def paired(
+def compare_paired(
     a: ArrayLike, b: ArrayLike, groups: Sequence[Hashable] | None = None, *, draws: int = DRAWS, seed: int = 0
 ) -> PairedResult:
     """Compare two scores of the same clips.
@@ -247,7 +247,7 @@ def _random_p(differences: NDArray[np.float64], draws: int, seed: int) -> float:
     """The same with random signs."""
     moving = np.sort(differences[differences != 0])
     observed = abs(float(moving.sum()))
-    random, block, extreme = generator(seed, "sign flips"), max(1, BLOCK // max(1, len(moving))), 0
+    random, block, extreme = make_generator(seed, "sign flips"), max(1, BLOCK // max(1, len(moving))), 0
     for start in range(0, draws, block):
         signs = random.integers(0, 2, size=(min(block, draws - start), len(moving)), dtype=np.int8) * 2.0 - 1.0
         extreme += int((np.abs(signs @ moving) >= observed * (1 - TIE)).sum())

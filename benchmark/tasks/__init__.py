@@ -25,7 +25,7 @@ OWN = ".csv"
 """Suffix of a user's own task."""
 
 
-def task(name: str) -> ModuleType:
+def load_task(name: str) -> ModuleType:
     """The module of a task.
 
     Raises:
@@ -50,12 +50,12 @@ def name_of(name: str) -> str:
     return Path(name.partition("?")[0]).stem if is_own(name) else name
 
 
-def needs(name: str) -> tuple[str, ...]:
+def list_needs(name: str) -> tuple[str, ...]:
     """Names of other data that a task can use."""
-    return () if is_own(name) else getattr(task(name), "NEEDS", ())
+    return () if is_own(name) else getattr(load_task(name), "NEEDS", ())
 
 
-def facts(name: str) -> TaskFacts:
+def read_facts(name: str) -> TaskFacts:
     """What is published about a task, or was said about a user's own.
 
     Raises:
@@ -63,7 +63,7 @@ def facts(name: str) -> TaskFacts:
         InvalidInputError: the name or the options of an own task are wrong.
     """
     if not is_own(name):
-        found: TaskFacts = task(name).FACTS
+        found: TaskFacts = load_task(name).FACTS
         return found
     stem = name_of(name)
     if stem in MODULES:
@@ -73,7 +73,7 @@ def facts(name: str) -> TaskFacts:
         )
     if stem != stem.strip():
         raise InvalidInputError(f"{name!r}: a task's name may have no spaces around it; give the file another name")
-    return own.facts(name)
+    return own.read_facts(name)
 
 
 def prepare(name: str, root: Path, options: TaskOptions) -> TaskData:
@@ -89,8 +89,8 @@ def prepare(name: str, root: Path, options: TaskOptions) -> TaskData:
     """
     root = user_path(root)
     if is_own(name):
-        return labelled.prepare(facts(name), own.index(name, root), root, options)
-    module = task(name)
+        return labelled.prepare(read_facts(name), own.index(name, root), root, options)
+    module = load_task(name)
     if hasattr(module, "prepare"):
         data: TaskData = module.prepare(root, options)
         return data

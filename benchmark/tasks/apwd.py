@@ -21,11 +21,11 @@ from benchmark.embedding.clips import Clip, Rendering
 from benchmark.embedding.hashes import content_hashes
 from benchmark.embedding.texts import load_text_encoder
 from benchmark.tasks.contract import Fold, Setting, TaskData, TaskFacts, TaskOptions
-from benchmark.tasks.labelled import limited
+from benchmark.tasks.labelled import take_limit
 from bgknown.apwd.manifest import dataset_id, read_manifest
 from bgknown.apwd.sources.tree import open_tree
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jobs.files import sha256
+from bgknown.jobs.files import hash_bytes
 
 SETTINGS = evaluation.SETTINGS
 SIDES = ("s1", "s2")
@@ -35,7 +35,7 @@ NEEDS = (JAMS, SOURCE)
 """Other data it can use: what pairs without audio are rendered from."""
 
 
-def facts(scene: str) -> TaskFacts:
+def make_facts(scene: str) -> TaskFacts:
     """What is published about a scene's task."""
     return TaskFacts(
         name=f"apwd-{scene}",
@@ -71,7 +71,7 @@ def prepare(of: TaskFacts, root: Path, options: TaskOptions) -> TaskData:
         name = "--splits" if options.splits is not None else "--shuffle-labels"
         raise InvalidInputError(f"{name}: {of.name} has no labels, and a split of its own: dev and eval")
     table = _pairs(of, root).rename(columns={"pair": "file"})
-    table = limited(table.assign(label="", split=table["split"].map(SPLITS)), options.limit)
+    table = take_limit(table.assign(label="", split=table["split"].map(SPLITS)), options.limit)
     table = table.rename(columns={"file": "clip_id"})
     signals = _signals(table, root, options)
     rendering = signals["s1"][0].rendering
@@ -89,8 +89,8 @@ def prepare(of: TaskFacts, root: Path, options: TaskOptions) -> TaskData:
         sha256=dataset_id(
             table.rename(columns={"clip_id": "pair"}), sources="" if rendering is None else rendering.fingerprint
         ),
-        sha256_of_0_1_0=sha256(table.to_csv(index=False, lineterminator="\n").encode()),
-        leak_check=leak_check(table),
+        sha256_of_0_1_0=hash_bytes(table.to_csv(index=False, lineterminator="\n").encode()),
+        leak_check=check_leaks(table),
         skipped=int((~keep).sum()),
         in_part=not keep.all(),
         notes=[*_notes(of, table), *notes],
@@ -98,7 +98,7 @@ def prepare(of: TaskFacts, root: Path, options: TaskOptions) -> TaskData:
     )
 
 
-def leak_check(table: pd.DataFrame) -> str:
+def check_leaks(table: pd.DataFrame) -> str:
     """Look for soundscapes that are in both splits."""
     known: dict[str, set[str]] = {"train": set(), "test": set()}
     for side in SIDES:
@@ -154,7 +154,9 @@ def _tree_sha256(source: Path, cache: Path) -> str:
     """Fingerprint of the names and content of a source tree's files; the same tree elsewhere has the same."""
     files = [source_file.file for sources in open_tree(source).files.values() for source_file in sources]
     hashes = content_hashes([source / file for file in files], cache=cache)
-    return sha256("\n".join(sorted(f"{digest} {file}" for digest, file in zip(hashes, files, strict=True))).encode())
+    return hash_bytes(
+        "\n".join(sorted(f"{digest} {file}" for digest, file in zip(hashes, files, strict=True))).encode()
+    )
 
 
 def _located(table: pd.DataFrame, side: str) -> pd.Series:

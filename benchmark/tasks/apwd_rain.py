@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmark.tasks import apwd
 from benchmark.tasks.contract import TaskData, TaskOptions
 
-FACTS = apwd.facts("rain")
+FACTS = apwd.make_facts("rain")
 SETTINGS = apwd.SETTINGS
 NEEDS = apwd.NEEDS
 

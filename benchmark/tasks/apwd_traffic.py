@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmark.tasks import apwd
 from benchmark.tasks.contract import TaskData, TaskOptions
 
-FACTS = apwd.facts("traffic")
+FACTS = apwd.make_facts("traffic")
 SETTINGS = apwd.SETTINGS
 NEEDS = apwd.NEEDS
 

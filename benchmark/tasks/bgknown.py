@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from benchmark.embedding.broken import usable
 from benchmark.embedding.clips import Clip
-from benchmark.ranking import chance_recall, ranks
+from benchmark.ranking import chance_recall, compute_ranks
 from benchmark.tasks.contract import (
     Embeddings,
     Fold,
@@ -30,15 +30,15 @@ from benchmark.tasks.contract import (
     TaskData,
     TaskFacts,
     TaskOptions,
-    shuffled_labels,
+    shuffle_labels,
 )
 from bgknown.corpora.listing import find_by_stem
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jobs.files import file_sha256, sha256
+from bgknown.jobs.files import hash_bytes, hash_file
 from bgknown.mixtures.dataset import MANIFEST, Dataset, open_dataset
-from bgknown.mixtures.recipe import take
-from bgknown.mixtures.verify import table_faults
-from bgknown.seeding import ranks as draw_ranks
+from bgknown.mixtures.recipe import take_rows
+from bgknown.mixtures.verify import find_table_faults
+from bgknown.seeding import draw_ranks as draw_ranks
 
 FACTS = TaskFacts(
     name="bgknown",
@@ -84,20 +84,20 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
     if options.splits is not None:
         raise InvalidInputError(f"--splits {options.splits}: bgknown has its own split; draw another recipe instead")
     dataset = open_dataset(root)
-    faults = list(table_faults(dataset))
+    faults = list(find_table_faults(dataset))
     if faults:
         more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
         raise InvalidInputError(f"{root}: {faults[0]}{more}; `bgknown verify {root}` lists all: build it again")
-    table = take(dataset.table.reset_index(drop=True), options.limit).assign(label=lambda rows: rows["category"])
+    table = take_rows(dataset.table.reset_index(drop=True), options.limit).assign(label=lambda rows: rows["category"])
     if options.shuffle_labels:
-        table = table.assign(label=shuffled_labels(table["label"], table["split"], table["clip_id"]))
+        table = table.assign(label=shuffle_labels(table["label"], table["split"], table["clip_id"]))
     signals = {name: _signal(dataset, table, name) for name in ("mix", "a", "b", "c")}
     if "esc50" in options.data:
         signals["clean"] = _clean(table, options.data["esc50"])
     fingerprint = dataset.id
     keep, notes = usable(table, signals, options.broken)
     if not keep.all():  # fewer clips are another dataset
-        fingerprint = sha256(fingerprint.encode(), *(f"\n{name}".encode() for name in table["clip_id"][~keep]))
+        fingerprint = hash_bytes(fingerprint.encode(), *(f"\n{name}".encode() for name in table["clip_id"][~keep]))
     table = table[keep].reset_index(drop=True)
     signals = {name: list(itertools.compress(clips, keep)) for name, clips in signals.items()}
     names = [name for name in SETTINGS if name != "clean"]
@@ -105,7 +105,7 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
         names.append("clean")
     else:
         notes.append("clean and the difference retrieval are not measured: give ESC-50 with --data esc50=DIR")
-    other = other_backgrounds(table)
+    other = pair_other_backgrounds(table)
     if other is None:
         names.remove("shuffled")
         notes.append("shuffled is not measured: one recording is the background of more than half of a split")
@@ -128,16 +128,16 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
         settings=settings,
         folds=[Fold(name="", train=np.flatnonzero(split == "train"), test=np.flatnonzero(split == "test"))],
         sha256=fingerprint,
-        sha256_of_0_1_0=file_sha256(root / MANIFEST),
+        sha256_of_0_1_0=hash_file(root / MANIFEST),
         skipped=int(dataset.description["counts"]["skipped"]) + int((~keep).sum()),
         in_part=not keep.all(),
-        leak_check=leak_check(table),
+        leak_check=check_leaks(table),
         notes=notes,
-        measures=measures,
+        measures=measure_retrieval,
     )
 
 
-def measures(data: TaskData, embeddings: Embeddings) -> list[Measure]:
+def measure_retrieval(data: TaskData, embeddings: Embeddings) -> list[Measure]:
     """Difference retrieval without training: rank of the clean clip, and of its class, among the clean test clips.
 
     Settings are those of the probe, and ``chance``: what a random order would give, in closed form.
@@ -156,7 +156,7 @@ def measures(data: TaskData, embeddings: Embeddings) -> list[Measure]:
         queries = torch.from_numpy(setting.features(embeddings)[rows])
         metrics = {}
         for kind, groups in (("clip", names), ("class", classes)):
-            rank, first = ranks(queries, gallery, groups, groups)
+            rank, first = compute_ranks(queries, gallery, groups, groups)
             metrics.update({f"{kind} R@{k}": (rank.numpy() <= k).astype(float) for k in RECALLS})
         predicted = [str(clip_ids[place]) for place in first.tolist()]
         found.append(Measure(setting=setting.name, metrics=metrics, rows=rows, predicted=predicted))
@@ -168,7 +168,7 @@ def measures(data: TaskData, embeddings: Embeddings) -> list[Measure]:
     return found
 
 
-def other_backgrounds(table: pd.DataFrame) -> NDArray[np.int64] | None:
+def pair_other_backgrounds(table: pd.DataFrame) -> NDArray[np.int64] | None:
     """For every clip another clip of the same split with another recording; each serves once.
 
     The clips of a split are put into a random order in which those of one recording stand together, and each takes the
@@ -194,7 +194,7 @@ def other_backgrounds(table: pd.DataFrame) -> NDArray[np.int64] | None:
     return other
 
 
-def leak_check(table: pd.DataFrame) -> str:
+def check_leaks(table: pd.DataFrame) -> str:
     """Look for Freesound ids that are in both splits, as clip or as background."""
     sides: dict[str, set[str]] = {"train": set(), "test": set()}
     for split, clip_id, file in zip(table["split"], table["clip_id"], table["fsd50k_file"], strict=True):

@@ -26,7 +26,7 @@ from benchmark.embedding import texts
 from benchmark.embedding.clips import Clip
 from benchmark.protocol import PLAIN_SETTING, TEXT_ENCODER, TEXT_MARK
 from bgknown.errors import InvalidInputError
-from bgknown.seeding import ranks
+from bgknown.seeding import draw_ranks
 from bgknown.shown import one_line
 from bgknown.userpath import expand_fields
 
@@ -225,12 +225,12 @@ class Task(Protocol):
     SETTINGS: dict[str, tuple[str, str, str]]
 
 
-def shuffled_labels(labels: pd.Series, parts: pd.Series, names: pd.Series) -> pd.Series:
+def shuffle_labels(labels: pd.Series, parts: pd.Series, names: pd.Series) -> pd.Series:
     """Labels dealt out anew among the clips of each part (split or fold), by the clips' names.
 
     Every part keeps as many clips of each class as it had, so nothing but the audio's bearing on them is lost.
     """
-    dealt = pd.Series(ranks(0, "shuffled labels", names.tolist()), index=labels.index)
+    dealt = pd.Series(draw_ranks(0, "shuffled labels", names.tolist()), index=labels.index)
     shuffled = labels.copy()
     for _, part in dealt.groupby(parts):
         shuffled.loc[part.index] = labels.loc[part.sort_values().index].to_numpy()
@@ -253,12 +253,12 @@ def check_folds(data: TaskData) -> None:
             unknown = [] if judged is None else sorted(set(labels[judged]) - set(labels[fold.train]))
             if unknown:
                 raise InvalidInputError(
-                    f"{where}: {class_names(unknown)} in the {part} part but not in training; "
+                    f"{where}: {format_classes(unknown)} in the {part} part but not in training; "
                     f"a probe cannot learn them: repair the table, or leave these clips out"
                 )
 
 
-def class_names(classes: Sequence[str]) -> str:
+def format_classes(classes: Sequence[str]) -> str:
     """The first few classes and a verb, for messages: ``classes a, b and 3 more are``."""
     named = ", ".join(map(one_line, classes[:5])) + (f" and {len(classes) - 5} more" if len(classes) > 5 else "")
     return f"class{'es' * (len(classes) > 1)} {named} {'are' if len(classes) > 1 else 'is'}"

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.tasks.contract import PLAIN, TaskFacts
-from benchmark.tasks.listing import published
+from benchmark.tasks.listing import read_published_table
 from bgknown.corpora import check_folder
 from bgknown.corpora.listing import list_files, report_hidden
 from bgknown.errors import InvalidInputError
@@ -50,7 +50,9 @@ def index(root: Path) -> pd.DataFrame:
         InvalidInputError: a file is not named as CREMA-D's are, or its speaker is none of the 91.
     """
     check_folder(root, "CREMA-D", "AudioWAV")
-    split_of = dict(published("cremad_speakers.csv", ["speaker", "split"]).itertuples(index=False, name=None))
+    split_of = dict(
+        read_published_table("cremad_speakers.csv", ["speaker", "split"]).itertuples(index=False, name=None)
+    )
     rows, hidden = [], list[str]()
     files = list_files(root, "AudioWAV", hidden)
     report_hidden(root, hidden)

@@ -36,6 +36,6 @@ def index(root: Path) -> pd.DataFrame:
         NotFoundError: the folder, its table or its audio folder is missing.
         InvalidInputError: the table breaks a rule; names the line.
     """
-    clips = esc50.listing(root)
+    clips = esc50.read_listing(root)
     columns = {"file": clips["file"], "label": clips["category"], "fold": clips["fold"].astype(str)}
     return pd.DataFrame({**columns, "group": clips["freesound_id"]})

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from benchmark.tasks.contract import PLAIN, TaskFacts
-from benchmark.tasks.listing import lines_of, published
+from benchmark.tasks.listing import read_lines, read_published_table
 from bgknown.corpora import check_folder
 from bgknown.corpora.listing import find_files
 
@@ -49,10 +49,10 @@ def index(root: Path) -> pd.DataFrame:
         NotFoundError: the folder is missing, or is not GTZAN's.
     """
     check_folder(root, "GTZAN", "blues")
-    table = published("gtzan_fault_filtered.csv", ["file", "split"])
+    table = read_published_table("gtzan_fault_filtered.csv", ["file", "split"])
     artist_of: dict[str, str] = {}
     if (root / ARTISTS).is_file():
-        for line in lines_of(root / ARTISTS):
+        for line in read_lines(root / ARTISTS):
             name, *rest = (part.strip() for part in line.split(":::"))
             artist_of[PurePosixPath(name).name.lower()] = rest[0].lower() if rest else ""
     names = [PurePosixPath(file).name for file in table["file"]]

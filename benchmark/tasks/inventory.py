@@ -12,7 +12,7 @@ from benchmark import tasks
 from benchmark.embedding.clips import listen
 from benchmark.tasks import labelled, own
 from benchmark.tasks.contract import TaskFacts, TaskOptions, check_folds
-from bgknown.corpora.headers import header_facts
+from bgknown.corpora.headers import read_header_facts
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
 from bgknown.jobs.parallel import in_threads
 from bgknown.userpath import user_path
@@ -84,10 +84,10 @@ def validate(name: str, root: Path, *, cache: Path, decode: bool = False) -> Fin
     """
     root = user_path(root)
     facts, table = _listing(name, root)
-    labelled.check(table, f"{root}: task {facts.name}")
-    told = labelled.difference(facts, table)
+    labelled.check_table(table, f"{root}: task {facts.name}")
+    told = labelled.describe_difference(facts, table)
     faults, notes = [f"{root}: lists {told}"] * bool(told), list[str]()
-    headers = header_facts(root, table["file"].tolist(), cache=cache, title=f"{facts.name} headers")
+    headers = read_header_facts(root, table["file"].tolist(), cache=cache, title=f"{facts.name} headers")
     problems = headers["problem"].to_numpy(dtype=object)
     paths = [root / file for file in table["file"]]
     if decode:
@@ -116,26 +116,26 @@ def validate(name: str, root: Path, *, cache: Path, decode: bool = False) -> Fin
 
 def _listing(name: str, root: Path) -> tuple[TaskFacts, pd.DataFrame]:
     if tasks.is_own(name):
-        return tasks.facts(name), own.index(name, root)
-    module = tasks.task(name)
+        return tasks.read_facts(name), own.index(name, root)
+    module = tasks.load_task(name)
     if not hasattr(module, "index"):
         raise InvalidInputError(f"{name} is a dataset of this project: `bgknown verify {root}` checks it")
     return module.FACTS, module.index(root)
 
 
 def _stock(name: str, root: Path, cache: Path) -> Stock:
-    facts, table = tasks.facts(name), None
+    facts, table = tasks.read_facts(name), None
     if not root.is_dir():
         return Stock(facts=facts, root=root, state="missing")
     try:
         _, table = _listing(name, root)
-        labelled.check(table, name)
+        labelled.check_table(table, name)
     except BgknownError as error:
         return Stock(facts=facts, root=root, state="unreadable", what=str(error))
-    headers = header_facts(root, table["file"].tolist(), cache=cache, title=f"{name} headers")
+    headers = read_header_facts(root, table["file"].tolist(), cache=cache, title=f"{name} headers")
     whole = (headers["problem"] == "").to_numpy()
     seconds = (headers["frames"][whole] / headers["rate_hz"][whole]).sum()
-    told = labelled.difference(facts, table)
+    told = labelled.describe_difference(facts, table)
     faults = [f"lists {told}"] * bool(told) + [f"{(~whole).sum():,} clips are missing or broken"] * bool((~whole).any())
     return Stock(
         facts=facts,

@@ -24,15 +24,15 @@ from benchmark.tasks.contract import (
     TaskData,
     TaskFacts,
     TaskOptions,
-    class_names,
-    shuffled_labels,
+    format_classes,
+    shuffle_labels,
 )
 from bgknown.audio.files import NO_SUCH_FILE
-from bgknown.corpora.headers import header_facts
+from bgknown.corpora.headers import read_header_facts
 from bgknown.corpora.listing import nfc
 from bgknown.errors import InvalidInputError
-from bgknown.jobs.files import sha256
-from bgknown.seeding import key, ranks
+from bgknown.jobs.files import hash_bytes
+from bgknown.seeding import derive_key, draw_ranks
 from bgknown.shown import one_line
 
 PARTS = ("train", "valid", "test")
@@ -55,17 +55,17 @@ def prepare(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOpti
     """
     notes, told = [], ""
     if options.splits is None:
-        told = difference(facts, table)
+        told = describe_difference(facts, table)
         if told:
             notes.append(f"the corpus is there in part: {told}")
     else:
-        table = splits.applied(options.splits, table, root)
+        table = splits.apply_splits(options.splits, table, root)
         notes.append(f"labels and splits are those of {options.splits}")
     # what is drawn or hashed by a name must not depend on the Unicode form in which a disk gives names back
     told_apart = {column: [nfc(text) for text in table[column]] for column in ("file", "label", "group")}
     table = table.assign(on_disk=table["file"], **told_apart)
-    check(table, f"{root}: task {facts.name}")
-    listed = pd.concat([table.reset_index(drop=True), headers(facts, table, root, options)], axis=1)
+    check_table(table, f"{root}: task {facts.name}")
+    listed = pd.concat([table.reset_index(drop=True), read_headers(facts, table, root, options)], axis=1)
     broken = listed[listed["problem"] != ""]
     if not broken.empty and not options.skip_broken:
         raise InvalidInputError(_told(facts, root, broken, len(listed)))
@@ -74,12 +74,12 @@ def prepare(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOpti
     whole = listed[listed["problem"] == ""].sort_values("file", ignore_index=True)
     lost = sorted(set(listed["label"]) - set(whole["label"]))
     if lost:
-        notes.append(f"{class_names(lost)} left out with them: the task has {whole['label'].nunique():,} classes")
-    clips = limited(whole, options.limit)
+        notes.append(f"{format_classes(lost)} left out with them: the task has {whole['label'].nunique():,} classes")
+    clips = take_limit(whole, options.limit)
     if clips.empty:
         raise InvalidInputError(f"{root}: task {facts.name}: there are no clips that can be used")
-    folds = divisions(clips)
-    views, training_rows = cut(clips, folds, facts.duration_s, root)
+    folds = make_folds(clips)
+    views, training_rows = cut_views(clips, folds, facts.duration_s, root)
     data = TaskData(
         facts=facts,
         root=root,
@@ -87,9 +87,9 @@ def prepare(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOpti
         signals={"audio": views},
         settings=[Setting(name=name, about=about, signal=signal) for name, (about, signal, _) in PLAIN.items()],
         folds=folds,
-        sha256=fingerprint(facts, clips),
+        sha256=fingerprint_table(facts, clips),
         skipped=len(broken),
-        leak_check=leak_check(clips["group"].to_numpy(), folds, facts.groups),
+        leak_check=check_leaks(clips["group"].to_numpy(), folds, facts.groups),
         in_part=bool(told) or len(clips) < len(listed),
         notes=notes,
         training_rows=training_rows,
@@ -97,11 +97,11 @@ def prepare(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOpti
     if not options.shuffle_labels:
         return data
     parts = clips["fold" if "fold" in clips else "split"]
-    mixed = data.table.assign(label=shuffled_labels(clips["label"], parts, clips["file"]))
+    mixed = data.table.assign(label=shuffle_labels(clips["label"], parts, clips["file"]))
     return dataclasses.replace(data, table=mixed)
 
 
-def check(table: pd.DataFrame, where: str) -> None:
+def check_table(table: pd.DataFrame, where: str) -> None:
     """Refuse a table that is empty, lists a file twice, or lacks labels or parts.
 
     Raises:
@@ -129,18 +129,18 @@ def check(table: pd.DataFrame, where: str) -> None:
         )
 
 
-def headers(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOptions) -> pd.DataFrame:
+def read_headers(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOptions) -> pd.DataFrame:
     """Header facts of a table's files (``on_disk``), and the problems of those that are known to be broken."""
     files = table["on_disk"].tolist()
-    found = header_facts(root, files, cache=options.cache, title=f"{facts.name} headers")
+    found = read_header_facts(root, files, cache=options.cache, title=f"{facts.name} headers")
     known = [options.broken.get(root / file, "") for file in files]
     found["problem"] = found["problem"].where(found["problem"] != "", known)
     return found
 
 
-def difference(facts: TaskFacts, table: pd.DataFrame) -> str:
+def describe_difference(facts: TaskFacts, table: pd.DataFrame) -> str:
     """By how much a table differs in size from the published corpus; empty for not at all."""
-    found, total = counts(table), sum(facts.counts.values())
+    found, total = count_clips(table), sum(facts.counts.values())
     other = [part for part, count in facts.counts.items() if found.get(part, 0) != count]
     told = [f"{found.get(part, 0):,} of {facts.counts[part]:,} {_part_named(part)}" for part in other]
     if other and len(table) != total and len(facts.counts) > len(PARTS):
@@ -151,7 +151,7 @@ def difference(facts: TaskFacts, table: pd.DataFrame) -> str:
     return ", ".join(told)
 
 
-def counts(table: pd.DataFrame) -> dict[str, int]:
+def count_clips(table: pd.DataFrame) -> dict[str, int]:
     """Clips of each part of a table, and of all."""
     column = "fold" if "fold" in table else "split"
     by_part = table[column].value_counts().to_dict()
@@ -159,7 +159,7 @@ def counts(table: pd.DataFrame) -> dict[str, int]:
     return {**named, "clips": len(table)}
 
 
-def limited(table: pd.DataFrame, limit: int | None) -> pd.DataFrame:
+def take_limit(table: pd.DataFrame, limit: int | None) -> pd.DataFrame:
     """``limit`` rows of as many classes as there is room for, each with a clip of all of its parts.
 
     A smaller limit takes a part of the rows of a larger one.
@@ -169,8 +169,8 @@ def limited(table: pd.DataFrame, limit: int | None) -> pd.DataFrame:
     part = table["fold" if "fold" in table else "split"]
     ranked = pd.DataFrame(
         {
-            "clip": ranks(0, "limit", table["file"].tolist()),
-            "label": [key(0, "limit", label) for label in table["label"]],
+            "clip": draw_ranks(0, "limit", table["file"].tolist()),
+            "label": [derive_key(0, "limit", label) for label in table["label"]],
             "part": part,
         },
         index=table.index,
@@ -180,7 +180,7 @@ def limited(table: pd.DataFrame, limit: int | None) -> pd.DataFrame:
     return table.loc[sorted(first.index)].reset_index(drop=True)
 
 
-def divisions(table: pd.DataFrame) -> list[Fold]:
+def make_folds(table: pd.DataFrame) -> list[Fold]:
     """The folds of a table: one for each value of ``fold``, which is tested, or one for ``split``."""
     if "fold" in table:
         of_clip = table["fold"].to_numpy()
@@ -193,7 +193,7 @@ def divisions(table: pd.DataFrame) -> list[Fold]:
     return [Fold(name="", train=train, test=test, valid=valid if len(valid) else None)]
 
 
-def cut(
+def cut_views(
     table: pd.DataFrame, folds: Sequence[Fold], duration_s: float | None, root: Path
 ) -> tuple[list[Clip], NDArray[np.int64] | None]:
     """The views of the clips: cut at the start, and where they are longer and trained on, at a place by their name.
@@ -211,7 +211,7 @@ def cut(
         from_start[fold.test] = True
         # where no part of a table decides when to stop, some of the training clips do
         from_start[fold.train if fold.valid is None else fold.valid] = True
-    places = ranks(0, "crop", table["file"].tolist()) / 2.0**64
+    places = draw_ranks(0, "crop", table["file"].tolist()) / 2.0**64
     drawn = np.where(longer & trained, places, 0.0)
     views = [
         Clip(path=path, duration_s=duration_s, place=0.0 if start else float(place))
@@ -226,7 +226,7 @@ def cut(
     return views, training_rows
 
 
-def leak_check(groups: NDArray[np.object_], folds: Sequence[Fold], what: str) -> str:
+def check_leaks(groups: NDArray[np.object_], folds: Sequence[Fold], what: str) -> str:
     """Look for groups (speakers, sources) that are on both sides of a split.
 
     Returns:
@@ -245,11 +245,11 @@ def leak_check(groups: NDArray[np.object_], folds: Sequence[Fold], what: str) ->
     return (told or "ok") + (f" ({what} of {unknown:,} clips are not known)" if unknown else "")
 
 
-def fingerprint(facts: TaskFacts, table: pd.DataFrame) -> str:
+def fingerprint_table(facts: TaskFacts, table: pd.DataFrame) -> str:
     """SHA-256 of what is measured: names, labels, parts, and lengths, rates and channels of the audio."""
     columns = ["file", "label", "fold" if "fold" in table else "split", "frames", "rate_hz", "channels"]
     text = table[columns].to_csv(index=False, lineterminator="\n")
-    return sha256(f"{facts.duration_s!r}\n".encode(), text.encode())
+    return hash_bytes(f"{facts.duration_s!r}\n".encode(), text.encode())
 
 
 def _part_named(part: str) -> str:

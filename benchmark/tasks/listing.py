@@ -11,12 +11,12 @@ import pandas as pd
 
 from bgknown.corpora.listing import check_utf8, list_files
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jobs.files import storage_error
-from bgknown.seeding import ranks
+from bgknown.jobs.files import describe_storage_error
+from bgknown.seeding import draw_ranks
 from bgknown.tables import decoded, parse_csv
 
 
-def folders_of(root: Path) -> list[str]:
+def list_folders(root: Path) -> list[str]:
     """Names of the folders in a folder, sorted, except those that begin with ``_`` or a dot.
 
     Raises:
@@ -28,7 +28,7 @@ def folders_of(root: Path) -> list[str]:
     return names
 
 
-def top_folders(root: Path, corpus: str, what: str) -> list[str]:
+def list_top_folders(root: Path, corpus: str, what: str) -> list[str]:
     """The folders of a corpus that has one for each class, or source.
 
     Args:
@@ -41,13 +41,13 @@ def top_folders(root: Path, corpus: str, what: str) -> list[str]:
     """
     if not root.is_dir():
         raise NotFoundError(f"{root}: no such folder; give the folder of {corpus}, with a folder for each {what}")
-    names = folders_of(root)
+    names = list_folders(root)
     if not names:
         raise NotFoundError(f"{root}: this is not the folder of {corpus}: it has no folder for each {what}")
     return names
 
 
-def clips_in(root: Path, folder: str, what: str, hidden: list[str]) -> list[str]:
+def require_clips(root: Path, folder: str, what: str, hidden: list[str]) -> list[str]:
     """``bgknown.corpora.listing.list_files``, where there must be some.
 
     Args:
@@ -67,7 +67,7 @@ def clips_in(root: Path, folder: str, what: str, hidden: list[str]) -> list[str]
     return clips
 
 
-def numbered_lines(path: Path) -> list[tuple[int, str]]:
+def read_numbered_lines(path: Path) -> list[tuple[int, str]]:
     """The lines of a text file with their numbers, from 1, without empty ones.
 
     Raises:
@@ -80,17 +80,17 @@ def numbered_lines(path: Path) -> list[tuple[int, str]]:
     except FileNotFoundError as error:
         raise NotFoundError(f"{path}: no such file") from error
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise describe_storage_error(error, path) from error
     lines = re.split("\r\n|\r|\n", text)  # splitlines() also splits at separators that a name may hold
     return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
-def lines_of(path: Path) -> list[str]:
-    """``numbered_lines`` without the numbers."""
-    return [line for _, line in numbered_lines(path)]
+def read_lines(path: Path) -> list[str]:
+    """``read_numbered_lines`` without the numbers."""
+    return [line for _, line in read_numbered_lines(path)]
 
 
-def hashed_split(purpose: str, names: Sequence[str], shares: Mapping[str, float]) -> dict[str, str]:
+def split_by_hash(purpose: str, names: Sequence[str], shares: Mapping[str, float]) -> dict[str, str]:
     """A part for each name, by a hash of the name alone, in the proportion of the shares.
 
     Args:
@@ -100,11 +100,11 @@ def hashed_split(purpose: str, names: Sequence[str], shares: Mapping[str, float]
     """
     parts = list(shares)
     bounds = pd.Series([shares[part] for part in parts]).cumsum().to_numpy()
-    places = (ranks(0, purpose, names) / 2.0**64)[:, None] >= bounds[None, :-1]
+    places = (draw_ranks(0, purpose, names) / 2.0**64)[:, None] >= bounds[None, :-1]
     return {name: parts[place] for name, place in zip(names, places.sum(axis=1), strict=True)}
 
 
-def published(name: str, columns: Sequence[str]) -> pd.DataFrame:
+def read_published_table(name: str, columns: Sequence[str]) -> pd.DataFrame:
     """A table of ``data_manifests``, every value as text.
 
     Raises:

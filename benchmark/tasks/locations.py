@@ -67,7 +67,7 @@ class Locations:
         return self.general / name
 
 
-def locations(given: Sequence[str]) -> Locations:
+def parse_locations(given: Sequence[str]) -> Locations:
     """Read the values of ``--data``.
 
     Raises:

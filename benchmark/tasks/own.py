@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchmark.encoders import options
 from benchmark.tasks.contract import TaskFacts
-from benchmark.tasks.labelled import counts
+from benchmark.tasks.labelled import count_clips
 from benchmark.tasks.splits import read_splits
 from bgknown.corpora.listing import find_files
 from bgknown.errors import InvalidInputError
@@ -35,21 +35,21 @@ class OwnSettings:
             raise InvalidInputError(f"lr is {self.lr}; it must be above 0")
 
 
-def facts(name: str) -> TaskFacts:
+def read_facts(name: str) -> TaskFacts:
     """What is known about an own task.
 
     Raises:
         NotFoundError, InvalidInputError: there is no such table, or it or its options break a rule.
     """
     path, given = table_of(name), name.partition("?")[2]
-    settings = options.resolve(OwnSettings, options.parse(given, name), name)
+    settings = options.resolve_options(OwnSettings, options.parse_options(given, name), name)
     table = read_splits(path)
     return TaskFacts(
         name=path.stem,
         title=f"the clips of {path}",
         metric="accuracy",
         classes=table["label"].nunique(),
-        counts=counts(table),
+        counts=count_clips(table),
         duration_s=settings.duration_s,
         lr=settings.lr,
         licence="",
@@ -73,7 +73,7 @@ def index(name: str, root: Path) -> pd.DataFrame:
         root: the folder that its files are in.
 
     Raises:
-        NotFoundError, InvalidInputError: as ``facts``.
+        NotFoundError, InvalidInputError: as ``read_facts``.
     """
     table = read_splits(table_of(name))
     return table.assign(file=find_files(root, table["file"].tolist()))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.tasks.contract import PLAIN, TaskFacts
-from benchmark.tasks.listing import clips_in, folders_of, numbered_lines
+from benchmark.tasks.listing import list_folders, read_numbered_lines, require_clips
 from bgknown.corpora import check_folder
 from bgknown.corpora.listing import find_files, report_hidden
 from bgknown.documents import few
@@ -51,10 +51,10 @@ def index(root: Path) -> pd.DataFrame:
     """
     for name in LISTS.values():
         check_folder(root, "Speech Commands v2", name)
-    words, hidden = folders_of(root), list[str]()
-    split_of = dict.fromkeys((file for word in words for file in clips_in(root, word, "a word", hidden)), "train")
+    words, hidden = list_folders(root), list[str]()
+    split_of = dict.fromkeys((file for word in words for file in require_clips(root, word, "a word", hidden)), "train")
     for split, name in LISTS.items():
-        listed = numbered_lines(root / name)
+        listed = read_numbered_lines(root / name)
         for number, file in listed:
             _check_listed(file, words, f"{root / name}, line {number}")
         there = find_files(root, [file for _, file in listed], hidden)

@@ -47,7 +47,7 @@ def read_splits(path: Path) -> pd.DataFrame:
     return table if "group" in table else table.assign(group="")
 
 
-def applied(path: Path, table: pd.DataFrame, root: Path) -> pd.DataFrame:
+def apply_splits(path: Path, table: pd.DataFrame, root: Path) -> pd.DataFrame:
     """A corpus's clips with the labels and splits of a table in place of their own.
 
     Names are compared without their types (.wav, .flac, .ogg), and may have folders more or fewer in front. A clip of

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from benchmark.tasks.contract import PLAIN, TaskFacts
-from benchmark.tasks.listing import clips_in, hashed_split, top_folders
+from benchmark.tasks.listing import list_top_folders, require_clips, split_by_hash
 from bgknown.corpora.listing import nfc, report_hidden
 from bgknown.errors import InvalidInputError
 
@@ -48,9 +48,9 @@ def index(root: Path) -> pd.DataFrame:
         NotFoundError: the folder is missing.
         InvalidInputError: a file is not named by one of the 88 MIDI notes, or a tone has no notes.
     """
-    tones = top_folders(root, "Surge", "tone")
+    tones = list_top_folders(root, "Surge", "tone")
     hidden: list[str] = []
-    rows = [(file, tone) for tone in tones for file in clips_in(root, tone, "a tone", hidden)]
+    rows = [(file, tone) for tone in tones for file in require_clips(root, tone, "a tone", hidden)]
     report_hidden(root, hidden)
     notes = [PurePosixPath(file).stem for file, _ in rows]
     for (file, _), note in zip(rows, notes, strict=True):
@@ -59,7 +59,7 @@ def index(root: Path) -> pd.DataFrame:
                 f"{root / file}: is not named by a MIDI note from {NOTES[0]} to {NOTES[-1]}, such as 60.ogg"
             )
     shares = {split: count / sum(TONES.values()) for split, count in TONES.items()}
-    split_of = hashed_split("surge tone", [nfc(tone) for tone in tones], shares)
+    split_of = split_by_hash("surge tone", [nfc(tone) for tone in tones], shares)
     return pd.DataFrame(
         {
             "file": [file for file, _ in rows],

@@ -17,7 +17,7 @@ from bgknown.corpora import check_folder
 from bgknown.corpora.listing import find_files
 from bgknown.errors import InvalidInputError
 from bgknown.paths import check_inside
-from bgknown.tables import line_numbers, read_text_table, whole_numbers
+from bgknown.tables import line_numbers, parse_whole_numbers, read_text_table
 
 TABLE = "metadata/UrbanSound8K.csv"
 FOLD_SIZES = (873, 888, 925, 990, 936, 823, 838, 806, 816, 837)
@@ -50,7 +50,7 @@ def index(root: Path) -> pd.DataFrame:
     path = root / TABLE
     columns = ["slice_file_name", "fold", "class"]
     table = read_text_table(path, columns, advice=f"UrbanSound8K's own has {', '.join(columns)} (see {FACTS.url})")
-    folds = whole_numbers(table, "fold", path)
+    folds = parse_whole_numbers(table, "fold", path)
     lines = line_numbers(table)
     check_inside(table["slice_file_name"], lines, path, "slice_file_name", plain=True)
     for line, fold in zip(lines, folds, strict=True):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.tasks.contract import PLAIN, TaskFacts
-from benchmark.tasks.listing import numbered_lines
+from benchmark.tasks.listing import read_numbered_lines
 from bgknown.corpora import check_folder
 from bgknown.corpora.listing import find_files
 from bgknown.documents import few
@@ -51,7 +51,7 @@ def index(root: Path) -> pd.DataFrame:
     for name in (LIST, "wav"):
         check_folder(root, "VoxCeleb1", name)
     rows = []
-    for number, line in numbered_lines(root / LIST):
+    for number, line in read_numbered_lines(root / LIST):
         split, _, file = line.partition(" ")
         parts = file.strip().split("/")
         if split not in SPLITS or len(parts) != 3 or fault_of(file.strip()) or "" in parts or "." in parts:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.tasks.contract import PLAIN, TaskFacts
-from benchmark.tasks.listing import folders_of, hashed_split, top_folders
+from benchmark.tasks.listing import list_folders, list_top_folders, split_by_hash
 from bgknown.corpora.listing import list_files, nfc, report_hidden
 from bgknown.errors import InvalidInputError
 
@@ -54,9 +54,9 @@ def index(root: Path) -> pd.DataFrame:
     rows: list[tuple[str, str, str]] = []
     silent: list[str] = []
     hidden: list[str] = []
-    for language in top_folders(root, "VoxForge", "language"):
+    for language in list_top_folders(root, "VoxForge", "language"):
         before = len(rows)
-        for upload in folders_of(root / language):
+        for upload in list_folders(root / language):
             clips = _clips_of(root, f"{language}/{upload}", hidden)
             rows += [(file, language, speaker_of(upload)) for file in clips]
             silent += [f"{language}/{upload}"] * (not clips)
@@ -69,7 +69,7 @@ def index(root: Path) -> pd.DataFrame:
     if silent:
         log.warning("%s: %d uploads hold no audio in wav/ or flac/, such as %s", root, len(silent), silent[0])
     table = pd.DataFrame(rows, columns=["file", "label", "group"])
-    split_of = hashed_split("voxforge speaker", sorted(set(table["group"])), SHARES)
+    split_of = split_by_hash("voxforge speaker", sorted(set(table["group"])), SHARES)
     return table.assign(split=[split_of[speaker] for speaker in table["group"]])
 
 

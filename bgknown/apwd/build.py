@@ -18,22 +18,22 @@ from bgknown.apwd.manifest import (
     FORMAT,
     TEXTS,
     dataset_id,
-    manifest_bytes,
-    read_description,
+    format_pair_manifest,
     read_manifest,
+    read_pair_description,
 )
 from bgknown.apwd.pairs import SIDES, PairFiles, find_pairs
-from bgknown.apwd.scenes import Scenes, published
+from bgknown.apwd.scenes import Scenes, read_published_scenes
 from bgknown.apwd.text import TEMPLATES
 from bgknown.apwd.text_table import read_text_tables
 from bgknown.apwd.worker import AudioTarget, Bits, Container, PairResult, PairTask, build_pairs
 from bgknown.audio.files import RATE_HZ
 from bgknown.errors import BrokenInputError, InvalidInputError, NotFoundError, StorageError
-from bgknown.jobs.files import make_folder, sha256, sync_folder, write_whole
-from bgknown.jobs.parallel import check_jobs, default_jobs, in_batches
-from bgknown.jobs.problems import Problem, listing, refuse_broken
+from bgknown.jobs.files import hash_bytes, make_folder, sync_folder, write_whole
+from bgknown.jobs.parallel import check_jobs, count_cores, in_batches
+from bgknown.jobs.problems import Problem, list_problems, refuse_broken
 from bgknown.jobs.workspace import Workspace
-from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, PAIRS, description_bytes
+from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, PAIRS, format_description
 from bgknown.render import scaper
 from bgknown.render.layers import Engine
 from bgknown.userpath import expand_fields
@@ -59,7 +59,7 @@ class PairBuildOptions:
     """The source tree that the JAMS name (the folder called ``source``); None makes manifest and texts alone."""
     text_tables: tuple[Path, ...] = ()
     """CSV files of texts that stand instead of those made from the JAMS."""
-    scenes: Scenes = field(default_factory=published)
+    scenes: Scenes = field(default_factory=read_published_scenes)
     """The scenes, and the words for their classes."""
     engine: Engine = "direct"
     """What renders: the direct renderer, or Scaper itself."""
@@ -71,7 +71,7 @@ class PairBuildOptions:
     """Only the first pairs, in the order of their names, as many of each split as there are."""
     skip_broken: bool = False
     """Go on without pairs that are broken."""
-    jobs: int = field(default_factory=default_jobs)
+    jobs: int = field(default_factory=count_cores)
     """Number of processes."""
 
     def __post_init__(self) -> None:
@@ -116,7 +116,7 @@ def build(options: PairBuildOptions) -> PairReport:
     files = _taken(find_pairs(options.jams), options.limit)
     _check_texts(texts, files, options.text_tables)
     description = describe_set(options, files, texts)
-    workspace = Workspace(options.out, read=read_description, manifest=MANIFEST, description=DESCRIPTION)
+    workspace = Workspace(options.out, read=read_pair_description, manifest=MANIFEST, description=DESCRIPTION)
     with workspace.claim(description) as finished:
         if finished:
             return _finished_report(options.out)
@@ -128,7 +128,9 @@ def build(options: PairBuildOptions) -> PairReport:
         )
         refuse_broken(problems, skip=options.skip_broken, kept=kept)
         if not good:
-            raise BrokenInputError(f"nothing is left to build: all {len(files)} pairs are broken:\n{listing(problems)}")
+            raise BrokenInputError(
+                f"nothing is left to build: all {len(files)} pairs are broken:\n{list_problems(problems)}"
+            )
         table = _table(good)
         _finish(options, workspace, table, texts, {**description, **_outcome(table, problems)})
     _warn(good, table)
@@ -208,11 +210,11 @@ def describe_set(
         "version": VERSION,
         "configuration": {
             "audio": audio,
-            "texts": f"templates {TEMPLATES}" if used is None else f"table {sha256(json.dumps(used).encode())}",
-            "scenes_sha256": sha256(repr(options.scenes).encode()),
+            "texts": f"templates {TEMPLATES}" if used is None else f"table {hash_bytes(json.dumps(used).encode())}",
+            "scenes_sha256": hash_bytes(repr(options.scenes).encode()),
             "limit": options.limit,
         },
-        "inputs": {"pairs": len(files), "jams_names_sha256": sha256(names.encode())},
+        "inputs": {"pairs": len(files), "jams_names_sha256": hash_bytes(names.encode())},
         "licence": "the audio: each source's own (FSD50K: for each clip; ESC-50: CC BY-NC, ESC-10: CC BY)",
         "citation": (
             "D. Takeuchi, Y. Ohishi, D. Niizumi, N. Harada and K. Kashino, Introducing Auxiliary Text Query-modifier "
@@ -303,9 +305,9 @@ def _finish(
         rows = [(pair, text) for pair in table["pair"] for text in texts[pair]]
         content = pd.DataFrame(rows, columns=["pair", "text"]).to_csv(index=False, lineterminator="\n")
         write_whole(out / TEXTS, content.encode(), aside=workspace.scratch)
-    write_whole(out / DESCRIPTION, description_bytes(description), aside=workspace.scratch)
+    write_whole(out / DESCRIPTION, format_description(description), aside=workspace.scratch)
     sync_folder(out)
-    write_whole(out / MANIFEST, manifest_bytes(table), aside=workspace.scratch)
+    write_whole(out / MANIFEST, format_pair_manifest(table), aside=workspace.scratch)
     sync_folder(out)
 
 
@@ -317,7 +319,7 @@ def _finished_report(out: Path) -> PairReport:
             f"{out}: the finished set lacks {len(missing)} of its files (the first: {missing[0]}); "
             "delete the folder and build again to get the same bytes"
         )
-    skipped = [Problem(**problem) for problem in read_description(out)["skipped"]]
+    skipped = [Problem(**problem) for problem in read_pair_description(out)["skipped"]]
     return PairReport(table=table, rendered=0, kept=len(table), problems=skipped, was_finished=True)
 
 

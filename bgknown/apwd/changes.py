@@ -51,7 +51,7 @@ class Change:
         return f"{self.kind}:{self.label}"
 
 
-def changes(first: Soundscape, second: Soundscape) -> tuple[Change, ...]:
+def find_changes(first: Soundscape, second: Soundscape) -> tuple[Change, ...]:
     """The changes from one soundscape to another, sorted, each once.
 
     Raises:
@@ -87,18 +87,18 @@ def _kind(before: Sequence[float], after: Sequence[float], *, is_background: boo
     return f"{'background' if is_background else 'event'}_{'louder' if change_db > 0 else 'quieter'}"
 
 
-def classes(soundscape: Soundscape) -> tuple[str, ...]:
+def list_classes(soundscape: Soundscape) -> tuple[str, ...]:
     """The classes of a soundscape's events, sorted, without those of its backgrounds."""
     backgrounds = {layer.label for layer in soundscape.backgrounds}
     return tuple(sorted({event.label for event in soundscape.events} - backgrounds))
 
 
-def codes(found: Iterable[Change]) -> str:
+def format_codes(found: Iterable[Change]) -> str:
     """Changes as a column of a table: codes joined by ";"."""
     return ";".join(change.code for change in found)
 
 
-def from_codes(text: str, where: str) -> tuple[Change, ...]:
+def parse_codes(text: str, where: str) -> tuple[Change, ...]:
     """Changes from such a column.
 
     Args:

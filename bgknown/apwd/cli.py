@@ -152,7 +152,7 @@ def draw(*, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
             given[name] = _weights(given[name], f"--{name}")
     given["kinds"] = {kind: _weights(weight, "--kind")[0] for kind, weight in _assigned(given["kinds"]).items()} or None
     rules = drawing.PairRules(**{name: value for name, value in given.items() if value is not None})
-    report = drawn.draw(drawn.DrawOptions(**places, scenes=scenes, pairs=pairs, rules=rules, **_jobs(jobs)))
+    report = drawn.draw(drawn.PairDrawOptions(**places, scenes=scenes, pairs=pairs, rules=rules, **_jobs(jobs)))
     echo("\n".join(f"{split:<20} {count:>8,} pairs" for split, count in report.counts.items()))
     echo("\n".join(f"{kind:<20} {count:>8,}" for kind, count in report.kinds.items()))
     if report.was_finished:
@@ -224,9 +224,9 @@ def verify(folder: Path, *, scenes_file: Path | None, jobs: int | None, **given:
       bgknown apwd verify apwd --jams apwd-dataset/datasets --source source --against-scaper 20
     """
     from bgknown.apwd.verify import verify as check  # noqa: PLC0415
-    from bgknown.jobs.parallel import default_jobs  # noqa: PLC0415
+    from bgknown.jobs.parallel import count_cores  # noqa: PLC0415
 
-    checked = check(folder, jobs=default_jobs() if jobs is None else jobs, scenes=_scenes(scenes_file), **given)
+    checked = check(folder, jobs=count_cores() if jobs is None else jobs, scenes=_scenes(scenes_file), **given)
     for fault in checked.faults:
         echo(fault)
     if checked.faults:
@@ -269,7 +269,7 @@ def _weights(text: str, option: str) -> tuple[float, ...]:
 def _scenes(file: Path | None) -> Any:
     from bgknown.apwd import scenes  # noqa: PLC0415
 
-    return scenes.published() if file is None else scenes.read(file)
+    return scenes.read_published_scenes() if file is None else scenes.read(file)
 
 
 def _jobs(jobs: int | None) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from bgknown.apwd.build import PairBuildOptions, describe_pairs
 from bgknown.apwd.manifest import read_manifest
 from bgknown.apwd.pairs import SIDES
 from bgknown.apwd.rendering import render
-from bgknown.audio.files import RATE_HZ, at_rate, read_file
+from bgknown.audio.files import RATE_HZ, read_file, resample
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError, StorageError
-from bgknown.jams.reading import parse
-from bgknown.tables import records
+from bgknown.jams.reading import parse_jams
+from bgknown.tables import list_records
 from bgknown.userpath import user_path
 
 
@@ -79,7 +79,7 @@ class PairSet:
         for column, wanted in (("split", split), ("scene", scene)):
             table = table if wanted is None else table[table[column] == wanted]
         names = ("pair", "split", "scene", "text", "changes", "classes_s1", "classes_s2")
-        for row in records(table):
+        for row in list_records(table):
             sides = [side for side in SIDES if row[f"jams_{side}"]]
             audio = {side: self.audio(row["pair"], side, rate_hz=rate_hz) for side in sides}
             yield {**{name: row[name] for name in names}, **audio}
@@ -99,8 +99,8 @@ class PairSet:
             data = (self.jams / file).read_bytes()
         except OSError as error:
             raise StorageError(f"{self.jams / file}: {error.strerror or error}") from error
-        pcm = render(parse(data, name), self.source, name)
-        return at_rate(pcm.astype(np.float32) * np.float32(2.0**-15), RATE_HZ, rate_hz)
+        pcm = render(parse_jams(data, name), self.source, name)
+        return resample(pcm.astype(np.float32) * np.float32(2.0**-15), RATE_HZ, rate_hz)
 
 
 def open_pairs(

@@ -16,15 +16,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bgknown.apwd.changes import changes
-from bgknown.apwd.pair_draw import PairRules, Sources, draw_pair, sources_of
-from bgknown.apwd.scenes import Scenes, published
+from bgknown.apwd.changes import find_changes
+from bgknown.apwd.pair_draw import PairRules, Sources, draw_pair, gather_sources
+from bgknown.apwd.scenes import Scenes, read_published_scenes
 from bgknown.apwd.sources.tree import SourceTree, open_tree
 from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, StorageError
-from bgknown.jams.writing import compose
-from bgknown.jobs.files import make_folder, storage_error, sync_folder, write_unflushed, write_whole
-from bgknown.jobs.parallel import check_jobs, default_jobs, in_processes
+from bgknown.jams.writing import compose_jams
+from bgknown.jobs.files import describe_storage_error, make_folder, sync_folder, write_unflushed, write_whole
+from bgknown.jobs.parallel import check_jobs, count_cores, in_processes
 from bgknown.jobs.workspace import Workspace
 from bgknown.userpath import expand_fields
 from bgknown.version import VERSION
@@ -37,7 +37,7 @@ _BATCH = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DrawOptions:
+class PairDrawOptions:
     """What a draw of pairs depends on."""
 
     source: Path
@@ -46,7 +46,7 @@ class DrawOptions:
     """Folder that gets the folder of the draw."""
     scene: str
     """The scene's name."""
-    scenes: Scenes = field(default_factory=published)
+    scenes: Scenes = field(default_factory=read_published_scenes)
     """The scenes there are."""
     events: tuple[str, ...] = ()
     """Event classes; none means the scene's."""
@@ -56,7 +56,7 @@ class DrawOptions:
     """Name of the draw, with which every pair's begins; by default apwd_{scene}_seed{seed}."""
     rules: PairRules = field(default_factory=PairRules)
     """Ranges and weights."""
-    jobs: int = field(default_factory=default_jobs)
+    jobs: int = field(default_factory=count_cores)
     """Number of processes."""
 
     def __post_init__(self) -> None:
@@ -94,7 +94,7 @@ class DrawReport:
     """Whether all was there before this run."""
 
 
-def draw(options: DrawOptions) -> DrawReport:
+def draw(options: PairDrawOptions) -> DrawReport:
     """Draw pairs and write them as JAMS, or go on with it where an earlier run stopped.
 
     Raises:
@@ -110,13 +110,13 @@ def draw(options: DrawOptions) -> DrawReport:
     counts = options.counts()
     if not counts:
         raise InvalidInputError("no pairs are wanted: every split has 0")
-    sources = {split: sources_of(tree, split, scene.background, events, options.rules) for split in counts}
+    sources = {split: gather_sources(tree, split, scene.background, events, options.rules) for split in counts}
     folder = options.out / options.prefix
     description = _describe(options, tree, labels, counts)
-    workspace = Workspace(folder, read=read_description, manifest=DRAW, description=DRAW)
+    workspace = Workspace(folder, read=read_draw_description, manifest=DRAW, description=DRAW)
     with workspace.claim(description) as finished:
         if finished:
-            kinds = read_description(folder)["kinds"]
+            kinds = read_draw_description(folder)["kinds"]
             return DrawReport(folder=folder, counts=counts, kinds=kinds, was_finished=True)
         workspace.write_plan(description)  # from here on a stopped run has left something to go on from
         kinds = dict.fromkeys(sorted(options.rules.kinds), 0)
@@ -134,7 +134,7 @@ def draw(options: DrawOptions) -> DrawReport:
     return DrawReport(folder=folder, counts=counts, kinds=kinds)
 
 
-def read_description(folder: Path) -> dict[str, Any]:
+def read_draw_description(folder: Path) -> dict[str, Any]:
     """The content of draw.json.
 
     Raises:
@@ -149,7 +149,9 @@ def read_description(folder: Path) -> dict[str, Any]:
     return description
 
 
-def _describe(options: DrawOptions, tree: SourceTree, labels: Sequence[str], counts: dict[str, int]) -> dict[str, Any]:
+def _describe(
+    options: PairDrawOptions, tree: SourceTree, labels: Sequence[str], counts: dict[str, int]
+) -> dict[str, Any]:
     """What draw.json says: no times, no paths of a machine."""
     scene = options.scenes.scene(options.scene)
     return {
@@ -167,17 +169,19 @@ def _describe(options: DrawOptions, tree: SourceTree, labels: Sequence[str], cou
     }
 
 
-def _write_pair(number: int, *, tree: SourceTree, sources: Sources, options: DrawOptions, scratch: Path) -> list[str]:
+def _write_pair(
+    number: int, *, tree: SourceTree, sources: Sources, options: PairDrawOptions, scratch: Path
+) -> list[str]:
     """Draw one pair and put its JAMS under their final names; gives the kinds of its changes."""
     plan, *sides = draw_pair(sources, options.rules, options.prefix, number)
-    if (found := changes(*sides)) != plan.changes:
+    if (found := find_changes(*sides)) != plan.changes:
         raise AssertionError(f"pair {number} shows {found}, {plan.changes} were meant")  # a defect
     split = sources.split
     folder = options.out / options.prefix / split / "jams"
     for side, soundscape in zip(("s1", "s2"), sides, strict=True):
         name = f"{options.prefix}_{split}_{number:05d}_{side}"
         where = f"datasets/{options.prefix}/{split}"
-        content = compose(
+        content = compose_jams(
             replace(soundscape, name=name),
             fg_path=f"source/{split}/foreground",
             bg_path=f"source/{split}/background",
@@ -196,7 +200,7 @@ def _put(path: Path, data: bytes, scratch: Path) -> None:
         if path.is_file() and path.read_bytes() == data:
             return
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise describe_storage_error(error, path) from error
     write_unflushed(path, data, aside=scratch)
 
 

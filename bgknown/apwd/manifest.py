@@ -18,7 +18,7 @@ import pandas as pd
 from bgknown.apwd.pairs import SIDES
 from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jobs.files import sha256
+from bgknown.jobs.files import hash_bytes
 from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, PAIRS
 from bgknown.paths import check_inside
 from bgknown.tables import line_numbers, read_text_table
@@ -90,10 +90,10 @@ def dataset_id(table: pd.DataFrame, *, sources: str = "") -> str:
     audio = {side: table[f"{side}_sha256"].where(table[side] != "", table[f"jams_{side}_sha256"]) for side in SIDES}
     rows = table[names].assign(**audio).sort_values("pair")
     rendered = any((table[side] == "").any() for side in SIDES)
-    return sha256((sources if rendered else "").encode(), rows.to_csv(index=False, lineterminator="\n").encode())
+    return hash_bytes((sources if rendered else "").encode(), rows.to_csv(index=False, lineterminator="\n").encode())
 
 
-def read_description(root: Path) -> dict[str, Any]:
+def read_pair_description(root: Path) -> dict[str, Any]:
     """The content of dataset.json.
 
     Raises:
@@ -110,6 +110,6 @@ def read_description(root: Path) -> dict[str, Any]:
     return description
 
 
-def manifest_bytes(table: pd.DataFrame) -> bytes:
+def format_pair_manifest(table: pd.DataFrame) -> bytes:
     """The CSV of a manifest: sorted by pair, fixed columns, LF line ends."""
     return table[COLUMNS].sort_values("pair", ignore_index=True).to_csv(index=False, lineterminator="\n").encode()

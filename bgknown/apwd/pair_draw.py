@@ -123,7 +123,7 @@ class Sources:
     """Clips of each event class."""
 
 
-def sources_of(tree: SourceTree, split: str, background: str, events: tuple[str, ...], rules: PairRules) -> Sources:
+def gather_sources(tree: SourceTree, split: str, background: str, events: tuple[str, ...], rules: PairRules) -> Sources:
     """What a scene can draw from.
 
     Raises:
@@ -222,7 +222,7 @@ def draw_pair(sources: Sources, rules: PairRules, prefix: str, number: int) -> t
     Returns:
         The plan, and both soundscapes; files are named as in JAMS, from ``source/`` on.
     """
-    random = seeding.generator(rules.seed, prefix, sources.split, str(number))
+    random = seeding.make_generator(rules.seed, prefix, sources.split, str(number))
     plan = plan_pair(sources, rules, random)
     ref_db = random.uniform(*rules.ref_db)
     chosen = [sources.backgrounds[place] for place in random.choice(len(sources.backgrounds), rules.backgrounds, False)]

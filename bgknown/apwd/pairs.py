@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from bgknown.apwd.scenes import SPLITS, Scenes
 from bgknown.corpora.listing import list_fitting, report_hidden
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jams.reading import parse
+from bgknown.jams.reading import parse_jams
 from bgknown.soundscape import Layer, Soundscape
 
 SIDES = ("s1", "s2")
@@ -95,8 +95,8 @@ def read_pair(files: PairFiles, contents: dict[str, bytes], scenes: Scenes) -> P
     Raises:
         InvalidInputError: a JAMS breaks a rule, or the two do not belong together.
     """
-    soundscapes = {side: parse(data, f"{files.pair}_{side}") for side, data in contents.items()}
-    splits = {_split(layer, name) for name, scape in soundscapes.items() for layer in layers(scape)}
+    soundscapes = {side: parse_jams(data, f"{files.pair}_{side}") for side, data in contents.items()}
+    splits = {_split(layer, name) for name, scape in soundscapes.items() for layer in list_layers(scape)}
     if len(splits) > 1:
         raise InvalidInputError(f"{files.pair}: takes sources of both dev and eval; a pair is of one split")
     labels = {layer.label for scape in soundscapes.values() for layer in scape.backgrounds}
@@ -111,7 +111,7 @@ def read_pair(files: PairFiles, contents: dict[str, bytes], scenes: Scenes) -> P
     return Pair(pair=files.pair, split=splits.pop(), scene=scenes.scene_of(labels.pop()), soundscapes=soundscapes)
 
 
-def layers(soundscape: Soundscape) -> Sequence[Layer]:
+def list_layers(soundscape: Soundscape) -> Sequence[Layer]:
     """Backgrounds and events of a soundscape."""
     return (*soundscape.backgrounds, *soundscape.events)
 

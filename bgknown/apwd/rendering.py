@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bgknown.audio.files import RATE_HZ
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
-from bgknown.jobs.problems import Problem, problem_of
+from bgknown.jobs.problems import Problem, make_problem
 from bgknown.render import direct
 from bgknown.render.recordings import RecordingStore
 from bgknown.render.weighted import Recording
@@ -27,14 +27,14 @@ class SourceError(InvalidInputError):
         self.problem = problem
 
 
-def source_problem(error: BgknownError, layer: Layer, source: Path, where: str) -> Problem:
+def explain_source_problem(error: BgknownError, layer: Layer, source: Path, where: str) -> Problem:
     """What is wrong with a source; an unknown label is told apart from a missing file."""
     folder = (source / layer.file).parent
     if isinstance(error, NotFoundError) and not folder.is_dir():
         known = ", ".join(sorted(path.name for path in folder.parent.glob("[!.]*"))) or "none"
         what = f"no folder {folder.relative_to(source)} for the label {layer.label!r}; there are {known}"
         return Problem(where=where, code="unknown_label", what=what)
-    return problem_of(error, where=where, what=f"source {layer.file}")
+    return make_problem(error, where=where, what=f"source {layer.file}")
 
 
 def render(
@@ -56,10 +56,10 @@ def render(
     """
     frames = int(soundscape.duration_s * RATE_HZ)
     out = np.empty(frames, np.int16) if memory is None or memory.shape[0] < frames else memory
-    return direct.mixture_pcm16(soundscape, opener(source, where), out, _scratch(get_ident()))
+    return direct.render_mixture_pcm16(soundscape, make_opener(source, where), out, _scratch(get_ident()))
 
 
-def opener(source: Path, where: str) -> Callable[[Layer], Recording]:
+def make_opener(source: Path, where: str) -> Callable[[Layer], Recording]:
     """What gives the renderer a layer's recording, and tells in the soundscape's name if it cannot.
 
     Args:
@@ -72,7 +72,7 @@ def opener(source: Path, where: str) -> Callable[[Layer], Recording]:
         try:
             return store.open(layer.file)
         except BgknownError as error:
-            raise SourceError(source_problem(error, layer, source, where)) from error
+            raise SourceError(explain_source_problem(error, layer, source, where)) from error
 
     return recording
 

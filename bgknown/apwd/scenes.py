@@ -14,7 +14,7 @@ from typing import Any
 
 from bgknown.documents import few, parse_toml
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jobs.files import storage_error
+from bgknown.jobs.files import describe_storage_error
 from bgknown.paths import fault_of_plain
 from bgknown.tables import decoded
 
@@ -82,7 +82,7 @@ class Scenes:
 
 
 @cache
-def published() -> Scenes:
+def read_published_scenes() -> Scenes:
     """The scenes of the published data."""
     return _read(files("data_manifests").joinpath("apwd_scenes.toml").read_text(encoding="utf-8"), "apwd_scenes.toml")
 
@@ -99,7 +99,7 @@ def read(path: Path) -> Scenes:
     try:
         return _read(decoded(path.read_bytes(), str(path)), str(path))
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise describe_storage_error(error, path) from error
 
 
 _KEYS: dict[str, dict[str, type]] = {

@@ -1,7 +1,7 @@
 """The modifier text of a pair: what to change to get from its first soundscape to its second, in plain English.
 
 Texts are made from templates with a few paraphrases of each kind of change, chosen by the name of the pair: the same
-pair has the same text on every machine. ``read_back`` understands what ``describe`` says, and nothing else.
+pair has the same text on every machine. ``read_back`` understands what ``describe_changes`` says, and nothing else.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _JOINTS = (", and ", " and ", ", then ")
 _BETWEEN = ", "  # three changes and more: commas, and a joint before the last
 
 
-def describe(found: Sequence[Change], pair: str, scenes: Scenes) -> str:
+def describe_changes(found: Sequence[Change], pair: str, scenes: Scenes) -> str:
     """The text of a pair.
 
     Args:
@@ -69,24 +69,24 @@ def describe(found: Sequence[Change], pair: str, scenes: Scenes) -> str:
     """
     if not found:
         return UNCHANGED
-    ordered = sorted(set(found), key=lambda change: seeding.key(0, "text", pair, "order", change.code))
+    ordered = sorted(set(found), key=lambda change: seeding.derive_key(0, "text", pair, "order", change.code))
     clauses = [_clause(change, pair, scenes) for change in ordered]
     if len(clauses) == 1:
         return clauses[0]
-    joint = _JOINTS[seeding.key(0, "text", pair, "joint") % len(_JOINTS)]
+    joint = _JOINTS[seeding.derive_key(0, "text", pair, "joint") % len(_JOINTS)]
     return f"{_BETWEEN.join(clauses[:-1])}{joint}{clauses[-1]}"
 
 
 def _clause(change: Change, pair: str, scenes: Scenes) -> str:
     phrases, nouns = _PHRASES[change.kind], scenes.nouns_of(change.label)
-    chosen = seeding.key(0, "text", pair, change.code)
+    chosen = seeding.derive_key(0, "text", pair, change.code)
     return phrases[chosen % len(phrases)].format(nouns[chosen // len(phrases) % len(nouns)])
 
 
 def read_back(
     text: str, scenes: Scenes, *, events: Iterable[str] = (), backgrounds: Iterable[str] = ()
 ) -> tuple[Change, ...]:
-    """The changes that a text of ``describe`` speaks of.
+    """The changes that a text of ``describe_changes`` speaks of.
 
     Args:
         text: the text.
@@ -98,7 +98,7 @@ def read_back(
         The changes, sorted.
 
     Raises:
-        InvalidInputError: a part of the text is none of ``describe``, or two classes are called the same.
+        InvalidInputError: a part of the text is none of ``describe_changes``, or two classes are called the same.
     """
     if text == UNCHANGED:
         return ()

@@ -12,7 +12,7 @@ from pathlib import Path
 from bgknown import seeding
 from bgknown.errors import InvalidInputError
 from bgknown.shown import one_line
-from bgknown.tables import line_numbers, read_csv, records
+from bgknown.tables import line_numbers, list_records, read_csv
 
 _ADVICE = "columns pair,text wanted, or AudioDiffCaps' key,caption_1,..."
 _CAPTION = "caption_"
@@ -51,7 +51,7 @@ def read_texts(path: Path) -> dict[str, tuple[str, ...]]:
     else:
         raise InvalidInputError(f"{path}: has the columns {', '.join(map(one_line, table.columns))}; {_ADVICE}")
     texts: dict[str, list[str]] = {}
-    for line, row in zip(line_numbers(table), records(table), strict=True):
+    for line, row in zip(line_numbers(table), list_records(table), strict=True):
         pair = str(row[name])
         found = [text for column in columns if (text := " ".join(str(row[column]).split()))]
         if not pair.strip() or not found:
@@ -67,6 +67,6 @@ def read_texts(path: Path) -> dict[str, tuple[str, ...]]:
     return {pair: tuple(dict.fromkeys(found)) for pair, found in texts.items()}
 
 
-def chosen(texts: Sequence[str], pair: str) -> str:
+def choose_text(texts: Sequence[str], pair: str) -> str:
     """Which of a pair's texts stands for it, by its name."""
-    return texts[seeding.key(0, "chosen text", pair) % len(texts)]
+    return texts[seeding.derive_key(0, "chosen text", pair) % len(texts)]

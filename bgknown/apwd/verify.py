@@ -13,19 +13,19 @@ import numpy as np
 import pandas as pd
 
 from bgknown import seeding
-from bgknown.apwd.manifest import COLUMNS, dataset_id, read_description, read_manifest
+from bgknown.apwd.manifest import COLUMNS, dataset_id, read_manifest, read_pair_description
 from bgknown.apwd.pairs import SIDES, PairFiles
 from bgknown.apwd.scenes import Scenes
 from bgknown.apwd.worker import PairTask, build_pairs
 from bgknown.audio.decoding import AudioFile
 from bgknown.audio.files import RATE_HZ, read_header
 from bgknown.errors import BgknownError, InvalidInputError
-from bgknown.jobs.files import sha256
+from bgknown.jobs.files import hash_bytes
 from bgknown.jobs.parallel import in_processes
 from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST
 from bgknown.mixtures.verify import stray_files
 from bgknown.render import direct, scaper
-from bgknown.tables import records
+from bgknown.tables import list_records
 from bgknown.userpath import user_path
 
 _SIDE_COLUMNS = {"split", "scene", "changes", "classes_s1", "classes_s2", "jams_s1_sha256", "jams_s2_sha256"}
@@ -71,9 +71,9 @@ def verify(
             was not given.
     """
     root = user_path(root)
-    description, table = read_description(root), read_manifest(root)
+    description, table = read_pair_description(root), read_manifest(root)
     faults = [*_count_faults(description, table), *_stray_files(root, table)]
-    rows = records(table)
+    rows = list_records(table)
     for found in in_processes(partial(_file_faults, root=root), rows, jobs=jobs, title="verify", unit="pair", batch=16):
         faults += found
     if jams is not None:
@@ -122,7 +122,7 @@ def _file_faults(row: dict[str, Any], *, root: Path) -> list[str]:
         if not file:
             continue
         try:
-            found = sha256((root / file).read_bytes())
+            found = hash_bytes((root / file).read_bytes())
             header = read_header(root / file)
         except OSError as error:
             faults.append(f"{file}: {error.strerror or error}")
@@ -153,7 +153,7 @@ def _jams_faults(row: dict[str, Any], *, jams: Path, scenes: Scenes, own_texts: 
 
 def _chosen(rows: list[dict[str, Any]], count: int, seed: int) -> list[tuple[dict[str, Any], str]]:
     files = [(row, side) for row in rows for side in SIDES if row[side]]
-    places = seeding.generator(seed, "against-scaper").permutation(len(files))[:count]
+    places = seeding.make_generator(seed, "against-scaper").permutation(len(files))[:count]
     return [files[place] for place in sorted(places)]
 
 
@@ -164,7 +164,7 @@ def _scaper_faults(item: tuple[dict[str, Any], str], *, root: Path, jams: Path, 
     try:
         mixed = scaper.render_jams(jams / row[f"jams_{side}"], split / "foreground", split / "background")
         wide = _is_32_bits(root / row[side])
-        expected = direct.pcm32(mixed) if wide else direct.pcm16(mixed)
+        expected = direct.round_to_32_bits(mixed) if wide else direct.round_to_16_bits(mixed)
         found = _stored(root / row[side], wide)
     except (BgknownError, OSError) as error:
         return f"{row[side]}: {error}", False

@@ -13,16 +13,16 @@ from typing import Any, Literal, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from bgknown.apwd.changes import changes, classes, codes
+from bgknown.apwd.changes import find_changes, format_codes, list_classes
 from bgknown.apwd.manifest import audio_path
-from bgknown.apwd.pairs import SIDES, Pair, PairFiles, layers, read_pair
-from bgknown.apwd.rendering import SourceError, opener, render, source_problem
+from bgknown.apwd.pairs import SIDES, Pair, PairFiles, list_layers, read_pair
+from bgknown.apwd.rendering import SourceError, explain_source_problem, make_opener, render
 from bgknown.apwd.scenes import Scenes
-from bgknown.apwd.text import describe
-from bgknown.apwd.text_table import chosen
-from bgknown.audio.files import NO_SUCH_FILE, encoded
+from bgknown.apwd.text import describe_changes
+from bgknown.apwd.text_table import choose_text
+from bgknown.audio.files import NO_SUCH_FILE, encode_parts
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jobs.files import make_folder, sha256, state_of, storage_error, write_aside
+from bgknown.jobs.files import describe_storage_error, hash_bytes, make_folder, read_state, write_aside
 from bgknown.jobs.problems import Problem
 from bgknown.jobs.workspace import append_entries
 from bgknown.render import direct, scaper
@@ -148,21 +148,21 @@ def _make(task: PairTask, memory: list[NDArray[np.int16]]) -> PairResult | _Made
 def _described(task: PairTask, pair: Pair, contents: dict[str, bytes]) -> dict[str, Any]:
     """The row of a pair without its audio."""
     first, second = pair.soundscapes["s1"], pair.soundscapes.get("s2")
-    found = changes(first, second) if second is not None else ()
+    found = find_changes(first, second) if second is not None else ()
     text = ""
     if task.texts is not None:
-        text = chosen(task.texts, pair.pair)
+        text = choose_text(task.texts, pair.pair)
     elif second is not None:
-        text = describe(found, pair.pair, task.scenes)
+        text = describe_changes(found, pair.pair, task.scenes)
     record = {
         "pair": pair.pair,
         "split": pair.split,
         "scene": pair.scene,
         "text": text,
-        "changes": codes(found),
-        **{f"jams_{side}_sha256": sha256(data) for side, data in contents.items()},
+        "changes": format_codes(found),
+        **{f"jams_{side}_sha256": hash_bytes(data) for side, data in contents.items()},
         **{f"jams_{side}": file for side, file in task.files.sides().items()},
-        **{f"classes_{side}": ";".join(classes(scape)) for side, scape in pair.soundscapes.items()},
+        **{f"classes_{side}": ";".join(list_classes(scape)) for side, scape in pair.soundscapes.items()},
     }
     if task.target is not None:
         record |= {
@@ -180,16 +180,16 @@ def _digest(target: AudioTarget, record: dict[str, Any], pair: Pair) -> str:
     """
     facts = []
     for side, soundscape in pair.soundscapes.items():
-        for layer in layers(soundscape):
+        for layer in list_layers(soundscape):
             try:
-                state = state_of(f"{target.source}/{layer.file}")
+                state = read_state(f"{target.source}/{layer.file}")
             except OSError as error:
                 missing = NotFoundError(NO_SUCH_FILE)
                 where = f"{pair.pair}_{side}"
-                raise SourceError(source_problem(missing, layer, target.source, where)) from error
+                raise SourceError(explain_source_problem(missing, layer, target.source, where)) from error
             facts.append((layer.file, *state.facts()))
     names = [record.get(name) for name in (*SIDES, *(f"jams_{side}_sha256" for side in SIDES))]
-    return sha256(json.dumps([names, facts, target.stamp]).encode())
+    return hash_bytes(json.dumps([names, facts, target.stamp]).encode())
 
 
 def _rendered(
@@ -203,11 +203,11 @@ def _rendered(
             pcm[side] = render(soundscape, target.source, where, memory.pop() if memory else None)
             continue
         if target.engine == "direct":
-            mixed = direct.mixture(soundscape, opener(target.source, where))
+            mixed = direct.render_mixture(soundscape, make_opener(target.source, where))
         else:
             jams, split = task.jams / task.files.sides()[side], target.source / pair.split
             mixed = scaper.render_jams(jams, split / "foreground", split / "background")
-        pcm[side] = direct.pcm16(mixed) if target.bits == 16 else direct.pcm32(mixed)
+        pcm[side] = direct.round_to_16_bits(mixed) if target.bits == 16 else direct.round_to_32_bits(mixed)
     return pcm
 
 
@@ -233,13 +233,13 @@ def _write(made: _Made, target: AudioTarget, memory: list[NDArray[np.int16]]) ->
     try:
         scratch.mkdir(exist_ok=True)  # without parents: fails if another run has taken the folder over
     except OSError as error:
-        raise storage_error(error, scratch) from error
+        raise describe_storage_error(error, scratch) from error
     hashes: dict[str, str] = {}
     finish: dict[str, Callable[[], None]] = {}
     clipped = 0
     for side, pcm in made.pcm.items():
-        parts = encoded(pcm, target.container)
-        hashes[side] = sha256(*parts)
+        parts = encode_parts(pcm, target.container)
+        hashes[side] = hash_bytes(*parts)
         limits = np.iinfo(pcm.dtype)
         if pcm.max() == limits.max or pcm.min() == limits.min:
             clipped += int(np.count_nonzero((pcm == limits.max) | (pcm == limits.min)))

@@ -60,10 +60,10 @@ class Header:
     @property
     def frames_44k(self) -> int:
         """Length in whole samples at 44.1 kHz."""
-        return int(frames_at_44k(self.frames, self.rate_hz))
+        return int(count_frames_44k(self.frames, self.rate_hz))
 
 
-def frames_at_44k(frames: Any, rate_hz: Any) -> Any:
+def count_frames_44k(frames: Any, rate_hz: Any) -> Any:
     """A length in whole samples at 44.1 kHz, rounded down; of single lengths or of columns."""
     return frames * RATE_HZ // rate_hz
 
@@ -148,7 +148,7 @@ def read_file(path: Path, rate_hz: int, dtype: type[Sample]) -> tuple[Header, ND
     with AudioFile(path) as file, faults_of_file("cannot be decoded"):
         mono = _read_mono(file, dtype)
         header = _header(file, mono.shape[0], sliceable=file.declared is not None and file.as_it_is)
-        return header, at_rate(mono, header.rate_hz, rate_hz)
+        return header, resample(mono, header.rate_hz, rate_hz)
 
 
 def _header(file: AudioFile, frames: int, *, sliceable: bool) -> Header:
@@ -184,7 +184,7 @@ def _read_mono(file: AudioFile, dtype: type[Sample]) -> NDArray[Sample]:
     return mono if found == mono.size else mono[:found].copy()
 
 
-def at_rate(mono: NDArray[Sample], own_rate_hz: int, rate_hz: int) -> NDArray[Sample]:
+def resample(mono: NDArray[Sample], own_rate_hz: int, rate_hz: int) -> NDArray[Sample]:
     """Mono samples [N] at another rate, converted by soxr ("HQ"); their number is N times the ratio, rounded down.
 
     Raises:
@@ -247,21 +247,21 @@ def encode(pcm: NDArray[np.int16] | NDArray[np.int32], container: str) -> bytes:
         pcm: [N] samples; their type says how many bits.
         container: "wav" or "flac" (16 bits only).
     """
-    return b"".join(encoded(pcm, container))
+    return b"".join(encode_parts(pcm, container))
 
 
-def encoded(pcm: NDArray[np.int16] | NDArray[np.int32], container: str) -> tuple[bytes | memoryview, ...]:
+def encode_parts(pcm: NDArray[np.int16] | NDArray[np.int32], container: str) -> tuple[bytes | memoryview, ...]:
     """``encode`` in parts, of which a WAV file's samples are those of ``pcm`` themselves, not a copy."""
     if container == "wav":
-        return wav_head(pcm.nbytes, 8 * pcm.itemsize), pcm.astype(pcm.dtype.newbyteorder("<"), copy=False).data.cast(
-            "B"
-        )
+        return make_wav_head(pcm.nbytes, 8 * pcm.itemsize), pcm.astype(
+            pcm.dtype.newbyteorder("<"), copy=False
+        ).data.cast("B")
     buffer = io.BytesIO()
     soundfile.write(buffer, pcm, RATE_HZ, subtype="PCM_16", format=container.upper())
     return (buffer.getvalue(),)
 
 
-def wav_head(data_bytes: int, bits: int) -> bytes:
+def make_wav_head(data_bytes: int, bits: int) -> bytes:
     """The 44 bytes before the samples of a mono 44.1 kHz WAV file, as libsndfile writes them.
 
     Args:

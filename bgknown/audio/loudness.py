@@ -21,7 +21,7 @@ STEP = 0.25
 MIN_DURATION_S = 0.5  # Scaper repeats what is shorter
 
 
-def integrated_lufs(audio: NDArray[np.floating], rate_hz: int) -> float:
+def measure_lufs(audio: NDArray[np.floating], rate_hz: int) -> float:
     """Integrated loudness of a mono signal, at least -70.
 
     Args:
@@ -37,7 +37,7 @@ def integrated_lufs(audio: NDArray[np.floating], rate_hz: int) -> float:
         audio = np.tile(audio, int(np.ceil(MIN_DURATION_S / (audio.shape[0] / rate_hz))))
     from scipy.signal import sosfilt  # noqa: PLC0415  (half a second, which commands that measure nothing need not wait)
 
-    weighted = sosfilt(k_weighting(rate_hz), audio)
+    weighted = sosfilt(design_k_weighting(rate_hz), audio)
     power = _block_powers(weighted, rate_hz)
     with np.errstate(divide="ignore"):
         block_lufs = OFFSET_DB + 10.0 * np.log10(power)
@@ -68,7 +68,7 @@ def _block_powers(weighted: NDArray[np.floating], rate_hz: int) -> NDArray[np.fl
 
 
 @lru_cache(maxsize=8)
-def k_weighting(rate_hz: int) -> NDArray[np.float64]:
+def design_k_weighting(rate_hz: int) -> NDArray[np.float64]:
     """pyloudnorm's K-weighting as second-order sections [2, 6]: a high shelf (+4 dB, 1,500 Hz), a high pass (38 Hz).
 
     Source: R. Bristow-Johnson, Cookbook formulae for audio equalizer biquad filter coefficients.

@@ -13,7 +13,7 @@ from bgknown.audio.files import NO_SUCH_FILE
 from bgknown.corpora.headers import FACT_COLUMNS, STATE_COLUMNS
 from bgknown.documents import few
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jobs.files import sha256
+from bgknown.jobs.files import hash_bytes
 from bgknown.jobs.problems import Problem
 from bgknown.paths import fault_of_plain
 
@@ -128,4 +128,4 @@ def check_labels(labels: Sequence[str], where: Path, lines: Sequence[int]) -> No
 
 
 def _table_sha256(table: pd.DataFrame) -> str:
-    return sha256(table.to_csv(index=False, lineterminator="\n").encode())
+    return hash_bytes(table.to_csv(index=False, lineterminator="\n").encode())

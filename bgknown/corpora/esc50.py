@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from bgknown.corpora import CorpusFacts, CorpusIndex, check_folder, check_labels
-from bgknown.corpora.headers import header_facts
+from bgknown.corpora.headers import read_header_facts
 from bgknown.corpora.listing import find_by_stem
 from bgknown.errors import InvalidInputError
 from bgknown.paths import check_inside
@@ -44,14 +44,14 @@ def index(root: Path, *, cache: Path) -> CorpusIndex:
         cache: folder in which headers are remembered.
 
     Returns:
-        Table columns: those of ``listing``, then the files' header facts; sorted by clip_id.
+        Table columns: those of ``read_listing``, then the files' header facts; sorted by clip_id.
 
     Raises:
         NotFoundError: the folder, its table or its audio folder is missing.
         InvalidInputError: the table breaks a rule; the message names the line.
     """
-    clips = listing(root)
-    facts = header_facts(root, clips["file"].tolist(), cache=cache, title="ESC-50 headers")
+    clips = read_listing(root)
+    facts = read_header_facts(root, clips["file"].tolist(), cache=cache, title="ESC-50 headers")
     return CorpusIndex(
         facts=FACTS,
         root=root,
@@ -61,7 +61,7 @@ def index(root: Path, *, cache: Path) -> CorpusIndex:
     )
 
 
-def listing(root: Path) -> pd.DataFrame:
+def read_listing(root: Path) -> pd.DataFrame:
     """Read the table alone: clip_id (the stem), fold, target, category, freesound_id and file; sorted by clip_id.
 
     Raises:

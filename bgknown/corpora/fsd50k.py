@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from bgknown.corpora import CorpusFacts, CorpusIndex, check_folder, check_labels
-from bgknown.corpora.headers import header_facts
+from bgknown.corpora.headers import read_header_facts
 from bgknown.corpora.listing import find_by_stem
 from bgknown.errors import InvalidInputError
 from bgknown.paths import check_inside
@@ -60,7 +60,7 @@ def index(root: Path, *, cache: Path) -> CorpusIndex:
         raise InvalidInputError(
             f"{root}: recording {shared.iloc[0]} is listed twice; no recording may be in both dev and eval"
         )
-    facts = header_facts(root, recordings["file"].tolist(), cache=cache, title="FSD50K headers")
+    facts = read_header_facts(root, recordings["file"].tolist(), cache=cache, title="FSD50K headers")
     return CorpusIndex(
         facts=FACTS,
         root=root,

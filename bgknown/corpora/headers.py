@@ -16,11 +16,11 @@ import pandas as pd
 
 from bgknown.audio.files import read_header
 from bgknown.errors import BgknownError, StorageError
-from bgknown.jobs.files import make_folder, sha256, write_whole
+from bgknown.jobs.files import hash_bytes, make_folder, write_whole
 from bgknown.jobs.parallel import in_threads
 from bgknown.jobs.surroundings import default_cache, library_folders
 
-__all__ = ["clear_cache", "default_cache", "header_facts"]
+__all__ = ["clear_cache", "default_cache", "read_header_facts"]
 log = logging.getLogger(__name__)
 
 STATE_COLUMNS = ["size", "mtime_ns", "ctime_ns", "inode"]
@@ -51,7 +51,7 @@ def clear_cache(cache: Path) -> int:
     return freed
 
 
-def header_facts(root: Path, files: Sequence[str], *, cache: Path, title: str) -> pd.DataFrame:
+def read_header_facts(root: Path, files: Sequence[str], *, cache: Path, title: str) -> pd.DataFrame:
     """Header facts of files, from the cache for files that have not changed (``STATE_COLUMNS``).
 
     Where a header cannot tell the length, it is counted by decoding, and remembered too.
@@ -102,7 +102,7 @@ def _state(path: Path) -> _State:
 
 
 def _cache_file(root: Path, cache: Path) -> Path:
-    name = sha256(str(root.resolve()).encode())[:16]
+    name = hash_bytes(str(root.resolve()).encode())[:16]
     return cache / "headers" / f"v{_CACHE_VERSION}-{name}.csv"
 
 

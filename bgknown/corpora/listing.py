@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jobs.files import storage_error
+from bgknown.jobs.files import describe_storage_error
 
 log = logging.getLogger(__name__)
 
@@ -294,7 +294,7 @@ def _walk(folder: Path, *, below: bool) -> Iterator[str]:
                     elif below and not entry.name.startswith("."):
                         folders.append(prefix + entry.name)
         except OSError as error:
-            raise storage_error(error, Path(error.filename or path)) from error
+            raise describe_storage_error(error, Path(error.filename or path)) from error
         # which of several links to a folder is entered must not depend on the disk
         waiting += sorted(folders, reverse=True)
 

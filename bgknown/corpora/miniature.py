@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from bgknown.audio.files import RATE_HZ, encode, to_pcm16
 from bgknown.corpora.headers import MINIATURE_MARK
 from bgknown.errors import StorageError
-from bgknown.jobs.files import advising, file_sha256, make_folder, storage_error, write_whole
-from bgknown.seeding import generator
+from bgknown.jobs.files import advising, describe_storage_error, hash_file, make_folder, write_whole
+from bgknown.seeding import make_generator
 
 Signal = NDArray[np.float64]
 Voice = Callable[[Signal, np.random.Generator], Signal]
@@ -76,7 +76,7 @@ def _make_whole(folder: Path, maker: Callable[[Path], None], wanted: str) -> Non
         aside.rename(folder)
     except OSError as error:
         if not _is_made(folder, wanted):  # or else another process has made it meanwhile
-            raise error if isinstance(error, StorageError) else storage_error(error, folder) from error
+            raise error if isinstance(error, StorageError) else describe_storage_error(error, folder) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(aside.with_suffix(".old"), ignore_errors=True)
@@ -95,7 +95,7 @@ def _mark(folder: Path, wanted: str) -> bytes:
     """What the mark of a corpus says: its size, and the SHA-256 of every file."""
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     names = [name for name in files if name.endswith((".wav", ".csv"))]
-    return "".join([wanted, *(f"{file_sha256(folder / name)}  {name}\n" for name in names)]).encode()
+    return "".join([wanted, *(f"{hash_file(folder / name)}  {name}\n" for name in names)]).encode()
 
 
 def _make_esc50(root: Path, takes: int) -> None:
@@ -107,7 +107,7 @@ def _make_esc50(root: Path, takes: int) -> None:
             for take in range(takes):
                 clip = 1000 * fold + 10 * target + take
                 name = f"{fold}-{clip}-A-{target}"
-                random = generator(_SEED, "clip", name)
+                random = make_generator(_SEED, "clip", name)
                 time_s = np.arange(int(CLIP_S * RATE_HZ)) / RATE_HZ
                 _write(root / "audio" / f"{name}.wav", voice(time_s, random), peak=random.uniform(0.2, 0.9))
                 rows.append([f"{name}.wav", fold, target, category, False, clip, "A"])
@@ -124,7 +124,7 @@ def _make_fsd50k(root: Path, usable: dict[str, int]) -> None:
         short = max(count // 8, 1)
         for place in range(count + short):
             number = 1000 + _TWINS if (part, place) == ("dev", 0) else {"dev": 20_000, "eval": 30_000}[part] + place
-            random = generator(_SEED, "recording", str(number))
+            random = make_generator(_SEED, "recording", str(number))
             duration_s = random.uniform(10.0, 18.0) if place < count else random.uniform(1.0, 9.5)
             label, voice = list(BACKGROUNDS.items())[place % len(BACKGROUNDS)]
             time_s = np.arange(int(duration_s * RATE_HZ)) / RATE_HZ

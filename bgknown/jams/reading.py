@@ -34,7 +34,7 @@ _LIMITS = {
 }
 
 
-def parse(data: bytes, name: str) -> Soundscape:
+def parse_jams(data: bytes, name: str) -> Soundscape:
     """The soundscape of a JAMS file.
 
     Layers name their sources relative to the source tree, without the ``source/`` that published paths begin with.

@@ -18,7 +18,7 @@ from bgknown.soundscape import Layer, Soundscape
 SCAPER_VERSION = "1.6.5"
 
 
-def compose(
+def compose_jams(
     soundscape: Soundscape,
     *,
     fg_path: str = ".",

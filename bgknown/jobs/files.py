@@ -42,7 +42,7 @@ class FileState:
         return [self.size, self.mtime_ns, self.inode, self.ctime_ns]
 
 
-def state_of(path: str | Path) -> FileState:
+def read_state(path: str | Path) -> FileState:
     """The state of a file; links are followed.
 
     Raises:
@@ -55,12 +55,12 @@ def state_of(path: str | Path) -> FileState:
 def state_facts(path: str | Path) -> list[int]:
     """The state of a file as numbers; none where it cannot be looked at, which whoever reads it will say."""
     try:
-        return state_of(path).facts()
+        return read_state(path).facts()
     except OSError:
         return []
 
 
-def file_sha256(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """SHA-256 of a file, read in pieces.
 
     Raises:
@@ -70,7 +70,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sha256(*parts: bytes | memoryview) -> str:
+def hash_bytes(*parts: bytes | memoryview) -> str:
     """SHA-256 of the parts one after another, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     for part in parts:
@@ -101,14 +101,14 @@ def write_aside(path: Path, *parts: bytes | memoryview, aside: Path | None = Non
     try:
         part, descriptor = _new_file(aside or path.parent, path.name)
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise describe_storage_error(error, path) from error
     try:
         with os.fdopen(descriptor, "wb") as file:
             for data in parts:
                 file.write(data)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise storage_error(error, path) from error
+        raise describe_storage_error(error, path) from error
     except BaseException:
         part.unlink(missing_ok=True)
         raise
@@ -123,7 +123,7 @@ def write_aside(path: Path, *parts: bytes | memoryview, aside: Path | None = Non
             part.replace(path)
         except OSError as error:
             part.unlink(missing_ok=True)
-            raise storage_error(error, path) from error
+            raise describe_storage_error(error, path) from error
         except BaseException:
             part.unlink(missing_ok=True)
             raise
@@ -147,7 +147,7 @@ def write_unflushed(path: Path, data: bytes, *, aside: Path) -> None:
             part.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise describe_storage_error(error, path) from error
 
 
 def is_part(path: Path) -> bool:
@@ -197,7 +197,7 @@ def append(path: Path, data: bytes) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise describe_storage_error(error, path) from error
 
 
 def refuse_link(path: Path) -> None:
@@ -207,7 +207,7 @@ def refuse_link(path: Path) -> None:
         StorageError: it is one.
     """
     if path.is_symlink():
-        raise storage_error(OSError(errno.ELOOP, "link"), path)
+        raise describe_storage_error(OSError(errno.ELOOP, "link"), path)
 
 
 def make_folder(path: Path) -> None:
@@ -219,7 +219,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise describe_storage_error(error, path) from error
 
 
 def naming(option: str) -> str:
@@ -254,12 +254,12 @@ def sync_folder(path: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise describe_storage_error(error, path) from error
     finally:
         os.close(descriptor)
 
 
-def storage_error(error: OSError, path: Path) -> StorageError:
+def describe_storage_error(error: OSError, path: Path) -> StorageError:
     """One line for a failed file operation, with what to do."""
     advice = {
         errno.ENOSPC: "the disk is full: free some space and run the same command again",

@@ -11,7 +11,7 @@ from pathlib import Path
 import filelock
 
 from bgknown.errors import StorageError
-from bgknown.jobs.files import naming, refuse_link, storage_error
+from bgknown.jobs.files import describe_storage_error, naming, refuse_link
 
 _WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
@@ -45,7 +45,7 @@ def _explain(error: Exception, path: Path, busy: str, option: str) -> StorageErr
     if isinstance(error, filelock.Timeout):
         reason = _refusal(path)  # older versions of filelock take every refusal for a lock that is held
     elif isinstance(error, OSError) and error.errno not in _WITHOUT_LOCKS:
-        return StorageError(f"{storage_error(error, path.parent)}; {naming(option)}")
+        return StorageError(f"{describe_storage_error(error, path.parent)}; {naming(option)}")
     else:
         reason = str(getattr(error, "strerror", None) or error)
     if not reason:

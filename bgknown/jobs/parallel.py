@@ -26,7 +26,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def default_jobs() -> int:
+def count_cores() -> int:
     """The number of cores this process may use."""
     return int(joblib.cpu_count())
 

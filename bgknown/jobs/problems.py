@@ -31,13 +31,13 @@ def is_problem(value: object) -> bool:
     return isinstance(value, dict) and set(value) == names and all(isinstance(text, str) for text in value.values())
 
 
-def listing(problems: Sequence[Problem]) -> str:
+def list_problems(problems: Sequence[Problem]) -> str:
     """All problems, one line each, in a fixed order; of very many, the first 200."""
     lines = [f"  {problem.line()}" for problem in sorted(set(problems))]
     return "\n".join(lines[:200] + ([f"  ... and {len(lines) - 200} more"] if len(lines) > 200 else []))
 
 
-def problem_of(error: BgknownError, *, where: str, what: str) -> Problem:
+def make_problem(error: BgknownError, *, where: str, what: str) -> Problem:
     """The problem that an error in reading an input amounts to.
 
     Args:
@@ -62,6 +62,6 @@ def refuse_broken(problems: Sequence[Problem], *, skip: bool, kept: str) -> None
     if problems and not skip:
         count = f"{len(problems)} input is" if len(problems) == 1 else f"{len(problems)} inputs are"
         raise BrokenInputError(
-            f"{count} broken:\n{listing(problems)}\n{kept}; repair the inputs and run the same command again, "
+            f"{count} broken:\n{list_problems(problems)}\n{kept}; repair the inputs and run the same command again, "
             "or go on without them with --skip-broken"
         )

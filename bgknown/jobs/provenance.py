@@ -11,18 +11,18 @@ from pathlib import Path
 import bgknown
 
 
-def now() -> str:
+def read_clock() -> str:
     """This second in UTC, as 2025-01-31T12:00:00Z."""
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @functools.cache
-def commit() -> str:
+def find_commit() -> str:
     """Short git commit that this software runs from, with ``+`` if files were changed; empty outside a checkout."""
-    return commit_of(Path(bgknown.__file__).resolve().parents[1])
+    return find_commit_of(Path(bgknown.__file__).resolve().parents[1])
 
 
-def commit_of(root: Path) -> str:
+def find_commit_of(root: Path) -> str:
     """The same of any folder; a git that is missing, slow or unwilling counts as no checkout."""
     if not (root / ".git").exists():
         return ""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bgknown.errors import StorageError
-from bgknown.jobs.files import advising, append_line, make_folder, open_own, storage_error, write_whole
+from bgknown.jobs.files import advising, append_line, describe_storage_error, make_folder, open_own, write_whole
 from bgknown.jobs.locking import hold
 from bgknown.jobs.sealed import CHECK, read_checked, read_json_object, with_check
 from bgknown.jobs.stopping import cleaning
@@ -138,7 +138,7 @@ class Workspace:
         try:
             open_own(self.journal).close()
         except OSError as error:
-            raise storage_error(error, self.journal) from error
+            raise describe_storage_error(error, self.journal) from error
 
     def _journal_begun(self) -> bool:
         return self.journal.is_file() and self.journal.stat().st_size > 0
@@ -148,7 +148,7 @@ class Workspace:
         try:
             return read_checked(self._plan.read_bytes()) if self._plan.is_file() else None
         except OSError as error:
-            raise storage_error(error, self._plan) from error
+            raise describe_storage_error(error, self._plan) from error
 
     def write_plan(self, plan: Mapping[str, Any]) -> None:
         """Remember the recipe and what had to be left out in drawing it."""
@@ -178,7 +178,7 @@ class Workspace:
         try:
             data = self._started.read_bytes()
         except OSError as error:
-            raise storage_error(error, self._started) from error
+            raise describe_storage_error(error, self._started) from error
         plain = read_json_object(data)
         of_0_1_0 = plain is not None and CHECK not in plain and plain.get("version") == "0.1.0"
         found = plain if of_0_1_0 else read_checked(data)
@@ -221,7 +221,7 @@ def read_journal(journal: Path) -> Iterator[dict[str, Any]]:
     try:
         lines = journal.read_bytes().split(b"\n") if journal.is_file() else []
     except OSError as error:
-        raise storage_error(error, journal) from error
+        raise describe_storage_error(error, journal) from error
     for line in lines:
         entry = read_checked(line) if line else None
         if entry is not None:

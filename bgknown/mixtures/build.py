@@ -16,18 +16,18 @@ import pandas as pd
 
 from bgknown.corpora.pair import Corpora
 from bgknown.errors import BrokenInputError, InvalidInputError, StorageError
-from bgknown.jobs.files import make_folder, sha256, state_facts, sync_folder, write_whole
+from bgknown.jobs.files import hash_bytes, make_folder, state_facts, sync_folder, write_whole
 from bgknown.jobs.parallel import in_processes
-from bgknown.jobs.problems import Problem, is_problem, listing, refuse_broken
+from bgknown.jobs.problems import Problem, is_problem, list_problems, refuse_broken
 from bgknown.jobs.workspace import Workspace
 from bgknown.mixtures import crop_levels as levels
 from bgknown.mixtures import dataset
 from bgknown.mixtures import recipe as recipes
 from bgknown.mixtures.draw import Draw, DrawOptions, check_min_level, draw_recipe
-from bgknown.mixtures.options import BuildOptions, describe, outcome
+from bgknown.mixtures.options import BuildOptions, describe_build, describe_outcome
 from bgknown.mixtures.worker import RowTask, build_row
 from bgknown.render import scaper
-from bgknown.tables import records
+from bgknown.tables import list_records
 from bgknown.userpath import user_path
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ ROW_BYTES = len(dataset.SIGNALS) * (44 + 2 * recipes.CLIP_FRAMES) + 6_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class BuildReport:
     """What a build did."""
 
     table: pd.DataFrame
@@ -76,7 +76,7 @@ def plan(corpora: Corpora, options: DrawOptions, *, jobs: int) -> Draw:
     return drawn
 
 
-def dry_run(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
+def dry_run(corpora: Corpora, options: BuildOptions, out: Path) -> BuildReport:
     """What ``build`` would do; writes nothing but the cache.
 
     Raises:
@@ -85,16 +85,16 @@ def dry_run(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
     given = _given_recipe(corpora, options)
     _check_engine(options)
     workspace = open_workspace(out)
-    done = workspace.is_finished(describe(corpora, options, given))
+    done = workspace.is_finished(describe_build(corpora, options, given))
     drawn = _plan_or_remember(workspace, corpora, options, given, _stamp(corpora, options))
-    recipe = recipes.take(drawn.recipe, options.limit)
+    recipe = recipes.take_rows(drawn.recipe, options.limit)
     clips = {file: clip_id for clip_id, file in corpora.esc50.table[["clip_id", "file"]].to_numpy()}
     taken = set(recipe["clip_id"])
     broken = [problem for problem in corpora.esc50.problems() if clips[problem.where] in taken]
-    return Report(table=recipe, rendered=0, kept=0, problems=[*drawn.problems, *broken], was_finished=done)
+    return BuildReport(table=recipe, rendered=0, kept=0, problems=[*drawn.problems, *broken], was_finished=done)
 
 
-def build(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
+def build(corpora: Corpora, options: BuildOptions, out: Path) -> BuildReport:
     """Make BgKnown ESC-50 in a folder, or go on with it where an earlier run stopped.
 
     Args:
@@ -112,7 +112,7 @@ def build(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
     out = user_path(out)
     _check_engine(options)
     given = _given_recipe(corpora, options)
-    description = describe(corpora, options, given)
+    description = describe_build(corpora, options, given)
     workspace = open_workspace(out)
     if workspace.is_finished(description):  # a finished dataset may lie where nothing can be written
         if workspace.folder.exists():  # a kill came between the manifest and the removal of the workspace
@@ -125,18 +125,20 @@ def build(corpora: Corpora, options: BuildOptions, out: Path) -> Report:
         stamp = _stamp(corpora, options)
         drawn = _plan_or_remember(workspace, corpora, options, given, stamp)
         workspace.write_plan(_plan_record(drawn, stamp))
-        recipe = recipes.take(drawn.recipe, options.limit)
+        recipe = recipes.take_rows(drawn.recipe, options.limit)
         tasks = _tasks(recipe, corpora, options, workspace)
         rows, row_problems, kept = _render(tasks, workspace, options.jobs)
         problems = [*drawn.problems, *row_problems]
         refuse_broken(problems, skip=options.skip_broken, kept=f"{len(rows)} of {len(recipe)} rows are kept in {out}")
         if not rows:
-            raise BrokenInputError(f"nothing is left to build: all {len(recipe)} rows are broken:\n{listing(problems)}")
+            raise BrokenInputError(
+                f"nothing is left to build: all {len(recipe)} rows are broken:\n{list_problems(problems)}"
+            )
         table = pd.DataFrame(rows, columns=dataset.MANIFEST_COLUMNS).sort_values("clip_id", ignore_index=True)
-        found = outcome(recipe, rows, problems)
+        found = describe_outcome(recipe, rows, problems)
         _finish(out, workspace, recipe, table, {**description, **found})
     _warn(found.get("notes", []))
-    return Report(table=table, rendered=len(rows) - kept, kept=kept, problems=problems)
+    return BuildReport(table=table, rendered=len(rows) - kept, kept=kept, problems=problems)
 
 
 def open_workspace(out: Path) -> Workspace:
@@ -144,12 +146,12 @@ def open_workspace(out: Path) -> Workspace:
     return Workspace(out, read=dataset.read_description, manifest=dataset.MANIFEST, description=dataset.DESCRIPTION)
 
 
-def _finished_report(out: Path) -> Report:
+def _finished_report(out: Path) -> BuildReport:
     table = _check_complete(out)
     description = dataset.read_description(out)
     skipped = [Problem(**problem) for problem in description["skipped"]]
     _warn(description.get("notes", []))
-    return Report(table=table, rendered=0, kept=len(table), problems=skipped, was_finished=True)
+    return BuildReport(table=table, rendered=0, kept=len(table), problems=skipped, was_finished=True)
 
 
 def _warn(notes: Sequence[str]) -> None:
@@ -207,7 +209,7 @@ def _is_plan(plan: dict[str, Any]) -> bool:
 def _plan_record(drawn: Draw, stamp: str) -> dict[str, Any]:
     return {
         "stamp": stamp,
-        "recipe": records(drawn.recipe),
+        "recipe": list_records(drawn.recipe),
         "problems": [asdict(problem) for problem in drawn.problems],
         "too_quiet": drawn.too_quiet,
     }
@@ -218,7 +220,7 @@ def _stamp(corpora: Corpora, options: BuildOptions) -> str:
     fsd50k = corpora.fsd50k
     states = json.dumps([state_facts(fsd50k.root / file) for file in fsd50k.table["file"]])
     told = [fsd50k.table.to_csv(index=False), states, corpora.esc50.listing_sha256(), repr(options.draw), str(ROWS)]
-    return sha256("\n".join(told).encode())
+    return hash_bytes("\n".join(told).encode())
 
 
 def _tasks(recipe: pd.DataFrame, corpora: Corpora, options: BuildOptions, workspace: Workspace) -> list[RowTask]:
@@ -231,10 +233,10 @@ def _tasks(recipe: pd.DataFrame, corpora: Corpora, options: BuildOptions, worksp
         ROWS,
     )
     tasks = []
-    for row, clip, recording in recipes.resolve(recipe, corpora.esc50, corpora.fsd50k):
+    for row, clip, recording in recipes.resolve_sources(recipe, corpora.esc50, corpora.fsd50k):
         clip_path, recording_path = corpora.esc50.root / clip["file"], corpora.fsd50k.root / recording["file"]
         facts = [[clip["file"], *state_facts(clip_path)], [recording["file"], *state_facts(recording_path)]]
-        digest = sha256(json.dumps([row, facts, configuration]).encode())
+        digest = hash_bytes(json.dumps([row, facts, configuration]).encode())
         tasks.append(
             RowTask(
                 row=row,
@@ -280,7 +282,7 @@ def _render(
 
 def _is_there(task: RowTask, record: dict[str, Any]) -> bool:
     """Whether a record of the journal is that of a row, and its files are there."""
-    paths = dataset.relative_paths(task.row["clip_id"], task.container)
+    paths = dataset.list_paths(task.row["clip_id"], task.container)
     wanted = {**task.row, **{f"{name}_file": path for name, path in paths.items()}}
     whole = set(record) == set(dataset.MANIFEST_COLUMNS) and all(record[name] == wanted[name] for name in wanted)
     return whole and all((task.out / path).is_file() for path in paths.values())
@@ -306,7 +308,7 @@ def _check_complete(out: Path) -> pd.DataFrame:
     table = dataset.open_dataset(out).table.reset_index(drop=True)
     missing = [
         row[f"{name}_file"]
-        for row in records(table)
+        for row in list_records(table)
         for name in dataset.FILES
         if not (out / row[f"{name}_file"]).is_file()
     ]
@@ -322,14 +324,14 @@ def _finish(
     out: Path, workspace: Workspace, recipe: pd.DataFrame, table: pd.DataFrame, description: dict[str, Any]
 ) -> None:
     kept = set(table["clip_id"])
-    for row in records(recipe):
+    for row in list_records(recipe):
         if row["clip_id"] not in kept:  # may be there from a run in which its sources were still whole
-            for path in dataset.relative_paths(row["clip_id"], description["configuration"]["container"]).values():
+            for path in dataset.list_paths(row["clip_id"], description["configuration"]["container"]).values():
                 (out / path).unlink(missing_ok=True)
     for folder in (*(out / "audio" / name for name in dataset.SIGNALS), out / "jams"):
         sync_folder(folder)
-    write_whole(out / dataset.RECIPE, recipes.recipe_bytes(recipe), aside=workspace.scratch)
-    write_whole(out / dataset.DESCRIPTION, dataset.description_bytes(description), aside=workspace.scratch)
+    write_whole(out / dataset.RECIPE, recipes.format_recipe(recipe), aside=workspace.scratch)
+    write_whole(out / dataset.DESCRIPTION, dataset.format_description(description), aside=workspace.scratch)
     sync_folder(out)
-    write_whole(out / dataset.MANIFEST, dataset.manifest_bytes(table), aside=workspace.scratch)
+    write_whole(out / dataset.MANIFEST, dataset.format_manifest(table), aside=workspace.scratch)
     sync_folder(out)

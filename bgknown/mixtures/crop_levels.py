@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from bgknown.audio.files import RATE_HZ
-from bgknown.audio.loudness import integrated_lufs
+from bgknown.audio.loudness import measure_lufs
 from bgknown.audio.sources import Source, SourceStore
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.parallel import in_processes
-from bgknown.jobs.problems import problem_of
+from bgknown.jobs.problems import make_problem
 from bgknown.mixtures.draw import CropCheck, CropVerdict
 from bgknown.mixtures.recipe import CLIP_FRAMES
 
@@ -25,13 +25,13 @@ def listen(checks: Sequence[CropCheck], *, root: Path, min_level_lufs: float, jo
         min_level_lufs: the least loudness of a crop, as Scaper would measure it.
         jobs: number of processes.
     """
-    work = partial(hear, root=root, min_level_lufs=min_level_lufs)
+    work = partial(measure_crops, root=root, min_level_lufs=min_level_lufs)
     yield from in_processes(
         work, checks, jobs=jobs if len(checks) > 20 else 1, title="crops", unit="recording", batch=8
     )
 
 
-def hear(check: CropCheck, *, root: Path, min_level_lufs: float) -> CropVerdict:
+def measure_crops(check: CropCheck, *, root: Path, min_level_lufs: float) -> CropVerdict:
     """Measure the crops of one recording."""
     name, file = str(check.recording["recording_id"]), str(check.recording["file"])
     try:
@@ -41,9 +41,9 @@ def hear(check: CropCheck, *, root: Path, min_level_lufs: float) -> CropVerdict:
             for clip_id, starts in check.starts.items()
         }
     except (InvalidInputError, NotFoundError) as error:
-        return CropVerdict(recording_id=name, chosen={}, problem=problem_of(error, where=file, what="FSD50K"))
+        return CropVerdict(recording_id=name, chosen={}, problem=make_problem(error, where=file, what="FSD50K"))
     return CropVerdict(recording_id=name, chosen=chosen)
 
 
 def _level(source: Source, start: int) -> float:
-    return integrated_lufs(source.read(start, start + CLIP_FRAMES)[0], RATE_HZ)
+    return measure_lufs(source.read(start, start + CLIP_FRAMES)[0], RATE_HZ)

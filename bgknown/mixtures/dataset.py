@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from bgknown.audio.files import RATE_HZ, read_pcm16
 from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jobs.files import sha256
+from bgknown.jobs.files import hash_bytes
 from bgknown.mixtures import recipe as recipes
 from bgknown.mixtures.snr import SHORTEST_EVENT_FRAMES
 from bgknown.paths import check_inside
-from bgknown.tables import line_numbers, numbers, read_text_table, records, whole_numbers
+from bgknown.tables import line_numbers, list_records, parse_numbers, parse_whole_numbers, read_text_table
 from bgknown.userpath import user_path
 
 MANIFEST = "manifest.csv"
@@ -56,7 +56,7 @@ MANIFEST_COLUMNS = [
 ]
 
 
-def relative_paths(clip_id: str, container: str) -> dict[str, str]:
+def list_paths(clip_id: str, container: str) -> dict[str, str]:
     """Where a row's files lie, relative to the dataset, for each of ``FILES``."""
     audio = {name: f"audio/{name}/{clip_id}.{container}" for name in SIGNALS}
     return {**audio, "jams": f"jams/{clip_id}.jams"}
@@ -115,7 +115,7 @@ class Dataset:
             split: "train" or "test"; None for both.
         """
         table = self.table if split is None else self.table[self.table["split"] == split]
-        for row in records(table):
+        for row in list_records(table):
             facts = {str(name): row[name] for name in ("clip_id", "split", "fold", "target", "category")}
             yield {**facts, **{name: self.read(row[f"{name}_file"]) for name in SIGNALS}}
 
@@ -152,7 +152,7 @@ def dataset_id(table: pd.DataFrame) -> str:
         table: a manifest.
     """
     rows = table[IDENTITY].sort_values("clip_id")
-    return sha256(rows.to_csv(index=False, lineterminator="\n").encode())
+    return hash_bytes(rows.to_csv(index=False, lineterminator="\n").encode())
 
 
 def read_description(root: Path) -> dict[str, Any]:
@@ -206,9 +206,9 @@ def _typed(text: pd.DataFrame, path: Path) -> pd.DataFrame:
     for name in FILES:
         check_inside(text[f"{name}_file"], line_numbers(text), path, f"{name}_file")
     for column in (*recipes.INTEGERS, "event_frames"):
-        table[column] = whole_numbers(text, column, path)
+        table[column] = parse_whole_numbers(text, column, path)
     for column in (*recipes.FLOATS, "scale", "event_gain_db", "background_gain_db", "achieved_snr_db"):
-        table[column] = numbers(text, column, path)
+        table[column] = parse_numbers(text, column, path)
     for column, low, high in (("scale", 1e-9, 1.0), ("event_frames", SHORTEST_EVENT_FRAMES, recipes.CLIP_FRAMES)):
         for line, value in zip(line_numbers(text), table[column], strict=True):
             if not low <= value <= high:
@@ -216,12 +216,12 @@ def _typed(text: pd.DataFrame, path: Path) -> pd.DataFrame:
     return table
 
 
-def manifest_bytes(table: pd.DataFrame) -> bytes:
+def format_manifest(table: pd.DataFrame) -> bytes:
     """The CSV of a manifest: sorted by clip_id, fixed columns, LF line ends, shortest exact decimals."""
     ordered = table[MANIFEST_COLUMNS].sort_values("clip_id", ignore_index=True)
     return ordered.to_csv(index=False, lineterminator="\n").encode()
 
 
-def description_bytes(description: dict[str, Any]) -> bytes:
+def format_description(description: dict[str, Any]) -> bytes:
     """The JSON of a description."""
     return (json.dumps(description, indent=2, ensure_ascii=False) + "\n").encode()

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from bgknown import seeding
-from bgknown.audio.files import frames_at_44k
+from bgknown.audio.files import count_frames_44k
 from bgknown.audio.loudness import SILENCE_LUFS
 from bgknown.corpora import CorpusIndex
 from bgknown.errors import BrokenInputError, InvalidInputError
-from bgknown.jobs.problems import Problem, listing
+from bgknown.jobs.problems import Problem, list_problems
 from bgknown.mixtures.recipe import (
     CLIP_FRAMES,
     COLUMNS,
@@ -28,7 +28,7 @@ from bgknown.mixtures.recipe import (
     SNR_LIMITS_DB,
     SPLIT_OF_FOLD,
 )
-from bgknown.tables import records
+from bgknown.tables import list_records
 
 ATTEMPTS = 64
 """How often the crop (a) is drawn from a recording before the recording counts as too quiet."""
@@ -119,7 +119,7 @@ def draw_recipe(esc50: CorpusIndex, fsd50k: CorpusIndex, options: DrawOptions, l
         BrokenInputError: a split has clips, but no recording that can be used; says why.
     """
     usable = fsd50k.usable()
-    long_enough = usable[frames_at_44k(usable["frames"], usable["rate_hz"]) >= 2 * CLIP_FRAMES]
+    long_enough = usable[count_frames_44k(usable["frames"], usable["rate_hz"]) >= 2 * CLIP_FRAMES]
     problems: list[Problem] = []
     too_quiet: list[str] = []
     parts = []
@@ -155,10 +155,10 @@ def assign(clips: pd.DataFrame, pool: pd.DataFrame, seed: int) -> dict[str, str]
         InvalidInputError: a clip has no recording left.
     """
     names = pool["recording_id"].to_numpy(dtype=object)
-    keys = seeding.ranks(0, "recording", list(names))
+    keys = seeding.draw_ranks(0, "recording", list(names))
     place_of = {name: place for place, name in enumerate(names)}
     own = {clip: place_of.get(source) for clip, source in clips[["clip_id", "freesound_id"]].to_numpy()}
-    turn = dict(zip(own, seeding.ranks(seed, "turn", list(own)), strict=True))
+    turn = dict(zip(own, seeding.draw_ranks(seed, "turn", list(own)), strict=True))
     uses = np.zeros(len(names), dtype=np.int64)
     chosen: dict[str, int] = {}
     for clip in sorted(own, key=lambda clip: (own[clip] is None, turn[clip])):
@@ -166,7 +166,9 @@ def assign(clips: pd.DataFrame, pool: pd.DataFrame, seed: int) -> dict[str, str]
         if not allowed.any():
             raise InvalidInputError(f"no background is left for clip {clip}")
         candidates = np.flatnonzero(allowed & (uses == uses[allowed].min()))
-        place = int(candidates[np.argmin(seeding.pair_scores(seeding.key(seed, "preference", clip), keys[candidates]))])
+        place = int(
+            candidates[np.argmin(seeding.score_pairs(seeding.derive_key(seed, "preference", clip), keys[candidates]))]
+        )
         left_over = int(np.argmin(uses))
         giver = None
         if uses[place] > uses[left_over]:
@@ -228,7 +230,7 @@ def _draw_split(
     problems = list(known)
     too_quiet: list[str] = []
     heard: dict[tuple[str, str], int] = {}
-    recordings = {row["recording_id"]: row for row in records(pool)}
+    recordings = {row["recording_id"]: row for row in list_records(pool)}
     while True:
         if len(pool) < 2 and (pool.empty or clips["freesound_id"].isin(pool["recording_id"]).any()):
             raise BrokenInputError(_nothing_left(clips, pool, options, problems, too_quiet))
@@ -248,7 +250,7 @@ def _draw_split(
             break
         pool = pool[~pool["recording_id"].isin(failed)]
     rows = []
-    for clip in records(clips):
+    for clip in list_records(clips):
         recording = recordings[chosen[clip["clip_id"]]]
         rows.append(_row(clip, recording, heard[clip["clip_id"], recording["recording_id"]], options))
     return pd.DataFrame(rows), problems, sorted(too_quiet)
@@ -269,7 +271,7 @@ def _nothing_left(
     fold = int(clips["fold"].iloc[0])
     part = PART_OF_SPLIT[SPLIT_OF_FOLD[fold]]
     quiet = f", {len(too_quiet)} have no crop of {options.min_level_lufs:g} LUFS (--min-level)" if too_quiet else ""
-    broken = f", {len(problems)} are broken:\n{listing(problems)}" if problems else ""
+    broken = f", {len(problems)} are broken:\n{list_problems(problems)}" if problems else ""
     return f"no background is left in FSD50K's {part} set: recordings must have 10 s or more{quiet}{broken}"
 
 
@@ -282,7 +284,7 @@ def _checks(
     wanted: dict[str, dict[str, list[int]]] = {}
     for clip_id, recording_id in sorted(chosen.items()):
         if (clip_id, recording_id) not in heard:
-            starts = draw_a_starts(_frames(recordings[recording_id]), seeding.generator(seed, clip_id, "a"))
+            starts = draw_a_starts(_frames(recordings[recording_id]), seeding.make_generator(seed, clip_id, "a"))
             wanted.setdefault(recording_id, {})[clip_id] = starts
     return [CropCheck(recording=recordings[name], starts=starts) for name, starts in sorted(wanted.items())]
 
@@ -297,12 +299,12 @@ def _row(clip: Mapping[str, Any], recording: Mapping[str, Any], a_start: int, op
         "esc50_file": clip["file"],
         "fsd50k_file": recording["file"],
         "a_start": a_start,
-        "b_start": draw_b_start(frames, a_start, seeding.generator(options.seed, clip_id, "b")),
-        "c_start": draw_c_start(frames, a_start, seeding.generator(options.seed, clip_id, "c")),
-        "snr_db": draw_snr_db(options, seeding.generator(options.seed, clip_id, "snr")),
+        "b_start": draw_b_start(frames, a_start, seeding.make_generator(options.seed, clip_id, "b")),
+        "c_start": draw_c_start(frames, a_start, seeding.make_generator(options.seed, clip_id, "c")),
+        "snr_db": draw_snr_db(options, seeding.make_generator(options.seed, clip_id, "snr")),
         "ref_db": options.ref_db,
     }
 
 
 def _frames(recording: Mapping[str, Any]) -> int:
-    return int(frames_at_44k(recording["frames"], recording["rate_hz"]))
+    return int(count_frames_44k(recording["frames"], recording["rate_hz"]))

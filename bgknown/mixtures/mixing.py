@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from bgknown.audio.amplitude import Amplitude
 from bgknown.audio.files import LARGEST_PCM16, RATE_HZ, to_pcm16
-from bgknown.audio.loudness import SILENCE_LUFS, integrated_lufs
+from bgknown.audio.loudness import SILENCE_LUFS, measure_lufs
 from bgknown.audio.sources import Source, SourceStore
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
-from bgknown.jobs.problems import Problem, problem_of
+from bgknown.jobs.problems import Problem, make_problem
 from bgknown.mixtures.recipe import CLIP_FRAMES
 from bgknown.mixtures.snr import FADE_S, SHORTEST_EVENT_FRAMES, TOLERANCE_DB, Gains, ReferenceGain, measure_snr_db
 from bgknown.render import direct, scaper
 from bgknown.render.layers import Engine, Slice
-from bgknown.soundscape import Layer, Soundscape, exact_seconds
+from bgknown.soundscape import Layer, Soundscape, find_exact_seconds
 
 
 class RowError(BgknownError, ValueError):
@@ -81,7 +81,7 @@ def mix_row(
     amplitudes: dict[str, Amplitude] = {}
     event_source, event = _read_event(row, clip_path, store, amplitudes)
     recording, crops = _read_crops(row, recording_path, store, amplitudes)
-    event_lufs = integrated_lufs(event, RATE_HZ)
+    event_lufs = measure_lufs(event, RATE_HZ)
     if event_lufs <= SILENCE_LUFS:
         what = f"ESC-50 {row['esc50_file']}: the clip is silent (no part above -70 LUFS), so no SNR can be set"
         raise RowError(Problem(where=row["clip_id"], code="snr_undefined", what=what))
@@ -135,8 +135,8 @@ def _measure(
 
 
 def _soundscape(row: dict[str, Any], background_label: str, event_frames: int) -> Soundscape:
-    background_s, background_duration_s = exact_seconds(row["a_start"], CLIP_FRAMES)
-    event_s, event_duration_s = exact_seconds(0, event_frames)
+    background_s, background_duration_s = find_exact_seconds(row["a_start"], CLIP_FRAMES)
+    event_s, event_duration_s = find_exact_seconds(0, event_frames)
     background = Layer(
         label=background_label,
         file=row["fsd50k_file"],
@@ -189,7 +189,7 @@ def _read_event(
             raise RowError(Problem(where=clip_id, code="too_short", what=what))
         audio, amplitude = source.read(0, frames)
     except (InvalidInputError, NotFoundError) as error:
-        raise RowError(problem_of(error, where=clip_id, what=f"ESC-50 {file}")) from error
+        raise RowError(make_problem(error, where=clip_id, what=f"ESC-50 {file}")) from error
     _note(amplitudes, f"ESC-50 {file}", [amplitude])
     return source, audio
 
@@ -203,7 +203,7 @@ def _read_crops(
         starts = {name: int(row[f"{name}_start"]) for name in "abc"}
         read = {name: source.read(start, start + CLIP_FRAMES) for name, start in starts.items()}
     except (InvalidInputError, NotFoundError) as error:
-        raise RowError(problem_of(error, where=row["clip_id"], what=file)) from error
+        raise RowError(make_problem(error, where=row["clip_id"], what=file)) from error
     _note(amplitudes, file, [amplitude for _, amplitude in read.values()])
     return source, {name: audio for name, (audio, _) in read.items()}
 
@@ -226,7 +226,7 @@ def told_scale(scale: float) -> float:
     return told if scale >= 1.0 else min(told, 1.0 - 1e-9)
 
 
-def sandbox(row: dict[str, Any], scale: float, reference_gain: str) -> dict[str, Any]:
+def describe_work(row: dict[str, Any], scale: float, reference_gain: str) -> dict[str, Any]:
     """What a JAMS says of the work after Scaper: the references, the common factor."""
     starts = {f"{name}_start": int(row[f"{name}_start"]) for name in "abc"}
     return {"clip_id": row["clip_id"], **starts, "scale": scale, "reference_gain": reference_gain}
@@ -234,5 +234,5 @@ def sandbox(row: dict[str, Any], scale: float, reference_gain: str) -> dict[str,
 
 def _jams_bytes(jams: dict[str, Any], row: dict[str, Any], scale: float, reference_gain: ReferenceGain) -> bytes:
     """The JAMS file: Scaper's own, with a sandbox that says what was done after Scaper."""
-    jams["sandbox"]["bgknown"] = sandbox(row, scale, reference_gain)
+    jams["sandbox"]["bgknown"] = describe_work(row, scale, reference_gain)
     return (json.dumps(jams, indent=1) + "\n").encode()

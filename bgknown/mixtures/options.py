@@ -14,7 +14,7 @@ from bgknown.audio.files import RATE_HZ
 from bgknown.corpora.headers import default_cache
 from bgknown.corpora.pair import Corpora
 from bgknown.errors import InvalidInputError
-from bgknown.jobs.parallel import check_jobs, default_jobs
+from bgknown.jobs.parallel import check_jobs, count_cores
 from bgknown.jobs.problems import Problem
 from bgknown.mixtures import dataset
 from bgknown.mixtures import recipe as recipes
@@ -46,7 +46,7 @@ class BuildOptions:
     """Build only this many rows, of as many classes as possible and both splits."""
     skip_broken: bool = False
     """Go on without inputs that are broken."""
-    jobs: int = field(default_factory=default_jobs)
+    jobs: int = field(default_factory=count_cores)
     """Number of processes."""
     cache: Path = field(default_factory=default_cache)
     """Folder in which headers are remembered."""
@@ -57,7 +57,7 @@ class BuildOptions:
         check_jobs(self.jobs)
 
 
-def describe(corpora: Corpora, options: BuildOptions, given: pd.DataFrame | None) -> dict[str, Any]:
+def describe_build(corpora: Corpora, options: BuildOptions, given: pd.DataFrame | None) -> dict[str, Any]:
     """The part of dataset.json that is known before the build: no times, no paths of a machine."""
     return {
         "name": NAME,
@@ -72,7 +72,7 @@ def describe(corpora: Corpora, options: BuildOptions, given: pd.DataFrame | None
             "container": options.container,
             "min_level_lufs": options.draw.min_level_lufs,
             "limit": options.limit,
-            "given_recipe_sha256": None if given is None else recipes.recipe_sha256(given),
+            "given_recipe_sha256": None if given is None else recipes.hash_recipe(given),
         },
         "draw": None
         if given is not None
@@ -93,7 +93,9 @@ def describe(corpora: Corpora, options: BuildOptions, given: pd.DataFrame | None
     }
 
 
-def outcome(recipe: pd.DataFrame, rows: Sequence[Mapping[str, Any]], problems: Sequence[Problem]) -> dict[str, Any]:
+def describe_outcome(
+    recipe: pd.DataFrame, rows: Sequence[Mapping[str, Any]], problems: Sequence[Problem]
+) -> dict[str, Any]:
     """The part of dataset.json that is known only after the build: what it holds and what was left out.
 
     Args:
@@ -106,7 +108,7 @@ def outcome(recipe: pd.DataFrame, rows: Sequence[Mapping[str, Any]], problems: S
     notes = describe_counts(silent=silent, clipped=clipped, what="sources", cut_off=True)
     return {
         "dataset_id": dataset.dataset_id(pd.DataFrame(rows, columns=dataset.MANIFEST_COLUMNS)),
-        "recipe_sha256": recipes.recipe_sha256(recipe),
+        "recipe_sha256": recipes.hash_recipe(recipe),
         "counts": {
             "rows": len(rows),
             **{split: sum(row["split"] == split for row in rows) for split in recipes.PART_OF_SPLIT},

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 
 from bgknown import seeding
-from bgknown.audio.files import RATE_HZ, frames_at_44k
+from bgknown.audio.files import RATE_HZ, count_frames_44k
 from bgknown.corpora import CorpusIndex
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jobs.files import advising, make_folder, sha256, write_whole
+from bgknown.jobs.files import advising, hash_bytes, make_folder, write_whole
 from bgknown.paths import fault_of
-from bgknown.tables import line_numbers, numbers, read_text_table, records, whole_numbers
+from bgknown.tables import line_numbers, list_records, parse_numbers, parse_whole_numbers, read_text_table
 from bgknown.userpath import user_path
 
 COLUMNS = [
@@ -54,15 +54,15 @@ REF_LIMITS_DB = (-50.0, 0.0)
 """What 16 bits hold well enough."""
 
 
-def recipe_bytes(recipe: pd.DataFrame) -> bytes:
+def format_recipe(recipe: pd.DataFrame) -> bytes:
     """The canonical CSV of a recipe: sorted by clip_id, these columns, LF line ends, shortest exact decimals."""
     table = recipe[COLUMNS].sort_values("clip_id", ignore_index=True)
     return table.to_csv(index=False, lineterminator="\n").encode()
 
 
-def recipe_sha256(recipe: pd.DataFrame) -> str:
+def hash_recipe(recipe: pd.DataFrame) -> str:
     """Fingerprint of the canonical CSV."""
-    return sha256(recipe_bytes(recipe))
+    return hash_bytes(format_recipe(recipe))
 
 
 def read_recipe(path: Path) -> pd.DataFrame:
@@ -80,9 +80,9 @@ def read_recipe(path: Path) -> pd.DataFrame:
         line = line_numbers(table)[repeated[0]]
         raise InvalidInputError(f"{path}, line {line}: clip {clip_id} has two rows")
     for column in INTEGERS:
-        table = table.assign(**{column: whole_numbers(table, column, path)})
+        table = table.assign(**{column: parse_whole_numbers(table, column, path)})
     for column in FLOATS:
-        table = table.assign(**{column: numbers(table, column, path)})
+        table = table.assign(**{column: parse_numbers(table, column, path)})
     return table.sort_values("clip_id", ignore_index=True)
 
 
@@ -117,7 +117,7 @@ def write_recipe(recipe: pd.DataFrame, path: Path) -> None:
     path = user_path(path)
     check_target(path)
     make_folder(path.parent)
-    write_whole(path, recipe_bytes(recipe))
+    write_whole(path, format_recipe(recipe))
 
 
 def check_recipe(recipe: pd.DataFrame, esc50: CorpusIndex, fsd50k: CorpusIndex) -> None:
@@ -127,7 +127,9 @@ def check_recipe(recipe: pd.DataFrame, esc50: CorpusIndex, fsd50k: CorpusIndex) 
         InvalidInputError: lists every row that breaks a rule.
     """
     clips, recordings = _by_name(esc50, fsd50k)
-    faults = [f"  {row['clip_id']}: {fault}" for row in records(recipe) for fault in _faults(row, clips, recordings)]
+    faults = [
+        f"  {row['clip_id']}: {fault}" for row in list_records(recipe) for fault in _faults(row, clips, recordings)
+    ]
     if faults:
         shown = "\n".join(faults[:50]) + (f"\n  ... and {len(faults) - 50} more" if len(faults) > 50 else "")
         raise InvalidInputError(
@@ -135,16 +137,18 @@ def check_recipe(recipe: pd.DataFrame, esc50: CorpusIndex, fsd50k: CorpusIndex) 
         )
 
 
-def resolve(recipe: pd.DataFrame, esc50: CorpusIndex, fsd50k: CorpusIndex) -> Iterator[tuple[dict[str, Any], ...]]:
+def resolve_sources(
+    recipe: pd.DataFrame, esc50: CorpusIndex, fsd50k: CorpusIndex
+) -> Iterator[tuple[dict[str, Any], ...]]:
     """Each recipe row with its rows in the two indexes; a file is found by its stem, whatever its type here."""
     clips, recordings = _by_name(esc50, fsd50k)
-    for row in records(recipe):
+    for row in list_records(recipe):
         yield row, clips[row["clip_id"]], recordings[_stem(row["fsd50k_file"])]
 
 
 def _by_name(esc50: CorpusIndex, fsd50k: CorpusIndex) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
-    clips = {row["clip_id"]: row for row in records(esc50.table)}
-    recordings = {_stem(row["file"]): row for row in records(fsd50k.table)}
+    clips = {row["clip_id"]: row for row in list_records(esc50.table)}
+    recordings = {_stem(row["file"]): row for row in list_records(fsd50k.table)}
     return clips, recordings
 
 
@@ -178,7 +182,7 @@ def _faults(
         if not low <= row[column] <= high:
             yield f"{column} is {row[column]}, must lie in {low:g}..{high:g}"
     if recording["frames"]:
-        yield from _crop_faults(row, frames_at_44k(recording["frames"], recording["rate_hz"]))
+        yield from _crop_faults(row, count_frames_44k(recording["frames"], recording["rate_hz"]))
 
 
 def _crop_faults(row: dict[str, Any], frames: int) -> Iterator[str]:
@@ -200,17 +204,17 @@ def _stem(file: str) -> str:
     return str(PurePosixPath(file).with_suffix(""))
 
 
-def take(recipe: pd.DataFrame, limit: int | None) -> pd.DataFrame:
+def take_rows(recipe: pd.DataFrame, limit: int | None) -> pd.DataFrame:
     """``limit`` rows of a recipe with as many classes, and both splits, as there is room for.
 
     A smaller limit takes a part of the rows of a larger one.
     """
     if limit is None or limit >= len(recipe):
         return recipe
-    classes = sorted(set(recipe["category"]), key=lambda name: seeding.key(0, "limit", name))
+    classes = sorted(set(recipe["category"]), key=lambda name: seeding.derive_key(0, "limit", name))
     ranked = pd.DataFrame(
         {
-            "clip": seeding.ranks(0, "limit", recipe["clip_id"].tolist()),
+            "clip": seeding.draw_ranks(0, "limit", recipe["clip_id"].tolist()),
             "class": recipe["category"].map(classes.index),
             "split": recipe["split"] == "test",
         },

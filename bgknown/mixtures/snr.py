@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgknown.audio.files import RATE_HZ
-from bgknown.audio.loudness import integrated_lufs
+from bgknown.audio.loudness import measure_lufs
 
 ReferenceGain = Literal["mixture", "source"]
 
@@ -62,10 +62,10 @@ def measure_snr_db(
     if gains.reference_gain == "source":
         rounding = 0.5 * step * (1.0 + background_gain)
         event = np.where(np.abs(event) <= 1.001 * rounding, 0.0, event)
-    return layers_snr_db(event, background, gains.event_gain_db, gains.background_gain_db)
+    return measure_layers_snr_db(event, background, gains.event_gain_db, gains.background_gain_db)
 
 
-def layers_snr_db(
+def measure_layers_snr_db(
     event: NDArray[np.floating], background: NDArray[np.floating], event_gain_db: float, background_gain_db: float
 ) -> float:
     """The SNR that a mixture has, in Scaper's sense of the word.
@@ -82,8 +82,8 @@ def layers_snr_db(
         background_gain_db: gain of the background against its source.
     """
     at_source = _without_fades(event) * 10.0 ** (-event_gain_db / 20.0)
-    event_lufs = integrated_lufs(at_source, RATE_HZ) + event_gain_db
-    background_lufs = integrated_lufs(background * 10.0 ** (-background_gain_db / 20.0), RATE_HZ) + background_gain_db
+    event_lufs = measure_lufs(at_source, RATE_HZ) + event_gain_db
+    background_lufs = measure_lufs(background * 10.0 ** (-background_gain_db / 20.0), RATE_HZ) + background_gain_db
     return event_lufs - background_lufs
 
 

@@ -11,18 +11,18 @@ import numpy as np
 import pandas as pd
 
 from bgknown.audio.files import RATE_HZ, read_pcm16
-from bgknown.audio.loudness import integrated_lufs
+from bgknown.audio.loudness import measure_lufs
 from bgknown.corpora.listing import list_fitting, report_hidden
 from bgknown.documents import parse_json
 from bgknown.errors import BgknownError
-from bgknown.jobs.files import sha256
+from bgknown.jobs.files import hash_bytes
 from bgknown.jobs.parallel import in_processes
 from bgknown.mixtures import dataset
 from bgknown.mixtures import recipe as recipes
 from bgknown.mixtures.dataset import SIGNALS, Dataset
-from bgknown.mixtures.mixing import sandbox
+from bgknown.mixtures.mixing import describe_work
 from bgknown.mixtures.snr import SOURCE_GAIN_TOLERANCE_DB, TOLERANCE_DB, Gains, measure_snr_db
-from bgknown.tables import records
+from bgknown.tables import list_records
 from bgknown.userpath import user_path
 
 REF_TOLERANCE_DB = 0.05
@@ -44,14 +44,14 @@ def verify(root: Path, *, jobs: int) -> tuple[Dataset, list[str]]:
     """
     root = user_path(root)
     data = dataset.open_dataset(root)
-    faults = [*table_faults(data), *_stray_files(data)]
+    faults = [*find_table_faults(data), *_stray_files(data)]
     check = partial(_row_faults, root=root, configuration=data.description["configuration"])
-    for found in in_processes(check, records(data.table), jobs=jobs, title="verify", unit="clip", batch=8):
+    for found in in_processes(check, list_records(data.table), jobs=jobs, title="verify", unit="clip", batch=8):
         faults += found
     return data, sorted(set(faults))
 
 
-def table_faults(data: Dataset) -> Iterator[str]:
+def find_table_faults(data: Dataset) -> Iterator[str]:
     """Manifest against recipe and description, and the rules that concern the dataset as a whole."""
     table = data.table
     try:
@@ -60,7 +60,7 @@ def table_faults(data: Dataset) -> Iterator[str]:
         yield str(error)
         return
     described = data.description["recipe_sha256"]
-    if recipes.recipe_sha256(recipe) != described:
+    if recipes.hash_recipe(recipe) != described:
         yield f"{dataset.RECIPE}: its rows are not those that {dataset.DESCRIPTION} names (recipe_sha256 {described})"
     told = data.description.get("dataset_id", data.id)  # 0.1.0 did not say
     if told != data.id:
@@ -68,10 +68,10 @@ def table_faults(data: Dataset) -> Iterator[str]:
     for clip_id in sorted(set(table["clip_id"][table["clip_id"].duplicated()])):
         yield f"{dataset.MANIFEST}: clip {clip_id} has two rows"
     skipped = {problem["where"] for problem in data.description["skipped"]}
-    wanted = {row["clip_id"]: row for row in records(recipe)}
+    wanted = {row["clip_id"]: row for row in list_records(recipe)}
     for clip_id in sorted(set(wanted) - set(table["clip_id"]) - skipped):
         yield f"{dataset.MANIFEST}: the recipe's row {clip_id} is missing"
-    for row in records(table):
+    for row in list_records(table):
         if row["clip_id"] not in wanted:
             yield f"{dataset.MANIFEST}: row {row['clip_id']} is not in the recipe"
             continue
@@ -97,14 +97,14 @@ def _rule_faults(table: pd.DataFrame) -> Iterator[str]:
     splits = table.groupby("fsd50k_file")["split"].nunique()
     for file in splits[splits > 1].index:
         yield f"{dataset.MANIFEST}: the background {file} is in both splits"
-    for row in records(table):
+    for row in list_records(table):
         parts = row["clip_id"].split("-")
         if len(parts) == 4 and parts[1] == PurePosixPath(row["fsd50k_file"]).stem:
             yield f"{dataset.MANIFEST}: row {row['clip_id']}: the background shares the clip's Freesound id {parts[1]}"
 
 
 def _stray_files(data: Dataset) -> Iterator[str]:
-    listed = {row[f"{name}_file"] for row in records(data.table) for name in dataset.FILES}
+    listed = {row[f"{name}_file"] for row in list_records(data.table) for name in dataset.FILES}
     yield from stray_files(data.root, ("audio", "jams"), listed)
 
 
@@ -122,9 +122,7 @@ def stray_files(root: Path, folders: Sequence[str], listed: Collection[str]) -> 
 
 def _row_faults(row: dict[str, Any], *, root: Path, configuration: dict[str, Any]) -> list[str]:
     reference_gain = configuration["reference_gain"]
-    wanted = {
-        f"{n}_file": path for n, path in dataset.relative_paths(row["clip_id"], configuration["container"]).items()
-    }
+    wanted = {f"{n}_file": path for n, path in dataset.list_paths(row["clip_id"], configuration["container"]).items()}
     wanted["scaper_version"] = configuration["renderer"].rsplit(" ", 1)[-1]
     for column, value in wanted.items():
         if row[column] != value:
@@ -137,7 +135,7 @@ def _row_faults(row: dict[str, Any], *, root: Path, configuration: dict[str, Any
         except OSError as error:
             faults.append(f"{path}: {error.strerror or error}")
             continue
-        if (found := sha256(data)) != row[f"{name}_sha256"]:
+        if (found := hash_bytes(data)) != row[f"{name}_sha256"]:
             faults.append(f"{path}: sha256 is {found[:12]}..., the manifest says {row[f'{name}_sha256'][:12]}...")
         if name in SIGNALS:
             try:
@@ -198,7 +196,7 @@ def _level_faults(row: dict[str, Any], mix: Any, a: Any, reference_gain: Any) ->
     if abs(measured - row["snr_db"]) > (TOLERANCE_DB if exact else SOURCE_GAIN_TOLERANCE_DB):
         yield f"{row['mix_file']}: its SNR measures {measured:.4f} dB, the recipe asks for {row['snr_db']}"
     to_source = 10.0 ** (-row["background_gain_db"] / 20.0) if exact else 1.0
-    level = integrated_lufs(a / (32_768.0 * row["scale"]) * to_source, RATE_HZ) + row["background_gain_db"]
+    level = measure_lufs(a / (32_768.0 * row["scale"]) * to_source, RATE_HZ) + row["background_gain_db"]
     if abs(level - row["ref_db"]) > REF_TOLERANCE_DB:
         yield f"{row['a_file']}: measures {level:.2f} LUFS in the mixture, the recipe asks for {row['ref_db']}"
 
@@ -228,7 +226,7 @@ def _jams_faults(path: str, data: bytes, row: dict[str, Any], reference_gain: st
         "roles": ("background", "foreground"),
         "event_span": (0.0, 0.0, row["event_frames"]),
         "background_span": (row["a_start"], row["a_start"] + recipes.CLIP_FRAMES),
-        "sandbox": sandbox(row, row["scale"], reference_gain),
+        "sandbox": describe_work(row, row["scale"], reference_gain),
     }
     for name, value in found.items():
         if value != wanted[name]:

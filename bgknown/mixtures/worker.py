@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from bgknown.audio.files import encode
 from bgknown.audio.sources import SourceStore
-from bgknown.jobs.files import sha256, storage_error, write_whole
+from bgknown.jobs.files import describe_storage_error, hash_bytes, write_whole
 from bgknown.jobs.problems import Problem
 from bgknown.jobs.workspace import append_entries
 from bgknown.mixtures import dataset
@@ -58,7 +58,7 @@ def build_row(task: RowTask) -> RowResult:
     try:
         scratch.mkdir(exist_ok=True)  # without parents: fails if another run has taken the folder over
     except OSError as error:
-        raise storage_error(error, scratch) from error
+        raise describe_storage_error(error, scratch) from error
     try:
         mixed = mix_row(
             task.row,
@@ -75,7 +75,7 @@ def build_row(task: RowTask) -> RowResult:
         return RowResult(problem=error.problem)
     content = {name: encode(mixed.pcm[name], task.container) for name in dataset.SIGNALS}
     content["jams"] = mixed.jams
-    paths = dataset.relative_paths(task.row["clip_id"], task.container)
+    paths = dataset.list_paths(task.row["clip_id"], task.container)
     entry = {"name": task.row["clip_id"], "digest": task.digest}
     append_entries(task.journal, entry)  # void until all files are there
     for name, data in content.items():
@@ -83,7 +83,7 @@ def build_row(task: RowTask) -> RowResult:
     record = {
         **task.row,
         **{f"{name}_file": path for name, path in paths.items()},
-        **{f"{name}_sha256": sha256(data) for name, data in content.items()},
+        **{f"{name}_sha256": hash_bytes(data) for name, data in content.items()},
         "scale": told_scale(mixed.gains.scale),
         "event_frames": mixed.event_frames,
         "event_gain_db": round(mixed.gains.event_gain_db, 6),

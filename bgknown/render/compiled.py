@@ -23,7 +23,7 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+def compile_function(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """A function compiled on first use; it releases the interpreter's lock."""
     loop: Any = numba.njit(nogil=True, error_model="numpy")(function)
     if _KEPT is not None:

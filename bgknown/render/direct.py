@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from bgknown.audio.files import RATE_HZ
 from bgknown.errors import InvalidInputError
-from bgknown.jams.writing import compose
-from bgknown.render.compiled import compiled
+from bgknown.jams.writing import compose_jams
+from bgknown.render.compiled import compile_function
 from bgknown.render.layers import Rendered, Slice
-from bgknown.render.weighted import Recording, Samples, slice_lufs, weigh
-from bgknown.soundscape import Layer, Soundscape, exact_seconds
+from bgknown.render.weighted import Recording, Samples, measure_slice_lufs, weigh
+from bgknown.soundscape import Layer, Soundscape, find_exact_seconds
 
 FULL_SCALE = 1.0
 STRETCH = 65_536
@@ -50,7 +50,7 @@ class Placed:
     """Factors of its first and of its last samples."""
 
 
-def mixture(soundscape: Soundscape, recording_of: Callable[[Layer], Recording]) -> NDArray[np.float64]:
+def render_mixture(soundscape: Soundscape, recording_of: Callable[[Layer], Recording]) -> NDArray[np.float64]:
     """The sum of a soundscape's layers.
 
     Args:
@@ -76,10 +76,10 @@ def mixture(soundscape: Soundscape, recording_of: Callable[[Layer], Recording]) 
     return total
 
 
-def mixture_pcm16(
+def render_mixture_pcm16(
     soundscape: Soundscape, recording_of: Callable[[Layer], Recording], out: NDArray[np.int16], scratch: Scratch
 ) -> NDArray[np.int16]:
-    """``pcm16(mixture(...))`` in memory that is there already, stretch by stretch, within the processor's caches.
+    """``round_to_16_bits(mixture(...))`` in memory that is there already, stretch by stretch, within the processor's caches.
 
     New memory for each of thousands of soundscapes costs more than what is computed in it.
 
@@ -93,10 +93,10 @@ def mixture_pcm16(
         [N] the beginning of ``out``.
 
     Raises:
-        InvalidInputError: as ``mixture``.
+        InvalidInputError: as ``render_mixture``.
     """
     if soundscape.peak_normalization or soundscape.fix_clipping:
-        return pcm16(mixture(soundscape, recording_of))
+        return round_to_16_bits(render_mixture(soundscape, recording_of))
     layers, frames = _placed(soundscape, recording_of)
     for begin in range(0, frames, STRETCH):
         part = scratch[: min(STRETCH, frames - begin)]
@@ -109,8 +109,8 @@ def mixture_pcm16(
 
 def _placed(soundscape: Soundscape, recording_of: Callable[[Layer], Recording]) -> tuple[list[Placed], int]:
     """The layers of a soundscape, and its length."""
-    backgrounds = [background(soundscape, layer, recording_of(layer)) for layer in soundscape.backgrounds]
-    events = [event(soundscape, layer, recording_of(layer)) for layer in soundscape.events]
+    backgrounds = [place_background(soundscape, layer, recording_of(layer)) for layer in soundscape.backgrounds]
+    events = [place_event(soundscape, layer, recording_of(layer)) for layer in soundscape.events]
     return [*backgrounds, *events], _length(soundscape, backgrounds)
 
 
@@ -133,15 +133,15 @@ def render(soundscape: Soundscape, slices: Sequence[Slice]) -> Rendered:
                 f"samples {start} to {stop} of {layer.file} are asked for, "
                 f"{part.start} to {part.start + part.audio.shape[0]} were meant"
             )
-        alone = replace(layer, source_time_s=0.0, duration_s=exact_seconds(0, stop - start)[1])
-        place = background if number < len(soundscape.backgrounds) else event
+        alone = replace(layer, source_time_s=0.0, duration_s=find_exact_seconds(0, stop - start)[1])
+        place = place_background if number < len(soundscape.backgrounds) else place_event
         sounding.append(np.zeros(frames))
         _add(sounding[-1], place(soundscape, alone, weigh(part.audio)))
     mixed = sum(sounding, np.zeros(frames))
-    return Rendered(mixture=mixed, layers=sounding, jams=compose(soundscape))
+    return Rendered(mixture=mixed, layers=sounding, jams=compose_jams(soundscape))
 
 
-def background(soundscape: Soundscape, layer: Layer, recording: Recording) -> Placed:
+def place_background(soundscape: Soundscape, layer: Layer, recording: Recording) -> Placed:
     """A background: repeated where its source is shorter than the soundscape, at ref_db, without fades.
 
     Raises:
@@ -155,7 +155,7 @@ def background(soundscape: Soundscape, layer: Layer, recording: Recording) -> Pl
         raise InvalidInputError(
             f"{layer.file}: samples {start:,} to {stop:,} wanted, the source has {recording.frames:,}"
         )
-    gain_db = soundscape.ref_db - slice_lufs(recording, start, frames, total)
+    gain_db = soundscape.ref_db - measure_slice_lufs(recording, start, frames, total)
     return Placed(
         recording=recording,
         start=start,
@@ -167,7 +167,7 @@ def background(soundscape: Soundscape, layer: Layer, recording: Recording) -> Pl
     )
 
 
-def event(soundscape: Soundscape, layer: Layer, recording: Recording) -> Placed:
+def place_event(soundscape: Soundscape, layer: Layer, recording: Recording) -> Placed:
     """A foreground event: at ref_db + snr, faded at both ends, at its onset.
 
     Raises:
@@ -184,7 +184,7 @@ def event(soundscape: Soundscape, layer: Layer, recording: Recording) -> Placed:
             f"{layer.file}: the event has {stop - start:,} samples, its fades have {fades[0].size:,} and "
             f"{fades[1].size:,}"
         )
-    gain_db = soundscape.ref_db + layer.snr_db - slice_lufs(recording, start, stop - start, stop - start)
+    gain_db = soundscape.ref_db + layer.snr_db - measure_slice_lufs(recording, start, stop - start, stop - start)
     return Placed(
         recording=recording,
         start=start,
@@ -196,7 +196,7 @@ def event(soundscape: Soundscape, layer: Layer, recording: Recording) -> Placed:
     )
 
 
-def pcm16(mixed: NDArray[np.float64]) -> NDArray[np.int16]:
+def round_to_16_bits(mixed: NDArray[np.float64]) -> NDArray[np.int16]:
     """16-bit PCM by way of Scaper's 32-bit PCM: ``bgknown.audio.files.to_pcm16``, in one pass.
 
     Args:
@@ -207,7 +207,7 @@ def pcm16(mixed: NDArray[np.float64]) -> NDArray[np.int16]:
     return out
 
 
-def pcm32(mixed: NDArray[np.float64]) -> NDArray[np.int32]:
+def round_to_32_bits(mixed: NDArray[np.float64]) -> NDArray[np.int32]:
     """32-bit PCM as Scaper writes it: rounded to even, saturated.
 
     Args:
@@ -266,7 +266,7 @@ def _add(total: NDArray[np.float64], placed: Placed, begin: int = 0) -> None:
     )
 
 
-@compiled
+@compile_function
 def _sum(
     total: NDArray[np.float64],
     samples: Samples,
@@ -302,7 +302,7 @@ def _sum(
         index += 1
 
 
-@compiled
+@compile_function
 def _to_pcm16(mixed: NDArray[np.float64], out: NDArray[np.int16]) -> None:
     for index in range(mixed.shape[0]):
         step = min(max(np.rint(mixed[index] * 2147483648.0), -2147483648.0), 2147483647.0)

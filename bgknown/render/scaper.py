@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from bgknown.audio.files import RATE_HZ, as_pcm32
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jobs.files import sha256
+from bgknown.jobs.files import hash_bytes
 from bgknown.render.layers import Rendered, Slice
 from bgknown.soundscape import Layer, Soundscape
 
@@ -145,7 +145,7 @@ def _tree(layers: Sequence[Layer], folder: Path) -> tuple[Path, list[str]]:
     Trees are kept: soundscapes with the same labels share one.
     """
     labels = [layer.label for layer in layers]
-    root = folder / sha256(json.dumps(labels).encode())[:16]
+    root = folder / hash_bytes(json.dumps(labels).encode())[:16]
     paths = [root / label / str(number) for number, label in enumerate(labels)]
     if not (paths[-1] if paths else root).exists():
         folder.mkdir(exist_ok=True)

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgknown.audio.files import RATE_HZ
-from bgknown.audio.loudness import BLOCK_S, MIN_DURATION_S, OFFSET_DB, SILENCE_LUFS, STEP, k_weighting
-from bgknown.render.compiled import compiled
+from bgknown.audio.loudness import BLOCK_S, MIN_DURATION_S, OFFSET_DB, SILENCE_LUFS, STEP, design_k_weighting
+from bgknown.render.compiled import compile_function
 
 CHUNK = 64
 """Samples whose energy is kept as one number."""
@@ -62,7 +62,7 @@ def weigh(samples: Samples) -> Recording:
     return Recording(samples=samples, scale=scale, energies=energies, states=states)
 
 
-def slice_lufs(recording: Recording, start: int, frames: int, total: int) -> float:
+def measure_slice_lufs(recording: Recording, start: int, frames: int, total: int) -> float:
     """Integrated loudness of a slice as Scaper measures it, at least -70.
 
     Args:
@@ -82,10 +82,10 @@ def slice_lufs(recording: Recording, start: int, frames: int, total: int) -> flo
     )
 
 
-_FILTERS = k_weighting(RATE_HZ)
+_FILTERS = design_k_weighting(RATE_HZ)
 
 
-@compiled
+@compile_function
 def _tables(
     samples: Samples, scale: float, filters: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -112,7 +112,7 @@ def _tables(
     return energies, states
 
 
-@compiled
+@compile_function
 def _bounds(total: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First sample and end of every gating block, as pyloudnorm counts them; both rise."""
     blocks = int(np.rint((total / RATE_HZ - BLOCK_S) / (BLOCK_S * STEP)) + 1)
@@ -124,7 +124,7 @@ def _bounds(total: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return lower, upper
 
 
-@compiled
+@compile_function
 def _edges(lower: NDArray[np.int64], upper: NDArray[np.int64], head: int) -> NDArray[np.int64]:
     """Every bound once, and the end of the head, in rising order."""
     merged = np.sort(np.concatenate((lower, upper, np.array([head]))))
@@ -137,7 +137,7 @@ def _edges(lower: NDArray[np.int64], upper: NDArray[np.int64], head: int) -> NDA
     return edges[:count]
 
 
-@compiled
+@compile_function
 def _from_rest(
     samples: Samples,
     scale: float,
@@ -172,7 +172,7 @@ def _from_rest(
         energies[piece] = energy
 
 
-@compiled
+@compile_function
 def _around(
     samples: Samples, scale: float, states: NDArray[np.float64], place: int, filters: NDArray[np.float64]
 ) -> tuple[float, float]:
@@ -197,7 +197,7 @@ def _around(
     return before, after
 
 
-@compiled
+@compile_function
 def _lufs(
     samples: Samples,
     scale: float,
@@ -235,7 +235,7 @@ def _lufs(
     return _gated(pieces, edges, lower, upper)
 
 
-@compiled
+@compile_function
 def _between(
     samples: Samples, scale: float, states: NDArray[np.float64], first: int, last: int, filters: NDArray[np.float64]
 ) -> float:
@@ -243,7 +243,7 @@ def _between(
     return _around(samples, scale, states, last, filters)[0] - _around(samples, scale, states, first, filters)[0]
 
 
-@compiled
+@compile_function
 def _gated(
     pieces: NDArray[np.float64], edges: NDArray[np.int64], lower: NDArray[np.int64], upper: NDArray[np.int64]
 ) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from benchmark.tasks.listing import published
+from benchmark.tasks.listing import read_published_table
 
 RATE_HZ = 8_000
 
@@ -108,7 +108,7 @@ def make_cremad(root: Path) -> None:
 
 
 def make_gtzan(root: Path) -> None:
-    table = published("gtzan_fault_filtered.csv", ["file", "split"])
+    table = read_published_table("gtzan_fault_filtered.csv", ["file", "split"])
     genres = {"blues": 300, "jazz": 800, "rock": 2000}
     for genre, hz in genres.items():
         part = table[table["file"].str.startswith(genre)]

@@ -18,7 +18,7 @@ from benchmark.protocol import PROTOCOLS
 from benchmark.results.rows import read_rows
 from benchmark.run import RunOptions, run
 from benchmark.tasks.contract import TaskOptions
-from benchmark.tasks.locations import locations
+from benchmark.tasks.locations import parse_locations
 from bgknown.errors import StorageError
 from tests.benchmark.corpora import make_cremad, make_esc50, make_us8k
 
@@ -42,7 +42,7 @@ def data(corpora, tmp_path):
 def evaluated(data, tmp_path, monkeypatch, rows, encoder="logmel"):
     """The probes of an evaluation in which these are the embeddings, by fold and seed; and what was fitted on."""
     probes, fitted = {}, []
-    real = evaluating.train
+    real = evaluating.train_probes
 
     def watched(problems, *given, **more):
         results = real(problems, *given, **more)
@@ -53,8 +53,8 @@ def evaluated(data, tmp_path, monkeypatch, rows, encoder="logmel"):
         fitted.append([clip.path for clip in fit_on])
         return rows
 
-    monkeypatch.setattr(evaluating, "train", watched)
-    monkeypatch.setattr(evaluating, "embed", given)
+    monkeypatch.setattr(evaluating, "train_probes", watched)
+    monkeypatch.setattr(evaluating, "embed_clips", given)
     evaluating.evaluate(load_encoder(encoder), data, BRIEF, EmbedSettings(cache=tmp_path))
     monkeypatch.undo()
     return probes, fitted
@@ -88,7 +88,7 @@ def options(corpora, tmp_path, *names, **more):
     return RunOptions(
         encoders=("logmel",),
         tasks=names,
-        data=locations([str(corpora)]),
+        data=parse_locations([str(corpora)]),
         out=tmp_path / "results",
         embedding=EmbedSettings(cache=tmp_path / "cache"),
         protocol=BRIEF,
@@ -98,7 +98,7 @@ def options(corpora, tmp_path, *names, **more):
 
 @pytest.fixture(autouse=True)
 def clean_checkout(monkeypatch):
-    monkeypatch.setattr(record, "commit", lambda: "1234567")
+    monkeypatch.setattr(record, "find_commit", lambda: "1234567")
 
 
 def test_a_folder_of_results_that_cannot_be_written_costs_nothing(corpora, tmp_path, monkeypatch):

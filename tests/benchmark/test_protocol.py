@@ -1,8 +1,8 @@
 import pytest
 
 from benchmark.composed_retrieval import ComposedSettings
-from benchmark.protocol import Protocol, open_protocol, protocol_of
-from benchmark.tasks.locations import locations
+from benchmark.protocol import Protocol, choose_protocol, open_protocol
+from benchmark.tasks.locations import parse_locations
 from bgknown.errors import InvalidInputError, NotFoundError
 
 
@@ -50,17 +50,17 @@ def test_data_is_found_by_name_below_or_as_such(tmp_path, monkeypatch):
     for name in ("bgknown", "esc50", "elsewhere"):
         (tmp_path / name).mkdir()
     monkeypatch.delenv("BGKNOWN_DATA", raising=False)
-    general = locations([str(tmp_path)])
+    general = parse_locations([str(tmp_path)])
     assert general.of("bgknown") == tmp_path / "bgknown"
     assert general.of("gtzan") == tmp_path
     assert general.known(["esc50", "gtzan"]) == {"esc50": tmp_path / "esc50"}
-    named = locations([str(tmp_path), f"bgknown={tmp_path / 'elsewhere'}"])
+    named = parse_locations([str(tmp_path), f"bgknown={tmp_path / 'elsewhere'}"])
     assert named.of("bgknown") == tmp_path / "elsewhere"
     with pytest.raises(NotFoundError, match="give --data DIR or --data bgknown=DIR, or set BGKNOWN_DATA"):
-        locations([]).of("bgknown")
+        parse_locations([]).of("bgknown")
     monkeypatch.setenv("BGKNOWN_DATA", str(tmp_path))
-    assert locations([]).of("bgknown") == tmp_path / "bgknown"
-    assert locations([f"esc50={tmp_path / 'elsewhere'}"]).known(["esc50"]) == {"esc50": tmp_path / "elsewhere"}
+    assert parse_locations([]).of("bgknown") == tmp_path / "bgknown"
+    assert parse_locations([f"esc50={tmp_path / 'elsewhere'}"]).known(["esc50"]) == {"esc50": tmp_path / "elsewhere"}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_data_is_found_by_name_below_or_as_such(tmp_path, monkeypatch):
 )
 def test_wrong_data_is_one_line(given, error, message):
     with pytest.raises(error, match=message):
-        locations(given)
+        parse_locations(given)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_wrong_rates_and_retrieval_are_one_line(tmp_path, text, message):
 
 
 def test_the_nine_tasks_take_evar_for_the_paper():
-    assert protocol_of("evar", None).name == "evar"
-    assert protocol_of("evar", open_protocol("paper")).name == "evar"
-    assert protocol_of("evar", open_protocol("search")).name == "search"
-    assert protocol_of("paper", None) == open_protocol("paper")
+    assert choose_protocol("evar", None).name == "evar"
+    assert choose_protocol("evar", open_protocol("paper")).name == "evar"
+    assert choose_protocol("evar", open_protocol("search")).name == "search"
+    assert choose_protocol("paper", None) == open_protocol("paper")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark import ranking as retrieval
-from benchmark.ranking import by_query, chance, chance_recall, ranks
+from benchmark.ranking import chance, chance_recall, compute_ranks, score_queries
 from bgknown.errors import InvalidInputError
 
 
@@ -28,7 +28,7 @@ def test_ranks_follow_the_definition(seed, block, width):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(retrieval, "BLOCK", block)
         patch.setattr(retrieval, "GALLERY_BLOCK", width)
-        found, first = ranks(*map(torch.from_numpy, (queries, gallery, wanted, groups)))
+        found, first = compute_ranks(*map(torch.from_numpy, (queries, gallery, wanted, groups)))
     assert found.tolist() == [plain_rank(q, gallery, g, groups) for q, g in zip(queries, wanted, strict=True)]
     unit = gallery / np.linalg.norm(gallery, axis=1, keepdims=True)
     assert first.tolist() == (queries @ unit.T).argmax(axis=1).tolist()
@@ -41,16 +41,17 @@ def test_the_order_of_the_gallery_does_not_matter(seed):
     queries, gallery = torch.from_numpy(draw.standard_normal((4, 3))), torch.from_numpy(draw.standard_normal((8, 3)))
     groups, order = torch.arange(8), torch.from_numpy(draw.permutation(8))
     assert torch.equal(
-        ranks(queries, gallery, groups[:4], groups)[0], ranks(queries, gallery[order], groups[:4], groups[order])[0]
+        compute_ranks(queries, gallery, groups[:4], groups)[0],
+        compute_ranks(queries, gallery[order], groups[:4], groups[order])[0],
     )
 
 
 def test_ties_count_against_the_query():
     gallery = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     query = torch.tensor([[1.0, 0.0]])
-    assert ranks(query, gallery, torch.tensor([0]), torch.arange(3))[0].tolist() == [2]
-    assert ranks(query, gallery, torch.tensor([0]), torch.tensor([0, 0, 1]))[0].tolist() == [1]
-    assert ranks(torch.zeros(1, 2), gallery, torch.tensor([0]), torch.arange(3))[0].tolist() == [3]
+    assert compute_ranks(query, gallery, torch.tensor([0]), torch.arange(3))[0].tolist() == [2]
+    assert compute_ranks(query, gallery, torch.tensor([0]), torch.tensor([0, 0, 1]))[0].tolist() == [1]
+    assert compute_ranks(torch.zeros(1, 2), gallery, torch.tensor([0]), torch.arange(3))[0].tolist() == [3]
 
 
 def test_a_space_that_has_collapsed_ranks_every_target_last():
@@ -59,7 +60,7 @@ def test_a_space_that_has_collapsed_ranks_every_target_last():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(retrieval, "GALLERY_BLOCK", 300)
         places = torch.arange(1_001)
-        found, _ = ranks(point.expand(1_001, -1), point.expand(1_001, -1), places, places)
+        found, _ = compute_ranks(point.expand(1_001, -1), point.expand(1_001, -1), places, places)
     assert set(found.tolist()) == {1_001}
 
 
@@ -81,11 +82,11 @@ def test_chance_is_the_share_of_all_orders():
 )
 def test_wrong_input_is_one_line(arguments, message):
     with pytest.raises(InvalidInputError, match=message):
-        ranks(*arguments)
+        compute_ranks(*arguments)
 
 
 def test_metrics_follow_their_definitions():
-    found = by_query(torch.tensor([1, 2, 5, 6, 10, 11]))
+    found = score_queries(torch.tensor([1, 2, 5, 6, 10, 11]))
     assert found["R@1"].tolist() == [1, 0, 0, 0, 0, 0]
     assert found["R@5"].tolist() == [1, 1, 1, 0, 0, 0]
     assert found["R@10"].tolist() == [1, 1, 1, 1, 1, 0]
@@ -96,7 +97,7 @@ def test_metrics_follow_their_definitions():
 @pytest.mark.parametrize("gallery", [3, 10, 40])
 def test_chance_is_the_mean_over_all_ranks(gallery):
     """In closed form what a random order gives: every rank is as likely as any other."""
-    every = by_query(torch.arange(1, gallery + 1))
+    every = score_queries(torch.arange(1, gallery + 1))
     expected = chance(gallery)
     for name, values in every.items():
         assert expected[name] == pytest.approx(float(values.mean())), name
@@ -106,7 +107,9 @@ def test_chance_is_the_mean_over_all_ranks(gallery):
 def test_random_embeddings_are_at_chance():
     draw = torch.Generator().manual_seed(0)
     count, places = 1_000, torch.arange(1_000)
-    found, _ = ranks(torch.randn(count, 8, generator=draw), torch.randn(count, 8, generator=draw), places, places)
-    for name, values in by_query(found).items():
+    found, _ = compute_ranks(
+        torch.randn(count, 8, generator=draw), torch.randn(count, 8, generator=draw), places, places
+    )
+    for name, values in score_queries(found).items():
         spread = float(values.std()) / count**0.5 + 1e-3
         assert abs(float(values.mean()) - chance(count)[name]) < 4 * spread, name

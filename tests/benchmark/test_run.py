@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from benchmark.cli import main
 from benchmark.results.rows import read_rows
 from bgknown.mixtures.dataset import open_dataset
-from bgknown.mixtures.recipe import read_recipe, recipe_sha256
+from bgknown.mixtures.recipe import hash_recipe, read_recipe
 
 ENCODER = """
 import torch
@@ -312,7 +312,7 @@ def test_a_class_without_training_clips_is_one_line(place, tmp_path):
         table.loc[test, "category"] = "gong"
         table.to_csv(root / name, index=False, lineterminator="\n")
     facts = json.loads((root / "dataset.json").read_text())
-    facts["recipe_sha256"] = recipe_sha256(read_recipe(root / "recipe.csv"))
+    facts["recipe_sha256"] = hash_recipe(read_recipe(root / "recipe.csv"))
     (root / "dataset.json").write_text(json.dumps(facts))
     result = run("run", "--encoder", "logmel", "--data", root, "--out", "results", status=1)
     assert "class gong is in the test part but not in training" in result.stderr

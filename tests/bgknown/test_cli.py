@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from benchmark import tasks
 from benchmark.cli import main as benchmark
 from bgknown.apwd import scenes
-from bgknown.apwd.draw import DrawOptions, draw
+from bgknown.apwd.draw import PairDrawOptions, draw
 from bgknown.apwd.pair_draw import PairRules
 from bgknown.apwd.sources.prepare import PrepareOptions, prepare
 from bgknown.cli import main
@@ -179,7 +179,7 @@ def test_the_cache_is_shown_and_cleared(tiny):
 def make_published(root):
     """What stands for APwD as published: lists of sources, and JAMS pairs of them."""
     published = root / "apwd-dataset"
-    events = list(scenes.published().esc50)
+    events = list(scenes.read_published_scenes().esc50)
     for label, place in (("rain", 0), ("car_passing", 4)):
         folder = published / "org_audio_csv" / "background" / "fsd50k" / label
         folder.mkdir(parents=True)
@@ -199,16 +199,16 @@ def make_published(root):
     prepare(PrepareOptions(lists=published / "org_audio_csv", out=source, jobs=1, **folders))
     rules = PairRules(kinds={"event_added": 1.0, "event_louder": 1.0})
     few = {"dev": 3, "eval": 2}
-    draw(DrawOptions(source=source, out=published / "datasets", scene="rain", pairs=few, rules=rules, jobs=1))
+    draw(PairDrawOptions(source=source, out=published / "datasets", scene="rain", pairs=few, rules=rules, jobs=1))
 
 
 def make_nine(root):
     """Two corpora of the nine tasks, the others missing; a task of one's own, and a table of splits."""
     for name in ("spcv2", "voxforge"):
         corpora.MAKERS[name](root / "corpora" / name)
-    commands = tasks.task("spcv2").index(root / "corpora" / "spcv2")
+    commands = tasks.load_task("spcv2").index(root / "corpora" / "spcv2")
     commands.assign(file="corpora/spcv2/" + commands["file"]).to_csv(root / "digits.csv", index=False)
-    uploads = tasks.task("voxforge").index(root / "corpora" / "voxforge")
+    uploads = tasks.load_task("voxforge").index(root / "corpora" / "voxforge")
     (root / "evar" / "metadata").mkdir(parents=True)
     columns = {"file": "file_name"}
     uploads.rename(columns=columns).drop(columns="group").to_csv(root / "evar" / "metadata" / "voxforge.csv")

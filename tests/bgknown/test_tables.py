@@ -1,7 +1,7 @@
 import pytest
 
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.tables import line_numbers, numbers, read_csv, read_text_table, whole_numbers
+from bgknown.tables import line_numbers, parse_numbers, parse_whole_numbers, read_csv, read_text_table
 
 
 def write(path, content):
@@ -56,22 +56,22 @@ def test_line_numbers_are_those_of_an_editor(tmp_path):
     table = read(tmp_path, 'n,text\n1,"a\nb\nc"\n\n2,b\nx,c\n')
     assert list(line_numbers(table)) == [2, 6, 7]
     with pytest.raises(InvalidInputError, match="line 7: n is 'x', must be a whole number"):
-        whole_numbers(table, "n", tmp_path / "t.csv")
+        parse_whole_numbers(table, "n", tmp_path / "t.csv")
     with pytest.raises(InvalidInputError, match="line 7: n is 'x', must be a number"):
-        numbers(table[["n"]], "n", tmp_path / "t.csv")
+        parse_numbers(table[["n"]], "n", tmp_path / "t.csv")
 
 
 @pytest.mark.parametrize("text", ["1_000", "9" * 5_000, "²", "1e3", "", "١", "0x1"])
 def test_what_is_no_whole_number_is_refused(tmp_path, text):
     table = read(tmp_path, f"n,b\n{text},x\n")
     with pytest.raises(InvalidInputError, match="must be a whole number"):
-        whole_numbers(table, "n", tmp_path / "t.csv")
+        parse_whole_numbers(table, "n", tmp_path / "t.csv")
 
 
 @pytest.mark.parametrize("text", ["1e999", "nan", "-inf", "1_0", "x"])
 def test_what_is_no_number_is_refused(tmp_path, text):
     with pytest.raises(InvalidInputError, match="must be a number"):
-        numbers(read(tmp_path, f"n,b\n{text},x\n"), "n", tmp_path / "t.csv")
+        parse_numbers(read(tmp_path, f"n,b\n{text},x\n"), "n", tmp_path / "t.csv")
 
 
 def test_missing_files_and_columns_are_named(tmp_path):

@@ -19,7 +19,7 @@ import torch
 from benchmark import resuming
 from benchmark.cli import main as benchmark
 from benchmark.embedding import texts
-from benchmark.probe import ProbeSettings, Problem, Resuming, train
+from benchmark.probe import ProbeProblem, ProbeSettings, Resuming, train_probes
 from benchmark.probe.standardised import Standardisations
 from bgknown.apwd.build import PairBuildOptions
 from bgknown.apwd.build import build as build_pairs
@@ -115,7 +115,7 @@ def make_caches(out: Path) -> None:
     texts._save(out / "cache" / "texts" / "texts.npz", known)
     resuming.INTERVAL_S = 0.0
     generator = torch.Generator().manual_seed(0)
-    problem = Problem(
+    problem = ProbeProblem(
         name="tiny",
         features=torch.randn(20, 4, generator=generator),
         labels=torch.arange(20) % 2,
@@ -128,7 +128,7 @@ def make_caches(out: Path) -> None:
     )
     settings = ProbeSettings(lr=1e-3, batch_size=4, max_epochs=2, patience=2, validation_share=0.2)
     resuming.fingerprint([problem], settings, Standardisations())
-    train([problem], settings, device="cpu", resume=Resuming(out / "cache" / "probes"))
+    train_probes([problem], settings, device="cpu", resume=Resuming(out / "cache" / "probes"))
 
 
 def make_training(out: Path, work: Path) -> None:

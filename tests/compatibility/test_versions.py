@@ -15,22 +15,22 @@ from benchmark import record
 from benchmark.cli import main as benchmark
 from benchmark.embedding import texts
 from benchmark.embedding.clips import Clip
-from benchmark.embedding.embed import EmbedSettings, embed
+from benchmark.embedding.embed import EmbedSettings, embed_clips
 from benchmark.encoders.registry import load_encoder
 from benchmark.predictions import read_predictions
 from benchmark.probe import Resuming
 from benchmark.results.rows import read_rows
 from benchmark.results.run_folder import read_configuration
 from bgknown.apwd.dataset import open_pairs
-from bgknown.apwd.draw import read_description
-from bgknown.apwd.scenes import published
+from bgknown.apwd.draw import read_draw_description
+from bgknown.apwd.scenes import read_published_scenes
 from bgknown.apwd.verify import verify as verify_pairs
 from bgknown.cli import main as bgknown_main
-from bgknown.corpora.headers import header_facts
-from bgknown.jobs.files import sha256
+from bgknown.corpora.headers import read_header_facts
+from bgknown.jobs.files import hash_bytes
 from bgknown.mixtures.build import open_workspace
 from bgknown.mixtures.dataset import open_dataset
-from bgknown.mixtures.recipe import read_recipe, recipe_sha256
+from bgknown.mixtures.recipe import hash_recipe, read_recipe
 from bgknown.mixtures.verify import verify
 from pretrain.config import read_config
 from pretrain.corpus import open_corpus
@@ -62,7 +62,7 @@ def test_the_version():
 def test_a_recipe():
     recipe = read_recipe(OLD / "recipe.csv")
     assert len(recipe) == 5
-    assert recipe_sha256(recipe) == sha256((OLD / "recipe.csv").read_bytes())
+    assert hash_recipe(recipe) == hash_bytes((OLD / "recipe.csv").read_bytes())
 
 
 def test_a_dataset():
@@ -83,8 +83,8 @@ def test_a_finished_dataset_is_what_the_same_build_asks_for(old, tmp_path):
 def test_pairs_and_a_draw():
     pairs = open_pairs(OLD / "apwd")
     assert len(pairs) == 14
-    assert verify_pairs(OLD / "apwd", jobs=1, scenes=published()).faults == []
-    assert read_description(OLD / "apwd-draw")["kinds"]
+    assert verify_pairs(OLD / "apwd", jobs=1, scenes=read_published_scenes()).faults == []
+    assert read_draw_description(OLD / "apwd-draw")["kinds"]
 
 
 def test_results(tmp_path):
@@ -98,7 +98,7 @@ def test_results(tmp_path):
 
 
 def test_a_run_of_the_older_version_is_measured_again_and_replaced(old, tmp_path, monkeypatch):
-    monkeypatch.setattr(record, "commit", lambda: "1234567")
+    monkeypatch.setattr(record, "find_commit", lambda: "1234567")
     (tmp_path / "protocol.toml").write_text("seeds = 1\nmax_epochs = 3\nlr = 1e-3\n")
     arguments = [
         *("run", "--encoder", "logmel", "--task", old / "clips" / "clips.csv", "--cache", tmp_path / "cache"),
@@ -116,7 +116,7 @@ def test_embeddings_are_found_by_the_content_of_the_files(old):
     embed_batch = loaded.encoder.embed
     loaded.encoder.embed = lambda audio: seen.append(len(audio)) or embed_batch(audio)
     clips = [Clip(path=old / "clips" / f"{number}.wav") for number in range(8)]
-    rows = embed(loaded, clips, EmbedSettings(cache=old / "cache"))
+    rows = embed_clips(loaded, clips, EmbedSettings(cache=old / "cache"))
     stored = next((OLD / "cache" / "embeddings").glob("*/*.f32"))
     if len(list((old / "cache" / "embeddings").iterdir())) > 1:
         pytest.skip("the key holds the versions of librosa and soxr, and here are others")
@@ -139,10 +139,10 @@ def test_a_stopped_probe_begins_again(old):
 
 def test_headers(old, tmp_path):
     """A table of another schema or version is passed over, and the headers are read."""
-    name = sha256(str((old / "clips").resolve()).encode())[:16]
+    name = hash_bytes(str((old / "clips").resolve()).encode())[:16]
     shutil.copy(OLD / "cache" / "headers" / "esc50.csv", old / "cache" / "headers" / f"v1-{name}.csv")
     files = [f"{number}.wav" for number in range(8)]
-    facts = header_facts(old / "clips", files, cache=old / "cache", title="headers")
+    facts = read_header_facts(old / "clips", files, cache=old / "cache", title="headers")
     assert facts["frames"].tolist() == [1_600] * 8
 
 
@@ -159,4 +159,4 @@ def test_a_packed_corpus_and_a_run_that_goes_on(old):
 def test_encoders(old, name):
     loaded = load_encoder(str(old / name))
     clips = [Clip(path=old / "clips" / f"{number}.wav", duration_s=0.5) for number in range(2)]
-    assert embed(loaded, clips, EmbedSettings(cache=old / "cache"), fit_on=clips).shape == (2, 264)
+    assert embed_clips(loaded, clips, EmbedSettings(cache=old / "cache"), fit_on=clips).shape == (2, 264)

@@ -25,13 +25,13 @@ import torch
 
 from benchmark.embedding import hashes, texts
 from benchmark.embedding.clips import Clip
-from benchmark.embedding.store import open_store, stores
+from benchmark.embedding.store import list_stores, open_store
 from benchmark.predictions import PREDICTION_COLUMNS
 from benchmark.results.run_folder import read_configuration, write_run
 from benchmark.resuming import Progress
 from bgknown.corpora import miniature
 from bgknown.errors import BrokenInputError
-from bgknown.jobs.files import FileState, file_sha256
+from bgknown.jobs.files import FileState, hash_file
 from bgknown.jobs.workspace import append_entries
 from bgknown.mixtures.build import open_workspace
 from pretrain.pack import PackOptions, pack
@@ -97,7 +97,7 @@ def make_store(folder: Path) -> object:
 
 def use_store(folder: Path, made: object) -> bool:
     rows, items = made
-    for facts, _ in stores(folder / "cache"):
+    for facts, _ in list_stores(folder / "cache"):
         assert isinstance(facts.get("name", "?"), str)
     store = open_store(folder / "cache", "a" * 64, 3, {"name": "x"})
     assert store.folder.is_relative_to(folder / "cache" / "embeddings" / ("a" * 32))
@@ -152,7 +152,7 @@ def make_hashes(folder: Path) -> object:
 
 
 def use_hashes(folder: Path, made: object) -> bool:
-    assert hashes.content_hashes(made, cache=folder / "cache") == [file_sha256(path) for path in made]
+    assert hashes.content_hashes(made, cache=folder / "cache") == [hash_file(path) for path in made]
     return True
 
 

@@ -17,9 +17,9 @@ from benchmark import tasks
 from benchmark.encoders.adapters import checkpoint, evar
 from benchmark.predictions import read_predictions
 from benchmark.protocol import open_protocol
-from benchmark.results.leaderboard import as_csv, as_markdown, as_text, leaderboard
+from benchmark.results.leaderboard import arrange, as_markdown, format_csv, format_text
 from benchmark.results.rows import ResultRow, read_rows
-from benchmark.results.rows import as_csv as rows_as_csv
+from benchmark.results.rows import format_rows as rows_as_csv
 from benchmark.results.run_folder import read_configuration, write_run
 from benchmark.tasks import labelled, splits
 from benchmark.tasks.contract import TaskOptions
@@ -54,8 +54,8 @@ def _board() -> list[bytes]:
 
 
 def _show(folder: Path) -> None:
-    board = leaderboard(read_rows(folder))
-    for text in (as_markdown(board), as_text(board), as_csv(board)):
+    board = arrange(read_rows(folder))
+    for text in (as_markdown(board), format_text(board), format_csv(board)):
         text.encode("utf-8", "surrogateescape")
 
 
@@ -69,7 +69,7 @@ def _predictions() -> list[bytes]:
 
 def _own(folder: Path) -> None:
     name = str(folder / "my.csv") + "?duration_s=1"
-    tasks.facts(name)
+    tasks.read_facts(name)
     options = TaskOptions(cache=folder / "cache", skip_broken=True)
     with contextlib.suppress(BgknownError):  # no clip is there
         tasks.prepare(name, folder, options)
@@ -77,14 +77,14 @@ def _own(folder: Path) -> None:
 
 def _splits(folder: Path) -> None:
     corpus = pd.DataFrame({"file": ["a/1.wav", "a/2.wav", "b/1.wav"], "group": ""})
-    table = splits.applied(folder / "splits.csv", corpus, folder)
-    labelled.check(table, "x")
+    table = splits.apply_splits(folder / "splits.csv", corpus, folder)
+    labelled.check_table(table, "x")
 
 
 def _index(name: str) -> Any:
     def read(folder: Path) -> None:
-        table = tasks.task(name).index(folder)
-        labelled.check(table, name)
+        table = tasks.load_task(name).index(folder)
+        labelled.check_table(table, name)
         for file in table["file"].head(50):
             (folder / file).is_file()
 
@@ -286,7 +286,7 @@ TARGETS = [
         name="names of tensors",
         place="m.pt",
         seed_inputs=_torch_files,
-        call=lambda folder: (checkpoint.first_names(folder / "m.pt"), checkpoint.is_torchscript(folder / "m.pt")),
+        call=lambda folder: (checkpoint.describe_entries(folder / "m.pt"), checkpoint.is_torchscript(folder / "m.pt")),
         pickles=True,
     ),
     Target(

@@ -12,11 +12,11 @@ from bgknown.apwd.sources import manifest as prepared
 from bgknown.apwd.sources import published_lists as lists
 from bgknown.corpora import esc50, fsd50k
 from bgknown.errors import BgknownError
-from bgknown.jams.reading import parse
+from bgknown.jams.reading import parse_jams
 from bgknown.mixtures.build import open_workspace
 from bgknown.mixtures.dataset import FILES, MANIFEST_COLUMNS, open_dataset, read_description
 from bgknown.mixtures.recipe import check_target, read_recipe
-from bgknown.tables import records
+from bgknown.tables import list_records
 from tests.fuzz.runner import Target
 
 RECIPE: list[dict[str, object]] = [
@@ -124,7 +124,7 @@ def _dataset(folder: Path) -> None:
 
 def _open_dataset(folder: Path) -> None:
     found = open_dataset(folder)
-    for row in records(found.table):
+    for row in list_records(found.table):
         for name in FILES[:-1]:
             with contextlib.suppress(BgknownError):  # the audio is not there
                 found.audio(row["clip_id"], name)
@@ -136,7 +136,7 @@ def _recipe(folder: Path) -> None:
 
 
 def _jams(folder: Path) -> None:
-    found = parse((folder / "x.jams").read_bytes(), "x")
+    found = parse_jams((folder / "x.jams").read_bytes(), "x")
     for layer in (*found.backgrounds, *found.events):
         (folder / layer.file).is_file()
 
@@ -169,13 +169,13 @@ def _wanted(root: Path) -> None:
 
 
 def _manifest(folder: Path) -> None:
-    for row in records(manifest.read_manifest(folder)):
+    for row in list_records(manifest.read_manifest(folder)):
         for name in ("s1", "s2", "jams_s1", "jams_s2"):
             (folder / row[name]).is_file()
 
 
 def _sources(folder: Path) -> None:
-    for row in records(prepared.read_table(folder)):
+    for row in list_records(prepared.read_table(folder)):
         (folder / row["file"]).is_file()
 
 
@@ -266,14 +266,14 @@ TARGETS = [
         kind="json",
         place="source.json",
         seed_inputs=lambda: [json.dumps(SOURCE).encode()],
-        call=prepared.read_description,
+        call=prepared.read_source_description,
     ),
     Target(
         name="draw.json",
         kind="json",
         place="draw.json",
         seed_inputs=lambda: [json.dumps(DRAW).encode()],
-        call=drawn.read_description,
+        call=drawn.read_draw_description,
     ),
     Target(
         name="scenes",
@@ -297,7 +297,7 @@ TARGETS = [
         kind="json",
         place="dataset.json",
         seed_inputs=lambda: [json.dumps(PAIRS).encode()],
-        call=manifest.read_description,
+        call=manifest.read_pair_description,
     ),
     Target(
         name="journal",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from bgknown.jobs.files import sha256
-from pretrain.checkpoint import entries, read_encoder, write_encoder
+from bgknown.jobs.files import hash_bytes
+from pretrain.checkpoint import make_entries, read_encoder, write_encoder
 from pretrain.config import read_config
 from pretrain.corpus import open_corpus, read_card
 from pretrain.export import export
@@ -28,7 +28,7 @@ _CORPUS = {
     "rate_hz": 16_000,
     "configuration": {"folders": ["x"], "match": [], "sample": 0, "seed": 0},
     "counts": {"clips": 2, "hours": 0.1, "broken": 0},
-    "index_sha256": sha256(_INDEX),
+    "index_sha256": hash_bytes(_INDEX),
 }
 _CARD = {
     "name": "x",
@@ -60,7 +60,7 @@ def _open(folder: Path) -> None:
 
 def _index(folder: Path) -> None:
     """The index with the hash that belongs to it, or every case would end there."""
-    content = {**_CORPUS, "index_sha256": sha256((folder / "index.csv").read_bytes())}
+    content = {**_CORPUS, "index_sha256": hash_bytes((folder / "index.csv").read_bytes())}
     (folder / "corpus.json").write_text(json.dumps(content))
     _open(folder)
 
@@ -71,7 +71,7 @@ def _journal(folder: Path) -> None:
 
 
 def _entries() -> dict[str, object]:
-    return entries(_NETWORK, FrontEnd(), Statistics(mean=-4.0, std=4.0), card=_CARD)
+    return make_entries(_NETWORK, FrontEnd(), Statistics(mean=-4.0, std=4.0), card=_CARD)
 
 
 def _saved(content: object) -> bytes:

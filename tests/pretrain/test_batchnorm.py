@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pretrain.batchnorm import GlobalBatchNorm, folded
+from pretrain.batchnorm import GlobalBatchNorm, fold_batch_norm
 from pretrain.networks import AudioNTT2022
 from pretrain.ranks import Ranks
 
@@ -32,7 +32,7 @@ def both(dtype, values):
     found = []
     for fold in (False, True):
         convolution, norm = layers(dtype)
-        made = nn.functional.conv2d(values, *folded(convolution, norm, values), padding=1) if fold else None
+        made = nn.functional.conv2d(values, *fold_batch_norm(convolution, norm, values), padding=1) if fold else None
         made = norm(convolution(values)) if made is None else made
         weights = torch.randn(made.shape, generator=torch.Generator().manual_seed(2), dtype=dtype)
         (made.square() * weights).sum().backward()
@@ -57,7 +57,7 @@ def test_gradients_of_the_folded_values_are_those_of_finite_differences():
         layer, behind = copy.deepcopy(convolution), copy.deepcopy(norm)
         del layer.weight, behind.weight, behind.bias
         layer.weight, behind.weight, behind.bias = weight, scale, offset
-        return folded(layer, behind, images())
+        return fold_batch_norm(layer, behind, images())
 
     given = (convolution.weight, norm.weight, norm.bias)
     assert torch.autograd.gradcheck(values, tuple(value.detach().clone().requires_grad_() for value in given))
@@ -67,7 +67,7 @@ def test_statistics_are_kept_only_where_they_are_tracked():
     convolution, norm = layers()
     before = norm.running_mean.clone()
     norm.track_running_stats = False
-    folded(convolution, norm, images())
+    fold_batch_norm(convolution, norm, images())
     assert torch.equal(norm.running_mean, before)
     assert norm.num_batches_tracked == 0
 
@@ -87,7 +87,7 @@ def test_the_memory_format_of_the_weights_is_kept():
     """On a CPU a convolution of one channel follows its weights, and pooling is far quicker channels last."""
     convolution, norm = layers()
     convolution.to(memory_format=torch.channels_last)
-    made = nn.functional.conv2d(images(), *folded(convolution, norm, images()), padding=1)
+    made = nn.functional.conv2d(images(), *fold_batch_norm(convolution, norm, images()), padding=1)
     assert made.is_contiguous(memory_format=torch.channels_last)
 
 

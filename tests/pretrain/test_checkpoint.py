@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
-from pretrain.checkpoint import FORMAT, entries, read_encoder, write_encoder
+from pretrain.checkpoint import FORMAT, make_entries, read_encoder, write_encoder
 from pretrain.encoder import recognises
 from pretrain.frontend import PUBLISHED, FrontEnd, Statistics
 from pretrain.networks import AudioNTT2020, AudioNTT2022
@@ -77,7 +77,7 @@ def test_the_same_encoder_gives_the_same_bytes(tmp_path):
 def test_own_torch_checkpoints_come_back_whatever_else_they_hold(tmp_path, prefix):
     front_end = FrontEnd(n_mels=48)
     network = AudioNTT2020(n_mels=48, d=32, seed=5)
-    content = entries(network, front_end, STATISTICS, card={"epoch": 7})
+    content = make_entries(network, front_end, STATISTICS, card={"epoch": 7})
     content["encoder"] = {f"{prefix}{name}": values for name, values in content["encoder"].items()}
     target = AudioNTT2020(n_mels=48, d=32, seed=6).state_dict()
     content |= {"target": target, "optimizer": {"state": {0: {"step": torch.tensor(1.0)}}}, "epoch": 7}
@@ -200,7 +200,7 @@ def test_files_that_do_not_fit_are_refused(tmp_path, content, said):
     ],
 )
 def test_own_files_that_contradict_themselves_are_refused(tmp_path, changes, said):
-    torch.save({**entries(*small(), STATISTICS), **changes}, tmp_path / "own.pt")
+    torch.save({**make_entries(*small(), STATISTICS), **changes}, tmp_path / "own.pt")
     with pytest.raises(InvalidInputError, match=said):
         read_encoder(tmp_path / "own.pt")
 
@@ -239,7 +239,7 @@ def test_numpy_scalars_and_defaultdicts_next_to_the_tensors_are_read(tmp_path, o
     extra = {"epoch": np.int64(3), "losses": defaultdict(list, {"train": [np.float64(0.5)]}), "args": Namespace(lr=0.1)}
     if own:
         network, front_end = small()
-        content = entries(network, front_end, STATISTICS) | extra
+        content = make_entries(network, front_end, STATISTICS) | extra
         content["statistics"] = {"mean": np.float64(STATISTICS.mean), "std": np.float32(4.0)}
         content["encoder"] = defaultdict(None, content["encoder"])
     else:

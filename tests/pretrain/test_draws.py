@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from pretrain.config import read_config
-from pretrain.draws import CropSampler, StepDraw, statistics_crops
+from pretrain.draws import CropSampler, StepDraw, draw_statistics_crops
 from pretrain.networks import DROPOUT, AudioNTT2022
 from tests.pretrain.made import smoke
 
@@ -83,11 +83,11 @@ def test_dropout_keeps_its_share():
 
 
 def test_statistics_take_all_clips_in_turn():
-    drawn = statistics_crops(read_config("paper"), clips=300)
+    drawn = draw_statistics_crops(read_config("paper"), clips=300)
     assert len(drawn.clips) == 10_000
     _, counts = np.unique(drawn.clips, return_counts=True)
     assert set(counts) == {33, 34}
-    assert len(np.unique(statistics_crops(read_config("paper"), clips=20_000).clips)) == 10_000
+    assert len(np.unique(draw_statistics_crops(read_config("paper"), clips=20_000).clips)) == 10_000
 
 
 def test_references_are_shifted_both_ways_within_the_range():

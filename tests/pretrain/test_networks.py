@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bgknown.errors import InvalidInputError
-from pretrain.networks import NETWORKS, AudioNTT2020, AudioNTT2022, initialise, mean_and_max
+from pretrain.networks import NETWORKS, AudioNTT2020, AudioNTT2022, initialise_weights, mean_and_max
 from tests.pretrain.made import published_2020, published_2022
 
 
@@ -108,7 +108,7 @@ def test_initialisation_depends_on_the_seed_alone(name):
     with torch.no_grad():
         for values in same.state_dict().values():
             values.fill_(3)
-    initialise(same, 1)
+    initialise_weights(same, 1)
     assert all(torch.equal(values, same.state_dict()[key]) for key, values in one.state_dict().items())
 
 

@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from bgknown.errors import InvalidInputError
-from pretrain.objective import difference, distance, draw_gamma, make_head, mix, shift, swap, symmetric
+from pretrain.objective import (
+    distance,
+    draw_gamma,
+    make_head,
+    mix,
+    shift_views,
+    subtract_background,
+    swap_views,
+    symmetric,
+)
 
 B, D, P, F, T = 5, 12, 6, 4, 7
 
@@ -28,7 +37,7 @@ def test_byol_s_loss_is_the_equation_in_both_directions():
     predicted, target = values(2 * B, P), values(2 * B, P, seed=1)
     expected = 0.5 * (reference_distance(predicted[:B], target[B:]) + reference_distance(predicted[B:], target[:B]))
     assert symmetric(predicted, target).item() == pytest.approx(expected, abs=1e-5)
-    assert symmetric(target, swap(target)).item() == pytest.approx(0.0, abs=1e-6)
+    assert symmetric(target, swap_views(target)).item() == pytest.approx(0.0, abs=1e-6)
     assert distance(predicted, -3.0 * predicted).item() == pytest.approx(4.0, abs=1e-5)
 
 
@@ -56,7 +65,7 @@ def test_mixtures_are_equation_2():
 
 def test_the_difference_takes_the_known_part_off():
     mixed, plain, gamma = values(2 * B, D), values(2 * B, D, seed=1), torch.linspace(0.4, 0.6, 2 * B)
-    found = difference(mixed, plain, gamma)
+    found = subtract_background(mixed, plain, gamma)
     for view in range(2):
         for number in range(B):
             place, following = view * B + number, view * B + (number + 1) % B
@@ -74,7 +83,7 @@ def test_the_difference_loss_is_equation_3():
     def encode(log_mels):
         return log_mels.flatten(1).double() @ f
 
-    z = difference(encode(mix(views.double(), gamma)), encode(views), gamma) @ g
+    z = subtract_background(encode(mix(views.double(), gamma)), encode(views), gamma) @ g
     found = symmetric(z @ q, target)
     total = 0.0
     for view in range(2):
@@ -94,7 +103,7 @@ def test_gradients_are_those_of_finite_differences():
 
     def loss(views, matrix):
         mixed = mix(views, gamma).flatten(1)
-        return symmetric(difference(mixed @ matrix, views.flatten(1) @ matrix, gamma), target)
+        return symmetric(subtract_background(mixed @ matrix, views.flatten(1) @ matrix, gamma), target)
 
     views = values(4, 1, 2, 3, dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(loss, (views, weights.requires_grad_()))
@@ -103,7 +112,7 @@ def test_gradients_are_those_of_finite_differences():
 def test_gradients_flow_through_both_parts_and_not_into_the_target():
     mixed, plain = values(4, D).requires_grad_(), values(4, D, seed=1).requires_grad_()
     target = values(4, D, seed=2).requires_grad_()
-    symmetric(difference(mixed, plain, torch.full((4,), 0.5)), target).backward()
+    symmetric(subtract_background(mixed, plain, torch.full((4,), 0.5)), target).backward()
     assert mixed.grad.abs().sum() > 0
     assert plain.grad.abs().sum() > 0
     assert target.grad is None
@@ -111,9 +120,9 @@ def test_gradients_flow_through_both_parts_and_not_into_the_target():
 
 def test_the_shift_stays_within_a_view():
     views = torch.arange(6.0)[:, None]
-    assert shift(views).flatten().tolist() == [1, 2, 0, 4, 5, 3]
-    assert swap(views).flatten().tolist() == [3, 4, 5, 0, 1, 2]
-    for function in (shift, swap):
+    assert shift_views(views).flatten().tolist() == [1, 2, 0, 4, 5, 3]
+    assert swap_views(views).flatten().tolist() == [3, 4, 5, 0, 1, 2]
+    for function in (shift_views, swap_views):
         with pytest.raises(InvalidInputError, match="an even number of clips, this one 5"):
             function(torch.zeros(5, 2))
 
@@ -124,7 +133,8 @@ def test_losses_are_float32_under_autocast():
         assert distance(predicted, target).dtype == torch.float32
         assert mix(values(4, 1, F, T).bfloat16(), torch.full((4,), 0.5)).dtype == torch.float32
         assert (
-            difference(values(4, D).bfloat16(), values(4, D).bfloat16(), torch.full((4,), 0.5)).dtype == torch.float32
+            subtract_background(values(4, D).bfloat16(), values(4, D).bfloat16(), torch.full((4,), 0.5)).dtype
+            == torch.float32
         )
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bgknown.errors import InvalidInputError
-from pretrain.batchnorm import across
+from pretrain.batchnorm import replace_batch_norms
 from pretrain.ranks import ALONE, Ranks
 from tests.pretrain.made import make_corpus
 
@@ -49,7 +49,7 @@ def test_alone_nothing_is_exchanged():
     assert torch.equal(ALONE.gather(rows), rows)
     assert ALONE.any(here=True, device=torch.device("cpu"))
     network = nn.Sequential(nn.BatchNorm1d(3))
-    across(ALONE, network)
+    replace_batch_norms(ALONE, network)
     assert type(network[0]) is nn.BatchNorm1d
 
 

@@ -11,10 +11,10 @@ from pretrain.views import (
     MemoryBank,
     ViewDraw,
     ViewSettings,
-    canvas_frames,
-    draw,
-    fade,
-    interpolation,
+    count_canvas_frames,
+    draw_views,
+    fade_linearly,
+    make_interpolation,
     make_view,
     mixup,
     normalise_batch,
@@ -36,7 +36,7 @@ def clips():
 
 @pytest.fixture
 def drawn():
-    return draw(SETTINGS, B, F, T, generator())
+    return draw_views(SETTINGS, B, F, T, generator())
 
 
 def test_mixup_is_that_of_each_clip(clips, drawn):
@@ -50,7 +50,7 @@ def test_mixup_is_that_of_each_clip(clips, drawn):
 
 
 def test_resize_crop_is_bicubic_interpolation_of_each_crop(clips, drawn):
-    cropped = resize_crop(clips, drawn, canvas_frames(SETTINGS, T))
+    cropped = resize_crop(clips, drawn, count_canvas_frames(SETTINGS, T))
     for number in range(B):
         canvas = torch.zeros(1, 1, F, 144)
         canvas[..., 24:120] = clips[number]
@@ -63,7 +63,7 @@ def test_resize_crop_is_bicubic_interpolation_of_each_crop(clips, drawn):
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 9])
 def test_small_crops_too(count):
     values = torch.randn(1, 1, 9, 9, generator=generator())
-    matrix = interpolation(torch.tensor([0]), torch.tensor([count]), 9, 7)[0]
+    matrix = make_interpolation(torch.tensor([0]), torch.tensor([count]), 9, 7)[0]
     crop = values[:, :, :count, :]
     expected = interpolate(crop, size=(7, 9), mode="bicubic", align_corners=True)[0, 0]
     torch.testing.assert_close(matrix @ values[0, 0], expected, rtol=0, atol=1e-5)
@@ -84,7 +84,7 @@ def test_a_crop_of_the_whole_clip_changes_nothing(clips, drawn):
 
 
 def test_fade_is_that_of_each_clip(clips, drawn):
-    faded = fade(clips, drawn)
+    faded = fade_linearly(clips, drawn)
     for number in range(B):
         slope = torch.linspace(float(drawn.head[number]), float(drawn.tail[number]), T)
         torch.testing.assert_close(faded[number, 0], clips[number, 0] + slope)
@@ -92,13 +92,13 @@ def test_fade_is_that_of_each_clip(clips, drawn):
 
 def test_a_view_is_its_three_steps(clips, drawn):
     memory = torch.randn(7, F, T, generator=generator(3))
-    expected = fade(resize_crop(mixup(clips, drawn, memory), drawn, 144), drawn)
+    expected = fade_linearly(resize_crop(mixup(clips, drawn, memory), drawn, 144), drawn)
     assert torch.equal(make_view(clips, drawn, memory, SETTINGS), expected)
 
 
 def test_draws_fill_their_ranges_and_depend_on_the_generator_alone():
-    drawn = draw(SETTINGS, 4_000, F, T, generator())
-    assert torch.equal(drawn.left, draw(SETTINGS, 4_000, F, T, generator()).left)
+    drawn = draw_views(SETTINGS, 4_000, F, T, generator())
+    assert torch.equal(drawn.left, draw_views(SETTINGS, 4_000, F, T, generator()).left)
     assert (drawn.share.min(), drawn.share.max()) == (pytest.approx(0, abs=1e-3), pytest.approx(0.2, abs=1e-3))
     assert (int(drawn.height.min()), int(drawn.height.max())) == (math.floor(0.6 * F), F)  # cut to the canvas
     assert (int(drawn.width.min()), int(drawn.width.max())) == (math.floor(0.6 * T), 143)

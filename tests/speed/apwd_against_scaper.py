@@ -35,7 +35,7 @@ from bgknown.apwd import build as building
 from bgknown.apwd.build import PairBuildOptions
 from bgknown.apwd.rendering import render
 from bgknown.audio.files import RATE_HZ, to_pcm16
-from bgknown.jams.reading import parse
+from bgknown.jams.reading import parse_jams
 from bgknown.render import scaper
 
 WARM_UP = 4
@@ -109,11 +109,11 @@ def _render_part(source: Path, jams: Path, number: int, processes: int) -> float
     contents = [(path.read_bytes(), path.stem) for path in sorted(jams.rglob("*.jams"))]
     memory = np.empty(10 * RATE_HZ, np.int16)
     for data, name in contents:
-        render(parse(data, name), source, name, memory)
+        render(parse_jams(data, name), source, name, memory)
     _BARRIER.wait()
     start = time.perf_counter()
     for data, name in contents[number::processes]:
-        render(parse(data, name), source, name, memory)
+        render(parse_jams(data, name), source, name, memory)
     return time.perf_counter() - start
 
 

@@ -25,7 +25,7 @@ import soundfile
 from bgknown.audio.files import LARGEST_PCM16, RATE_HZ, as_pcm32, read_header, read_whole_44k, to_pcm16
 from bgknown.corpora import esc50, fsd50k
 from bgknown.corpora.headers import default_cache
-from bgknown.mixtures.recipe import resolve
+from bgknown.mixtures.recipe import resolve_sources
 from bgknown.render import scaper as renderer
 
 FRAMES = 5 * RATE_HZ
@@ -46,7 +46,7 @@ def plain_loop(esc50_root: Path, fsd50k_root: Path, recipe: Path, out: Path) -> 
     corpora = esc50.index(esc50_root, cache=default_cache()), fsd50k.index(fsd50k_root, cache=default_cache())
     for name in ("mix", "a", "b", "c", "jams", "links"):
         (out / name).mkdir(parents=True)
-    for row, clip, recording in resolve(pd.read_csv(recipe), *corpora):
+    for row, clip, recording in resolve_sources(pd.read_csv(recipe), *corpora):
         with at_home(core), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             _plain_row(

@@ -21,10 +21,10 @@ import soundfile
 import torch
 
 from benchmark.embedding.clips import Clip, read_clip
-from benchmark.embedding.embed import EmbedSettings, embed
+from benchmark.embedding.embed import EmbedSettings, embed_clips
 from benchmark.encoders.contract import LoadedEncoder
 from benchmark.encoders.registry import load_encoder
-from bgknown.jobs.parallel import default_jobs
+from bgknown.jobs.parallel import count_cores
 
 RATE_HZ, FRAMES = 44_100, 220_500
 
@@ -76,21 +76,21 @@ def main() -> None:
         clips = make_clips(Path(folder), given.clips)
         fit_on = clips[: given.batch]
         quarter = EmbedSettings(cache=Path(folder) / "quarter", batch_size=given.batch)
-        embed(loaded, clips[: given.clips // 4], quarter, fit_on=fit_on)
+        embed_clips(loaded, clips[: given.clips // 4], quarter, fit_on=fit_on)
         before_mb, grown_mb = peak_mb(), 0.0
         rounds = []
         for number in range(given.rounds):
             settings = EmbedSettings(cache=Path(folder) / f"cache{number}", batch_size=given.batch)
             begun = time.perf_counter()
-            embed(loaded, clips, settings, fit_on=fit_on)
+            embed_clips(loaded, clips, settings, fit_on=fit_on)
             pass_s = time.perf_counter() - begun
             grown_mb = peak_mb() - before_mb if number == 0 else grown_mb
             begun = time.perf_counter()
-            embed(loaded, clips, settings, fit_on=fit_on)
+            embed_clips(loaded, clips, settings, fit_on=fit_on)
             rounds.append((pass_s, time.perf_counter() - begun, *parts(loaded, clips, given.batch)))
         pass_s, again_s, encode_s, decode_cpu_s, encode_cpu_s = np.median(rounds, axis=0)
-        bound_s = max(encode_s, (decode_cpu_s + encode_cpu_s) / default_jobs())
-        print(f"{loaded.name}, {len(clips):,} clips of 5 s, {default_jobs()} cores")
+        bound_s = max(encode_s, (decode_cpu_s + encode_cpu_s) / count_cores())
+        print(f"{loaded.name}, {len(clips):,} clips of 5 s, {count_cores()} cores")
         print(f"decoding {decode_cpu_s / encode_cpu_s:.2f} of encoding in CPU seconds")
         print(f"ratio  pass / encoder alone {pass_s / encode_s:.2f}")
         print(f"ratio  pass / the larger of encoder alone and CPU seconds over cores {pass_s / bound_s:.2f}")

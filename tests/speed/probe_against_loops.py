@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmark.probe import ProbeSettings, Problem, train, validation_rows
-from benchmark.probe.standardised import standardisation
+from benchmark.probe import ProbeProblem, ProbeSettings, draw_validation_rows, train_probes
+from benchmark.probe.standardised import measure_standardisation
 
 CLIPS, TRAINING, SIZE, CLASSES = 2000, 1200, 3072, 50
 SETTINGS = ProbeSettings()
 
 
-def problems(settings: int, seeds: int) -> list[Problem]:
+def problems(settings: int, seeds: int) -> list[ProbeProblem]:
     """The probes of one task; the settings differ in how far the classes lie apart."""
     draw = torch.Generator().manual_seed(0)
     labels = torch.arange(CLIPS) % CLASSES
@@ -36,9 +36,9 @@ def problems(settings: int, seeds: int) -> list[Problem]:
         noise = torch.randn(CLIPS, SIZE, generator=draw)
         features = torch.relu((0.2 - 0.02 * setting) * centres[labels] + noise)
         for seed in range(seeds):
-            held = validation_rows(labels[:TRAINING].numpy(), names, share=SETTINGS.validation_share, seed=seed)
+            held = draw_validation_rows(labels[:TRAINING].numpy(), names, share=SETTINGS.validation_share, seed=seed)
             found.append(
-                Problem(
+                ProbeProblem(
                     name=f"setting {setting}, seed {seed}",
                     features=features,
                     labels=labels,
@@ -52,9 +52,9 @@ def problems(settings: int, seeds: int) -> list[Problem]:
     return found
 
 
-def loop(problem: Problem, device: str, *, loader: bool) -> tuple[float, int]:
+def loop(problem: ProbeProblem, device: str, *, loader: bool) -> tuple[float, int]:
     """One probe as anyone would write it: its accuracy and the epochs it took."""
-    mean, scale = standardisation(problem.features, problem.train)
+    mean, scale = measure_standardisation(problem.features, problem.train)
     x, y = ((problem.features - mean) / scale).to(device), problem.labels.to(device)
     training, valid, test = (torch.from_numpy(rows).to(device) for rows in (problem.train, problem.valid, problem.test))
     x_train, y_train, x_valid, y_valid = x[training], y[training], x[valid], y[valid]
@@ -102,10 +102,10 @@ def main() -> None:
     given = parser.parse_args()
     todo = problems(given.settings, given.seeds)
     loop(todo[0], given.device, loader=False)  # the first use of torch.optim loads its compiler
-    train(todo[:1], SETTINGS, device=given.device)
+    train_probes(todo[:1], SETTINGS, device=given.device)
 
     start = clock(given.device)
-    together = train(todo, SETTINGS, device=given.device)
+    together = train_probes(todo, SETTINGS, device=given.device)
     together_s = clock(given.device) - start
     start = clock(given.device)
     one_by_one = [loop(problem, given.device, loader=False) for problem in todo]

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmark.probe import ProbeSettings, Problem, train
+from benchmark.probe import ProbeProblem, ProbeSettings, train_probes
 
 MOST_EPOCHS = 200
 LR = 4e-5
@@ -83,7 +83,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         features = torch.from_numpy(made(Path(folder) / "features", labels, given.classes, given.size, given.kind))
         problems = [
-            Problem(
+            ProbeProblem(
                 name=f"seed {seed}",
                 features=features,
                 labels=torch.from_numpy(labels),
@@ -99,7 +99,7 @@ def main() -> None:
         began = time.perf_counter()
         ends: list[float] = []
         with Watch() as watch:
-            results = train(
+            results = train_probes(
                 problems, settings, device=given.device, progress=lambda done: ends.append(time.perf_counter())
             )
         seconds = time.perf_counter() - began

@@ -80,7 +80,7 @@ def whole_way(
         mock.patch.object(evaluation, "embed_texts", return_value=(words, places)),
     ):
         found = list(
-            evaluation.ranked(
+            evaluation.rank_queries(
                 table,
                 Fold(name="", train=train, test=test),
                 embeddings,

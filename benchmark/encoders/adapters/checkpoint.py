@@ -28,7 +28,7 @@ def is_exported(path: Path) -> bool:
     return any(name.endswith(("archive_format", "serialized_exported_program.json")) for name in _members(path))
 
 
-def first_names(path: Path) -> str:
+def describe_entries(path: Path) -> str:
     """The names of the first few entries of a checkpoint, nested ones joined by dots.
 
     Args:

@@ -31,14 +31,14 @@ import torch
 
 from benchmark.encoders.adapters.evar_encoder import EvarEncoder, encoder_class
 from benchmark.encoders.adapters.foreign import (
-    code_sha256,
+    check_whole_number,
+    explain_failure,
     folder_code_sha256,
+    get_member,
+    hash_code,
+    import_name,
     import_path,
-    member,
-    module_of_name,
-    telling,
-    weight_files,
-    whole_number,
+    list_weight_files,
 )
 from benchmark.encoders.contract import FittedEncoder
 from bgknown.documents import few, read_json, read_yaml
@@ -122,14 +122,14 @@ def load(target: str, options: Options) -> EvarEncoder:
     if not where:
         raise InvalidInputError(f"evar:{target}: must be written evar:MODULE.CLASS")
     given = _configuration(options)
-    module = module_of_name(where)
-    kind = member(module, name, f"evar:{target}")
+    module = import_name(where)
+    kind = get_member(module, name, f"evar:{target}")
     is_class: bool = inspect.isclass(kind)
     if not is_class:
         raise InvalidInputError(f"evar:{target}: is a {type(kind).__name__}, must be a class")
     rate_hz = given.get("sample_rate")  # a class of no rate is refused later, after it has named what else it lacks
     make = partial(_make, kind, given, f"evar:{target}")
-    model, configuration = make(None if rate_hz is None else whole_number(rate_hz, RATE.format(target)))
+    model, configuration = make(None if rate_hz is None else check_whole_number(rate_hz, RATE.format(target)))
     for_one_length = "unit_samples" in configuration.__dict__["asked"] or _mentions(kind, "unit_samples")
     encoder = encoder_class(kind)(
         model,
@@ -141,7 +141,7 @@ def load(target: str, options: Options) -> EvarEncoder:
     # where the weights are does not matter: they are told apart by their content; nor do facts of the task, unless set
     unset = {"weight_file", *({*TASK_FIELDS, "unit_samples"} - set(given))}
     fields = {name: value for name, value in configuration.items() if name not in unset}
-    encoder.configuration = {"evar": json.loads(json.dumps(fields, default=str)), **code_sha256(module)}
+    encoder.configuration = {"evar": json.loads(json.dumps(fields, default=str)), **hash_code(module)}
     if isinstance(encoder, FittedEncoder):  # its statistics come from code of other files, too
         encoder.configuration |= folder_code_sha256(module)
     return encoder
@@ -150,7 +150,7 @@ def load(target: str, options: Options) -> EvarEncoder:
 def weights_of(target: str, options: Options) -> list[Path]:
     """The file of weights; nothing where there is none, and the model's tensors are hashed."""
     weights = _configuration(options).get("weight_file")
-    return weight_files(str(weights), f"evar:{target}") if weights and _exists(str(weights)) else []
+    return list_weight_files(str(weights), f"evar:{target}") if weights and _exists(str(weights)) else []
 
 
 def _exists(path: str) -> bool:
@@ -167,7 +167,7 @@ def _make(kind: type, given: Configuration, where: str, samples: int | None) -> 
     """
     known = {} if samples is None else {"unit_samples": samples}
     configuration = Configuration({**TASK_FIELDS, **known, **given})
-    with import_path(Path.cwd()), telling(where, "cannot be made"), torch.random.fork_rng(devices=[]):
+    with import_path(Path.cwd()), explain_failure(where, "cannot be made"), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         with redirect_stdout(sys.stderr):  # standard output is for results
             return kind(configuration), configuration
@@ -191,7 +191,7 @@ def _configuration(options: Options) -> Configuration:
     if options.config is not None:
         values |= _read(Path(options.config))
     if options.weight_file is not None:
-        weight_files(options.weight_file, "evar: option weight_file")
+        list_weight_files(options.weight_file, "evar: option weight_file")
         values["weight_file"] = options.weight_file
     if options.sample_rate is not None:
         values["sample_rate"] = options.sample_rate
@@ -207,7 +207,7 @@ def _unit_samples(unit_s: float, rate_hz: Any) -> int:
     """N of the task's clips, rounded down as EVAR does."""
     if rate_hz is None:
         raise InvalidInputError("evar: option unit_s needs a sample_rate, in the configuration or as an option")
-    number = whole_number(rate_hz, "evar: sample_rate of the configuration")
+    number = check_whole_number(rate_hz, "evar: sample_rate of the configuration")
     if not 0 < unit_s < MAX_UNIT_S or int(unit_s * number) < 1:
         raise InvalidInputError(f"evar: option unit_s is {unit_s}, must be a length between 0 and {MAX_UNIT_S} s")
     return int(unit_s * number)

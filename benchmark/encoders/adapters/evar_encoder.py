@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from benchmark.encoders.adapters.evar_loader import HeldAudio, PairLoader, make_loader
-from benchmark.encoders.adapters.foreign import ModuleEncoder, telling, whole_number
-from benchmark.encoders.adapters.python import measured_size
+from benchmark.encoders.adapters.foreign import ModuleEncoder, check_whole_number, explain_failure
+from benchmark.encoders.adapters.python import measure_size
 from benchmark.encoders.contract import TrainingAudio
 from bgknown.errors import InvalidInputError
-from bgknown.seeding import generator
+from bgknown.seeding import make_generator
 
 BASE = "BaseAudioRepr"
 """EVAR's base class, whose ``precompute`` does nothing and whose ``encode_frames`` is not there yet."""
@@ -46,7 +46,7 @@ class EvarEncoder(ModuleEncoder):
     ) -> None:
         if configuration.get("sample_rate") is None:
             raise InvalidInputError(f"{where}: no sample_rate; give it in the configuration or as ?sample_rate=16000")
-        rate_hz = whole_number(configuration["sample_rate"], f"{where}: sample_rate of its configuration")
+        rate_hz = check_whole_number(configuration["sample_rate"], f"{where}: sample_rate of its configuration")
         super().__init__(model, name=type(model).__name__, rate_hz=rate_hz, embedding_size=1)
         if getattr(model, "filename_mode", False) or configuration.get("return_filename"):
             raise InvalidInputError(
@@ -57,7 +57,9 @@ class EvarEncoder(ModuleEncoder):
         numbers = {"unit_samples": rate_hz, "batch_size": BATCH_SIZE}
         for field, default in numbers.items():
             value = configuration.get(field)
-            numbers[field] = whole_number(default if value is None else value, f"{where}: {field} of its configuration")
+            numbers[field] = check_whole_number(
+                default if value is None else value, f"{where}: {field} of its configuration"
+            )
         self._samples, self.batch_size = numbers["unit_samples"], numbers["batch_size"]
         self.embedding_size = self._find_size(configuration.get("feature_d"), where)
 
@@ -71,10 +73,10 @@ class EvarEncoder(ModuleEncoder):
         except InvalidInputError:
             if feature_d is None:
                 raise
-            return whole_number(feature_d, f"{where}: feature_d of its configuration")
+            return check_whole_number(feature_d, f"{where}: feature_d of its configuration")
 
     def _measure_size(self, where: str) -> int:
-        return measured_size(self.model, self._samples, where)
+        return measure_size(self.model, self._samples, where)
 
     @torch.inference_mode()
     def embed(self, audio: Tensor) -> Tensor:
@@ -147,7 +149,7 @@ class FittedEvarEncoder(EvarEncoder):
         self._follow(samples)
 
     def _measure_size(self, where: str) -> int:
-        noise = generator(0, "evar size").standard_normal((2, self._samples)).astype("float32")
+        noise = make_generator(0, "evar size").standard_normal((2, self._samples)).astype("float32")
         try:  # it embeds only after it was fitted; noise will do
             self._precompute(make_loader(HeldAudio([torch.from_numpy(noise) / 10]), self.batch_size), io.StringIO())
             return super()._measure_size(where)
@@ -156,7 +158,7 @@ class FittedEvarEncoder(EvarEncoder):
 
     def _precompute(self, loader: PairLoader, output: TextIO) -> None:
         """Have the class take its statistics, and what it prints go elsewhere than to the results."""
-        with telling(self.name, "precompute fails"), torch.no_grad(), redirect_stdout(output):
+        with explain_failure(self.name, "precompute fails"), torch.no_grad(), redirect_stdout(output):
             self.model.precompute(self.device, loader)
         self.fitted = True
 

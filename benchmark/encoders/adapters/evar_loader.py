@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchmark.encoders.contract import TrainingAudio
-from bgknown.seeding import generator
+from bgknown.seeding import make_generator
 
 Pair = tuple[Tensor, Tensor]
 
@@ -90,7 +90,7 @@ def make_loader(audio: TrainingAudio, batch_size: int) -> PairLoader:
 
 def _shuffle(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
     """Batches of clips of equal length in random order; where all are equal, a cut of one random order."""
-    draw = generator(0, "evar training audio")
+    draw = make_generator(0, "evar training audio")
     by_length: dict[int, list[int]] = {}
     for number in draw.permutation(len(lengths)).tolist():
         by_length.setdefault(lengths[number], []).append(number)

@@ -16,8 +16,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from benchmark.encoders.adapters.foreign import telling
-from benchmark.encoders.adapters.program import RATE_NAMES, ProgramEncoder, ProgramOptions, rate_of
+from benchmark.encoders.adapters.foreign import explain_failure
+from benchmark.encoders.adapters.program import RATE_NAMES, ProgramEncoder, ProgramOptions, find_rate
 from bgknown.errors import InvalidInputError
 
 Options = ProgramOptions
@@ -69,7 +69,7 @@ def load(target: str, options: ProgramOptions) -> ExportedEncoder:
     extra = dict.fromkeys(RATE_NAMES, "")
     if not zipfile.is_zipfile(path):
         raise InvalidInputError(f"{path}: is no archive of torch.export: it is truncated or of another kind")
-    with telling(target, "cannot be loaded as a program of torch.export"), _quiet():
+    with explain_failure(target, "cannot be loaded as a program of torch.export"), _quiet():
         try:
             program = torch.export.load(path, extra_files=extra)
         except RuntimeError as error:  # refers to what torch has logged
@@ -77,7 +77,7 @@ def load(target: str, options: ProgramOptions) -> ExportedEncoder:
                 f"{path}: cannot be loaded as a program of torch.export: it is damaged, or of another version of torch"
             ) from error
     said = [int(text) if str(text).isdecimal() else None for text in map(_text, extra.values())]
-    return ExportedEncoder(path, program, rate_of(path, options, said), options)
+    return ExportedEncoder(path, program, find_rate(path, options, said), options)
 
 
 def weights_of(target: str, options: ProgramOptions) -> list[Path]:

@@ -26,7 +26,7 @@ _brought: dict[str, Path] = {}
 """Modules that came from somebody's folder, by their names in ``sys.modules``."""
 
 
-def module_of_file(path: Path) -> ModuleType:
+def import_file(path: Path) -> ModuleType:
     """Run a Python file as a module; files beside it can be imported by it.
 
     Raises:
@@ -43,7 +43,7 @@ def module_of_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickles look their module up
     try:
-        with import_path(path.parent), telling(str(path), "cannot be run"):
+        with import_path(path.parent), explain_failure(str(path), "cannot be run"):
             spec.loader.exec_module(module)
     except BaseException:
         sys.modules.pop(name, None)
@@ -51,7 +51,7 @@ def module_of_file(path: Path) -> ModuleType:
     return module
 
 
-def module_of_name(name: str) -> ModuleType:
+def import_name(name: str) -> ModuleType:
     """Import a module by its name, from what is installed or from the current folder.
 
     Raises:
@@ -60,7 +60,7 @@ def module_of_name(name: str) -> ModuleType:
     """
     with import_path(Path.cwd()):
         try:
-            with telling(name, "cannot be imported"):
+            with explain_failure(name, "cannot be imported"):
                 return importlib.import_module(name)
         except InvalidInputError as error:
             absent = error.__cause__.name if isinstance(error.__cause__, ModuleNotFoundError) else None
@@ -73,7 +73,7 @@ def module_of_name(name: str) -> ModuleType:
             ) from error
 
 
-def member(module: ModuleType, name: str, where: str) -> Any:
+def get_member(module: ModuleType, name: str, where: str) -> Any:
     """What a module calls by a name.
 
     Raises:
@@ -86,7 +86,7 @@ def member(module: ModuleType, name: str, where: str) -> Any:
 
 
 @contextmanager
-def telling(who: str, what: str) -> Iterator[None]:
+def explain_failure(who: str, what: str) -> Iterator[None]:
     """Turn any exception of other people's code into one line that names its place.
 
     Raises:
@@ -128,7 +128,7 @@ def import_path(folder: Path) -> Iterator[None]:
                 _brought[name] = folder
 
 
-def code_sha256(module: ModuleType) -> dict[str, str]:
+def hash_code(module: ModuleType) -> dict[str, str]:
     """SHA-256 of a module's own file, as a fact of an encoder's configuration; what it imports is not followed."""
     file = getattr(module, "__file__", None)
     if file is None or not Path(file).is_file():
@@ -144,7 +144,7 @@ def folder_code_sha256(module: ModuleType) -> dict[str, str]:
     return {"folder_code_sha256": hashlib.sha256(content).hexdigest()} if files else {}
 
 
-def weight_files(given: str | None, where: str) -> list[Path]:
+def list_weight_files(given: str | None, where: str) -> list[Path]:
     """The files of weights that were given: one, or all of a folder.
 
     Raises:
@@ -158,7 +158,7 @@ def weight_files(given: str | None, where: str) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 
-def whole_number(value: Any, what: str) -> int:
+def check_whole_number(value: Any, what: str) -> int:
     """A positive whole number that an attribute must be.
 
     Raises:

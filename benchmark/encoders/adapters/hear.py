@@ -16,13 +16,13 @@ from torch import Tensor
 
 from benchmark.encoders.adapters.foreign import (
     ModuleEncoder,
-    code_sha256,
+    check_whole_number,
+    explain_failure,
+    hash_code,
+    import_file,
+    import_name,
     import_path,
-    module_of_file,
-    module_of_name,
-    telling,
-    weight_files,
-    whole_number,
+    list_weight_files,
 )
 from bgknown.errors import InvalidInputError
 from bgknown.userpath import expand
@@ -41,7 +41,7 @@ class HearEncoder(ModuleEncoder):
         for attribute in ("sample_rate", "scene_embedding_size"):
             if not hasattr(model, attribute):
                 raise InvalidInputError(f"{where}: its model has no {attribute}, which HEAR's interface asks for")
-            facts[attribute] = whole_number(getattr(model, attribute), f"{where}: {attribute} of its model")
+            facts[attribute] = check_whole_number(getattr(model, attribute), f"{where}: {attribute} of its model")
         super().__init__(
             model,
             name=module.__name__.rpartition(".")[2],
@@ -49,7 +49,7 @@ class HearEncoder(ModuleEncoder):
             embedding_size=facts["scene_embedding_size"],
         )
         self.module = module
-        self.configuration = code_sha256(module)
+        self.configuration = hash_code(module)
 
     @torch.inference_mode()
     def embed(self, audio: Tensor) -> Tensor:
@@ -76,15 +76,15 @@ def load(target: str, options: Options) -> HearEncoder:
         InvalidInputError: the module lacks parts of the interface, or its code raises an exception.
     """
     name, weights = _parts(target)
-    weight_files(weights, f"hear:{target}")
-    module = module_of_file(Path(name)) if name.endswith(".py") else module_of_name(name)
+    list_weight_files(weights, f"hear:{target}")
+    module = import_file(Path(name)) if name.endswith(".py") else import_name(name)
     for function in ("load_model", "get_scene_embeddings"):
         if not callable(getattr(module, function, None)):
             raise InvalidInputError(
                 f"hear:{target}: module {name} has no function {function}; HEAR's interface asks for it"
             )
     folder = Path(name).parent if name.endswith(".py") else Path.cwd()
-    with import_path(folder), telling(f"hear:{target}", "its model cannot be loaded"):
+    with import_path(folder), explain_failure(f"hear:{target}", "its model cannot be loaded"):
         model = module.load_model(weights) if weights else module.load_model()
     kind = HearFrameEncoder if callable(getattr(module, "get_timestamp_embeddings", None)) else HearEncoder
     encoder = kind(module, model, f"hear:{target}")
@@ -95,7 +95,7 @@ def load(target: str, options: Options) -> HearEncoder:
 def weights_of(target: str, options: Options) -> list[Path]:
     """The file of weights, or all of their folder; nothing where none is named, and the tensors are hashed."""
     _, weights = _parts(target)
-    return weight_files(weights, f"hear:{target}")
+    return list_weight_files(weights, f"hear:{target}")
 
 
 def _parts(target: str) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.encoders.adapters.snapshot import explaining, package, quiet
+from benchmark.encoders.adapters.snapshot import explain_loading_failure, import_transformers, silence
 from bgknown.errors import BgknownError, InvalidInputError
 from bgknown.pickles import harmless_names
 
@@ -68,7 +68,7 @@ def load_with_report(auto: Any, folder: Path, target: str, *, kind: str = "hf:")
         NotFoundError: it is not on the hub.
         InvalidInputError: its files are damaged.
     """
-    with quiet(package()), explaining(target, kind=kind), harmless_names(torch):
+    with silence(import_transformers()), explain_loading_failure(target, kind=kind), harmless_names(torch):
         model, facts = auto.from_pretrained(
             folder, trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True
         )

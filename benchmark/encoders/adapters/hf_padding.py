@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgknown.errors import InvalidInputError
-from bgknown.seeding import generator
+from bgknown.seeding import make_generator
 
 SHORT_S, MIDDLE_S, LONG_S = 0.5, 1.0, 33.0
 """Lengths that are tried; longer ones are checked as they come (``check_whole``)."""
@@ -117,4 +117,4 @@ def _longest(
 
 def _noise(samples: int) -> NDArray[np.float32]:
     """Noise [N], whose beginning does not depend on its length."""
-    return (0.1 * generator(0, "padding").standard_normal(samples)).astype(np.float32)
+    return (0.1 * make_generator(0, "padding").standard_normal(samples)).astype(np.float32)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from benchmark.encoders.adapters.snapshot import package
+from benchmark.encoders.adapters.snapshot import import_transformers
 from bgknown.errors import InvalidInputError
 
 AUDIO_INPUTS = frozenset({"input_values", "input_features", "audio_mel"})
@@ -26,7 +26,7 @@ def loader_of(config: Any, target: str) -> Any:
     Raises:
         InvalidInputError: this version of transformers has none.
     """
-    transformers = package()
+    transformers = import_transformers()
     recogniser = type(config) in transformers.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING
     plain = type(config) in transformers.MODEL_MAPPING
     if recogniser and (config.model_type in WITH_PRENET or not plain):
@@ -74,7 +74,7 @@ def _part(model: Any) -> Any:
         return model.get_encoder()
     heard = "For" in type(model).__name__ or hasattr(model, "get_audio_features")
     inner = [getattr(place, "encoder", None) for place in places]
-    found = next((part for part in inner if isinstance(part, package().PreTrainedModel)), None)
+    found = next((part for part in inner if isinstance(part, import_transformers().PreTrainedModel)), None)
     return found if heard and found is not None else model
 
 
@@ -84,6 +84,6 @@ def arguments_of(tower: Any, extractor: Any) -> tuple[str, str | None]:
     Towers behind Whisper's extractor hear the padding, as they did in training, unless they have a mask of features.
     """
     names = list(inspect.signature(tower.forward).parameters)
-    behind_whispers = isinstance(extractor, package().WhisperFeatureExtractor)
+    behind_whispers = isinstance(extractor, import_transformers().WhisperFeatureExtractor)
     masks = ("input_features_mask",) if behind_whispers else MASKS
     return names[0], next((name for name in masks if name in names), None)

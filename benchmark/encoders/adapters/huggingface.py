@@ -29,13 +29,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark.encoders.adapters.foreign import ModuleEncoder, whole_number
+from benchmark.encoders.adapters.foreign import ModuleEncoder, check_whole_number
 from benchmark.encoders.adapters.hf_loading import check_tensors, check_whole_model, load_with_report
 from benchmark.encoders.adapters.hf_padding import Window, measure_window
 from benchmark.encoders.adapters.hf_tower import AUDIO_INPUTS, MASKS, arguments_of, loader_of, tower_of
-from benchmark.encoders.adapters.snapshot import FACTS, WEIGHTS, explaining, model_folder, package, quiet
+from benchmark.encoders.adapters.snapshot import (
+    FACTS,
+    WEIGHTS,
+    explain_loading_failure,
+    find_model_folder,
+    import_transformers,
+    silence,
+)
 from bgknown.errors import InvalidInputError
-from bgknown.seeding import generator
+from bgknown.seeding import make_generator
 from bgknown.userpath import absolute
 
 AST = "audio-spectrogram-transformer"
@@ -68,21 +75,25 @@ class TransformersEncoder(ModuleEncoder):
     def __init__(self, whole: Any, extractor: Any, options: Options, name: str, target: str) -> None:
         self.family = str(whole.config.model_type)
         self.target = target
-        rate_hz = whole_number(getattr(extractor, "sampling_rate", None), f"{name}: sampling_rate of its preprocessor")
+        rate_hz = check_whole_number(
+            getattr(extractor, "sampling_rate", None), f"{name}: sampling_rate of its preprocessor"
+        )
         self.extractor, self.options = extractor, options
         tower = tower_of(whole, target)
-        self.is_clap = isinstance(extractor, package().ClapFeatureExtractor)
+        self.is_clap = isinstance(extractor, import_transformers().ClapFeatureExtractor)
         super().__init__(whole if self.family == "clap" else tower, name=name, rate_hz=rate_hz, embedding_size=1)
         self.features_name, self.mask_name = arguments_of(tower, extractor)
         self.configuration = {
-            "transformers": package().__version__,
+            "transformers": import_transformers().__version__,
             "model_type": self.family,
             "pooling": options.pooling,
             "layer": options.layer,
         }
-        with explaining(target, what="its preprocessor fails on noise"):
+        with explain_loading_failure(target, what="its preprocessor fails on noise"):
             self.window = self._window()
-        with explaining(target, what=f"{type(tower).__name__} gives no embedding of what its preprocessor prepares"):
+        with explain_loading_failure(
+            target, what=f"{type(tower).__name__} gives no embedding of what its preprocessor prepares"
+        ):
             self.embedding_size = int(self.embed(probe_audio(rate_hz)).shape[1])
 
     @property
@@ -203,7 +214,7 @@ class TransformersEncoder(ModuleEncoder):
     def _prepared(self, audio: list[NDArray[np.float32]]) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Features of clips [N], their mask [B, T], and what CLAP's extractor says of their length, as far as given."""
         more = {"return_attention_mask": True} if self.mask_name == "input_features_mask" else {}
-        with global_generator_kept():
+        with keep_global_generator():
             prepared = self.extractor(audio, sampling_rate=self.rate_hz, return_tensors="pt", **more)
         features = next((prepared[name] for name in prepared if name in AUDIO_INPUTS), None)
         if features is None:
@@ -241,10 +252,10 @@ def load(target: str, options: Options) -> TransformersEncoder:
         InvalidInputError: the model is not an audio model, its files are damaged, or tensors that its embedding needs
             are missing from them.
     """
-    transformers = package()
-    folder = model_folder(target, revision=options.revision, local_files_only=options.local_files_only)
+    transformers = import_transformers()
+    folder = find_model_folder(target, revision=options.revision, local_files_only=options.local_files_only)
     check_whole_model(folder, target)
-    with quiet(transformers), explaining(target):
+    with silence(transformers), explain_loading_failure(target):
         extractor = transformers.AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False)
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     if not hasattr(extractor, "sampling_rate"):
@@ -254,27 +265,27 @@ def load(target: str, options: Options) -> TransformersEncoder:
     model, report = load_with_report(loader_of(config, target), folder, target)
     framed = not isinstance(extractor, transformers.ClapFeatureExtractor) and config.model_type != AST
     kind = TransformersFrameEncoder if framed else TransformersEncoder
-    with quiet(transformers):
+    with silence(transformers):
         encoder = kind(model, extractor, options, absolute(Path(target)).name, target)
         probe = probe_audio(encoder.rate_hz)
-        with explaining(target, what="it fails on a second of noise"):
+        with explain_loading_failure(target, what="it fails on a second of noise"):
             check_tensors(model, report, lambda: encoder.embed(probe), f"hf:{target}")
     return encoder
 
 
 def probe_audio(rate_hz: int) -> Tensor:
     """A second of noise [1, N], by which a model is tried."""
-    return torch.from_numpy((0.1 * generator(0, "probe").standard_normal((1, rate_hz))).astype(np.float32))
+    return torch.from_numpy((0.1 * make_generator(0, "probe").standard_normal((1, rate_hz))).astype(np.float32))
 
 
 def weights_of(target: str, options: Options) -> list[Path]:
     """The model's files: of the folder, or of the hub's snapshot in the cache."""
-    folder = model_folder(target, revision=options.revision, local_files_only=options.local_files_only)
+    folder = find_model_folder(target, revision=options.revision, local_files_only=options.local_files_only)
     return sorted(file for pattern in (*FACTS, *WEIGHTS) for file in folder.glob(pattern))
 
 
 @contextlib.contextmanager
-def global_generator_kept() -> Iterator[None]:
+def keep_global_generator() -> Iterator[None]:
     """Put numpy's global generator back to where it was: CLAP's extractor draws from it, to no effect here."""
     state = np.random.get_state()  # noqa: NPY002
     try:

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.encoders.adapters.foreign import telling
-from benchmark.encoders.adapters.program import RATE_NAMES, ProgramEncoder, ProgramOptions, rate_of
+from benchmark.encoders.adapters.foreign import explain_failure
+from benchmark.encoders.adapters.program import RATE_NAMES, ProgramEncoder, ProgramOptions, find_rate
 from bgknown.documents import few
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.paths import fault_of
@@ -50,7 +50,7 @@ class OnnxEncoder(ProgramEncoder):
         settings = runtime.SessionOptions()
         settings.log_severity_level = 4  # not even errors, which are raised as well
         settings.intra_op_num_threads = torch.get_num_threads()
-        with telling(str(path), "cannot be loaded as ONNX"):
+        with explain_failure(str(path), "cannot be loaded as ONNX"):
             # external data are found beside the file itself, where they were checked, not beside a link to it
             return runtime.InferenceSession(str(path.resolve()), sess_options=settings, providers=providers)
 
@@ -83,7 +83,7 @@ def load(target: str, options: ProgramOptions) -> OnnxEncoder:
     _external_files(model, path)
     said = {item.key: item.value for item in model.metadata_props}
     rates = (int(said[name]) if said.get(name, "").isdecimal() else None for name in RATE_NAMES)
-    return OnnxEncoder(path, rate_of(path, options, rates), options)
+    return OnnxEncoder(path, find_rate(path, options, rates), options)
 
 
 def weights_of(target: str, options: ProgramOptions) -> list[Path]:
@@ -95,7 +95,7 @@ def weights_of(target: str, options: ProgramOptions) -> list[Path]:
 def _model(path: Path) -> Any:
     """The model without its external data."""
     onnx = _package("onnx")
-    with telling(str(path), "is no ONNX model"):
+    with explain_failure(str(path), "is no ONNX model"):
         return onnx.load(str(path), load_external_data=False)
 
 

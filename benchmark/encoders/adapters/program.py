@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.encoders.adapters.foreign import telling, whole_number
+from benchmark.encoders.adapters.foreign import check_whole_number, explain_failure
 from bgknown.errors import InvalidInputError
 
 POOLINGS = ("none", "mean")
@@ -59,7 +59,7 @@ class ProgramEncoder:
         """
         self.name, self.rate_hz = path.stem, rate_hz
         self._path, self._run, self._options = path, run, options
-        with telling(str(path), "fails on silence"):
+        with explain_failure(str(path), "fails on silence"):
             self.embedding_size = int(self.embed(torch.zeros(1, samples or rate_hz)).shape[1])
 
     @torch.inference_mode()
@@ -85,7 +85,7 @@ class ProgramEncoder:
         return output
 
 
-def rate_of(path: Path, options: ProgramOptions, said: Iterable[Any]) -> int:
+def find_rate(path: Path, options: ProgramOptions, said: Iterable[Any]) -> int:
     """The sampling rate: the option, or the first thing that the file says.
 
     Raises:
@@ -93,5 +93,5 @@ def rate_of(path: Path, options: ProgramOptions, said: Iterable[Any]) -> int:
     """
     for value in (options.rate_hz, *said):
         if value is not None:
-            return whole_number(value, f"{path}: its sampling rate")
+            return check_whole_number(value, f"{path}: its sampling rate")
     raise InvalidInputError(f"{path}: does not say its sampling rate; give it as {path}?rate_hz=16000")

@@ -17,17 +17,17 @@ from torch import Tensor
 
 from benchmark.encoders.adapters.foreign import (
     ModuleEncoder,
-    code_sha256,
+    check_whole_number,
+    explain_failure,
+    get_member,
+    hash_code,
+    import_file,
+    import_name,
     import_path,
-    member,
-    module_of_file,
-    module_of_name,
-    telling,
-    weight_files,
-    whole_number,
+    list_weight_files,
 )
 from benchmark.encoders.adapters.program import RATE_NAMES
-from benchmark.encoders.fingerprint import weights_sha256
+from benchmark.encoders.fingerprint import hash_weights
 from bgknown.documents import few, parse_json
 from bgknown.errors import InvalidInputError
 
@@ -94,20 +94,20 @@ def load(target: str, options: Options) -> Any:
         InvalidInputError: its code raises an exception, or what it makes is no encoder.
     """
     where, name = _parts(target)
-    module = module_of_file(Path(where)) if where.endswith(".py") else module_of_name(where)
+    module = import_file(Path(where)) if where.endswith(".py") else import_name(where)
     make = module
     for part in name.split("."):
-        make = member(make, part, where)
+        make = get_member(make, part, where)
     if not callable(make):
         raise InvalidInputError(f"{target}: {name} is a {type(make).__name__}, must be a class or a function")
-    weight_files(options.weights, target)
+    list_weight_files(options.weights, target)
     arguments = _arguments(options, target)
     folder = Path(where).parent if where.endswith(".py") else Path.cwd()
-    with import_path(folder), telling(target, "cannot be made"):
+    with import_path(folder), explain_failure(target, "cannot be made"):
         made = make(**arguments)
     if isinstance(made, torch.nn.Module):
         made.eval()
-    facts = {**code_sha256(module), "tensors_sha256": weights_sha256(made, [])}
+    facts = {**hash_code(module), "tensors_sha256": hash_weights(made, [])}
     if isinstance(made, torch.nn.Module) and not hasattr(made, "embed"):
         encoder = _wrapped(made, target)
         encoder.configuration = facts
@@ -122,13 +122,13 @@ def weights_of(target: str, options: Options) -> list[Path]:
     """
     where, _ = _parts(target)
     files = [Path(where)] if where.endswith(".py") else []
-    return [*files, *weight_files(options.weights, target)]
+    return [*files, *list_weight_files(options.weights, target)]
 
 
 def _wrapped(module: torch.nn.Module, target: str) -> TorchModule:
     said: list[Any] = [getattr(module, name) for name in RATE_NAMES if hasattr(module, name)]
-    rate_hz = whole_number(said[0] if said else None, f"{target}: its rate_hz (or sample_rate)")
-    size = measured_size(module, rate_hz, target)
+    rate_hz = check_whole_number(said[0] if said else None, f"{target}: its rate_hz (or sample_rate)")
+    size = measure_size(module, rate_hz, target)
     name = getattr(module, "name", None)
     return TorchModule(
         module,
@@ -138,13 +138,13 @@ def _wrapped(module: torch.nn.Module, target: str) -> TorchModule:
     )
 
 
-def measured_size(model: Any, samples: int, where: str) -> int:
+def measure_size(model: Any, samples: int, where: str) -> int:
     """D of a program, from what it returns for silence [2, N].
 
     Raises:
         InvalidInputError: it fails, or does not return [B, D].
     """
-    with telling(where, f"fails on silence [2, {samples}]"), torch.inference_mode():
+    with explain_failure(where, f"fails on silence [2, {samples}]"), torch.inference_mode():
         output = model(torch.zeros(2, samples))
     if not isinstance(output, torch.Tensor) or output.ndim != 2 or output.shape[0] != 2:
         shape = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__

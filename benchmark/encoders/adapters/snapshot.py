@@ -20,7 +20,7 @@ WEIGHTS = ("*.safetensors", "*.bin")
 _LONGEST = 400  # characters of a reason
 
 
-def model_folder(
+def find_model_folder(
     target: str, *, revision: str | None = None, local_files_only: bool = False, kind: str = "hf:"
 ) -> Path:
     """The folder of a model; one of the hub is fetched once, as tensors alone where it has them.
@@ -43,11 +43,11 @@ def model_folder(
         return Path(target)
     if re.fullmatch(HUB_ID, target) is None:
         raise NotFoundError(f"{kind}{target}: no such folder{_near(Path(target))}")
-    transformers = package()
+    transformers = import_transformers()
     from huggingface_hub import snapshot_download  # noqa: PLC0415  (comes with transformers)
 
     folder = Path()
-    with quiet(transformers), explaining(target, kind=kind):
+    with silence(transformers), explain_loading_failure(target, kind=kind):
         for pattern in WEIGHTS:
             fetched = snapshot_download(
                 target,
@@ -68,7 +68,7 @@ def _near(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def explaining(target: str, *, kind: str = "hf:", what: str = "cannot be loaded") -> Iterator[None]:
+def explain_loading_failure(target: str, *, kind: str = "hf:", what: str = "cannot be loaded") -> Iterator[None]:
     """Say in one line why a model cannot be loaded or run.
 
     Args:
@@ -103,7 +103,7 @@ def plain_reason(error: BaseException) -> str:
     if isinstance(error, ImportError):
         return f"a package is not installed: {_first_line(error)}"
     if isinstance(error, AttributeError | TypeError | LookupError | AssertionError | NameError | NotImplementedError):
-        return f"transformers {package().__version__} fails on its configuration or its files"
+        return f"transformers {import_transformers().__version__} fails on its configuration or its files"
     return _first_line(error)
 
 
@@ -113,7 +113,7 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def quiet(transformers: Any) -> Iterator[None]:
+def silence(transformers: Any) -> Iterator[None]:
     """Keep transformers from writing bars and remarks while a model is loaded."""
     verbosity = transformers.utils.logging.get_verbosity()
     bars = transformers.utils.logging.is_progress_bar_enabled()
@@ -127,7 +127,7 @@ def quiet(transformers: Any) -> Iterator[None]:
             transformers.utils.logging.enable_progress_bar()
 
 
-def package() -> Any:
+def import_transformers() -> Any:
     """The package transformers.
 
     Raises:

@@ -9,8 +9,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from benchmark.encoders.adapters.foreign import telling
-from benchmark.encoders.adapters.program import RATE_NAMES, ProgramEncoder, ProgramOptions, rate_of
+from benchmark.encoders.adapters.foreign import explain_failure
+from benchmark.encoders.adapters.program import RATE_NAMES, ProgramEncoder, ProgramOptions, find_rate
 from bgknown.errors import InvalidInputError
 
 Options = ProgramOptions
@@ -47,10 +47,10 @@ def load(target: str, options: ProgramOptions) -> TorchScriptEncoder:
         InvalidInputError: it is damaged, does not say its rate, or returns something else than [B, D].
     """
     path = Path(target)
-    with telling(target, "cannot be loaded as TorchScript"), warnings.catch_warnings():
+    with explain_failure(target, "cannot be loaded as TorchScript"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
         program = torch.jit.load(target, map_location="cpu")  # type: ignore[no-untyped-call]
-    rate_hz = rate_of(path, options, (getattr(program, name, None) for name in RATE_NAMES))
+    rate_hz = find_rate(path, options, (getattr(program, name, None) for name in RATE_NAMES))
     return TorchScriptEncoder(path, program, rate_hz, options)
 
 

@@ -21,12 +21,12 @@ from torch import Tensor
 
 from benchmark.encoders.adapters.foreign import (
     ModuleEncoder,
-    code_sha256,
+    check_whole_number,
+    explain_failure,
+    get_member,
+    hash_code,
+    import_file,
     import_path,
-    member,
-    module_of_file,
-    telling,
-    whole_number,
 )
 from bgknown.errors import InvalidInputError
 
@@ -50,8 +50,8 @@ class XaresEncoder(ModuleEncoder):
         super().__init__(
             model,
             name=type(model).__name__,
-            rate_hz=whole_number(facts["sampling_rate"], f"{where}: sampling_rate"),
-            embedding_size=whole_number(facts["output_dim"], f"{where}: output_dim"),
+            rate_hz=check_whole_number(facts["sampling_rate"], f"{where}: sampling_rate"),
+            embedding_size=check_whole_number(facts["output_dim"], f"{where}: output_dim"),
         )
         hop_ms = facts["hop_size_in_ms"]
         if isinstance(hop_ms, bool) or not isinstance(hop_ms, int | float) or not hop_ms > 0:
@@ -87,12 +87,12 @@ def load(target: str, options: Options) -> XaresEncoder:
     """
     file, _, name = target.partition(".py:")
     path = Path(f"{file}.py" if name else target)
-    module = module_of_file(path)
-    kind = member(module, name, str(path)) if name else _only_class(module, path)
-    with import_path(path.parent), telling(f"xares:{target}", "cannot be made"):
+    module = import_file(path)
+    kind = get_member(module, name, str(path)) if name else _only_class(module, path)
+    with import_path(path.parent), explain_failure(f"xares:{target}", "cannot be made"):
         model = kind()
     encoder = XaresEncoder(model, f"xares:{target}")
-    encoder.configuration = code_sha256(module)
+    encoder.configuration = hash_code(module)
     return encoder
 
 

@@ -28,7 +28,7 @@ from bgknown.jobs.files import sync_folder, write_whole
 from bgknown.jobs.problems import is_problem
 from bgknown.jobs.workspace import Workspace
 from bgknown.paths import check_inside
-from bgknown.tables import line_numbers, read_text_table, whole_numbers
+from bgknown.tables import line_numbers, parse_whole_numbers, read_text_table
 
 TABLE = "sources.csv"
 COLUMNS = ["file", "split", "role", "label", "origin", "frames", "sha256"]
@@ -52,10 +52,10 @@ def read_table(root: Path) -> pd.DataFrame:
         raise NotFoundError(f"{root}: {state} (no {TABLE})")
     table = read_text_table(path, COLUMNS, advice="the source tree is damaged; prepare it again in a new folder")
     check_inside(table["file"], line_numbers(table), path, "file")
-    return table.assign(frames=whole_numbers(table, "frames", path))
+    return table.assign(frames=parse_whole_numbers(table, "frames", path))
 
 
-def read_description(root: Path) -> dict[str, Any]:
+def read_source_description(root: Path) -> dict[str, Any]:
     """The content of source.json.
 
     Raises:

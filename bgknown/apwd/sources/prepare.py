@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from bgknown.apwd.scenes import Scenes, published
+from bgknown.apwd.scenes import Scenes, read_published_scenes
 from bgknown.apwd.sources.manifest import (
     COLUMNS,
     DESCRIPTION,
@@ -25,24 +25,24 @@ from bgknown.apwd.sources.manifest import (
     TABLE,
     WAV_HEADER_BYTES,
     finish,
-    read_description,
+    read_source_description,
     read_table,
 )
 from bgknown.apwd.sources.published_lists import BACKGROUND
-from bgknown.apwd.sources.selection import Choice, Found, Labels, choose, find
-from bgknown.apwd.sources.trimming import STYLES, Style, loops
+from bgknown.apwd.sources.selection import Choice, Found, Labels, choose, find_selected
+from bgknown.apwd.sources.trimming import STYLES, Style, count_loops
 from bgknown.apwd.sources.worker import SourceTask, is_known, prepare_source
 from bgknown.audio.amplitude import describe_counts
-from bgknown.audio.files import RATE_HZ, frames_at_44k
+from bgknown.audio.files import RATE_HZ, count_frames_44k
 from bgknown.corpora import CorpusIndex
 from bgknown.corpora.headers import default_cache
 from bgknown.corpora.pair import Corpora, open_corpora
 from bgknown.errors import BrokenInputError, InvalidInputError, StorageError
-from bgknown.jobs.files import sha256, state_facts
-from bgknown.jobs.parallel import check_jobs, default_jobs, in_processes
-from bgknown.jobs.problems import Problem, listing, refuse_broken
+from bgknown.jobs.files import hash_bytes, state_facts
+from bgknown.jobs.parallel import check_jobs, count_cores, in_processes
+from bgknown.jobs.problems import Problem, list_problems, refuse_broken
 from bgknown.jobs.workspace import Workspace
-from bgknown.tables import records
+from bgknown.tables import list_records
 from bgknown.userpath import expand_fields
 from bgknown.version import VERSION
 
@@ -65,7 +65,7 @@ class PrepareOptions:
     """Folder of the source tree; new, empty, or holding the same preparation."""
     cache: Path = field(default_factory=default_cache)
     """Folder in which headers are remembered."""
-    scenes: Scenes = field(default_factory=published)
+    scenes: Scenes = field(default_factory=read_published_scenes)
     """The scenes there are, and which sources a split may take."""
     scene_names: tuple[str, ...] = ()
     """The scenes to prepare; none named means all of them, or what the lists or the labels below say."""
@@ -82,7 +82,7 @@ class PrepareOptions:
     recording, so that it plays several times too slowly. Only with style audiodiffcaps."""
     skip_broken: bool = False
     """Go on without inputs that are missing or broken."""
-    jobs: int = field(default_factory=default_jobs)
+    jobs: int = field(default_factory=count_cores)
     """Number of processes."""
 
     def __post_init__(self) -> None:
@@ -97,7 +97,7 @@ class PrepareOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class PrepareReport:
     """What a preparation did."""
 
     table: pd.DataFrame
@@ -114,7 +114,7 @@ class Report:
     """Whether the tree was complete before this run."""
 
 
-def prepare(options: PrepareOptions) -> Report:
+def prepare(options: PrepareOptions) -> PrepareReport:
     """Make the source tree, or go on with it where an earlier run stopped.
 
     Raises:
@@ -126,9 +126,9 @@ def prepare(options: PrepareOptions) -> Report:
     corpora = open_corpora(options.esc50, options.fsd50k, cache=options.cache)
     own = Labels(backgrounds=options.backgrounds, events=options.events)
     choice = choose(corpora, options.scenes, options.scene_names, own, options.lists)
-    found, absent = find(choice.wanted, corpora, options.scenes)
+    found, absent = find_selected(choice.wanted, corpora, options.scenes)
     description = _describe(options, corpora, choice, found)
-    state = Workspace(options.out, read=read_description, manifest=TABLE, description=DESCRIPTION)
+    state = Workspace(options.out, read=read_source_description, manifest=TABLE, description=DESCRIPTION)
     if state.is_finished(description):  # a finished tree may lie where nothing can be written
         if state.folder.exists():  # a kill came between the table and the removal of the state
             with contextlib.suppress(StorageError), state.claim(description):
@@ -165,8 +165,8 @@ def _describe(options: PrepareOptions, corpora: Corpora, choice: Choice, found: 
                 split.name: {"fsd50k": split.fsd50k, "esc50_folds": list(split.esc50_folds)}
                 for split in options.scenes.splits.values()
             },
-            "selection_sha256": sha256(json.dumps(selection).encode()),
-            "inputs_sha256": sha256(json.dumps(inputs).encode()),
+            "selection_sha256": hash_bytes(json.dumps(selection).encode()),
+            "inputs_sha256": hash_bytes(json.dumps(inputs).encode()),
         },
         "corpora": {name: _facts(index) for name, index in (("fsd50k", corpora.fsd50k), ("esc50", corpora.esc50))},
     }
@@ -192,14 +192,14 @@ def _tasks(found: Sequence[Found], corpora: Corpora, options: PrepareOptions, st
         index = corpora.fsd50k if wanted.role == BACKGROUND else corpora.esc50
         facts = [row["file"], *state_facts(index.root / row["file"])]
         made = [*wanted.files, wanted.active, options.style, options.repeat_samples, ROWS]
-        digest = sha256(json.dumps([facts, made]).encode())
+        digest = hash_bytes(json.dumps([facts, made]).encode())
         tasks.append(
             SourceTask(
                 wanted=wanted,
                 path=index.root / row["file"],
                 file=row["file"],
                 origin=f"{index.facts.name}:{row['file']}",
-                frames_44k=int(frames_at_44k(row["frames"], row["rate_hz"] or RATE_HZ)),
+                frames_44k=int(count_frames_44k(row["frames"], row["rate_hz"] or RATE_HZ)),
                 style=options.style,
                 repeat_samples=options.repeat_samples,
                 out=options.out,
@@ -220,7 +220,7 @@ def _run(
     tasks: Sequence[SourceTask],
     absent: Sequence[Problem],
     description: Mapping[str, Any],
-) -> Report:
+) -> PrepareReport:
     _check_space(options.out, tasks)
     rows: list[dict[str, Any]] = []
     problems, done, kept, clipped = list(absent), 0, 0, set[str]()
@@ -234,13 +234,17 @@ def _run(
     kept_so_far = f"{done} of {len(choice.wanted)} sources are kept in {options.out}"
     refuse_broken(problems, skip=options.skip_broken, kept=kept_so_far)
     if not rows:
-        raise BrokenInputError(f"nothing is left to prepare: every source is missing or broken:\n{listing(problems)}")
+        raise BrokenInputError(
+            f"nothing is left to prepare: every source is missing or broken:\n{list_problems(problems)}"
+        )
     table = pd.DataFrame(rows, columns=COLUMNS).sort_values("file", ignore_index=True)
     _remove_others(options.out, tasks, set(table["file"]))
     finish(state, table, {**description, **_outcome(table, choice, problems, clipped)})
     for note in describe_counts(silent=(), clipped=clipped, what="sources", cut_off=True):
         log.warning("%s", note)
-    return Report(table=table, prepared=done - kept, kept=kept, problems=problems, not_clean=len(choice.not_clean))
+    return PrepareReport(
+        table=table, prepared=done - kept, kept=kept, problems=problems, not_clean=len(choice.not_clean)
+    )
 
 
 def _outcome(
@@ -267,7 +271,7 @@ def _check_space(out: Path, tasks: Sequence[SourceTask]) -> None:
     needed = 0
     for task in tasks:
         if task.known is None and task.frames_44k:
-            times = loops(task.frames_44k) if task.wanted.role == BACKGROUND else 1
+            times = count_loops(task.frames_44k) if task.wanted.role == BACKGROUND else 1
             needed += len(task.wanted.files) * (WAV_HEADER_BYTES + 2 * times * task.frames_44k)
     free = shutil.disk_usage(out).free
     if needed > free:
@@ -277,20 +281,22 @@ def _check_space(out: Path, tasks: Sequence[SourceTask]) -> None:
         )
 
 
-def _finished_report(out: Path) -> Report:
+def _finished_report(out: Path) -> PrepareReport:
     """The report on a finished tree, all of whose files are there.
 
     Raises:
         StorageError: files are missing or cut short.
     """
-    table, description = read_table(out), read_description(out)
-    lost = [row["file"] for row in records(table) if _size(out / row["file"]) != WAV_HEADER_BYTES + 2 * row["frames"]]
+    table, description = read_table(out), read_source_description(out)
+    lost = [
+        row["file"] for row in list_records(table) if _size(out / row["file"]) != WAV_HEADER_BYTES + 2 * row["frames"]
+    ]
     if lost:
         raise StorageError(
             f"{out}: the finished source tree lacks {len(lost)} of its files, or they are cut short "
             f"(the first: {lost[0]}); delete the folder and prepare it again to get the same bytes"
         )
-    return Report(
+    return PrepareReport(
         table=table,
         prepared=0,
         kept=len(table.drop_duplicates(["origin", "split", "label"])),

@@ -21,7 +21,7 @@ from bgknown.apwd.scenes import SPLITS
 from bgknown.corpora import check_labels
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.paths import check_inside
-from bgknown.tables import line_numbers, read_text_table, whole_numbers
+from bgknown.tables import line_numbers, parse_whole_numbers, read_text_table
 from bgknown.userpath import user_path
 
 BACKGROUND, EVENT, FOREGROUND = "background", "event", "foreground"
@@ -151,7 +151,7 @@ def _audiodiffcaps(path: Path, role: str) -> Iterator[_Row]:
     table = _read(path, ["split", *bounds])
     active: list[tuple[int, int] | None] = [None] * len(table)
     if bounds:
-        active = list(zip(*(whole_numbers(table, name, path) for name in bounds), strict=True))
+        active = list(zip(*(parse_whole_numbers(table, name, path) for name in bounds), strict=True))
     rows = zip(line_numbers(table), *_names(path, table), table["split"], active, strict=True)
     for line, stem, label, split, part in rows:
         if split not in SPLITS:

@@ -15,7 +15,7 @@ from bgknown.apwd.sources.published_lists import BACKGROUND, EVENT, Wanted, in_o
 from bgknown.corpora.pair import Corpora
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.problems import Problem
-from bgknown.tables import records
+from bgknown.tables import list_records
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def choose(corpora: Corpora, scenes: Scenes, scene_names: Sequence[str], own: La
     chosen = _labels_of(scenes, names)
     if lists is None:
         labels = Labels(backgrounds={**chosen.backgrounds, **own.backgrounds}, events={**chosen.events, **own.events})
-        choice = Choice(wanted=by_labels(corpora, scenes.splits, labels), labels=labels)
+        choice = Choice(wanted=select_by_labels(corpora, scenes.splits, labels), labels=labels)
         _check_every_label(labels.pairs(), choice, corpora)
     else:
         published = read_lists(lists)
@@ -83,7 +83,7 @@ def choose(corpora: Corpora, scenes: Scenes, scene_names: Sequence[str], own: La
             wanted=in_order(
                 (
                     *(row for row in published.wanted if (row.role, row.label) in filtered),
-                    *by_labels(corpora, scenes.splits, own),
+                    *select_by_labels(corpora, scenes.splits, own),
                 )
             ),
             labels=own,
@@ -103,7 +103,7 @@ def _labels_of(scenes: Scenes, names: Sequence[str]) -> Labels:
     )
 
 
-def by_labels(corpora: Corpora, splits: Mapping[str, Split], labels: Labels) -> tuple[Wanted, ...]:
+def select_by_labels(corpora: Corpora, splits: Mapping[str, Split], labels: Labels) -> tuple[Wanted, ...]:
     """What the corpora hold of some labels: every recording that bears one of them, every clip of a category.
 
     Args:
@@ -173,10 +173,10 @@ class Found:
     """Its row in the table of its corpus."""
 
 
-def find(wanted: Sequence[Wanted], corpora: Corpora, scenes: Scenes) -> tuple[list[Found], list[Problem]]:
+def find_selected(wanted: Sequence[Wanted], corpora: Corpora, scenes: Scenes) -> tuple[list[Found], list[Problem]]:
     """The corpora's rows of what is wanted, and a problem for each source that they do not list."""
-    recordings = {row["recording_id"]: row for row in records(corpora.fsd50k.table)}
-    clips = {row["clip_id"]: row for row in records(corpora.esc50.table)}
+    recordings = {row["recording_id"]: row for row in list_records(corpora.fsd50k.table)}
+    clips = {row["clip_id"]: row for row in list_records(corpora.esc50.table)}
     found, absent = [], []
     for source in wanted:
         is_background = source.role == BACKGROUND

@@ -17,7 +17,7 @@ from bgknown.apwd.scenes import SPLITS
 from bgknown.audio.files import RATE_HZ, read_header
 from bgknown.corpora.listing import list_files, report_hidden
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
-from bgknown.jobs.files import sha256
+from bgknown.jobs.files import hash_bytes
 from bgknown.jobs.parallel import in_threads
 from bgknown.userpath import user_path
 
@@ -105,7 +105,7 @@ class SourceTree:
             if label in labels
             for source in sources
         ]
-        return sha256(json.dumps(rows).encode())
+        return hash_bytes(json.dumps(rows).encode())
 
 
 def open_tree(root: Path) -> SourceTree:

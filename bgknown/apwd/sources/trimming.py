@@ -37,18 +37,18 @@ def prepare_background(audio: NDArray[np.float32], *, style: Style, repeat_sampl
     Args:
         audio: [N] samples, at least one of them other than 0.
         style: apwd scales the recording to a peak of 0.95, audiodiffcaps leaves its level.
-        repeat_samples: reproduce the fault of the published AudioDiffCaps preparation (see ``loop``).
+        repeat_samples: reproduce the fault of the published AudioDiffCaps preparation (see ``loop_recording``).
 
     Returns:
         [M] 16-bit samples, M at least N and more than 20 s.
     """
-    looped = loop(audio, repeat_samples=repeat_samples)
+    looped = loop_recording(audio, repeat_samples=repeat_samples)
     if style == "apwd":
         looped = looped / np.abs(looped).max() * np.float32(PEAK)
     return round_to_pcm16(looped)
 
 
-def loop(audio: NDArray[np.float32], *, repeat_samples: bool = False) -> NDArray[np.float32]:
+def loop_recording(audio: NDArray[np.float32], *, repeat_samples: bool = False) -> NDArray[np.float32]:
     """A recording that is repeated as a whole until it is longer than 20 s.
 
     Args:
@@ -59,11 +59,11 @@ def loop(audio: NDArray[np.float32], *, repeat_samples: bool = False) -> NDArray
     Returns:
         [N * R] samples, R = floor(20 s / N) + 1.
     """
-    times = loops(audio.shape[0])
+    times = count_loops(audio.shape[0])
     return np.repeat(audio, times) if repeat_samples else np.tile(audio, times)
 
 
-def loops(frames: int) -> int:
+def count_loops(frames: int) -> int:
     """How often a recording of so many samples is repeated."""
     return LOOPED_S * RATE_HZ // frames + 1
 
@@ -78,10 +78,10 @@ def prepare_event(audio: NDArray[np.float32], *, style: Style) -> NDArray[np.int
     Returns:
         [N] 16-bit samples.
     """
-    return round_to_pcm16(fade(audio) if style == "apwd" else audio)
+    return round_to_pcm16(fade_ends(audio) if style == "apwd" else audio)
 
 
-def active_part(audio: NDArray[np.float32]) -> tuple[int, int]:
+def find_active_part(audio: NDArray[np.float32]) -> tuple[int, int]:
     """Where a clip is active: its smoothed magnitude exceeds a tenth of the largest.
 
     The magnitude is convolved with a Hann window of 512 samples; the clip is active from the first to the last sample
@@ -101,7 +101,7 @@ def active_part(audio: NDArray[np.float32]) -> tuple[int, int]:
     return int(active[0]), int(active[-1])
 
 
-def fade(audio: NDArray[np.float32]) -> NDArray[np.float32]:
+def fade_ends(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     """A part of a clip, faded in and out over 441 samples each by the halves of one Hann window.
 
     Args:

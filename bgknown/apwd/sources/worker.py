@@ -11,12 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgknown.apwd.sources.published_lists import BACKGROUND, Wanted
-from bgknown.apwd.sources.trimming import SHORTEST_EVENT_FRAMES, Style, active_part, prepare_background, prepare_event
+from bgknown.apwd.sources.trimming import (
+    SHORTEST_EVENT_FRAMES,
+    Style,
+    find_active_part,
+    prepare_background,
+    prepare_event,
+)
 from bgknown.audio.amplitude import measure_amplitude
 from bgknown.audio.files import RATE_HZ, check_finite, encode, read_file
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jobs.files import make_folder, sha256, storage_error, write_whole
-from bgknown.jobs.problems import Problem, problem_of
+from bgknown.jobs.files import describe_storage_error, hash_bytes, make_folder, write_whole
+from bgknown.jobs.problems import Problem, make_problem
 from bgknown.jobs.workspace import append_entries
 
 
@@ -77,7 +83,7 @@ def prepare_source(task: SourceTask) -> SourceResult:
     try:
         scratch.mkdir(exist_ok=True)  # without parents: fails if another run has taken the folder over
     except OSError as error:
-        raise storage_error(error, scratch) from error
+        raise describe_storage_error(error, scratch) from error
     try:
         pcm, clipped = _prepared(task)
     except _UnusableError as error:
@@ -86,7 +92,7 @@ def prepare_source(task: SourceTask) -> SourceResult:
     for file in task.wanted.files:
         make_folder((task.out / file).parent)
         write_whole(task.out / file, data, aside=scratch)
-    record = {"frames": int(pcm.shape[0]), "sha256": sha256(data), "clipped": clipped}
+    record = {"frames": int(pcm.shape[0]), "sha256": hash_bytes(data), "clipped": clipped}
     append_entries(task.journal, {"name": task.wanted.files[0], "digest": task.digest, "record": record})
     return SourceResult(rows=_rows(task, record), clipped=clipped)
 
@@ -99,9 +105,9 @@ def is_known(record: dict[str, Any]) -> bool:
 def _are_there(task: SourceTask, digest: str) -> bool:
     paths = [task.out / file for file in task.wanted.files]
     try:
-        return all(path.is_file() and sha256(path.read_bytes()) == digest for path in paths)
+        return all(path.is_file() and hash_bytes(path.read_bytes()) == digest for path in paths)
     except OSError as error:
-        raise storage_error(error, paths[0]) from error
+        raise describe_storage_error(error, paths[0]) from error
 
 
 def _rows(task: SourceTask, entry: dict[str, Any]) -> list[dict[str, Any]]:
@@ -125,7 +131,7 @@ def _prepared(task: SourceTask) -> tuple[NDArray[np.int16], bool]:
         _, audio = read_file(task.path, RATE_HZ, np.float64)
         check_finite(audio)
     except (InvalidInputError, NotFoundError) as error:
-        raise _UnusableError(problem_of(error, where=task.file, what=task.origin)) from error
+        raise _UnusableError(make_problem(error, where=task.file, what=task.origin)) from error
     samples = audio.astype(np.float32)
     if not samples.any():
         raise _unusable(task, "silent", "every sample is 0")
@@ -149,7 +155,7 @@ def _active(samples: NDArray[np.float32], task: SourceTask) -> NDArray[np.float3
         if stop > frames:
             raise _unusable(task, "too_short", f"active part {start} to {stop} is listed, it has {frames} samples")
     else:
-        start, stop = active_part(samples) if frames >= SHORTEST_EVENT_FRAMES else (0, frames)
+        start, stop = find_active_part(samples) if frames >= SHORTEST_EVENT_FRAMES else (0, frames)
     if stop - start < SHORTEST_EVENT_FRAMES:
         least = f"{SHORTEST_EVENT_FRAMES}, two fades, are the least"
         raise _unusable(task, "too_short", f"its active part has {stop - start} samples at 44.1 kHz; {least}")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmark.composed_retrieval import ComposedSettings
-from benchmark.composed_retrieval.evaluation import queries_table, ranked, scored
+from benchmark.composed_retrieval.evaluation import rank_queries, score_setting, tabulate_queries
 from benchmark.protocol import Protocol
 from benchmark.tasks.contract import Fold
 
@@ -54,18 +54,18 @@ def oracle(clips, held):
 def found(epochs, clips, cache):
     table, fold, embeddings = oracle(clips, held=5)
     protocol = Protocol(seeds=2, retrieval=ComposedSettings(epochs=epochs, size=32, batch_size=64))
-    ranks = list(ranked(table, fold, embeddings, Words(), protocol, device="cpu", cache=cache))
+    ranks = list(rank_queries(table, fold, embeddings, Words(), protocol, device="cpu", cache=cache))
     names = table["clip_id"].to_numpy()[fold.test]
-    return queries_table(ranks, names), names
+    return tabulate_queries(ranks, names), names
 
 
 def test_the_mean_difference_of_a_change_finds_what_it_makes(tmp_path):
     queries, names = found(1, 40, tmp_path)
-    assert scored(queries, "zero-shot difference")[0]["R@1"] == [1.0]
+    assert score_setting(queries, "zero-shot difference")[0]["R@1"] == [1.0]
     exact = queries[queries["setting"] == "zero-shot difference"]
     assert exact["pair"].tolist() == exact["first"].tolist() == names.tolist()
-    assert scored(queries, "zero-shot audio")[0]["R@1"][0] < 0.5
-    by_seed, by_query = scored(queries, "audio")
+    assert score_setting(queries, "zero-shot audio")[0]["R@1"][0] < 0.5
+    by_seed, by_query = score_setting(queries, "audio")
     assert len(by_seed["median rank"]) == 2
     assert by_query["mean rank"].shape == names.shape
 
@@ -73,7 +73,7 @@ def test_the_mean_difference_of_a_change_finds_what_it_makes(tmp_path):
 @pytest.mark.slow
 def test_the_trained_system_finds_what_a_text_adds(tmp_path):
     queries, _ = found(60, 400, tmp_path)
-    scores = {name: scored(queries, name)[0]["R@1"] for name in ("audio+text", "audio", "text")}
+    scores = {name: score_setting(queries, name)[0]["R@1"] for name in ("audio+text", "audio", "text")}
     assert scores["audio+text"] == [1.0, 1.0]
     assert all(0.1 < score < 1.5 / len(CODES) for score in scores["audio"])
     assert max(scores["text"]) < 0.1

@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 
 from benchmark.composed_retrieval import zero_shot
-from benchmark.composed_retrieval.report import breakdown, groups, worst
-from benchmark.composed_retrieval.zero_shot import changed, mean_differences
-from bgknown.apwd.changes import from_codes
+from benchmark.composed_retrieval.report import break_down, group_queries, list_worst_queries
+from benchmark.composed_retrieval.zero_shot import apply_changes, fit_differences
+from bgknown.apwd.changes import parse_codes
 
 CODES = [
     "event_added:dog",
@@ -14,7 +14,7 @@ CODES = [
     "background_quieter:rain",
     "event_louder:dog",
 ]
-CHANGES = [from_codes(codes, "here") for codes in CODES]
+CHANGES = [parse_codes(codes, "here") for codes in CODES]
 PAIRS = [f"pair{number}" for number in range(5)]
 
 
@@ -30,7 +30,7 @@ def queries():
 
 
 def test_queries_are_grouped_by_what_changes():
-    found = {name: np.flatnonzero(inside).tolist() for name, inside in groups(CHANGES)}
+    found = {name: np.flatnonzero(inside).tolist() for name, inside in group_queries(CHANGES)}
     assert found == {
         "added": [0, 2],
         "removed": [1],
@@ -44,7 +44,7 @@ def test_queries_are_grouped_by_what_changes():
 
 
 def test_a_breakdown_has_each_group_s_mean_and_interval():
-    table = breakdown(queries(), CHANGES).set_index(["setting", "changes", "metric"])
+    table = break_down(queries(), CHANGES).set_index(["setting", "changes", "metric"])
     added = table.loc[("audio+text", "added", "R@1")]
     assert (added["mean"], added["n_test"]) == (50.0, 2)
     assert added["boot_low"] <= 50.0 <= added["boot_high"]
@@ -66,7 +66,7 @@ def test_the_worst_queries_are_told_with_what_was_retrieved():
     asked = queries()
     asked.loc[(asked["pair"] == "pair3") & (asked["seed"] == 1), "first"] = "other"
     facts.loc["other"] = ["text other", "event_added:dog", "x", "other_s2"]
-    table = worst(asked, facts)
+    table = list_worst_queries(asked, facts)
     assert table["pair"].tolist()[0] == "pair3"
     assert table["mean_rank"].tolist() == [12.0, 2.0, 2.0, 2.0, 1.0]
     assert (table["worst_rank"].tolist()[0], table["seed"].tolist()[0]) == (13, 1)
@@ -82,7 +82,7 @@ def test_a_change_s_difference_is_the_mean_over_its_pairs():
     first = draw.standard_normal((7, 3)).astype(np.float32)
     second = first.copy()
     second[1:6] += differences
-    codes, found = mean_differences(first, second, np.arange(1, 6), changes)
+    codes, found = fit_differences(first, second, np.arange(1, 6), changes)
     assert codes == ["a", "b"]
     assert np.allclose(found, [differences[[0, 2, 4]].mean(axis=0), differences[[1, 3]].mean(axis=0)], atol=1e-6)
 
@@ -92,7 +92,7 @@ def test_differences_of_several_changes_are_sums(monkeypatch):
     changes = [("a",), ("a", "b"), ("b", "c"), ("c",), ()]
     differences = np.array([np.sum([vectors[code] for code in found] or [[0, 0]], axis=0) for found in changes])
     monkeypatch.setattr(zero_shot, "BLOCK_ROWS", 2)
-    codes, found = mean_differences(np.zeros((5, 2), np.float32), differences.astype(np.float32), np.arange(5), changes)
+    codes, found = fit_differences(np.zeros((5, 2), np.float32), differences.astype(np.float32), np.arange(5), changes)
     assert np.allclose(found, [vectors[code] for code in codes], atol=1e-6)
-    moved = changed(np.zeros((2, 2), np.float32), [("a", "c"), ("unknown",)], codes, found)
+    moved = apply_changes(np.zeros((2, 2), np.float32), [("a", "c"), ("unknown",)], codes, found)
     assert np.allclose(moved, [[4, 3], [0, 0]], atol=1e-6)

@@ -8,13 +8,13 @@ import torch
 from torch.nn import functional
 
 from benchmark import resuming
-from benchmark.composed_retrieval import KINDS, ComposedSettings, Pairs, System, train
-from benchmark.composed_retrieval.pairs import held_out
+from benchmark.composed_retrieval import KINDS, ComposedSettings, Pairs, System, train_systems
+from benchmark.composed_retrieval.pairs import hold_out_pairs
 from benchmark.probe import Resuming
-from benchmark.ranking import ranks
+from benchmark.ranking import compute_ranks
 from benchmark.results.stats import bootstrap_ci
 from bgknown.errors import InvalidInputError
-from bgknown.seeding import key
+from bgknown.seeding import derive_key
 
 SETTINGS = ComposedSettings(epochs=12, size=32, batch_size=64)
 MODIFIERS, CLASSES = 6, 4
@@ -36,7 +36,7 @@ def made(clips, *, seed=0, size=16, shuffled=""):
     clip, modifier = np.divmod(np.arange(clips * MODIFIERS), MODIFIERS)
     audio = np.concatenate([first, first[clip] + directions[modifier]])
     heard = (first[clip][:, :CLASSES] > 0).astype(np.float32)
-    texts = np.random.default_rng(key(seed, shuffled)).permutation(modifier) if shuffled else modifier
+    texts = np.random.default_rng(derive_key(seed, shuffled)).permutation(modifier) if shuffled else modifier
     return Pairs(
         audio=torch.from_numpy(audio),
         text=torch.from_numpy(words),
@@ -51,7 +51,7 @@ def made(clips, *, seed=0, size=16, shuffled=""):
 
 def hits(latents):
     places = torch.arange(len(latents.queries))
-    return (ranks(latents.queries, latents.targets, places, places)[0] == 1).double().numpy()
+    return (compute_ranks(latents.queries, latents.targets, places, places)[0] == 1).double().numpy()
 
 
 def recall(latents):
@@ -64,10 +64,10 @@ def systems(seeds=2):
 
 def test_together_is_the_same_as_alone():
     pairs, test = made(40), made(10, seed=1)
-    together = list(train(pairs, systems(), SETTINGS).latents(test))
+    together = list(train_systems(pairs, systems(), SETTINGS).latents(test))
     assert [latents.system for latents in together] == systems()
     for system, found in zip(systems(), together, strict=True):
-        (alone,) = train(pairs, [system], SETTINGS).latents(test)
+        (alone,) = train_systems(pairs, [system], SETTINGS).latents(test)
         assert alone.best_epoch == found.best_epoch
         assert alone.valid_loss == pytest.approx(found.valid_loss, rel=1e-4)
         assert torch.allclose(alone.queries, found.queries, atol=1e-3)
@@ -77,7 +77,7 @@ def test_together_is_the_same_as_alone():
 def test_the_loss_is_what_the_definition_says():
     """One system in float64, layer by layer with torch's own modules."""
     pairs = made(8)
-    training = train(pairs, [System(kind="audio+text", seed=0)], replace(SETTINGS, epochs=1, batch_size=16))
+    training = train_systems(pairs, [System(kind="audio+text", seed=0)], replace(SETTINGS, epochs=1, batch_size=16))
     networks = training.networks
     rows = torch.arange(10)
     batch = training.rows.batch(rows.unsqueeze(0))
@@ -116,7 +116,9 @@ def defined(networks, batch, heard):
 def test_what_is_added_by_the_text_is_found_and_neither_part_alone_finds_it():
     pairs, test = made(400), made(50, seed=1)
     settings = replace(SETTINGS, epochs=40)
-    found = {latents.system.kind: recall(latents) for latents in train(pairs, systems(1), settings).latents(test)}
+    found = {
+        latents.system.kind: recall(latents) for latents in train_systems(pairs, systems(1), settings).latents(test)
+    }
     assert found["audio+text"] == 1.0
     assert found["audio"] < 1.5 / MODIFIERS
     assert found["text"] < 0.1
@@ -126,14 +128,14 @@ def test_what_is_added_by_the_text_is_found_and_neither_part_alone_finds_it():
 def test_texts_that_say_nothing_help_nothing():
     """Trained and tested on shuffled texts, a system is as good as audio alone; shuffled at test only, no better."""
     settings, test = replace(SETTINGS, epochs=25), made(50, seed=1, shuffled="test")
-    nothing = train(made(300, shuffled="train"), systems(3), settings)
+    nothing = train_systems(made(300, shuffled="train"), systems(3), settings)
     found = {kind: [] for kind in KINDS}
     for latents in nothing.latents(test):
         found[latents.system.kind].append(hits(latents))
     low, high = bootstrap_ci(np.mean(found["audio"], axis=0))
     assert low <= np.mean(found["audio+text"]) <= high
     assert 20 / len(test) < low < high < 1.5 / MODIFIERS  # audio alone finds the clip, but not which of its targets
-    something = train(made(300), [System(kind="audio+text", seed=0)], settings)
+    something = train_systems(made(300), [System(kind="audio+text", seed=0)], settings)
     (right,), (misled,) = something.latents(made(50, seed=1)), something.latents(test)
     assert recall(right) > 0.95
     assert recall(misled) <= high
@@ -143,7 +145,7 @@ def test_the_epoch_of_smallest_validation_loss_is_tested():
     pairs, test = made(30), made(10, seed=1)
     losses = []
     for epochs in (1, 2, 3, 4):
-        (latents,) = train(pairs, systems()[:1], replace(SETTINGS, epochs=epochs, lr=0.05)).latents(test)
+        (latents,) = train_systems(pairs, systems()[:1], replace(SETTINGS, epochs=epochs, lr=0.05)).latents(test)
         losses.append((latents.valid_loss, latents.best_epoch))
     assert losses[-1][0] == min(loss for loss, _ in losses)
     assert losses[-1][1] == 1 + [loss for loss, _ in losses].index(losses[-1][0])
@@ -153,8 +155,8 @@ def test_embeddings_in_half_precision_and_from_a_file_serve(tmp_path):
     pairs = made(40)
     mapped = np.memmap(tmp_path / "audio", dtype=np.float16, mode="w+", shape=tuple(pairs.audio.shape))
     mapped[:] = pairs.audio.numpy()
-    half = train(replace(pairs, audio=torch.from_numpy(mapped)), systems()[:1], SETTINGS)
-    whole = train(pairs, systems()[:1], SETTINGS)
+    half = train_systems(replace(pairs, audio=torch.from_numpy(mapped)), systems()[:1], SETTINGS)
+    whole = train_systems(pairs, systems()[:1], SETTINGS)
     assert float(half.best_loss) == pytest.approx(float(whole.best_loss), rel=0.02)
 
 
@@ -164,7 +166,7 @@ class StoppedError(Exception):
 
 def test_a_training_that_is_stopped_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     pairs, test = made(30), made(10, seed=1)
-    whole = list(train(pairs, systems(), SETTINGS).latents(test))
+    whole = list(train_systems(pairs, systems(), SETTINGS).latents(test))
     monkeypatch.setattr(resuming, "INTERVAL_S", 0.0)
     again = 0
     while True:
@@ -177,7 +179,7 @@ def test_a_training_that_is_stopped_goes_on_to_the_same_bits(tmp_path, monkeypat
 
         try:
             stored = Resuming(tmp_path)
-            training = train(pairs, systems(), SETTINGS, progress=stop, resume=stored)
+            training = train_systems(pairs, systems(), SETTINGS, progress=stop, resume=stored)
             break
         except StoppedError:
             again += 1
@@ -193,16 +195,16 @@ def test_a_training_that_is_stopped_goes_on_to_the_same_bits(tmp_path, monkeypat
 
 
 def test_what_is_held_out_goes_by_the_draw():
-    train_rows, valid = held_out(np.array([5, 1, 4, 2, 3], dtype=np.uint64), 0.4)
+    train_rows, valid = hold_out_pairs(np.array([5, 1, 4, 2, 3], dtype=np.uint64), 0.4)
     assert (train_rows.tolist(), valid.tolist()) == ([0, 2, 4], [1, 3])
-    assert [len(part) for part in held_out(np.array([1, 2], dtype=np.uint64), 0.1)] == [1, 1]
+    assert [len(part) for part in hold_out_pairs(np.array([1, 2], dtype=np.uint64), 0.1)] == [1, 1]
     with pytest.raises(InvalidInputError, match="1 training pairs; at least two are needed"):
-        held_out(np.array([1], dtype=np.uint64), 0.1)
+        hold_out_pairs(np.array([1], dtype=np.uint64), 0.1)
 
 
 def test_a_loss_that_is_not_finite_is_one_line():
     with pytest.raises(InvalidInputError, match=r"retrieval audio\+text, seed 0: the validation loss is not finite"):
-        train(made(30), systems()[:1], replace(SETTINGS, lr=1e30))
+        train_systems(made(30), systems()[:1], replace(SETTINGS, lr=1e30))
 
 
 @pytest.mark.parametrize(
@@ -215,7 +217,7 @@ def test_a_loss_that_is_not_finite_is_one_line():
 )
 def test_pairs_that_do_not_fit_together_are_one_line(changes, message):
     with pytest.raises(InvalidInputError, match=message):
-        train(replace(made(8), **changes), systems()[:1], SETTINGS)
+        train_systems(replace(made(8), **changes), systems()[:1], SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -238,8 +240,8 @@ def test_settings_are_checked(changes, message):
 def test_a_gpu_gives_the_same():
     pairs, test = made(40), made(10, seed=1)
     for one, other in zip(
-        train(pairs, systems(), SETTINGS).latents(test),
-        train(pairs, systems(), SETTINGS, device="cuda").latents(test),
+        train_systems(pairs, systems(), SETTINGS).latents(test),
+        train_systems(pairs, systems(), SETTINGS, device="cuda").latents(test),
         strict=True,
     ):
         assert one.valid_loss == pytest.approx(other.valid_loss, rel=1e-2)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmark.embedding.clips import BrokenClipError, Clip
-from benchmark.embedding.embed import EmbedSettings, embed
+from benchmark.embedding.embed import EmbedSettings, embed_clips
 from benchmark.embedding.embed_files import embed_files
 from benchmark.encoders.registry import load_encoder
 from benchmark.tasks import inventory
@@ -31,7 +31,7 @@ def test_embed_reports_silence_and_clipping_also_of_cached_clips(folder, tmp_pat
         notes, settings = [], EmbedSettings(cache=tmp_path / "cache")
         caplog.clear()
         with caplog.at_level(logging.WARNING):
-            embed(load_encoder("logmel"), clips, settings, notes=notes)
+            embed_clips(load_encoder("logmel"), clips, settings, notes=notes)
         assert notes == [
             SILENT.format(folder / "antiphase.wav"),
             f"clips that are beyond full scale: 1 (the first: {folder / 'loud.wav'})",

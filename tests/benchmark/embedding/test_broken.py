@@ -17,7 +17,7 @@ from benchmark.embedding import broken as breaking
 from benchmark.embedding import embed as embedding
 from benchmark.embedding import texts
 from benchmark.embedding.clips import BrokenClipError, Clip, read_clip
-from benchmark.embedding.embed import EmbedSettings, embed
+from benchmark.embedding.embed import EmbedSettings, embed_clips
 from benchmark.embedding.embed_files import embed_files
 from benchmark.protocol import PROTOCOLS
 from benchmark.run import RunOptions, run
@@ -179,11 +179,11 @@ def test_an_encoder_that_gives_nothing_else_is_at_fault(tmp_path, monkeypatch):
 
     settings = EmbedSettings(cache=tmp_path / "cache", batch_size=2)
     with pytest.raises(InvalidInputError, match=r"encoder bands: .* for 6 of 6 clips, the first .*0\.wav") as caught:
-        embed(loaded(Nothing()), clips, settings)
+        embed_clips(loaded(Nothing()), clips, settings)
     assert not isinstance(caught.value, BrokenClipError)
     monkeypatch.setattr(breaking, "GIVE_UP", 4)
     with pytest.raises(InvalidInputError, match="for 4 of 4 clips"):
-        embed(loaded(Nothing()), clips, settings)
+        embed_clips(loaded(Nothing()), clips, settings)
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from benchmark.embedding.clips import Clip, Rendering, file_sha256, file_states, length, read_clip
+from benchmark.embedding.clips import Clip, Rendering, count_samples, hash_file, read_clip, read_file_states
 from bgknown.apwd.sources.tree import open_tree
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jobs.files import sha256
+from bgknown.jobs.files import hash_bytes
 from tests.bgknown.apwd.conftest import make_pairs
 from tests.conftest import noise, write_wav
 
@@ -23,8 +23,8 @@ def test_a_clip_is_resampled_then_cut_or_padded(tmp_path, duration_s, wanted):
     audio, digest = read_clip(clip, 16_000)
     assert audio.dtype == np.float32
     assert audio.shape == (wanted,)
-    assert length(clip, 16_000) == wanted
-    assert digest == file_sha256(tmp_path / "x.wav") == sha256((tmp_path / "x.wav").read_bytes())
+    assert count_samples(clip, 16_000) == wanted
+    assert digest == hash_file(tmp_path / "x.wav") == hash_bytes((tmp_path / "x.wav").read_bytes())
     inside = slice(400, min(wanted, 16_000) - 400)
     assert np.abs(audio[inside] - tone(1.0, 16_000)[inside]).max() < 1e-3
     assert np.all(audio[16_000:] == 0)
@@ -76,11 +76,11 @@ def test_a_broken_file_is_one_line_with_its_name(tmp_path, make, message):
 def test_missing_files_are_counted(tmp_path):
     write_wav(tmp_path / "x.wav", noise(0.1, 1))
     clips = [Clip(path=tmp_path / name) for name in ("x.wav", "y.wav", "z.wav")]
-    assert len(file_states(clips[:1])) == 1
+    assert len(read_file_states(clips[:1])) == 1
     with pytest.raises(NotFoundError, match=r"y\.wav: no such file \(and 1 more files\)"):
-        file_states(clips)
+        read_file_states(clips)
     with pytest.raises(NotFoundError, match=r"y\.wav: no such file"):
-        length(clips[1], 16_000)
+        count_samples(clips[1], 16_000)
 
 
 @pytest.fixture
@@ -98,8 +98,8 @@ def test_a_soundscape_is_rendered_when_it_is_wanted(rendered, tmp_path, rate_hz)
     built = Clip(path=next((tmp_path / "set").rglob("rain_eval_added_s1.wav")))
     audio, digest = read_clip(clip, rate_hz)
     assert np.array_equal(audio, read_clip(built, rate_hz)[0])
-    assert length(clip, rate_hz) == len(audio) == rate_hz
-    assert digest == file_sha256(clip.path)
+    assert count_samples(clip, rate_hz) == len(audio) == rate_hz
+    assert digest == hash_file(clip.path)
 
 
 def test_what_it_is_rendered_from_is_a_part_of_its_name(rendered):
@@ -118,7 +118,7 @@ def test_a_soundscape_that_cannot_be_rendered_is_one_line(rendered):
     with pytest.raises(InvalidInputError, match=str(clip.path)):
         read_clip(clip, 16_000)
     with pytest.raises(InvalidInputError, match=str(clip.path)):
-        length(clip, 16_000)
+        count_samples(clip, 16_000)
     clip.path.unlink()
     with pytest.raises(NotFoundError, match=str(clip.path)):
-        length(clip, 16_000)
+        count_samples(clip, 16_000)

@@ -13,11 +13,11 @@ import torch
 
 from benchmark.embedding import store
 from benchmark.embedding.clips import Clip, FileState
-from benchmark.embedding.embed import EmbedSettings, embed
-from benchmark.embedding.store import clear_stores, open_store, stores
+from benchmark.embedding.embed import EmbedSettings, embed_clips
+from benchmark.embedding.store import clear_stores, list_stores, open_store
 from benchmark.encoders.registry import load_encoder
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
-from bgknown.jobs.files import sha256
+from bgknown.jobs.files import hash_bytes
 from tests.benchmark.made_encoders import Bands, Fitted, loaded
 from tests.conftest import noise, write_wav
 
@@ -46,17 +46,17 @@ def plain(clips, encoder):
 
 def test_embeddings_come_in_the_order_asked_for(clips, settings):
     expected = plain(clips, Bands())
-    assert np.allclose(embed(loaded(), clips, settings), expected, rtol=1e-5)
+    assert np.allclose(embed_clips(loaded(), clips, settings), expected, rtol=1e-5)
     order = [5, 3, 3, 19, 0]
-    assert np.allclose(embed(loaded(), [clips[i] for i in order], settings), expected[order], rtol=1e-5)
+    assert np.allclose(embed_clips(loaded(), [clips[i] for i in order], settings), expected[order], rtol=1e-5)
 
 
 def test_what_is_cached_is_not_computed_again(clips, settings):
     encoder = Bands()
-    first = embed(loaded(encoder), clips, settings).copy()
+    first = embed_clips(loaded(encoder), clips, settings).copy()
     assert encoder.seen == 20
     encoder.seen = 0
-    again = embed(loaded(encoder), clips, settings)
+    again = embed_clips(loaded(encoder), clips, settings)
     assert encoder.seen == 1  # one clip is looked at, to see that the encoder is still the same
     assert np.array_equal(first, again)
     assert not np.shares_memory(first, again)
@@ -64,20 +64,20 @@ def test_what_is_cached_is_not_computed_again(clips, settings):
 
 def test_a_copy_of_a_file_is_recognised_by_its_bytes(clips, settings, tmp_path):
     encoder = Bands()
-    before = embed(loaded(encoder), clips[:4], settings).copy()
+    before = embed_clips(loaded(encoder), clips[:4], settings).copy()
     copy = tmp_path / "copy.wav"
     copy.write_bytes(clips[2].path.read_bytes())
     encoder.seen = 0
-    assert np.array_equal(embed(loaded(encoder), [Clip(path=copy)], settings)[0], before[2])
+    assert np.array_equal(embed_clips(loaded(encoder), [Clip(path=copy)], settings)[0], before[2])
     assert encoder.seen == 0
-    embed(loaded(encoder), [Clip(path=copy)], settings)
+    embed_clips(loaded(encoder), [Clip(path=copy)], settings)
     assert encoder.seen == 1  # only the look at one clip: the copy itself is known by now
 
 
 def test_a_changed_file_is_embedded_again(clips, settings):
-    before = embed(loaded(), clips, settings).copy()
+    before = embed_clips(loaded(), clips, settings).copy()
     write_wav(clips[7].path, noise(0.15, 99), 16_000)
-    after = embed(loaded(), clips, settings)
+    after = embed_clips(loaded(), clips, settings)
     assert not np.allclose(before[7], after[7])
     assert np.array_equal(np.delete(before, 7, axis=0), np.delete(after, 7, axis=0))
 
@@ -91,9 +91,9 @@ def test_a_changed_file_is_embedded_again(clips, settings):
     ],
 )
 def test_weights_configuration_and_precision_have_embeddings_of_their_own(clips, settings, other):
-    embed(loaded(), clips, settings)
+    embed_clips(loaded(), clips, settings)
     changed, its_settings = other(settings)
-    embed(changed, clips, its_settings)
+    embed_clips(changed, clips, its_settings)
     assert changed.encoder.seen == 20
 
 
@@ -106,59 +106,59 @@ class Linear(Bands):
 
 
 def test_precision_is_what_was_asked_for(clips, settings, tmp_path):
-    exact = embed(loaded(Linear()), clips[:4], settings).copy()
-    coarse = embed(loaded(Linear()), clips[:4], EmbedSettings(cache=tmp_path / "cache", precision="bfloat16"))
+    exact = embed_clips(loaded(Linear()), clips[:4], settings).copy()
+    coarse = embed_clips(loaded(Linear()), clips[:4], EmbedSettings(cache=tmp_path / "cache", precision="bfloat16"))
     assert coarse.dtype == np.float32
     assert not np.allclose(exact, coarse, rtol=1e-4)
     assert np.abs(exact - coarse).max() < 0.05 * np.abs(exact).max()
 
 
 def test_crops_have_embeddings_of_their_own(clips, settings):
-    whole = embed(loaded(), clips[:2], settings).copy()
-    cut = embed(loaded(), [Clip(path=clip.path, duration_s=0.05) for clip in clips[:2]], settings)
+    whole = embed_clips(loaded(), clips[:2], settings).copy()
+    cut = embed_clips(loaded(), [Clip(path=clip.path, duration_s=0.05) for clip in clips[:2]], settings)
     assert not np.allclose(whole, cut)
 
 
 def test_weights_that_the_key_cannot_see_are_noticed(clips, settings, caplog):
-    embed(loaded(), clips, settings)
+    embed_clips(loaded(), clips, settings)
     changed = Bands()
     changed.embed = lambda audio: 2.0 * Bands().embed(audio)
-    doubled = embed(loaded(changed), clips, settings)
+    doubled = embed_clips(loaded(changed), clips, settings)
     assert "no longer gives the embeddings that are cached" in caplog.text
     assert np.allclose(doubled, 2.0 * plain(clips, Bands()), rtol=1e-5)
 
 
 def test_a_damaged_row_is_made_again(clips, settings):
-    before = embed(loaded(), clips, settings).copy()
+    before = embed_clips(loaded(), clips, settings).copy()
     part = next((settings.cache / "embeddings").glob("*/part-*.f32"))
     data = bytearray(part.read_bytes())
     data[4 * 24 * 3] ^= 0xFF
     part.write_bytes(data)
     encoder = Bands()
-    assert np.allclose(embed(loaded(encoder), clips, settings), before, rtol=1e-6)
+    assert np.allclose(embed_clips(loaded(encoder), clips, settings), before, rtol=1e-6)
     assert encoder.seen == 2
 
 
 def test_an_index_line_cut_short_is_passed_over(clips, settings):
-    before = embed(loaded(), clips, settings).copy()
+    before = embed_clips(loaded(), clips, settings).copy()
     index = next((settings.cache / "embeddings").glob("*/part-*.csv"))
     index.write_bytes(index.read_bytes()[:-7])
     encoder = Bands()
-    assert np.allclose(embed(loaded(encoder), clips, settings), before, rtol=1e-6)
+    assert np.allclose(embed_clips(loaded(encoder), clips, settings), before, rtol=1e-6)
     assert encoder.seen == 2
 
 
 def test_a_fitted_encoder_is_fitted_on_training_audio_and_cached_by_it(clips, settings):
     encoder = Fitted()
-    first = embed(loaded(encoder), clips, settings, fit_on=clips[:8]).copy()
+    first = embed_clips(loaded(encoder), clips, settings, fit_on=clips[:8]).copy()
     assert np.allclose(first, plain(clips, Bands()) / plain(clips[:8], Bands()).sum(axis=0), rtol=1e-4)
-    other = embed(loaded(Fitted()), clips, settings, fit_on=clips[8:])
+    other = embed_clips(loaded(Fitted()), clips, settings, fit_on=clips[8:])
     assert not np.allclose(first, other)
     unfitted = Fitted()
-    assert np.array_equal(embed(loaded(unfitted), clips, settings, fit_on=clips[:8]), first)
+    assert np.array_equal(embed_clips(loaded(unfitted), clips, settings, fit_on=clips[:8]), first)
     assert unfitted.level is None  # everything came from the cache
     with pytest.raises(InvalidInputError, match="takes statistics from a task's training audio, and there is none"):
-        embed(loaded(Fitted()), clips, settings)
+        embed_clips(loaded(Fitted()), clips, settings)
 
 
 class Faulty(Bands):
@@ -189,7 +189,7 @@ def fail(output):
 )
 def test_an_encoder_that_breaks_its_contract_is_one_line(clips, settings, fault, message):
     with pytest.raises(InvalidInputError, match=message) as error:
-        embed(loaded(Faulty(fault)), clips, settings)
+        embed_clips(loaded(Faulty(fault)), clips, settings)
     assert "\n" not in str(error.value)
     assert str(error.value).startswith("encoder bands")
 
@@ -197,34 +197,34 @@ def test_an_encoder_that_breaks_its_contract_is_one_line(clips, settings, fault,
 def test_broken_audio_ends_the_pass_and_keeps_what_was_done(clips, settings):
     clips[10].path.write_bytes(b"no audio")
     with pytest.raises(InvalidInputError, match=r"10\.wav: not readable as audio"):
-        embed(loaded(), clips, settings)
+        embed_clips(loaded(), clips, settings)
     clips[10].path.unlink()
     with pytest.raises(NotFoundError, match=r"10\.wav: no such file"):
-        embed(loaded(), clips, settings)
+        embed_clips(loaded(), clips, settings)
     write_wav(clips[10].path, noise(0.15, 10), 16_000)
-    assert np.allclose(embed(loaded(), clips, settings), plain(clips, Bands()), rtol=1e-5)
+    assert np.allclose(embed_clips(loaded(), clips, settings), plain(clips, Bands()), rtol=1e-5)
 
 
 def test_a_file_that_is_not_what_its_dataset_lists_is_refused_even_when_cached(clips, settings):
-    embed(loaded(), clips, settings)
+    embed_clips(loaded(), clips, settings)
     listed = [Clip(path=clips[0].path, sha256="ab" * 32)]
     with pytest.raises(InvalidInputError, match="the dataset's manifest says abab"):
-        embed(loaded(), listed, settings)
+        embed_clips(loaded(), listed, settings)
 
 
 def test_the_cache_is_listed_and_emptied(clips, settings):
-    embed(loaded(), clips, settings)
-    ((about, size),) = stores(settings.cache)
+    embed_clips(loaded(), clips, settings)
+    ((about, size),) = list_stores(settings.cache)
     assert about["name"] == "bands"
     assert size > 20 * 24 * 4
     assert clear_stores(settings.cache) == size
-    assert stores(settings.cache) == []
+    assert list_stores(settings.cache) == []
 
 
 def test_a_cache_that_cannot_be_written_is_one_line(clips, settings):
     settings.cache.write_bytes(b"")
     with pytest.raises(StorageError, match="a part of this path is a file"):
-        embed(loaded(), clips, settings)
+        embed_clips(loaded(), clips, settings)
 
 
 @pytest.mark.parametrize(
@@ -272,9 +272,9 @@ def test_a_killed_pass_goes_on_to_the_same_bytes(clips, settings, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     encoder = Bands()
-    resumed = embed(loaded(encoder), clips, settings)
+    resumed = embed_clips(loaded(encoder), clips, settings)
     assert encoder.seen < 20
-    whole = embed(loaded(), clips, EmbedSettings(cache=tmp_path / "other", batch_size=4))
+    whole = embed_clips(loaded(), clips, EmbedSettings(cache=tmp_path / "other", batch_size=4))
     assert np.array_equal(resumed, whole)
 
 
@@ -293,22 +293,22 @@ def test_processes_of_torchrun_share_the_work(clips, settings, tmp_path):
     assert len(parts) == 2
     assert all(part.stat().st_size > 0 for part in parts)
     encoder = Bands()
-    shared = embed(loaded(encoder), clips, settings)
+    shared = embed_clips(loaded(encoder), clips, settings)
     assert encoder.seen == 1
-    alone = embed(loaded(), clips, EmbedSettings(cache=tmp_path / "other", batch_size=4))
+    alone = embed_clips(loaded(), clips, EmbedSettings(cache=tmp_path / "other", batch_size=4))
     assert np.array_equal(shared, alone)
 
 
 def test_a_file_that_was_replaced_behind_an_old_date_is_embedded_anew(clips, settings):
-    listed = [Clip(path=clip.path, sha256=sha256(clip.path.read_bytes())) for clip in clips[:3]]
-    before = embed(loaded(), listed, settings).copy()
+    listed = [Clip(path=clip.path, sha256=hash_bytes(clip.path.read_bytes())) for clip in clips[:3]]
+    before = embed_clips(loaded(), listed, settings).copy()
     path = listed[2].path
     state = path.stat()
     write_wav(path, noise(soundfile.info(path).frames / 44_100, 99), 16_000)
     assert path.stat().st_size == state.st_size
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
-    listed[2] = Clip(path=path, sha256=sha256(path.read_bytes()))
-    after = embed(loaded(), listed, settings)
+    listed[2] = Clip(path=path, sha256=hash_bytes(path.read_bytes()))
+    after = embed_clips(loaded(), listed, settings)
     assert np.allclose(after, plain(listed, Bands()), rtol=1e-5)
     assert not np.allclose(after[2], before[2], rtol=1e-3)
 
@@ -334,10 +334,10 @@ def test_code_beside_an_encoder_that_is_fitted_is_part_of_its_key(clips, setting
     (tmp_path / "mine.py").write_text(FITTED)
     (tmp_path / "helper.py").write_text("K = 1.0\n")
     spec = f"{tmp_path / 'mine.py'}:Mine"
-    first = embed(load_encoder(spec, trust_code=True), clips, settings, fit_on=clips).copy()
+    first = embed_clips(load_encoder(spec, trust_code=True), clips, settings, fit_on=clips).copy()
     (tmp_path / "helper.py").write_text("K = 100.0\n")
     del sys.modules["helper"]  # as in a new process
-    again = embed(load_encoder(spec, trust_code=True), clips, settings, fit_on=clips)
+    again = embed_clips(load_encoder(spec, trust_code=True), clips, settings, fit_on=clips)
     assert np.allclose(again, 100 * first)
 
 
@@ -375,17 +375,17 @@ def test_an_index_line_that_is_damaged_is_passed_over(tmp_path):
 
 
 def test_large_embeddings_from_several_parts_are_mapped_from_a_file_that_vanishes(clips, settings, monkeypatch):
-    whole = np.array(embed(loaded(), clips, settings))
+    whole = np.array(embed_clips(loaded(), clips, settings))
     monkeypatch.setattr(store, "IN_MEMORY_BYTES", 0)
     before = set(settings.cache.rglob("*"))
-    rows = embed(loaded(), [clips[2], clips[0], clips[1]], settings)
+    rows = embed_clips(loaded(), [clips[2], clips[0], clips[1]], settings)
     assert isinstance(rows, np.memmap)
     assert np.array_equal(rows, whole[[2, 0, 1]])
     assert set(settings.cache.rglob("*")) == before
 
 
 def test_no_room_for_that_file_is_one_line(clips, settings, monkeypatch):
-    embed(loaded(), clips, settings)
+    embed_clips(loaded(), clips, settings)
     monkeypatch.setattr(store, "IN_MEMORY_BYTES", 0)
 
     def full(**where):
@@ -393,4 +393,4 @@ def test_no_room_for_that_file_is_one_line(clips, settings, monkeypatch):
 
     monkeypatch.setattr(store.tempfile, "TemporaryFile", full)
     with pytest.raises(StorageError, match="the disk is full"):
-        embed(loaded(), [clips[1], clips[0]], settings)
+        embed_clips(loaded(), [clips[1], clips[0]], settings)

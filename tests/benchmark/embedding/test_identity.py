@@ -15,7 +15,7 @@ from benchmark import record
 from benchmark.cli import main
 from benchmark.embedding import clips as reading
 from benchmark.embedding.clips import Clip
-from benchmark.embedding.embed import EmbedSettings, embed
+from benchmark.embedding.embed import EmbedSettings, embed_clips
 from benchmark.embedding.hashes import content_hashes
 from benchmark.embedding.store import NEWEST, open_store
 from benchmark.embedding.store_index import Line, read_line, write_line
@@ -23,7 +23,7 @@ from benchmark.record import warn_of_earlier
 from benchmark.results.rows import ResultRow, add_rows
 from benchmark.tasks.bgknown import prepare
 from benchmark.tasks.contract import TaskOptions
-from bgknown.jobs.files import FileState, file_sha256, state_of
+from bgknown.jobs.files import FileState, hash_file, read_state
 from tests.benchmark.embedding.test_embed import Bands, loaded, plain
 from tests.conftest import noise, write_table, write_wav
 
@@ -60,39 +60,39 @@ def settings(tmp_path):
 
 
 def test_audio_replaced_under_the_same_size_and_time_is_embedded_again(clips, settings):
-    before = embed(loaded(), clips, settings).copy()
+    before = embed_clips(loaded(), clips, settings).copy()
     replace(clips[4].path, seed=99)
-    after = embed(loaded(), clips, settings)
+    after = embed_clips(loaded(), clips, settings)
     assert np.allclose(after, plain(clips, Bands()), rtol=1e-5)
     assert not np.allclose(after[4], before[4], rtol=1e-3)
     assert np.array_equal(np.delete(after, 4, axis=0), np.delete(before, 4, axis=0))
 
 
 def test_audio_put_in_place_by_a_rename_is_embedded_again(clips, settings):
-    embed(loaded(), clips, settings)
+    embed_clips(loaded(), clips, settings)
     path, new = clips[3].path, clips[3].path.with_name("new.wav")
     shutil.copy2(path, new)
     replace(new, seed=98)
     new.replace(path)
-    assert np.allclose(embed(loaded(), clips, settings), plain(clips, Bands()), rtol=1e-5)
+    assert np.allclose(embed_clips(loaded(), clips, settings), plain(clips, Bands()), rtol=1e-5)
 
 
 def test_a_corpus_that_was_unpacked_again_is_not_embedded_again(clips, settings, monkeypatch):
-    before = embed(loaded(), clips, settings).copy()
+    before = embed_clips(loaded(), clips, settings).copy()
     unpack_again(clips[0].path.parent)
     encoder = Bands()
-    assert np.array_equal(embed(loaded(encoder), clips, settings), before)
+    assert np.array_equal(embed_clips(loaded(encoder), clips, settings), before)
     assert encoder.seen == 1  # the look at one clip
     monkeypatch.setattr("benchmark.embedding.hashes._hash", lambda path: pytest.fail("the new states are known by now"))
-    embed(loaded(), clips, settings)
+    embed_clips(loaded(), clips, settings)
 
 
 def test_a_corpus_copied_elsewhere_is_hashed_and_not_embedded_again(clips, settings, tmp_path):
-    before = embed(loaded(), clips, settings).copy()
+    before = embed_clips(loaded(), clips, settings).copy()
     shutil.copytree(tmp_path / "audio", tmp_path / "elsewhere")
     encoder = Bands()
     moved = [Clip(path=tmp_path / "elsewhere" / clip.path.name) for clip in clips]
-    assert np.array_equal(embed(loaded(encoder), moved, settings), before)
+    assert np.array_equal(embed_clips(loaded(encoder), moved, settings), before)
     assert encoder.seen == 1
 
 
@@ -101,29 +101,27 @@ def test_where_inodes_and_change_times_say_nothing_the_hash_decides(clips, setti
     number = itertools.count(1)
 
     def unsteady(path):
-        state = state_of(path)
+        state = read_state(path)
         return FileState(size=state.size, mtime_ns=state.mtime_ns, inode=next(number), ctime_ns=next(number))
 
-    monkeypatch.setattr(reading, "state_of", unsteady)
-    before = embed(loaded(), clips, settings).copy()
+    monkeypatch.setattr(reading, "read_state", unsteady)
+    before = embed_clips(loaded(), clips, settings).copy()
     encoder = Bands()
-    assert np.array_equal(embed(loaded(encoder), clips, settings), before)
+    assert np.array_equal(embed_clips(loaded(encoder), clips, settings), before)
     assert encoder.seen == 1
     replace(clips[2].path, seed=97)
-    assert np.allclose(embed(loaded(), clips, settings), plain(clips, Bands()), rtol=1e-5)
+    assert np.allclose(embed_clips(loaded(), clips, settings), plain(clips, Bands()), rtol=1e-5)
 
 
 def test_hashes_are_taken_again_only_of_files_that_changed(clips, tmp_path, monkeypatch):
     paths, taken = [clip.path for clip in clips], []
-    monkeypatch.setattr(
-        "benchmark.embedding.hashes.file_sha256", lambda path: taken.append(path.name) or file_sha256(path)
-    )
+    monkeypatch.setattr("benchmark.embedding.hashes.hash_file", lambda path: taken.append(path.name) or hash_file(path))
     for _ in range(2):
-        assert content_hashes(paths, cache=tmp_path / "cache") == [file_sha256(path) for path in paths]
+        assert content_hashes(paths, cache=tmp_path / "cache") == [hash_file(path) for path in paths]
     assert len(taken) == len(paths)
     taken.clear()
     replace(paths[5], seed=96)
-    assert content_hashes(paths, cache=tmp_path / "cache") == [file_sha256(path) for path in paths]
+    assert content_hashes(paths, cache=tmp_path / "cache") == [hash_file(path) for path in paths]
     assert taken == ["5.wav"]
     assert content_hashes([tmp_path / "missing.wav"], cache=tmp_path / "cache") == [""]
 
@@ -166,7 +164,7 @@ def test_about_of_another_shape_is_listed_and_written_again(tmp_path):
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A task of eight clips of two tones, and the options of a run."""
-    monkeypatch.setattr(record, "commit", lambda: "1234567")
+    monkeypatch.setattr(record, "find_commit", lambda: "1234567")
     rows = []
     for number in range(8):
         tone = 0.3 * np.sin(2 * np.pi * (400 + 900 * (number % 2) + 10 * number) * np.arange(1_600) / 16_000)
@@ -218,7 +216,7 @@ def test_a_run_whose_files_are_damaged_is_measured_again(place, tmp_path, name):
 
 def test_rows_of_0_1_0_under_the_earlier_id_are_pointed_out_and_kept(built, tmp_path, caplog):
     data = prepare(built[1], TaskOptions(cache=tmp_path))
-    manifest = file_sha256(built[1] / "manifest.csv")
+    manifest = hash_file(built[1] / "manifest.csv")
     row = ResultRow(encoder="x", task="bgknown", setting="mix", metric="accuracy", mean=1.0, protocol="paper")
     add_rows(tmp_path, [replace_field(row, dataset_sha256=manifest)])
     warn_of_earlier(tmp_path, data)

@@ -6,7 +6,7 @@ import soundfile
 import torch
 
 from benchmark.embedding.clips import Clip
-from benchmark.embedding.embed import EmbedSettings, embed
+from benchmark.embedding.embed import EmbedSettings, embed_clips
 from benchmark.encoders.contract import LoadedEncoder, TrainingAudio
 from bgknown.errors import NotFoundError
 
@@ -39,7 +39,7 @@ def kept(clips, tmp_path):
     """An encoder that was fitted on the clips."""
     encoder = Keeper()
     loaded = LoadedEncoder(encoder=encoder, spec="keeper", kind="python", weights_sha256="")
-    embed(loaded, clips[:1], EmbedSettings(cache=tmp_path / "cache", batch_size=3), fit_on=clips)
+    embed_clips(loaded, clips[:1], EmbedSettings(cache=tmp_path / "cache", batch_size=3), fit_on=clips)
     return encoder
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmark.encoders import check as checks
-from benchmark.encoders.check import as_text, check, passed
+from benchmark.encoders.check import check_encoder, format_findings, has_passed
 from tests.benchmark.made_encoders import Bands, Fitted, loaded
 
 NOISE = torch.Generator().manual_seed(0)
@@ -108,8 +108,8 @@ def _fast(monkeypatch):
     ],
 )
 def test_a_fault_is_found_by_its_check(encoder, failing, detail):
-    findings = check(loaded(encoder()))
-    assert not passed(findings)
+    findings = check_encoder(loaded(encoder()))
+    assert not has_passed(findings)
     (found,) = [finding for finding in findings if finding.name == failing]
     assert found.passed is False
     assert re.search(detail, found.detail)
@@ -118,7 +118,7 @@ def test_a_fault_is_found_by_its_check(encoder, failing, detail):
 
 def test_a_fault_of_one_kind_fails_no_other_check():
     for encoder, failing in ((Writing, "input unchanged"), (LongOnly, "short input, 0.1 s"), (Backwards, "frames")):
-        failed = [finding.name for finding in check(loaded(encoder())) if finding.passed is False]
+        failed = [finding.name for finding in check_encoder(loaded(encoder())) if finding.passed is False]
         assert failed == [failing]
 
 
@@ -130,14 +130,14 @@ def test_an_encoder_that_refuses_before_it_is_fitted_passes(error):
                 raise error("call fit first")
             return super().embed(audio)
 
-    findings = check(loaded(Refusing()))
+    findings = check_encoder(loaded(Refusing()))
     assert [finding for finding in findings if finding.passed is False and "silence" not in finding.name] == []
     assert findings[1].name == "needs fit"
     assert findings[1].passed
 
 
 def test_the_table_has_one_line_for_each_finding():
-    findings = check(loaded(Wide()))
-    lines = as_text(findings).splitlines()
+    findings = check_encoder(loaded(Wide()))
+    lines = format_findings(findings).splitlines()
     assert all(any(line.startswith(finding.name) for line in lines) for finding in findings)
     assert sum("FAIL" in line for line in lines) == sum(finding.passed is False for finding in findings)

@@ -7,8 +7,8 @@ import torch
 
 from benchmark import hear as server
 from benchmark.embedding.clips import Clip
-from benchmark.embedding.embed import EmbedSettings, embed
-from benchmark.encoders.check import check, made, passed
+from benchmark.embedding.embed import EmbedSettings, embed_clips
+from benchmark.encoders.check import check_encoder, has_passed, make_noise
 from benchmark.encoders.contract import Encoder, FittedEncoder, FrameEncoder
 from benchmark.encoders.registry import load_encoder
 from tests.benchmark.kinds import KINDS
@@ -32,9 +32,9 @@ def kind(request, tmp_path_factory):
 def test_it_keeps_the_contract(kind, monkeypatch):
     monkeypatch.setattr("benchmark.encoders.check.SPEED_S", 0.0)
     _, _, loaded = kind
-    findings = check(loaded)
+    findings = check_encoder(loaded)
     assert [(finding.name, finding.detail) for finding in findings if finding.passed is False] == []
-    assert passed(findings)
+    assert has_passed(findings)
 
 
 def test_it_has_what_it_should(kind):
@@ -51,7 +51,7 @@ def test_it_is_the_same_when_it_is_loaded_again(kind):
     _, spec, loaded = kind
     again = load_encoder(spec, trust_code=True)
     assert (again.key, again.weights_sha256) == (loaded.key, loaded.weights_sha256)
-    audio = made("again", 2, loaded.encoder.rate_hz)
+    audio = make_noise("again", 2, loaded.encoder.rate_hz)
     for encoder in (again.encoder, loaded.encoder):
         if isinstance(encoder, FittedEncoder):
             encoder.fit([audio])
@@ -62,11 +62,11 @@ def test_files_are_embedded_by_it(kind, tmp_path):
     _, _, loaded = kind
     clips = []
     for number in range(3):
-        audio = made(f"clip {number}", 1, 2 * loaded.encoder.rate_hz)[0].numpy()
+        audio = make_noise(f"clip {number}", 1, 2 * loaded.encoder.rate_hz)[0].numpy()
         soundfile.write(str(tmp_path / f"{number}.wav"), audio, loaded.encoder.rate_hz, subtype="FLOAT")
         clips.append(Clip(path=tmp_path / f"{number}.wav"))
     settings = EmbedSettings(cache=tmp_path / "cache", batch_size=2)
-    rows = embed(loaded, clips, settings, fit_on=clips)
+    rows = embed_clips(loaded, clips, settings, fit_on=clips)
     assert rows.shape == (3, loaded.encoder.embedding_size)
     direct = loaded.encoder.embed(torch.from_numpy(np.stack([audio])))
     assert np.allclose(rows[2], direct[0], rtol=1e-3, atol=1e-4 * np.abs(rows).max())
@@ -83,7 +83,7 @@ def test_it_is_served_as_a_hear_module(kind, monkeypatch):
         spec += "?mean=-7&std=4"
     model = server.load_model(spec)
     assert isinstance(model, torch.nn.Module)
-    audio = made("hear", 2, model.sample_rate)
+    audio = make_noise("hear", 2, model.sample_rate)
     assert server.get_scene_embeddings(audio, model).shape == (2, model.scene_embedding_size)
     if name in FRAMED:
         frames, times_ms = server.get_timestamp_embeddings(audio, model)

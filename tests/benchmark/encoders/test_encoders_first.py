@@ -9,7 +9,7 @@ import torch
 
 from benchmark import run as running
 from benchmark.embedding.clips import Clip
-from benchmark.embedding.embed import EmbedSettings, embed
+from benchmark.embedding.embed import EmbedSettings, embed_clips
 from benchmark.embedding.embed_files import embed_files
 from benchmark.encoders import loading as interface
 from benchmark.encoders.loading import REPEATED, check_repeatable
@@ -127,8 +127,8 @@ def test_the_library_compares_when_asked_to(tmp_path):
     write_wav(tmp_path / "a.wav", noise(0.1, 0), 16_000)
     clips, settings = [Clip(path=tmp_path / "a.wav")], EmbedSettings(cache=tmp_path / "cache")
     with pytest.raises(InvalidInputError, match="encoder bands answers differently from call to call"):
-        embed(loaded(Drawing()), clips, settings, twice=True)
-    assert embed(loaded(), clips, settings, twice=True).shape == (1, 24)
+        embed_clips(loaded(Drawing()), clips, settings, twice=True)
+    assert embed_clips(loaded(), clips, settings, twice=True).shape == (1, 24)
 
 
 def test_embed_says_where_statistics_came_from(tmp_path, caplog):

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from benchmark.encoders.adapters.checkpoint import first_names
+from benchmark.encoders.adapters.checkpoint import describe_entries
 from benchmark.encoders.registry import load_encoder
 from bgknown.errors import InvalidInputError, NotFoundError
 from tests.benchmark import kinds as made
@@ -121,9 +121,9 @@ def test_names_in_a_file_are_read_without_running_it(tmp_path, monkeypatch):
     torch.save({"a": Evil()}, "evil.pt")
     torch.save([torch.zeros(1)], "list.pt")
     torch.save({}, "none.pt")
-    assert first_names(Path("evil.pt")).startswith("nothing that can be read as data")
-    assert first_names(Path("list.pt")) == "one list"
-    assert first_names(Path("none.pt")) == "no entries"
+    assert describe_entries(Path("evil.pt")).startswith("nothing that can be read as data")
+    assert describe_entries(Path("list.pt")) == "one list"
+    assert describe_entries(Path("none.pt")) == "no entries"
     assert not Path("touched").exists()
 
 

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 import pretrain.encoder
 from benchmark.encoders import registry
 from benchmark.encoders.kinds import BUILT_IN
-from benchmark.encoders.options import listed, parse, resolve
-from benchmark.encoders.registry import kinds, load_encoder
+from benchmark.encoders.options import list_options, parse_options, resolve_options
+from benchmark.encoders.registry import list_kinds, load_encoder
 from bgknown.errors import InvalidInputError, NotFoundError
 from tests.benchmark import kinds as made
 
@@ -35,14 +35,14 @@ class Settings:
 
 
 def test_options_become_typed_settings():
-    given = parse("layer=-2&gain=0.5&fast=true&pooling=a%26b", "x")
-    assert resolve(Settings, given, "x") == Settings(layer=-2, gain=0.5, fast=True, pooling="a&b")
-    assert resolve(Settings, parse("layer=none&fast=0", "x"), "x") == Settings()
-    assert resolve(Settings, parse("", "x"), "x") == Settings()
+    given = parse_options("layer=-2&gain=0.5&fast=true&pooling=a%26b", "x")
+    assert resolve_options(Settings, given, "x") == Settings(layer=-2, gain=0.5, fast=True, pooling="a&b")
+    assert resolve_options(Settings, parse_options("layer=none&fast=0", "x"), "x") == Settings()
+    assert resolve_options(Settings, parse_options("", "x"), "x") == Settings()
 
 
 def test_options_are_listed_with_their_docstrings():
-    facts = {option.name: (option.default, option.about) for option in listed(Settings)}
+    facts = {option.name: (option.default, option.about) for option in list_options(Settings)}
     assert facts == {
         "layer": ("", "Which layer, counted from 0."),
         "gain": ("1.0", "A factor."),
@@ -64,11 +64,11 @@ def test_options_are_listed_with_their_docstrings():
 )
 def test_wrong_options_are_one_line(text, message):
     with pytest.raises(InvalidInputError, match=message):
-        resolve(Settings, parse(text, "x"), "x")
+        resolve_options(Settings, parse_options(text, "x"), "x")
 
 
 def test_every_kind_is_listed_with_its_options():
-    found = {kind.name: kind for kind in kinds()}
+    found = {kind.name: kind for kind in list_kinds()}
     assert set(BUILT_IN) < set(found)
     assert {"byola", "audiontt2022-untrained"} < set(found)
     for kind in found.values():
@@ -84,7 +84,7 @@ def test_two_packages_of_one_name_are_refused(monkeypatch):
 
     monkeypatch.setattr(registry, "entry_points", lambda group: [Entry()])
     with pytest.raises(InvalidInputError, match="two packages offer an encoder 'logmel'"):
-        kinds()
+        list_kinds()
 
 
 @pytest.fixture(scope="module")

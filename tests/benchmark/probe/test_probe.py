@@ -9,10 +9,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from benchmark import resuming
-from benchmark.probe import ProbeSettings, Problem, Resuming, standardised, train, validation_rows
-from benchmark.probe.standardised import standardisation
+from benchmark.probe import ProbeProblem, ProbeSettings, Resuming, draw_validation_rows, standardised, train_probes
+from benchmark.probe.standardised import measure_standardisation
 from bgknown.errors import InvalidInputError
-from bgknown.seeding import key
+from bgknown.seeding import derive_key
 
 CLASSES = 4
 
@@ -31,7 +31,9 @@ def problem(features, labels, *, seed=0, train_rows=range(120), valid=range(120,
     rows = {
         name: np.array(part, dtype=np.int64) for name, part in (("train", train_rows), ("valid", valid), ("test", test))
     }
-    return Problem(name=f"seed {seed}", features=features, labels=labels, classes=CLASSES, seed=seed, **rows, **facts)
+    return ProbeProblem(
+        name=f"seed {seed}", features=features, labels=labels, classes=CLASSES, seed=seed, **rows, **facts
+    )
 
 
 def unequal_problems():
@@ -47,15 +49,15 @@ def unequal_problems():
 
 def tight_loop(task, settings):
     """The probe as anyone would write it in PyTorch, with the same draws: the reference."""
-    mean, scale = standardisation(task.features, task.train)
+    mean, scale = measure_standardisation(task.features, task.train)
     x = (task.features - mean) / scale
-    start = train([replace(task, lr=None)], ProbeSettings(lr=1e-30, max_epochs=1))[
+    start = train_probes([replace(task, lr=None)], ProbeSettings(lr=1e-30, max_epochs=1))[
         0
     ]  # a step of nothing: the initial weights
     layer = torch.nn.Linear(x.shape[1], task.classes)
     layer.weight.data, layer.bias.data = start.weight.clone(), start.bias.clone()
     optimiser = torch.optim.Adam(layer.parameters(), lr=task.lr or settings.lr)
-    order = torch.Generator().manual_seed(key(task.seed, "probe order", task.fold))
+    order = torch.Generator().manual_seed(derive_key(task.seed, "probe order", task.fold))
     best, best_epoch, kept = float("inf"), 0, None
     for epoch in range(1, settings.max_epochs + 1):
         for batch in torch.randperm(len(task.train), generator=order).split(settings.batch_size):
@@ -79,7 +81,7 @@ SETTINGS = ProbeSettings(lr=5e-3, batch_size=32, max_epochs=60, patience=6)
 
 def test_a_probe_equals_a_plain_pytorch_loop():
     for task in unequal_problems()[:4]:
-        result = train([task], SETTINGS)[0]
+        result = train_probes([task], SETTINGS)[0]
         predicted, best, best_epoch, epochs, weight = tight_loop(task, SETTINGS)
         assert (result.best_epoch, result.epochs) == (best_epoch, epochs)
         assert result.valid_loss == pytest.approx(best, rel=1e-4)
@@ -89,10 +91,10 @@ def test_a_probe_equals_a_plain_pytorch_loop():
 
 def test_together_is_the_same_as_alone():
     problems = unequal_problems()
-    alone = [train([task], SETTINGS)[0] for task in problems]
+    alone = [train_probes([task], SETTINGS)[0] for task in problems]
     assert len({result.epochs for result in alone}) > 3  # they stop at different times
     for stack in (1, 4, 9):
-        together = train(problems, SETTINGS, stack=stack)
+        together = train_probes(problems, SETTINGS, stack=stack)
         for one, other in zip(alone, together, strict=True):
             assert np.array_equal(one.predicted, other.predicted)
             assert (one.epochs, one.best_epoch) == (other.epochs, other.best_epoch)
@@ -103,16 +105,16 @@ def test_together_is_the_same_as_alone():
 
 def test_the_order_of_problems_does_not_matter():
     problems = unequal_problems()
-    forward, backward = train(problems, SETTINGS), train(problems[::-1], SETTINGS)[::-1]
+    forward, backward = train_probes(problems, SETTINGS), train_probes(problems[::-1], SETTINGS)[::-1]
     assert all(torch.equal(a.weight, b.weight) for a, b in zip(forward, backward, strict=True))
 
 
 def test_large_data_are_standardised_batch_by_batch_to_the_same_bits(monkeypatch):
     problems = unequal_problems()
-    kept = train(problems, SETTINGS)
+    kept = train_probes(problems, SETTINGS)
     monkeypatch.setattr(standardised, "COPY_BYTES", 0)
     for stack in (1, 9):
-        results = train(problems, SETTINGS, stack=stack)
+        results = train_probes(problems, SETTINGS, stack=stack)
         assert all(np.array_equal(a.predicted, b.predicted) for a, b in zip(kept, results, strict=True))
         if stack == 1:
             assert all(torch.equal(a.weight, b.weight) for a, b in zip(kept, results, strict=True))
@@ -128,13 +130,13 @@ def same_rows(count=3):
 
 def test_problems_on_the_same_rows_share_them(monkeypatch):
     problems = same_rows()
-    alone = [train([one], SETTINGS, stack=1)[0] for one in problems]
+    alone = [train_probes([one], SETTINGS, stack=1)[0] for one in problems]
     rows = standardised.StandardisedRows(problems, "cpu")
     assert rows.same == [0, 0, 0, 3]
     assert len(rows.kept) == 150 + 120
     for limit in (standardised.COPY_BYTES, 0):
         monkeypatch.setattr(standardised, "COPY_BYTES", limit)
-        for one, together in zip(alone, train(problems, SETTINGS, stack=4), strict=True):
+        for one, together in zip(alone, train_probes(problems, SETTINGS, stack=4), strict=True):
             assert np.array_equal(one.predicted, together.predicted)
             assert one.best_epoch == together.best_epoch
             assert torch.allclose(one.weight, together.weight, atol=1e-5)
@@ -142,9 +144,9 @@ def test_problems_on_the_same_rows_share_them(monkeypatch):
 
 def test_statistics_of_the_same_rows_are_worked_out_once(monkeypatch):
     seen = []
-    real = standardised.standardisation
-    monkeypatch.setattr(standardised, "standardisation", lambda *given: seen.append(1) or real(*given))
-    train(same_rows(), SETTINGS)
+    real = standardised.measure_standardisation
+    monkeypatch.setattr(standardised, "measure_standardisation", lambda *given: seen.append(1) or real(*given))
+    train_probes(same_rows(), SETTINGS)
     assert len(seen) == 2
 
 
@@ -159,7 +161,7 @@ def test_large_features_are_read_where_they_are(tmp_path, monkeypatch, kind):
     rows = standardised.StandardisedRows([task], "cpu")
     assert rows.kept is None
     assert [source.data_ptr() for source in rows.sources.values()] == [mapped.ctypes.data]
-    (result,) = train([task], SETTINGS)
+    (result,) = train_probes([task], SETTINGS)
     assert result.accuracy > 0.9
 
 
@@ -170,7 +172,7 @@ class StoppedError(Exception):
 @pytest.mark.parametrize("stack", [1, 6])
 def test_a_training_that_is_stopped_goes_on_to_the_same_bits(tmp_path, monkeypatch, stack):
     problems = unequal_problems()[:6]
-    whole = train(problems, SETTINGS, stack=stack)
+    whole = train_probes(problems, SETTINGS, stack=stack)
     monkeypatch.setattr(resuming, "INTERVAL_S", 0.0)
     again = 0
     while True:
@@ -183,7 +185,7 @@ def test_a_training_that_is_stopped_goes_on_to_the_same_bits(tmp_path, monkeypat
 
         try:
             stored = Resuming(tmp_path)
-            results = train(problems, SETTINGS, stack=stack, progress=stop, resume=stored)
+            results = train_probes(problems, SETTINGS, stack=stack, progress=stop, resume=stored)
             break
         except StoppedError:
             again += 1
@@ -210,22 +212,22 @@ def test_what_was_stored_of_another_training_is_not_taken_up(tmp_path):
             [replace(problems[0], train=np.arange(99))],
         ):
             known = standardised.Standardisations()
-            names.add(standardised.fingerprint(some, settings, known))
+            names.add(standardised.fingerprint_training(some, settings, known))
     assert len(names) == 8
 
 
 def test_a_damaged_store_is_passed_over(tmp_path, monkeypatch):
     monkeypatch.setattr(resuming, "INTERVAL_S", 0.0)
     task = unequal_problems()[0]
-    name = standardised.fingerprint([task], SETTINGS, standardised.Standardisations())
+    name = standardised.fingerprint_training([task], SETTINGS, standardised.Standardisations())
     (tmp_path / f"{name}.pt").write_bytes(b"half of it")
-    (result,) = train([task], SETTINGS, resume=Resuming(tmp_path))
-    assert torch.equal(result.weight, train([task], SETTINGS)[0].weight)
+    (result,) = train_probes([task], SETTINGS, resume=Resuming(tmp_path))
+    assert torch.equal(result.weight, train_probes([task], SETTINGS)[0].weight)
 
 
 def test_progress_counts_the_epochs_that_are_not_needed():
     problems, told = unequal_problems(), []
-    train(problems, SETTINGS, progress=told.append)
+    train_probes(problems, SETTINGS, progress=told.append)
     assert sum(told) == len(problems) * SETTINGS.max_epochs
 
 
@@ -243,9 +245,9 @@ def test_the_accuracy_is_within_a_point_of_the_best_there_is(size, apart, about)
     labels = draw.integers(0, classes, 2 * n)
     x = centres[labels] + draw.standard_normal((2 * n, size), dtype=np.float32)
     best = (x[n:] @ centres.T - 0.5 * (centres**2).sum(axis=1)).argmax(axis=1) == labels[n:]
-    held = validation_rows(labels[:n], [str(row) for row in range(n)], share=0.1, seed=0)
+    held = draw_validation_rows(labels[:n], [str(row) for row in range(n)], share=0.1, seed=0)
     rows = np.arange(2 * n)
-    task = Problem(
+    task = ProbeProblem(
         name="gaussian",
         features=torch.from_numpy(x),
         labels=torch.from_numpy(labels),
@@ -255,7 +257,7 @@ def test_the_accuracy_is_within_a_point_of_the_best_there_is(size, apart, about)
         classes=classes,
         seed=0,
     )
-    (result,) = train([task], ProbeSettings())
+    (result,) = train_probes([task], ProbeSettings())
     assert best.mean() == pytest.approx(about, abs=0.01)
     assert result.accuracy > best.mean() - 0.01
 
@@ -263,16 +265,16 @@ def test_the_accuracy_is_within_a_point_of_the_best_there_is(size, apart, about)
 def test_features_are_not_changed_and_half_precision_serves():
     features, labels = clusters()
     before = features.clone()
-    full = train([problem(features, labels)], SETTINGS)[0]
+    full = train_probes([problem(features, labels)], SETTINGS)[0]
     assert torch.equal(features, before)
-    half = train([problem(((features - features.mean(0)) / features.std(0)).half(), labels)], SETTINGS)[0]
+    half = train_probes([problem(((features - features.mean(0)) / features.std(0)).half(), labels)], SETTINGS)[0]
     assert half.accuracy == pytest.approx(full.accuracy, abs=0.05)
 
 
 def test_accuracy_is_that_of_logistic_regression():
     features, labels = clusters(n=900, spread=2.5)
     task = problem(features, labels, train_rows=range(500), valid=range(500, 560), test=range(560, 900))
-    result = train([task], ProbeSettings(lr=1e-2))[0]
+    result = train_probes([task], ProbeSettings(lr=1e-2))[0]
     scaler = StandardScaler().fit(features[:500])
     reference = LogisticRegression(C=1.0, max_iter=2000).fit(scaler.transform(features[:500]), labels[:500])
     expected = reference.score(scaler.transform(features[560:]), labels[560:])
@@ -283,13 +285,13 @@ def test_accuracy_is_that_of_logistic_regression():
 def test_standardisation_is_of_the_training_rows_alone():
     features, labels = clusters()
     task = problem(features, labels)
-    mean, scale = standardisation(features, task.train)
+    mean, scale = measure_standardisation(features, task.train)
     rows = features[:120].double()
     assert torch.allclose(mean.double(), rows.mean(0), rtol=1e-6)
     assert torch.allclose(scale.double(), rows.std(0, correction=0), rtol=1e-6)
     changed = features.clone()
     changed[120:] = 1e6 * torch.randn_like(changed[120:])
-    assert torch.equal(standardisation(changed, task.train)[0], mean)
+    assert torch.equal(measure_standardisation(changed, task.train)[0], mean)
 
 
 def test_a_constant_feature_has_scale_1():
@@ -297,7 +299,7 @@ def test_a_constant_feature_has_scale_1():
     features[:, 1] = 0.1
     features[:, 2] = 1e4 + torch.tensor([0.0, 9.8e-4]).repeat(25)  # one step of float32
     features[:, 3] = 1e-12 * torch.rand(50)  # small, but no constant
-    mean, scale = standardisation(features, np.arange(50))
+    mean, scale = measure_standardisation(features, np.arange(50))
     assert scale[1] == 1.0
     assert scale[2] == 1.0
     assert 1e-13 < scale[3] < 1e-12
@@ -306,7 +308,7 @@ def test_a_constant_feature_has_scale_1():
 
 def test_the_earliest_of_equal_epochs_is_tested():
     features, labels = torch.zeros(240, 3), clusters()[1]
-    result = train([problem(features, labels)], ProbeSettings(lr=1e-30, max_epochs=50, patience=5))[0]
+    result = train_probes([problem(features, labels)], ProbeSettings(lr=1e-30, max_epochs=50, patience=5))[0]
     assert (result.best_epoch, result.epochs) == (1, 6)
 
 
@@ -320,7 +322,7 @@ def test_the_held_out_part_is_stratified(counts, share, seed):
         counts = [*counts, 2]
     labels = np.repeat(np.arange(len(counts)), counts)
     names = [f"clip {i}" for i in range(len(labels))]
-    held = validation_rows(labels, names, share=share, seed=seed)
+    held = draw_validation_rows(labels, names, share=share, seed=seed)
     took = np.bincount(labels[held], minlength=len(counts))
     assert np.all(took <= np.maximum(np.array(counts) - 1, 0))
     assert np.all(took <= np.ceil(np.array(counts) * share))
@@ -332,22 +334,22 @@ def test_the_held_out_part_is_stratified(counts, share, seed):
 def test_the_held_out_part_goes_with_names_and_seed():
     labels = np.arange(200) % 5
     names = [f"clip {i}" for i in range(200)]
-    held = validation_rows(labels, names, share=0.1, seed=1)
+    held = draw_validation_rows(labels, names, share=0.1, seed=1)
     assert held.sum() == 20
     order = np.random.default_rng(0).permutation(200)
-    again = validation_rows(labels[order], [names[i] for i in order], share=0.1, seed=1)
+    again = draw_validation_rows(labels[order], [names[i] for i in order], share=0.1, seed=1)
     assert {names[i] for i in np.flatnonzero(held)} == {names[order[i]] for i in np.flatnonzero(again)}
-    assert not np.array_equal(held, validation_rows(labels, names, share=0.1, seed=2))
+    assert not np.array_equal(held, draw_validation_rows(labels, names, share=0.1, seed=2))
 
 
 def test_nothing_can_be_held_out_of_single_clips():
     with pytest.raises(InvalidInputError, match="no class has two training clips"):
-        validation_rows(np.arange(4), list("abcd"), share=0.1, seed=0)
+        draw_validation_rows(np.arange(4), list("abcd"), share=0.1, seed=0)
 
 
 def broken(**changes):
     features, labels = clusters()
-    return lambda: train([problem(**{"features": features, "labels": labels, **changes})], SETTINGS)
+    return lambda: train_probes([problem(**{"features": features, "labels": labels, **changes})], SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -379,6 +381,8 @@ def test_a_gpu_gives_the_same(monkeypatch, limit):
     """Also where features are large, and only the features themselves are copied to the GPU."""
     monkeypatch.setattr(standardised, "COPY_BYTES", limit)
     problems = unequal_problems()
-    for one, other in zip(train(problems, SETTINGS), train(problems, SETTINGS, device="cuda"), strict=True):
+    for one, other in zip(
+        train_probes(problems, SETTINGS), train_probes(problems, SETTINGS, device="cuda"), strict=True
+    ):
         assert one.accuracy == pytest.approx(other.accuracy, abs=0.03)
         assert one.valid_loss == pytest.approx(other.valid_loss, rel=1e-3)

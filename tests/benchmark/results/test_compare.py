@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from benchmark.results.compare import as_text, compare
-from benchmark.results.rows import add_rows, measured_row, read_rows
+from benchmark.results.compare import compare, format_comparison
+from benchmark.results.rows import add_rows, make_row, read_rows
 from benchmark.results.run_folder import run_name, write_run
 from bgknown.errors import InvalidInputError, NotFoundError
 
@@ -31,7 +31,7 @@ def write(out: Path, encoder, settings, *, task="bgknown", metric="accuracy", or
         by_seed = table.groupby(["seed", "fold"])["score"].mean().groupby("seed").mean()
         by_clip = table.groupby("clip_id")["score"].mean()
         shown = {"setting": setting, "metric": metric, "seeds": len(by_seed)}
-        rows.append(measured_row(**facts, **shown, by_seed=by_seed.tolist(), by_clip=by_clip.tolist()))
+        rows.append(make_row(**facts, **shown, by_seed=by_seed.tolist(), by_clip=by_clip.tolist()))
     name = run_name(**facts)
     write_run(out, name, config={}, predictions=pd.concat(tables))
     add_rows(out, rows)
@@ -64,7 +64,7 @@ def test_two_settings_of_one_encoder(tmp_path):
     only_a, only_b = (((x[0] > y[0]).to_numpy()).sum() for x, y in ((one, two), (two, one)))
     assert found.result.p == pytest.approx(scipy_stats.binomtest(only_a, only_a + only_b).pvalue)
     assert (found.result.wins, found.result.losses) == (only_a, only_b)
-    text = as_text([found])
+    text = format_comparison([found])
     assert text.startswith("bgknown: A = melpower, B = melpower, protocol paper, dataset d1\n")
     assert "a - shuffled  accuracy" in text
     assert f"{found.result.mean:+.2f}" in text

@@ -5,9 +5,9 @@ import pytest
 from click.testing import CliRunner
 
 from benchmark.cli import main
-from benchmark.results.leaderboard import as_csv, as_markdown, as_text, leaderboard, write_page
-from benchmark.results.rows import ResultRow, add_rows, paper_rows, read_rows
-from benchmark.text_tables import aligned, markdown
+from benchmark.results.leaderboard import arrange, as_markdown, format_csv, format_text, write_page
+from benchmark.results.rows import ResultRow, add_rows, read_paper_rows, read_rows
+from benchmark.text_tables import align_columns, format_markdown
 from bgknown.errors import NotFoundError
 
 
@@ -40,7 +40,7 @@ ROWS = [
 
 
 def test_a_task_with_settings_has_a_column_for_each():
-    (table,) = leaderboard(ROWS).tables
+    (table,) = arrange(ROWS).tables
     assert table.title == "bgknown: accuracy (%), protocol paper, dataset dddddddd"
     assert table.columns == ["mix", "a", "shuffled"]
     assert cells(table) == {
@@ -53,12 +53,12 @@ def test_a_task_with_settings_has_a_column_for_each():
 
 
 def test_encoders_are_ranked_by_the_first_column_or_another():
-    names = [line.encoder for line in leaderboard(ROWS).tables[0].lines]
+    names = [line.encoder for line in arrange(ROWS).tables[0].lines]
     assert names == ["BYOL-A any lambda (about) (paper)", "logmel", "melpower"]
-    names = [line.encoder for line in leaderboard(ROWS, sort="a").tables[0].lines]
+    names = [line.encoder for line in arrange(ROWS, sort="a").tables[0].lines]
     assert names == ["melpower", "logmel", "BYOL-A any lambda (about) (paper)"]
     with pytest.raises(NotFoundError, match="no column 'shufled' to sort by; did you mean shuffled"):
-        leaderboard(ROWS, sort="shufled")
+        arrange(ROWS, sort="shufled")
 
 
 def test_other_datasets_protocols_and_metrics_stand_apart():
@@ -67,7 +67,7 @@ def test_other_datasets_protocols_and_metrics_stand_apart():
         row("logmel", 2.0, protocol="short-1a2b3c"),
         row("logmel", 3.0, metric="clip R@1"),
     ]
-    board = leaderboard([*ROWS, *others])
+    board = arrange([*ROWS, *others])
     assert [table.title for table in board.tables] == [
         "bgknown: accuracy (%), protocol paper, dataset dddddddd",
         "bgknown: accuracy (%), protocol paper, dataset eeeeeeee",
@@ -84,7 +84,7 @@ def test_tasks_with_one_setting_share_a_table():
         row("logmel", 60.0, "clip", task="esc50", half=1.0, protocol="evar"),
         row("logmel", 70.0, "clip", task="us8k", dataset_sha256="f" * 64, protocol="evar"),
     ]
-    (table,) = leaderboard(rows).tables
+    (table,) = arrange(rows).tables
     assert table.title == "accuracy (%), protocol evar"
     assert table.columns == ["esc50", "us8k"]
     assert cells(table)["logmel"] == ["60.00 ± 1.00", "70.00"]
@@ -96,7 +96,7 @@ def test_tasks_with_one_setting_share_a_table():
 def test_two_datasets_of_one_task_have_columns_of_their_own():
     facts = {"task": "esc50", "protocol": "evar"}
     rows = [row("logmel", 60.0, "clip", dataset_sha256=letter * 64, **facts) for letter in "ab"]
-    (table,) = leaderboard(rows).tables
+    (table,) = arrange(rows).tables
     assert table.columns == ["esc50 [aaaaaaaa]", "esc50 [bbbbbbbb]", "esc50"]
     assert cells(table)["BYOL-A lambda 0 (paper)"] == [None, None, "82.70 ± 1.76"]
 
@@ -104,7 +104,7 @@ def test_two_datasets_of_one_task_have_columns_of_their_own():
 def test_the_paper_s_tasks_stand_in_its_order_with_the_average_last():
     names = ["nine-tasks", "surge", "mine", "esc50", "vc1"]
     rows = [row("logmel", 60.0, "average" if name == "nine-tasks" else "clip", task=name) for name in names]
-    (table,) = leaderboard(rows, paper=False).tables
+    (table,) = arrange(rows, paper=False).tables
     assert table.columns == ["esc50", "vc1", "surge", "nine-tasks average", "mine"]
 
 
@@ -114,13 +114,13 @@ def test_checkpoints_of_one_name_are_told_apart():
         row("byola", 51.0, checkpoint_sha256="34" * 32),
         row("logmel", 41.0),
     ]
-    (table,) = leaderboard(rows, paper=False).tables
+    (table,) = arrange(rows, paper=False).tables
     assert [line.encoder for line in table.lines] == ["byola [34343434]", "byola [12121212]", "logmel"]
 
 
 def test_the_paper_can_be_left_out_or_asked_for():
-    assert all(one.source == "measured" for one in leaderboard(ROWS, paper=False).rows)
-    board = leaderboard([], task="apwd-rain", metric="R@1")
+    assert all(one.source == "measured" for one in arrange(ROWS, paper=False).rows)
+    board = arrange([], task="apwd-rain", metric="R@1")
     assert cells(board.tables[0])["BYOL-A lambda 0.2 (paper)"] == ["53.99"]
     assert not best(board.tables[0])
 
@@ -133,7 +133,7 @@ def test_the_paper_stands_beside_other_text_encoders_too():
         for setting in ("audio+text", "chance")
         for protocol in protocols
     ]
-    tables = {table.title: table for table in leaderboard(rows, metric="R@1").tables}
+    tables = {table.title: table for table in arrange(rows, metric="R@1").tables}
     (joined, apart) = (tables[f"apwd-rain: R@1 (%), protocol {name}, dataset dddddddd"] for name in protocols)
     assert cells(joined)["BYOL-A lambda 0.2 (paper)"] == ["53.99", None]
     assert joined.notes == ["the paper's text encoder is distilbert-base-uncased"]
@@ -143,28 +143,28 @@ def test_the_paper_stands_beside_other_text_encoders_too():
 
 def test_unknown_names_say_what_is_near():
     with pytest.raises(NotFoundError, match="no result of task 'bgknow'; did you mean bgknown. there are: bgknown"):
-        leaderboard(ROWS, task="bgknow")
+        arrange(ROWS, task="bgknow")
     with pytest.raises(NotFoundError, match="no result of metric 'acuracy'; did you mean accuracy"):
-        leaderboard(ROWS, metric="acuracy")
+        arrange(ROWS, metric="acuracy")
     with pytest.raises(NotFoundError, match="there are no results yet; `benchmark run`"):
-        leaderboard([])
+        arrange([])
 
 
 def test_only_the_task_asked_for_is_shown():
-    board = leaderboard([*ROWS, row("logmel", 60.0, "clip", task="esc50")], task="esc50", paper=False)
+    board = arrange([*ROWS, row("logmel", 60.0, "clip", task="esc50")], task="esc50", paper=False)
     assert [one.task for one in board.rows] == ["esc50"]
 
 
 def test_a_leak_is_told_under_the_table():
     rows = [row("logmel", 41.0, leak_check="3 sources in both splits"), row("melpower", 1.0, leak_check="ok")]
-    (table,) = leaderboard(rows).tables
+    (table,) = arrange(rows).tables
     assert table.notes == ["leak check of bgknown: 3 sources in both splits"]
-    assert table.notes[0] in as_text(leaderboard(rows))
-    assert table.notes[0] in as_markdown(leaderboard(rows))
+    assert table.notes[0] in format_text(arrange(rows))
+    assert table.notes[0] in as_markdown(arrange(rows))
 
 
 def test_text_is_aligned_and_marks_the_best():
-    lines = as_text(leaderboard(ROWS, paper=False)).splitlines()
+    lines = format_text(arrange(ROWS, paper=False)).splitlines()
     assert lines[:4] == [
         "bgknown: accuracy (%), protocol paper, dataset dddddddd",
         "encoder            mix              a   shuffled",
@@ -175,7 +175,7 @@ def test_text_is_aligned_and_marks_the_best():
 
 
 def test_markdown_is_a_page_that_can_be_kept(tmp_path):
-    board = leaderboard(ROWS)
+    board = arrange(ROWS)
     page = write_page(tmp_path / "out", board).read_text(encoding="utf-8")
     assert page == as_markdown(board)
     assert page.startswith("# Leaderboard\n\n## bgknown: accuracy (%)")
@@ -185,15 +185,15 @@ def test_markdown_is_a_page_that_can_be_kept(tmp_path):
 
 def test_csv_has_exact_values_of_ours_and_of_the_paper(tmp_path):
     read = read_rows(add_rows(tmp_path, ROWS))
-    found = list(csv.DictReader(io.StringIO(as_csv(leaderboard(read)))))
+    found = list(csv.DictReader(io.StringIO(format_csv(arrange(read)))))
     assert [one["mean"] for one in found if (one["encoder"], one["setting"]) == ("melpower", "a")] == ["69.123456789"]
     assert [one["source"] for one in found] == ["measured"] * len(ROWS) + ["paper"]
 
 
 def test_every_published_figure_has_one_place():
-    published = paper_rows()
+    published = read_paper_rows()
     tasks = list(dict.fromkeys(one.task for one in published))
-    shown = [cell.row for task in tasks for table in leaderboard([], task=task).tables for cell in all_cells(table)]
+    shown = [cell.row for task in tasks for table in arrange([], task=task).tables for cell in all_cells(table)]
     assert sorted(one.identity for one in shown) == sorted(one.identity for one in published)
 
 
@@ -213,14 +213,14 @@ def test_a_folder_that_is_only_read_is_shown_all_the_same(tmp_path):
 
 
 def test_layout_keeps_columns_apart():
-    assert aligned(["a", "b"], [["x", "10"], ["yyy", "2"]]) == "a     b\nx    10\nyyy   2"
-    assert markdown(["a", "b"], [["x|y", "1"]]) == "| a | b |\n| --- | ---: |\n| x\\|y | 1 |"
-    assert aligned(["a", "b"], []) == "a  b"
+    assert align_columns(["a", "b"], [["x", "10"], ["yyy", "2"]]) == "a     b\nx    10\nyyy   2"
+    assert format_markdown(["a", "b"], [["x|y", "1"]]) == "| a | b |\n| --- | ---: |\n| x\\|y | 1 |"
+    assert align_columns(["a", "b"], []) == "a  b"
 
 
 def test_names_of_others_are_shown_as_they_are_in_the_page():
     name = "a|b <img src=x> [l](javascript:y) \x1b[31m `c` https://d"
-    page = as_markdown(leaderboard([row(name, 41.0), row("logmel", 40.0)], paper=False))
+    page = as_markdown(arrange([row(name, 41.0), row("logmel", 40.0)], paper=False))
     line = next(line for line in page.splitlines() if "javascript" in line)
     assert line.replace("\\|", "").count("|") == 3
     assert not any(part in line for part in ("<img", "\x1b", "://"))
@@ -228,5 +228,5 @@ def test_names_of_others_are_shown_as_they_are_in_the_page():
 
 
 def test_names_of_others_cannot_steer_the_terminal():
-    text = as_text(leaderboard([row("a\x1b[2Jb\u202ec", 41.0)], paper=False))
+    text = format_text(arrange([row("a\x1b[2Jb\u202ec", 41.0)], paper=False))
     assert "a\\x1b[2Jb\\u202ec" in text

@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 import bgknown
 from benchmark.predictions import PREDICTION_COLUMNS, read_predictions
 from benchmark.results import run_folder as runs
-from benchmark.results.rows import COLUMNS, ResultRow, add_rows, as_csv, measured_row, paper_rows, read_rows
+from benchmark.results.rows import COLUMNS, ResultRow, add_rows, format_rows, make_row, read_paper_rows, read_rows
 from benchmark.results.run_folder import run_name, write_run
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
-from bgknown.jobs.files import sha256
-from bgknown.jobs.provenance import commit_of, now
+from bgknown.jobs.files import hash_bytes
+from bgknown.jobs.provenance import find_commit_of, read_clock
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -57,12 +57,12 @@ TEXTS = st.text(st.characters(exclude_categories=("C", "Z")), max_size=8)
 def test_rows_come_back_as_they_were(tmp_path_factory, mean, std, seeds, encoder):
     given_row = row(mean=mean, std=std, seeds=seeds, encoder=encoder)
     path = tmp_path_factory.mktemp("rows") / "leaderboard.csv"
-    path.write_text(as_csv([given_row]), encoding="utf-8")
+    path.write_text(format_rows([given_row]), encoding="utf-8")
     assert read_rows(path) == [given_row]
 
 
 def test_numbers_are_written_in_their_shortest_form():
-    text = as_csv([row(mean=np.float64(0.1), std=None, seeds=np.int64(3), lr=1e-3)])
+    text = format_rows([row(mean=np.float64(0.1), std=None, seeds=np.int64(3), lr=1e-3)])
     values = dict(zip(*csv.reader(text.splitlines()), strict=True))
     assert (values["mean"], values["std"], values["seeds"], values["lr"]) == ("0.1", "", "3", "0.001")
 
@@ -70,7 +70,7 @@ def test_numbers_are_written_in_their_shortest_form():
 def test_measured_row_is_percent_with_both_intervals():
     by_clip = np.repeat([1.0, 0.0], [60, 40])
     facts = {"encoder": "x", "checkpoint_sha256": "ab", "task": "t", "setting": "a", "metric": "accuracy"}
-    made = measured_row(
+    made = make_row(
         **facts, by_seed=[0.59, 0.60, 0.61], by_clip=by_clip, seeds=3, protocol="paper", dataset_sha256="cd"
     )
     assert (made.mean, made.std, made.n_test, made.seeds) == (pytest.approx(60.0), pytest.approx(1.0), 100, 3)
@@ -78,7 +78,7 @@ def test_measured_row_is_percent_with_both_intervals():
     assert (made.boot_low, made.boot_high) == pytest.approx((50.4, 69.6), abs=1.1)
     assert (made.version, made.source) == (bgknown.__version__, "measured")
     assert abs(pd.Timestamp(made.date) - pd.Timestamp.now("UTC")) < pd.Timedelta("1min")
-    single = measured_row(**facts, by_seed=[0.5], by_clip=[0.5], seeds=0, protocol="paper", dataset_sha256="")
+    single = make_row(**facts, by_seed=[0.5], by_clip=[0.5], seeds=0, protocol="paper", dataset_sha256="")
     assert (single.std, single.ci95_low, single.boot_low, single.boot_high) == (None,) * 4
 
 
@@ -176,7 +176,7 @@ def test_a_file_in_the_way_is_one_line(tmp_path):
 
 
 def broken(change):
-    lines = as_csv([row(), row(setting="a", std=1.5)]).splitlines(keepends=True)
+    lines = format_rows([row(), row(setting="a", std=1.5)]).splitlines(keepends=True)
     return change(lines)
 
 
@@ -234,30 +234,30 @@ def git(folder, *arguments):
 
 
 def test_commit_says_whether_files_were_changed(tmp_path):
-    assert commit_of(tmp_path) == ""
+    assert find_commit_of(tmp_path) == ""
     git(tmp_path, "init", "-q")
-    assert commit_of(tmp_path) == ""
+    assert find_commit_of(tmp_path) == ""
     (tmp_path / "file").write_text("one")
     git(tmp_path, "add", "file")
     git(tmp_path, "commit", "-q", "-m", "first")
     short = git(tmp_path, "rev-parse", "--short", "HEAD").stdout.strip()
-    assert commit_of(tmp_path) == short
+    assert find_commit_of(tmp_path) == short
     (tmp_path / "new").write_text("not part of it")
-    assert commit_of(tmp_path) == short
+    assert find_commit_of(tmp_path) == short
     (tmp_path / "file").write_text("two")
-    assert commit_of(tmp_path) == f"{short}+"
+    assert find_commit_of(tmp_path) == f"{short}+"
 
 
 def test_commit_survives_a_git_that_does_not(tmp_path, monkeypatch):
     (tmp_path / ".git").mkdir()
-    assert commit_of(tmp_path) == ""
+    assert find_commit_of(tmp_path) == ""
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert commit_of(tmp_path) == ""
+    assert find_commit_of(tmp_path) == ""
 
 
 def test_now_is_utc_to_the_second():
-    assert abs(pd.Timestamp(now()) - pd.Timestamp.now("UTC")) < pd.Timedelta("5s")
-    assert len(now()) == len("2025-01-31T12:00:00Z")
+    assert abs(pd.Timestamp(read_clock()) - pd.Timestamp.now("UTC")) < pd.Timedelta("5s")
+    assert len(read_clock()) == len("2025-01-31T12:00:00Z")
 
 
 FACTS = {"encoder": "hf:facebook/wav2vec2", "checkpoint_sha256": "0123456789", "task": "bgknown"}
@@ -333,7 +333,7 @@ def test_a_damaged_configuration_is_none(tmp_path, content):
 
 
 def paper(task, metric="accuracy"):
-    return {one.encoder: one.mean for one in paper_rows() if (one.task, one.metric) == (task, metric)}
+    return {one.encoder: one.mean for one in read_paper_rows() if (one.task, one.metric) == (task, metric)}
 
 
 NINE = ["esc50", "us8k", "spcv2", "vc1", "voxforge", "cremad", "gtzan", "nsynth", "surge"]
@@ -348,7 +348,9 @@ def test_averages_of_table_3_follow_from_its_cells():
 
 def test_table_3_has_the_published_intervals():
     found = {
-        (one.task, one.encoder): (one.ci95_high - one.ci95_low) / 2 for one in paper_rows() if one.ci95_low is not None
+        (one.task, one.encoder): (one.ci95_high - one.ci95_low) / 2
+        for one in read_paper_rows()
+        if one.ci95_low is not None
     }
     assert len(found) == 9 * 5
     assert found["cremad", "BYOL-A lambda 0.1"] == 0.0
@@ -383,10 +385,10 @@ def test_table_2_says_what_the_text_says_about_it():
 
 
 def test_of_table_1_only_the_figure_of_the_text_is_known():
-    assert [(one.setting, one.mean, one.encoder) for one in paper_rows() if one.task == "bgknown"] == [
+    assert [(one.setting, one.mean, one.encoder) for one in read_paper_rows() if one.task == "bgknown"] == [
         ("mix", 47.0, "BYOL-A any lambda (about)")
     ]
-    assert {one.source for one in paper_rows()} == {"paper"}
+    assert {one.source for one in read_paper_rows()} == {"paper"}
 
 
 def test_published_facts_are_declared_as_part_of_the_package():
@@ -415,7 +417,7 @@ def test_a_wheel_holds_the_published_facts(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     target = tmp_path / "installed"
     with zipfile.ZipFile(wheel) as archive:
-        assert sha256(archive.read("data_manifests/paper_results.csv")) == sha256(
+        assert hash_bytes(archive.read("data_manifests/paper_results.csv")) == hash_bytes(
             (ROOT / "data_manifests" / "paper_results.csv").read_bytes()
         )
         archive.extractall(target)
@@ -429,4 +431,4 @@ def test_a_wheel_holds_the_published_facts(tmp_path):
         capture_output=True,
         text=True,
     )
-    assert done.stdout.split() == [str(len(paper_rows())), str(target / "benchmark" / "__init__.py")]
+    assert done.stdout.split() == [str(len(read_paper_rows())), str(target / "benchmark" / "__init__.py")]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from benchmark.results.stats import bootstrap_ci, mcnemar, paired, summarise
+from benchmark.results.stats import bootstrap_ci, compare_paired, mcnemar, summarise
 from bgknown.errors import InvalidInputError
 
 
@@ -102,7 +102,7 @@ def plain_sign_flip(differences):
 @given(thirds=st.lists(st.integers(-3, 3), min_size=1, max_size=10))
 def test_exact_p_on_means_of_three_seeds_follows_the_definition(thirds):
     b = np.full(len(thirds), 2.0)
-    found = paired(b + np.array(thirds) / 3, b, draws=10)
+    found = compare_paired(b + np.array(thirds) / 3, b, draws=10)
     assert found.exact
     assert found.p == pytest.approx(plain_sign_flip(np.array(thirds) / 3))
     assert (found.wins, found.losses, found.ties) == tuple(sum(sign(x) for x in thirds) for sign in SIGNS)
@@ -116,7 +116,7 @@ def test_exact_p_on_any_numbers_is_that_of_scipy(n):
     draw = np.random.default_rng(n)
     a, b = draw.normal(0.4, 1, n), draw.normal(0, 1, n)
     wanted = plain_sign_flip(a - b)
-    assert paired(a, b, draws=10).p == pytest.approx(wanted)
+    assert compare_paired(a, b, draws=10).p == pytest.approx(wanted)
     if n > 1:
         scipys = scipy_stats.permutation_test(
             (a, b), lambda x, y, axis: np.mean(x - y, axis=axis), permutation_type="samples", vectorized=True
@@ -126,7 +126,7 @@ def test_exact_p_on_any_numbers_is_that_of_scipy(n):
 
 def test_exact_p_of_many_clips_is_the_binomial_one():
     a, b = np.repeat([1.0, 0.0, 1.0], [300, 220, 1000]), np.repeat([0.0, 1.0, 1.0], [300, 220, 1000])
-    found = paired(a, b)
+    found = compare_paired(a, b)
     assert found.exact
     assert found.p == pytest.approx(scipy_stats.binomtest(300, 520).pvalue)
     assert (found.n, found.wins, found.losses, found.ties) == (1520, 300, 220, 1000)
@@ -136,7 +136,7 @@ def test_exact_p_of_many_clips_is_the_binomial_one():
 def test_random_flips_come_near_the_normal_limit():
     draw = np.random.default_rng(5)
     a, b = draw.normal(0.0, 1, 400), draw.normal(0.1, 1, 400)
-    found = paired(a, b, draws=20_000)
+    found = compare_paired(a, b, draws=20_000)
     difference = a - b
     z = abs(difference.sum()) / math.sqrt((difference**2).sum())
     assert not found.exact
@@ -148,7 +148,7 @@ def test_random_flips_come_near_the_normal_limit():
 
 def test_random_p_is_never_zero():
     a = 5 + np.random.default_rng(6).random(100)
-    found = paired(a, np.zeros(100), draws=999)
+    found = compare_paired(a, np.zeros(100), draws=999)
     assert not found.exact
     assert found.p == 1 / 1000
 
@@ -158,7 +158,7 @@ def test_test_holds_its_level_and_finds_a_difference():
 
     def p(gain):
         a, b = ((draw.random((80, 3)) < share).mean(axis=1) for share in (0.5 + gain, 0.5))
-        return paired(a, b, draws=10).p
+        return compare_paired(a, b, draws=10).p
 
     assert np.mean([p(0.0) <= 0.05 for _ in range(400)]) == pytest.approx(0.05, abs=0.03)
     assert np.mean([p(0.2) <= 0.05 for _ in range(50)]) > 0.9
@@ -167,20 +167,20 @@ def test_test_holds_its_level_and_finds_a_difference():
 def test_groups_are_flipped_whole():
     # ten recordings of five clips: the sign test has ten signs, not fifty
     difference = np.repeat(np.ones(10), 5)
-    found = paired(difference, np.zeros(50), np.repeat(np.arange(10), 5).tolist())
+    found = compare_paired(difference, np.zeros(50), np.repeat(np.arange(10), 5).tolist())
     assert found.p == pytest.approx(2 / 2**10)
     assert found.n == 50
 
 
 def test_rounding_is_a_tie():
-    found = paired([0.1 + 0.2, 1.0], [0.3, 1.0])
+    found = compare_paired([0.1 + 0.2, 1.0], [0.3, 1.0])
     assert (found.ties, found.p, found.mean) == (2, 1.0, 0.0)
 
 
 def test_swapping_sides_turns_the_sign():
     draw = np.random.default_rng(8)
     a, b = draw.integers(0, 4, 60) / 3, draw.integers(0, 4, 60) / 3
-    one, two = paired(a, b), paired(b, a)
+    one, two = compare_paired(a, b), compare_paired(b, a)
     assert (one.mean, one.wins, one.p) == (pytest.approx(-two.mean), two.losses, pytest.approx(two.p))
 
 
@@ -192,7 +192,7 @@ def test_mcnemar_is_the_binomial_test_and_the_sign_flip(answers):
     assert (found.only_a, found.only_b) == (only_a, only_b)
     wanted = scipy_stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
     assert found.p == pytest.approx(wanted)
-    assert paired(a.astype(float), b.astype(float), draws=1).p == pytest.approx(wanted)
+    assert compare_paired(a.astype(float), b.astype(float), draws=1).p == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize(
@@ -203,8 +203,8 @@ def test_mcnemar_is_the_binomial_test_and_the_sign_flip(answers):
         (lambda: bootstrap_ci([[1.0]]), r"per_clip has shape \[1, 1\]"),
         (lambda: bootstrap_ci([1.0], draws=0), "draws is 0; it must be at least 1"),
         (lambda: bootstrap_ci([1.0, 2.0], ["x"]), "there are 1 groups for 2 clips"),
-        (lambda: paired([1.0], [1.0, 2.0]), "a has 1 clips and b 2; both must have the same"),
-        (lambda: paired([1.0], [math.inf]), "b holds inf at place 0"),
+        (lambda: compare_paired([1.0], [1.0, 2.0]), "a has 1 clips and b 2; both must have the same"),
+        (lambda: compare_paired([1.0], [math.inf]), "b holds inf at place 0"),
         (lambda: mcnemar([1, 0], [True, False]), r"a_correct is int64 \[2\] and b_correct bool"),
         (lambda: mcnemar([True], [True, False]), "must be boolean vectors of the same length"),
     ],

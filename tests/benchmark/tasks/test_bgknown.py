@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from benchmark.embedding.clips import read_clip
-from benchmark.tasks import task
-from benchmark.tasks.bgknown import SETTINGS, leak_check, measures, other_backgrounds, prepare
+from benchmark.tasks import load_task
+from benchmark.tasks.bgknown import SETTINGS, check_leaks, measure_retrieval, pair_other_backgrounds, prepare
 from benchmark.tasks.contract import TaskOptions
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.mixtures.dataset import open_dataset
@@ -50,19 +50,19 @@ def test_recordings_that_serve_often_can_be_shuffled(sizes):
     files = [f"r{place}" for place, size in enumerate(sizes) for _ in range(size)]
     table = pd.DataFrame({"split": "test", "fsd50k_file": files, "clip_id": [f"c{i}" for i in range(len(files))]})
     table = table.sample(frac=1.0, random_state=0, ignore_index=True)
-    other = other_backgrounds(table)
+    other = pair_other_backgrounds(table)
     assert (table["fsd50k_file"].to_numpy() != table["fsd50k_file"].to_numpy()[other]).all()
     assert sorted(other) == list(range(len(files)))
     again = table.iloc[::-1].reset_index(drop=True)
     pairs = {(c, o) for c, o in zip(table["clip_id"], table["clip_id"][other], strict=True)}
-    reverse = other_backgrounds(again)
+    reverse = pair_other_backgrounds(again)
     assert pairs == {(c, o) for c, o in zip(again["clip_id"], again["clip_id"][reverse], strict=True)}
 
 
 def test_one_recording_for_most_of_a_split_leaves_shuffled_out(built, tmp_path, monkeypatch):
     table = pd.DataFrame({"split": "test", "fsd50k_file": ["r", "r", "s"], "clip_id": ["a", "b", "c"]})
-    assert other_backgrounds(table) is None
-    monkeypatch.setattr("benchmark.tasks.bgknown.other_backgrounds", lambda table: None)
+    assert pair_other_backgrounds(table) is None
+    monkeypatch.setattr("benchmark.tasks.bgknown.pair_other_backgrounds", lambda table: None)
     data = prepare(built[1], TaskOptions(cache=built[1]))
     assert "shuffled" not in [setting.name for setting in data.settings]
     assert any("shuffled is not measured" in note for note in data.notes)
@@ -72,7 +72,7 @@ def test_without_esc50_a_line_says_what_is_missing(built):
     data = prepare(built[1], TaskOptions(cache=built[1]))
     assert "clean" not in data.signals
     assert data.notes == ["clean and the difference retrieval are not measured: give ESC-50 with --data esc50=DIR"]
-    assert measures(data, {name: np.ones((len(data.table), 2), np.float32) for name in data.signals}) == []
+    assert measure_retrieval(data, {name: np.ones((len(data.table), 2), np.float32) for name in data.signals}) == []
 
 
 def test_folds_labels_and_facts(data, built):
@@ -89,9 +89,9 @@ def test_folds_labels_and_facts(data, built):
 def test_a_source_in_both_splits_is_a_leak():
     table = pd.DataFrame({"split": ["train", "test", "test"], "clip_id": ["1-5-A-0", "4-5-B-0", "4-6-A-0"]})
     table["fsd50k_file"] = ["x/7.wav", "y/8.wav", "y/9.wav"]
-    assert leak_check(table) == "1 sources in both splits"
-    assert leak_check(table.assign(clip_id=["1-5-A-0", "4-4-B-0", "4-6-A-0"])) == "ok"
-    assert leak_check(table.assign(clip_id=["1-9-A-0", "4-4-B-0", "4-6-A-0"])) == "1 sources in both splits"
+    assert check_leaks(table) == "1 sources in both splits"
+    assert check_leaks(table.assign(clip_id=["1-5-A-0", "4-4-B-0", "4-6-A-0"])) == "ok"
+    assert check_leaks(table.assign(clip_id=["1-9-A-0", "4-4-B-0", "4-6-A-0"])) == "1 sources in both splits"
 
 
 def test_clean_is_cut_to_the_length_of_the_mixtures(data):
@@ -111,7 +111,7 @@ def test_difference_retrieval_finds_what_was_added(data):
         "c": draw.standard_normal((n, 16)),
         "mix": clean + background,
     }
-    found = {measure.setting: measure for measure in measures(data, embeddings)}
+    found = {measure.setting: measure for measure in measure_retrieval(data, embeddings)}
     assert set(found) == {"mix", "a", "b", "c", "bg", "shuffled", "chance"}
     for metric in ("clip R@1", "class R@1", "clip R@5", "class R@10"):
         assert found["a"].metrics[metric].mean() == 1.0
@@ -164,12 +164,12 @@ def test_another_esc50_is_refused(built, tmp_path):
 
 
 def test_tasks_are_found_by_name():
-    assert task("bgknown").FACTS.name == "bgknown"
+    assert load_task("bgknown").FACTS.name == "bgknown"
     with pytest.raises(NotFoundError, match="no task 'bgknow'; did you mean bgknown"):
-        task("bgknow")
+        load_task("bgknow")
 
 
 def test_the_counts_are_those_of_the_dataset(built):
-    assert task("bgknown").FACTS.counts == {"train": 1200, "test": 800}
+    assert load_task("bgknown").FACTS.counts == {"train": 1200, "test": 800}
     assert len(open_dataset(built[1])) == 10
     assert torch.is_tensor(torch.from_numpy(prepare(built[1], TaskOptions(cache=built[1])).labels()))

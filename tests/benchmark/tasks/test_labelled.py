@@ -7,8 +7,8 @@ import pytest
 import soundfile
 
 from benchmark.embedding.clips import Clip, read_clip
-from benchmark.tasks.contract import TaskFacts, TaskOptions, check_folds, shuffled_labels
-from benchmark.tasks.labelled import cut, divisions, leak_check, limited, prepare
+from benchmark.tasks.contract import TaskFacts, TaskOptions, check_folds, shuffle_labels
+from benchmark.tasks.labelled import check_leaks, cut_views, make_folds, prepare, take_limit
 from bgknown.errors import InvalidInputError
 
 RATE_HZ = 8_000
@@ -99,8 +99,8 @@ def test_clips_of_their_own_length_are_not_cut(root, options):
 
 def test_every_place_of_a_clip_can_be_drawn():
     drawn = table(("train",) * 2000).assign(frames=RATE_HZ + 3, rate_hz=RATE_HZ)
-    views, _ = cut(
-        drawn, [dataclasses.replace(divisions(table())[0], train=np.arange(2000))], 1.0, root=Path("nowhere")
+    views, _ = cut_views(
+        drawn, [dataclasses.replace(make_folds(table())[0], train=np.arange(2000))], 1.0, root=Path("nowhere")
     )
     begun = np.bincount([int(view.place * 4) for view in views], minlength=4)
     assert begun.min() > 400  # four places of equal chance
@@ -161,40 +161,42 @@ def test_a_class_that_is_not_tested_is_fine(root, options):
 
 def test_folds_are_in_their_own_order():
     many = pd.DataFrame({"fold": [str(fold) for fold in (10, 2, 1, 10, 3)]})
-    assert [fold.name for fold in divisions(many)] == ["1", "2", "3", "10"]
+    assert [fold.name for fold in make_folds(many)] == ["1", "2", "3", "10"]
 
 
 def test_leaks_are_told_with_their_number_and_place():
-    folds = divisions(table())
+    folds = make_folds(table())
     groups = np.array(["x", "y", "z", "z", "p", "q", "x", "p"], dtype=object)
-    assert leak_check(groups, folds, "singers") == "1 singers in training and test; 1 singers in validation and test"
+    assert check_leaks(groups, folds, "singers") == "1 singers in training and test; 1 singers in validation and test"
     groups[6] = ""
-    assert leak_check(groups, folds, "singers") == "1 singers in validation and test (singers of 1 clips are not known)"
+    assert (
+        check_leaks(groups, folds, "singers") == "1 singers in validation and test (singers of 1 clips are not known)"
+    )
     groups[:] = ""
-    assert leak_check(groups, folds, "singers") == "not checked: singers are not known"
-    assert leak_check(np.array(list("abcdefgh"), dtype=object), folds, "singers") == "ok"
+    assert check_leaks(groups, folds, "singers") == "not checked: singers are not known"
+    assert check_leaks(np.array(list("abcdefgh"), dtype=object), folds, "singers") == "ok"
 
 
 def test_a_limit_keeps_classes_whole_before_it_takes_more_of_them():
     rows = [(f"{label}{split}{i}", label, split) for label in "abcdef" for split in ("train", "test") for i in range(5)]
     listed = pd.DataFrame(rows, columns=["file", "label", "split"])
-    taken = limited(listed, 6)
+    taken = take_limit(listed, 6)
     assert taken.groupby("label")["split"].nunique().tolist() == [2, 2, 2]
-    assert set(taken["file"]) < set(limited(listed, 13)["file"])
-    assert limited(listed, None) is listed
-    assert limited(listed, 60) is listed
+    assert set(taken["file"]) < set(take_limit(listed, 13)["file"])
+    assert take_limit(listed, None) is listed
+    assert take_limit(listed, 60) is listed
 
 
 def test_labels_are_dealt_out_anew_within_each_part():
     labels = pd.Series(list("aaabbbccc") * 4)
     parts = pd.Series(["1"] * 18 + ["2"] * 18)
     names = pd.Series([str(i) for i in range(36)])
-    dealt = shuffled_labels(labels, parts, names)
+    dealt = shuffle_labels(labels, parts, names)
     assert (dealt != labels).any()
     for part in ("1", "2"):
         assert sorted(dealt[parts == part]) == sorted(labels[parts == part])
     order = np.random.default_rng(0).permutation(36)
-    again = shuffled_labels(labels.iloc[order], parts.iloc[order], names.iloc[order])
+    again = shuffle_labels(labels.iloc[order], parts.iloc[order], names.iloc[order])
     assert sorted(again) == sorted(labels)
 
 

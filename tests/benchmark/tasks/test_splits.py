@@ -6,7 +6,7 @@ from benchmark import tasks
 from benchmark.tasks import own
 from benchmark.tasks.contract import TaskOptions
 from benchmark.tasks.locations import split_tables
-from benchmark.tasks.splits import applied, read_splits
+from benchmark.tasks.splits import apply_splits, read_splits
 from bgknown.errors import InvalidInputError, NotFoundError
 from tests.benchmark.corpora import make_us8k, make_voxforge, sound
 from tests.benchmark.test_run import run
@@ -29,7 +29,7 @@ def test_names_are_found_whatever_their_type(corpus, tmp_path):
     table = write(
         tmp_path / "us8k.csv", ",file_name,label,fold\n0,audio/fold1/2-0.wav,dog,1\n1,audio/fold2/1-0.wav,cat,2\n"
     )
-    found = applied(table, corpus, tmp_path)
+    found = apply_splits(table, corpus, tmp_path)
     assert found["file"].tolist() == [FILES[1], FILES[2]]
     assert found["label"].tolist() == ["dog", "cat"]
     assert found["fold"].tolist() == ["1", "2"]
@@ -38,27 +38,27 @@ def test_names_are_found_whatever_their_type(corpus, tmp_path):
 
 def test_names_may_have_folders_more_or_fewer(corpus, tmp_path):
     more = write(tmp_path / "a.csv", "file,label,split\nwork/16k/us8k/audio/fold1/1-0.wav,dog,train\n")
-    assert applied(more, corpus, tmp_path)["file"].tolist() == [FILES[0]]
+    assert apply_splits(more, corpus, tmp_path)["file"].tolist() == [FILES[0]]
     fewer = write(tmp_path / "b.csv", "file,label,split\nfold2/1-0.wav,dog,train\n")
-    assert applied(fewer, corpus, tmp_path)["file"].tolist() == [FILES[2]]
+    assert apply_splits(fewer, corpus, tmp_path)["file"].tolist() == [FILES[2]]
 
 
 def test_a_name_that_fits_several_clips_is_refused(corpus, tmp_path):
     table = write(tmp_path / "a.csv", "file,label,split\n1-0.wav,dog,train\n")
     with pytest.raises(InvalidInputError, match=r"1-0.wav may be audio/fold1/1-0.ogg or audio/fold2/1-0.ogg"):
-        applied(table, corpus, tmp_path)
+        apply_splits(table, corpus, tmp_path)
 
 
 def test_a_name_that_is_not_there_is_refused(corpus, tmp_path):
     table = write(tmp_path / "a.csv", "file,label,split\nother/1-0.wav,dog,train\nx,dog,test\n")
     with pytest.raises(NotFoundError, match=r"a.csv: other/1-0.wav \(and 1 more\) is not in"):
-        applied(table, corpus, tmp_path)
+        apply_splits(table, corpus, tmp_path)
 
 
 def test_a_file_that_the_corpus_s_own_table_leaves_out_may_be_named(corpus, tmp_path):
     (tmp_path / "extra.wav").write_bytes(b"x")
     table = write(tmp_path / "a.csv", "file,label,split\nextra.wav,dog,train\n")
-    assert applied(table, corpus, tmp_path)["group"].tolist() == [""]
+    assert apply_splits(table, corpus, tmp_path)["group"].tolist() == [""]
 
 
 def test_rows_without_a_split_are_not_used(tmp_path):
@@ -111,7 +111,7 @@ def test_which_table_is_for_which_task(tmp_path):
 
 def test_a_task_takes_a_published_table_unchanged(tmp_path):
     make_us8k(tmp_path / "us8k")
-    listed = tasks.task("us8k").index(tmp_path / "us8k")
+    listed = tasks.load_task("us8k").index(tmp_path / "us8k")
     labels = listed["label"].str.upper()
     split = ["test" if fold in {"1", "2"} else "train" for fold in listed["fold"]]
     published = pd.DataFrame({"file_name": listed["file"], "label": labels, "split": split})
@@ -129,7 +129,7 @@ def test_a_task_takes_a_published_table_unchanged(tmp_path):
 def test_a_leak_in_a_given_table_is_told(tmp_path):
     """EVAR splits VoxForge by upload; the same user's uploads may then be on both sides."""
     make_voxforge(tmp_path / "voxforge")
-    listed = tasks.task("voxforge").index(tmp_path / "voxforge")
+    listed = tasks.load_task("voxforge").index(tmp_path / "voxforge")
     split = ["test" if i % 5 == 0 else "train" for i in range(len(listed))]
     names = [file.split("/", 1)[1] for file in listed["file"]]  # without the language
     pd.DataFrame({"file_name": names, "label": listed["label"], "split": split}).to_csv(tmp_path / "evar.csv")
@@ -175,7 +175,7 @@ def test_an_own_task_s_files_may_lie_elsewhere(mine, tmp_path, monkeypatch):
 )
 def test_wrong_options_of_an_own_task_are_one_line(mine, given, message):
     with pytest.raises(InvalidInputError, match=message):
-        own.facts(f"{mine}{given}")
+        own.read_facts(f"{mine}{given}")
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_wrong_options_of_an_own_task_are_one_line(mine, given, message):
 )
 def test_a_name_that_results_cannot_carry_is_refused_at_once(mine, name, message):
     with pytest.raises(InvalidInputError, match=message):
-        tasks.facts(str(mine.rename(mine.with_name(name))))
+        tasks.read_facts(str(mine.rename(mine.with_name(name))))
 
 
 def test_the_same_task_twice_is_refused(mine, tmp_path):
@@ -199,7 +199,7 @@ def test_soundfile_is_what_reads_au(tmp_path):
     """GTZAN was first published as .au."""
     (tmp_path / "blues").mkdir()
     soundfile.write(tmp_path / "blues" / "blues.00029.au", [0.0] * 800, 8000, format="AU", subtype="PCM_16")
-    table = tasks.task("gtzan").index(tmp_path)
+    table = tasks.load_task("gtzan").index(tmp_path)
     assert "blues/blues.00029.au" in set(table["file"])
 
 
@@ -208,7 +208,7 @@ def test_artists_are_read_where_the_index_is_there(tmp_path):
     (tmp_path / "GTZANindex.txt").write_text(
         "blues.00029.wav ::: A. Singer ::: A Song\nblues.00012.wav ::: A. Singer\n"
     )
-    table = tasks.task("gtzan").index(tmp_path).set_index("file")
+    table = tasks.load_task("gtzan").index(tmp_path).set_index("file")
     assert table.loc["blues/blues.00029.wav", "group"] == "a. singer"
     assert table.loc["blues/blues.00012.wav", "split"] == "test"
     assert table.loc["blues/blues.00030.wav", "group"] == ""
@@ -218,14 +218,14 @@ def test_clips_of_the_same_name_and_another_type_keep_their_own_labels(tmp_path)
     files = ["a/1.wav", "a/1.flac", "a/10.wav", "b/1.wav"]
     corpus = pd.DataFrame({"file": files, "label": "own", "split": "train", "group": list("wxyz")})
     rows = "a/1.flac,dog,train\na/1.wav,cat,test\na/10.wav,cow,test\nb/1.wav,pig,train\n"
-    found = applied(write(tmp_path / "a.csv", f"file,label,split\n{rows}"), corpus, tmp_path)
+    found = apply_splits(write(tmp_path / "a.csv", f"file,label,split\n{rows}"), corpus, tmp_path)
     assert dict(zip(found["file"], found["label"], strict=True)) == {
         **{"a/1.flac": "dog", "a/1.wav": "cat", "a/10.wav": "cow", "b/1.wav": "pig"}
     }
     assert found["group"].tolist() == ["x", "w", "y", "z"]
     table = write(tmp_path / "b.csv", "file,label,split\na/1.ogg,dog,train\n")
     with pytest.raises(InvalidInputError, match=r"a/1.ogg may be a/1.wav or a/1.flac"):
-        applied(table, corpus, tmp_path)
+        apply_splits(table, corpus, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["../x.wav", "a/../../x.wav", "..\\x.wav", "/a/../etc/x.wav"])
@@ -242,4 +242,4 @@ def test_absolute_paths_are_followed_in_a_task_of_ones_own_alone(tmp_path):
     assert own.index(str(table))["file"].tolist() == [str(elsewhere)]
     corpus = pd.DataFrame({"file": ["a.wav"], "label": "own", "split": "train", "group": ""})
     with pytest.raises(NotFoundError, match=r"x\.wav is not in .*; names must be relative to that folder"):
-        applied(table, corpus, tmp_path)
+        apply_splits(table, corpus, tmp_path)

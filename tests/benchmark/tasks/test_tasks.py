@@ -59,12 +59,12 @@ def options(cache):
 def clean_checkout():
     """Results of a checkout with changed files are never kept; these tests are run in such, too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(record, "commit", lambda: "1234567")
+        patch.setattr(record, "find_commit", lambda: "1234567")
         yield
 
 
 def test_results_of_changed_files_are_measured_again(corpora, cache, brief, tmp_path, monkeypatch):
-    monkeypatch.setattr(record, "commit", lambda: "1234567+")
+    monkeypatch.setattr(record, "find_commit", lambda: "1234567+")
     common = ["run", "--encoder", "logmel", "--task", "cremad", "--data", f"cremad={corpora / 'cremad'}", *brief]
     for _ in range(2):
         assert "kept" not in run(*common, "--cache", cache, "--out", tmp_path).output
@@ -118,7 +118,7 @@ def folder_of(out, name):
 
 @pytest.mark.parametrize("name", NINE)
 def test_the_facts_are_complete(name):
-    module = tasks.task(name)
+    module = tasks.load_task(name)
     facts = module.FACTS
     assert facts.name == name == module.__name__.rpartition(".")[2]
     assert module.SETTINGS
@@ -132,7 +132,7 @@ def test_the_facts_are_complete(name):
 
 
 def test_the_published_sizes():
-    sizes = {name: sum(tasks.task(name).FACTS.counts.values()) for name in NINE}
+    sizes = {name: sum(tasks.load_task(name).FACTS.counts.values()) for name in NINE}
     assert sizes == {
         "esc50": 2_000,
         "us8k": 8_732,
@@ -148,7 +148,7 @@ def test_the_published_sizes():
 
 @pytest.mark.parametrize("name", NINE)
 def test_the_table_is_what_the_layout_says(name, corpora, options):
-    table = tasks.task(name).index(corpora / name)
+    table = tasks.load_task(name).index(corpora / name)
     clips, classes, parts, _ = EXPECTED[name]
     assert set(table.columns) in ({"file", "label", "split", "group"}, {"file", "label", "fold", "group"})
     assert all(isinstance(value, str) for value in table.to_numpy().ravel())
@@ -271,7 +271,7 @@ def test_another_folder_is_one_line(name, tmp_path):
 )
 def test_a_broken_clip_is_an_error_unless_it_is_skipped(name, damage, corpora, tmp_path):
     root = copy_of(corpora, name, tmp_path)
-    table = tasks.task(name).index(root)
+    table = tasks.load_task(name).index(root)
     there = [file for file in table["file"] if (root / file).is_file() and "jazz.00054" not in file]
     victim = root / there[len(there) // 2]
     if damage == "missing":
@@ -314,9 +314,11 @@ def test_statistics_are_of_each_fold_s_training_clips(corpora, cache, options, m
     """Fails when features are standardised by more than a fold's own training clips, less those held out."""
     data = tasks.prepare("esc50", corpora / "esc50", options)
     seen = []
-    real = standardised.standardisation
+    real = standardised.measure_standardisation
     monkeypatch.setattr(
-        standardised, "standardisation", lambda features, rows: seen.append(set(rows.tolist())) or real(features, rows)
+        standardised,
+        "measure_standardisation",
+        lambda features, rows: seen.append(set(rows.tolist())) or real(features, rows),
     )
     brief = dataclasses.replace(PROTOCOLS["paper"], max_epochs=2)
     evaluating.evaluate(load_encoder("logmel"), data, brief, EmbedSettings(cache=cache))
@@ -357,7 +359,7 @@ def test_status_lists_what_is_there(corpora, cache, tmp_path):
 
 
 def test_a_whole_corpus_has_no_faults(corpora, cache, monkeypatch):
-    module = tasks.task("surge")
+    module = tasks.load_task("surge")
     monkeypatch.setattr(module, "FACTS", dataclasses.replace(module.FACTS, counts={"clips": 120}, classes=3))
     assert "no faults" in run("data", "validate", "surge", corpora / "surge", "--cache", cache, "--decode").output
     assert next(s for s in inventory.status(corpora, cache=cache) if s.facts.name == "surge").complete
@@ -393,7 +395,7 @@ def test_an_empty_class_is_one_line(name, folder, corpora, tmp_path):
     root = copy_of(corpora, name, tmp_path)
     (root / folder).mkdir()
     with pytest.raises(InvalidInputError, match=rf"{folder}: (contains no audio|no upload with audio)"):
-        tasks.task(name).index(root)
+        tasks.load_task(name).index(root)
 
 
 def test_a_class_that_loses_all_its_clips_is_told(corpora, tmp_path):
@@ -410,14 +412,14 @@ def test_a_class_that_loses_all_its_clips_is_told(corpora, tmp_path):
 def test_uploads_without_audio_are_told(corpora, tmp_path, caplog):
     root = copy_of(corpora, "voxforge", tmp_path)
     (root / "de" / "zoe-20100719-abc" / "etc").mkdir(parents=True)
-    tasks.task("voxforge").index(root)
+    tasks.load_task("voxforge").index(root)
     assert "1 uploads hold no audio in wav/ or flac/, such as de/zoe-20100719-abc" in caplog.text
 
 
 def test_uploads_that_are_not_in_a_language_are_one_line(corpora, tmp_path):
     root = copy_of(corpora, "voxforge", tmp_path)
     with pytest.raises(InvalidInputError, match=r"annde-20100710-abc: an upload; every folder of .* must be a lang"):
-        tasks.task("voxforge").index(root / "de")
+        tasks.load_task("voxforge").index(root / "de")
 
 
 @pytest.mark.parametrize("name", ["x", "20", "109", "060"])
@@ -425,7 +427,7 @@ def test_a_file_that_is_no_note_of_surge_is_one_line(name, corpora, tmp_path):
     root = copy_of(corpora, "surge", tmp_path)
     (root / "tone 00" / "60.ogg").rename(root / "tone 00" / f"{name}.ogg")
     with pytest.raises(InvalidInputError, match=rf"tone 00/{name}.ogg: is not named by a MIDI note from 21 to 108"):
-        tasks.task("surge").index(root)
+        tasks.load_task("surge").index(root)
 
 
 @pytest.mark.parametrize(
@@ -450,7 +452,7 @@ def test_a_wrong_line_of_a_list_is_one_line(name, file, line, message, corpora, 
     with (root / file).open("a") as listed:
         listed.write(f"{line}\n")
     with pytest.raises(InvalidInputError, match=re.escape(message)):
-        tasks.task(name).index(root)
+        tasks.load_task(name).index(root)
 
 
 def test_classes_that_are_not_there_are_told(corpora, options):
@@ -471,7 +473,7 @@ def test_search_takes_the_rate_of_smallest_validation_loss(suite):
 
 
 def test_search_compares_the_losses(corpora, cache, options, monkeypatch, caplog):
-    losses, real = [], evaluating.train
+    losses, real = [], evaluating.train_probes
 
     def watched(problems, *given, **more):
         results = real(problems, *given, **more)
@@ -480,7 +482,7 @@ def test_search_compares_the_losses(corpora, cache, options, monkeypatch, caplog
         )
         return results
 
-    monkeypatch.setattr(evaluating, "train", watched)
+    monkeypatch.setattr(evaluating, "train_probes", watched)
     data = tasks.prepare("cremad", corpora / "cremad", options)
     brief = dataclasses.replace(PROTOCOLS["search"], max_epochs=20)
     found = evaluating.evaluate(load_encoder("logmel"), data, brief, EmbedSettings(cache=cache))
@@ -512,7 +514,7 @@ def test_a_note_of_nsynth_that_leads_elsewhere_is_one_line(note, corpora, tmp_pa
     about = {"instrument_family_str": "bass", "instrument_str": "x"}
     (root / "nsynth-test" / "examples.json").write_text(json.dumps({note: about}))
     with pytest.raises(InvalidInputError, match=r"examples\.json: the note .*; get the file again"):
-        tasks.task("nsynth").index(root)
+        tasks.load_task("nsynth").index(root)
 
 
 @pytest.mark.parametrize("facts", [[], "x", None, {"instrument_family_str": ["bass"], "instrument_str": "x"}])
@@ -520,7 +522,7 @@ def test_a_note_of_nsynth_of_another_type_is_one_line(facts, corpora, tmp_path):
     root = copy_of(corpora, "nsynth", tmp_path)
     (root / "nsynth-test" / "examples.json").write_text(json.dumps({"a": facts}))
     with pytest.raises(InvalidInputError, match="note 'a' lacks instrument_family_str or instrument_str"):
-        tasks.task("nsynth").index(root)
+        tasks.load_task("nsynth").index(root)
 
 
 @pytest.mark.parametrize("name", ["../x.wav", "..", "a/b.wav", "/etc/x.wav"])
@@ -531,7 +533,7 @@ def test_a_slice_of_us8k_that_leads_elsewhere_is_one_line(name, corpora, tmp_pat
     lines[2] = f"{name},{lines[2].split(',', 1)[1]}"
     table.write_text("\n".join(lines))
     with pytest.raises(InvalidInputError, match="line 3: slice_file_name .* must be a plain file name"):
-        tasks.task("us8k").index(root)
+        tasks.load_task("us8k").index(root)
 
 
 def test_a_name_on_disk_that_is_no_text_is_one_line(corpora, tmp_path):
@@ -541,4 +543,4 @@ def test_a_name_on_disk_that_is_no_text_is_one_line(corpora, tmp_path):
     except (OSError, UnicodeError):
         pytest.skip("this file system has no such names")
     with pytest.raises(InvalidInputError, match=r"the name 'tone \\udce9' is not UTF-8; rename it"):
-        tasks.task("surge").index(root)
+        tasks.load_task("surge").index(root)

@@ -12,7 +12,7 @@ import soundfile
 
 from bgknown.apwd.build import PairBuildOptions, PairReport, build
 from bgknown.audio.files import RATE_HZ
-from bgknown.jams.writing import compose
+from bgknown.jams.writing import compose_jams
 from bgknown.soundscape import Layer, Soundscape
 from tests.conftest import noise
 
@@ -109,7 +109,7 @@ def make_pairs(root: Path) -> Pairs:
             sides = soundscape(split, first, 0.21313, 0), soundscape(split, second, 0.73717, 1)
             for side, scape in zip(("s1", "s2"), sides, strict=True):
                 path = folder / f"rain_{split}_{name}_{side}.jams"
-                path.write_text(json.dumps(compose(replace(scape, name=path.stem), no_audio=True), indent=2))
+                path.write_text(json.dumps(compose_jams(replace(scape, name=path.stem), no_audio=True), indent=2))
     return Pairs(root)
 
 

@@ -12,12 +12,12 @@ import soundfile
 from bgknown.apwd import rendering
 from bgknown.apwd import worker as work
 from bgknown.apwd.build import PairBuildOptions, describe_pairs
-from bgknown.apwd.changes import codes, from_codes
-from bgknown.apwd.scenes import published
+from bgknown.apwd.changes import format_codes, parse_codes
+from bgknown.apwd.scenes import read_published_scenes
 from bgknown.apwd.text import UNCHANGED, read_back
 from bgknown.audio.files import RATE_HZ
 from bgknown.errors import BrokenInputError, InvalidInputError, NotFoundError, StorageError
-from bgknown.jobs.files import sha256
+from bgknown.jobs.files import hash_bytes
 from bgknown.render import direct, scaper
 from tests.bgknown.apwd.conftest import CHANGES, DURATION_S, make_pairs
 from tests.conftest import contents
@@ -40,12 +40,12 @@ def test_the_manifest_says_what_the_jams_say(finished):
     for row in table.to_dict("records"):
         _, split, name = row["pair"].split("_", 2)
         assert (row["split"], row["scene"], row["changes"]) == (split, "rain", CHANGES[name][0])
-        assert codes(read_back(row["text"], published())) == row["changes"]
-        assert from_codes(row["changes"], "row")
+        assert format_codes(read_back(row["text"], read_published_scenes())) == row["changes"]
+        assert parse_codes(row["changes"], "row")
         for side, events in zip(("s1", "s2"), CHANGES[name][1:], strict=True):
             assert row[f"classes_{side}"] == ";".join(sorted({label for label, _ in events} - {"rain"}))
-            assert row[f"{side}_sha256"] == sha256((out / row[side]).read_bytes())
-            assert row[f"jams_{side}_sha256"] == sha256((made.jams / row[f"jams_{side}"]).read_bytes())
+            assert row[f"{side}_sha256"] == hash_bytes((out / row[side]).read_bytes())
+            assert row[f"jams_{side}_sha256"] == hash_bytes((made.jams / row[f"jams_{side}"]).read_bytes())
             assert row[side] == f"audio/rain/{split}/{row['pair']}_{side}.wav"
 
 
@@ -54,7 +54,7 @@ def test_the_audio_is_scapers(finished):
     for path in sorted(out.rglob("*.wav")):
         jams = next(made.jams.rglob(f"{path.stem}.jams"))
         split = made.source / path.parent.name
-        expected = direct.pcm16(scaper.render_jams(jams, split / "foreground", split / "background"))
+        expected = direct.round_to_16_bits(scaper.render_jams(jams, split / "foreground", split / "background"))
         found, rate_hz = soundfile.read(path, dtype="int16")
         np.testing.assert_array_equal(found, expected)
         assert (rate_hz, found.size) == (RATE_HZ, DURATION_S * RATE_HZ)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgknown.apwd.changes import KINDS, LOUDER_DB, Change, changes, classes, codes, from_codes
+from bgknown.apwd.changes import KINDS, LOUDER_DB, Change, find_changes, format_codes, list_classes, parse_codes
 from bgknown.errors import InvalidInputError
 from bgknown.soundscape import Layer, Soundscape
 
@@ -45,11 +45,11 @@ def scape(*events: tuple[str, float], background: str = "rain", onset: float = 0
     ],
 )
 def test_each_kind_of_change(first, second, expected):
-    assert codes(changes(scape(*first), scape(*second, onset=4.0, take=7))) == expected
+    assert format_codes(find_changes(scape(*first), scape(*second, onset=4.0, take=7))) == expected
 
 
 def test_a_background_of_one_side_counts_for_both():
-    assert codes(changes(scape(("sea", 8.0)), scape(background="sea"))) == "background_quieter:sea"
+    assert format_codes(find_changes(scape(("sea", 8.0)), scape(background="sea"))) == "background_quieter:sea"
 
 
 OPPOSITE = {
@@ -63,17 +63,17 @@ events = st.lists(st.tuples(st.sampled_from(["dog", "birds", "rain"]), st.floats
 
 @given(first=events, second=events)
 def test_the_way_back_is_the_opposite(first, second):
-    there = changes(scape(*first), scape(*second))
-    back = changes(scape(*second), scape(*first))
+    there = find_changes(scape(*first), scape(*second))
+    back = find_changes(scape(*second), scape(*first))
     assert sorted((OPPOSITE[change.kind], change.label) for change in there) == [
         (change.kind, change.label) for change in back
     ]
-    assert not changes(scape(*first), scape(*first, onset=2.0, take=3))
+    assert not find_changes(scape(*first), scape(*first, onset=2.0, take=3))
 
 
 def test_classes_leave_out_the_background():
-    assert classes(scape(("dog", 1.0), ("rain", 2.0), ("birds", 3.0), ("dog", 4.0))) == ("birds", "dog")
-    assert classes(scape()) == ()
+    assert list_classes(scape(("dog", 1.0), ("rain", 2.0), ("birds", 3.0), ("dog", 4.0))) == ("birds", "dog")
+    assert list_classes(scape()) == ()
 
 
 labels = st.text(st.characters(exclude_characters=";:"), min_size=1, max_size=8)
@@ -81,7 +81,7 @@ labels = st.text(st.characters(exclude_characters=";:"), min_size=1, max_size=8)
 
 @given(st.lists(st.builds(Change, kind=st.sampled_from(KINDS), label=labels), max_size=4).map(tuple))
 def test_codes_are_read_back(found):
-    assert from_codes(codes(found), "row 1") == found
+    assert parse_codes(format_codes(found), "row 1") == found
 
 
 @pytest.mark.parametrize(
@@ -96,9 +96,9 @@ def test_codes_are_read_back(found):
 )
 def test_codes_that_are_none(text, message):
     with pytest.raises(InvalidInputError, match=message):
-        from_codes(text, "row 3")
+        parse_codes(text, "row 3")
 
 
 def test_a_label_that_would_break_a_code_is_refused():
     with pytest.raises(InvalidInputError, match="the label is 'a;b'; it must be a word without"):
-        changes(scape(), scape(("a;b", 1.0)))
+        find_changes(scape(), scape(("a;b", 1.0)))

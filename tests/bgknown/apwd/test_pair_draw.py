@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bgknown.apwd import draw as drawn
-from bgknown.apwd.changes import KINDS, changes, classes
-from bgknown.apwd.draw import DrawOptions, draw
-from bgknown.apwd.pair_draw import PairRules, Sources, draw_pair, sources_of
+from bgknown.apwd.changes import KINDS, find_changes, list_classes
+from bgknown.apwd.draw import PairDrawOptions, draw
+from bgknown.apwd.pair_draw import PairRules, Sources, draw_pair, gather_sources
 from bgknown.apwd.pairs import find_pairs, read_pair
-from bgknown.apwd.scenes import published
+from bgknown.apwd.scenes import read_published_scenes
 from bgknown.apwd.sources.tree import SourceFile, SourceTree, open_tree
-from bgknown.apwd.text import describe, read_back
+from bgknown.apwd.text import describe_changes, read_back
 from bgknown.audio.files import RATE_HZ
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
 from tests.conftest import noise, write_wav
@@ -50,8 +50,8 @@ def drawn_pairs(rules: PairRules, count: int = 400):
 def test_what_is_planned_is_what_the_soundscapes_show(rules):
     for plan, first, second in drawn_pairs(rules):
         assert plan.changes
-        assert changes(first, second) == plan.changes
-        assert set(plan.kept) <= set(classes(first)) & set(classes(second))
+        assert find_changes(first, second) == plan.changes
+        assert set(plan.kept) <= set(list_classes(first)) & set(list_classes(second))
         for scape in (first, second):
             assert len({event.label for event in scape.events}) == len(scape.events)
 
@@ -118,8 +118,8 @@ def test_a_pair_depends_on_its_name_alone():
 
 def test_texts_of_drawn_pairs_are_read_back():
     for number, (plan, first, second) in enumerate(drawn_pairs(EVEN, 300)):
-        text = describe(changes(first, second), f"made_{number}", published())
-        assert read_back(text, published(), events=CLASSES) == plan.changes
+        text = describe_changes(find_changes(first, second), f"made_{number}", read_published_scenes())
+        assert read_back(text, read_published_scenes(), events=CLASSES) == plan.changes
 
 
 @pytest.mark.parametrize(
@@ -165,9 +165,9 @@ def tree(tmp_path_factory):
 RULES = PairRules(duration_s=1.0, event_s=(0.2, 0.5), onset_s=(0.0, 0.8))
 
 
-def options(tree, out, **changes) -> DrawOptions:
+def options(tree, out, **changes) -> PairDrawOptions:
     given = {"scene": "rain", "events": ("dog", "birds", "thunder"), "pairs": {"dev": 20, "eval": 5}, "rules": RULES}
-    return DrawOptions(source=tree, out=out, **{"jobs": 1, **given, **changes})
+    return PairDrawOptions(source=tree, out=out, **{"jobs": 1, **given, **changes})
 
 
 def contents(folder) -> dict[str, bytes]:
@@ -184,9 +184,9 @@ def test_a_draw_on_disk(tree, tmp_path):
     kinds = Counter()
     for found in files:
         data = {side: (tmp_path / file).read_bytes() for side, file in found.sides().items()}
-        pair = read_pair(found, data, published())
+        pair = read_pair(found, data, read_published_scenes())
         assert (pair.scene, pair.split) == ("rain", found.pair.split("_")[3])
-        kinds += Counter(change.kind for change in changes(pair.soundscapes["s1"], pair.soundscapes["s2"]))
+        kinds += Counter(change.kind for change in find_changes(pair.soundscapes["s1"], pair.soundscapes["s2"]))
     assert kinds == +Counter(report.kinds)
     assert not (report.folder / ".work").exists()
 
@@ -269,14 +269,16 @@ def test_draws_that_cannot_be_made(changes, error, message, tree, tmp_path):
 )
 def test_options_that_make_no_sense(changes, message, tree, tmp_path):
     with pytest.raises(InvalidInputError, match=message):
-        DrawOptions(**{"source": tree, "out": tmp_path, "scene": "rain", **changes})
+        PairDrawOptions(**{"source": tree, "out": tmp_path, "scene": "rain", **changes})
 
 
 def test_short_recordings_are_left_out(tree, tmp_path):
-    found = sources_of(open_tree(tree), "dev", "rain", ("dog", "birds"), replace(RULES, duration_s=2.0, backgrounds=1))
+    found = gather_sources(
+        open_tree(tree), "dev", "rain", ("dog", "birds"), replace(RULES, duration_s=2.0, backgrounds=1)
+    )
     assert len(found.backgrounds) == 3
     with pytest.raises(InvalidInputError, match="has 0 recordings of at least 2.5 s"):
-        sources_of(open_tree(tree), "dev", "rain", ("dog", "birds"), replace(RULES, duration_s=2.5))
+        gather_sources(open_tree(tree), "dev", "rain", ("dog", "birds"), replace(RULES, duration_s=2.5))
 
 
 def made_tree(**groups: tuple[SourceFile, ...]) -> SourceTree:
@@ -293,28 +295,28 @@ def all_of(length: int, files: tuple[SourceFile, ...]) -> tuple[SourceFile, ...]
 
 def test_recordings_of_just_the_length_are_used_from_their_start():
     tree = made_tree(background_rain=all_of(441_000, GROUPS[0]), foreground_rain=all_of(441_000, GROUPS[1]))
-    _, first, second = draw_pair(sources_of(tree, "dev", "rain", CLASSES, EVEN), EVEN, "made", 0)
+    _, first, second = draw_pair(gather_sources(tree, "dev", "rain", CLASSES, EVEN), EVEN, "made", 0)
     assert {layer.source_time_s for scape in (first, second) for layer in scape.backgrounds} == {0.0}
 
 
 def test_a_layer_that_could_only_repeat_a_background_is_refused():
     two = made_tree(background_rain=GROUPS[0][:2], foreground_rain=GROUPS[1][:2])
     with pytest.raises(InvalidInputError, match="foreground/rain has 2 recordings .* must differ from the 2 backgr"):
-        sources_of(two, "dev", "rain", CLASSES, EVEN)
-    assert sources_of(two, "dev", "rain", CLASSES, replace(EVEN, kinds={"event_added": 1.0})).layers == ()
-    assert len(sources_of(made_tree(foreground_rain=GROUPS[1][:3]), "dev", "rain", CLASSES, EVEN).layers) == 3
+        gather_sources(two, "dev", "rain", CLASSES, EVEN)
+    assert gather_sources(two, "dev", "rain", CLASSES, replace(EVEN, kinds={"event_added": 1.0})).layers == ()
+    assert len(gather_sources(made_tree(foreground_rain=GROUPS[1][:3]), "dev", "rain", CLASSES, EVEN).layers) == 3
 
 
 def test_layers_that_are_all_too_short_are_refused():
     short = made_tree(foreground_rain=all_of(4_000, GROUPS[1]))
     with pytest.raises(InvalidInputError, match="foreground/rain has 0 recordings of at least 10 s"):
-        sources_of(short, "dev", "rain", CLASSES, EVEN)
+        gather_sources(short, "dev", "rain", CLASSES, EVEN)
 
 
 def test_a_clip_must_hold_a_fade():
-    assert sources_of(made_tree(foreground_dog=all_of(441, SOURCES.events["dog"])), "dev", "rain", CLASSES, EVEN)
+    assert gather_sources(made_tree(foreground_dog=all_of(441, SOURCES.events["dog"])), "dev", "rain", CLASSES, EVEN)
     with pytest.raises(InvalidInputError, match=r"dog0.wav: 440 samples, shorter than an event's fade"):
-        sources_of(made_tree(foreground_dog=all_of(440, SOURCES.events["dog"])), "dev", "rain", CLASSES, EVEN)
+        gather_sources(made_tree(foreground_dog=all_of(440, SOURCES.events["dog"])), "dev", "rain", CLASSES, EVEN)
 
 
 @settings(max_examples=100, deadline=None)

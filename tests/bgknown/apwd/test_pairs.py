@@ -1,7 +1,7 @@
 import pytest
 
 from bgknown.apwd.pairs import find_pairs, read_pair
-from bgknown.apwd.scenes import published
+from bgknown.apwd.scenes import read_published_scenes
 from bgknown.errors import InvalidInputError, NotFoundError
 
 
@@ -59,7 +59,7 @@ def files_of(pairs, name):
 
 
 def test_split_and_scene_come_from_the_sources(pairs):
-    pair = read_pair(files_of(pairs, "eval_added"), contents(pairs, "eval_added"), published())
+    pair = read_pair(files_of(pairs, "eval_added"), contents(pairs, "eval_added"), read_published_scenes())
     assert (pair.split, pair.scene) == ("eval", "rain")
 
 
@@ -93,4 +93,4 @@ def edit_duration(tree):
 def test_sides_that_do_not_belong_together(edit, message, pairs):
     pairs.change("dev_added", edit)
     with pytest.raises(InvalidInputError, match=message):
-        read_pair(files_of(pairs, "dev_added"), contents(pairs, "dev_added"), published())
+        read_pair(files_of(pairs, "dev_added"), contents(pairs, "dev_added"), read_published_scenes())

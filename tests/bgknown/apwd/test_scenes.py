@@ -1,6 +1,6 @@
 import pytest
 
-from bgknown.apwd.scenes import published, read
+from bgknown.apwd.scenes import read, read_published_scenes
 from bgknown.corpora import esc50
 from bgknown.errors import InvalidInputError, NotFoundError
 
@@ -29,7 +29,7 @@ def write(tmp_path, text):
 
 
 def test_the_published_scenes():
-    scenes = published()
+    scenes = read_published_scenes()
     assert scenes.scene("rain").background == "rain"
     assert scenes.scene("traffic").background == "car_passing"
     assert (scenes.splits["dev"].pairs, scenes.splits["eval"].pairs) == (50_000, 1_000)

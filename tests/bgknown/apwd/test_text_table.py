@@ -1,6 +1,6 @@
 import pytest
 
-from bgknown.apwd.text_table import chosen, read_text_tables, read_texts
+from bgknown.apwd.text_table import choose_text, read_text_tables, read_texts
 from bgknown.errors import InvalidInputError, NotFoundError
 
 CAPTIONS = """key,s1_fn,s2_fn,caption_1,caption_2,caption_3
@@ -63,8 +63,8 @@ def test_several_tables(tmp_path):
 
 def test_the_pair_chooses_its_text():
     texts = ("a", "b", "c")
-    assert {chosen(texts, f"p{number}") for number in range(50)} == set(texts)
-    assert chosen(texts, "p1") == chosen(texts, "p1")
+    assert {choose_text(texts, f"p{number}") for number in range(50)} == set(texts)
+    assert choose_text(texts, "p1") == choose_text(texts, "p1")
 
 
 def test_texts_of_a_pair_never_reach_another(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from bgknown.apwd import verify as verifying
-from bgknown.apwd.scenes import published
+from bgknown.apwd.scenes import read_published_scenes
 from bgknown.apwd.verify import verify
 from bgknown.audio.files import RATE_HZ
 from bgknown.errors import InvalidInputError, NotFoundError
@@ -31,7 +31,7 @@ def copy(finished, tmp_path):
 
 
 def check(root, **given):
-    return verify(root, jobs=1, scenes=published(), **given)
+    return verify(root, jobs=1, scenes=read_published_scenes(), **given)
 
 
 def test_a_sound_set(finished):

@@ -15,7 +15,7 @@ def corpus(tmp_path):
 
 
 def facts(corpus):
-    return headers.header_facts(corpus, ["a.wav", "b.wav", "c.wav"], cache=corpus.parent / "cache", title="")
+    return headers.read_header_facts(corpus, ["a.wav", "b.wav", "c.wav"], cache=corpus.parent / "cache", title="")
 
 
 def test_headers_of_files_that_have_not_changed_are_not_read_again(corpus, monkeypatch):

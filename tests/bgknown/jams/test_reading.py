@@ -4,8 +4,8 @@ import math
 import pytest
 
 from bgknown.errors import InvalidInputError
-from bgknown.jams.reading import parse
-from bgknown.jams.writing import compose
+from bgknown.jams.reading import parse_jams
+from bgknown.jams.writing import compose_jams
 from bgknown.soundscape import Layer, Soundscape
 
 SCENE = Soundscape(
@@ -38,11 +38,11 @@ SCENE = Soundscape(
 
 
 def tree() -> dict:
-    return json.loads(json.dumps(compose(SCENE)))
+    return json.loads(json.dumps(compose_jams(SCENE)))
 
 
 def read(content) -> Soundscape:
-    return parse(json.dumps(content).encode(), "pair_s1")
+    return parse_jams(json.dumps(content).encode(), "pair_s1")
 
 
 def test_what_is_written_is_read_back():
@@ -139,4 +139,4 @@ def test_what_breaks_a_rule_is_named(name):
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"\xff\xfe", json.dumps(tree()).encode()[:2000]])
 def test_what_is_no_jams_is_refused(data):
     with pytest.raises(InvalidInputError, match="pair_s1: not a JAMS file"):
-        parse(data, "pair_s1")
+        parse_jams(data, "pair_s1")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bgknown.jams.writing import compose
+from bgknown.jams.writing import compose_jams
 from bgknown.render import scaper
 from bgknown.soundscape import Layer, Soundscape
 from tests.conftest import noise, write_wav
@@ -70,7 +70,7 @@ def test_the_jams_is_scapers_own(drawn, start, tree, tmp_path):
             for (label, number), onset, length, snr in drawn
         ),
     )
-    found = compose(
+    found = compose_jams(
         soundscape,
         fg_path=str(foreground),
         bg_path=str(background),

@@ -10,7 +10,7 @@ import pytest
 
 from bgknown.errors import NotFoundError
 from bgknown.jobs import stopping, surroundings
-from bgknown.render.compiled import _Tolerant, compiled
+from bgknown.render.compiled import _Tolerant, compile_function
 
 PROGRAM = """
 import click
@@ -145,7 +145,7 @@ def test_nothing_is_kept_where_nothing_can_be_written(homeless, monkeypatch):
     monkeypatch.setattr(surroundings.tempfile, "mkdtemp", refuse)
     assert surroundings.prepare_libraries() is None
     monkeypatch.setattr("bgknown.render.compiled._KEPT", None)
-    assert compiled(double)(4) == 8
+    assert compile_function(double)(4) == 8
 
 
 def double(number):
@@ -166,6 +166,6 @@ class Failing:
 
 
 def test_a_damaged_or_full_cache_costs_a_compilation():
-    loop = compiled(double)
+    loop = compile_function(double)
     loop._cache = _Tolerant(Failing())
     assert loop(21) == 42

@@ -11,7 +11,7 @@ import soundfile
 from bgknown.audio.files import RATE_HZ, read_pcm16, to_pcm16
 from bgknown.errors import NotFoundError
 from bgknown.mixtures.dataset import MANIFEST_COLUMNS, open_dataset
-from bgknown.mixtures.recipe import CLIP_FRAMES, take
+from bgknown.mixtures.recipe import CLIP_FRAMES, take_rows
 from bgknown.mixtures.verify import verify
 from bgknown.render import scaper
 from tests.conftest import contents, noise, write_wav
@@ -189,15 +189,15 @@ def test_a_limit_takes_as_many_classes_as_it_can():
     ]
     recipe = pd.DataFrame(rows)
     for limit in (2, 6, 12):
-        taken = take(recipe, limit)
+        taken = take_rows(recipe, limit)
         assert taken["category"].nunique() == limit
         assert taken["split"].value_counts().tolist() == [limit / 2] * 2
-    assert take(recipe, 24).groupby("category")["split"].nunique().eq(2).all()
+    assert take_rows(recipe, 24).groupby("category")["split"].nunique().eq(2).all()
 
 
 def test_a_smaller_limit_is_a_part_of_a_larger(built):
     recipe = pd.read_csv(built[1] / "recipe.csv")
-    taken = [set(take(recipe, limit)["clip_id"]) for limit in range(1, 12)]
+    taken = [set(take_rows(recipe, limit)["clip_id"]) for limit in range(1, 12)]
     assert [len(rows) for rows in taken] == [*range(1, 11), 10]
     assert all(small <= large for small, large in itertools.pairwise(taken))
 

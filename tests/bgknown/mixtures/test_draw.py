@@ -78,7 +78,7 @@ def rows(recipe):
 @given(frames=st.one_of(st.integers(2 * W, 2 * W + 5), st.integers(2 * W, 30 * RATE_HZ)), seed=st.integers(0, 2**32))
 @settings(max_examples=300, deadline=None)
 def test_all_crops_lie_inside_the_recording(frames, seed):
-    random = seeding.generator(seed, "x")
+    random = seeding.make_generator(seed, "x")
     for a in draw_a_starts(frames, random, count=8):
         b, c = draw_b_start(frames, a, random), draw_c_start(frames, a, random)
         for start in (a, b, c):
@@ -91,14 +91,14 @@ def test_all_crops_lie_inside_the_recording(frames, seed):
 @pytest.mark.parametrize("extra", [0, 1, 2])
 def test_a_reaches_every_start_for_which_b_and_c_exist(extra):
     frames = 2 * W + extra
-    drawn = Counter(draw_a_starts(frames, seeding.generator(0, "x"), count=4000))
+    drawn = Counter(draw_a_starts(frames, seeding.make_generator(0, "x"), count=4000))
     assert sorted(drawn) == [*range(extra + 1), *range(W, W + extra + 1)]
     assert min(drawn.values()) > 4000 / len(drawn) * 0.85
 
 
 def test_from_15_seconds_on_a_may_start_anywhere():
     frames = 3 * W + 10
-    drawn = draw_a_starts(frames, seeding.generator(0, "x"), count=20_000)
+    drawn = draw_a_starts(frames, seeding.make_generator(0, "x"), count=20_000)
     assert min(drawn) < 100
     assert max(drawn) > frames - W - 100
     tenths = Counter(10 * start // (frames - W + 1) for start in drawn)
@@ -108,15 +108,15 @@ def test_from_15_seconds_on_a_may_start_anywhere():
 
 def test_c_reaches_both_sides_and_their_ends():
     frames, a = 2 * W + 3, 1  # before: none, after: a+W .. frames-W
-    drawn = {draw_c_start(frames, a, seeding.generator(0, str(k))) for k in range(200)}
+    drawn = {draw_c_start(frames, a, seeding.make_generator(0, str(k))) for k in range(200)}
     assert drawn == {W + 1, W + 2, W + 3}
     frames, a = 3 * W + 2, W + 1
-    drawn = {draw_c_start(frames, a, seeding.generator(0, str(k))) for k in range(300)}
+    drawn = {draw_c_start(frames, a, seeding.make_generator(0, str(k))) for k in range(300)}
     assert drawn == {0, 1, 2 * W + 1, 2 * W + 2}
 
 
 def test_b_takes_both_sides_alike():
-    sides = Counter(draw_b_start(4 * W, W, seeding.generator(0, str(k))) > W for k in range(400))
+    sides = Counter(draw_b_start(4 * W, W, seeding.make_generator(0, str(k))) > W for k in range(400))
     assert 160 < sides[True] < 240
 
 
@@ -124,7 +124,7 @@ def test_b_takes_both_sides_alike():
 @settings(max_examples=50, deadline=None)
 def test_snr_stays_in_its_range(low, width, seed):
     options = DrawOptions(snr_db=(low, low + width))
-    assert low <= draw_snr_db(options, seeding.generator(seed, "x")) <= low + width
+    assert low <= draw_snr_db(options, seeding.make_generator(seed, "x")) <= low + width
 
 
 def test_a_recipe_keeps_every_rule():

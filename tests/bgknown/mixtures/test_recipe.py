@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.mixtures.recipe import COLUMNS, check_recipe, read_recipe, recipe_bytes, recipe_sha256
+from bgknown.mixtures.recipe import COLUMNS, check_recipe, format_recipe, hash_recipe, read_recipe
 
 
 @pytest.fixture
@@ -11,16 +11,16 @@ def recipe(built):
 
 
 def test_round_trip_is_exact(recipe, tmp_path):
-    (tmp_path / "r.csv").write_bytes(recipe_bytes(recipe))
+    (tmp_path / "r.csv").write_bytes(format_recipe(recipe))
     again = read_recipe(tmp_path / "r.csv")
     assert again.equals(recipe)
-    assert recipe_bytes(again) == recipe_bytes(recipe)
+    assert format_recipe(again) == format_recipe(recipe)
 
 
 def test_order_line_ends_and_other_columns_do_not_matter(recipe, tmp_path):
     text = recipe.sample(frac=1, random_state=0).assign(note="x").to_csv(index=False, lineterminator="\r\n")
     (tmp_path / "r.csv").write_bytes(text.encode("utf-8-sig"))
-    assert recipe_sha256(read_recipe(tmp_path / "r.csv")) == recipe_sha256(recipe)
+    assert hash_recipe(read_recipe(tmp_path / "r.csv")) == hash_recipe(recipe)
 
 
 def test_a_manifest_is_a_recipe_too(built, recipe):

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from bgknown.errors import InvalidInputError
-from bgknown.jobs.files import sha256
+from bgknown.jobs.files import hash_bytes
 from bgknown.mixtures.verify import verify
 
 CLIP = "1-100-A-0"
@@ -36,7 +36,7 @@ def rewrite(root, name, change):
     path = root / "audio" / name / f"{CLIP}.wav"
     pcm, rate_hz = soundfile.read(path, dtype="int16")
     soundfile.write(path, change(pcm), rate_hz, subtype="PCM_16")
-    edit(root, **{f"{name}_sha256": sha256(path.read_bytes())})
+    edit(root, **{f"{name}_sha256": hash_bytes(path.read_bytes())})
 
 
 def test_a_good_dataset_has_no_faults(root):
@@ -202,7 +202,7 @@ def test_a_reference_b_of_another_row_is_found(root):
     other = root / "audio" / "b" / "1-101-A-1.wav"
     path = root / "audio" / "b" / f"{CLIP}.wav"
     path.write_bytes(other.read_bytes())
-    edit(root, b_sha256=sha256(path.read_bytes()))
+    edit(root, b_sha256=hash_bytes(path.read_bytes()))
     assert any(f"audio/b/{CLIP}.wav: its overlap with reference a differs" in fault for fault in faults(root))
 
 
@@ -232,7 +232,7 @@ def test_a_jams_that_says_something_else_is_found(root, name, change):
     jams = json.loads(path.read_text())
     change(jams)
     path.write_text(json.dumps(jams))
-    edit(root, jams_sha256=sha256(path.read_bytes()))
+    edit(root, jams_sha256=hash_bytes(path.read_bytes()))
     found = faults(root)
     assert len(found) == 1
     assert found[0].startswith(f"jams/{CLIP}.jams: {name} is ")

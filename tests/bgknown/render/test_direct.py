@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bgknown.audio.files import RATE_HZ, encode, to_pcm16
-from bgknown.audio.loudness import SILENCE_LUFS, integrated_lufs
+from bgknown.audio.loudness import SILENCE_LUFS, measure_lufs
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jams.reading import parse
-from bgknown.jams.writing import compose
+from bgknown.jams.reading import parse_jams
+from bgknown.jams.writing import compose_jams
 from bgknown.render import direct, scaper
 from bgknown.render.recordings import RecordingStore
-from bgknown.render.weighted import HEAD, slice_lufs, weigh
+from bgknown.render.weighted import HEAD, measure_slice_lufs, weigh
 from bgknown.soundscape import Layer, Soundscape
 from tests.conftest import noise
 
@@ -62,15 +62,15 @@ def layer(name: str, role: str, **times: float) -> Layer:
 def both(soundscape: Soundscape, tree: Path, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """A soundscape rendered directly and by ``scaper.generate_from_jams``, through a JAMS file."""
     path = folder / "x.jams"
-    path.write_text(json.dumps(compose(soundscape)))
+    path.write_text(json.dumps(compose_jams(soundscape)))
     expected = scaper.render_jams(path, tree / "dev" / "foreground", tree / "dev" / "background")
     return directly(soundscape, tree), expected
 
 
 def directly(soundscape: Soundscape, tree: Path) -> np.ndarray:
     store = RecordingStore(tree)
-    read = parse(json.dumps(compose(soundscape)).encode(), "x")
-    return direct.mixture(read, lambda part: store.open(part.file))
+    read = parse_jams(json.dumps(compose_jams(soundscape)).encode(), "x")
+    return direct.render_mixture(read, lambda part: store.open(part.file))
 
 
 STEADY = layer("steady", "foreground", source_time_s=0.0, duration_s=4.0)
@@ -123,10 +123,12 @@ def test_renders_what_scaper_renders(soundscape, tree, tmp_path):
             directly(soundscape, tree)
         return
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13 * max(1.0, np.abs(expected).max()))
-    steps = np.abs(direct.pcm32(found).astype(np.int64) - direct.pcm32(expected))
+    steps = np.abs(direct.round_to_32_bits(found).astype(np.int64) - direct.round_to_32_bits(expected))
     assert steps.max() <= 1
-    assert (direct.pcm16(found) != to_pcm16(expected)).sum() <= 1  # a step at a rounding boundary, once in many files
-    assert np.abs(direct.pcm16(found).astype(int) - to_pcm16(expected)).max() <= 1
+    assert (
+        direct.round_to_16_bits(found) != to_pcm16(expected)
+    ).sum() <= 1  # a step at a rounding boundary, once in many files
+    assert np.abs(direct.round_to_16_bits(found).astype(int) - to_pcm16(expected)).max() <= 1
 
 
 def test_a_start_that_costs_scaper_a_sample(tree, tmp_path):
@@ -154,15 +156,15 @@ def test_files_are_those_that_scaper_writes(tree, tmp_path):
     found, expected = both(soundscape, tree, tmp_path)
     soundfile.write(tmp_path / "scaper.wav", expected, RATE_HZ, subtype="PCM_32")  # as generate_from_jams does
     written = soundfile.read(tmp_path / "scaper.wav", dtype="int32")[0]
-    np.testing.assert_array_equal(direct.pcm32(found), written)
-    assert encode(direct.pcm32(found), "wav") == (tmp_path / "scaper.wav").read_bytes()
+    np.testing.assert_array_equal(direct.round_to_32_bits(found), written)
+    assert encode(direct.round_to_32_bits(found), "wav") == (tmp_path / "scaper.wav").read_bytes()
 
 
 def test_pcm16_is_to_pcm16():
     audio = np.concatenate([np.random.default_rng(0).uniform(-1.2, 1.2, 10_000), [1.0, -1.0, 0.0, 2.0, -2.0]])
     edges = (np.arange(-100, 100) + 0.5) / 32_768.0
     audio = np.concatenate([audio, edges, edges + 2.0**-33, edges - 2.0**-33])
-    np.testing.assert_array_equal(direct.pcm16(audio), to_pcm16(audio))
+    np.testing.assert_array_equal(direct.round_to_16_bits(audio), to_pcm16(audio))
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int32])
@@ -183,8 +185,8 @@ def test_loudness_of_slices(start, frames, seed, quiet):
     audio = noise(12.0, seed, peak=0.9) + 0.05  # a constant part: the longest memory the filters can have
     audio[5 * RATE_HZ :] *= quiet
     recording = weigh(audio)
-    expected = integrated_lufs(audio[start : start + frames], RATE_HZ)
-    assert slice_lufs(recording, start, frames, frames) == pytest.approx(expected, abs=1e-10)
+    expected = measure_lufs(audio[start : start + frames], RATE_HZ)
+    assert measure_slice_lufs(recording, start, frames, frames) == pytest.approx(expected, abs=1e-10)
 
 
 def test_loudness_at_the_head_and_at_chunk_bounds():
@@ -192,15 +194,15 @@ def test_loudness_at_the_head_and_at_chunk_bounds():
     recording = weigh(audio)
     for start in (0, 1, 63, 64, 65):
         for frames in (22_050, HEAD, HEAD + 1, 64 * 700, audio.size - start):
-            expected = integrated_lufs(audio[start : start + frames] / 32_768.0, RATE_HZ)
-            assert slice_lufs(recording, start, frames, frames) == pytest.approx(expected, abs=1e-11)
+            expected = measure_lufs(audio[start : start + frames] / 32_768.0, RATE_HZ)
+            assert measure_slice_lufs(recording, start, frames, frames) == pytest.approx(expected, abs=1e-11)
 
 
 def test_loudness_of_silence_and_of_what_is_repeated():
-    assert slice_lufs(weigh(np.zeros(RATE_HZ)), 0, RATE_HZ, RATE_HZ) == SILENCE_LUFS
+    assert measure_slice_lufs(weigh(np.zeros(RATE_HZ)), 0, RATE_HZ, RATE_HZ) == SILENCE_LUFS
     audio = noise(0.9, 3)
-    expected = integrated_lufs(np.tile(audio, 3)[:100_000], RATE_HZ)
-    assert slice_lufs(weigh(audio), 0, audio.size, 100_000) == pytest.approx(expected, abs=1e-11)
+    expected = measure_lufs(np.tile(audio, 3)[:100_000], RATE_HZ)
+    assert measure_slice_lufs(weigh(audio), 0, audio.size, 100_000) == pytest.approx(expected, abs=1e-11)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +219,7 @@ def test_loudness_of_silence_and_of_what_is_repeated():
 def test_slices_beyond_their_source_are_refused(scene, message, tree):
     store = RecordingStore(tree)
     with pytest.raises(InvalidInputError, match=message):
-        direct.mixture(scene, lambda part: store.open(part.file))
+        direct.render_mixture(scene, lambda part: store.open(part.file))
 
 
 def test_store_refuses_what_is_no_source(tree, tmp_path):

@@ -15,7 +15,7 @@ from bgknown.audio.sources import SourceStore
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.render import scaper
 from bgknown.render.layers import Slice
-from bgknown.soundscape import Layer, Soundscape, exact_seconds
+from bgknown.soundscape import Layer, Soundscape, find_exact_seconds
 from tests.conftest import noise, write_wav
 
 
@@ -37,7 +37,7 @@ def through_scapers_own_files(sources, row):
     try:
         scape = core.Scaper(5.0, str(sources / "fg"), str(sources / "bg"), random_state=0)
         scape.ref_db = row["ref_db"]
-        background_s, _ = exact_seconds(row["start"], 5 * RATE_HZ)
+        background_s, _ = find_exact_seconds(row["start"], 5 * RATE_HZ)
         bg, fg = sources / "bg/Rain/bg.wav", sources / f"fg/bell/{row['clip']}.wav"
         scape.add_background(("const", "Rain"), ("const", str(bg)), ("const", background_s))
         duration_s = min(5.0, soundfile.info(fg).duration)
@@ -63,8 +63,8 @@ def through_memory(sources, row, folder):
     store = SourceStore()
     bg, fg = store.open(sources / "bg/Rain/bg.wav"), store.open(sources / f"fg/bell/{row['clip']}.wav")
     frames = min(fg.frames, 5 * RATE_HZ)
-    bg_s, bg_duration_s = exact_seconds(row["start"], 5 * RATE_HZ)
-    fg_s, fg_duration_s = exact_seconds(0, frames)
+    bg_s, bg_duration_s = find_exact_seconds(row["start"], 5 * RATE_HZ)
+    fg_s, fg_duration_s = find_exact_seconds(0, frames)
     soundscape = Soundscape(
         name="x",
         duration_s=5.0,

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from benchmark.embedding import embed as embedding
 from benchmark.embedding.clips import Clip
-from benchmark.embedding.embed import EmbedSettings, embed
+from benchmark.embedding.embed import EmbedSettings, embed_clips
 from benchmark.encoders.adapters import evar
 from benchmark.encoders.contract import FittedEncoder, FrameEncoder, LoadedEncoder
 from bgknown.errors import InvalidInputError, NotFoundError
@@ -105,7 +105,7 @@ def record(folder):
 def fit(encoder, clips, folder, batch_size=2):
     """Embed clips by an encoder that is fitted on them."""
     loaded = LoadedEncoder(encoder=encoder, spec="evar", kind="evar", weights_sha256="")
-    return embed(
+    return embed_clips(
         loaded, clips, EmbedSettings(cache=folder / f"cache-{batch_size}", batch_size=batch_size), fit_on=clips
     )
 
@@ -167,7 +167,7 @@ def test_evar_broken_training_clips_are_named(ar, record, folder):
     loaded = LoadedEncoder(encoder=encoder, spec="evar", kind="evar", weights_sha256="")
     clips[1].path.write_bytes(clips[1].path.read_bytes()[:-20])
     with pytest.raises(InvalidInputError, match=r"1\.wav: "):
-        embed(loaded, clips[2:], EmbedSettings(cache=folder / "cache"), fit_on=clips)
+        embed_clips(loaded, clips[2:], EmbedSettings(cache=folder / "cache"), fit_on=clips)
 
 
 def test_evar_classes_for_one_length_are_made_for_that_of_the_audio(ar):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmark.encoders.adapters import python
-from benchmark.encoders.adapters.foreign import import_path, module_of_file, module_of_name, whole_number
+from benchmark.encoders.adapters.foreign import check_whole_number, import_file, import_name, import_path
 from bgknown.errors import InvalidInputError, NotFoundError
 from tests.benchmark.made_encoders import write
 
@@ -16,13 +16,13 @@ from tests.benchmark.made_encoders import write
     ("value", "number"), [(16_000, 16_000), (16_000.0, 16_000), (np.int64(8), 8), (np.float32(8), 8)]
 )
 def test_whole_numbers_may_be_of_any_type(value, number):
-    assert whole_number(value, "rate") == number
+    assert check_whole_number(value, "rate") == number
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, None, "16000", float("nan"), float("inf")])
 def test_what_is_no_whole_number_is_refused(value):
     with pytest.raises(InvalidInputError, match="rate is .*, must be a positive whole number"):
-        whole_number(value, "rate")
+        check_whole_number(value, "rate")
 
 
 def test_each_file_gets_the_modules_beside_it(folder):
@@ -32,7 +32,7 @@ def test_each_file_gets_the_modules_beside_it(folder):
         write(folder / place / "parts" / "layer.py", f"place = {place!r}\n")
         write(folder / place / "mine.py", "import network\nfrom parts import layer\n")
     for place in ("one", "two", "one"):
-        module = module_of_file(folder / place / "mine.py")
+        module = import_file(folder / place / "mine.py")
         assert (module.network.place, module.layer.place) == (place, place)
 
 
@@ -40,7 +40,7 @@ def test_a_module_of_another_current_folder_is_not_taken(folder, monkeypatch):
     for place in ("one", "two"):
         write(folder / place / "network.py", f"place = {place!r}\n")
         monkeypatch.chdir(folder / place)
-        assert module_of_name("network").place == place
+        assert import_name("network").place == place
 
 
 def test_modules_that_are_installed_stay(folder):
@@ -52,7 +52,7 @@ def test_modules_that_are_installed_stay(folder):
 def test_a_file_that_fails_leaves_no_module(folder):
     before = set(sys.modules)
     with pytest.raises(InvalidInputError, match="cannot be run: ZeroDivisionError"):
-        module_of_file(write(folder / "mine.py", "1 / 0\n"))
+        import_file(write(folder / "mine.py", "1 / 0\n"))
     assert set(sys.modules) == before
 
 
@@ -72,7 +72,7 @@ def test_a_file_that_fails_leaves_no_module(folder):
 def test_modules_that_cannot_be_imported_are_one_line(folder, text, name, error, message):
     write(folder / "theirs.py", text)
     with pytest.raises(error, match=message) as raised:
-        module_of_name(name)
+        import_name(name)
     assert "\n" not in str(raised.value)
 
 

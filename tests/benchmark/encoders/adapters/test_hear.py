@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmark.encoders.adapters import hear
-from benchmark.encoders.adapters.foreign import module_of_file
+from benchmark.encoders.adapters.foreign import import_file
 from benchmark.encoders.contract import FrameEncoder
 from benchmark.encoders.registry import load_encoder
 from bgknown.errors import InvalidInputError
@@ -14,7 +14,7 @@ from tests.benchmark.made_encoders import noise, write
 
 def test_hear_gives_what_the_module_gives(folder):
     spec = made.hear(folder)
-    module = module_of_file(folder / "hearing.py")
+    module = import_file(folder / "hearing.py")
     model = module.load_model(str(folder / "hear.pth"))
     encoder = hear.load(spec.removeprefix("hear:"), hear.Options())
     audio = noise(3, 12_000)

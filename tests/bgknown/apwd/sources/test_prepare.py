@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 import soundfile
 
-from bgknown.apwd.sources.manifest import read_description, read_table
+from bgknown.apwd.sources.manifest import read_source_description, read_table
 from bgknown.apwd.sources.prepare import prepare
-from bgknown.apwd.sources.trimming import active_part, fade, round_to_pcm16
+from bgknown.apwd.sources.trimming import fade_ends, find_active_part, round_to_pcm16
 from bgknown.errors import BrokenInputError, InvalidInputError, StorageError
-from bgknown.jobs.files import sha256
+from bgknown.jobs.files import hash_bytes
 from tests.bgknown.apwd.made_sources import make_small, options, pcm, write_apwd, write_audiodiffcaps
 from tests.conftest import RATE_HZ, TinyCorpora, contents, noise, write_wav
 
@@ -47,7 +47,7 @@ def test_the_table_says_what_every_file_is(prepared):
     pd.testing.assert_frame_equal(read_table(out), report.table, check_dtype=False)
     for row in table.itertuples():
         assert row.file.startswith(f"{row.split}/{row.role}/{row.label}/")
-        assert sha256((out / row.file).read_bytes()) == row.sha256
+        assert hash_bytes((out / row.file).read_bytes()) == row.sha256
         assert soundfile.info(out / row.file).frames == row.frames
         corpus, file = row.origin.split(":")
         assert ({"FSD50K": corpora.fsd50k, "ESC-50": corpora.esc50}[corpus] / file).is_file()
@@ -82,10 +82,10 @@ def test_events_are_trimmed_and_faded(small, tmp_path):
     write_wav(small.clip("1-100-A-0"), audio)
     prepare(options(small, tmp_path / "out"))
     stored, _ = soundfile.read(str(small.clip("1-100-A-0")), dtype="float32")
-    start, stop = active_part(stored)
+    start, stop = find_active_part(stored)
     assert (abs(start - 60_000) < 256, abs(stop - 90_000) < 256) == (True, True)
     found = pcm(tmp_path / "out/dev/foreground/chime/1-100-A-0.wav")
-    np.testing.assert_array_equal(found, round_to_pcm16(fade(stored[start:stop])))
+    np.testing.assert_array_equal(found, round_to_pcm16(fade_ends(stored[start:stop])))
 
 
 def test_other_rates_stereo_and_types_are_converted(small, tmp_path):
@@ -118,7 +118,7 @@ def test_audiodiffcaps_neither_scales_nor_fades(small, tmp_path):
     audio, _ = soundfile.read(str(small.recording("dev", 7000)), dtype="int16")
     np.testing.assert_array_equal(pcm(tmp_path / "out/dev/background/rain/7000.wav"), np.tile(audio, 3))
     clip, _ = soundfile.read(str(small.clip("5-500-A-0")), dtype="int16")
-    start, stop = active_part(clip.astype(np.float32) / np.float32(32_768))
+    start, stop = find_active_part(clip.astype(np.float32) / np.float32(32_768))
     np.testing.assert_array_equal(pcm(tmp_path / "out/eval/foreground/chime/5-500-A-0.wav"), clip[start:stop])
 
 
@@ -128,7 +128,7 @@ def test_the_published_fault_needs_its_style_and_is_recorded(small, tmp_path):
     prepare(options(small, tmp_path / "out", style="audiodiffcaps", repeat_samples=True))
     audio, _ = soundfile.read(str(small.recording("dev", 7000)), dtype="int16")
     np.testing.assert_array_equal(pcm(tmp_path / "out/dev/background/rain/7000.wav"), np.repeat(audio, 3))
-    assert read_description(tmp_path / "out")["configuration"]["repeat_samples"] is True
+    assert read_source_description(tmp_path / "out")["configuration"]["repeat_samples"] is True
 
 
 @pytest.mark.parametrize(("name", "value"), [("style", "apdw"), ("jobs", 0)])
@@ -143,7 +143,7 @@ def test_lists_of_apwd_leave_out_what_is_not_clean_and_say_so(small, tmp_path, c
     assert (report.prepared, report.not_clean) == (5, 1)
     assert "events that the lists mark as not clean, left out as published: 1" in caplog.text
     assert not list((tmp_path / "out").rglob("2-200-A-0.wav"))
-    assert read_description(tmp_path / "out")["counts"]["not_clean"] == 1
+    assert read_source_description(tmp_path / "out")["counts"]["not_clean"] == 1
 
 
 def test_lists_of_audiodiffcaps_say_which_part_is_kept(small, tmp_path):
@@ -203,7 +203,7 @@ def test_broken_inputs_can_be_skipped_and_are_counted(small, tmp_path):
     broken_corpora(small)
     report = prepare(options(small, tmp_path / "out", skip_broken=True))
     assert {problem.where: problem.code for problem in report.problems} == BROKEN
-    description = read_description(tmp_path / "out")
+    description = read_source_description(tmp_path / "out")
     assert {problem["where"]: problem["code"] for problem in description["skipped"]} == BROKEN
     assert description["counts"]["skipped"] == 7
     assert len(prepare(options(small, tmp_path / "out")).problems) == 7

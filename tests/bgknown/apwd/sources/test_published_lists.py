@@ -106,7 +106,7 @@ def test_a_list_of_another_split_is_refused(tmp_path):
 
 def tiny_scenes():
     """The published scenes with the classes that the tiny corpora have."""
-    known = scenes.published()
+    known = scenes.read_published_scenes()
     one = dataclasses.replace(known.scenes["rain"], events=("chime",))
     other = dataclasses.replace(known.scenes["traffic"], events=("drum",))
     return dataclasses.replace(known, scenes={"rain": one, "traffic": other}, esc50={"chime": "bell", "drum": "drum"})
@@ -140,7 +140,7 @@ def test_a_scene_without_sources_is_named_and_so_is_the_way_out(tiny):
     with pytest.raises(
         NotFoundError, match="no sources for the event 'birds': ESC-50 at .* lists nothing of chirping_birds"
     ):
-        choose(tiny.open(), scenes.published(), ("rain",), NO_LABELS, None)
+        choose(tiny.open(), scenes.read_published_scenes(), ("rain",), NO_LABELS, None)
     with pytest.raises(NotFoundError, match="no scene 'snow'; there are rain, traffic"):
         choose(tiny.open(), tiny_scenes(), ("snow",), NO_LABELS, None)
 

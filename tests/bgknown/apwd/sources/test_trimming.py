@@ -7,10 +7,10 @@ from hypothesis.extra import numpy as arrays
 
 from bgknown.apwd.sources.trimming import (
     SHORTEST_EVENT_FRAMES,
-    active_part,
-    fade,
-    loop,
-    loops,
+    count_loops,
+    fade_ends,
+    find_active_part,
+    loop_recording,
     prepare_background,
     prepare_event,
     round_to_pcm16,
@@ -38,8 +38,8 @@ def test_rounding_is_half_to_even_and_full_scale_saturates():
 @pytest.mark.parametrize(("seconds", "times"), [(0.5, 41), (3.0, 7), (10.0, 3), (19.9, 2), (20.0, 2), (20.1, 1)])
 def test_a_background_is_looped_as_a_whole_until_it_is_longer_than_20_s(seconds, times):
     audio = noise(seconds, 1).astype(np.float32)
-    looped = loop(audio)
-    assert loops(len(audio)) == times
+    looped = loop_recording(audio)
+    assert count_loops(len(audio)) == times
     assert len(looped) == times * len(audio) > 20 * RATE_HZ
     for start in range(0, len(looped), len(audio)):
         np.testing.assert_array_equal(looped[start : start + len(audio)], audio)
@@ -80,7 +80,7 @@ def test_the_active_part_is_where_the_smoothed_magnitude_is_above_a_tenth(seed):
     audio = np.zeros(6000, np.float32)
     start, stop = 1500 + 300 * seed, 3500 + 400 * seed
     audio[start:stop] = rng.uniform(-1, 1, stop - start)
-    found = active_part(audio)
+    found = find_active_part(audio)
     assert found == direct(audio)
     assert start - 256 < found[0] < start
     assert stop < found[1] < stop + 256
@@ -91,18 +91,18 @@ def test_a_click_is_active_within_the_window_around_it():
     audio[2000] = 0.7
     window = np.hanning(512)
     above = np.flatnonzero(window > 0.1 * window.max())
-    assert active_part(audio) == (2000 + above[0] - 256 + 1, 2000 + above[-1] - 256 + 1) == direct(audio)
+    assert find_active_part(audio) == (2000 + above[0] - 256 + 1, 2000 + above[-1] - 256 + 1) == direct(audio)
 
 
 @given(st.floats(1e-3, 4.0))
 def test_the_active_part_does_not_depend_on_the_level(gain):
     audio = np.zeros(4000, np.float32)
     audio[1000:2500] = 0.25
-    assert active_part(audio * np.float32(gain)) == active_part(audio)
+    assert find_active_part(audio * np.float32(gain)) == find_active_part(audio)
 
 
 def test_a_fade_is_a_hann_slope_of_10_ms_at_both_ends_and_nothing_between():
-    faded = fade(np.ones(2000, np.float32))
+    faded = fade_ends(np.ones(2000, np.float32))
     slope = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(441) / 881)
     np.testing.assert_allclose(faded[:441], slope, atol=1e-7)
     np.testing.assert_allclose(faded[-441:], slope[::-1], atol=1e-7)
@@ -111,7 +111,7 @@ def test_a_fade_is_a_hann_slope_of_10_ms_at_both_ends_and_nothing_between():
 
 def test_a_fade_leaves_its_input_alone_and_holds_the_shortest_event():
     audio = np.ones(SHORTEST_EVENT_FRAMES, np.float32)
-    assert fade(audio)[0] == fade(audio)[-1] == 0
+    assert fade_ends(audio)[0] == fade_ends(audio)[-1] == 0
     assert (audio == 1).all()
 
 
@@ -130,4 +130,4 @@ def test_events_are_faded_in_apwd_and_not_in_audiodiffcaps():
 def test_active_parts_are_those_that_are_published(shared_data, clip, active):
     """Source: st and ed of audio_csv/ev/esc50.csv of github.com/nttcslab/audio-diff-caps."""
     audio, _ = soundfile.read(str(shared_data / "esc50_extra" / "audio" / f"{clip}.wav"), dtype="float32")
-    assert active_part(audio) == active
+    assert find_active_part(audio) == active
