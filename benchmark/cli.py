@@ -14,7 +14,7 @@ from bgknown import __version__
 from bgknown.commands import FOLDER, PATH, begin_logging, echo
 from bgknown.commands import Group as BgknownGroup
 from bgknown.errors import StorageError
-from bgknown.shown import one_line
+from bgknown.shown import escape_line
 
 if TYPE_CHECKING:
     from benchmark.embedding.embed import EmbedSettings
@@ -316,11 +316,11 @@ def _tell(outcome: Outcome, out: Path) -> None:
 
     facts = outcome.data.facts
     echo(
-        one_line(f"{outcome.encoder} on {facts.name}: {len(outcome.data.table):,} clips, ")
-        + one_line(f"leak check: {outcome.data.leak_check}")
+        escape_line(f"{outcome.encoder} on {facts.name}: {len(outcome.data.table):,} clips, ")
+        + escape_line(f"leak check: {outcome.data.leak_check}")
     )
     header = ["setting", "metric", "mean %", "95 % over seeds", "95 % over clips"]
     echo(align_columns(header, summarise_rows(outcome.rows), left=2))
     for note in [*outcome.data.notes, *["measured before, and kept; --again measures anew"] * outcome.kept]:
-        echo(one_line(f"note: {note}"))
+        echo(escape_line(f"note: {note}"))
     echo(f"predictions  {outcome.folder}\nresults      {out / 'leaderboard.csv'}\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from bgknown.commands import FOLDER, echo
-from bgknown.shown import one_line
+from bgknown.shown import escape_line
 
 
 @click.group()
@@ -65,9 +65,9 @@ def validate(*, task: str, folder: Path, decode: bool, cache: Path | None) -> No
 
     found = inventory.validate(task, folder, cache=cache or default_cache(), decode=decode)
     for fault in found.faults:
-        echo(one_line(fault))
+        echo(escape_line(fault))
     for note in found.notes:
-        echo(one_line(f"note: {note}"))
+        echo(escape_line(f"note: {note}"))
     if found.faults:
         echo(f"error: {folder}: {len(found.faults)} fault{'s' * (len(found.faults) > 1)}", err=True)
         raise SystemExit(1)

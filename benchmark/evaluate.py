@@ -26,7 +26,7 @@ from benchmark.composed_retrieval.evaluation import (
     tabulate_predictions,
     tabulate_queries,
 )
-from benchmark.embedding.broken import broken_pairs
+from benchmark.embedding.broken import explain_broken_pairs
 from benchmark.embedding.embed import EmbedSettings, embed_clips
 from benchmark.embedding.texts import BrokenTextsError
 from benchmark.encoders.contract import FittedEncoder, LoadedEncoder
@@ -163,7 +163,7 @@ def _retrieval(
     try:
         found = list(rank_queries(*given, device=device, cache=cache, resume=resuming))
     except BrokenTextsError as error:
-        raise broken_pairs(data, error) from error
+        raise explain_broken_pairs(data, error) from error
     test = data.table.iloc[fold.test]
     queries = tabulate_queries(found, test["clip_id"].to_numpy())
     scores = []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bgknown.shown import text_of_cell
+from bgknown.shown import unescape_cell
 from bgknown.tables import parse_numbers, read_text_table
 
 PREDICTION_COLUMNS = ["task", "setting", "metric", "fold", "seed", "clip_id", "label", "predicted", "score"]
@@ -39,5 +39,5 @@ def read_predictions(path: Path) -> pd.DataFrame:
     file = path / PREDICTIONS if path.is_dir() else path
     table = read_text_table(file, PREDICTION_COLUMNS, advice="run this benchmark again to write it again")
     scores = parse_numbers(table, "score", file)
-    texts = {name: [text_of_cell(text) for text in table[name]] for name in PREDICTION_COLUMNS if name != "score"}
+    texts = {name: [unescape_cell(text) for text in table[name]] for name in PREDICTION_COLUMNS if name != "score"}
     return table.assign(**texts, score=scores)

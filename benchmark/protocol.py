@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bgknown.documents import few, read_toml
+from bgknown.documents import read_toml, shorten_value
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import hash_bytes
 from bgknown.userpath import user_path
@@ -162,13 +162,13 @@ def _setting(key: str, value: Any, path: Path) -> Any:
 
 def _rates(_key: str, value: Any, path: Path) -> tuple[float, ...]:
     if not isinstance(value, list) or not value:
-        raise InvalidInputError(f"{path}: rates is {few(value)}, must be a list of numbers")
+        raise InvalidInputError(f"{path}: rates is {shorten_value(value)}, must be a list of numbers")
     return tuple(_setting("lr", rate, path) for rate in value)
 
 
 def _retrieval(_key: str, value: Any, path: Path) -> ComposedSettings:
     if not isinstance(value, dict):
-        raise InvalidInputError(f"{path}: retrieval is {few(value)}, must be a table [retrieval]")
+        raise InvalidInputError(f"{path}: retrieval is {shorten_value(value)}, must be a table [retrieval]")
     kinds = {each.name: type(each.default) for each in dataclasses.fields(ComposedSettings)}
     where = f"{path}, [retrieval]"
     return ComposedSettings(**{key: _typed(key, found, kinds, where) for key, found in value.items()})
@@ -179,9 +179,9 @@ def _typed(key: str, value: Any, kinds: Mapping[str, type], where: str) -> Any:
     if key not in kinds:
         close = difflib.get_close_matches(key, kinds, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
-        raise InvalidInputError(f"{where}: unknown key {few(key)}; {hint}there are: {', '.join(kinds)}")
+        raise InvalidInputError(f"{where}: unknown key {shorten_value(key)}; {hint}there are: {', '.join(kinds)}")
     kind = kinds[key]
     if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
         wanted = "a number" if kind is float else "a whole number"
-        raise InvalidInputError(f"{where}: {key} is {few(value)}, must be {wanted}")
+        raise InvalidInputError(f"{where}: {key} is {shorten_value(value)}, must be {wanted}")
     return kind(value)

@@ -65,7 +65,7 @@ def compute_ranks(
 def _ranks(
     queries: Tensor, gallery: Tensor, query_groups: Tensor, gallery_groups: Tensor, width: int
 ) -> tuple[Tensor, Tensor]:
-    """As ``compute_ranks``, of some queries, ``width`` items at a time: first the best relevant item, then those before it."""
+    """``compute_ranks`` of some queries, ``width`` items at a time: the best relevant item, then those before it."""
     unit = torch.nn.functional.normalize(queries.float(), dim=1)
 
     def blocks() -> Iterator[tuple[int, Tensor, Tensor]]:

@@ -17,7 +17,7 @@ import torch
 import bgknown
 from benchmark.embedding.clips import RESAMPLER
 from benchmark.embedding.embed import EmbedSettings
-from benchmark.embedding.hashes import content_hashes
+from benchmark.embedding.hashes import hash_contents
 from benchmark.encoders.contract import LoadedEncoder
 from benchmark.evaluate import Evaluation
 from benchmark.predictions import PREDICTIONS, average_by_seed, read_predictions
@@ -81,7 +81,7 @@ class Measuring:
             for name, clips in self.data.signals.items()
         }
         unique = sorted({path for paths in told.values() for path in paths})
-        known = dict(zip(unique, content_hashes(unique, cache=self.embedding.cache), strict=True))
+        known = dict(zip(unique, hash_contents(unique, cache=self.embedding.cache), strict=True))
         lines = [f"{name} {known[path]}" for name, paths in told.items() for path in paths]
         return hash_bytes("\n".join(lines).encode()) if lines else ""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from bgknown.jobs.files import advising, make_folder
+from bgknown.jobs.files import advise_option, make_folder
 from bgknown.jobs.sealed import read_sealed, write_sealed
 
 INTERVAL_S = 60.0
@@ -55,7 +55,7 @@ class Progress:
         """Whether it is time to store."""
         return time.monotonic() - self.last >= INTERVAL_S
 
-    @advising("--cache")
+    @advise_option("--cache")
     def store(self, state: dict[str, Any]) -> None:
         """Replace what is stored.
 

@@ -184,7 +184,7 @@ def _root(options: RunOptions, task: str) -> Path:
     """The folder of a task; a user's own lies beside its table unless said otherwise."""
     name = tasks.name_of(task)
     if tasks.is_own(task) and name not in options.data.named:
-        return own_task.table_of(task).parent
+        return own_task.locate_table(task).parent
     return options.data.of(name)
 
 

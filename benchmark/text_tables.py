@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from bgknown.shown import escape_line
 from bgknown.shown import markdown as safe
-from bgknown.shown import one_line
 
 
 def align_columns(header: Sequence[str], lines: Sequence[Sequence[str]], *, left: int = 1) -> str:
@@ -19,7 +19,7 @@ def align_columns(header: Sequence[str], lines: Sequence[Sequence[str]], *, left
     Returns:
         Lines without trailing spaces or a final line break.
     """
-    header, *lines = ([one_line(text) for text in line] for line in (header, *lines))
+    header, *lines = ([escape_line(text) for text in line] for line in (header, *lines))
     widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
     return "\n".join(
         "  ".join(

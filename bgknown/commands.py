@@ -13,7 +13,7 @@ import click
 
 from bgknown.errors import BgknownError
 from bgknown.jobs import stopping, surroundings
-from bgknown.shown import shown
+from bgknown.shown import escape_text
 from bgknown.userpath import user_path
 
 KEPT = "; finished work is kept, and the same command resumes where it left off"
@@ -39,7 +39,7 @@ PATH = UserPath()
 
 def echo(message: object = "", *, err: bool = False, nl: bool = True) -> None:
     """Print a line, on stdout or stderr; what names and messages of others hold cannot steer the terminal."""
-    click.echo(shown(str(message)), err=err, nl=nl)
+    click.echo(escape_text(str(message)), err=err, nl=nl)
 
 
 class _Formatter(logging.Formatter):
@@ -47,7 +47,7 @@ class _Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Write out control characters."""
-        return shown(super().format(record))
+        return escape_text(super().format(record))
 
 
 def begin_logging(level: int, form: str = "%(levelname)s: %(message)s", *, force: bool = False) -> None:

@@ -152,7 +152,7 @@ def read_yaml(path: Path) -> Any:
     return value
 
 
-def few(value: Any, most: int = 80) -> str:
+def shorten_value(value: Any, most: int = 80) -> str:
     """A value of a document for a message: at most so many characters, on one line."""
     text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
     return text if len(text) <= most else text[: most - 3] + "..."
@@ -238,7 +238,7 @@ def _check_plain(value: Any, where: str, *, finite: bool = False) -> None:
         if type(node) is dict:
             waiting += node.values()
             if strange := [key for key in node if not isinstance(key, str | int | float | None)]:
-                raise InvalidInputError(f"{where} (the key {few(strange[0])} is not a text)")
+                raise InvalidInputError(f"{where} (the key {shorten_value(strange[0])} is not a text)")
         elif type(node) is list:
             waiting += node
         elif type(node) is int and abs(node) >= 10**MOST_DIGITS:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bgknown.documents import few
+from bgknown.documents import shorten_value
 from bgknown.errors import InvalidInputError
 
 _LONGEST_PART_BYTES = 255
@@ -19,7 +19,7 @@ _ORDINARY = re.compile(r"(?:[\w-][\w .-]{0,99}/){0,9}[\w-][\w .-]{0,99}", re.ASC
 """Names in which nothing need be looked for: most, in tables of hundreds of thousands."""
 
 
-def fault_of(name: str) -> str:
+def find_fault(name: str) -> str:
     """Why a name does not lead to a place inside a folder; empty where it does."""
     if _ORDINARY.fullmatch(name):
         return ""
@@ -46,12 +46,12 @@ def _has_surrogates(name: str) -> bool:
     return any("\ud800" <= character <= "\udfff" for character in name)
 
 
-def fault_of_plain(name: str) -> str:
+def find_fault_of_plain(name: str) -> str:
     """Why a name is not that of a file or folder directly in a folder; empty where it is."""
-    return fault_of(name) or ("has folders in it" if "/" in name or "\\" in name else "")
+    return find_fault(name) or ("has folders in it" if "/" in name or "\\" in name else "")
 
 
-def inside(root: Path, name: str, what: str) -> Path:
+def resolve_inside(root: Path, name: str, what: str) -> Path:
     """The place that a name leads to, which is inside a folder.
 
     Args:
@@ -62,8 +62,8 @@ def inside(root: Path, name: str, what: str) -> Path:
     Raises:
         InvalidInputError: the name leads out of the folder, or nowhere.
     """
-    if fault := fault_of(name):
-        raise InvalidInputError(f"{what} {few(name)} {fault}; it must name a file inside {root}")
+    if fault := find_fault(name):
+        raise InvalidInputError(f"{what} {shorten_value(name)} {fault}; it must name a file inside {root}")
     return root / name
 
 
@@ -80,8 +80,8 @@ def check_inside(names: Iterable[str], lines: Sequence[int], where: Path, column
     Raises:
         InvalidInputError: names the line of the first that does not.
     """
-    find = fault_of_plain if plain else fault_of
+    find = find_fault_of_plain if plain else find_fault
     for line, name in zip(lines, names, strict=True):
         if fault := find(name):
             rule = "a plain file name, without folders" if plain else "a path inside its folder"
-            raise InvalidInputError(f"{where}, line {line}: {column} {few(name)} {fault}; it must be {rule}")
+            raise InvalidInputError(f"{where}, line {line}: {column} {shorten_value(name)} {fault}; it must be {rule}")

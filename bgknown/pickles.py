@@ -60,7 +60,7 @@ class PlainText:
         return "/".join(part for part in parts if isinstance(part, str))
 
 
-def scalar(kind: object, data: object = b"") -> Any:
+def make_scalar(kind: object, data: object = b"") -> Any:
     """What stands in for numpy's constructor of scalars: a plain number or text; None for any other kind."""
     if not isinstance(kind, ElementType) or not kind.code or not isinstance(data, bytes):
         return None
@@ -69,7 +69,10 @@ def scalar(kind: object, data: object = b"") -> Any:
 
 
 _NAMES: dict[Any, tuple[str, ...]] = {
-    scalar: ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"),  # the name before numpy 2, and since
+    make_scalar: (
+        "numpy.core.multiarray.scalar",
+        "numpy._core.multiarray.scalar",
+    ),  # the name before numpy 2, and since
     ElementType: ("numpy.dtype",),
     PlainDict: (
         "collections.defaultdict",
@@ -125,7 +128,7 @@ _NAMES: dict[Any, tuple[str, ...]] = {
 }
 
 
-def harmless_names(torch: Any) -> AbstractContextManager[Any]:
+def allow_harmless_names(torch: Any) -> AbstractContextManager[Any]:
     """Let torch's restricted unpickler read harmless values, by what stands in for them.
 
     Args:
@@ -154,5 +157,5 @@ def load_torch_file(path: Path, torch: Any) -> Any:
         warnings.filterwarnings("ignore", message=".*TorchScript archive", category=UserWarning)
         # said of files of another pickle protocol, whose values are read as well, or end in an error
         warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
-        with harmless_names(torch):
+        with allow_harmless_names(torch):
             return torch.load(path, map_location="cpu", weights_only=True)

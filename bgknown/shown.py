@@ -16,10 +16,10 @@ _MARKS = re.compile(r"([\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_]))")  # an underscor
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "://": "&#58;//", "www.": "www&#46;"}
 
 
-def shown(text: str) -> str:
+def escape_text(text: str) -> str:
     """Text for a terminal: what could move the cursor, change colours or turn the direction is written out.
 
-    Line breaks and tabs stay, since messages have them; ``one_line`` takes them, too.
+    Line breaks and tabs stay, since messages have them; ``escape_line`` takes them, too.
 
     >>> shown("a\\x1b[31mb")
     'a\\\\x1b[31mb'
@@ -27,27 +27,27 @@ def shown(text: str) -> str:
     return _UNSAFE.sub(_written_out, text)
 
 
-def one_line(text: str) -> str:
+def escape_line(text: str) -> str:
     """A name or another piece of text that others wrote, as one line for a terminal.
 
     >>> one_line("a\\nerror: b")
     'a\\\\nerror: b'
     """
-    return _BREAKS.sub(_written_out, shown(text))
+    return _BREAKS.sub(_written_out, escape_text(text))
 
 
 def markdown(text: str) -> str:
     """Text for a page of Markdown: it shows as it is, with no link, image, HTML or formatting of its own."""
-    text = one_line(text)
+    text = escape_line(text)
     for mark, entity in _ENTITIES.items():
         text = text.replace(mark, entity)
     return _MARKS.sub(r"\\\1", text)
 
 
-def cell(text: str) -> str:
+def escape_cell(text: str) -> str:
     """Text for a CSV table that people open in a spreadsheet: what it would take for a formula gets an apostrophe.
 
-    ``text_of_cell`` gives the same text again.
+    ``unescape_cell`` gives the same text again.
 
     >>> cell("=1+1"), cell("a=b")
     ("'=1+1", 'a=b')
@@ -55,8 +55,8 @@ def cell(text: str) -> str:
     return f"'{text}" if _FORMULA.match(text) else text
 
 
-def text_of_cell(cell: str) -> str:
-    """The text that ``cell`` was given.
+def unescape_cell(cell: str) -> str:
+    """The text that ``escape_cell`` was given.
 
     >>> text_of_cell("'=1+1"), text_of_cell("it's")
     ('=1+1', "it's")

@@ -88,12 +88,12 @@ def parse_rows(data: bytes, where: str) -> tuple[list[str], Iterator[tuple[int, 
         InvalidInputError: at once, or while rows are taken: not UTF-8, NUL bytes, a quote that is never closed, a field
             longer than 131,072 characters; names the line.
     """
-    rows = _rows(decoded(data, where, "a CSV table"), where)
+    rows = _rows(decode_text(data, where, "a CSV table"), where)
     _, header = next(rows, (1, []))
     return header, rows
 
 
-def decoded(data: bytes, where: str, kind: str = "a text") -> str:
+def decode_text(data: bytes, where: str, kind: str = "a text") -> str:
     """The text of a file in UTF-8, with or without a byte order mark.
 
     Raises:
@@ -161,7 +161,7 @@ def select(table: pd.DataFrame, columns: Sequence[str], path: Path, *, advice: s
     return table[list(columns)]
 
 
-def line_numbers(table: pd.DataFrame) -> Sequence[int]:
+def find_line_numbers(table: pd.DataFrame) -> Sequence[int]:
     """The line of the file that each row of a table begins on, for a table as it was read: all rows, in their order."""
     lines: Sequence[int] = table.attrs.get(_LINES, ())
     return lines if len(lines) == len(table) else range(2, len(table) + 2)
@@ -174,7 +174,7 @@ def parse_whole_numbers(table: pd.DataFrame, column: str, path: Path) -> list[in
         InvalidInputError: names the first line that holds none.
     """
     values = []
-    for line, text in zip(line_numbers(table), table[column], strict=True):
+    for line, text in zip(find_line_numbers(table), table[column], strict=True):
         if not re.fullmatch(r"-?[0-9]{1,12}", text.strip()):
             raise InvalidInputError(f"{path}, line {line}: {column} is {text[:40]!r}, must be a whole number")
         values.append(int(text))
@@ -188,7 +188,7 @@ def parse_numbers(table: pd.DataFrame, column: str, path: Path) -> list[float]:
         InvalidInputError: names the first line that holds none.
     """
     values = []
-    for line, text in zip(line_numbers(table), table[column], strict=True):
+    for line, text in zip(find_line_numbers(table), table[column], strict=True):
         try:
             value = math.nan if "_" in text else float(text)  # Python's 1_000 is nobody else's
         except ValueError:

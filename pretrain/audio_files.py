@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from bgknown.corpora.listing import check_utf8, list_audio, nfc, report_hidden
+from bgknown.corpora.listing import check_utf8, compose_name, list_audio, report_hidden
 from bgknown.userpath import absolute
 
 
@@ -24,7 +24,7 @@ def find_audio(folders: Sequence[Path]) -> tuple[Path, list[str]]:
         StorageError: a folder cannot be read.
         InvalidInputError: a name is not UTF-8.
     """
-    kept = distinct(folders)
+    kept = drop_nested(folders)
     root = Path(os.path.commonpath(kept))
     found: set[str] = set()
     for folder in kept:
@@ -36,7 +36,7 @@ def find_audio(folders: Sequence[Path]) -> tuple[Path, list[str]]:
     return root, sorted(found)
 
 
-def distinct(folders: Sequence[Path]) -> list[Path]:
+def drop_nested(folders: Sequence[Path]) -> list[Path]:
     """Absolute folders, without those that are the same as, or inside, another one; the outermost is kept."""
     typed = [absolute(folder) for folder in folders]
     real = [folder.resolve() for folder in typed]
@@ -53,4 +53,4 @@ def distinct(folders: Sequence[Path]) -> list[Path]:
 
 def matches_any(name: str, patterns: Sequence[str]) -> bool:
     """Whether a name matches one of the patterns in any Unicode form, or there are none."""
-    return not patterns or any(fnmatch.fnmatchcase(nfc(name), nfc(pattern)) for pattern in patterns)
+    return not patterns or any(fnmatch.fnmatchcase(compose_name(name), compose_name(pattern)) for pattern in patterns)

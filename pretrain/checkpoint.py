@@ -22,8 +22,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from bgknown.documents import few as shortened
 from bgknown.documents import parse_json
+from bgknown.documents import shorten_value as shortened
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import write_whole
 from pretrain.frontend import PUBLISHED, FrontEnd, Statistics

@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import resources
 from typing import Any, Self
 
-from bgknown.documents import few, parse_toml
+from bgknown.documents import parse_toml, shorten_value
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error
-from bgknown.tables import decoded
+from bgknown.tables import decode_text
 from bgknown.userpath import user_path
 from pretrain.frontend import FrontEnd
 from pretrain.views import ViewSettings
@@ -220,7 +220,7 @@ def _text(name: str) -> tuple[str, str]:
     if path.suffix != ".toml" or not path.is_file():
         raise NotFoundError(f"{name}: no such configuration; give {', '.join(NAMES)}, or a .toml file that exists")
     try:
-        return decoded(path.read_bytes(), name), name
+        return decode_text(path.read_bytes(), name), name
     except OSError as error:
         raise describe_storage_error(error, path) from error
 
@@ -258,14 +258,14 @@ def _typed(value: Any, like: Any, what: str) -> Any:
         return float(value)
     if type(value) is not type(like):
         kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-        raise InvalidInputError(f"{what} is {few(value)}; it must be {kinds[type(like)]}")
+        raise InvalidInputError(f"{what} is {shorten_value(value)}; it must be {kinds[type(like)]}")
     return value
 
 
 def _unknown(kind: str, name: str, known: Iterable[str], table: str = "") -> str:
     near = difflib.get_close_matches(name, list(known), n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-    return f"unknown {kind} {few(name)}{f' in [{table}]' * bool(table)}; {hint}"
+    return f"unknown {kind} {shorten_value(name)}{f' in [{table}]' * bool(table)}; {hint}"
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

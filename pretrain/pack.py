@@ -18,12 +18,12 @@ import pandas as pd
 
 from bgknown import seeding
 from bgknown.audio.amplitude import describe_counts, measure_amplitude
-from bgknown.audio.decoding import faults_of_file
+from bgknown.audio.decoding import explain_file_faults
 from bgknown.audio.files import check_finite, read_file, to_pcm16
-from bgknown.corpora.listing import SUFFIXES, some_of
+from bgknown.corpora.listing import SUFFIXES, name_some
 from bgknown.documents import read_object
 from bgknown.errors import BgknownError, BrokenInputError, InvalidInputError, NotFoundError
-from bgknown.jobs.files import describe_storage_error, hash_bytes, open_own, state_facts, sync_folder, write_whole
+from bgknown.jobs.files import describe_storage_error, hash_bytes, list_state, open_own, sync_folder, write_whole
 from bgknown.jobs.parallel import count_cores, in_processes
 from bgknown.jobs.problems import Problem, list_problems, make_problem
 from bgknown.jobs.workspace import Workspace
@@ -144,7 +144,7 @@ def find(options: PackOptions) -> tuple[Path, list[str]]:
     if not names:
         raise NotFoundError(
             f"{where}: no files that match {' or '.join(options.match)}; there are "
-            f"{some_of(dict.fromkeys((found[0], found[len(found) // 2], found[-1])))}"
+            f"{name_some(dict.fromkeys((found[0], found[len(found) // 2], found[-1])))}"
         )
     if options.sample > len(names):
         raise InvalidInputError(f"--sample {options.sample}: there are {len(names):,} files; take at most as many")
@@ -156,9 +156,9 @@ def find(options: PackOptions) -> tuple[Path, list[str]]:
 
 def _pack_file(root: Path, rate_hz: int, name: str) -> Packed:
     path = root / name
-    state = state_facts(path)
+    state = list_state(path)
     try:
-        with faults_of_file("cannot be read"):
+        with explain_file_faults("cannot be read"):
             digest = hash_bytes(path.read_bytes())
             _, audio = read_file(path, rate_hz, np.float64)
             check_finite(audio)

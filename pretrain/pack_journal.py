@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bgknown.jobs.files import hash_file, state_facts
+from bgknown.jobs.files import hash_file, list_state
 from bgknown.jobs.parallel import in_processes
 from bgknown.jobs.problems import Problem, is_problem
 from bgknown.jobs.workspace import append_entries, read_journal
@@ -102,7 +102,7 @@ def read_packed(journal: Path, names: list[str], size: int) -> list[dict[str, An
 def drop_replaced(done: list[dict[str, Any]], root: Path, jobs: int) -> list[dict[str, Any]]:
     """What is packed of files that are still the same; where their state has changed, their content decides."""
     packed = [(place, entry) for place, entry in enumerate(done) if "problem" not in entry]
-    changed = [(place, entry) for place, entry in packed if entry["state"] != state_facts(root / entry["name"])]
+    changed = [(place, entry) for place, entry in packed if entry["state"] != list_state(root / entry["name"])]
     if not changed:
         return done
     work, entries = partial(_is_same, root), [entry for _, entry in changed]

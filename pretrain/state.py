@@ -23,10 +23,10 @@ import torch
 
 from bgknown import __version__
 from bgknown.errors import InvalidInputError, StorageError
-from bgknown.jobs.files import advising, describe_storage_error, is_part, make_folder, write_whole
+from bgknown.jobs.files import advise_option, describe_storage_error, is_part, make_folder, write_whole
 from bgknown.jobs.locking import hold
 from bgknown.jobs.provenance import find_commit
-from bgknown.jobs.stopping import cleaning
+from bgknown.jobs.stopping import clean_up_when_stopped
 from bgknown.userpath import absolute
 from pretrain.checkpoint import is_own_checkpoint, make_entries
 from pretrain.config import DECIDED, Config
@@ -68,11 +68,11 @@ class Run:
             return
         if out.is_dir() and not run.checkpoint.is_file() and any(not _is_ours(path) for path in out.iterdir()):
             raise StorageError(f"{out}: the folder is not empty and holds no run; give a new folder with --out")
-        with advising("--out"):
+        with advise_option("--out"):
             make_folder(out)
         busy = f"{out}: another process trains there; wait for it or give another --out"
-        with hold(out / _LOCK, busy=busy), cleaning(run.remove_parts):
-            with advising("--out"):
+        with hold(out / _LOCK, busy=busy), clean_up_when_stopped(run.remove_parts):
+            with advise_option("--out"):
                 run.remove_parts()
             yield run
 

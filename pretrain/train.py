@@ -105,7 +105,7 @@ def train(options: TrainOptions) -> Path:
         progress = TrainingProgress(run, total, trainer, tensorboard=options.tensorboard)
         if trainer.steps_done < total:
             progress.estimate(lambda trial: Trainer(trial, corpus, device))
-        with stopping.finishing(FINISHING, kept=KEPT) as request:
+        with stopping.finish_step_first(FINISHING, kept=KEPT) as request:
             for step, audio in trainer.batches(range(trainer.steps_done, total)):
                 losses = trainer.step(step, audio)
                 logged = progress.add(trainer, losses)

@@ -1,7 +1,7 @@
 """The views of BYOL-A: mixup with a memory of past inputs, random resize crop, random linear fader, in batches.
 
-A batch's views are drawn first, as numbers, from a generator (``draw_views``), then made on the device (``make_view``). Every
-step equals what the published code does to one clip after another.
+A batch's views are drawn first, as numbers, from a generator (``draw_views``), then made on the device (``make_view``).
+Every step equals what the published code does to one clip after another.
 
 Shape letters: B batch, F mel bands, T frames, M clips of memory. Spectrograms are normalised log-mels [B, 1, F, T] of
 float32.

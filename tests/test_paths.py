@@ -103,7 +103,7 @@ def test_values_with_a_name_in_front(home):
     assert parse_locations(["esc50=~/esc50", "~"]).general == home
     assert split_tables(["~/my.csv"], ["gtzan"]) == {"gtzan": table}
     assert split_tables(["gtzan=~/my.csv"], ["gtzan"]) == {"gtzan": table}
-    assert own.table_of("~/my.csv?duration_s=2") == table
+    assert own.locate_table("~/my.csv?duration_s=2") == table
     assert own.read_facts("~/my.csv").name == "my"
 
 

@@ -86,7 +86,7 @@ class BrokenClips:
             spoilt = f"it is silent, and with it encoder {self.encoder} gives NaN or infinite values for all clips"
             self.problems = {path: problem for path, problem in self.problems.items() if path not in self._not_finite}
             self.problems |= dict.fromkeys(self._silent, spoilt)
-        raise broken_clips(self.problems, total)
+        raise make_broken_error(self.problems, total)
 
     def _blame_encoder(self) -> None:
         count = len(self._not_finite)
@@ -96,7 +96,7 @@ class BrokenClips:
         )
 
 
-def broken_clips(problems: Mapping[Path, str], total: int) -> BrokenClipError:
+def make_broken_error(problems: Mapping[Path, str], total: int) -> BrokenClipError:
     """The error for broken clips: one line that says how many, names the first few, and names the option.
 
     Args:
@@ -119,7 +119,7 @@ def describe(problems: Mapping[Path, str]) -> str:
     return ", ".join(first) + (f" and {len(problems) - NAMED:,} more" if len(problems) > NAMED else "")
 
 
-def usable(
+def find_usable_rows(
     table: pd.DataFrame, signals: Mapping[str, list[Clip]], broken: Mapping[Path, str]
 ) -> tuple[NDArray[np.bool_], list[str]]:
     """The rows of a task of several signals that can be used: a row is left out in all signals if it is in one.
@@ -147,10 +147,10 @@ def usable(
     return keep, [f"{len(problems):,} of {len(table):,} clips {verb} left out in all signals: {first}{more}"]
 
 
-def broken_pairs(data: TaskData, error: BrokenTextsError) -> BgknownError:
+def explain_broken_pairs(data: TaskData, error: BrokenTextsError) -> BgknownError:
     """The pairs whose texts have no embedding, which can be left out; the error itself where none has one."""
     texts = data.table["text"].tolist()
     if error.texts >= set(texts) or processes.count() > 1:  # texts are embedded by one process alone
         return error
     pairs = zip(data.signals["s2"], texts, strict=True)
-    return broken_clips({clip.path: str(error) for clip, text in pairs if text in error.texts}, len(texts))
+    return make_broken_error({clip.path: str(error) for clip, text in pairs if text in error.texts}, len(texts))

@@ -14,7 +14,7 @@ import soxr
 from numpy.typing import NDArray
 
 from bgknown.audio.amplitude import Amplitude, measure_amplitude
-from bgknown.audio.decoding import faults_of_file
+from bgknown.audio.decoding import explain_file_faults
 from bgknown.audio.files import NO_SUCH_FILE, RATE_HZ, check_finite, read_file, read_header, resample
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
 from bgknown.jobs.files import FileState, hash_file, read_state
@@ -103,7 +103,7 @@ def count_samples(clip: Clip, rate_hz: int) -> int:
     try:
         if clip.rendering is not None:
             return max(int(_soundscape(clip).duration_s * RATE_HZ) * rate_hz // RATE_HZ, 1)
-        with faults_of_file("cannot be read"):
+        with explain_file_faults("cannot be read"):
             header = read_header(clip.path)
     except BgknownError as error:
         raise _naming(clip, error) from error
@@ -125,7 +125,7 @@ def read_clip(clip: Clip, rate_hz: int) -> tuple[NDArray[np.float32], str]:
             lists; names it.
     """
     try:
-        with faults_of_file("cannot be read"):
+        with explain_file_faults("cannot be read"):
             digest = hash_file(clip.path)
             if clip.sha256 and digest != clip.sha256:
                 raise InvalidInputError(

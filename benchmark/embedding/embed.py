@@ -39,7 +39,7 @@ from benchmark.encoders.fingerprint import hash_code_beside
 from benchmark.encoders.loading import check_repeatable
 from bgknown.errors import BgknownError, InvalidInputError, StorageError
 from bgknown.jobs.files import FileState, hash_bytes
-from bgknown.shown import one_line
+from bgknown.shown import escape_line
 from bgknown.userpath import expand_fields
 
 log = logging.getLogger(__name__)
@@ -224,7 +224,7 @@ def _fit(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip],
     encoder = loaded.encoder
     batches = _batches(list(dict.fromkeys(fit_on)), encoder.rate_hz, settings.batch_size, broken)
     bar = tqdm(
-        total=len(fit_on), desc=one_line(f"statistics for {loaded.name}"), unit="clip", disable=_quiet(), leave=False
+        total=len(fit_on), desc=escape_line(f"statistics for {loaded.name}"), unit="clip", disable=_quiet(), leave=False
     )
 
     def stream() -> Iterator[torch.Tensor]:
@@ -260,7 +260,12 @@ def _run(
     """Embed batches into the store, except clips that are broken."""
     total = kept + sum(map(len, batches))
     bar = tqdm(
-        total=total, initial=kept, desc=one_line(f"embed {loaded.name}"), unit="clip", disable=_quiet(), smoothing=0.05
+        total=total,
+        initial=kept,
+        desc=escape_line(f"embed {loaded.name}"),
+        unit="clip",
+        disable=_quiet(),
+        smoothing=0.05,
     )
     with bar:
         for batch, decoded in decode_ahead(batches, loaded, settings.jobs, broken):

@@ -13,15 +13,15 @@ import pandas as pd
 
 from benchmark import processes
 from benchmark.embedding.about import write_about
-from benchmark.embedding.broken import broken_clips, describe
+from benchmark.embedding.broken import describe, make_broken_error
 from benchmark.embedding.clips import BrokenClipError, Clip
 from benchmark.embedding.embed import EmbedSettings, embed_clips
 from benchmark.embedding.hashes import hash_fit
 from benchmark.encoders.contract import LoadedEncoder
 from bgknown.audio.files import NO_SUCH_FILE
-from bgknown.corpora.listing import SUFFIXES, check_utf8, list_audio, list_fitting, locate, report_hidden, some_of
+from bgknown.corpora.listing import SUFFIXES, check_utf8, list_audio, list_fitting, locate, name_some, report_hidden
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jobs.files import advising, make_folder, write_whole
+from bgknown.jobs.files import advise_option, make_folder, write_whole
 from bgknown.userpath import user_path
 
 MAX_DURATION_S = 3600.0
@@ -75,7 +75,7 @@ def embed_files(
     while True:
         clips = [Clip(path=file, duration_s=duration_s) for file in files]
         if not clips:
-            raise broken_clips(problems, len(problems))
+            raise make_broken_error(problems, len(problems))
         try:
             rows = embed_clips(loaded, clips, settings, fit_on=clips, twice=True)
             break
@@ -88,7 +88,7 @@ def embed_files(
         data = io.BytesIO()
         np.save(data, rows)
         table = pd.DataFrame({"row": range(len(files)), "file": [file.as_posix() for file in files]})
-        with advising("--out"):
+        with advise_option("--out"):
             make_folder(out)
             write_whole(out / "embeddings.npy", data.getvalue())
             write_whole(out / "clips.csv", table.to_csv(index=False, lineterminator="\n").encode())
@@ -126,7 +126,7 @@ def find_audio(audio: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
 def _others(folder: Path) -> str:
     """The types of the files that a folder has instead."""
     types = {Path(name).suffix or "no suffix" for name in list_fitting(folder, lambda _: True).files}
-    return f"; there are files of other types: {some_of(sorted(types))}" if types else ""
+    return f"; there are files of other types: {name_some(sorted(types))}" if types else ""
 
 
 def _near(path: Path) -> str:
@@ -137,4 +137,4 @@ def _near(path: Path) -> str:
     close = difflib.get_close_matches(path.name, names, n=1)
     if close:
         return f"; did you mean {path.with_name(close[0])}?"
-    return f"; in this folder there are {some_of(names)}" if names else ""
+    return f"; in this folder there are {name_some(names)}" if names else ""

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmark.embedding.clips import Clip
 from benchmark.encoders.contract import FittedEncoder, LoadedEncoder
 from bgknown.errors import InvalidInputError, StorageError
-from bgknown.jobs.files import hash_bytes, hash_file, make_folder, state_facts
+from bgknown.jobs.files import hash_bytes, hash_file, list_state, make_folder
 from bgknown.jobs.parallel import in_threads
 from bgknown.jobs.sealed import read_sealed, write_sealed
 
@@ -30,7 +30,7 @@ PATTERN = "v1-*.csv"
 Known = dict[str, tuple[list[int], str]]
 
 
-def content_hashes(paths: Sequence[Path], *, cache: Path) -> list[str]:
+def hash_contents(paths: Sequence[Path], *, cache: Path) -> list[str]:
     """SHA-256 of files, from the cache where they have not changed.
 
     Args:
@@ -47,7 +47,7 @@ def content_hashes(paths: Sequence[Path], *, cache: Path) -> list[str]:
     table = cache / FOLDER / PATTERN.replace("*", hash_bytes(os.fsencode(root))[:16])
     names = [os.fsencode(path.relative_to(root)).decode(errors="backslashreplace") for path in absolute]
     known = _load(table)
-    states = in_threads(state_facts, absolute, title="states of files", unit="file")
+    states = in_threads(list_state, absolute, title="states of files", unit="file")
     found = [_of_state(known.get(name), state) for name, state in zip(names, states, strict=True)]
     changed = [place for place, digest in enumerate(found) if not digest]
     if changed:
@@ -108,7 +108,7 @@ def hash_fit(loaded: LoadedEncoder, fit_on: Sequence[Clip], *, cache: Path) -> s
             f"encoder {loaded.name} takes statistics from a task's training audio, and there is none"
         )
     unknown = [clip.path for clip in fit_on if not clip.sha256]
-    known = dict(zip(unknown, content_hashes(unknown, cache=cache), strict=True))
+    known = dict(zip(unknown, hash_contents(unknown, cache=cache), strict=True))
     hashes = [clip.sha256 or known[clip.path] for clip in fit_on]
     return hash_bytes(
         "\n".join(sorted(f"{value} {clip.crop}" for value, clip in zip(hashes, fit_on, strict=True))).encode()

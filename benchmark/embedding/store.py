@@ -37,7 +37,7 @@ from benchmark import resuming
 from benchmark.embedding import hashes
 from benchmark.embedding.clips import Clip
 from benchmark.embedding.store_index import Line, read_line, write_line
-from bgknown.jobs.files import FileState, advising, describe_storage_error, make_folder, write_whole
+from bgknown.jobs.files import FileState, advise_option, describe_storage_error, make_folder, write_whole
 from bgknown.jobs.sealed import read_json_object
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class Store:
         entry = self.by_audio.get((sha256, crop))
         return entry if entry is not None and self._holds(entry) else None
 
-    @advising("--cache")
+    @advise_option("--cache")
     def append(self, rows: NDArray[np.float32], items: Sequence[tuple[Clip, FileState, str]]) -> None:
         """Add embeddings [n, D] of clips, with each one's file state and SHA-256.
 
@@ -119,7 +119,7 @@ class Store:
         ]
         self._note(entries, items)
 
-    @advising("--cache")
+    @advise_option("--cache")
     def alias(self, entries: Sequence[Entry], items: Sequence[tuple[Clip, FileState]]) -> None:
         """Note that files hold audio that was embedded before, so that they need not be read again."""
         self._note(entries, [(clip, state, entry.sha256) for entry, (clip, state) in zip(entries, items, strict=True)])
@@ -238,7 +238,7 @@ def _path(clip: Clip) -> str:
     return str(clip.path.absolute())
 
 
-@advising("--cache")
+@advise_option("--cache")
 def open_store(cache: Path, key: str, size: int, about: dict[str, Any]) -> Store:
     """Open the store of a key, made new where there is none.
 

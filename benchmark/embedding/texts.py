@@ -35,7 +35,7 @@ from benchmark.encoders.adapters.snapshot import (
 from benchmark.encoders.fingerprint import hash_weights
 from benchmark.protocol import TEXT_ENCODER
 from bgknown.errors import InvalidInputError
-from bgknown.jobs.files import advising, hash_bytes, make_folder
+from bgknown.jobs.files import advise_option, hash_bytes, make_folder
 from bgknown.jobs.sealed import unseal, write_sealed
 from bgknown.userpath import expand
 
@@ -252,7 +252,7 @@ def _load(path: Path) -> dict[str, NDArray[np.float32]]:
     return {str(text): row for text, row in zip(texts.tolist(), rows, strict=True)}
 
 
-@advising("--cache")
+@advise_option("--cache")
 def _save(path: Path, known: Mapping[str, NDArray[np.float32]]) -> None:
     texts = sorted(known)
     data = io.BytesIO()

@@ -33,7 +33,7 @@ class Kind:
     """What may follow the ``?``."""
 
 
-_ENCODERS = "benchmark.encoders"
+_ADAPTERS = "benchmark.encoders.adapters"
 BUILT_IN = {
     kind.name: kind
     for kind in (
@@ -41,66 +41,66 @@ BUILT_IN = {
             name="logmel",
             syntax="logmel",
             about="mean and standard deviation of the log-mel spectrogram over time",
-            module=f"{_ENCODERS}.logmel",
+            module=f"{_ADAPTERS}.logmel",
         ),
         Kind(
             name="melpower",
             syntax="melpower",
             about="mean mel power over time: linear in power, so differences are nearly exact",
-            module=f"{_ENCODERS}.melpower",
+            module=f"{_ADAPTERS}.melpower",
         ),
         Kind(
             name="hf",
             syntax="hf:DIRECTORY-OR-ID",
             about="an audio model of transformers: wav2vec 2.0, HuBERT, AST, CLAP, Whisper, SpeechT5, Qwen2-Audio, ...",
-            module=f"{_ENCODERS}.huggingface",
+            module=f"{_ADAPTERS}.huggingface",
         ),
         Kind(
             name="torchscript",
             syntax="FILE.pt",
             about="a TorchScript program: audio [B, N] to embeddings [B, D]",
-            module=f"{_ENCODERS}.torchscript",
+            module=f"{_ADAPTERS}.torchscript",
             runs_code=True,
         ),
         Kind(
             name="exported",
             syntax="FILE.pt2",
             about="a program of torch.export: audio [B, N] to embeddings [B, D]",
-            module=f"{_ENCODERS}.exported",
+            module=f"{_ADAPTERS}.exported",
             runs_code=True,
         ),
         Kind(
             name="onnx",
             syntax="FILE.onnx",
             about="an ONNX model: audio [B, N] to embeddings [B, D]",
-            module=f"{_ENCODERS}.onnx",
+            module=f"{_ADAPTERS}.onnx",
         ),
         Kind(
             name="hear",
             syntax="hear:MODULE[@WEIGHTS]",
             about="a module of HEAR's interface (load_model, get_scene_embeddings)",
-            module=f"{_ENCODERS}.hear",
+            module=f"{_ADAPTERS}.hear",
             runs_code=True,
         ),
         Kind(
             name="evar",
             syntax="evar:MODULE.CLASS",
             about="a class of EVAR's interface (BaseAudioRepr)",
-            module=f"{_ENCODERS}.evar",
+            module=f"{_ADAPTERS}.evar",
             runs_code=True,
         ),
         Kind(
             name="xares",
             syntax="xares:FILE.py[:CLASS]",
             about="an encoder class of X-ARES",
-            module=f"{_ENCODERS}.xares",
+            module=f"{_ADAPTERS}.xares",
             runs_code=True,
         ),
         Kind(
             name="python",
             syntax="FILE.py:CLASS or PACKAGE.MODULE:FACTORY",
             about="any Python object with name, rate_hz, embedding_size and embed, or a torch module with rate_hz",
-            module=f"{_ENCODERS}.python",
+            module=f"{_ADAPTERS}.python",
             runs_code=True,
         ),
     )

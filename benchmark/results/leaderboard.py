@@ -19,8 +19,8 @@ from benchmark.results.rows import OF_ITS_TASKS, RANKS, ResultRow, read_paper_ro
 from benchmark.text_tables import align_columns, format_markdown
 from bgknown.errors import NotFoundError
 from bgknown.jobs.files import make_folder, write_whole
+from bgknown.shown import escape_line
 from bgknown.shown import markdown as safe
-from bgknown.shown import one_line
 
 PAGE = "leaderboard.md"
 WITH_PAPER = "leaderboard_with_paper.csv"
@@ -134,7 +134,9 @@ def format_text(board: Leaderboard) -> str:
             for line in table.lines
         ]
         header = ["encoder", *(name + " " * mark for name, mark in zip(table.columns, marked, strict=True))]
-        parts.append("\n".join([one_line(table.title), align_columns(header, lines), *map(one_line, table.notes)]))
+        parts.append(
+            "\n".join([escape_line(table.title), align_columns(header, lines), *map(escape_line, table.notes)])
+        )
     return "\n\n".join([*parts, LEGEND.format(best="*")]) + "\n"
 
 

@@ -23,7 +23,7 @@ from benchmark.results.stats import bootstrap_ci, summarise
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error, write_whole
 from bgknown.jobs.provenance import find_commit, read_clock
-from bgknown.shown import cell, text_of_cell
+from bgknown.shown import escape_cell, unescape_cell
 from bgknown.tables import parse_rows
 from bgknown.userpath import user_path
 
@@ -274,7 +274,7 @@ def _text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return cell(value)
+        return escape_cell(value)
     return str(int(value)) if isinstance(value, numbers.Integral) else repr(float(value))  # type: ignore[arg-type]
 
 
@@ -309,7 +309,7 @@ def _parsed(data: bytes, where: str) -> Iterator[ResultRow]:
 def _value(name: str, text: str) -> str | int | float | None:
     kind = _KINDS[name]
     if kind == "str":
-        return text_of_cell(text)
+        return unescape_cell(text)
     if not text:
         return None
     try:

@@ -20,10 +20,10 @@ import pandas as pd
 
 from benchmark.predictions import PREDICTION_COLUMNS, PREDICTIONS
 from bgknown.errors import InvalidInputError
-from bgknown.jobs.files import advising, hash_bytes, make_folder, write_whole
+from bgknown.jobs.files import advise_option, hash_bytes, make_folder, write_whole
 from bgknown.jobs.locking import hold
-from bgknown.jobs.sealed import CHECK, read_checked, read_json_object, with_check
-from bgknown.shown import cell
+from bgknown.jobs.sealed import CHECK, add_check, read_checked, read_json_object
+from bgknown.shown import escape_cell
 
 CONFIGURATION = "config.json"
 LOG = "log.txt"
@@ -88,7 +88,7 @@ def write_run(
             (folder / LOG).unlink(missing_ok=True)
         else:
             write_whole(folder / LOG, log.encode())
-        stored = with_check({**config, "predictions_sha256": hash_bytes(table)})
+        stored = add_check({**config, "predictions_sha256": hash_bytes(table)})
         text = json.dumps(stored, indent=2, ensure_ascii=False, allow_nan=False)
         write_whole(folder / CONFIGURATION, f"{text}\n".encode())
     return folder
@@ -109,11 +109,11 @@ def read_configuration(folder: Path) -> dict[str, Any] | None:
 
 
 def _for_people(table: pd.DataFrame) -> bytes:
-    """A table as CSV, in which no text is taken for a formula by a spreadsheet (``bgknown.shown.cell``)."""
+    """A table as CSV, in which no text is taken for a formula by a spreadsheet (``bgknown.shown.escape_cell``)."""
     safe = table.copy()
     for name in safe.columns:
         if not pd.api.types.is_numeric_dtype(safe[name]):
-            safe[name] = [cell(value) if isinstance(value, str) else value for value in safe[name]]
+            safe[name] = [escape_cell(value) if isinstance(value, str) else value for value in safe[name]]
     return safe.to_csv(index=False, lineterminator="\n").encode()
 
 
@@ -124,8 +124,8 @@ def claim(out: Path) -> Iterator[None]:
     Raises:
         StorageError: the folder cannot be written, or another process has held it for too long.
     """
-    with advising("--out"):
+    with advise_option("--out"):
         make_folder(out)
     busy = f"{out}: another process has held {LOCK} for {LOCK_TIMEOUT_S:g} s; wait for it to end and try again"
-    with hold(out / LOCK, busy=busy, wait_s=LOCK_TIMEOUT_S), advising("--out"):
+    with hold(out / LOCK, busy=busy, wait_s=LOCK_TIMEOUT_S), advise_option("--out"):
         yield

@@ -1,7 +1,7 @@
 """Means, intervals and tests for scores of the same clips.
 
-Two kinds of uncertainty stand side by side and are never mixed: over seeds (``summarise``: what another training of
-the probe would give) and over clips (``bootstrap_ci``, ``compare_paired``: what other clips of the same kind would give).
+There are two kinds of uncertainty, which are never mixed: over seeds (``summarise``: what another training of the
+probe would give) and over clips (``bootstrap_ci``, ``compare_paired``: what other clips of the same kind would give).
 """
 
 from __future__ import annotations

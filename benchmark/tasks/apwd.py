@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 
 from benchmark.composed_retrieval import evaluation
-from benchmark.embedding.broken import usable
+from benchmark.embedding.broken import find_usable_rows
 from benchmark.embedding.clips import Clip, Rendering
-from benchmark.embedding.hashes import content_hashes
+from benchmark.embedding.hashes import hash_contents
 from benchmark.embedding.texts import load_text_encoder
 from benchmark.tasks.contract import Fold, Setting, TaskData, TaskFacts, TaskOptions
 from benchmark.tasks.labelled import take_limit
-from bgknown.apwd.manifest import dataset_id, read_manifest
+from bgknown.apwd.manifest import derive_pair_set_id, read_manifest
 from bgknown.apwd.sources.tree import open_tree
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import hash_bytes
@@ -75,7 +75,7 @@ def prepare(of: TaskFacts, root: Path, options: TaskOptions) -> TaskData:
     table = table.rename(columns={"file": "clip_id"})
     signals = _signals(table, root, options)
     rendering = signals["s1"][0].rendering
-    keep, notes = usable(table, signals, options.broken)
+    keep, notes = find_usable_rows(table, signals, options.broken)
     table = table[keep].reset_index(drop=True)
     signals = {side: list(itertools.compress(clips, keep)) for side, clips in signals.items()}
     parts = {split: np.flatnonzero(table["split"] == split) for split in SPLITS.values()}
@@ -86,7 +86,7 @@ def prepare(of: TaskFacts, root: Path, options: TaskOptions) -> TaskData:
         signals=signals,
         settings=[Setting(name=name, about=about, signal=signal) for name, (about, signal, _) in SETTINGS.items()],
         folds=[Fold(name="", train=parts["train"], test=parts["test"])],
-        sha256=dataset_id(
+        sha256=derive_pair_set_id(
             table.rename(columns={"clip_id": "pair"}), sources="" if rendering is None else rendering.fingerprint
         ),
         sha256_of_0_1_0=hash_bytes(table.to_csv(index=False, lineterminator="\n").encode()),
@@ -153,7 +153,7 @@ def _signals(table: pd.DataFrame, root: Path, options: TaskOptions) -> dict[str,
 def _tree_sha256(source: Path, cache: Path) -> str:
     """Fingerprint of the names and content of a source tree's files; the same tree elsewhere has the same."""
     files = [source_file.file for sources in open_tree(source).files.values() for source_file in sources]
-    hashes = content_hashes([source / file for file in files], cache=cache)
+    hashes = hash_contents([source / file for file in files], cache=cache)
     return hash_bytes(
         "\n".join(sorted(f"{digest} {file}" for digest, file in zip(hashes, files, strict=True))).encode()
     )

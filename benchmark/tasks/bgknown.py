@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from benchmark.embedding.broken import usable
+from benchmark.embedding.broken import find_usable_rows
 from benchmark.embedding.clips import Clip
 from benchmark.ranking import chance_recall, compute_ranks
 from benchmark.tasks.contract import (
@@ -38,7 +38,7 @@ from bgknown.jobs.files import hash_bytes, hash_file
 from bgknown.mixtures.dataset import MANIFEST, Dataset, open_dataset
 from bgknown.mixtures.recipe import take_rows
 from bgknown.mixtures.verify import find_table_faults
-from bgknown.seeding import draw_ranks as draw_ranks
+from bgknown.seeding import draw_ranks
 
 FACTS = TaskFacts(
     name="bgknown",
@@ -95,7 +95,7 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
     if "esc50" in options.data:
         signals["clean"] = _clean(table, options.data["esc50"])
     fingerprint = dataset.id
-    keep, notes = usable(table, signals, options.broken)
+    keep, notes = find_usable_rows(table, signals, options.broken)
     if not keep.all():  # fewer clips are another dataset
         fingerprint = hash_bytes(fingerprint.encode(), *(f"\n{name}".encode() for name in table["clip_id"][~keep]))
     table = table[keep].reset_index(drop=True)

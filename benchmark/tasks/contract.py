@@ -27,7 +27,7 @@ from benchmark.embedding.clips import Clip
 from benchmark.protocol import PLAIN_SETTING, TEXT_ENCODER, TEXT_MARK
 from bgknown.errors import InvalidInputError
 from bgknown.seeding import draw_ranks
-from bgknown.shown import one_line
+from bgknown.shown import escape_line
 from bgknown.userpath import expand_fields
 
 PLAIN = {PLAIN_SETTING: ("the clip itself", "audio", "")}
@@ -260,5 +260,5 @@ def check_folds(data: TaskData) -> None:
 
 def format_classes(classes: Sequence[str]) -> str:
     """The first few classes and a verb, for messages: ``classes a, b and 3 more are``."""
-    named = ", ".join(map(one_line, classes[:5])) + (f" and {len(classes) - 5} more" if len(classes) > 5 else "")
+    named = ", ".join(map(escape_line, classes[:5])) + (f" and {len(classes) - 5} more" if len(classes) > 5 else "")
     return f"class{'es' * (len(classes) > 1)} {named} {'are' if len(classes) > 1 else 'is'}"

@@ -29,11 +29,11 @@ from benchmark.tasks.contract import (
 )
 from bgknown.audio.files import NO_SUCH_FILE
 from bgknown.corpora.headers import read_header_facts
-from bgknown.corpora.listing import nfc
+from bgknown.corpora.listing import compose_name
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import hash_bytes
 from bgknown.seeding import derive_key, draw_ranks
-from bgknown.shown import one_line
+from bgknown.shown import escape_line
 
 PARTS = ("train", "valid", "test")
 """Values of ``split``."""
@@ -62,7 +62,7 @@ def prepare(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOpti
         table = splits.apply_splits(options.splits, table, root)
         notes.append(f"labels and splits are those of {options.splits}")
     # what is drawn or hashed by a name must not depend on the Unicode form in which a disk gives names back
-    told_apart = {column: [nfc(text) for text in table[column]] for column in ("file", "label", "group")}
+    told_apart = {column: [compose_name(text) for text in table[column]] for column in ("file", "label", "group")}
     table = table.assign(on_disk=table["file"], **told_apart)
     check_table(table, f"{root}: task {facts.name}")
     listed = pd.concat([table.reset_index(drop=True), read_headers(facts, table, root, options)], axis=1)
@@ -114,7 +114,7 @@ def check_table(table: pd.DataFrame, where: str) -> None:
         ("has no label", table["label"].str.strip() == ""),
     ):
         if rows.any():
-            raise InvalidInputError(f"{where}: {one_line(table['file'][rows].iloc[0])} {fault}; repair the table")
+            raise InvalidInputError(f"{where}: {escape_line(table['file'][rows].iloc[0])} {fault}; repair the table")
     if "fold" in table:
         if table["fold"].nunique() < 2:
             raise InvalidInputError(
@@ -125,7 +125,8 @@ def check_table(table: pd.DataFrame, where: str) -> None:
     if strange.any():
         first = table[strange].iloc[0]
         raise InvalidInputError(
-            f"{where}: the split of {one_line(first['file'])} is {first['split']!r}, must be one of {', '.join(PARTS)}"
+            f"{where}: the split of {escape_line(first['file'])} is {first['split']!r}; "
+            f"it must be one of {', '.join(PARTS)}"
         )
 
 
@@ -270,5 +271,5 @@ def _how(broken: pd.DataFrame) -> str:
 
 
 def _named(broken: pd.DataFrame) -> str:
-    first = [one_line(f"{row.file} ({row.problem})") for row in broken.head(NAMED).itertuples()]
+    first = [escape_line(f"{row.file} ({row.problem})") for row in broken.head(NAMED).itertuples()]
     return ", ".join(first) + (f" and {len(broken) - NAMED} more" if len(broken) > NAMED else "")

@@ -13,7 +13,7 @@ from bgknown.corpora.listing import check_utf8, list_files
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error
 from bgknown.seeding import draw_ranks
-from bgknown.tables import decoded, parse_csv
+from bgknown.tables import decode_text, parse_csv
 
 
 def list_folders(root: Path) -> list[str]:
@@ -76,7 +76,7 @@ def read_numbered_lines(path: Path) -> list[tuple[int, str]]:
         StorageError: it cannot be read.
     """
     try:
-        text = decoded(path.read_bytes(), str(path))
+        text = decode_text(path.read_bytes(), str(path))
     except FileNotFoundError as error:
         raise NotFoundError(f"{path}: no such file") from error
     except OSError as error:

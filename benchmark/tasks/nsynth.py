@@ -16,9 +16,9 @@ from benchmark.tasks.contract import PLAIN, TaskFacts
 from benchmark.tasks.labelled import PARTS
 from bgknown.corpora import check_folder
 from bgknown.corpora.listing import find_files
-from bgknown.documents import few, read_object
+from bgknown.documents import read_object, shorten_value
 from bgknown.errors import InvalidInputError
-from bgknown.paths import fault_of_plain
+from bgknown.paths import find_fault_of_plain
 
 FACTS = TaskFacts(
     name="nsynth",
@@ -50,13 +50,14 @@ def index(root: Path) -> pd.DataFrame:
         check_folder(root, "NSynth", f"nsynth-{split}/examples.json")
         path = root / f"nsynth-{split}" / "examples.json"
         for note, facts in read_object(path).items():
-            if fault := fault_of_plain(note):
-                raise InvalidInputError(f"{path}: the note {few(note)} {fault}; get the file again")
+            if fault := find_fault_of_plain(note):
+                raise InvalidInputError(f"{path}: the note {shorten_value(note)} {fault}; get the file again")
             about = facts if isinstance(facts, dict) else {}
             family, instrument = about.get("instrument_family_str"), about.get("instrument_str")
             if not isinstance(family, str) or not isinstance(instrument, str):
                 raise InvalidInputError(
-                    f"{path}: note {few(note)} lacks instrument_family_str or instrument_str; get the file again"
+                    f"{path}: note {shorten_value(note)} lacks instrument_family_str or instrument_str; "
+                    f"download the file again"
                 )
             rows.append((f"nsynth-{split}/audio/{note}.wav", family, split, instrument))
     table = pd.DataFrame(rows, columns=["file", "label", "split", "group"])

@@ -41,7 +41,7 @@ def read_facts(name: str) -> TaskFacts:
     Raises:
         NotFoundError, InvalidInputError: there is no such table, or it or its options break a rule.
     """
-    path, given = table_of(name), name.partition("?")[2]
+    path, given = locate_table(name), name.partition("?")[2]
     settings = options.resolve_options(OwnSettings, options.parse_options(given, name), name)
     table = read_splits(path)
     return TaskFacts(
@@ -60,7 +60,7 @@ def read_facts(name: str) -> TaskFacts:
     )
 
 
-def table_of(name: str) -> Path:
+def locate_table(name: str) -> Path:
     """The file of an own task's table."""
     return user_path(name.partition("?")[0])
 
@@ -75,5 +75,5 @@ def index(name: str, root: Path) -> pd.DataFrame:
     Raises:
         NotFoundError, InvalidInputError: as ``read_facts``.
     """
-    table = read_splits(table_of(name))
+    table = read_splits(locate_table(name))
     return table.assign(file=find_files(root, table["file"].tolist()))

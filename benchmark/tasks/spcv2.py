@@ -18,10 +18,10 @@ from benchmark.tasks.contract import PLAIN, TaskFacts
 from benchmark.tasks.listing import list_folders, read_numbered_lines, require_clips
 from bgknown.corpora import check_folder
 from bgknown.corpora.listing import find_files, report_hidden
-from bgknown.documents import few
+from bgknown.documents import shorten_value
 from bgknown.errors import InvalidInputError
-from bgknown.paths import fault_of
-from bgknown.shown import one_line
+from bgknown.paths import find_fault
+from bgknown.shown import escape_line
 
 LISTS = {"valid": "validation_list.txt", "test": "testing_list.txt"}
 
@@ -62,7 +62,7 @@ def index(root: Path) -> pd.DataFrame:
             if split_of.get(found, "train") != "train":
                 where = "twice" if split_of[found] == split else f"on {LISTS['valid']}, too"
                 raise InvalidInputError(
-                    f"{root / name}, line {number}: {one_line(file)} is listed {where}; a clip has one split"
+                    f"{root / name}, line {number}: {escape_line(file)} is listed {where}; a clip has one split"
                 )
             split_of[found] = split
     report_hidden(root, hidden)
@@ -80,7 +80,7 @@ def index(root: Path) -> pd.DataFrame:
 def _check_listed(file: str, words: Sequence[str], where: str) -> None:
     """Refuse a line of a list that is not a clip of one of the words."""
     word, *names = file.split("/")
-    if len(names) != 1 or fault_of(file) or fault_of(names[0]):
-        raise InvalidInputError(f"{where}: {few(file)} is not of the form 'bed/0a7c2a8d_nohash_0.wav'")
+    if len(names) != 1 or find_fault(file) or find_fault(names[0]):
+        raise InvalidInputError(f"{where}: {shorten_value(file)} is not of the form 'bed/0a7c2a8d_nohash_0.wav'")
     if word not in words:
-        raise InvalidInputError(f"{where}: {one_line(file)} is a clip of no word that is there")
+        raise InvalidInputError(f"{where}: {escape_line(file)} is a clip of no word that is there")

@@ -7,12 +7,12 @@ from pathlib import Path, PurePath, PurePosixPath
 
 import pandas as pd
 
-from bgknown.corpora.listing import find_files, is_audio, nfc, report_hidden
-from bgknown.documents import few
+from bgknown.corpora.listing import compose_name, find_files, is_audio, report_hidden
+from bgknown.documents import shorten_value
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.paths import fault_of
-from bgknown.shown import one_line
-from bgknown.tables import line_numbers, read_csv, select
+from bgknown.paths import find_fault
+from bgknown.shown import escape_line
+from bgknown.tables import find_line_numbers, read_csv, select
 from bgknown.userpath import user_path
 
 FORM = "it must have the columns file_name (or file), label, and split (train, valid, test) or fold; group is optional"
@@ -35,7 +35,7 @@ def read_splits(path: Path) -> pd.DataFrame:
     part = "fold" if "fold" in whole and "split" not in whole else "split"
     wanted = [named, "label", part, *(["group"] if "group" in whole else [])]
     table = select(whole, wanted, path, advice=FORM).rename(columns={named: "file"})
-    _check_names(table["file"], line_numbers(whole), path)
+    _check_names(table["file"], find_line_numbers(whole), path)
     table["file"] = [PurePosixPath(name.replace("\\", "/")).as_posix() for name in table["file"]]
     table["label"] = table["label"].str.strip()
     table[part] = table[part].str.strip().str.removesuffix(".0")
@@ -73,9 +73,10 @@ def _check_names(names: Iterable[str], lines: Sequence[int], path: Path) -> None
     """Refuse names that lead out of the folder; absolute paths are the user's own word for where a file is."""
     for line, name in zip(lines, names, strict=True):
         own = PurePath(name.replace("\\", "/"))
-        if fault := fault_of(own.relative_to(own.anchor).as_posix() if own.is_absolute() else name):
+        if fault := find_fault(own.relative_to(own.anchor).as_posix() if own.is_absolute() else name):
             raise InvalidInputError(
-                f"{path}, line {line}: the file {few(name)} {fault}; it must be a path inside the folder, or absolute"
+                f"{path}, line {line}: the file {shorten_value(name)} {fault}; "
+                "it must be a path inside the folder, or absolute"
             )
 
 
@@ -100,7 +101,7 @@ def _matched(names: Sequence[str], files: Sequence[str], root: Path, path: Path)
         fits = [name] if name in exact else near or tails.get(stem, [])
         if len(fits) > 1:
             raise InvalidInputError(
-                f"{path}: {one_line(name)} may be {fits[0]} or {fits[1]} of {root}; name it with its folder and type"
+                f"{path}: {escape_line(name)} may be {fits[0]} or {fits[1]} of {root}; name it with its folder and type"
             )
         there = fits[0] if fits else find_files(root, [name], [])[0]
         if not fits and (PurePosixPath(name).is_absolute() or not (root / there).is_file()):
@@ -109,14 +110,14 @@ def _matched(names: Sequence[str], files: Sequence[str], root: Path, path: Path)
     if unknown:
         more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
         raise NotFoundError(
-            f"{path}: {one_line(unknown[0])}{more} is not in {root}; names must be relative to that folder"
+            f"{path}: {escape_line(unknown[0])}{more} is not in {root}; names must be relative to that folder"
         )
     return found
 
 
 def _stem(name: str) -> str:
     """A name without the type of audio file, in one Unicode form."""
-    path = PurePosixPath(nfc(name))
+    path = PurePosixPath(compose_name(name))
     return str(path.with_suffix("")) if is_audio(path.name) else str(path)
 
 

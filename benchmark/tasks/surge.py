@@ -16,7 +16,7 @@ import pandas as pd
 
 from benchmark.tasks.contract import PLAIN, TaskFacts
 from benchmark.tasks.listing import list_top_folders, require_clips, split_by_hash
-from bgknown.corpora.listing import nfc, report_hidden
+from bgknown.corpora.listing import compose_name, report_hidden
 from bgknown.errors import InvalidInputError
 
 TONES = {"train": 1_692, "valid": 195, "test": 197}
@@ -59,12 +59,12 @@ def index(root: Path) -> pd.DataFrame:
                 f"{root / file}: is not named by a MIDI note from {NOTES[0]} to {NOTES[-1]}, such as 60.ogg"
             )
     shares = {split: count / sum(TONES.values()) for split, count in TONES.items()}
-    split_of = split_by_hash("surge tone", [nfc(tone) for tone in tones], shares)
+    split_of = split_by_hash("surge tone", [compose_name(tone) for tone in tones], shares)
     return pd.DataFrame(
         {
             "file": [file for file, _ in rows],
             "label": notes,
-            "split": [split_of[nfc(tone)] for _, tone in rows],
+            "split": [split_of[compose_name(tone)] for _, tone in rows],
             "group": [tone for _, tone in rows],
         }
     )

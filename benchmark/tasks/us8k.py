@@ -17,7 +17,7 @@ from bgknown.corpora import check_folder
 from bgknown.corpora.listing import find_files
 from bgknown.errors import InvalidInputError
 from bgknown.paths import check_inside
-from bgknown.tables import line_numbers, parse_whole_numbers, read_text_table
+from bgknown.tables import find_line_numbers, parse_whole_numbers, read_text_table
 
 TABLE = "metadata/UrbanSound8K.csv"
 FOLD_SIZES = (873, 888, 925, 990, 936, 823, 838, 806, 816, 837)
@@ -51,7 +51,7 @@ def index(root: Path) -> pd.DataFrame:
     columns = ["slice_file_name", "fold", "class"]
     table = read_text_table(path, columns, advice=f"UrbanSound8K's own has {', '.join(columns)} (see {FACTS.url})")
     folds = parse_whole_numbers(table, "fold", path)
-    lines = line_numbers(table)
+    lines = find_line_numbers(table)
     check_inside(table["slice_file_name"], lines, path, "slice_file_name", plain=True)
     for line, fold in zip(lines, folds, strict=True):
         if not 1 <= fold <= len(FOLD_SIZES):

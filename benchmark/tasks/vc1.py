@@ -16,9 +16,9 @@ from benchmark.tasks.contract import PLAIN, TaskFacts
 from benchmark.tasks.listing import read_numbered_lines
 from bgknown.corpora import check_folder
 from bgknown.corpora.listing import find_files
-from bgknown.documents import few
+from bgknown.documents import shorten_value
 from bgknown.errors import InvalidInputError
-from bgknown.paths import fault_of
+from bgknown.paths import find_fault
 
 LIST = "iden_split.txt"
 SPLITS = {"1": "train", "2": "valid", "3": "test"}
@@ -54,9 +54,10 @@ def index(root: Path) -> pd.DataFrame:
     for number, line in read_numbered_lines(root / LIST):
         split, _, file = line.partition(" ")
         parts = file.strip().split("/")
-        if split not in SPLITS or len(parts) != 3 or fault_of(file.strip()) or "" in parts or "." in parts:
+        if split not in SPLITS or len(parts) != 3 or find_fault(file.strip()) or "" in parts or "." in parts:
             raise InvalidInputError(
-                f"{root / LIST}, line {number}: {few(line)} is not of the form '1 id10001/1zcIwhmdeo4/00001.wav'"
+                f"{root / LIST}, line {number}: {shorten_value(line)} is not of the form "
+                f"'1 id10001/1zcIwhmdeo4/00001.wav'"
             )
         rows.append((f"wav/{file.strip()}", parts[0], SPLITS[split], f"{parts[0]}/{parts[1]}"))
     table = pd.DataFrame(rows, columns=["file", "label", "split", "group"])

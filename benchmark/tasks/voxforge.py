@@ -18,7 +18,7 @@ import pandas as pd
 
 from benchmark.tasks.contract import PLAIN, TaskFacts
 from benchmark.tasks.listing import list_folders, list_top_folders, split_by_hash
-from bgknown.corpora.listing import list_files, nfc, report_hidden
+from bgknown.corpora.listing import compose_name, list_files, report_hidden
 from bgknown.errors import InvalidInputError
 
 log = logging.getLogger(__name__)
@@ -81,4 +81,4 @@ def _clips_of(root: Path, upload: str, hidden: list[str]) -> list[str]:
 def speaker_of(upload: str) -> str:
     """The user's name in an upload's: what stands before the date."""
     found = re.match(r"(.+?)-\d{8}", upload)
-    return nfc((found.group(1) if found else upload).lower())
+    return compose_name((found.group(1) if found else upload).lower())

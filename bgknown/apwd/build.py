@@ -17,7 +17,7 @@ from bgknown.apwd.manifest import (
     COLUMNS,
     FORMAT,
     TEXTS,
-    dataset_id,
+    derive_pair_set_id,
     format_pair_manifest,
     read_manifest,
     read_pair_description,
@@ -281,7 +281,7 @@ def _outcome(table: pd.DataFrame, problems: Sequence[Problem]) -> dict[str, Any]
     """The part of dataset.json that is known only after the build."""
     counts = Counter(zip(table["scene"], table["split"], strict=True))
     return {
-        "dataset_id": dataset_id(table),
+        "dataset_id": derive_pair_set_id(table),
         "counts": {
             "pairs": len(table),
             **{f"{scene}/{split}": count for (scene, split), count in sorted(counts.items())},

@@ -21,7 +21,7 @@ from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import hash_bytes
 from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, PAIRS
 from bgknown.paths import check_inside
-from bgknown.tables import line_numbers, read_text_table
+from bgknown.tables import find_line_numbers, read_text_table
 from bgknown.userpath import user_path
 
 FORMAT = 1
@@ -68,16 +68,16 @@ def read_manifest(root: Path) -> pd.DataFrame:
     repeated = table["pair"][table["pair"].duplicated()]
     if not repeated.empty:
         raise InvalidInputError(
-            f"{root / MANIFEST}, line {line_numbers(table)[repeated.index[0]]}: "
+            f"{root / MANIFEST}, line {find_line_numbers(table)[repeated.index[0]]}: "
             f"the pair {repeated.iloc[0]} is there twice"
         )
     for column in ("s1", "s2", "jams_s1", "jams_s2"):
-        there = [(line, name) for line, name in zip(line_numbers(table), table[column], strict=True) if name]
+        there = [(line, name) for line, name in zip(find_line_numbers(table), table[column], strict=True) if name]
         check_inside([name for _, name in there], [line for line, _ in there], root / MANIFEST, column)
     return table
 
 
-def dataset_id(table: pd.DataFrame, *, sources: str = "") -> str:
+def derive_pair_set_id(table: pd.DataFrame, *, sources: str = "") -> str:
     """64 hexadecimal digits that sets share if their pairs, splits, texts, classes, changes and audio are the same.
 
     Pairs without files of audio count by their JAMS instead, and by what these are rendered from.

@@ -12,11 +12,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from bgknown.documents import few, parse_toml
+from bgknown.documents import parse_toml, shorten_value
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error
-from bgknown.paths import fault_of_plain
-from bgknown.tables import decoded
+from bgknown.paths import find_fault_of_plain
+from bgknown.tables import decode_text
 
 SPLITS = ("dev", "eval")
 
@@ -97,7 +97,7 @@ def read(path: Path) -> Scenes:
     if not path.is_file():
         raise NotFoundError(f"{path}: no such file; give a TOML file like data_manifests/apwd_scenes.toml")
     try:
-        return _read(decoded(path.read_bytes(), str(path)), str(path))
+        return _read(decode_text(path.read_bytes(), str(path)), str(path))
     except OSError as error:
         raise describe_storage_error(error, path) from error
 
@@ -139,9 +139,9 @@ def _read(text: str, where: str) -> Scenes:
         nouns={name: tuple(entry["nouns"]) for name, entry in nouns.items() if entry.get("nouns")},
     )
     for scene in scenes.scenes.values():
-        if fault_of_plain(scene.background):
+        if find_fault_of_plain(scene.background):
             raise InvalidInputError(
-                f"{where}: scenes.{scene.name}.background {few(scene.background)} cannot be a folder name"
+                f"{where}: scenes.{scene.name}.background {shorten_value(scene.background)} cannot be a folder name"
             )
         for label in scene.events:
             if label not in events:
@@ -160,8 +160,10 @@ def _check(tree: dict[str, Any], where: str) -> None:
         if not isinstance(entries, dict) or (part in {"splits", "scenes"} and not entries):
             raise InvalidInputError(f"{where}: [{part}] is missing or no table")
         for name, entry in entries.items():
-            if fault_of_plain(name):
-                raise InvalidInputError(f"{where}: {part}.{few(name)} cannot be a folder name; give it another name")
+            if find_fault_of_plain(name):
+                raise InvalidInputError(
+                    f"{where}: {part}.{shorten_value(name)} cannot be a folder name; give it another name"
+                )
             _check_entry(entry, keys, f"{where}: {part}.{name}")
     if set(tree["splits"]) != set(SPLITS):
         raise InvalidInputError(f"{where}: splits are {', '.join(tree['splits'])}; they must be {' and '.join(SPLITS)}")
@@ -181,7 +183,7 @@ def _check_entry(entry: Any, keys: Mapping[str, type], where: str) -> None:
             continue
         value = entry.get(key)
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise InvalidInputError(f"{where}.{key} is {few(value)}, must be of type {kind.__name__}")
+            raise InvalidInputError(f"{where}.{key} is {shorten_value(value)}, must be of type {kind.__name__}")
         item = int if key == "esc50_folds" else str
         if isinstance(value, list) and not (value and all(type(part) is item for part in value)):
             raise InvalidInputError(f"{where}.{key} must be a list of {item.__name__} with at least one entry")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from bgknown import seeding
 from bgknown.errors import InvalidInputError
-from bgknown.shown import one_line
-from bgknown.tables import line_numbers, list_records, read_csv
+from bgknown.shown import escape_line
+from bgknown.tables import find_line_numbers, list_records, read_csv
 
 _ADVICE = "columns pair,text wanted, or AudioDiffCaps' key,caption_1,..."
 _CAPTION = "caption_"
@@ -49,9 +49,9 @@ def read_texts(path: Path) -> dict[str, tuple[str, ...]]:
     elif "key" in table.columns and captions:
         name, columns = "key", captions
     else:
-        raise InvalidInputError(f"{path}: has the columns {', '.join(map(one_line, table.columns))}; {_ADVICE}")
+        raise InvalidInputError(f"{path}: has the columns {', '.join(map(escape_line, table.columns))}; {_ADVICE}")
     texts: dict[str, list[str]] = {}
-    for line, row in zip(line_numbers(table), list_records(table), strict=True):
+    for line, row in zip(find_line_numbers(table), list_records(table), strict=True):
         pair = str(row[name])
         found = [text for column in columns if (text := " ".join(str(row[column]).split()))]
         if not pair.strip() or not found:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bgknown import seeding
-from bgknown.apwd.manifest import COLUMNS, dataset_id, read_manifest, read_pair_description
+from bgknown.apwd.manifest import COLUMNS, derive_pair_set_id, read_manifest, read_pair_description
 from bgknown.apwd.pairs import SIDES, PairFiles
 from bgknown.apwd.scenes import Scenes
 from bgknown.apwd.worker import PairTask, build_pairs
@@ -23,7 +23,7 @@ from bgknown.errors import BgknownError, InvalidInputError
 from bgknown.jobs.files import hash_bytes
 from bgknown.jobs.parallel import in_processes
 from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST
-from bgknown.mixtures.verify import stray_files
+from bgknown.mixtures.verify import find_stray_files
 from bgknown.render import direct, scaper
 from bgknown.tables import list_records
 from bgknown.userpath import user_path
@@ -100,7 +100,7 @@ def verify(
 
 def _count_faults(description: dict[str, Any], table: pd.DataFrame) -> Iterator[str]:
     counts = description["counts"]
-    known = dataset_id(table)
+    known = derive_pair_set_id(table)
     if description.get("dataset_id", known) != known:  # 0.1.0 did not say
         yield f"{DESCRIPTION}: dataset_id is {description['dataset_id']!r}, the manifest's rows give {known}"
     found = {"pairs": len(table)}
@@ -112,7 +112,7 @@ def _count_faults(description: dict[str, Any], table: pd.DataFrame) -> Iterator[
 
 def _stray_files(root: Path, table: pd.DataFrame) -> Iterator[str]:
     listed = {file for side in SIDES for file in table[side]}
-    yield from stray_files(root, ("audio",), listed)
+    yield from find_stray_files(root, ("audio",), listed)
 
 
 def _file_faults(row: dict[str, Any], *, root: Path) -> list[str]:

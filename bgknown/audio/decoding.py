@@ -70,7 +70,7 @@ class AudioFile:
     """
 
     def __init__(self, path: Path) -> None:
-        with contextlib.ExitStack() as stack, faults_of_file("not readable as audio"):
+        with contextlib.ExitStack() as stack, explain_file_faults("not readable as audio"):
             size = _check_file(path)
             data = View(stack.enter_context(path.open("rb")), size)
             layout = inspect(data, size)
@@ -117,7 +117,7 @@ class AudioFile:
         buffer = np.empty((max(BLOCK_SAMPLES // self.channels, 1), self.channels), dtype)
         for decoder in self._decoders:
             while True:
-                with faults_of_file("cannot be decoded"):
+                with explain_file_faults("cannot be decoded"):
                     block = decoder.read(out=buffer)
                 if not len(block):
                     break
@@ -199,7 +199,7 @@ def _inspect_mpeg(data: View, start: int, stop: int, *, always: bool) -> _Layout
         return _Layout()
     if stream.exact:
         return _Layout(parts=(((start, stop),),) if always else (), exact=True)
-    lead_in, skip = mpeg.lead_in(stream)
+    lead_in, skip = mpeg.make_lead_in(stream)
     return _Layout(parts=((lead_in, (stream.start, stream.stop)),), skip=skip, exact=False)
 
 
@@ -215,7 +215,7 @@ def _check_no_stand_in(data: View) -> None:
 
 
 @contextlib.contextmanager
-def faults_of_file(what: str) -> Iterator[None]:
+def explain_file_faults(what: str) -> Iterator[None]:
     """Whatever one file makes libsndfile, numpy or the system raise is a problem of that file.
 
     Raises:

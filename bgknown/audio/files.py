@@ -18,7 +18,7 @@ import soxr
 from numpy.typing import NDArray
 
 from bgknown.audio.decoding import NO_SUCH_FILE as NO_SUCH_FILE  # noqa: PLC0414  (mypy's way to say that it is public)
-from bgknown.audio.decoding import AudioFile, faults_of_file
+from bgknown.audio.decoding import AudioFile, explain_file_faults
 from bgknown.errors import BgknownError, InvalidInputError, NotFiniteError, StorageError
 
 RATE_HZ = 44_100
@@ -101,7 +101,7 @@ def read_frames(path: Path, start: int, stop: int) -> NDArray[np.float64]:
     Raises:
         InvalidInputError: the file cannot be decoded there, or is shorter.
     """
-    with faults_of_file(f"cannot be decoded at samples {start}..{stop}"):
+    with explain_file_faults(f"cannot be decoded at samples {start}..{stop}"):
         audio, _ = soundfile.read(str(path), start=start, stop=stop, dtype="float64", always_2d=True)
     if audio.shape[0] != stop - start:
         raise InvalidInputError(f"ends at sample {start + audio.shape[0]}, {stop} needed: the file is truncated")
@@ -145,7 +145,7 @@ def read_file(path: Path, rate_hz: int, dtype: type[Sample]) -> tuple[Header, ND
         InvalidInputError: the file is empty, truncated, not audio, or cannot be decoded to its end.
         NotFiniteError: it is not at the rate wanted and holds NaN or infinite samples.
     """
-    with AudioFile(path) as file, faults_of_file("cannot be decoded"):
+    with AudioFile(path) as file, explain_file_faults("cannot be decoded"):
         mono = _read_mono(file, dtype)
         header = _header(file, mono.shape[0], sliceable=file.declared is not None and file.as_it_is)
         return header, resample(mono, header.rate_hz, rate_hz)

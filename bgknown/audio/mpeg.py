@@ -80,7 +80,7 @@ def find_stream(data: bytes, start: int, stop: int) -> Stream | None:
     return Stream(start=audio, stop=stop, head=bytes(data[place : place + 4]), frames=count, tagged=tagged)
 
 
-def lead_in(stream: Stream) -> tuple[bytes, int]:
+def make_lead_in(stream: Stream) -> tuple[bytes, int]:
     """What to put before a stream so that all of it is decoded, and how many samples that adds at the start.
 
     First a frame with a tag that counts a few frames more than there are. With a tag, the decoder leaves out the

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgknown.audio.amplitude import Amplitude, measure_amplitude
-from bgknown.audio.decoding import faults_of_file
+from bgknown.audio.decoding import explain_file_faults
 from bgknown.audio.files import RATE_HZ, as_pcm32, check_finite, read_file, read_frames, read_sliceable
 from bgknown.errors import InvalidInputError
 
@@ -64,7 +64,7 @@ class SourceStore:
             NotFoundError: there is no such file.
             InvalidInputError: it cannot be read.
         """
-        with faults_of_file("cannot be read"):
+        with explain_file_faults("cannot be read"):
             state = path.stat()
         key = (path, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)  # it may have been replaced
         if key in self._converted:

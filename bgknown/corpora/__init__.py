@@ -11,11 +11,11 @@ import pandas as pd
 
 from bgknown.audio.files import NO_SUCH_FILE
 from bgknown.corpora.headers import FACT_COLUMNS, STATE_COLUMNS
-from bgknown.documents import few
+from bgknown.documents import shorten_value
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import hash_bytes
 from bgknown.jobs.problems import Problem
-from bgknown.paths import fault_of_plain
+from bgknown.paths import find_fault_of_plain
 
 log = logging.getLogger(__name__)
 
@@ -121,9 +121,9 @@ def check_labels(labels: Sequence[str], where: Path, lines: Sequence[int]) -> No
         InvalidInputError: names the first such label and its row.
     """
     for line, label in zip(lines, labels, strict=True):
-        if fault_of_plain(label):
+        if find_fault_of_plain(label):
             raise InvalidInputError(
-                f"{where}, line {line}: the label {few(label)} cannot be a folder name; correct the table"
+                f"{where}, line {line}: the label {shorten_value(label)} cannot be a folder name; correct the table"
             )
 
 

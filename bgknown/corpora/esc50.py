@@ -18,7 +18,7 @@ from bgknown.corpora.headers import read_header_facts
 from bgknown.corpora.listing import find_by_stem
 from bgknown.errors import InvalidInputError
 from bgknown.paths import check_inside
-from bgknown.tables import line_numbers, read_text_table
+from bgknown.tables import find_line_numbers, read_text_table
 
 FACTS = CorpusFacts(
     name="ESC-50",
@@ -70,7 +70,7 @@ def read_listing(root: Path) -> pd.DataFrame:
     check_folder(root, FACTS.name, TABLE)
     path = root / TABLE
     table = read_text_table(path, COLUMNS, advice=f"ESC-50's own has {', '.join(COLUMNS)} (see {FACTS.url})")
-    lines = line_numbers(table)
+    lines = find_line_numbers(table)
     check_inside(table["filename"], lines, path, "filename", plain=True)
     stems = [PurePosixPath(name).stem for name in table["filename"]]
     clips = pd.DataFrame(
@@ -93,7 +93,7 @@ def read_listing(root: Path) -> pd.DataFrame:
 
 def _whole_numbers(table: pd.DataFrame, column: str, path: Path, *, low: int, high: int) -> list[int]:
     numbers = []
-    for line, text in zip(line_numbers(table), table[column], strict=True):
+    for line, text in zip(find_line_numbers(table), table[column], strict=True):
         if not re.fullmatch("[0-9]{1,12}", text.strip()) or not low <= int(text) <= high:
             raise InvalidInputError(
                 f"{path}, line {line}: {column} is {text[:40]!r}, must be a whole number in {low}..{high}"

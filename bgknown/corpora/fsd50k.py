@@ -21,7 +21,7 @@ from bgknown.corpora.headers import read_header_facts
 from bgknown.corpora.listing import find_by_stem
 from bgknown.errors import InvalidInputError
 from bgknown.paths import check_inside
-from bgknown.tables import line_numbers, read_text_table
+from bgknown.tables import find_line_numbers, read_text_table
 
 FACTS = CorpusFacts(
     name="FSD50K",
@@ -73,7 +73,7 @@ def index(root: Path, *, cache: Path) -> CorpusIndex:
 def _read_part(root: Path, part: str) -> pd.DataFrame:
     path = root / "FSD50K.ground_truth" / f"{part}.csv"
     table = read_text_table(path, COLUMNS, advice=f"FSD50K's own has {', '.join(COLUMNS)} (see {FACTS.url})")
-    lines = line_numbers(table)
+    lines = find_line_numbers(table)
     check_inside(table["fname"], lines, path, "fname", plain=True)
     recordings = pd.DataFrame({"recording_id": table["fname"], "part": part, "labels": table["labels"]})
     recordings["label"] = [labels.split(",")[0].strip() for labels in table["labels"]]

@@ -18,7 +18,7 @@ from bgknown.audio.files import read_header
 from bgknown.errors import BgknownError, StorageError
 from bgknown.jobs.files import hash_bytes, make_folder, write_whole
 from bgknown.jobs.parallel import in_threads
-from bgknown.jobs.surroundings import default_cache, library_folders
+from bgknown.jobs.surroundings import default_cache, list_library_folders
 
 __all__ = ["clear_cache", "default_cache", "read_header_facts"]
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def clear_cache(cache: Path) -> int:
     corpora = [mark.parent for mark in (cache / "miniature").glob(f"*/{MINIATURE_MARK}")]
     for name in ("ESC-50", "FSD50K"):  # what a kill left unfinished
         corpora += [path for path in (cache / "miniature").glob(f".{name}-*") if path not in corpora]
-    libraries = library_folders(cache)
+    libraries = list_library_folders(cache)
     tables = list((cache / "headers").glob("v*-????????????????.csv"))
     inside = [path for corpus in [*corpora, *libraries] for path in corpus.rglob("*") if path.is_file()]
     freed = sum(path.stat().st_size for path in [*tables, *inside])

@@ -47,7 +47,7 @@ def is_audio(name: str) -> bool:
     return _split(name)[1].lower() in _KNOWN
 
 
-def nfc(name: str) -> str:
+def compose_name(name: str) -> str:
     """A name in Unicode's composed form; file systems of macOS give names back decomposed."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
@@ -126,13 +126,13 @@ def list_files(root: Path, folder: str, hidden: list[str]) -> list[str]:
 def report_hidden(where: Path, hidden: Sequence[str]) -> None:
     """Say in a log warning how many hidden files were skipped; nothing where there are none."""
     if hidden:
-        log.warning("%s: %s", where, told_hidden(hidden))
+        log.warning("%s: %s", where, describe_hidden(hidden))
 
 
-def told_hidden(hidden: Sequence[str]) -> str:
+def describe_hidden(hidden: Sequence[str]) -> str:
     """``2 hidden files are skipped, such as ._a.wav``."""
     number = f"{len(hidden):,} hidden file" + ("s are" if len(hidden) > 1 else " is")
-    return f"{number} skipped, such as {shown(hidden[0])}"
+    return f"{number} skipped, such as {show_name(hidden[0])}"
 
 
 def find_by_stem(folder: Path, stems: Sequence[str], *, missing_suffix: str) -> list[str]:
@@ -204,9 +204,9 @@ def locate(path: Path) -> Path:
     return path if name is None else parent / name
 
 
-def some_of(names: Iterable[str], limit: int = 3) -> str:
+def name_some(names: Iterable[str], limit: int = 3) -> str:
     """The first few names, for a message."""
-    return ", ".join(shown(name) for name in itertools.islice(names, limit))
+    return ", ".join(show_name(name) for name in itertools.islice(names, limit))
 
 
 class _Folder:
@@ -239,9 +239,9 @@ class _Folder:
             order = {suffix: place for place, suffix in enumerate(SUFFIXES)}
             # the preferred type comes last and stays; small letters come after capitals
             audio = sorted(filter(is_audio, self.names), key=lambda name: (-order[_split(name)[1].lower()], name))
-            self._by_stem = {nfc(_split(name)[0]): name for name in audio}
+            self._by_stem = {compose_name(_split(name)[0]): name for name in audio}
             self._by_stem |= {_split(name)[0]: name for name in audio}
-        return self._by_stem.get(stem) or self._by_stem.get(nfc(stem))
+        return self._by_stem.get(stem) or self._by_stem.get(compose_name(stem))
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -252,7 +252,7 @@ def _split(name: str) -> tuple[str, str]:
 def _form(name: str) -> str:
     """What is the same for all spellings of a name."""
     stem, suffix = _split(name)
-    return nfc(stem) + suffix.lower()
+    return compose_name(stem) + suffix.lower()
 
 
 def _located_folder(root: Path, folder: str) -> str:
@@ -267,7 +267,7 @@ def _located_folder(root: Path, folder: str) -> str:
                 names = sorted(path.name for path in (root / place).iterdir())
             except OSError:
                 return folder
-            there = next((name for name in names if nfc(name) == nfc(part)), None)
+            there = next((name for name in names if compose_name(name) == compose_name(part)), None)
         if there is None:
             return folder
         place /= there
@@ -310,6 +310,6 @@ def _parts(name: str) -> list[str]:
     return name.split("/")
 
 
-def shown(name: str) -> str:
+def show_name(name: str) -> str:
     """A name for a message."""
     return name if name.isprintable() else ascii(name)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bgknown.audio.files import RATE_HZ, encode, to_pcm16
 from bgknown.corpora.headers import MINIATURE_MARK
 from bgknown.errors import StorageError
-from bgknown.jobs.files import advising, describe_storage_error, hash_file, make_folder, write_whole
+from bgknown.jobs.files import advise_option, describe_storage_error, hash_file, make_folder, write_whole
 from bgknown.seeding import make_generator
 
 Signal = NDArray[np.float64]
@@ -31,7 +31,7 @@ _TWINS = 0  # the clip whose Freesound id a recording shares
 _VERSION = 1
 
 
-@advising("--cache")
+@advise_option("--cache")
 def make(root: Path, *, takes: int = 2, recordings: tuple[int, int] = (40, 26)) -> tuple[Path, Path]:
     """Write both corpora, unless they are there already.
 

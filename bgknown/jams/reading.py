@@ -12,9 +12,9 @@ import math
 from typing import Any
 
 from bgknown.audio.files import RATE_HZ
-from bgknown.documents import few, parse_json
+from bgknown.documents import parse_json, shorten_value
 from bgknown.errors import InvalidInputError
-from bgknown.paths import fault_of
+from bgknown.paths import find_fault
 from bgknown.soundscape import Layer, Soundscape
 
 LONGEST_S = 3600.0
@@ -123,7 +123,7 @@ def _source(value: dict[str, Any], label: str, where: str) -> str:
     """The source relative to the source tree; a path that leaves it is refused."""
     text = _get(value, "source_file", str, where)
     where = f"{where}.source_file"
-    if fault := fault_of(text):
+    if fault := find_fault(text):
         raise InvalidInputError(f"{where} is {_short(text)}, which {fault}; it must not leave the source tree")
     parts = [part for part in text.replace("\\", "/").split("/") if part not in {"", "."}]
     if parts[:1] == [_TREE]:
@@ -159,4 +159,4 @@ def _flag(holder: dict[str, Any], key: str, where: str) -> bool:
     return bool(value)
 
 
-_short = few
+_short = shorten_value

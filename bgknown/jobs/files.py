@@ -52,7 +52,7 @@ def read_state(path: str | Path) -> FileState:
     return FileState(size=found.st_size, mtime_ns=found.st_mtime_ns, inode=found.st_ino, ctime_ns=found.st_ctime_ns)
 
 
-def state_facts(path: str | Path) -> list[int]:
+def list_state(path: str | Path) -> list[int]:
     """The state of a file as numbers; none where it cannot be looked at, which whoever reads it will say."""
     try:
         return read_state(path).facts()
@@ -222,13 +222,13 @@ def make_folder(path: Path) -> None:
         raise describe_storage_error(error, path) from error
 
 
-def naming(option: str) -> str:
+def advise(option: str) -> str:
     """What to do where a folder is of no use: choose another one with an option, or with the cache's variable."""
     return "give another --cache, or set BGKNOWN_CACHE" if option == "--cache" else f"give another {option}"
 
 
 @contextlib.contextmanager
-def advising(option: str) -> Iterator[None]:
+def advise_option(option: str) -> Iterator[None]:
     """Failures to write within name the option that chooses another folder.
 
     Raises:
@@ -239,7 +239,7 @@ def advising(option: str) -> Iterator[None]:
     except StorageError as error:
         if option in str(error):
             raise
-        raise StorageError(f"{error}; {naming(option)}") from error
+        raise StorageError(f"{error}; {advise(option)}") from error
 
 
 def sync_folder(path: Path) -> None:

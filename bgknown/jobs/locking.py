@@ -11,7 +11,7 @@ from pathlib import Path
 import filelock
 
 from bgknown.errors import StorageError
-from bgknown.jobs.files import describe_storage_error, naming, refuse_link
+from bgknown.jobs.files import advise, describe_storage_error, refuse_link
 
 _WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
@@ -45,14 +45,14 @@ def _explain(error: Exception, path: Path, busy: str, option: str) -> StorageErr
     if isinstance(error, filelock.Timeout):
         reason = _refusal(path)  # older versions of filelock take every refusal for a lock that is held
     elif isinstance(error, OSError) and error.errno not in _WITHOUT_LOCKS:
-        return StorageError(f"{describe_storage_error(error, path.parent)}; {naming(option)}")
+        return StorageError(f"{describe_storage_error(error, path.parent)}; {advise(option)}")
     else:
         reason = str(getattr(error, "strerror", None) or error)
     if not reason:
         return StorageError(busy)
     return StorageError(
         f"{path.parent}: the file system there has no locks ({reason}), which keep two processes from writing at once; "
-        f"{naming(option)}, on a file system that has locks"
+        f"{advise(option)}, on a file system that has locks"
     )
 
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from bgknown.errors import InvalidInputError, StorageError
 from bgknown.jobs.surroundings import prepare_libraries
-from bgknown.shown import one_line
+from bgknown.shown import escape_line
 
 _PARENT_EVERY_S = 0.25
 Item = TypeVar("Item")
@@ -120,7 +120,12 @@ def in_threads(work: Callable[[Item], Result], items: Sequence[Item], *, title: 
     with ThreadPoolExecutor(max_workers=min(32, 4 * (os.cpu_count() or 1))) as pool:
         return list(
             tqdm(
-                pool.map(work, items), total=len(items), desc=one_line(title), unit=unit, disable=_quiet(), leave=False
+                pool.map(work, items),
+                total=len(items),
+                desc=escape_line(title),
+                unit=unit,
+                disable=_quiet(),
+                leave=False,
             )
         )
 
@@ -149,7 +154,7 @@ def _work_through(work: Callable[[Item], Result], part: Iterable[Item]) -> list[
 
 
 def _with_bar(results: Iterable[list[Any]], items: Sequence[Any], title: str, unit: str) -> Iterator[list[Any]]:
-    with tqdm(total=len(items), desc=one_line(title), unit=unit, disable=_quiet(), smoothing=0.05) as bar:
+    with tqdm(total=len(items), desc=escape_line(title), unit=unit, disable=_quiet(), smoothing=0.05) as bar:
         for part in results:
             bar.update(len(part))
             yield part

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from bgknown.errors import BgknownError, BrokenInputError, NotFiniteError, NotFoundError
-from bgknown.shown import one_line
+from bgknown.shown import escape_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -22,7 +22,7 @@ class Problem:
 
     def line(self) -> str:
         """The problem as one line for a person."""
-        return one_line(f"{self.where}: {self.code}: {self.what}")
+        return escape_line(f"{self.where}: {self.code}: {self.what}")
 
 
 def is_problem(value: object) -> bool:

@@ -46,7 +46,7 @@ def read_sealed(path: Path) -> memoryview | None:
         return None
 
 
-def with_check(entry: Mapping[str, Any]) -> dict[str, Any]:
+def add_check(entry: Mapping[str, Any]) -> dict[str, Any]:
     """A JSON object with the checksum of all its values."""
     return {**entry, CHECK: _check(entry)}
 

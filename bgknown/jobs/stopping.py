@@ -1,7 +1,7 @@
 """Ctrl-C, SIGTERM and SIGHUP: every command ends in one way, whatever it is doing.
 
-The first signal raises ``Interrupted`` in the main thread; within ``finishing`` it only asks to stop after the step in
-hand. Python runs its signal handlers between its own instructions, so a long call into C delays them. A thread that the
+The first signal raises ``Interrupted`` in the main thread; within ``finish_step_first`` it only asks to stop after the
+current step. Python runs its signal handlers between its own instructions, so a long call into C delays them. A thread that the
 signal wakes at once covers that time: it acknowledges the signal in words, and ends the process on a second one.
 
 A signal that was ignored when the command started (``nohup``, ``trap '' HUP``) stays ignored.
@@ -44,7 +44,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Request:
-    """Whether, and by which signal, the work within ``finishing`` was asked to stop."""
+    """Whether, and by which signal, the work within ``finish_step_first`` was asked to stop."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -72,7 +72,7 @@ def listen() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def finishing(words: str, *, kept: str) -> Iterator[Request]:
+def finish_step_first(words: str, *, kept: str) -> Iterator[Request]:
     """Turn the first signal into a request that the work within looks at after each step.
 
     Outside a command (in a notebook, say) a second signal raises ``KeyboardInterrupt``; in a command it ends the
@@ -97,7 +97,7 @@ def finishing(words: str, *, kept: str) -> Iterator[Request]:
 
 
 @contextlib.contextmanager
-def cleaning(clean_up: Callable[[], Any]) -> Iterator[None]:
+def clean_up_when_stopped(clean_up: Callable[[], Any]) -> Iterator[None]:
     """Have something removed should the process be ended at once; normal ends remove it themselves."""
     _clean_ups.append(clean_up)
     try:

@@ -70,7 +70,7 @@ def prepare_libraries() -> Path | None:
     return Path(os.environ[NUMBA_CACHE]) if os.environ.get(NUMBA_CACHE) else None
 
 
-def library_folders(cache: Path) -> list[Path]:
+def list_library_folders(cache: Path) -> list[Path]:
     """The folders of this user in a cache folder that ``prepare_libraries`` has made."""
     folders = [cache / f"{name}-{_user_number()}" for name in ("numba", "home")]
     return [folder for folder in folders if folder.is_dir() and not folder.is_symlink()]

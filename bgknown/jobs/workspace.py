@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from bgknown.errors import StorageError
-from bgknown.jobs.files import advising, append_line, describe_storage_error, make_folder, open_own, write_whole
+from bgknown.jobs.files import advise_option, append_line, describe_storage_error, make_folder, open_own, write_whole
 from bgknown.jobs.locking import hold
-from bgknown.jobs.sealed import CHECK, read_checked, read_json_object, with_check
-from bgknown.jobs.stopping import cleaning
+from bgknown.jobs.sealed import CHECK, add_check, read_checked, read_json_object
+from bgknown.jobs.stopping import clean_up_when_stopped
 
 log = logging.getLogger(__name__)
 
@@ -101,9 +101,9 @@ class Workspace:
         was_there = self.out.is_dir()
         busy = f"{self.out}: another run is writing there; wait for it or give another --out"
         try:
-            with advising("--out"):
+            with advise_option("--out"):
                 make_folder(self.folder)
-            with hold(self._lock, busy=busy), cleaning(self._remove_scratch):
+            with hold(self._lock, busy=busy), clean_up_when_stopped(self._remove_scratch):
                 if not self._lock.exists():  # the build that held it has ended and taken its workspace away
                     raise StorageError(f"{self.out}: another run has just ended there; run the same command again")
                 with self._begun(description) as finished:
@@ -119,7 +119,7 @@ class Workspace:
         try:
             finished = self.is_finished(description)
             if not finished:
-                with advising("--out"):
+                with advise_option("--out"):
                     self._begin(description)
             yield finished
         finally:
@@ -134,7 +134,7 @@ class Workspace:
         for old in self.folder.glob("scratch-*"):
             shutil.rmtree(old, ignore_errors=True)
         make_folder(self.scratch)
-        write_whole(self._started, json.dumps(with_check(description)).encode(), aside=self.scratch)
+        write_whole(self._started, json.dumps(add_check(description)).encode(), aside=self.scratch)
         try:
             open_own(self.journal).close()
         except OSError as error:
@@ -152,7 +152,7 @@ class Workspace:
 
     def write_plan(self, plan: Mapping[str, Any]) -> None:
         """Remember the recipe and what had to be left out in drawing it."""
-        write_whole(self._plan, json.dumps(with_check(plan)).encode(), aside=self.scratch)
+        write_whole(self._plan, json.dumps(add_check(plan)).encode(), aside=self.scratch)
 
     def finished(self) -> dict[str, dict[str, Any]]:
         """Journal entries of finished rows by their names, each with its digest and its record.
@@ -209,7 +209,7 @@ def append_entries(journal: Path, *entries: Mapping[str, Any]) -> None:
     Raises:
         StorageError: the journal is gone, or the disk is full.
     """
-    append_line(journal, "\n".join(json.dumps(with_check(entry)) for entry in entries))
+    append_line(journal, "\n".join(json.dumps(add_check(entry)) for entry in entries))
 
 
 def read_journal(journal: Path) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from bgknown.corpora.pair import Corpora
 from bgknown.errors import BrokenInputError, InvalidInputError, StorageError
-from bgknown.jobs.files import hash_bytes, make_folder, state_facts, sync_folder, write_whole
+from bgknown.jobs.files import hash_bytes, list_state, make_folder, sync_folder, write_whole
 from bgknown.jobs.parallel import in_processes
 from bgknown.jobs.problems import Problem, is_problem, list_problems, refuse_broken
 from bgknown.jobs.workspace import Workspace
@@ -218,7 +218,7 @@ def _plan_record(drawn: Draw, stamp: str) -> dict[str, Any]:
 def _stamp(corpora: Corpora, options: BuildOptions) -> str:
     """Fingerprint of everything the draw depends on and saw on this machine, times of change included."""
     fsd50k = corpora.fsd50k
-    states = json.dumps([state_facts(fsd50k.root / file) for file in fsd50k.table["file"]])
+    states = json.dumps([list_state(fsd50k.root / file) for file in fsd50k.table["file"]])
     told = [fsd50k.table.to_csv(index=False), states, corpora.esc50.listing_sha256(), repr(options.draw), str(ROWS)]
     return hash_bytes("\n".join(told).encode())
 
@@ -235,7 +235,7 @@ def _tasks(recipe: pd.DataFrame, corpora: Corpora, options: BuildOptions, worksp
     tasks = []
     for row, clip, recording in recipes.resolve_sources(recipe, corpora.esc50, corpora.fsd50k):
         clip_path, recording_path = corpora.esc50.root / clip["file"], corpora.fsd50k.root / recording["file"]
-        facts = [[clip["file"], *state_facts(clip_path)], [recording["file"], *state_facts(recording_path)]]
+        facts = [[clip["file"], *list_state(clip_path)], [recording["file"], *list_state(recording_path)]]
         digest = hash_bytes(json.dumps([row, facts, configuration]).encode())
         tasks.append(
             RowTask(

@@ -28,7 +28,7 @@ from bgknown.jobs.files import hash_bytes
 from bgknown.mixtures import recipe as recipes
 from bgknown.mixtures.snr import SHORTEST_EVENT_FRAMES
 from bgknown.paths import check_inside
-from bgknown.tables import line_numbers, list_records, parse_numbers, parse_whole_numbers, read_text_table
+from bgknown.tables import find_line_numbers, list_records, parse_numbers, parse_whole_numbers, read_text_table
 from bgknown.userpath import user_path
 
 MANIFEST = "manifest.csv"
@@ -78,8 +78,8 @@ class Dataset:
 
     @property
     def id(self) -> str:
-        """What tells it from any other dataset; see ``dataset_id``."""
-        return dataset_id(self.table)
+        """What tells it from any other dataset; see ``derive_dataset_id``."""
+        return derive_dataset_id(self.table)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -142,7 +142,7 @@ def open_dataset(root: str | Path) -> Dataset:
 IDENTITY = ["clip_id", "split", "category", *(f"{name}_sha256" for name in SIGNALS)]
 
 
-def dataset_id(table: pd.DataFrame) -> str:
+def derive_dataset_id(table: pd.DataFrame) -> str:
     """64 hexadecimal digits that two datasets share if their clips, splits, labels and audio files are the same.
 
     No measured number is part of it, nor the JAMS, so both engines and all machines that give the same audio give the
@@ -204,13 +204,13 @@ def _typed(text: pd.DataFrame, path: Path) -> pd.DataFrame:
     """A manifest with its numbers as numbers, within the ranges that they can have."""
     table = text.copy()
     for name in FILES:
-        check_inside(text[f"{name}_file"], line_numbers(text), path, f"{name}_file")
+        check_inside(text[f"{name}_file"], find_line_numbers(text), path, f"{name}_file")
     for column in (*recipes.INTEGERS, "event_frames"):
         table[column] = parse_whole_numbers(text, column, path)
     for column in (*recipes.FLOATS, "scale", "event_gain_db", "background_gain_db", "achieved_snr_db"):
         table[column] = parse_numbers(text, column, path)
     for column, low, high in (("scale", 1e-9, 1.0), ("event_frames", SHORTEST_EVENT_FRAMES, recipes.CLIP_FRAMES)):
-        for line, value in zip(line_numbers(text), table[column], strict=True):
+        for line, value in zip(find_line_numbers(text), table[column], strict=True):
             if not low <= value <= high:
                 raise InvalidInputError(f"{path}, line {line}: {column} is {value}, must lie in {low:g}..{high:g}")
     return table

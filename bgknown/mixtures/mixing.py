@@ -109,7 +109,7 @@ def mix_row(
         gains=gains,
         event_frames=event.size,
         achieved_snr_db=measured,
-        jams=_jams_bytes(rendered.jams, row, told_scale(scale), reference_gain),
+        jams=_jams_bytes(rendered.jams, row, round_scale(scale), reference_gain),
         amplitudes=amplitudes,
     )
 
@@ -215,7 +215,7 @@ def _note(amplitudes: dict[str, Amplitude], file: str, parts: Sequence[Amplitude
         amplitudes[file] = whole
 
 
-def told_scale(scale: float) -> float:
+def round_scale(scale: float) -> float:
     """The factor as manifest and JAMS tell it: nine significant digits, below 1 where anything was scaled at all.
 
     Both engines, and different machines, agree on the audio, and on the factor to some 1e-15; nine digits are more than

@@ -107,7 +107,7 @@ def describe_outcome(
     silent, clipped = ({file for row in rows for file in row.get(what, ())} for what in ("silent", "clipped"))
     notes = describe_counts(silent=silent, clipped=clipped, what="sources", cut_off=True)
     return {
-        "dataset_id": dataset.dataset_id(pd.DataFrame(rows, columns=dataset.MANIFEST_COLUMNS)),
+        "dataset_id": dataset.derive_dataset_id(pd.DataFrame(rows, columns=dataset.MANIFEST_COLUMNS)),
         "recipe_sha256": recipes.hash_recipe(recipe),
         "counts": {
             "rows": len(rows),

@@ -17,9 +17,9 @@ from bgknown import seeding
 from bgknown.audio.files import RATE_HZ, count_frames_44k
 from bgknown.corpora import CorpusIndex
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jobs.files import advising, hash_bytes, make_folder, write_whole
-from bgknown.paths import fault_of
-from bgknown.tables import line_numbers, list_records, parse_numbers, parse_whole_numbers, read_text_table
+from bgknown.jobs.files import advise_option, hash_bytes, make_folder, write_whole
+from bgknown.paths import find_fault
+from bgknown.tables import find_line_numbers, list_records, parse_numbers, parse_whole_numbers, read_text_table
 from bgknown.userpath import user_path
 
 COLUMNS = [
@@ -77,7 +77,7 @@ def read_recipe(path: Path) -> pd.DataFrame:
     repeated = np.flatnonzero(table["clip_id"].duplicated())
     if repeated.size:
         clip_id = table["clip_id"].iloc[repeated[0]]
-        line = line_numbers(table)[repeated[0]]
+        line = find_line_numbers(table)[repeated[0]]
         raise InvalidInputError(f"{path}, line {line}: clip {clip_id} has two rows")
     for column in INTEGERS:
         table = table.assign(**{column: parse_whole_numbers(table, column, path)})
@@ -106,7 +106,7 @@ def check_target(path: Path) -> None:
             raise InvalidInputError(f"{path}: is there already and is no recipe; give another --out")
 
 
-@advising("--out")
+@advise_option("--out")
 def write_recipe(recipe: pd.DataFrame, path: Path) -> None:
     """Write a recipe, over an older one if need be.
 
@@ -157,7 +157,7 @@ def _faults(
 ) -> Iterator[str]:
     for column in ("esc50_file", "fsd50k_file"):
         parts = PurePosixPath(row[column].replace("\\", "/")).parts
-        if fault_of(row[column]) or ":" in row[column] or len(parts) != 2:
+        if find_fault(row[column]) or ":" in row[column] or len(parts) != 2:
             yield f"{column} {row[column]!r} leaves the corpus; it must be FOLDER/FILE relative to the corpus"
             return
     clip, recording = clips.get(row["clip_id"]), recordings.get(_stem(row["fsd50k_file"]))

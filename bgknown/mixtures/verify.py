@@ -105,10 +105,10 @@ def _rule_faults(table: pd.DataFrame) -> Iterator[str]:
 
 def _stray_files(data: Dataset) -> Iterator[str]:
     listed = {row[f"{name}_file"] for row in list_records(data.table) for name in dataset.FILES}
-    yield from stray_files(data.root, ("audio", "jams"), listed)
+    yield from find_stray_files(data.root, ("audio", "jams"), listed)
 
 
-def stray_files(root: Path, folders: Sequence[str], listed: Collection[str]) -> Iterator[str]:
+def find_stray_files(root: Path, folders: Sequence[str], listed: Collection[str]) -> Iterator[str]:
     """One line for each file of some folders that is not listed; hidden ones are only reported."""
     for folder in folders:
         if not (root / folder).is_dir():

@@ -14,7 +14,7 @@ from bgknown.jobs.files import describe_storage_error, hash_bytes, write_whole
 from bgknown.jobs.problems import Problem
 from bgknown.jobs.workspace import append_entries
 from bgknown.mixtures import dataset
-from bgknown.mixtures.mixing import RowError, mix_row, told_scale
+from bgknown.mixtures.mixing import RowError, mix_row, round_scale
 from bgknown.mixtures.snr import ReferenceGain
 from bgknown.render import scaper
 from bgknown.render.layers import Engine
@@ -84,7 +84,7 @@ def build_row(task: RowTask) -> RowResult:
         **task.row,
         **{f"{name}_file": path for name, path in paths.items()},
         **{f"{name}_sha256": hash_bytes(data) for name, data in content.items()},
-        "scale": told_scale(mixed.gains.scale),
+        "scale": round_scale(mixed.gains.scale),
         "event_frames": mixed.event_frames,
         "event_gain_db": round(mixed.gains.event_gain_db, 6),
         "background_gain_db": round(mixed.gains.background_gain_db, 6),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bgknown.audio.decoding import faults_of_file
+from bgknown.audio.decoding import explain_file_faults
 from bgknown.audio.files import as_pcm32, check_finite, map_pcm16, read_header, read_whole_44k
 from bgknown.errors import InvalidInputError
 from bgknown.render.weighted import Recording, weigh
@@ -56,7 +56,7 @@ def _read(path: Path) -> Recording:
             f"the file is {header.rate_hz} Hz with {header.channels} channels; sources are 44100 Hz mono "
             "(`bgknown apwd prepare` makes them)"
         )
-    with faults_of_file("cannot be read"):
+    with explain_file_faults("cannot be read"):
         mapped = map_pcm16(path, header.frames)
     if mapped is not None:
         return weigh(mapped.view(np.ndarray))

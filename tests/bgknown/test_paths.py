@@ -1,7 +1,7 @@
 import pytest
 
 from bgknown.errors import InvalidInputError
-from bgknown.paths import check_inside, fault_of, fault_of_plain, inside
+from bgknown.paths import check_inside, find_fault, find_fault_of_plain, resolve_inside
 
 
 @pytest.mark.parametrize(
@@ -26,21 +26,21 @@ from bgknown.paths import check_inside, fault_of, fault_of_plain, inside
     ],
 )
 def test_names_that_lead_outside_are_refused(tmp_path, name, fault):
-    assert fault in fault_of(name)
+    assert fault in find_fault(name)
     with pytest.raises(InvalidInputError, match=fault):
-        inside(tmp_path, name, "t.csv, line 2: file")
+        resolve_inside(tmp_path, name, "t.csv, line 2: file")
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a/b.wav", "..a/b..", "a//b", "./a", "é/日本.wav", "a b", "-x", "~"])
 def test_names_inside_are_taken(tmp_path, name):
-    assert fault_of(name) == ""
-    assert inside(tmp_path, name, "x") == tmp_path / name
+    assert find_fault(name) == ""
+    assert resolve_inside(tmp_path, name, "x") == tmp_path / name
 
 
 def test_plain_names_have_no_folders():
-    assert fault_of_plain("a.wav") == ""
-    assert "folders" in fault_of_plain("a/b.wav")
-    assert "folders" in fault_of_plain("a\\b.wav")
+    assert find_fault_of_plain("a.wav") == ""
+    assert "folders" in find_fault_of_plain("a/b.wav")
+    assert "folders" in find_fault_of_plain("a\\b.wav")
 
 
 def test_a_column_is_named_with_its_line(tmp_path):
@@ -53,4 +53,4 @@ def test_links_that_the_user_made_are_followed(tmp_path):
     (tmp_path / "elsewhere" / "x").write_text("x")
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "audio").symlink_to(tmp_path / "elsewhere")
-    assert inside(tmp_path / "corpus", "audio/x", "t").read_text() == "x"
+    assert resolve_inside(tmp_path / "corpus", "audio/x", "t").read_text() == "x"

@@ -106,8 +106,8 @@ def test_what_stands_in_for_numpy_calls_nothing_of_numpy(tmp_path):
     for code in ["O", "V8", "f99999999999", "f8, O"]:
         kind = pickles.ElementType(code, False, True)
         kind.__setstate__((3, "<", None, ("a",), {"a": (object, 0)}, 8, 1, 0))
-        assert pickles.scalar(kind, b"12345678") is None
-    assert pickles.scalar(pickles.ElementType("f8"), b"1234") is None
+        assert pickles.make_scalar(kind, b"12345678") is None
+    assert pickles.make_scalar(pickles.ElementType("f8"), b"1234") is None
 
 
 def test_the_users_own_list_is_as_it_was(tmp_path):

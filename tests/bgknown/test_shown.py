@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bgknown.commands import Group, echo
 from bgknown.errors import InvalidInputError
-from bgknown.shown import cell, markdown, one_line, shown, text_of_cell
+from bgknown.shown import escape_cell, escape_line, escape_text, markdown, unescape_cell
 
 
 @pytest.mark.parametrize(
@@ -24,23 +24,23 @@ from bgknown.shown import cell, markdown, one_line, shown, text_of_cell
     ],
 )
 def test_what_steers_a_terminal_is_written_out(text, wanted):
-    assert shown(text) == wanted
+    assert escape_text(text) == wanted
 
 
 def test_a_name_is_one_line():
-    assert one_line("a\nerror: b\tc\u2028d") == "a\\nerror: b\\tc\\u2028d"
+    assert escape_line("a\nerror: b\tc\u2028d") == "a\\nerror: b\\tc\\u2028d"
 
 
 @given(st.text())
 def test_cells_come_back_and_are_no_formulas(text):
-    stored = cell(text)
-    assert text_of_cell(stored) == text
+    stored = escape_cell(text)
+    assert unescape_cell(stored) == text
     assert not stored.startswith(("=", "+", "-", "@", "\t", "\r"))
 
 
 @pytest.mark.parametrize("text", ["'=x", "''@x", "'x", "=cmd|' /C calc'!A0", "-1", "+", "it's"])
 def test_cells_with_apostrophes_come_back(text):
-    assert text_of_cell(cell(text)) == text
+    assert unescape_cell(escape_cell(text)) == text
 
 
 def test_markdown_shows_text_as_it_is():

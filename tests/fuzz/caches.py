@@ -147,12 +147,12 @@ def make_hashes(folder: Path) -> object:
         paths.append(folder / "audio" / f"{number}, é.wav")
         paths[-1].parent.mkdir(exist_ok=True)
         paths[-1].write_bytes(bytes(number))
-    hashes.content_hashes(paths, cache=folder / "cache")
+    hashes.hash_contents(paths, cache=folder / "cache")
     return paths
 
 
 def use_hashes(folder: Path, made: object) -> bool:
-    assert hashes.content_hashes(made, cache=folder / "cache") == [hash_file(path) for path in made]
+    assert hashes.hash_contents(made, cache=folder / "cache") == [hash_file(path) for path in made]
     return True
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bgknown.errors import BgknownError
-from bgknown.shown import shown
+from bgknown.shown import escape_text
 from tests.fuzz.mutate import mutate
 
 CASE_S = 10
@@ -189,7 +189,7 @@ def run_case(target: Target, folder: Path, data: bytes) -> tuple[str, str, list[
             target.call(folder)
         return "accepted", "", touched
     except BgknownError as error:
-        text = shown(str(error))
+        text = escape_text(str(error))
         return ("refused", "", touched) if len(text.splitlines()) == 1 else ("unclear", repr(text)[:300], touched)
     except _TooLongError:
         return "timeout", f"more than {CASE_S} s", touched

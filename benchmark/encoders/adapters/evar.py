@@ -29,19 +29,19 @@ from typing import Any
 
 import torch
 
-from benchmark.encoders.adapters.evar_encoder import EvarEncoder, encoder_class
+from benchmark.encoders.adapters.evar_encoder import EvarEncoder, choose_encoder_class
 from benchmark.encoders.adapters.foreign import (
     check_whole_number,
     explain_failure,
-    folder_code_sha256,
     get_member,
     hash_code,
+    hash_folder_code,
     import_name,
     import_path,
     list_weight_files,
 )
 from benchmark.encoders.contract import FittedEncoder
-from bgknown.documents import few, read_json, read_yaml
+from bgknown.documents import read_json, read_yaml, shorten_value
 from bgknown.errors import InvalidInputError, NotFoundError
 
 TASK_FIELDS: Mapping[str, Any] = {"task_name": "", "return_filename": False, "mean": None, "std": None}
@@ -131,7 +131,7 @@ def load(target: str, options: Options) -> EvarEncoder:
     make = partial(_make, kind, given, f"evar:{target}")
     model, configuration = make(None if rate_hz is None else check_whole_number(rate_hz, RATE.format(target)))
     for_one_length = "unit_samples" in configuration.__dict__["asked"] or _mentions(kind, "unit_samples")
-    encoder = encoder_class(kind)(
+    encoder = choose_encoder_class(kind)(
         model,
         configuration,
         f"evar:{target}",
@@ -143,7 +143,7 @@ def load(target: str, options: Options) -> EvarEncoder:
     fields = {name: value for name, value in configuration.items() if name not in unset}
     encoder.configuration = {"evar": json.loads(json.dumps(fields, default=str)), **hash_code(module)}
     if isinstance(encoder, FittedEncoder):  # its statistics come from code of other files, too
-        encoder.configuration |= folder_code_sha256(module)
+        encoder.configuration |= hash_folder_code(module)
     return encoder
 
 
@@ -221,5 +221,5 @@ def _read(path: Path) -> dict[str, Any]:
         raise InvalidInputError(f"{path}: holds a {type(values).__name__}, must hold fields and values")
     strange = [name for name in values if not isinstance(name, str)]
     if strange:
-        raise InvalidInputError(f"{path}: the field {few(strange[0])} must have a text as its name")
+        raise InvalidInputError(f"{path}: the field {shorten_value(strange[0])} must have a text as its name")
     return values

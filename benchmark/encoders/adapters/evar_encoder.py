@@ -199,7 +199,7 @@ KINDS: dict[tuple[bool, bool], type[EvarEncoder]] = {
 """By whether the class takes statistics, and whether it has frames."""
 
 
-def encoder_class(kind: type) -> type[EvarEncoder]:
+def choose_encoder_class(kind: type) -> type[EvarEncoder]:
     """What an EVAR class is wrapped in."""
     return KINDS[_own(kind, "precompute"), _own(kind, "encode_frames")]
 

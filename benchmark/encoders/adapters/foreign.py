@@ -136,7 +136,7 @@ def hash_code(module: ModuleType) -> dict[str, str]:
     return {"code_sha256": hashlib.sha256(Path(file).read_bytes()).hexdigest()}
 
 
-def folder_code_sha256(module: ModuleType) -> dict[str, str]:
+def hash_folder_code(module: ModuleType) -> dict[str, str]:
     """SHA-256 of all Python files in the folder of a module, where its own file alone does not say what it does."""
     file = getattr(module, "__file__", None)
     files = sorted(Path(file).parent.glob("*.py")) if file is not None else []

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from benchmark.encoders.adapters.snapshot import explain_loading_failure, import_transformers, silence
 from bgknown.errors import BgknownError, InvalidInputError
-from bgknown.pickles import harmless_names
+from bgknown.pickles import allow_harmless_names
 
 ADAPTER = "adapter_config.json"
 """The file by which a folder of PEFT is found."""
@@ -68,7 +68,7 @@ def load_with_report(auto: Any, folder: Path, target: str, *, kind: str = "hf:")
         NotFoundError: it is not on the hub.
         InvalidInputError: its files are damaged.
     """
-    with silence(import_transformers()), explain_loading_failure(target, kind=kind), harmless_names(torch):
+    with silence(import_transformers()), explain_loading_failure(target, kind=kind), allow_harmless_names(torch):
         model, facts = auto.from_pretrained(
             folder, trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True
         )
@@ -111,14 +111,14 @@ def check_tensors(model: Any, report: Report, embed: Callable[[], Tensor], who: 
         raise InvalidInputError(f"{who}: {_what_is_wrong(model, report)}")
     if broken:
         raise InvalidInputError(
-            f"{who}: {len(broken)} tensors hold NaN or infinite values: {few(broken)}; "
+            f"{who}: {len(broken)} tensors hold NaN or infinite values: {name_first(broken)}; "
             f"copy the model again, or take an earlier checkpoint"
         )
     embed()  # an exception of its own says what is wrong
     raise InvalidInputError(f"{who}: its tensors are finite, but it gives NaN or infinite values for a second of noise")
 
 
-def few(names: Iterable[str], most: int = 3) -> str:
+def name_first(names: Iterable[str], most: int = 3) -> str:
     """The first few of some names, and how many more there are."""
     listed = list(names)
     return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
@@ -167,10 +167,10 @@ def _what_is_wrong(model: Any, report: Report) -> str:
     faults = []
     if report.missing:
         faults.append(f"its file lacks {len(report.missing)} of the {total} tensors of {type(model).__name__}")
-        faults[-1] += f", and its embedding depends on them: {few(report.missing)}"
+        faults[-1] += f", and its embedding depends on them: {name_first(report.missing)}"
     if report.reshaped:
         faults.append(f"{len(report.reshaped)} tensors have other shapes than its config.json says")
-        faults[-1] += f": {few(report.reshaped)}"
+        faults[-1] += f": {name_first(report.reshaped)}"
     if not faults:
         faults.append(f"tensors of {type(model).__name__} were left without values")
     return f"{'; '.join(faults)}; {_advice(report)}"
@@ -191,5 +191,5 @@ def _advice(report: Report) -> str:
         ((prefix, count),) = before.most_common(1)
         return f"the file has {count} of them below the prefix {prefix!r}: save them without it"
     if report.unknown:
-        return f"the file has others instead: {few(report.unknown)}; is config.json that of another model?"
+        return f"the file has others instead: {name_first(report.unknown)}; is config.json that of another model?"
     return "copy the model again, or save it whole with save_pretrained"

@@ -20,7 +20,7 @@ WITH_PRENET = frozenset({"speecht5"})
 """Families whose plain model lacks the layers that take in audio; their speech recogniser has them."""
 
 
-def loader_of(config: Any, target: str) -> Any:
+def find_loader(config: Any, target: str) -> Any:
     """The class of transformers that loads a model with the part that hears.
 
     Raises:
@@ -43,7 +43,7 @@ def loader_of(config: Any, target: str) -> Any:
     )
 
 
-def tower_of(model: Any, target: str) -> Any:
+def find_tower(model: Any, target: str) -> Any:
     """The part of a model that hears: the audio tower of several, the encoder of one with a decoder, or the whole.
 
     Raises:
@@ -78,7 +78,7 @@ def _part(model: Any) -> Any:
     return found if heard and found is not None else model
 
 
-def arguments_of(tower: Any, extractor: Any) -> tuple[str, str | None]:
+def find_arguments(tower: Any, extractor: Any) -> tuple[str, str | None]:
     """What a tower calls its features and its mask; None where it is given no mask.
 
     Towers behind Whisper's extractor hear the padding, as they did in training, unless they have a mask of features.

@@ -32,7 +32,7 @@ from torch import Tensor
 from benchmark.encoders.adapters.foreign import ModuleEncoder, check_whole_number
 from benchmark.encoders.adapters.hf_loading import check_tensors, check_whole_model, load_with_report
 from benchmark.encoders.adapters.hf_padding import Window, measure_window
-from benchmark.encoders.adapters.hf_tower import AUDIO_INPUTS, MASKS, arguments_of, loader_of, tower_of
+from benchmark.encoders.adapters.hf_tower import AUDIO_INPUTS, MASKS, find_arguments, find_loader, find_tower
 from benchmark.encoders.adapters.snapshot import (
     FACTS,
     WEIGHTS,
@@ -79,10 +79,10 @@ class TransformersEncoder(ModuleEncoder):
             getattr(extractor, "sampling_rate", None), f"{name}: sampling_rate of its preprocessor"
         )
         self.extractor, self.options = extractor, options
-        tower = tower_of(whole, target)
+        tower = find_tower(whole, target)
         self.is_clap = isinstance(extractor, import_transformers().ClapFeatureExtractor)
         super().__init__(whole if self.family == "clap" else tower, name=name, rate_hz=rate_hz, embedding_size=1)
-        self.features_name, self.mask_name = arguments_of(tower, extractor)
+        self.features_name, self.mask_name = find_arguments(tower, extractor)
         self.configuration = {
             "transformers": import_transformers().__version__,
             "model_type": self.family,
@@ -262,7 +262,7 @@ def load(target: str, options: Options) -> TransformersEncoder:
         raise InvalidInputError(
             f"hf:{target}: {config.model_type} is not an audio model: its preprocessor has no sampling rate"
         )
-    model, report = load_with_report(loader_of(config, target), folder, target)
+    model, report = load_with_report(find_loader(config, target), folder, target)
     framed = not isinstance(extractor, transformers.ClapFeatureExtractor) and config.model_type != AST
     kind = TransformersFrameEncoder if framed else TransformersEncoder
     with silence(transformers):

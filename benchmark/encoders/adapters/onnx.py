@@ -15,9 +15,9 @@ from torch import Tensor
 
 from benchmark.encoders.adapters.foreign import explain_failure
 from benchmark.encoders.adapters.program import RATE_NAMES, ProgramEncoder, ProgramOptions, find_rate
-from bgknown.documents import few
+from bgknown.documents import shorten_value
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.paths import fault_of
+from bgknown.paths import find_fault
 
 Options = ProgramOptions
 
@@ -117,12 +117,14 @@ def _external_files(model: Any, path: Path) -> list[Path]:
     files = []
     for location in sorted(locations):
         file = folder / location
-        if fault_of(location) or not file.resolve().is_relative_to(folder):
+        if find_fault(location) or not file.resolve().is_relative_to(folder):
             raise InvalidInputError(
-                f"{path}: refused: its external data {few(location)} lie outside its folder; put them beside the model"
+                f"{path}: refused: its external data {shorten_value(location)} is outside its folder; put it next to the model"
             )
         if not file.is_file():
-            raise NotFoundError(f"{path}: its external data {few(location)} are missing; put them beside the model")
+            raise NotFoundError(
+                f"{path}: its external data {shorten_value(location)} are missing; put them beside the model"
+            )
         files.append(file)
     return files
 

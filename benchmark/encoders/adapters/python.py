@@ -28,7 +28,7 @@ from benchmark.encoders.adapters.foreign import (
 )
 from benchmark.encoders.adapters.program import RATE_NAMES
 from benchmark.encoders.fingerprint import hash_weights
-from bgknown.documents import few, parse_json
+from bgknown.documents import parse_json, shorten_value
 from bgknown.errors import InvalidInputError
 
 PARTS = ("rate_hz", "embedding_size", "embed", "fit", "frames", "to")
@@ -160,9 +160,9 @@ def _parts(target: str) -> tuple[str, str]:
 
 
 def _arguments(options: Options, target: str) -> dict[str, Any]:
-    arguments = parse_json(options.args, f"{target}: option args is {few(options.args)}, must be JSON")
+    arguments = parse_json(options.args, f"{target}: option args is {shorten_value(options.args)}, must be JSON")
     if not isinstance(arguments, dict):
-        raise InvalidInputError(f"{target}: option args is {few(options.args)}, must be a JSON object")
+        raise InvalidInputError(f"{target}: option args is {shorten_value(options.args)}, must be a JSON object")
     if options.weights is not None:
         arguments["weights"] = options.weights
     return arguments

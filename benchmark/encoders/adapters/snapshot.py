@@ -95,10 +95,10 @@ def explain_loading_failure(target: str, *, kind: str = "hf:", what: str = "cann
             f"hf download {target}"
         ) from error
     except Exception as error:
-        raise InvalidInputError(f"{kind}{target}: {what} ({plain_reason(error)})") from error
+        raise InvalidInputError(f"{kind}{target}: {what} ({shorten_reason(error)})") from error
 
 
-def plain_reason(error: BaseException) -> str:
+def shorten_reason(error: BaseException) -> str:
     """What an exception of transformers or torch says, for people; what only a programmer understands is left out."""
     if isinstance(error, ImportError):
         return f"a package is not installed: {_first_line(error)}"

@@ -28,7 +28,7 @@ from bgknown.jobs.files import sync_folder, write_whole
 from bgknown.jobs.problems import is_problem
 from bgknown.jobs.workspace import Workspace
 from bgknown.paths import check_inside
-from bgknown.tables import line_numbers, parse_whole_numbers, read_text_table
+from bgknown.tables import find_line_numbers, parse_whole_numbers, read_text_table
 
 TABLE = "sources.csv"
 COLUMNS = ["file", "split", "role", "label", "origin", "frames", "sha256"]
@@ -51,7 +51,7 @@ def read_table(root: Path) -> pd.DataFrame:
         state = unfinished if (root / ".work").is_dir() else "no source tree of bgknown"
         raise NotFoundError(f"{root}: {state} (no {TABLE})")
     table = read_text_table(path, COLUMNS, advice="the source tree is damaged; prepare it again in a new folder")
-    check_inside(table["file"], line_numbers(table), path, "file")
+    check_inside(table["file"], find_line_numbers(table), path, "file")
     return table.assign(frames=parse_whole_numbers(table, "frames", path))
 
 

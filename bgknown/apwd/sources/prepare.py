@@ -38,7 +38,7 @@ from bgknown.corpora import CorpusIndex
 from bgknown.corpora.headers import default_cache
 from bgknown.corpora.pair import Corpora, open_corpora
 from bgknown.errors import BrokenInputError, InvalidInputError, StorageError
-from bgknown.jobs.files import hash_bytes, state_facts
+from bgknown.jobs.files import hash_bytes, list_state
 from bgknown.jobs.parallel import check_jobs, count_cores, in_processes
 from bgknown.jobs.problems import Problem, list_problems, refuse_broken
 from bgknown.jobs.workspace import Workspace
@@ -190,7 +190,7 @@ def _tasks(found: Sequence[Found], corpora: Corpora, options: PrepareOptions, st
     for source in found:
         wanted, row = source.wanted, source.row
         index = corpora.fsd50k if wanted.role == BACKGROUND else corpora.esc50
-        facts = [row["file"], *state_facts(index.root / row["file"])]
+        facts = [row["file"], *list_state(index.root / row["file"])]
         made = [*wanted.files, wanted.active, options.style, options.repeat_samples, ROWS]
         digest = hash_bytes(json.dumps([facts, made]).encode())
         tasks.append(

@@ -21,7 +21,7 @@ from bgknown.apwd.scenes import SPLITS
 from bgknown.corpora import check_labels
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.paths import check_inside
-from bgknown.tables import line_numbers, parse_whole_numbers, read_text_table
+from bgknown.tables import find_line_numbers, parse_whole_numbers, read_text_table
 from bgknown.userpath import user_path
 
 BACKGROUND, EVENT, FOREGROUND = "background", "event", "foreground"
@@ -136,7 +136,7 @@ def _apwd_backgrounds(path: Path) -> Iterator[_Row]:
 
 def _apwd_events(path: Path) -> Iterator[_Row]:
     table = _read(path, ["clean"])
-    rows = zip(line_numbers(table), *_names(path, table), table["clean"], strict=True)
+    rows = zip(find_line_numbers(table), *_names(path, table), table["clean"], strict=True)
     for line, stem, label, clean in rows:
         if clean.strip().upper() not in {"TRUE", "FALSE"}:
             raise InvalidInputError(f"{path}, line {line}: clean is {clean[:40]!r}, must be TRUE or FALSE")
@@ -152,7 +152,7 @@ def _audiodiffcaps(path: Path, role: str) -> Iterator[_Row]:
     active: list[tuple[int, int] | None] = [None] * len(table)
     if bounds:
         active = list(zip(*(parse_whole_numbers(table, name, path) for name in bounds), strict=True))
-    rows = zip(line_numbers(table), *_names(path, table), table["split"], active, strict=True)
+    rows = zip(find_line_numbers(table), *_names(path, table), table["split"], active, strict=True)
     for line, stem, label, split, part in rows:
         if split not in SPLITS:
             raise InvalidInputError(f"{path}, line {line}: split is {split[:40]!r}, must be {' or '.join(SPLITS)}")
@@ -168,7 +168,7 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 def _names(path: Path, table: pd.DataFrame) -> tuple[list[str], list[str]]:
     """The file names without their suffix, and the labels, of a list."""
     labels = table["label"].tolist()
-    lines = line_numbers(table)
+    lines = find_line_numbers(table)
     check_labels(labels, path, lines)
     stems = [name.strip().removesuffix(".wav") for name in table["fname"]]
     check_inside(stems, lines, path, "fname", plain=True)

@@ -16,7 +16,7 @@ from benchmark.cli import main
 from benchmark.embedding import clips as reading
 from benchmark.embedding.clips import Clip
 from benchmark.embedding.embed import EmbedSettings, embed_clips
-from benchmark.embedding.hashes import content_hashes
+from benchmark.embedding.hashes import hash_contents
 from benchmark.embedding.store import NEWEST, open_store
 from benchmark.embedding.store_index import Line, read_line, write_line
 from benchmark.record import warn_of_earlier
@@ -117,13 +117,13 @@ def test_hashes_are_taken_again_only_of_files_that_changed(clips, tmp_path, monk
     paths, taken = [clip.path for clip in clips], []
     monkeypatch.setattr("benchmark.embedding.hashes.hash_file", lambda path: taken.append(path.name) or hash_file(path))
     for _ in range(2):
-        assert content_hashes(paths, cache=tmp_path / "cache") == [hash_file(path) for path in paths]
+        assert hash_contents(paths, cache=tmp_path / "cache") == [hash_file(path) for path in paths]
     assert len(taken) == len(paths)
     taken.clear()
     replace(paths[5], seed=96)
-    assert content_hashes(paths, cache=tmp_path / "cache") == [hash_file(path) for path in paths]
+    assert hash_contents(paths, cache=tmp_path / "cache") == [hash_file(path) for path in paths]
     assert taken == ["5.wav"]
-    assert content_hashes([tmp_path / "missing.wav"], cache=tmp_path / "cache") == [""]
+    assert hash_contents([tmp_path / "missing.wav"], cache=tmp_path / "cache") == [""]
 
 
 @pytest.mark.parametrize(

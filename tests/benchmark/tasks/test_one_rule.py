@@ -17,7 +17,7 @@ from bgknown.apwd.sources.tree import open_tree
 from bgknown.corpora import esc50, fsd50k
 from bgknown.errors import BrokenInputError, InvalidInputError, NotFoundError
 from bgknown.mixtures.verify import verify
-from pretrain.audio_files import distinct
+from pretrain.audio_files import drop_nested
 from pretrain.pack import PackOptions, pack
 from tests.benchmark.corpora import MAKERS, copy_of, make_all, sound
 from tests.benchmark.made_encoders import Bands, loaded, write
@@ -246,8 +246,8 @@ def test_packed_names_are_those_that_were_typed(audio, tmp_path):
     assert pd.read_csv(tmp_path / "corpus" / "index.csv")["file"].tolist() == [f"ESC-50/{name}" for name in LISTED[1:4]]
     with pytest.raises(NotFoundError, match=r"no files that match x/\*; there are ESC-50/a\.wav, .*other/x\.wav$"):
         pack(PackOptions(audio=folders, out=tmp_path / "none", match=("x/*",), jobs=1))
-    assert distinct([tmp_path / "ESC-50", audio, audio / "b"]) == [tmp_path / "ESC-50"]
-    assert distinct([audio / "b", audio]) == [audio]
+    assert drop_nested([tmp_path / "ESC-50", audio, audio / "b"]) == [tmp_path / "ESC-50"]
+    assert drop_nested([audio / "b", audio]) == [audio]
 
 
 def test_embed_says_what_there_is_instead(audio, tmp_path):

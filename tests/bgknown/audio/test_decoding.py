@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from bgknown.audio.amplitude import Amplitude, measure_amplitude
-from bgknown.audio.decoding import AudioFile, faults_of_file
+from bgknown.audio.decoding import AudioFile, explain_file_faults
 from bgknown.audio.files import RATE_HZ, read_file, read_header, read_pcm16, read_sliceable
 from bgknown.audio.mpeg import find_stream
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
@@ -240,11 +240,11 @@ def test_folders_and_pipes_are_not_files(tmp_path):
     "error", [ValueError("array is too big"), MemoryError(), OverflowError("x"), RuntimeError("y"), struct.error("z")]
 )
 def test_whatever_a_file_raises_is_a_problem_of_that_file(error):
-    with pytest.raises(InvalidInputError, match=r"^cannot be read \("), faults_of_file("cannot be read"):
+    with pytest.raises(InvalidInputError, match=r"^cannot be read \("), explain_file_faults("cannot be read"):
         raise error
-    with pytest.raises(NotFoundError), faults_of_file("cannot be read"):
+    with pytest.raises(NotFoundError), explain_file_faults("cannot be read"):
         raise FileNotFoundError
-    with pytest.raises(StorageError), faults_of_file("cannot be read"):
+    with pytest.raises(StorageError), explain_file_faults("cannot be read"):
         raise StorageError("ours")
 
 

@@ -10,13 +10,13 @@ import soundfile
 
 from bgknown.corpora.listing import (
     SUFFIXES,
+    describe_hidden,
     find_by_stem,
     find_files,
     is_audio,
     list_audio,
     list_files,
     locate,
-    told_hidden,
 )
 from bgknown.errors import InvalidInputError, NotFoundError
 
@@ -46,8 +46,8 @@ def test_hidden_files_are_counted_and_hidden_folders_not_entered(tmp_path):
     touch(tmp_path, "a.wav", "._a.wav", "b/._c.FLAC", "b/c.FLAC", ".git/x.wav", ".DS_Store", "b/.notes", "d.txt")
     found = list_audio(tmp_path)
     assert (found.files, found.hidden) == (["a.wav", "b/c.FLAC"], ["._a.wav", "b/._c.FLAC"])
-    assert told_hidden(found.hidden) == "2 hidden files are skipped, such as ._a.wav"
-    assert told_hidden(["._a.wav"]) == "1 hidden file is skipped, such as ._a.wav"
+    assert describe_hidden(found.hidden) == "2 hidden files are skipped, such as ._a.wav"
+    assert describe_hidden(["._a.wav"]) == "1 hidden file is skipped, such as ._a.wav"
     assert list_audio(tmp_path, below=False).files == ["a.wav"]
     assert list_audio(tmp_path / ".git").files == ["x.wav"]  # the user named it
 

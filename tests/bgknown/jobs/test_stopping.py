@@ -146,14 +146,14 @@ time.sleep(1)"""
 
 def test_handlers_are_put_back():
     before = [signal.getsignal(number) for number in stopping.SIGNALS]
-    with stopping.listen(), stopping.finishing("x", kept="y"):
+    with stopping.listen(), stopping.finish_step_first("x", kept="y"):
         assert [signal.getsignal(number) for number in stopping.SIGNALS] != before
     assert [signal.getsignal(number) for number in stopping.SIGNALS] == before
 
 
 def test_outside_a_command_a_second_interrupt_is_an_exception(capfd):
     def interrupt_twice():
-        with stopping.finishing("finishing", kept="kept") as request:
+        with stopping.finish_step_first("finishing", kept="kept") as request:
             os.kill(os.getpid(), signal.SIGINT)
             assert request.is_set()
             time.sleep(0.2)

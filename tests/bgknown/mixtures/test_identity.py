@@ -10,10 +10,10 @@ import pytest
 
 from benchmark.tasks.bgknown import prepare
 from benchmark.tasks.contract import TaskOptions
-from bgknown.apwd.manifest import COLUMNS, dataset_id
+from bgknown.apwd.manifest import COLUMNS, derive_pair_set_id
 from bgknown.errors import BrokenInputError
 from bgknown.mixtures.dataset import open_dataset
-from bgknown.mixtures.mixing import told_scale
+from bgknown.mixtures.mixing import round_scale
 from bgknown.mixtures.verify import verify
 from tests.conftest import contents, noise, write_wav
 
@@ -71,7 +71,7 @@ def test_an_id_that_is_not_that_of_the_rows_is_a_fault(engines, tmp_path):
     ],
 )
 def test_the_scale_is_told_in_nine_digits_and_stays_below_one(scale, told):
-    assert told_scale(scale) == told
+    assert round_scale(scale) == told
 
 
 def test_a_source_replaced_under_the_same_size_and_time_is_rendered_again(tiny, tmp_path):
@@ -97,16 +97,16 @@ def pairs_table(**changes):
 
 
 def test_pairs_are_the_same_by_texts_classes_splits_and_audio():
-    known = dataset_id(pairs_table())
-    assert dataset_id(pairs_table()[::-1], sources="not rendered from any") == known
+    known = derive_pair_set_id(pairs_table())
+    assert derive_pair_set_id(pairs_table()[::-1], sources="not rendered from any") == known
     for column in COLUMNS:
         same = column in {"s1", "s2", "jams_s1", "jams_s2", "jams_s1_sha256", "jams_s2_sha256"}
-        assert (dataset_id(pairs_table(**{column: ["0", "1", "x"]})) == known) is same, column
+        assert (derive_pair_set_id(pairs_table(**{column: ["0", "1", "x"]})) == known) is same, column
 
 
 def test_pairs_without_audio_are_the_same_by_jams_and_sources():
     bare = {"s1": "", "s2": "", "s1_sha256": "", "s2_sha256": ""}
-    known = dataset_id(pairs_table(**bare), sources="a")
-    assert dataset_id(pairs_table(**bare), sources="b") != known
-    assert dataset_id(pairs_table(**bare, jams_s2_sha256=["0", "1", "x"]), sources="a") != known
-    assert np.unique([known, dataset_id(pairs_table())]).size == 2
+    known = derive_pair_set_id(pairs_table(**bare), sources="a")
+    assert derive_pair_set_id(pairs_table(**bare), sources="b") != known
+    assert derive_pair_set_id(pairs_table(**bare, jams_s2_sha256=["0", "1", "x"]), sources="a") != known
+    assert np.unique([known, derive_pair_set_id(pairs_table())]).size == 2
