@@ -9,7 +9,6 @@ Layout::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -56,9 +55,13 @@ def index(root: Path) -> pd.DataFrame:
     for split, name in LISTS.items():
         listed = read_numbered_lines(root / name)
         for number, file in listed:
-            _check_listed(file, words, f"{root / name}, line {number}")
+            _check_form(file, f"{root / name}, line {number}")
         there = find_files(root, [file for _, file in listed], hidden)
         for (number, file), found in zip(listed, there, strict=True):
+            if found.split("/")[0] not in words:
+                raise InvalidInputError(
+                    f"{root / name}, line {number}: {escape_line(file)} is a clip of no word that is there"
+                )
             if split_of.get(found, "train") != "train":
                 where = "twice" if split_of[found] == split else f"on {LISTS['valid']}, too"
                 raise InvalidInputError(
@@ -77,10 +80,8 @@ def index(root: Path) -> pd.DataFrame:
     )
 
 
-def _check_listed(file: str, words: Sequence[str], where: str) -> None:
-    """Refuse a line of a list that is not a clip of one of the words."""
-    word, *names = file.split("/")
+def _check_form(file: str, where: str) -> None:
+    """Refuse a line of a list that is not a folder and a file."""
+    _, *names = file.split("/")
     if len(names) != 1 or find_fault(file) or find_fault(names[0]):
         raise InvalidInputError(f"{where}: {shorten_value(file)} is not of the form 'bed/0a7c2a8d_nohash_0.wav'")
-    if word not in words:
-        raise InvalidInputError(f"{where}: {escape_line(file)} is a clip of no word that is there")

@@ -1,8 +1,8 @@
 """Ctrl-C, SIGTERM and SIGHUP: every command ends in one way, whatever it is doing.
 
 The first signal raises ``Interrupted`` in the main thread; within ``finish_step_first`` it only asks to stop after the
-current step. Python runs its signal handlers between its own instructions, so a long call into C delays them. A thread that the
-signal wakes at once covers that time: it acknowledges the signal in words, and ends the process on a second one.
+current step. Python runs its signal handlers between its own instructions, so a long call into C delays them. A thread
+that the signal wakes at once covers that time: it acknowledges the signal in words, and a second one ends the process.
 
 A signal that was ignored when the command started (``nohup``, ``trap '' HUP``) stays ignored.
 """

@@ -25,7 +25,7 @@ from bgknown.mixtures import dataset
 from bgknown.mixtures import recipe as recipes
 from bgknown.mixtures.draw import Draw, DrawOptions, check_min_level, draw_recipe
 from bgknown.mixtures.options import BuildOptions, describe_build, describe_outcome
-from bgknown.mixtures.worker import RowTask, build_row
+from bgknown.mixtures.worker import AMPLITUDES, RowTask, build_row
 from bgknown.render import scaper
 from bgknown.tables import list_records
 from bgknown.userpath import user_path
@@ -284,8 +284,10 @@ def _is_there(task: RowTask, record: dict[str, Any]) -> bool:
     """Whether a record of the journal is that of a row, and its files are there."""
     paths = dataset.list_paths(task.row["clip_id"], task.container)
     wanted = {**task.row, **{f"{name}_file": path for name, path in paths.items()}}
-    whole = set(record) == set(dataset.MANIFEST_COLUMNS) and all(record[name] == wanted[name] for name in wanted)
-    return whole and all((task.out / path).is_file() for path in paths.values())
+    columns = {*dataset.MANIFEST_COLUMNS, *AMPLITUDES}
+    whole = set(record) == columns and all(record[name] == wanted[name] for name in wanted)
+    files = all(isinstance(record.get(name), list) for name in AMPLITUDES)
+    return whole and files and all((task.out / path).is_file() for path in paths.values())
 
 
 def _check_space(out: Path, tasks: Sequence[RowTask]) -> None:

@@ -20,6 +20,8 @@ from bgknown.render import scaper
 from bgknown.render.layers import Engine
 
 Container = Literal["wav", "flac"]
+AMPLITUDES = ("silent", "clipped")
+"""What a journal's record has beside the manifest's columns: the sources of a row that are so, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,7 @@ def build_row(task: RowTask) -> RowResult:
         "achieved_snr_db": round(mixed.achieved_snr_db, 4),
         "scaper_version": scaper.VERSION,
     }
-    for what in ("silent", "clipped"):  # not for the manifest
+    for what in AMPLITUDES:  # not for the manifest
         record[what] = sorted(file for file, found in mixed.amplitudes.items() if getattr(found, what))
     append_entries(task.journal, {**entry, "record": record})
     return RowResult(record=record)

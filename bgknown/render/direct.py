@@ -79,7 +79,7 @@ def render_mixture(soundscape: Soundscape, recording_of: Callable[[Layer], Recor
 def render_mixture_pcm16(
     soundscape: Soundscape, recording_of: Callable[[Layer], Recording], out: NDArray[np.int16], scratch: Scratch
 ) -> NDArray[np.int16]:
-    """``round_to_16_bits(render_mixture(...))`` in memory that exists already, a stretch at a time, within the CPU's caches.
+    """``round_to_16_bits(render_mixture(...))`` in memory that exists already, a stretch at a time, in CPU caches.
 
     New memory for each of thousands of soundscapes costs more than what is computed in it.
 

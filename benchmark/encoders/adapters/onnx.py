@@ -119,7 +119,8 @@ def _external_files(model: Any, path: Path) -> list[Path]:
         file = folder / location
         if find_fault(location) or not file.resolve().is_relative_to(folder):
             raise InvalidInputError(
-                f"{path}: refused: its external data {shorten_value(location)} is outside its folder; put it next to the model"
+                f"{path}: refused: its external data {shorten_value(location)} is outside its folder; "
+                f"put it next to the model"
             )
         if not file.is_file():
             raise NotFoundError(
