@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,49 +35,10 @@ from benchmark.probe import ProbeProblem, ProbeResult, ProbeSettings, Resuming, 
 from benchmark.protocol import Protocol
 from benchmark.ranking import chance
 from benchmark.resuming import FOLDER
+from benchmark.scores import Evaluation, Score
 from benchmark.tasks.contract import Embeddings, Fold, TaskData, check_folds
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Score:
-    """A metric in one setting."""
-
-    setting: str
-    """The setting."""
-    metric: str
-    """The metric."""
-    by_seed: list[float]
-    """The score of each seed, 0..1, the mean over its folds; one value where nothing was trained."""
-    by_clip: NDArray[np.float64]
-    """[n] the score of each test clip, the mean over its seeds."""
-    seeds: int
-    """Seeds; 0 where nothing was trained."""
-    lr: float | None
-    """Learning rate of the probes; where each probe chose its own, the median."""
-    n_test: int | None = None
-    """Number of test clips, where ``by_clip`` does not tell it because the metric is no mean over clips."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Evaluation:
-    """What came out of one encoder on one task."""
-
-    scores: list[Score]
-    """One per setting and metric."""
-    predictions: pd.DataFrame
-    """One row per setting, metric, seed and test clip."""
-    seconds: float
-    """Wall time."""
-    chosen: list[dict[str, str | int | float]] = field(default_factory=list)
-    """Setting, fold, seed and learning rate of each probe, where it was chosen."""
-    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    """Further tables by the names of their files."""
-    notes: list[str] = field(default_factory=list)
-    """What must be known of the clips: which are silent, or beyond full scale."""
-    resuming: Resuming | None = None
-    """What the training would go on from; to be forgotten once all this is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -19,11 +19,11 @@ from benchmark.embedding.clips import RESAMPLER
 from benchmark.embedding.embed import EmbedSettings
 from benchmark.embedding.hashes import hash_contents
 from benchmark.encoders.contract import LoadedEncoder
-from benchmark.evaluate import Evaluation
 from benchmark.predictions import PREDICTIONS, average_by_seed, read_predictions
 from benchmark.protocol import Protocol
 from benchmark.results.rows import FILE, ResultRow, add_rows, make_row, read_rows
 from benchmark.results.run_folder import CONFIGURATION, read_configuration, run_name, write_run
+from benchmark.scores import Evaluation
 from benchmark.tasks.contract import TaskData
 from bgknown.errors import BgknownError, InvalidInputError
 from bgknown.jobs.files import hash_bytes, hash_file

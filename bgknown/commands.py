@@ -29,7 +29,7 @@ class UserPath(click.Path):
         self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
     ) -> str | bytes | os.PathLike[str]:
         """The path, expanded."""
-        return super().convert(user_path(value), param, ctx)
+        return super().convert(user_path(value) if os.fspath(value) else value, param, ctx)
 
 
 FOLDER = UserPath(file_okay=False)

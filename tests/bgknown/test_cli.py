@@ -1,28 +1,13 @@
-import re
-import shlex
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import click
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from benchmark import tasks
 from benchmark.cli import main as benchmark
-from bgknown.apwd import scenes
-from bgknown.apwd.draw import PairDrawOptions, draw
-from bgknown.apwd.pair_draw import PairRules
-from bgknown.apwd.sources.prepare import PrepareOptions, prepare
 from bgknown.cli import main
-from bgknown.corpora.miniature import make
 from pretrain.cli import main as pretrain
-from tests.benchmark import corpora
-from tests.benchmark.embedding.test_texts import distilbert
-
-README = Path(__file__).resolve().parents[2] / "README.md"
 
 
 def run(*arguments, status=0):
@@ -50,11 +35,6 @@ def test_every_help_holds_an_example_and_every_option_is_explained(name, command
     for option in command.params:
         if isinstance(option, click.Option):
             assert option.help, option.name
-
-
-@pytest.mark.parametrize("name", [name for name, _ in ALL if " " in name])
-def test_every_command_is_in_the_readme(name):
-    assert f"`{name}`" in README.read_text() or f"{name} " in README.read_text()
 
 
 def test_plan_build_and_verify(tiny, tmp_path):
@@ -174,61 +154,3 @@ def test_the_cache_is_shown_and_cleared(tiny):
     assert run("cache", "--cache", cache).output.strip() == str(cache)
     assert "MB deleted" in run("cache", "--cache", cache, "--clear").output
     assert list(cache.iterdir()) == []
-
-
-def make_published(root):
-    """What stands for APwD as published: lists of sources, and JAMS pairs of them."""
-    published = root / "apwd-dataset"
-    events = list(scenes.read_published_scenes().esc50)
-    for label, place in (("rain", 0), ("car_passing", 4)):
-        folder = published / "org_audio_csv" / "background" / "fsd50k" / label
-        folder.mkdir(parents=True)
-        for part, start in (("dev", 20_000), ("eval", 30_000)):
-            numbers = [start + place + extra for extra in (2, 3) if part == "dev" or place == 0]
-            numbers = numbers or [start + 1, start + 4]
-            (folder / f"{part}.csv").write_text("\n".join(["fname,label", *(f"{n},{label}" for n in numbers)]))
-    folder = published / "org_audio_csv" / "event" / "esc50"
-    folder.mkdir(parents=True)
-    clips = pd.read_csv(root / "ESC-50" / "meta" / "esc50.csv")
-    for target, label in enumerate(events):
-        names = clips["filename"][clips["target"] == target]
-        rows = [f"{name},{label},TRUE," for name in names]
-        (folder / f"{label}.csv").write_text("\n".join(["fname,label,clean,noise desc", *rows]))
-    source = root / "first-source"
-    folders = {"fsd50k": root / "FSD50K", "esc50": root / "ESC-50", "cache": root / "cache"}
-    prepare(PrepareOptions(lists=published / "org_audio_csv", out=source, jobs=1, **folders))
-    rules = PairRules(kinds={"event_added": 1.0, "event_louder": 1.0})
-    few = {"dev": 3, "eval": 2}
-    draw(PairDrawOptions(source=source, out=published / "datasets", scene="rain", pairs=few, rules=rules, jobs=1))
-
-
-def make_nine(root):
-    """Two corpora of the nine tasks, the others missing; a task of one's own, and a table of splits."""
-    for name in ("spcv2", "voxforge"):
-        corpora.MAKERS[name](root / "corpora" / name)
-    commands = tasks.load_task("spcv2").index(root / "corpora" / "spcv2")
-    commands.assign(file="corpora/spcv2/" + commands["file"]).to_csv(root / "digits.csv", index=False)
-    uploads = tasks.load_task("voxforge").index(root / "corpora" / "voxforge")
-    (root / "evar" / "metadata").mkdir(parents=True)
-    columns = {"file": "file_name"}
-    uploads.rename(columns=columns).drop(columns="group").to_csv(root / "evar" / "metadata" / "voxforge.csv")
-
-
-@pytest.mark.slow
-def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
-    monkeypatch.setenv("BGKNOWN_CACHE", str(tmp_path / "cache"))
-    make(tmp_path, takes=1, recordings=(8, 6))  # ESC-50 and FSD50K, where the commands look for them
-    make_published(tmp_path)
-    make_nine(tmp_path)
-    distilbert(tmp_path / "minilm")
-    blocks = re.findall(r"```bash\n(.*?)```", README.read_text(), re.S)
-    parts = [part for block in blocks for line in block.strip().split("\n") for part in line.split("&&")]
-    ran = [words for words in map(shlex.split, parts) if words[0] in {"bgknown", "benchmark", "pretrain"}]
-    ran = [words for words in ran if words[1] != "demo"]  # which has a test of its own
-    for words in ran:
-        subprocess.run([sys.executable, "-m", *words], cwd=tmp_path, check=True, capture_output=True)
-    assert len(ran) >= 12
-    python = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
-    assert python
-    for block in python:
-        subprocess.run([sys.executable, "-c", block], cwd=tmp_path, check=True)

@@ -56,7 +56,7 @@ def test_alone_nothing_is_exchanged():
 PIECES = """
 import copy, sys, torch
 from torch import nn
-from pretrain.batchnorm import GlobalBatchNorm, across
+from pretrain.batchnorm import GlobalBatchNorm, replace_batch_norms
 from pretrain.ranks import join
 
 ranks = join(torch.device("cpu"))
@@ -67,7 +67,7 @@ for shape, layer in (((12, 5), nn.BatchNorm1d(5)), ((12, 5, 4, 3), nn.BatchNorm2
     with torch.no_grad():
         layer.weight.uniform_(0.5, 2, generator=drawn)
     whole, spread = copy.deepcopy(layer), nn.Sequential(layer)
-    across(ranks, spread)
+    replace_batch_norms(ranks, spread)
     assert isinstance(spread[0], GlobalBatchNorm)
     assert list(spread.state_dict()) == list(nn.Sequential(whole).state_dict())
     x = values.clone().requires_grad_()

@@ -245,7 +245,7 @@ SCRIPT = textwrap.dedent(
     import os, sys, time
     from pathlib import Path
     from benchmark.embedding.clips import Clip
-    from benchmark.embedding.embed import EmbedSettings, embed
+    from benchmark.embedding.embed import EmbedSettings, embed_clips
     from tests.benchmark.made_encoders import Bands, loaded
 
     class Slow(Bands):
@@ -254,7 +254,7 @@ SCRIPT = textwrap.dedent(
             return super().embed(audio)
 
     clips = [Clip(path=path) for path in sorted(Path(sys.argv[1]).glob("*.wav"))]
-    embed(loaded(Slow()), clips, EmbedSettings(cache=Path(sys.argv[2]), batch_size=4))
+    embed_clips(loaded(Slow()), clips, EmbedSettings(cache=Path(sys.argv[2]), batch_size=4))
     """
 )
 

@@ -237,7 +237,7 @@ def test_onnx_data_outside_the_folder_are_refused(tmp_path, location):
             if entry.key == "location":
                 entry.value = location
     onnx.save(model, str(path))
-    with pytest.raises(InvalidInputError, match="lie outside its folder"):
+    with pytest.raises(InvalidInputError, match="is outside its folder"):
         load_encoder(str(path))
 
 

@@ -422,7 +422,7 @@ def test_a_wheel_holds_the_published_facts(tmp_path):
         )
         archive.extractall(target)
     # read from the wheel's own files, from a folder that is not the checkout
-    code = "import benchmark, benchmark.results.rows as r; print(len(r.paper_rows()), benchmark.__file__)"
+    code = "import benchmark, benchmark.results.rows as r; print(len(r.read_paper_rows()), benchmark.__file__)"
     code += "; from pretrain.config import NAMES, read_config; [read_config(name) for name in NAMES]"
     done = subprocess.run(
         [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {[str(target), *sys.path[1:]]!r}; {code}"],

@@ -1,0 +1,51 @@
+"""What comes out of measuring one encoder on one task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmark.resuming import Resuming
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Score:
+    """A metric in one setting."""
+
+    setting: str
+    """The setting."""
+    metric: str
+    """The metric."""
+    by_seed: list[float]
+    """The score of each seed, 0..1, the mean over its folds; one value where nothing was trained."""
+    by_clip: NDArray[np.float64]
+    """[n] the score of each test clip, the mean over its seeds."""
+    seeds: int
+    """Seeds; 0 where nothing was trained."""
+    lr: float | None
+    """Learning rate of the probes; where each probe chose its own, the median."""
+    n_test: int | None = None
+    """Number of test clips, where ``by_clip`` does not tell it because the metric is no mean over clips."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evaluation:
+    """What came out of one encoder on one task."""
+
+    scores: list[Score]
+    """One per setting and metric."""
+    predictions: pd.DataFrame
+    """One row per setting, metric, seed and test clip."""
+    seconds: float
+    """Wall time."""
+    chosen: list[dict[str, str | int | float]] = field(default_factory=list)
+    """Setting, fold, seed and learning rate of each probe, where it was chosen."""
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    """Further tables by the names of their files."""
+    notes: list[str] = field(default_factory=list)
+    """What must be known of the clips: which are silent, or beyond full scale."""
+    resuming: Resuming | None = None
+    """What the training would go on from; to be forgotten once all this is written."""

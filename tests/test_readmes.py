@@ -1,0 +1,108 @@
+"""The READMEs: every command in them runs, every command has its place in one, option tables are those of the help."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from benchmark import tasks
+from benchmark.cli import main as benchmark
+from bgknown.apwd import scenes
+from bgknown.apwd.draw import PairDrawOptions, draw
+from bgknown.apwd.pair_draw import PairRules
+from bgknown.apwd.sources.prepare import PrepareOptions, prepare
+from bgknown.cli import main
+from bgknown.corpora.miniature import make
+from pretrain.cli import main as pretrain
+from tests.benchmark import corpora
+from tests.benchmark.embedding.test_texts import distilbert
+from tests.option_tables import READMES, ROOT, fill
+
+
+def make_published(root):
+    """What stands for APwD as published: lists of sources, and JAMS pairs of them."""
+    published = root / "apwd-dataset"
+    events = list(scenes.read_published_scenes().esc50)
+    for label, place in (("rain", 0), ("car_passing", 4)):
+        folder = published / "org_audio_csv" / "background" / "fsd50k" / label
+        folder.mkdir(parents=True)
+        for part, start in (("dev", 20_000), ("eval", 30_000)):
+            numbers = [start + place + extra for extra in (2, 3) if part == "dev" or place == 0]
+            numbers = numbers or [start + 1, start + 4]
+            (folder / f"{part}.csv").write_text("\n".join(["fname,label", *(f"{n},{label}" for n in numbers)]))
+    folder = published / "org_audio_csv" / "event" / "esc50"
+    folder.mkdir(parents=True)
+    clips = pd.read_csv(root / "ESC-50" / "meta" / "esc50.csv")
+    for target, label in enumerate(events):
+        names = clips["filename"][clips["target"] == target]
+        rows = [f"{name},{label},TRUE," for name in names]
+        (folder / f"{label}.csv").write_text("\n".join(["fname,label,clean,noise desc", *rows]))
+    source = root / "first-source"
+    folders = {"fsd50k": root / "FSD50K", "esc50": root / "ESC-50", "cache": root / "cache"}
+    prepare(PrepareOptions(lists=published / "org_audio_csv", out=source, jobs=1, **folders))
+    rules = PairRules(kinds={"event_added": 1.0, "event_louder": 1.0})
+    few = {"dev": 3, "eval": 2}
+    draw(PairDrawOptions(source=source, out=published / "datasets", scene="rain", pairs=few, rules=rules, jobs=1))
+
+
+def make_nine(root):
+    """Two corpora of the nine tasks, the others missing; a task of one's own, and a table of splits."""
+    for name in ("spcv2", "voxforge"):
+        corpora.MAKERS[name](root / "corpora" / name)
+    commands = tasks.load_task("spcv2").index(root / "corpora" / "spcv2")
+    commands.assign(file="corpora/spcv2/" + commands["file"]).to_csv(root / "digits.csv", index=False)
+    uploads = tasks.load_task("voxforge").index(root / "corpora" / "voxforge")
+    (root / "evar" / "metadata").mkdir(parents=True)
+    columns = {"file": "file_name"}
+    uploads.rename(columns=columns).drop(columns="group").to_csv(root / "evar" / "metadata" / "voxforge.csv")
+
+
+def commands(group, name):
+    yield name
+    for child, command in getattr(group, "commands", {}).items():
+        yield from commands(command, f"{name} {child}")
+
+
+ALL = [*commands(main, "bgknown"), *commands(benchmark, "benchmark"), *commands(pretrain, "pretrain")]
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if " " in name])
+def test_every_command_is_in_a_readme(name):
+    assert any(f"`{name}`" in path.read_text() or f"{name} " in path.read_text() for path in READMES)
+
+
+@pytest.mark.parametrize("path", READMES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_option_tables_are_those_of_the_help(path):
+    assert fill(path.read_text()) == path.read_text(), "run `python -m tests.option_tables --write`"
+
+
+@pytest.mark.parametrize("path", [*READMES, *(ROOT / ".github").glob("*.md")], ids=lambda path: path.name)
+def test_links_lead_somewhere(path):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", path.read_text()):
+        assert (path.parent / target).exists(), target
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readmes_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("BGKNOWN_CACHE", str(tmp_path / "cache"))
+    make(tmp_path, takes=1, recordings=(8, 6))  # ESC-50 and FSD50K, where the commands look for them
+    make_published(tmp_path)
+    make_nine(tmp_path)
+    distilbert(tmp_path / "minilm")
+    texts = [path.read_text() for path in READMES]
+    blocks = [block for text in texts for block in re.findall(r"```bash\n(.*?)```", text, re.S)]
+    parts = [part.strip() for block in blocks for line in block.strip().split("\n") for part in line.split("&&")]
+    ran = [
+        words for words in map(shlex.split, dict.fromkeys(parts)) if words[0] in {"bgknown", "benchmark", "pretrain"}
+    ]
+    ran = [words for words in ran if words[1] != "demo"]  # which has a test of its own
+    for words in ran:
+        subprocess.run([sys.executable, "-m", *words], cwd=tmp_path, check=True, capture_output=True)
+    assert len(ran) >= 12
+    python = [block for text in texts for block in re.findall(r"```python\n(.*?)```", text, re.S)]
+    assert len(python) >= 3
+    for block in python:
+        subprocess.run([sys.executable, "-c", block], cwd=tmp_path, check=True)
