@@ -105,7 +105,7 @@ def describe_outcome(
     """
     skipped = [asdict(problem) for problem in sorted(set(problems))]
     silent, clipped = ({file for row in rows for file in row.get(what, ())} for what in ("silent", "clipped"))
-    notes = describe_counts(silent=silent, clipped=clipped, what="sources", cut_off=True)
+    notes = describe_counts(silent=silent, clipped=clipped, what="sources, or crops of them,", cut_off=True)
     return {
         "dataset_id": dataset.derive_dataset_id(pd.DataFrame(rows, columns=dataset.MANIFEST_COLUMNS)),
         "recipe_sha256": recipes.hash_recipe(recipe),

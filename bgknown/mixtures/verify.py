@@ -62,9 +62,6 @@ def find_table_faults(data: Dataset) -> Iterator[str]:
     described = data.description["recipe_sha256"]
     if recipes.hash_recipe(recipe) != described:
         yield f"{dataset.RECIPE}: its rows are not those that {dataset.DESCRIPTION} names (recipe_sha256 {described})"
-    told = data.description.get("dataset_id", data.id)  # 0.1.0 did not say
-    if told != data.id:
-        yield f"{dataset.DESCRIPTION}: dataset_id is {told!r}, the manifest's rows give {data.id}"
     for clip_id in sorted(set(table["clip_id"][table["clip_id"].duplicated()])):
         yield f"{dataset.MANIFEST}: clip {clip_id} has two rows"
     skipped = {problem["where"] for problem in data.description["skipped"]}
@@ -91,6 +88,9 @@ def find_table_faults(data: Dataset) -> Iterator[str]:
     if counts["skipped"] != listed:
         yield f"{dataset.DESCRIPTION}: counts.skipped is {counts['skipped']}, {listed} are listed"
     yield from _rule_faults(table)
+    stored = data.description.get("dataset_id", data.id)  # 0.1.0 did not store it
+    if stored != data.id:
+        yield f"{dataset.DESCRIPTION}: dataset_id is {stored!r}, but the manifest's rows give {data.id}"
 
 
 def _rule_faults(table: pd.DataFrame) -> Iterator[str]:
