@@ -154,7 +154,7 @@ def test_onnx_data_of_functions_stay_in_the_folder_too(tmp_path):
     opset = [onnx.helper.make_opsetid("", 17)]
     model.functions.append(onnx.helper.make_function("local", "Far", [], ["out"], [node], opset))
     onnx.save(model, str(path))
-    with pytest.raises(InvalidInputError, match=r"'\.\./outside\.bin' lie outside its folder"):
+    with pytest.raises(InvalidInputError, match=r"'\.\./outside\.bin' is outside its folder"):
         load_encoder(str(path))
 
 

@@ -26,7 +26,8 @@ def test_sources_beyond_full_scale_are_counted_and_the_first_is_named(tiny, tmp_
     with caplog.at_level(logging.WARNING):
         tiny.build(tmp_path / "out")
     description = open_dataset(tmp_path / "out").description
-    note = "sources, or crops of them, that are beyond full scale and cut off there: 2 (the first: ESC-50 audio/1-100-A-0.wav)"
+    note = "sources, or crops of them, that are beyond full scale and cut off there: 2"
+    note += " (the first: ESC-50 audio/1-100-A-0.wav)"
     assert description["counts"]["clipped"] == 2
     assert "silent" not in description["counts"]
     assert description["notes"] == [note]
