@@ -171,7 +171,7 @@ def test_other_folders_and_options_are_refused(audio, tmp_path):
 
 @pytest.mark.parametrize("write", [0, 1, 2, 3, 4])
 def test_a_full_disk_keeps_what_is_packed(audio, tmp_path, monkeypatch, write):
-    monkeypatch.setattr(packing, "_FLUSH", 2)
+    monkeypatch.setattr("pretrain.pack_journal.FLUSH", 2)
     calls = []
     whole = files.os.fsync
 

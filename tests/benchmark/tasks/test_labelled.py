@@ -118,7 +118,7 @@ def test_the_last_place_is_inside_the_clip(root):
     [
         ({"label": ["a", "b", "a", "", "a", "b", "a", "b"]}, "3.wav has no label"),
         ({"file": ["0.wav"] * 8}, "0.wav is listed twice"),
-        ({"split": ["train"] * 7 + ["dev"]}, "the split of 7.wav is 'dev', must be one of train, valid, test"),
+        ({"split": ["train"] * 7 + ["dev"]}, "the split of 7.wav is 'dev'; it must be one of train, valid, test"),
     ],
 )
 def test_a_table_that_breaks_a_rule_is_one_line(root, options, changes, message):
