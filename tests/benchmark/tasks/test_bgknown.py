@@ -143,7 +143,7 @@ def change_description(root):
 @pytest.mark.parametrize(
     ("damage", "error", "message"),
     [
-        (change_manifest, InvalidInputError, "category is drum, the recipe says bell; `bgknown verify .*` lists all"),
+        (change_manifest, InvalidInputError, "category is drum, the recipe says bell.*; `bgknown verify .*` lists all"),
         (change_description, InvalidInputError, "counts.train is 7, the manifest has 6"),
         (lambda root: (root / "manifest.csv").unlink(), NotFoundError, "no dataset"),
         (lambda root: (root / "recipe.csv").unlink(), InvalidInputError, "recipe.csv: no such file"),

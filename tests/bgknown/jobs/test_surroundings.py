@@ -62,7 +62,7 @@ def test_closed_streams_are_no_failure(redirection):
 
 def test_a_closed_stream_s_number_is_not_given_to_a_file(tmp_path):
     code = (
-        f"from bgknown import surroundings; surroundings.adapt(); import sys\n"
+        f"from bgknown.jobs import surroundings; surroundings.adapt(); import sys\n"
         f"file = open({str(tmp_path / 'file')!r}, 'w'); sys.exit(file.fileno() < 3)"
     )
     done = subprocess.run(["sh", "-c", f'"{sys.executable}" -c "{code}" >&- 2>&-'], check=False)
