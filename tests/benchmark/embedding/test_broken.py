@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from benchmark import run as running
 from benchmark import tasks
 from benchmark.cli import main
+from benchmark.embedding import ahead, texts
 from benchmark.embedding import broken as breaking
 from benchmark.embedding import embed as embedding
-from benchmark.embedding import texts
 from benchmark.embedding.clips import BrokenClipError, Clip, read_clip
 from benchmark.embedding.embed import EmbedSettings, embed_clips
 from benchmark.embedding.embed_files import embed_files
@@ -131,7 +131,8 @@ def test_what_was_embedded_is_not_embedded_again(cremad, tmp_path, measured, mon
     for name in SILENT:
         silence(cremad / "AudioWAV" / name)
     decoded = []
-    monkeypatch.setattr(embedding, "read_clip", lambda *given: decoded.append(given[0].path) or read_clip(*given))
+    for module in (ahead, embedding):
+        monkeypatch.setattr(module, "read_clip", lambda *given: decoded.append(given[0].path) or read_clip(*given))
     list(run(options(cremad, tmp_path, "strict")))
     assert len(decoded) == 60 + 1  # and the one that the cache is compared with
 

@@ -15,7 +15,7 @@ PROGRAM = """
 import hashlib, os, signal, sys, time
 from pathlib import Path
 import click
-from bgknown import stopping
+from bgknown.jobs import stopping
 from bgknown.commands import Group
 
 @click.group(cls=Group)
