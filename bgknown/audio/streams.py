@@ -11,6 +11,8 @@ from bgknown.audio.pieces import Bytes, Piece
 _TAIL_BYTES = 1 << 18
 """Where at most the last frame of a FLAC file is looked for."""
 _ATTEMPTS = 4
+_SHORTEST_FRAME = 10
+"""Bytes of a frame of silence: a header of 6, a constant of 1 + 1, and a checksum of 2."""
 _BLOCKS = {
     1: 192,
     **{code: 576 << (code - 2) for code in range(2, 6)},
@@ -112,8 +114,9 @@ def _places(tail: bytes) -> Iterator[int]:
 
 def _frame_end(head: bytes, block: int) -> int | None:
     """Samples up to the end of a frame, from its header; None where it is no header."""
-    if len(head) < 16 or head[3] & 1 or head[2] >> 4 == 0 or head[2] & 15 == 15 or head[3] >> 4 > 10:
+    if len(head) < _SHORTEST_FRAME or head[3] & 1 or head[2] >> 4 == 0 or head[2] & 15 == 15 or head[3] >> 4 > 10:
         return None
+    head = head.ljust(16, b"\0")  # the frame may be shorter than the longest header
     more = next((place for place in range(8) if not head[4] << place & 0x80), 8)
     if more in {1, 8}:
         return None

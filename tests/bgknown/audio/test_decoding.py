@@ -254,3 +254,14 @@ def test_silence_and_clipping_are_noticed():
     assert measure_amplitude(np.array([1.0, -1.0])) == Amplitude()
     assert measure_amplitude(np.array([0.0, -1.01])) == Amplitude(clipped=True)
     assert measure_amplitude(np.zeros(0)) == Amplitude(silent=True)
+
+
+@pytest.mark.parametrize("last", [1, 2, 16, 4_095, 4_096])
+@pytest.mark.parametrize(("subtype", "value"), [("PCM_16", 0.0), ("PCM_16", 0.25), ("PCM_S8", 0.0), ("PCM_24", 0.0)])
+def test_a_flac_that_ends_in_silence_is_whole(last, subtype, value, tmp_path):
+    # silence and other constants are frames of a dozen bytes, shorter than the longest header
+    path, length = tmp_path / "quiet.flac", 4 * 4_096 + last
+    audio = np.concatenate([np.random.default_rng(0).uniform(-0.5, 0.5, 4_096), np.full(length - 4_096, value)])
+    soundfile.write(str(path), audio, 44_100, subtype=subtype)
+    assert read_header(path).frames == length
+    assert read_file(path, 44_100, np.float64)[1].shape == (length,)
