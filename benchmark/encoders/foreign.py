@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
+from bgknown.files import storage_error
 
 _brought: dict[str, Path] = {}
 """Modules that came from somebody's folder, by their names in ``sys.modules``."""
@@ -141,13 +142,17 @@ def weight_files(given: str | None, where: str) -> list[Path]:
 
     Raises:
         NotFoundError: there is no such file or folder.
+        StorageError: the folder cannot be read.
     """
     if not given:
         return []
     path = Path(given)
     if not path.exists():
         raise NotFoundError(f"{where}: no such file {given}; give the file of weights, or the folder that holds them")
-    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    try:
+        return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    except OSError as error:
+        raise storage_error(error, path) from error
 
 
 def whole_number(value: Any, what: str) -> int:

@@ -116,7 +116,9 @@ def _external_files(model: Any, path: Path) -> list[Path]:
         if entry.key == "location"
     }
     files = []
-    for location in sorted(locations):
+    for location in sorted(locations, key=repr):
+        if not isinstance(location, str):  # protobuf gives the bytes of what is not UTF-8
+            raise InvalidInputError(f"{path}: the name of its external data, {few(location)}, is not text")
         file = folder / location
         if fault_of(location) or not file.resolve().is_relative_to(folder):
             raise InvalidInputError(

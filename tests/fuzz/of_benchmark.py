@@ -126,8 +126,9 @@ def _names(name: str, below: str = "") -> Any:
 
 def _evar(folder: Path, suffix: str) -> None:
     options = evar.Options(config=str(folder / f"c{suffix}"))
-    evar.weights_of("x.Y", options)
     fields = evar._configuration(options)
+    if not str(fields["weight_file"]).startswith(("/", ".", "~")):  # the user's own word, which may be any folder
+        evar.weights_of("x.Y", options)
     evar.Configuration(fields)
     json.dumps(json.loads(json.dumps(fields, default=str)), allow_nan=False)
 
