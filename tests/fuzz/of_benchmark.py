@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import random
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,9 @@ def _show(folder: Path) -> None:
 def _predictions() -> list[bytes]:
     row = {"task": "x", "setting": "clip", "metric": "accuracy", "fold": "1", "seed": 0, "clip_id": "a", "label": "-1"}
     row |= {"predicted": "=b", "score": 1}
-    folder = fresh(Path("made").absolute())
-    write_run(folder, "run", config={}, predictions=pd.DataFrame([row, {**row, "clip_id": "b"}]))
-    return [(folder / "runs/run/predictions.csv").read_bytes()]
+    with tempfile.TemporaryDirectory() as made:
+        write_run(Path(made), "run", config={}, predictions=pd.DataFrame([row, {**row, "clip_id": "b"}]))
+        return [(Path(made) / "runs/run/predictions.csv").read_bytes()]
 
 
 def _own(folder: Path) -> None:
