@@ -177,7 +177,7 @@ def parse_whole_numbers(table: pd.DataFrame, column: str, path: Path) -> list[in
     for line, text in zip(find_line_numbers(table), table[column], strict=True):
         if not re.fullmatch(r"-?[0-9]{1,12}", text.strip()):
             raise InvalidInputError(f"{path}, line {line}: {column} is {text[:40]!r}, must be a whole number")
-        values.append(int(text))
+        values.append(int(text.strip()))
     return values
 
 

@@ -14,7 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bgknown.documents import shorten_value
 from bgknown.errors import InvalidInputError
+
+_LARGEST = {"rate_hz": 768_000, "n_fft": 1 << 20, "window": 1 << 20, "hop": 1 << 20, "n_mels": 4_096}
+"""Far beyond what anybody uses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +46,15 @@ class FrontEnd:
         for field in ("rate_hz", "n_fft", "window", "hop", "n_mels"):
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InvalidInputError(f"front end: {field} is {value!r}; it must be a whole number of at least 1")
+                raise InvalidInputError(
+                    f"front end: {field} is {shorten_value(value)}; it must be a whole number of at least 1"
+                )
+            if value > _LARGEST[field]:  # a file that says so would fill the memory
+                raise InvalidInputError(f"front end: {field} is {value}; it must be at most {_LARGEST[field]:,}")
         for field in ("f_min", "f_max", "eps"):
             value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise InvalidInputError(f"front end: {field} is {value!r}; it must be a number")
+            if isinstance(value, bool) or not isinstance(value, int | float) or not -1e18 < value < 1e18:
+                raise InvalidInputError(f"front end: {field} is {shorten_value(value)}; it must be a number")
             object.__setattr__(self, field, float(value))
         if self.window > self.n_fft:
             raise InvalidInputError(f"front end: window is {self.window}; it must not exceed n_fft, {self.n_fft}")

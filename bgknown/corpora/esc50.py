@@ -94,9 +94,9 @@ def read_listing(root: Path) -> pd.DataFrame:
 def _whole_numbers(table: pd.DataFrame, column: str, path: Path, *, low: int, high: int) -> list[int]:
     numbers = []
     for line, text in zip(find_line_numbers(table), table[column], strict=True):
-        if not re.fullmatch("[0-9]{1,12}", text.strip()) or not low <= int(text) <= high:
+        if not re.fullmatch("[0-9]{1,12}", text.strip()) or not low <= int(text.strip()) <= high:
             raise InvalidInputError(
                 f"{path}, line {line}: {column} is {text[:40]!r}, must be a whole number in {low}..{high}"
             )
-        numbers.append(int(text))
+        numbers.append(int(text.strip()))
     return numbers

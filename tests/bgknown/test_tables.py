@@ -74,6 +74,11 @@ def test_what_is_no_number_is_refused(tmp_path, text):
         parse_numbers(read(tmp_path, f"n,b\n{text},x\n"), "n", tmp_path / "t.csv")
 
 
+def test_spaces_around_a_number_do_not_matter(tmp_path):
+    table = read(tmp_path, "n,b\n 7 ,x\n\x1e8,x\n")
+    assert parse_whole_numbers(table, "n", tmp_path / "t.csv") == [7, 8]
+
+
 def test_missing_files_and_columns_are_named(tmp_path):
     with pytest.raises(NotFoundError, match="no such file; give another"):
         read_csv(tmp_path / "none.csv", advice="give another")

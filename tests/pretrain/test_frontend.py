@@ -121,6 +121,9 @@ def test_what_is_no_batch_of_clips_is_refused(audio, said):
     ("settings", "said"),
     [
         ({"hop": 0}, "hop is 0; it must be a whole number of at least 1"),
+        ({"n_mels": 2**63}, "n_mels is 9223372036854775808; it must be at most 4,096"),
+        ({"n_fft": 2**40, "window": 400}, "n_fft is .*; it must be at most 1,048,576"),
+        ({"f_max": 10**400}, "f_max is 1000.*; it must be a number"),
         ({"n_fft": 400.0}, "n_fft is 400.0"),
         ({"n_mels": True}, "n_mels is True"),
         ({"window": 512}, "window is 512; it must not exceed n_fft, 400"),

@@ -70,9 +70,9 @@ def _flat(entries: Mapping[Any, Any], before: str = "") -> Iterator[str]:
 
 
 def _members(path: Path) -> list[str]:
-    if not zipfile.is_zipfile(path):
-        return []
     try:
+        if not zipfile.is_zipfile(path):
+            return []
         with zipfile.ZipFile(path) as archive:
             return archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:

@@ -7,6 +7,7 @@ archive as the extra file ``rate_hz``.
 from __future__ import annotations
 
 import logging
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,7 +77,7 @@ def load(target: str, options: ProgramOptions) -> ExportedEncoder:
             raise InvalidInputError(
                 f"{path}: cannot be loaded as a program of torch.export: it is damaged, or of another version of torch"
             ) from error
-    said = [int(text) if str(text).isdecimal() else None for text in map(_text, extra.values())]
+    said = [int(text) if re.fullmatch("[0-9]{1,9}", str(text)) else None for text in map(_text, extra.values())]
     return ExportedEncoder(path, program, find_rate(path, options, said), options)
 
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
+from bgknown.jobs.files import describe_storage_error
 
 _brought: dict[str, Path] = {}
 """Modules that came from somebody's folder, by their names in ``sys.modules``."""
@@ -149,13 +150,17 @@ def list_weight_files(given: str | None, where: str) -> list[Path]:
 
     Raises:
         NotFoundError: there is no such file or folder.
+        StorageError: the folder cannot be read.
     """
     if not given:
         return []
     path = Path(given)
     if not path.exists():
         raise NotFoundError(f"{where}: no such file {given}; give the file of weights, or the folder that holds them")
-    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    try:
+        return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    except OSError as error:
+        raise describe_storage_error(error, path) from error
 
 
 def check_whole_number(value: Any, what: str) -> int:

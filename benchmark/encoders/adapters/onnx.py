@@ -5,6 +5,7 @@ An ONNX model is data, not code. Its tensors may lie in files beside it; a model
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -82,7 +83,7 @@ def load(target: str, options: ProgramOptions) -> OnnxEncoder:
     model = _model(path)
     _external_files(model, path)
     said = {item.key: item.value for item in model.metadata_props}
-    rates = (int(said[name]) if said.get(name, "").isdecimal() else None for name in RATE_NAMES)
+    rates = (int(said[name]) if re.fullmatch("[0-9]{1,9}", said.get(name, "")) else None for name in RATE_NAMES)
     return OnnxEncoder(path, find_rate(path, options, rates), options)
 
 
@@ -115,7 +116,9 @@ def _external_files(model: Any, path: Path) -> list[Path]:
         if entry.key == "location"
     }
     files = []
-    for location in sorted(locations):
+    for location in sorted(locations, key=repr):
+        if not isinstance(location, str):  # protobuf gives the bytes of what is not UTF-8
+            raise InvalidInputError(f"{path}: the name of its external data, {shorten_value(location)}, is not text")
         file = folder / location
         if find_fault(location) or not file.resolve().is_relative_to(folder):
             raise InvalidInputError(
