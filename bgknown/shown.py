@@ -21,7 +21,7 @@ def escape_text(text: str) -> str:
 
     Line breaks and tabs stay, since messages have them; ``escape_line`` takes them, too.
 
-    >>> shown("a\\x1b[31mb")
+    >>> escape_text("a\\x1b[31mb")
     'a\\\\x1b[31mb'
     """
     return _UNSAFE.sub(_written_out, text)
@@ -30,7 +30,7 @@ def escape_text(text: str) -> str:
 def escape_line(text: str) -> str:
     """A name or another piece of text that others wrote, as one line for a terminal.
 
-    >>> one_line("a\\nerror: b")
+    >>> escape_line("a\\nerror: b")
     'a\\\\nerror: b'
     """
     return _BREAKS.sub(_written_out, escape_text(text))
@@ -49,7 +49,7 @@ def escape_cell(text: str) -> str:
 
     ``unescape_cell`` gives the same text again.
 
-    >>> cell("=1+1"), cell("a=b")
+    >>> escape_cell("=1+1"), escape_cell("a=b")
     ("'=1+1", 'a=b')
     """
     return f"'{text}" if _FORMULA.match(text) else text
@@ -58,7 +58,7 @@ def escape_cell(text: str) -> str:
 def unescape_cell(cell: str) -> str:
     """The text that ``escape_cell`` was given.
 
-    >>> text_of_cell("'=1+1"), text_of_cell("it's")
+    >>> unescape_cell("'=1+1"), unescape_cell("it's")
     ('=1+1', "it's")
     """
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell

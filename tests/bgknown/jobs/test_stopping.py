@@ -36,7 +36,7 @@ def build():
 main()
 """
 SLEEP = "ready(); time.sleep(60)"
-STEP = 'with stopping.finishing("finishing", kept="the last one is kept"): long_call()'
+STEP = 'with stopping.finish_step_first("finishing", kept="the last one is kept"): long_call()'
 
 
 class Command:
@@ -49,6 +49,7 @@ class Command:
                 [sys.executable, "-c", program, "build"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
             )
         assert self.process.stdout.readline() == b"ready\n"
+        time.sleep(0.3)  # until it is within its long call
 
     def line(self, number):
         """Send a signal; the line that comes, and the seconds it took."""
@@ -108,7 +109,7 @@ def test_a_step_is_acknowledged_at_once_and_a_second_signal_ends_it():
 
 
 def test_several_signals_of_one_request_let_a_step_finish():
-    body = """with stopping.finishing("finishing", kept="kept") as request:
+    body = """with stopping.finish_step_first("finishing", kept="kept") as request:
     ready()
     for _ in range(20):
         time.sleep(0.05)
@@ -123,7 +124,7 @@ def test_several_signals_of_one_request_let_a_step_finish():
 
 def test_an_immediate_end_removes_what_was_registered(tmp_path):
     (tmp_path / "scratch").touch()
-    body = f"with stopping.cleaning(Path({str(tmp_path / 'scratch')!r}).unlink): long_call()"
+    body = f"with stopping.clean_up_when_stopped(Path({str(tmp_path / 'scratch')!r}).unlink): long_call()"
     command = Command(body)
     command.line(signal.SIGINT)
     command.line(signal.SIGINT)
