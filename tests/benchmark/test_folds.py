@@ -49,7 +49,7 @@ def evaluated(data, tmp_path, monkeypatch, rows, encoder="logmel"):
         probes.update({(p.fold, p.seed): result for p, result in zip(problems, results, strict=True)})
         return results
 
-    def given(loaded, clips, settings, *, fit_on=()):
+    def given(loaded, clips, settings, *, fit_on=(), **_):
         fitted.append([clip.path for clip in fit_on])
         return rows
 

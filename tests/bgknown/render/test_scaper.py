@@ -73,8 +73,8 @@ def through_memory(sources, row, folder):
         events=(Layer(label="bell", file="fg.wav", source_time_s=fg_s, duration_s=fg_duration_s, snr_db=row["snr"]),),
     )
     slices = [
-        Slice(start=row["start"], audio=bg.read(row["start"], row["start"] + 5 * RATE_HZ), source_frames=bg.frames),
-        Slice(start=0, audio=fg.read(0, frames), source_frames=fg.frames),
+        Slice(start=row["start"], audio=bg.read(row["start"], row["start"] + 5 * RATE_HZ)[0], source_frames=bg.frames),
+        Slice(start=0, audio=fg.read(0, frames)[0], source_frames=fg.frames),
     ]
     return scaper.render(soundscape, slices, folder)
 
