@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.shown import one_line
 from pretrain.networks import CHANNELS, NETWORKS, AudioNTT, AudioNTT2020, AudioNTT2022
 
 SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
@@ -59,7 +60,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise InvalidInputError(f"{path}: not a whole safetensors file ({error}); copy it again") from error
+        raise InvalidInputError(f"{path}: not a whole safetensors file ({one_line(str(error))}); copy it again") from error
 
 
 def _read_torch(path: Path) -> dict[str, Any]:
