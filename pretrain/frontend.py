@@ -208,8 +208,10 @@ class Statistics:
     def __post_init__(self) -> None:
         for field in ("mean", "std"):
             value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise InvalidInputError(f"log-mel statistics: {field} is {value!r}; it must be a finite number")
+            if isinstance(value, bool) or not isinstance(value, int | float) or not -1e18 < value < 1e18:
+                raise InvalidInputError(
+                    f"log-mel statistics: {field} is {shorten_value(value)}; it must be a finite number"
+                )
             object.__setattr__(self, field, float(value))
         if self.std <= 0:
             raise InvalidInputError(f"log-mel statistics: std is {self.std:g}; it must be above 0")

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.pickles import load_torch_file
+from bgknown.shown import escape_line
 from bgknown.userpath import user_path
 from pretrain.networks import CHANNELS, NETWORKS, AudioNTT, AudioNTT2020, AudioNTT2022
 
@@ -61,7 +62,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise InvalidInputError(f"{path}: not a whole safetensors file ({error}); copy it again") from error
+        reason = escape_line(str(error))
+        raise InvalidInputError(f"{path}: not a whole safetensors file ({reason}); copy it again") from error
 
 
 def _read_torch(path: Path) -> dict[str, Any]:
