@@ -151,7 +151,9 @@ def read_network(
 def name_few(names: Iterable[str], most: int = 4) -> str:
     """The first few of some names, and how many more there are."""
     listed = list(names)
-    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
+    return ", ".join(map(escape_line, listed[:most])) + (
+        f" and {len(listed) - most} more" if len(listed) > most else ""
+    )
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str | None, path: Path) -> dict[str, Tensor]:

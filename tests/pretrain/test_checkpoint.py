@@ -19,6 +19,7 @@ from pretrain.checkpoint import FORMAT, make_entries, read_encoder, write_encode
 from pretrain.encoder import recognises
 from pretrain.frontend import PUBLISHED, FrontEnd, Statistics
 from pretrain.networks import AudioNTT2020, AudioNTT2022
+from pretrain.weights import name_few
 from tests.pretrain.made import published_2020, published_2022
 
 STATISTICS = Statistics(mean=-6.25, std=4.5)
@@ -311,3 +312,7 @@ def test_writing_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(StorageError, match=r"absent.*own\.safetensors"):
         write_encoder(tmp_path / "absent" / "own.safetensors", network, front_end, STATISTICS)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_of_others_stay_on_one_line_in_messages():
+    assert "\n" not in name_few(["a\nb", "c"])
