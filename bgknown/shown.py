@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 # C0 and C1 controls but tab and line feed; marks of direction; line and paragraph separators; what has no width;
 # lone surrogates; tags, which are invisible letters
@@ -66,3 +67,10 @@ def unescape_cell(cell: str) -> str:
 
 def _written_out(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode()
+
+
+def name_few(names: Iterable[str], most: int = 4) -> str:
+    """The first few of some names that others wrote, and how many more there are, on one line."""
+    listed = list(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(map(escape_line, listed[:most])) + more

@@ -26,9 +26,10 @@ from bgknown.documents import parse_json
 from bgknown.documents import shorten_value as shortened
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import write_whole
+from bgknown.shown import name_few
 from pretrain.frontend import PUBLISHED, FrontEnd, Statistics
 from pretrain.networks import AudioNTT
-from pretrain.weights import name_few, read_file, read_network
+from pretrain.weights import read_file, read_network
 
 FORMAT = "bgknown-encoder-1"
 """The format written here; a reader refuses others of the family."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.pickles import load_torch_file
-from bgknown.shown import escape_line
+from bgknown.shown import escape_line, name_few
 from bgknown.userpath import user_path
 from pretrain.networks import CHANNELS, NETWORKS, AudioNTT, AudioNTT2020, AudioNTT2022
 
@@ -146,14 +146,6 @@ def read_network(
     _compare(tensors, wanted, f"{path}: {name} for {n_mels} mel bands")
     network.load_state_dict(tensors)
     return network.eval()
-
-
-def name_few(names: Iterable[str], most: int = 4) -> str:
-    """The first few of some names, and how many more there are."""
-    listed = list(names)
-    return ", ".join(map(escape_line, listed[:most])) + (
-        f" and {len(listed) - most} more" if len(listed) > most else ""
-    )
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str | None, path: Path) -> dict[str, Tensor]:

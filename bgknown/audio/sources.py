@@ -17,6 +17,7 @@ from bgknown.audio.amplitude import Amplitude, measure_amplitude
 from bgknown.audio.decoding import explain_file_faults
 from bgknown.audio.files import RATE_HZ, as_pcm32, check_finite, read_file, read_frames, read_sliceable
 from bgknown.errors import InvalidInputError
+from bgknown.jobs.files import FileState, read_state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,7 +56,7 @@ class SourceStore:
 
     def __init__(self, keep: int = 4) -> None:
         self._keep = keep
-        self._converted: OrderedDict[tuple[Path, int, int, int, int], Source] = OrderedDict()
+        self._converted: OrderedDict[tuple[Path, FileState], Source] = OrderedDict()
 
     def open(self, path: Path) -> Source:
         """A source for a file.
@@ -65,8 +66,7 @@ class SourceStore:
             InvalidInputError: it cannot be read.
         """
         with explain_file_faults("cannot be read"):
-            state = path.stat()
-        key = (path, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)  # it may have been replaced
+            key = (path, read_state(path))  # it may have been replaced
         if key in self._converted:
             self._converted.move_to_end(key)
             return self._converted[key]

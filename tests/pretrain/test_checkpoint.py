@@ -15,11 +15,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
+from bgknown.shown import name_few
 from pretrain.checkpoint import FORMAT, make_entries, read_encoder, write_encoder
 from pretrain.encoder import recognises
 from pretrain.frontend import PUBLISHED, FrontEnd, Statistics
 from pretrain.networks import AudioNTT2020, AudioNTT2022
-from pretrain.weights import name_few
 from tests.pretrain.made import published_2020, published_2022
 
 STATISTICS = Statistics(mean=-6.25, std=4.5)

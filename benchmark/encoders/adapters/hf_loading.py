@@ -21,6 +21,7 @@ from torch import Tensor
 from benchmark.encoders.adapters.snapshot import explain_loading_failure, import_transformers, silence
 from bgknown.errors import BgknownError, InvalidInputError
 from bgknown.pickles import allow_harmless_names
+from bgknown.shown import name_few
 
 ADAPTER = "adapter_config.json"
 """The file by which a folder of PEFT is found."""
@@ -111,17 +112,11 @@ def check_tensors(model: Any, report: Report, embed: Callable[[], Tensor], who: 
         raise InvalidInputError(f"{who}: {_what_is_wrong(model, report)}")
     if broken:
         raise InvalidInputError(
-            f"{who}: {len(broken)} tensors hold NaN or infinite values: {name_first(broken)}; "
+            f"{who}: {len(broken)} tensors hold NaN or infinite values: {name_few(broken, 3)}; "
             f"copy the model again, or take an earlier checkpoint"
         )
     embed()  # an exception of its own says what is wrong
     raise InvalidInputError(f"{who}: its tensors are finite, but it gives NaN or infinite values for a second of noise")
-
-
-def name_first(names: Iterable[str], most: int = 3) -> str:
-    """The first few of some names, and how many more there are."""
-    listed = list(names)
-    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
 
 
 def _tensors(model: Any) -> list[tuple[str, Tensor]]:
@@ -167,10 +162,10 @@ def _what_is_wrong(model: Any, report: Report) -> str:
     faults = []
     if report.missing:
         faults.append(f"its file lacks {len(report.missing)} of the {total} tensors of {type(model).__name__}")
-        faults[-1] += f", and its embedding depends on them: {name_first(report.missing)}"
+        faults[-1] += f", and its embedding depends on them: {name_few(report.missing, 3)}"
     if report.reshaped:
         faults.append(f"{len(report.reshaped)} tensors have other shapes than its config.json says")
-        faults[-1] += f": {name_first(report.reshaped)}"
+        faults[-1] += f": {name_few(report.reshaped, 3)}"
     if not faults:
         faults.append(f"tensors of {type(model).__name__} were left without values")
     return f"{'; '.join(faults)}; {_advice(report)}"
@@ -191,5 +186,5 @@ def _advice(report: Report) -> str:
         ((prefix, count),) = before.most_common(1)
         return f"the file has {count} of them below the prefix {prefix!r}: save them without it"
     if report.unknown:
-        return f"the file has others instead: {name_first(report.unknown)}; is config.json that of another model?"
+        return f"the file has others instead: {name_few(report.unknown, 3)}; is config.json that of another model?"
     return "copy the model again, or save it whole with save_pretrained"
