@@ -4,9 +4,9 @@
     python -m tests.speed.linear_probe --clips 2000 --classes 50
     python -m tests.speed.linear_probe --clips 153516 --classes 1251 --settings 1 --validation --no-peer   # VoxCeleb1
 
-Embeddings are synthetic: clusters with as many directions as an encoder's embeddings have, with variances that fall like
-those of real ones. The peer, scikit-learn's ``LogisticRegression``, fits the same rows with the same strengths; only a
-part of its fits is run where that would take long, and the time is scaled up.
+Embeddings are synthetic: overlapping clusters whose variances fall from direction to direction like those of real ones.
+The peer, scikit-learn's ``LogisticRegression``, fits the same rows with the same strengths; only a part of its fits is
+run, and the time is scaled up.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def make_embeddings(clips, size, classes, setting):
     for start in range(0, clips, 8192):
         part = labels[start : start + 8192]
         noise = torch.randn(len(part), size, generator=draw)
-        features[start : start + 8192] = ((0.5 * centres[part] + noise) * falling) @ mixing
+        features[start : start + 8192] = ((0.2 * centres[part] + noise) * falling) @ mixing
     return features, labels
 
 
@@ -98,8 +98,8 @@ def main():
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     where = torch.cuda.get_device_name() if options.device != "cpu" else f"{torch.get_num_threads()} threads"
     print(
-        f"{options.settings} settings, {options.clips:,} clips x {options.size:,}, {options.classes:,} classes, {where}: "
-        f"{wall:.1f} s ({cpu:.1f} s of CPU), peak {peak:.1f} GiB, accuracy {100 * accuracy:.1f}, "
+        f"{options.settings} settings, {options.clips:,} clips x {options.size:,}, {options.classes:,} classes, "
+        f"{where}: {wall:.1f} s ({cpu:.1f} s of CPU), peak {peak:.1f} GiB, accuracy {100 * accuracy:.1f}, "
         f"C {sorted({r.strength for r in results})}, converged {np.mean([r.converged for r in results]):.0%}"
     )
     if options.device != "cpu":
