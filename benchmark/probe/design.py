@@ -14,6 +14,7 @@ Shape letters: U problems that are solved together, n rows, D embedding size, q 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -46,6 +47,28 @@ class Standardiser:
         return chosen.sub_(self.mean.to(chosen)).div_(self.scale.to(chosen))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rotation:
+    """V [D, q], given as the product of two matrices, of which the second may be absent.
+
+    Of few rows with many dimensions V = X^T (U / s), which is never multiplied out.
+    """
+
+    outer: Tensor
+    """[D, n], or V itself."""
+    inner: Tensor | None = None
+    """[n, q]"""
+
+    def expand(self, coordinates: Tensor) -> Tensor:
+        """V times coordinates [..., q, M]."""
+        return self.outer @ (coordinates if self.inner is None else self.inner @ coordinates)
+
+    @property
+    def size(self) -> int:
+        """q."""
+        return int((self.outer if self.inner is None else self.inner).shape[1])
+
+
 class Design(Protocol):
     """Training rows of U problems, as a solver needs them."""
 
@@ -54,7 +77,7 @@ class Design(Protocol):
     weight: Tensor
     """[U, n] weight of each row in the mean: 1 / n, or 0 for padding."""
 
-    def blocks(self) -> Iterator[tuple[slice, Tensor]]:
+    def blocks(self, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
         """Some rows after the others: which, and their values [U, m, d]."""
 
     def spread(self, coordinates: Tensor) -> Tensor:
@@ -74,18 +97,19 @@ class DenseDesign:
 
     def __init__(self, matrices: Sequence[Tensor], bases: Sequence[Tensor | None]) -> None:
         rotated = [rotate_rows(matrix, basis) for matrix, basis in zip(matrices, bases, strict=True)]
-        self.bases = [basis for _, basis in rotated]
+        self.rotations = [rotation for _, rotation in rotated]
         rows, size = (max(part.shape[axis] for part, _ in rotated) for axis in (0, 1))
-        self.matrix = rotated[0][0].new_zeros(len(rotated), rows, size)
-        self.weight = self.matrix.new_zeros(len(rotated), rows)
+        matrix = rotated[0][0].new_zeros(len(rotated), rows, size)
+        self.weight = matrix.new_zeros(len(rotated), rows)
         for unit, (part, _) in enumerate(rotated):
-            self.matrix[unit, : part.shape[0], : part.shape[1]] = part
+            matrix[unit, : part.shape[0], : part.shape[1]] = part
             self.weight[unit, : part.shape[0]] = 1.0 / len(part)
-        self.spectrum = torch.einsum("un,unq->uq", self.weight, self.matrix.square())
+        self.spectrum = torch.einsum("un,unq->uq", self.weight, matrix.square())
+        self.matrices = {torch.float64: matrix, torch.float32: matrix.float()}
 
-    def blocks(self) -> Iterator[tuple[slice, Tensor]]:
+    def blocks(self, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
         """All rows at once."""
-        yield slice(0, self.matrix.shape[1]), self.matrix
+        yield slice(0, self.weight.shape[1]), self.matrices[dtype]
 
     def spread(self, coordinates: Tensor) -> Tensor:
         """The coordinates themselves: the rows are rotated already."""
@@ -116,11 +140,11 @@ class StreamedDesign:
         covariance = measure_covariance(features, rows, standardiser, device)
         self.spectrum = torch.einsum("dq,de,eq->q", basis, covariance, basis).clamp_(min=0.0).float()[None]
 
-    def blocks(self) -> Iterator[tuple[slice, Tensor]]:
+    def blocks(self, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
         """``BLOCK_ROWS`` rows at a time, standardised but not rotated."""
         for start in range(0, len(self.rows), BLOCK_ROWS):
             part = self.rows[start : start + BLOCK_ROWS]
-            block = self.standardiser.apply(self.features, part, dtype=torch.float32, device=self.device)
+            block = self.standardiser.apply(self.features, part, dtype=dtype, device=self.device)
             yield slice(start, start + len(part)), block[None]
 
     def spread(self, coordinates: Tensor) -> Tensor:
@@ -132,7 +156,7 @@ class StreamedDesign:
         return self.basis.T @ weights
 
 
-def rotate_rows(matrix: Tensor, basis: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def rotate_rows(matrix: Tensor, basis: Tensor | None = None) -> tuple[Tensor, Rotation]:
     """Rows in a basis, and the basis.
 
     Args:
@@ -140,19 +164,18 @@ def rotate_rows(matrix: Tensor, basis: Tensor | None = None) -> tuple[Tensor, Te
         basis: V [D, q]; by default the principal directions of the rows.
 
     Returns:
-        Z [n, q] and V [D, q].
+        Z [n, q] and V.
     """
-    if basis is not None:
-        return matrix @ basis, basis
     rows, size = matrix.shape
-    if rows > size:
+    if basis is None and rows > size:
         basis = find_basis(matrix.T @ matrix / rows)
-        return matrix @ basis, basis
+    if basis is not None:
+        return matrix @ basis, Rotation(outer=basis)
     variance, left = torch.linalg.eigh(matrix @ matrix.T)
     kept = variance > variance[-1].clamp(min=torch.finfo(variance.dtype).tiny) * RANK_SHARE
     kept[-1] = True  # where all rows are alike, one direction without variance remains
     root = variance[kept].clamp(min=torch.finfo(variance.dtype).tiny).sqrt()
-    return left[:, kept] * root, matrix.T @ (left[:, kept] / root)
+    return left[:, kept] * root, Rotation(outer=matrix.T, inner=left[:, kept] / root)
 
 
 def find_basis(covariance: Tensor) -> Tensor:

@@ -28,8 +28,12 @@ from benchmark.probe.logistic_model import LogisticFitter, find_shared_basis
 T = TypeVar("T")
 R = TypeVar("R")
 
-STRENGTHS = tuple(10.0 ** (-4 + 2 * step / 3) for step in range(7))
-"""Values of C to choose from: 1e-4 to 1."""
+LOGIT_VARIANCES = tuple(10.0 ** (step / 2) for step in range(7))
+"""Strengths to choose from, 1 to 1,000, as the variance C D of a logit that the penalty lets a probe expect.
+
+A weight has the prior variance C, and a logit is the sum of D standardised values times weights: so the same values
+suit embeddings of any size.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -134,6 +138,11 @@ def fit_linear_probes(
     return run_threads(finish, problems, device, stopped)
 
 
+def list_strengths(size: int) -> list[float]:
+    """Values of C to choose from for embeddings of a size."""
+    return [variance / size for variance in LOGIT_VARIANCES]
+
+
 def count_steps(problems: Sequence[LinearProblem]) -> int:
     """Number of steps that ``fit_linear_probes`` reports."""
     return len(_list_units(problems)) + len(problems)
@@ -178,8 +187,9 @@ def _score_variant(problem: LinearProblem, variant: Variant, device: str, stop: 
     """Accuracy and loss on held-out clips for every strength."""
     features = variant.make()
     fitter = _make_fitter(problem, features, device, stop)
-    correct, losses, count = np.zeros(len(STRENGTHS)), np.zeros(len(STRENGTHS)), 0
-    models = fitter.fit([rows for rows, _ in problem.inner], STRENGTHS)
+    strengths = list_strengths(features.shape[1])
+    correct, losses, count = np.zeros(len(strengths)), np.zeros(len(strengths)), 0
+    models = fitter.fit([rows for rows, _ in problem.inner], strengths)
     for model, (_, held) in zip(models, problem.inner, strict=True):
         logits = model.compute_logits(features, held)
         answers = problem.labels[torch.from_numpy(held)].to(logits.device)
@@ -198,18 +208,19 @@ def _fit_chosen(
     order = [
         (-scores.accuracy[place], scores.loss[place], place, which)
         for which, scores in enumerate(scored)
-        for place in range(len(STRENGTHS))
+        for place in range(len(scores.loss))
     ]
     accuracy, _, place, which = min(order)
     variant = problem.variants[which]
     features = variant.make()
     fitter = _make_fitter(problem, features, device, stop)
-    model = fitter.fit([problem.train], STRENGTHS[place : place + 1])[0]
+    strength = list_strengths(features.shape[1])[place]
+    model = fitter.fit([problem.train], [strength])[0]
     by_ridge = max(range(len(scored)), key=lambda i: (scored[i].fit.left_out_accuracy, -scored[i].fit.left_out_error))
     chosen = problem.variants[by_ridge]
     return LinearResult(
         predicted=model.compute_logits(features, problem.test)[0].argmax(dim=1).cpu().numpy(),
-        strength=STRENGTHS[place],
+        strength=strength,
         alpha=variant.alpha,
         held_out_accuracy=float(-accuracy),
         converged=model.converged,

@@ -14,7 +14,8 @@ covariance is diagonal, so H is close to
     M = diag(c_k spectrum_j + lambda),   c_k = mean_i p_ik (1 - p_ik),
 
 and conjugate gradients preconditioned by M need few products: about 150 for seven strengths together, whatever their
-range. A step is halved until the objective falls far enough (Armijo). Since J - lambda/2 |W|^2 is convex,
+range. They need to be solved to a tenth only, for which float32 is enough even where g is computed in float64. A step
+is halved until the objective falls far enough (Armijo). Since J - lambda/2 |W|^2 is convex,
 
     J(W, b) - J_min <= |g|^2 / (2 lambda)
 
@@ -47,6 +48,8 @@ ARMIJO = 1e-4
 """A step must lower the objective by at least this share of what its slope promises."""
 HALVINGS = 30
 """Halvings of a step at most."""
+SMALLEST_CURVATURE = 1e-30
+"""Curvatures below this, of classes that have no rows, count as this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,11 +81,13 @@ class _State:
     gradient: Tensor
     """Like x."""
     chances: list[Tensor]
-    """For each block of rows [U, m, S, K]: the softmax."""
+    """For each block of rows [U, m, S, K]: the softmax, float32."""
 
     def gap(self) -> Tensor:
         """[U, S] bound of the distance from the optimum, relative."""
-        return _dot(self.gradient, self.gradient) / (2.0 * self.penalty * self.objective.clamp(min=1e-300))
+        return _dot(self.gradient, self.gradient) / (
+            2.0 * self.penalty * self.objective.clamp(min=torch.finfo(self.objective.dtype).tiny)
+        )
 
     def keep(self, places: list[int]) -> None:
         """Go on with some of the strengths alone."""
@@ -104,7 +109,6 @@ class LogisticSolver:
 
     def __init__(self, design: Design, labels: Tensor, classes: int, stop: Callable[[], object] = lambda: None) -> None:
         self.design, self.labels, self.classes, self.stop = design, labels, classes, stop
-        self.products = 0
 
     def solve(self, strengths: Sequence[float], start: Tensor | None = None) -> LogisticFit:
         """Find the optimum for each strength C.
@@ -159,17 +163,31 @@ class LogisticSolver:
         return (step > 0).any(dim=0)
 
     def _direction(self, state: _State, open_: Tensor) -> Tensor:
-        """Newton's direction by preconditioned conjugate gradients, for the problems that are open [U, S]."""
-        inverse = self._preconditioner(state)
-        direction, residual = torch.zeros_like(state.x), -state.gradient
-        scaled = inverse * residual
+        """Newton's direction by preconditioned conjugate gradients, for the problems that are open [U, S].
+
+        Strengths whose equations are solved are dropped, since weak penalties need many more products than strong ones.
+        """
+        found = torch.zeros_like(state.gradient)
+        inverse, penalty, chances = self._preconditioner(state), state.penalty.float(), state.chances
+        scale = state.gradient.abs().amax(dim=(2, 3), keepdim=True).clamp(min=SMALLEST_CURVATURE)  # in float32's range
+        residual = -(state.gradient / scale).float()
+        direction, scaled = torch.zeros_like(residual), inverse * residual
         search, size = scaled.clone(), _dot(residual, scaled)
         target = torch.where(open_, FORCING**2 * size, torch.full_like(size, torch.inf))
+        columns = list(range(size.shape[1]))
         for _ in range(CG_STEPS):
             going = size > target
-            if not bool(going.any()):
-                break
-            image = self._multiply(state, search)
+            places = torch.nonzero(going.any(dim=0)).flatten().tolist()
+            if len(places) < len(columns):
+                found[:, columns] = direction.to(found.dtype)
+                columns = [columns[place] for place in places]
+                if not columns:
+                    break
+                direction, residual, search = direction[:, places], residual[:, places], search[:, places]
+                size, target, going = size[:, places], target[:, places], going[:, places]
+                inverse, penalty = inverse[:, places], penalty[:, places]
+                chances = [block[:, :, places] for block in chances]
+            image = self._multiply(search, penalty, chances)
             curvature = _dot(search, image)
             going &= curvature > 0
             length = torch.where(going, size / curvature, torch.zeros_like(size))[:, :, None, None]
@@ -180,17 +198,20 @@ class LogisticSolver:
             ratio = torch.where(going, new / size, torch.zeros_like(size))[:, :, None, None]
             search = scaled + ratio * search
             size = torch.where(going, new, torch.zeros_like(size))
-        return direction
+        if columns:
+            found[:, columns] = direction.to(found.dtype)
+        return found * scale
 
     def _preconditioner(self, state: _State) -> Tensor:
-        """1 / M, like x."""
-        spread = torch.zeros(*state.penalty.shape, self.classes, dtype=state.x.dtype, device=state.x.device)
-        for (rows, _), chances in zip(self.design.blocks(), state.chances, strict=True):
-            spread += torch.einsum("un,unsk->usk", self.design.weight[:, rows], chances * (1 - chances))
-        spectrum = torch.nn.functional.pad(self.design.spectrum, (1, 0), value=1.0)
+        """1 / M, like x, float32."""
+        spread = torch.zeros(*state.penalty.shape, self.classes, device=state.x.device)
+        weight = self.design.weight.float()
+        for (rows, _), chances in zip(self.design.blocks(torch.float32), state.chances, strict=True):
+            spread += torch.einsum("un,unsk->usk", weight[:, rows], chances * (1 - chances))
+        spectrum = torch.nn.functional.pad(self.design.spectrum.float(), (1, 0), value=1.0)
         curvature = spread[:, :, None] * spectrum[:, None, :, None]
-        curvature[:, :, 1:] += state.penalty[:, :, None, None]
-        return 1.0 / curvature.clamp_(min=torch.finfo(curvature.dtype).tiny)
+        curvature[:, :, 1:] += state.penalty.float()[:, :, None, None]
+        return 1.0 / curvature.clamp_(min=SMALLEST_CURVATURE)
 
     def _evaluate(self, x: Tensor, penalty: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Objective [U, S], gradient like x, and the softmax of each block [U, m, S, K]."""
@@ -199,7 +220,7 @@ class LogisticSolver:
         objective = 0.5 * penalty.double() * x[:, :, 1:].double().square().sum(dim=(2, 3))
         bias_gradient = torch.zeros(units, strengths, self.classes, dtype=torch.float64, device=x.device)
         gradient, kept = torch.zeros_like(weights, dtype=torch.float64), []
-        for rows, block in self.design.blocks():
+        for rows, block in self.design.blocks(x.dtype):
             self.stop()
             labels, weight = self.labels[:, rows], self.design.weight[:, rows]
             logits = (block @ weights).view(units, -1, strengths, self.classes).add_(x[:, None, :, 0])
@@ -208,31 +229,32 @@ class LogisticSolver:
             losses = (total - logits.gather(3, place)).squeeze(3)
             objective += torch.einsum("un,uns->us", weight, losses).double()
             chances = logits.sub_(total).exp_()
-            kept.append(chances)
-            error = chances.clone().scatter_add_(3, place, chances.new_full((1, 1, 1, 1), -1.0).expand_as(place))
+            kept.append(chances.to(torch.float32, copy=True))
+            error = chances.scatter_add_(3, place, chances.new_full((1, 1, 1, 1), -1.0).expand_as(place))
             error *= weight[:, :, None, None]
             bias_gradient += error.sum(dim=1).double()
             gradient += (block.mT @ error.flatten(2)).double()
-        self.products += 1
         collected = self._collect(gradient.to(x.dtype), strengths) + penalty[:, :, None, None] * x[:, :, 1:]
         whole = torch.cat([bias_gradient.to(x.dtype).unsqueeze(2), collected], dim=2)
         return objective.to(x.dtype), whole, kept
 
-    def _multiply(self, state: _State, x: Tensor) -> Tensor:
-        """The Hessian times x: for a row with softmax p and change of logits v, the change of p is p (v - p . v)."""
-        units, strengths = state.penalty.shape
-        weights = self._spread(x)
-        bias_part = torch.zeros(units, strengths, self.classes, dtype=x.dtype, device=x.device)
+    def _multiply(self, x: Tensor, penalty: Tensor, kept: list[Tensor]) -> Tensor:
+        """The Hessian times x, float32.
+
+        For a row with softmax p, the change v of its logits changes p by p (v - p . v).
+        """
+        units, strengths = penalty.shape
+        weights, row_weight = self._spread(x), self.design.weight.float()
+        bias_part = torch.zeros(units, strengths, self.classes, device=x.device)
         image = torch.zeros_like(weights)
-        for (rows, block), chances in zip(self.design.blocks(), state.chances, strict=True):
+        for (rows, block), chances in zip(self.design.blocks(torch.float32), kept, strict=True):
             self.stop()
             change = (block @ weights).view(units, -1, strengths, self.classes).add_(x[:, None, :, 0])
-            change = chances * change.sub_((chances * change).sum(dim=3, keepdim=True))
-            change *= self.design.weight[:, rows, None, None]
+            change.sub_((chances * change).sum(dim=3, keepdim=True)).mul_(chances)
+            change *= row_weight[:, rows, None, None]
             bias_part += change.sum(dim=1)
             image += block.mT @ change.flatten(2)
-        self.products += 1
-        collected = self._collect(image, strengths) + state.penalty[:, :, None, None] * x[:, :, 1:]
+        collected = self._collect(image, strengths) + penalty[:, :, None, None] * x[:, :, 1:]
         return torch.cat([bias_part.unsqueeze(2), collected], dim=2)
 
     def _spread(self, x: Tensor) -> Tensor:

@@ -81,12 +81,12 @@ class LogisticFitter:
         return [
             LogisticModel(
                 standardiser=standardiser,
-                weight=basis @ coordinates[:, 1 : 1 + basis.shape[1]],
+                weight=rotation.expand(coordinates[:, 1 : 1 + rotation.size]),
                 bias=coordinates[:, 0],
                 converged=bool(converged.all()),
             )
-            for standardiser, basis, coordinates, converged in zip(
-                standardisers, design.bases, found.coordinates, found.converged, strict=True
+            for standardiser, rotation, coordinates, converged in zip(
+                standardisers, design.rotations, found.coordinates, found.converged, strict=True
             )
         ]
 

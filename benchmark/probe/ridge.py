@@ -28,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark.probe.design import Standardiser, find_basis, measure_covariance, rotate_rows
+from benchmark.probe.design import Rotation, Standardiser, find_basis, measure_covariance, rotate_rows
 from benchmark.probe.standardised import BLOCK_ROWS
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3)
@@ -73,7 +73,8 @@ def fit_ridge(
         classes: K.
     """
     standardiser = Standardiser(features, rows)
-    basis, energy = _find_directions(features, rows, standardiser)
+    rotation, energy = _find_directions(features, rows, standardiser)
+    basis = rotation.expand(torch.eye(rotation.size, dtype=torch.float64))
     mean = torch.bincount(labels[torch.from_numpy(rows)], minlength=classes).double() / len(rows)
     projected = torch.zeros(basis.shape[1], classes, dtype=torch.float64)
     blocks = _pack_groups(groups)
@@ -112,14 +113,14 @@ def fit_ridge(
     )
 
 
-def _find_directions(features: Tensor, rows: NDArray[np.int64], standardiser: Standardiser) -> tuple[Tensor, Tensor]:
-    """V [D, q] and s^2 [q]."""
+def _find_directions(features: Tensor, rows: NDArray[np.int64], standardiser: Standardiser) -> tuple[Rotation, Tensor]:
+    """V and s^2 [q]."""
     if len(rows) <= features.shape[1]:
-        z, basis = rotate_rows(standardiser.apply(features, rows, dtype=torch.float64, device="cpu"))
-        return basis, z.square().sum(dim=0)
+        z, rotation = rotate_rows(standardiser.apply(features, rows, dtype=torch.float64, device="cpu"))
+        return rotation, z.square().sum(dim=0)
     covariance = measure_covariance(features, rows, standardiser)
     basis = find_basis(covariance)
-    return basis, torch.einsum("dq,de,eq->q", basis, covariance, basis).clamp_(min=0.0) * len(rows)
+    return Rotation(outer=basis), torch.einsum("dq,de,eq->q", basis, covariance, basis).clamp_(min=0.0) * len(rows)
 
 
 def _pack_groups(groups: Sequence[str]) -> list[list[NDArray[np.int64]]]:

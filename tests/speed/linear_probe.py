@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from benchmark.probe.design import Standardiser
-from benchmark.probe.linear import STRENGTHS, LinearProblem, Variant, fit_linear_probes
+from benchmark.probe.linear import LinearProblem, Variant, fit_linear_probes, list_strengths
 
 
 def make_embeddings(clips, size, classes, setting):
@@ -65,11 +65,12 @@ def time_peer(problem, fits):
     features, rows = problem.variants[0].make(), problem.inner[0][0]
     x = Standardiser(features, rows).apply(features, rows, dtype=torch.float64, device="cpu").numpy()
     y = problem.labels[torch.from_numpy(rows)].numpy()
-    chosen = np.linspace(0, len(STRENGTHS) - 1, fits).round().astype(int)
+    strengths = list_strengths(features.shape[1])
+    chosen = np.linspace(0, len(strengths) - 1, fits).round().astype(int)
     began = time.perf_counter()
     for place in chosen:
-        LogisticRegression(C=STRENGTHS[place], tol=1e-6, max_iter=10_000).fit(x, y)
-    return (time.perf_counter() - began) / fits * (len(STRENGTHS) * len(problem.inner) + 1)
+        LogisticRegression(C=strengths[place], tol=1e-6, max_iter=10_000).fit(x, y)
+    return (time.perf_counter() - began) / fits * (len(strengths) * len(problem.inner) + 1)
 
 
 def main():

@@ -40,7 +40,7 @@ def test_the_optimum_is_that_of_scikit_learn(rows, size, spread):
     for place, strength in enumerate(STRENGTHS):
         expected, model = oracle_objective(x, labels.numpy(), strength)
         assert float(found.objective[0, place]) == pytest.approx(expected, rel=1e-6)
-        weight = design.bases[0] @ found.coordinates[0, place, 1:]
+        weight = design.rotations[0].expand(found.coordinates[0, place, 1:])
         predicted = (torch.from_numpy(x) @ weight + found.coordinates[0, place, 0]).argmax(dim=1)
         assert np.mean(predicted.numpy() == model.predict(x)) > 0.97
 
@@ -85,7 +85,10 @@ def test_a_class_without_rows_is_never_predicted():
     found, design = solve(features, labels, np.arange(90), classes=6)
     assert bool(found.converged.all())
     x = standardise(features, np.arange(90))
-    logits = torch.einsum("nd,sdk->snk", x, design.bases[0] @ found.coordinates[0, :, 1:]) + found.coordinates[0, :, :1]
+    logits = (
+        torch.einsum("nd,sdk->snk", x, design.rotations[0].expand(found.coordinates[0, :, 1:]))
+        + found.coordinates[0, :, :1]
+    )
     assert int(logits.argmax(dim=2).max()) < 4
 
 
