@@ -5,7 +5,7 @@
 
 EVAR (https://github.com/nttcslab/eval-audio-repr, lineareval.py) trains its probe with ``TorchMLPClassifier2`` of that
 repository, MLP/torch_mlp_clf2.py. The file of embeddings has arrays of features [n, D], ``labels`` [n], and the rows
-``train`` and ``test``. Two comparisons:
+``train`` and ``test``. A setting is the name of an array, or of two with a minus between them. Two comparisons:
 
 - shared draws: EVAR's program is handed this project's initial weights, order of batches and validation clips. Every
   step must then give the same weights to rounding, and every probe stop at the same epoch;
@@ -154,7 +154,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("embeddings", type=Path, nargs="+")
     parser.add_argument("--checkout", type=Path, required=True, help="folder of general-learning")
-    parser.add_argument("--settings", default="mix,a,b,c,clean")
+    parser.add_argument("--settings", default="mix,mix-a,mix-b,mix-c,clean")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--lr", type=float, default=1e-3)
     given = parser.parse_args()
@@ -164,6 +164,8 @@ def main() -> None:
     for file in given.embeddings:
         data = dict(np.load(file, allow_pickle=True))
         for setting in given.settings.split(","):
+            one, _, other = setting.partition("-")
+            data[setting] = data[one] - data[other] if other else data[one]
             problems = [make_problem(data, setting, seed, given.lr) for seed in range(given.seeds)]
             shared = [run_shared(peer, data, problem, setting, given.lr) for problem in problems]
             results = train_probes(problems, make_settings())
