@@ -321,6 +321,8 @@ def _tell(outcome: Outcome, out: Path) -> None:
     )
     header = ["setting", "metric", "mean %", "95 % over seeds", "95 % over clips"]
     echo(align_columns(header, summarise_rows(outcome.rows), left=2))
+    if outcome.endings:
+        echo(outcome.endings)
     for note in [*outcome.data.notes, *["measured before, and kept; --again measures anew"] * outcome.kept]:
         echo(escape_line(f"note: {note}"))
     echo(f"predictions  {outcome.folder}\nresults      {out / 'leaderboard.csv'}\n")

@@ -31,7 +31,17 @@ from benchmark.embedding.embed import EmbedSettings, embed_clips
 from benchmark.embedding.texts import BrokenTextsError
 from benchmark.encoders.contract import FittedEncoder, LoadedEncoder
 from benchmark.predictions import PREDICTION_COLUMNS, average_by_seed
-from benchmark.probe import ProbeProblem, ProbeResult, ProbeSettings, Resuming, draw_validation_rows, train_probes
+from benchmark.probe import (
+    Ending,
+    ProbeProblem,
+    ProbeResult,
+    ProbeSettings,
+    Resuming,
+    draw_random_validation_rows,
+    draw_validation_rows,
+    measure_share_finished,
+    train_probes,
+)
 from benchmark.protocol import Protocol
 from benchmark.ranking import chance
 from benchmark.resuming import FOLDER
@@ -67,6 +77,7 @@ def evaluate(loaded: LoadedEncoder, data: TaskData, protocol: Protocol, settings
     """
     began = time.monotonic()
     check_folds(data)
+    _check_validation(data, protocol)
     notes: list[str] = []
     by_fold = list(_embedded(loaded, data, settings, notes))
     if data.text_encoder is not None:
@@ -75,9 +86,10 @@ def evaluate(loaded: LoadedEncoder, data: TaskData, protocol: Protocol, settings
     scores: list[Score] = []
     tables: list[pd.DataFrame] = []
     chosen: list[dict[str, str | int | float]] = []
+    probes: list[dict[str, str | int]] = []
     resuming = Resuming(settings.cache / FOLDER)
     if processes.rank() == 0:
-        found, table, chosen = _probe(data, by_fold, protocol, loaded.device, resuming)
+        found, table, chosen, probes = _probe(data, by_fold, protocol, loaded.device, resuming)
         scores, tables = [*scores, *found], [*tables, table]
         if data.measures is not None:
             found, table = _measure(data, by_fold[0][1])
@@ -85,7 +97,13 @@ def evaluate(loaded: LoadedEncoder, data: TaskData, protocol: Protocol, settings
     predictions = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=PREDICTION_COLUMNS)
     seconds = time.monotonic() - began
     return Evaluation(
-        scores=scores, predictions=predictions, seconds=seconds, chosen=chosen, resuming=resuming, notes=notes
+        scores=scores,
+        predictions=predictions,
+        seconds=seconds,
+        chosen=chosen,
+        probes=probes,
+        resuming=resuming,
+        notes=notes,
     )
 
 
@@ -158,18 +176,13 @@ def _retrieval(
 
 def _probe(
     data: TaskData, by_fold: list[tuple[Fold, Embeddings]], protocol: Protocol, device: str, resuming: Resuming
-) -> tuple[list[Score], pd.DataFrame, list[dict[str, str | int | float]]]:
-    """All probes of a task in one training, those of all learning rates to choose from among them."""
+) -> tuple[list[Score], pd.DataFrame, list[dict[str, str | int | float]], list[dict[str, str | int]]]:
+    """Train all probes of a task together, with every learning rate to choose from."""
     lr = data.facts.lr if protocol.lr is None else protocol.lr
-    settings = ProbeSettings(
-        lr=lr,
-        batch_size=protocol.batch_size,
-        max_epochs=protocol.max_epochs,
-        patience=protocol.patience,
-        validation_share=protocol.validation_share,
-    )
+    shared = [each.name for each in dataclasses.fields(ProbeSettings) if each.name != "lr"]
+    settings = ProbeSettings(lr=lr, **{name: getattr(protocol, name) for name in shared})
     rates = protocol.rates or (lr,)
-    places, problems = _problems(data, by_fold, settings, protocol.seeds, rates)
+    places, problems = _problems(data, by_fold, protocol, rates)
     epochs = len(problems) * settings.max_epochs
     with tqdm(total=epochs, desc="probes", unit="epoch", disable=not sys.stderr.isatty(), leave=False) as bar:
         trained = train_probes(problems, settings, device=device, progress=bar.update, resume=resuming)
@@ -186,6 +199,7 @@ def _probe(
             setting.name,
             data.facts.metric,
             sorted(rate for rate, place in zip(chosen, places, strict=True) if place.setting == setting.name),
+            [result.ended for result, place in zip(results, places, strict=True) if place.setting == setting.name],
         )
         for setting in data.settings
     ]
@@ -193,7 +207,17 @@ def _probe(
         {"setting": place.setting, "fold": place.fold.name, "seed": place.seed, "lr": rate}
         for place, rate in zip(places, chosen, strict=True)
     ]
-    return scores, table, told if protocol.rates else []
+    probes: list[dict[str, str | int]] = [
+        {
+            "setting": place.setting,
+            "fold": place.fold.name,
+            "seed": place.seed,
+            "ended": result.ended,
+            "steps": result.steps,
+        }
+        for place, result in zip(places, results, strict=True)
+    ]
+    return scores, table, told if protocol.rates else [], probes
 
 
 def _tell_of_edges(task: str, rates: Sequence[float], chosen: Sequence[float]) -> None:
@@ -213,8 +237,7 @@ def _tell_of_edges(task: str, rates: Sequence[float], chosen: Sequence[float]) -
 def _problems(
     data: TaskData,
     by_fold: list[tuple[Fold, Embeddings]],
-    settings: ProbeSettings,
-    seeds: int,
+    protocol: Protocol,
     rates: Sequence[float],
 ) -> tuple[list[_Place], list[ProbeProblem]]:
     """What each probe is for, and for each the problems with one learning rate after another."""
@@ -222,10 +245,10 @@ def _problems(
     labels = torch.from_numpy(data.view_labels())
     classes = len(data.classes())
     for fold, embeddings in by_fold:
-        splits = [_split(data, fold, settings, seed) for seed in range(seeds)]
+        splits = [_split(data, fold, protocol, seed) for seed in range(protocol.seeds)]
         for setting in data.settings:
             features = torch.from_numpy(setting.features(embeddings))
-            for seed, (training, valid) in enumerate(splits):
+            for seed, (training, valid, standardise) in enumerate(splits):
                 place = _Place(setting=setting.name, fold=fold, seed=seed)
                 name = f"{data.facts.name} {setting.name}, seed {seed}" + f", fold {fold.name}" * bool(fold.name)
                 places.append(place)
@@ -241,6 +264,7 @@ def _problems(
                         seed=seed,
                         fold=fold.name,
                         lr=rate,
+                        standardise=standardise,
                     )
                     for rate in rates
                 ]
@@ -261,14 +285,24 @@ def _predicted(data: TaskData, places: Sequence[_Place], results: Sequence[Probe
 
 
 def _split(
-    data: TaskData, fold: Fold, settings: ProbeSettings, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Views to train on and views that decide when to stop."""
+    data: TaskData, fold: Fold, protocol: Protocol, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64] | None]:
+    """Views to train on, views that decide when to stop, and those that give mean and standard deviation if others."""
     if fold.valid is not None:
-        return data.trained_on(fold.train), fold.valid
+        return data.trained_on(fold.train), fold.valid, None
     names = data.table["clip_id"].to_numpy()[fold.train].tolist()
-    held = draw_validation_rows(data.labels()[fold.train], names, share=settings.validation_share, seed=seed)
-    return data.trained_on(fold.train[~held]), fold.train[held]
+    draw = draw_validation_rows if protocol.validation_draw == "stratified" else draw_random_validation_rows
+    held = draw(data.labels()[fold.train], names, share=protocol.validation_share, seed=seed)
+    training, valid = data.trained_on(fold.train[~held]), fold.train[held]
+    return training, valid, None if protocol.standardise_on == "train" else np.concatenate([training, valid])
+
+
+def _check_validation(data: TaskData, protocol: Protocol) -> None:
+    """Refuse a task of which no validation part can be held out, before time is spent on its embeddings."""
+    if data.text_encoder is None:
+        for fold in data.folds:
+            for seed in range(protocol.seeds):
+                _split(data, fold, protocol, seed)
 
 
 def _predictions(data: TaskData, rows: NDArray[np.int64], **facts: str | int) -> pd.DataFrame:
@@ -276,7 +310,7 @@ def _predictions(data: TaskData, rows: NDArray[np.int64], **facts: str | int) ->
     return pd.DataFrame({"clip_id": data.table["clip_id"].to_numpy()[rows]}).assign(task=data.facts.name, **facts)
 
 
-def _score(table: pd.DataFrame, setting: str, metric: str, rates: Sequence[float]) -> Score:
+def _score(table: pd.DataFrame, setting: str, metric: str, rates: Sequence[float], endings: Sequence[Ending]) -> Score:
     """A setting's score; a clip's is the mean over seeds, the rate the median of those of its probes, sorted."""
     part = table[table["setting"] == setting]
     scores = average_by_seed(part, setting, metric)
@@ -288,6 +322,7 @@ def _score(table: pd.DataFrame, setting: str, metric: str, rates: Sequence[float
         by_clip=by_clip.to_numpy(),
         seeds=len(scores),
         lr=rates[(len(rates) - 1) // 2],
+        converged=measure_share_finished(endings),
     )
 
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bgknown.documents import read_toml, shorten_value
 from bgknown.errors import InvalidInputError, NotFoundError
@@ -16,35 +16,35 @@ from bgknown.jobs.files import hash_bytes
 from bgknown.userpath import user_path
 
 TEXT_ENCODER = "distilbert-base-uncased"
-"""The text encoder of the paper."""
+"""The paper's text encoder."""
 TEXT_MARK = "text "
-"""What begins the part of a protocol's name that says which other text encoder was taken."""
+"""Prefix of the part of a protocol's name that names a text encoder other than the paper's."""
 PLAIN_SETTING = "clip"
-"""Setting of a task that has only one, a clip's own embedding; columns of tables need not say so."""
+"""Setting of a task with a single setting, the embedding of the clip; tables need not show its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComposedSettings:
-    """How systems of retrieval with a text modifier are trained."""
+    """How systems for retrieval with a text modifier are trained."""
 
     size: int = 512
     """H, values of the shared space."""
     dropout: float = 0.1
-    """Share of the adapters' second products that is dropped in training."""
+    """Share of the values after the adapters' second Linear that is dropped in training."""
     temperature: float = 0.07
-    """Of the contrastive loss, at the start; it is learned."""
+    """Initial temperature of the contrastive loss; it is learned."""
     epochs: int = 300
-    """Epochs."""
+    """Number of epochs."""
     batch_size: int = 256
-    """Pairs in a step; the last step of an epoch has what is left."""
+    """Pairs in a step; the last step of an epoch takes the rest."""
     lr: float = 1e-3
     """Learning rate of Adam."""
     validation_share: float = 0.1
     """Share of the training pairs that decides which epoch is tested."""
     contrastive_weight: float = 1.0
-    """Of the contrastive loss."""
+    """Weight of the contrastive loss."""
     classification_weight: float = 1.0
-    """Of the classification loss."""
+    """Weight of the classification loss."""
 
     def __post_init__(self) -> None:
         for name in ("size", "epochs", "batch_size"):
@@ -57,11 +57,21 @@ class ComposedSettings:
             if not 0 <= getattr(self, name) < math.inf:
                 raise InvalidInputError(f"retrieval: {name} is {getattr(self, name)}; it must not be negative")
         if not 0 <= self.dropout < 1:
-            raise InvalidInputError(f"retrieval: dropout is {self.dropout}; it must lie in 0..1, below 1")
+            raise InvalidInputError(f"retrieval: dropout is {self.dropout}; it must be at least 0 and below 1")
         if not 0 < self.validation_share < 1:
             raise InvalidInputError(
-                f"retrieval: validation_share is {self.validation_share}; it must lie between 0 and 1"
+                f"retrieval: validation_share is {self.validation_share}; it must be between 0 and 1"
             )
+
+
+CHOICES = {
+    "stop_on": ("loss", "accuracy"),
+    "ties": ("first", "last"),
+    "loss_mean": ("clips", "clips and classes"),
+    "standardise_on": ("train", "train and held-out"),
+    "validation_draw": ("stratified", "random"),
+}
+"""The values of the fields of ``Protocol`` that are chosen from a list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,19 +81,33 @@ class Protocol:
     name: str = "paper"
     """Its name in results."""
     lr: float | None = None
-    """Learning rate of Adam; by default the task's own."""
+    """Learning rate of Adam; by default the task's."""
     rates: tuple[float, ...] = ()
-    """Learning rates to choose from; a probe is trained with each, and that of smallest validation loss is tested."""
+    """Learning rates to choose from: a probe is trained with each, and that of smallest validation loss is tested."""
     batch_size: int = 256
-    """Clips in a step."""
+    """Clips in a step, or all training clips where they are fewer."""
     max_epochs: int = 200
-    """Epochs at most."""
+    """Maximum number of epochs."""
+    stop_on: Literal["loss", "accuracy"] = "loss"
+    """What is compared between epochs: the validation loss or the validation accuracy. The best epoch is tested."""
+    ties: Literal["first", "last"] = "first"
+    """Which of equally good epochs is tested; with ``last``, an equally good epoch also restarts the patience."""
     patience: int = 20
-    """Epochs without a lower validation loss after which a probe stops."""
+    """Epochs without a better one after which a probe stops."""
+    weight_decay: float = 0.0
+    """L2 penalty as in ``torch.optim.Adam``: this factor of the parameters is added to their gradient."""
+    loss_mean: Literal["clips", "clips and classes"] = "clips"
+    """What the training loss is averaged over; with classes, gradients are smaller by the number of classes."""
+    standardise_on: Literal["train", "train and held-out"] = "train"
+    """Which clips give mean and standard deviation: those trained on, or also validation clips that were held out of
+    the training part. Clips of a task's official validation split are never among them."""
+    validation_draw: Literal["stratified", "random"] = "stratified"
+    """How validation clips are held out where a task has no validation split: by class, or at random, repeated until
+    every class is among them."""
     validation_share: float = 0.1
-    """Share of the training clips held out where a task has no validation split."""
+    """Share of the training clips that is held out for validation where a task has no validation split."""
     seeds: int = 3
-    """How many seeds: 0, 1, ..."""
+    """Number of seeds: 0, 1, ..."""
     retrieval: ComposedSettings = field(default_factory=ComposedSettings)
     """How systems for retrieval with a text modifier are trained."""
 
@@ -91,50 +115,83 @@ class Protocol:
         for name in ("seeds", "batch_size", "max_epochs", "patience"):
             if getattr(self, name) < 1:
                 raise InvalidInputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                given = shorten_value(getattr(self, name))
+                raise InvalidInputError(f"{name} is {given}; it must be {' or '.join(map(repr, choices))}")
         for rate in (*self.rates, *([] if self.lr is None else [self.lr])):
             if not 0.0 < rate < math.inf:
                 raise InvalidInputError(f"lr is {rate}; it must be above 0")
+        if not 0.0 <= self.weight_decay < math.inf:
+            raise InvalidInputError(f"weight_decay is {self.weight_decay}; it must not be negative")
         if self.lr is not None and self.rates:
             raise InvalidInputError("lr and rates are both given; give one rate, or those to choose from")
         if len(set(self.rates)) < len(self.rates):
-            raise InvalidInputError(f"rates are {list(self.rates)}; each must stand there once")
+            raise InvalidInputError(f"rates are {list(self.rates)}; each must be given once")
         if not 0.0 < self.validation_share < 1.0:
-            raise InvalidInputError(f"validation_share is {self.validation_share}; it must lie between 0 and 1")
+            raise InvalidInputError(f"validation_share is {self.validation_share}; it must be between 0 and 1")
 
 
 PROTOCOLS = {
     "paper": Protocol(),
-    "evar": Protocol(name="evar"),
+    "evar": Protocol(
+        name="evar",
+        batch_size=200,
+        stop_on="accuracy",
+        ties="last",
+        weight_decay=1e-8,
+        loss_mean="clips and classes",
+        standardise_on="train and held-out",
+        validation_draw="random",
+    ),
     "search": Protocol(name="search", rates=(1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)),
 }
-"""The protocols known by name (PROTOCOL.md, section 3).
+"""The protocols known by name (PROTOCOL.md, section 3; benchmark/README.md has a table of their differences).
 
-``paper`` is that of Takeuchi et al., section 5. ``evar`` is the same with the learning rates that EVAR uses with
-BYOL-A, which are those of the nine tasks' ``FACTS``; the paper follows it there, so on those tasks the two are one.
-``search`` chooses the rate of every probe by its validation loss.
+``paper`` is the text of Takeuchi et al., section 5. ``evar`` is the probe of EVAR's program, which measured the paper's
+nine tasks, with the learning rates that EVAR uses with BYOL-A, the ``lr`` of these tasks' ``FACTS``. ``search`` is
+``paper`` with the learning rate of every probe chosen by its validation loss.
 """
+
+EVAR_OF_0_1_0 = "evar of 0.1.0"
+"""Name in results of what version 0.1.0 called ``evar``: ``paper`` with the learning rates of the nine tasks."""
+
+
+def name_in_results(protocol: str, version: str) -> str:
+    """The name by which rows of some version are known in this one: protocols that differ never share a name.
+
+    Args:
+        protocol: name in a row, with its marks (``evar, seeds 1``).
+        version: version of this software that measured the row.
+    """
+    name, *marks = protocol.split(", ")
+    return ", ".join([EVAR_OF_0_1_0 if (name, version) == ("evar", "0.1.0") else name, *marks])
+
+
+def name_when_measured(protocol: str) -> str:
+    """The name that a protocol had when its rows were measured, by which folders of runs are named."""
+    name, *marks = protocol.split(", ")
+    return ", ".join(["evar" if name == EVAR_OF_0_1_0 else name, *marks])
 
 
 def choose_protocol(task_protocol: str, given: Protocol | None) -> Protocol:
-    """The protocol for a task: the one that was given, or that by which the task's published figures are measured.
+    """The protocol for a task: the given one, or the one by which the task's published figures are measured.
 
     Args:
         task_protocol: name of the latter.
-        given: the former; ``paper`` is ``evar`` on the tasks on which the paper follows EVAR.
+        given: the former.
     """
-    if given is None or (given == PROTOCOLS["paper"] and task_protocol == "evar"):
-        return PROTOCOLS[task_protocol]
-    return given
+    return PROTOCOLS[task_protocol] if given is None else given
 
 
 def open_protocol(name: str) -> Protocol:
     """A protocol by its name, or from a TOML file with some of its fields.
 
-    Results of a file carry its stem and a hash of its settings, so that files that differ are told apart.
+    Results of a file are named by its stem and a hash of its settings, so different files have different names.
 
     Raises:
         NotFoundError: there is no such name or file.
-        InvalidInputError: the file is no TOML, or has unknown keys or values of the wrong type.
+        InvalidInputError: the file is not TOML, or has unknown keys, or values of the wrong type or out of range.
     """
     if name in PROTOCOLS:
         return PROTOCOLS[name]
@@ -152,7 +209,7 @@ def open_protocol(name: str) -> Protocol:
 
 def _setting(key: str, value: Any, path: Path) -> Any:
     special = {"lr": float, "rates": tuple, "retrieval": dict}
-    kinds = {
+    kinds: dict[str, type] = {
         each.name: special.get(each.name, type(each.default))
         for each in dataclasses.fields(Protocol)
         if each.name != "name"
@@ -175,13 +232,13 @@ def _retrieval(_key: str, value: Any, path: Path) -> ComposedSettings:
 
 
 def _typed(key: str, value: Any, kinds: Mapping[str, type], where: str) -> Any:
-    """A value of the type that its key asks for; whole numbers serve as numbers."""
+    """Check that a value has the type of its key; whole numbers are accepted as numbers."""
     if key not in kinds:
         close = difflib.get_close_matches(key, kinds, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
-        raise InvalidInputError(f"{where}: unknown key {shorten_value(key)}; {hint}there are: {', '.join(kinds)}")
+        raise InvalidInputError(f"{where}: unknown key {shorten_value(key)}; {hint}the keys are: {', '.join(kinds)}")
     kind = kinds[key]
     if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
-        wanted = "a number" if kind is float else "a whole number"
-        raise InvalidInputError(f"{where}: {key} is {shorten_value(value)}, must be {wanted}")
+        rule = {float: "a number", int: "a whole number"}.get(kind) or f"one of {', '.join(map(repr, CHOICES[key]))}"
+        raise InvalidInputError(f"{where}: {key} is {shorten_value(value)}, must be {rule}")
     return kind(value)

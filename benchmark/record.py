@@ -20,6 +20,7 @@ from benchmark.embedding.embed import EmbedSettings
 from benchmark.embedding.hashes import hash_contents
 from benchmark.encoders.contract import LoadedEncoder
 from benchmark.predictions import PREDICTIONS, average_by_seed, read_predictions
+from benchmark.probe import describe_endings
 from benchmark.protocol import Protocol
 from benchmark.results.rows import FILE, ResultRow, add_rows, make_row, read_rows
 from benchmark.results.run_folder import CONFIGURATION, read_configuration, run_name, write_run
@@ -31,7 +32,7 @@ from bgknown.jobs.provenance import find_commit, read_clock
 
 log = logging.getLogger(__name__)
 
-OF_ONE_RUN = ("date", "seconds", "chosen_lr", "data", "files_sha256", "predictions_sha256")
+OF_ONE_RUN = ("date", "seconds", "chosen_lr", "probes", "data", "files_sha256", "predictions_sha256")
 """What the configuration of the same thing measured again may differ in."""
 
 
@@ -137,6 +138,8 @@ class Outcome:
     """The folder of the run."""
     by_seed: Mapping[tuple[str, str], Sequence[float]]
     """For each setting and metric the score of each seed, 0..1."""
+    endings: str = ""
+    """How its probes ended, as one line; empty where nothing was trained or it is unknown."""
     kept: bool = False
     """Whether it was measured before, and not again."""
 
@@ -222,6 +225,7 @@ def find_finished(measuring: Measuring) -> Outcome | None:
         rows=rows,
         folder=measuring.folder,
         by_seed=scores,
+        endings=_describe_probes(before.get("probes", [])),
         kept=True,
     )
 
@@ -262,6 +266,8 @@ def write_outcome(measuring: Measuring, evaluation: Evaluation, *, files: str | 
     }
     if evaluation.chosen:
         config["chosen_lr"] = evaluation.chosen
+    if evaluation.probes:
+        config["probes"] = evaluation.probes
     folder = write_run(
         measuring.out,
         measuring.folder.name,
@@ -279,7 +285,12 @@ def write_outcome(measuring: Measuring, evaluation: Evaluation, *, files: str | 
         rows=rows,
         folder=folder,
         by_seed={(score.setting, score.metric): score.by_seed for score in evaluation.scores},
+        endings=_describe_probes(evaluation.probes),
     )
+
+
+def _describe_probes(probes: Sequence[Mapping[str, Any]]) -> str:
+    return describe_endings([(probe["ended"], probe["steps"]) for probe in probes])
 
 
 def _stored(measuring: Measuring) -> dict[str, Any] | None:

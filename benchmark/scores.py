@@ -27,6 +27,8 @@ class Score:
     """Seeds; 0 where nothing was trained."""
     lr: float | None
     """Learning rate of the probes; where each probe chose its own, the median."""
+    converged: float | None = None
+    """Share of its probes, 0..1, that were not cut at the last epoch; None where nothing was trained."""
     n_test: int | None = None
     """Number of test clips, where ``by_clip`` does not tell it because the metric is no mean over clips."""
 
@@ -43,6 +45,8 @@ class Evaluation:
     """Wall time."""
     chosen: list[dict[str, str | int | float]] = field(default_factory=list)
     """Setting, fold, seed and learning rate of each probe, where it was chosen."""
+    probes: list[dict[str, str | int]] = field(default_factory=list)
+    """Setting, fold, seed, ending and steps of each probe."""
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     """Further tables by the names of their files."""
     notes: list[str] = field(default_factory=list)

@@ -1,14 +1,15 @@
 """Linear probes on frozen embeddings, many at once.
 
 A probe is one linear layer with softmax cross-entropy on standardised embeddings, trained by Adam and stopped early;
-the epoch of smallest validation loss is tested (PROTOCOL.md, section 3: the linear evaluation of BYOL-A and EVAR).
+the best epoch on the validation rows is tested (PROTOCOL.md, section 3: the linear evaluation of BYOL-A and EVAR).
+What "best" means, and other choices, are fields of ``ProbeSettings``.
 
-The probes of a task (settings x folds x seeds) differ in data, in draws and in when they stop, and share everything
-else, so they are trained together. Their weights are stacked [P, K, D], and one step of all of them is one batched
-product forward and one back; the gradient of a linear layer is written out, with nothing to trace or to allocate. On a
-GPU all probes make one stack. On a CPU a step of one probe already fills a core's caches, so a stack holds one probe,
-and each core trains another stack: no core waits for another within a step. A probe's result is the same in any stack,
-to rounding, and does not depend on what else is trained.
+The probes of a task (settings x folds x seeds) have different data, draws and numbers of epochs but the same shapes, so
+they are trained together. Their weights are stacked [P, K, D], and one step of all of them is one batched product
+forward and one back; the gradient of a linear layer is written out, so nothing is traced or allocated. On a GPU all
+probes are one stack. On a CPU a step of one probe already fills a core's caches, so a stack has one probe and each core
+trains a different stack; no core waits for another within a step. A probe's result is the same in any stack, to
+rounding, and does not depend on what else is trained.
 
 Shape letters: P probes, B batch, D embedding size, K classes.
 """
@@ -22,13 +23,33 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from benchmark.probe import standardised
-from benchmark.probe.problem import ProbeProblem, ProbeResult, ProbeSettings, check_problems, draw_validation_rows
+from benchmark.probe.problem import (
+    Ending,
+    ProbeProblem,
+    ProbeResult,
+    ProbeSettings,
+    check_problem,
+    describe_endings,
+    measure_share_finished,
+)
 from benchmark.probe.stack import Stack
 from benchmark.probe.standardised import Standardisations, fingerprint_training
+from benchmark.probe.validation import draw_random_validation_rows, draw_validation_rows
 from benchmark.resuming import Resuming
 from bgknown.errors import InvalidInputError
 
-__all__ = ["ProbeProblem", "ProbeResult", "ProbeSettings", "Resuming", "draw_validation_rows", "train_probes"]
+__all__ = [
+    "Ending",
+    "ProbeProblem",
+    "ProbeResult",
+    "ProbeSettings",
+    "Resuming",
+    "describe_endings",
+    "draw_random_validation_rows",
+    "draw_validation_rows",
+    "measure_share_finished",
+    "train_probes",
+]
 
 
 def train_probes(
@@ -45,21 +66,24 @@ def train_probes(
     Args:
         problems: what to train; all of the same D and K.
         settings: how.
-        device: where; draws are made on the CPU, so that they are the same everywhere.
+        device: where; random draws are made on the CPU, so they are the same on every device.
         stack: probes in a stack (default: one on a CPU, all on a GPU).
         progress: called with the number of epochs done after each epoch of a stack; epochs that a probe does not need
             because it has stopped count as done.
-        resume: where trainings of more than a minute store what they go on from after they were stopped, to the same
-            result; its owner says when they are done. By default they begin anew.
+        resume: where trainings that take more than a minute store their state, so that an interrupted one resumes and
+            gives the same result; the caller deletes it when it is no longer needed. By default nothing is stored.
+
+    Returns:
+        A result for each problem, in their order.
 
     Raises:
-        StorageError: that folder cannot be written.
-        InvalidInputError: a problem breaks a rule (shapes, an empty split, a class without training rows, NaN).
+        StorageError: the folder of ``resume`` cannot be written.
+        InvalidInputError: a problem breaks a rule (shapes, an empty part, a class without training rows, NaN).
     """
     for problem in problems:
-        check_problems(problem)
+        check_problem(problem)
     if len({(problem.features.shape[1], problem.classes) for problem in problems}) > 1:
-        raise InvalidInputError("the probes of one training must have the same embedding size and classes")
+        raise InvalidInputError("probes trained together must have the same embedding size and number of classes")
     size = stack or (1 if device == "cpu" else max(len(problems), 1))
     stacks = [list(problems[i : i + size]) for i in range(0, len(problems), size)]
     workers = min(torch.get_num_threads(), len(stacks)) if device == "cpu" else 1
@@ -70,16 +94,16 @@ def train_probes(
         mine = resume.of(fingerprint_training(part, settings, known)) if resume is not None else None
         return stack.run(interrupted, progress or (lambda done: None), mine)
 
-    return _worked(work, stacks, workers, interrupted)
+    return _train_stacks(work, stacks, workers, interrupted)
 
 
-def _worked(
+def _train_stacks(
     work: Callable[[list[ProbeProblem]], list[ProbeResult]],
     stacks: Sequence[list[ProbeProblem]],
     workers: int,
     interrupted: threading.Event,
 ) -> list[ProbeResult]:
-    """Results of all stacks, of which as many are trained at a time as there are workers."""
+    """Train all stacks, as many at a time as there are workers."""
     if workers <= 1:
         return [result for part in stacks for result in work(part)]
     threads = torch.get_num_threads()

@@ -1,82 +1,40 @@
-"""The training of a stack of probes, step by step."""
+"""The training of a stack of probes, step by step.
+
+``Stack.run`` is the training; each probe takes the same steps as if it were trained alone.
+"""
 
 from __future__ import annotations
 
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim.adam import adam
 
-from benchmark.probe.problem import ProbeProblem, ProbeResult, ProbeSettings
+from benchmark.probe.parameters import Parameters
+from benchmark.probe.problem import Ending, ProbeProblem, ProbeResult, ProbeSettings
 from benchmark.probe.standardised import BLOCK_ROWS, Standardisations, StandardisedRows
 from benchmark.resuming import Progress
 from bgknown.errors import InvalidInputError
 from bgknown.seeding import derive_key
 
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Parameters:
-    """Weights and biases of the probes still in training, stacked, and Adam's memory of them."""
-
-    weight: Tensor
-    """[P, K, D]"""
-    bias: Tensor
-    """[P, K]"""
-    moments: list[Tensor]
-    """Adam's averages: gradient and squared gradient of the weights, then of the biases."""
-    steps: Tensor
-    """[P, 2] steps taken by weights and bias, float32."""
-    lr: list[float]
-    """[P] learning rates."""
-
-    def keep(self, places: list[int]) -> _Parameters:
-        """Those of some probes alone."""
-        return _Parameters(
-            weight=self.weight[places],
-            bias=self.bias[places],
-            moments=[moment[places] for moment in self.moments],
-            steps=self.steps[places],
-            lr=[self.lr[place] for place in places],
-        )
-
-    def update(self, weight_grad: Tensor, bias_grad: Tensor, moving: list[int]) -> None:
-        """One step of Adam (Kingma and Ba 2015; betas 0.9 and 0.999, epsilon 1e-8) for the probes at some places.
-
-        Each probe is a parameter of its own, with its own count of steps.
-        """
-        for lr in sorted({self.lr[place] for place in moving}):
-            chosen = [place for place in moving if self.lr[place] == lr]
-            adam(
-                [tensor[place] for tensor in (self.weight, self.bias) for place in chosen],
-                [tensor[place] for tensor in (weight_grad, bias_grad) for place in chosen],
-                [tensor[place] for tensor in (self.moments[0], self.moments[2]) for place in chosen],
-                [tensor[place] for tensor in (self.moments[1], self.moments[3]) for place in chosen],
-                [],
-                # the two parameters of a probe each count for themselves
-                [steps[place] for steps in self.steps.unbind(1) for place in chosen],
-                fused=True,
-                amsgrad=False,
-                beta1=0.9,
-                beta2=0.999,
-                lr=lr,
-                weight_decay=0.0,
-                eps=1e-8,
-                maximize=False,
-            )
-
-
 _STORED = ("weight", "bias", "moments", "steps", "lr")
-_TOLD = ("active", "best_weight", "best_bias", "best_loss", "best_epoch", "epochs")
+_RECORDED = ("active", "best_weight", "best_bias", "best_loss", "best_accuracy", "best_epoch", "epochs")
 
 
 class Stack:
-    """Probes that take their steps together."""
+    """Probes that take their steps together.
+
+    Args:
+        problems: the probes, all of the same D and K.
+        settings: how they are trained.
+        device: where.
+        known: means and standard deviations that other stacks have measured already.
+        copy_bytes: up to this size the training data is standardised once and kept.
+    """
 
     def __init__(
         self,
@@ -95,29 +53,36 @@ class Stack:
         self.orders = [
             torch.Generator().manual_seed(derive_key(problem.seed, "probe order", problem.fold)) for problem in problems
         ]
-        self.parameters = self._initial()
+        self.parameters = self._draw_initial()
         self.weight_grad = torch.empty_like(self.parameters.weight)
         self.bias_grad = torch.empty_like(self.parameters.bias)
         self.active = list(range(len(problems)))
         self.best_weight, self.best_bias = self.parameters.weight.clone(), self.parameters.bias.clone()
         self.best_loss = [math.inf] * len(problems)
+        self.best_accuracy = [-math.inf] * len(problems)
         self.best_epoch = [0] * len(problems)
         self.epochs = [0] * len(problems)
 
     def run(
         self, interrupted: threading.Event, progress: Callable[[int], object], stored: Progress | None = None
     ) -> list[ProbeResult]:
-        """Train until every probe has stopped, then predict; nothing comes out of a training that was interrupted.
+        """Train until every probe has stopped, then predict.
 
         Args:
-            interrupted: ends the training after the epoch.
+            interrupted: ends the training after the current epoch.
             progress: called with the number of epochs done.
-            stored: where the state is stored, and taken up from.
+            stored: where the state is stored and restored from.
+
+        Returns:
+            A result for each problem; none if the training was interrupted.
+
+        Raises:
+            InvalidInputError: a validation loss is not finite.
         """
         with torch.no_grad():
             first = 1
             if stored is not None and (state := stored.load()) is not None:
-                self._take_up(state)
+                self._restore(state)
                 first = max(self.epochs) + 1
                 running = len(self.active)
                 progress((first - 1) * running + (len(self.problems) - running) * self.settings.max_epochs)
@@ -128,7 +93,7 @@ class Stack:
                     break
                 trained = len(self.active)
                 self._train_epoch()
-                self._judge(epoch, self._validation_losses())
+                self._judge(epoch, *self._validate())
                 spared = (trained - len(self.active)) * (self.settings.max_epochs - epoch)
                 progress(trained + spared)  # epochs that will not be needed count as done
                 if stored is not None and (stored.due or (stored.used and not self.active)):
@@ -136,28 +101,28 @@ class Stack:
             return self._results()
 
     def _state(self) -> dict[str, Any]:
-        """Everything that the training goes on from."""
+        """Collect everything that is needed to resume the training."""
         return {
             "parameters": {field: getattr(self.parameters, field) for field in _STORED},
             "orders": [order.get_state() for order in self.orders],
-            **{name: getattr(self, name) for name in _TOLD},
+            **{name: getattr(self, name) for name in _RECORDED},
         }
 
-    def _take_up(self, state: dict[str, Any]) -> None:
-        """Go on from a stored state."""
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Continue from a stored state."""
         found = state["parameters"]
         moments = [moment.to(self.device) for moment in found["moments"]]
         weight, bias, steps = (found[name].to(self.device) for name in ("weight", "bias", "steps"))
-        self.parameters = _Parameters(weight=weight, bias=bias, moments=moments, steps=steps, lr=found["lr"])
+        self.parameters = Parameters(weight=weight, bias=bias, moments=moments, steps=steps, lr=found["lr"])
         self.weight_grad, self.bias_grad = torch.empty_like(weight), torch.empty_like(bias)
         for order, kept in zip(self.orders, state["orders"], strict=True):
             order.set_state(kept)
-        for name in _TOLD:
+        for name in _RECORDED:
             value = state[name]
             setattr(self, name, value.to(self.device) if isinstance(value, Tensor) else value)
 
-    def _initial(self) -> _Parameters:
-        """The parameters as torch.nn.Linear begins: uniform within 1 / sqrt(D)."""
+    def _draw_initial(self) -> Parameters:
+        """Draw initial parameters as torch.nn.Linear does: uniform within 1 / sqrt(D)."""
         size, classes = self.problems[0].features.shape[1], self.problems[0].classes
         weights, biases = [], []
         for problem in self.problems:
@@ -166,7 +131,7 @@ class Stack:
             weights.append(torch.empty(classes, size).uniform_(-bound, bound, generator=draw))
             biases.append(torch.empty(classes).uniform_(-bound, bound, generator=draw))
         weight, bias = torch.stack(weights).to(self.device), torch.stack(biases).to(self.device)
-        return _Parameters(
+        return Parameters(
             weight=weight,
             bias=bias,
             moments=[torch.zeros_like(like) for like in (weight, weight, bias, bias)],
@@ -176,8 +141,8 @@ class Stack:
 
     def _train_epoch(self) -> None:
         orders = [torch.randperm(len(self.problems[p].train), generator=self.orders[p]) for p in self.active]
-        labels = _padded([self.labels[p][order] for p, order in zip(self.active, orders, strict=True)]).to(self.device)
-        places = _padded(orders).to(self.device)
+        labels = _pad([self.labels[p][order] for p, order in zip(self.active, orders, strict=True)]).to(self.device)
+        places = _pad(orders).to(self.device)
         counts = [len(order) for order in orders]
         for start in range(0, max(counts), self.settings.batch_size):
             part = slice(start, start + self.settings.batch_size)
@@ -185,58 +150,85 @@ class Stack:
             self._step(places[:, part], labels[:, part], in_batch)
 
     def _step(self, places: Tensor, labels: Tensor, counts: list[int]) -> None:
-        """One step of every probe that has clips left in this epoch: counts [P] of the places [P, B] are meant."""
+        """Take one step with every probe that has clips left in this epoch: the first counts [P] of the places [P, B].
+
+        With Z = X W^T + b, P = softmax(Z), Y the labels one-hot and B clips in the batch, the gradient of the
+        cross-entropy, averaged over the clips, is
+            dL/dZ = (P - Y) / B,  dL/dW = dL/dZ^T X,  dL/db = the sum of dL/dZ over the clips.
+        Averaged over clips and classes, all of it is divided by K.
+        """
         x = self.rows.take(self.active, places)
         z = torch.baddbmm(self.parameters.bias.unsqueeze(1), x, self.parameters.weight.mT).softmax(dim=2)  # [P, B, K]
         z.scatter_add_(2, labels.unsqueeze(2), torch.full((1, 1, 1), -1.0, device=self.device).expand(*labels.shape, 1))
-        z.mul_(self._shares(counts, places.shape[1]))  # now the gradient of the mean cross-entropy by the logits
+        shares = self._shares(counts, places.shape[1])
+        z.mul_(shares if self.settings.loss_mean == "clips" else shares / z.shape[2])  # now dL/dZ
         torch.bmm(z.mT, x, out=self.weight_grad)
         torch.sum(z, dim=1, out=self.bias_grad)
-        self.parameters.update(self.weight_grad, self.bias_grad, [p for p, count in enumerate(counts) if count])
+        moving = [p for p, count in enumerate(counts) if count]
+        self.parameters.update(self.weight_grad, self.bias_grad, moving, self.settings.weight_decay)
 
     def _shares(self, counts: list[int], width: int) -> Tensor:
-        """Each place's share in the mean over its problem's part of a batch, [P, width, 1] or one for all."""
+        """Weigh each place in the mean over its problem's part of a batch: [P, width, 1], or one weight for all."""
         if min(counts) == width:
             return torch.tensor(1.0 / width)
         inside = torch.arange(width) < torch.tensor(counts).unsqueeze(1)
         shares = inside / torch.tensor(counts).clamp(min=1).unsqueeze(1)
         return shares.unsqueeze(2).to(self.device)
 
-    def _validation_losses(self) -> list[float]:
+    def _validate(self) -> tuple[list[float], list[float]]:
+        """Measure loss (nats) and accuracy (0..1) of the probes in training on their validation rows."""
         firsts = [len(self.problems[p].train) for p in self.active]
         sizes = [len(self.problems[p].valid) for p in self.active]
         total = torch.zeros(len(self.active), dtype=torch.float64, device=self.device)
+        correct = torch.zeros(len(self.active), dtype=torch.int64, device=self.device)
         for start in range(0, max(sizes), BLOCK_ROWS):
             counts = [min(max(size - start, 0), BLOCK_ROWS) for size in sizes]
             places = [torch.arange(n + start, n + start + count) for n, count in zip(firsts, counts, strict=True)]
-            labels = _padded([self.labels[p][part] for p, part in zip(self.active, places, strict=True)])
-            x = self.rows.take(self.active, _padded(places).to(self.device))
+            labels = _pad([self.labels[p][part] for p, part in zip(self.active, places, strict=True)]).to(self.device)
+            x = self.rows.take(self.active, _pad(places).to(self.device))
             logits = torch.baddbmm(self.parameters.bias.unsqueeze(1), x, self.parameters.weight.mT)
-            losses = torch.nn.functional.cross_entropy(logits.mT, labels.to(self.device), reduction="none")
+            losses = torch.nn.functional.cross_entropy(logits.mT, labels, reduction="none")
             sums = (losses.unsqueeze(2) * self._shares(counts, losses.shape[1])).sum(dim=(1, 2)).double()
-            total += sums * torch.tensor(counts, device=self.device)
-        return [loss / size for loss, size in zip(total.tolist(), sizes, strict=True)]
+            number = torch.tensor(counts, device=self.device)
+            total += sums * number
+            inside = torch.arange(losses.shape[1], device=self.device) < number.unsqueeze(1)
+            correct += ((logits.argmax(dim=2) == labels) & inside).sum(dim=1)
+        losses_of, accuracies_of = (
+            [value / size for value, size in zip(sums.tolist(), sizes, strict=True)] for sums in (total, correct)
+        )
+        return losses_of, accuracies_of
 
-    def _judge(self, epoch: int, losses: list[float]) -> None:
-        """Note which probes got better; go on without those that have not for long enough."""
-        for place, (p, loss) in enumerate(zip(self.active, losses, strict=True)):
+    def _judge(self, epoch: int, losses: list[float], accuracies: list[float]) -> None:
+        """Keep the weights of probes that improved; drop probes that have not improved for long enough."""
+        for place, (p, loss, accuracy) in enumerate(zip(self.active, losses, accuracies, strict=True)):
             self.epochs[p] = epoch
-            if loss < self.best_loss[p]:
-                self.best_loss[p], self.best_epoch[p] = loss, epoch
-                self.best_weight[p].copy_(self.parameters.weight[place])
-                self.best_bias[p].copy_(self.parameters.bias[place])
-            elif not math.isfinite(loss):
+            if not math.isfinite(loss):
                 raise InvalidInputError(
                     f"probe {self.problems[p].name}: the validation loss is {loss} after epoch {epoch}; "
                     f"lower the learning rate ({self.parameters.lr[place]:g})"
                 )
+            if self._is_better(p, loss, accuracy):
+                self.best_loss[p], self.best_accuracy[p], self.best_epoch[p] = loss, accuracy, epoch
+                self.best_weight[p].copy_(self.parameters.weight[place])
+                self.best_bias[p].copy_(self.parameters.bias[place])
         places = [place for place, p in enumerate(self.active) if epoch - self.best_epoch[p] < self.settings.patience]
         if len(places) < len(self.active):
             self.active = [self.active[place] for place in places]
             self.parameters = self.parameters.keep(places)
             self.weight_grad, self.bias_grad = self.weight_grad[places], self.bias_grad[places]
 
+    def _is_better(self, p: int, loss: float, accuracy: float) -> bool:
+        """Whether an epoch replaces the best of problem p so far."""
+        by_loss = self.settings.stop_on == "loss"
+        now, best = (-loss, -self.best_loss[p]) if by_loss else (accuracy, self.best_accuracy[p])
+        return now > best or (now == best and self.settings.ties == "last")
+
+    def _ending(self, p: int) -> Ending:
+        """How the training of problem p ended."""
+        return "stopped early" if self.epochs[p] - self.best_epoch[p] >= self.settings.patience else "cut"
+
     def _results(self) -> list[ProbeResult]:
+        """Predict the test rows with each problem's best weights."""
         results = []
         for p, problem in enumerate(self.problems):
             predicted = []
@@ -251,8 +243,11 @@ class Stack:
                     correct=correct,
                     accuracy=float(correct.mean()),
                     valid_loss=self.best_loss[p],
+                    valid_accuracy=self.best_accuracy[p],
                     best_epoch=self.best_epoch[p],
                     epochs=self.epochs[p],
+                    steps=self.best_epoch[p] * math.ceil(len(problem.train) / self.settings.batch_size),
+                    ended=self._ending(p),
                     weight=self.best_weight[p].cpu().clone(),
                     bias=self.best_bias[p].cpu().clone(),
                 )
@@ -260,6 +255,6 @@ class Stack:
         return results
 
 
-def _padded(parts: list[Tensor]) -> Tensor:
-    """Rows of unequal number in one tensor [P, M], filled up with 0."""
+def _pad(parts: list[Tensor]) -> Tensor:
+    """Put rows of unequal number into one tensor [P, M], padded with 0."""
     return torch.nn.utils.rnn.pad_sequence(parts, batch_first=True)

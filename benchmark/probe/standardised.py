@@ -1,4 +1,4 @@
-"""Standardised rows of embeddings, without a second copy of those that are large."""
+"""Standardised rows of embeddings, without a second copy of large ones."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from benchmark.probe.problem import ProbeProblem, ProbeSettings
 from bgknown.errors import InvalidInputError
 
 COPY_BYTES = 1 << 30
-"""Up to this size a stack's training data is standardised once and kept; above it, batch by batch, to the same bits."""
+"""Up to this size a stack's training data is standardised once and kept; above it, batch by batch, with equal bits."""
 GPU_SHARE = 0.6
 """Share of a GPU's free memory that features may take."""
 BLOCK_ROWS = 4096
-"""Rows that are looked at in one go outside the steps of training."""
+"""Rows that are processed at a time outside the steps of training."""
 SMALLEST_DEVIATION = 1e-30
-"""Deviations up to this, and up to float32's rounding of the mean, count as 0."""
+"""Standard deviations up to this, or up to float32's rounding of the mean, count as 0."""
 
 
 def measure_standardisation(features: Tensor, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (of the population) of some rows, computed in float64, a block at a time.
+    """Measure mean and population standard deviation of some rows, in float64, a block at a time.
 
-    A deviation of 0, or one that float32 cannot tell from 0 beside its mean, becomes 1.
+    A standard deviation of 0, or one below float32's rounding of the mean, becomes 1.
 
     Args:
         features: [n, D].
-        rows: numbers of the rows meant.
+        rows: numbers of these rows.
 
     Returns:
         mean [D] and scale [D], float32.
@@ -44,39 +44,47 @@ def measure_standardisation(features: Tensor, rows: NDArray[np.int64]) -> tuple[
     squares = torch.stack([(features[block].double() - mean).square_().sum(dim=0) for block in blocks]).sum(dim=0)
     scale = (squares / len(rows)).sqrt_()
     if not bool(torch.isfinite(scale).all()):
-        raise InvalidInputError("the embeddings to train on hold NaN or infinite values")
+        raise InvalidInputError("the embeddings to train on contain NaN or infinite values")
     constant = scale <= torch.clamp(mean.abs() * torch.finfo(torch.float32).eps, min=SMALLEST_DEVIATION)
     return mean.float(), torch.where(constant, 1.0, scale).float()
 
 
-Key = tuple[int, int, int]
+Key = tuple[int, int, int, int]
 
 
 def rows_key(problem: ProbeProblem) -> Key:
-    """The same for problems on the same rows of the same features, which means the same objects, not equal ones."""
-    return id(problem.features), id(problem.train), id(problem.valid)
+    """Make a key that is the same for problems on the same rows of the same features: identical objects, not equal."""
+    return id(problem.features), id(problem.train), id(problem.valid), id(problem.standardise_rows)
 
 
 class Standardisations:
-    """Mean and deviation for each set of training rows, worked out once, by whichever thread comes first."""
+    """Mean and standard deviation for each set of rows, measured once, by whichever thread needs them first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: dict[Key, tuple[Tensor, Tensor]] = {}
+        self._known: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
     def of(self, problem: ProbeProblem) -> tuple[Tensor, Tensor]:
-        """Mean and deviation [D] of a problem's training rows."""
+        """Mean and standard deviation [D] by which a problem's rows are standardised."""
+        rows = problem.standardise_rows
+        key = id(problem.features), id(rows)
         with self._lock:
-            if rows_key(problem) not in self._known:
-                self._known[rows_key(problem)] = measure_standardisation(problem.features, problem.train)
-            return self._known[rows_key(problem)]
+            if key not in self._known:
+                self._known[key] = measure_standardisation(problem.features, rows)
+            return self._known[key]
 
 
 class StandardisedRows:
-    """The rows of several problems, each standardised by its own training rows.
+    """The rows of several problems, each standardised by its own mean and standard deviation.
 
-    What is small is standardised once and kept. What is large is standardised batch by batch, from the one copy of the
-    features: on the CPU the one that came (it may be a map of a file), on a GPU one in its memory, if there is room.
+    Small data is standardised once and kept. Large data is standardised batch by batch, from a single copy of the
+    features: on the CPU the given one (it may be a memory-mapped file), on a GPU one in its memory, if there is room.
+
+    Args:
+        problems: the problems, all of the same D.
+        device: where their rows are needed.
+        known: means and standard deviations measured so far, shared with other stacks.
+        copy_bytes: limit between small and large; by default ``COPY_BYTES``.
     """
 
     def __init__(
@@ -111,16 +119,15 @@ class StandardisedRows:
         self.buffer = torch.empty(0, device=device)
 
     def rows(self, p: int, numbers: Tensor) -> Tensor:
-        """[M, D] rows of problem p by their numbers in its features."""
+        """Standardise rows [M, D] of problem p, by their numbers in its features."""
         out = torch.empty(len(numbers), self.size, device=self.device)
         self._standardise(self.same[p], numbers, out)
         return out
 
     def take(self, which: list[int], places: Tensor) -> Tensor:
-        """[P, M, D] rows of the problems ``which`` by their places [P, M].
+        """Return rows [P, M, D] of the problems ``which`` by their places [P, M].
 
-        Places count through a problem's training rows, then through its validation rows. The result is overwritten by
-        the next call.
+        Places number a problem's training rows, then its validation rows. The next call overwrites the result.
         """
         if self.buffer.numel() < places.numel() * self.size:
             self.buffer = torch.empty(places.numel() * self.size, device=self.device)
@@ -135,7 +142,7 @@ class StandardisedRows:
         return out.view(len(which), -1, self.size)
 
     def _gather(self, which: list[int], places: Tensor, out: Tensor) -> None:
-        """Standardise rows into ``out`` [P x M, D], those of problems on the same rows in one go."""
+        """Standardise rows into ``out`` [P x M, D], with one operation for problems that share their rows."""
         width, start = places.shape[1], 0
         for same, group in itertools.groupby([self.same[p] for p in which]):
             end = start + len(list(group))
@@ -158,7 +165,7 @@ class StandardisedRows:
         return self.sources[self.keys[p][0]]
 
     def _sources(self) -> dict[int, Tensor]:
-        """Features by their identity: on a GPU those that fit into its memory, beside what training needs."""
+        """Map the identity of features to themselves, or to a copy on the GPU if it fits next to the training."""
         sources = {}
         for problem in self.problems:
             features = problem.features
@@ -173,9 +180,9 @@ class StandardisedRows:
 
 
 def fingerprint_training(problems: list[ProbeProblem], settings: ProbeSettings, known: Standardisations) -> str:
-    """40 hexadecimal digits for everything that a training depends on.
+    """Hash everything that a training depends on, to 40 hexadecimal digits.
 
-    The features are represented by mean and deviation of the training rows, which are known anyway.
+    Mean and standard deviation stand for the features; both are measured anyway.
     """
     digest = hashlib.sha256(repr((settings, [(p.seed, p.fold, p.lr, p.classes) for p in problems])).encode())
     for problem in problems:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmark.predictions import PREDICTIONS, read_predictions
+from benchmark.protocol import name_when_measured
 from benchmark.results.rows import ResultRow, read_rows
 from benchmark.results.run_folder import run_name
 from benchmark.results.stats import DRAWS, PairedResult, compare_paired
@@ -208,7 +209,7 @@ def _runs(out: Path) -> list[_Run]:
             encoder=row.encoder,
             checkpoint_sha256=row.checkpoint_sha256,
             task=row.task,
-            protocol=row.protocol,
+            protocol=name_when_measured(row.protocol),
             dataset_sha256=row.dataset_sha256,
         )
         runs.setdefault(out.resolve() / "runs" / name, []).append(row)

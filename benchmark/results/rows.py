@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bgknown
+from benchmark.protocol import name_in_results, name_when_measured
 from benchmark.results.run_folder import claim
 from benchmark.results.stats import bootstrap_ci, summarise
 from bgknown.errors import InvalidInputError, NotFoundError
@@ -243,11 +244,16 @@ def add_rows(out: Path, rows: Iterable[ResultRow]) -> Path:
     with claim(out):
         path = out / FILE
         kept = read_rows(path) if path.exists() else []
-        merged = [row for row in kept if row.run not in runs] + list(added.values())
+        merged = [row for row in kept if _replaced(row).run not in runs] + list(added.values())
         # settings and metrics stay in the order in which the task gave them
         merged.sort(key=lambda row: (row.task, row.dataset_sha256, row.protocol, row.encoder, row.checkpoint_sha256))
         write_whole(path, format_rows(merged).encode())
     return path
+
+
+def _replaced(row: ResultRow) -> ResultRow:
+    """The row as it was called when it was measured: a later run of that name has taken its folder."""
+    return dataclasses.replace(row, protocol=name_when_measured(row.protocol))
 
 
 def _fault(row: ResultRow) -> str:
@@ -297,6 +303,7 @@ def _parsed(data: bytes, where: str) -> Iterator[ResultRow]:
             raise InvalidInputError(f"{where}, line {number}: {fault}; {advice}")
         try:
             values = {name: _value(name, text) for name, text in zip(COLUMNS, line, strict=True)}
+            values["protocol"] = name_in_results(str(values["protocol"]), str(values["version"]))
             row = ResultRow(**values)  # type: ignore[arg-type]
         except InvalidInputError as error:
             raise InvalidInputError(f"{where}, line {number}: {error}; {advice}") from error

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import json
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from benchmark.results.rows import read_rows
 from benchmark.run import RunOptions, run
 from benchmark.tasks.contract import TaskOptions
 from benchmark.tasks.locations import parse_locations
-from bgknown.errors import StorageError
+from bgknown.errors import InvalidInputError, StorageError
 from tests.benchmark.corpora import make_cremad, make_esc50, make_us8k
 
 BRIEF = dataclasses.replace(PROTOCOLS["evar"], max_epochs=5, seeds=2, name="brief")
@@ -130,6 +131,60 @@ def test_probes_are_not_lost_when_their_results_cannot_be_written(corpora, tmp_p
     assert epochs == [1]
     assert [row.task for row in read_rows(tmp_path / "results")] == ["cremad"]
     assert not outcome.kept
+
+
+def test_other_settings_of_a_protocol_of_the_same_name_are_measured_again(corpora, tmp_path):
+    asked = options(corpora, tmp_path, "cremad")
+    assert [outcome.kept for _ in range(2) for outcome in run(asked)] == [False, True]
+    for changes in ({"stop_on": "loss"}, {"weight_decay": 0.0}, {"batch_size": 256}):
+        changed = dataclasses.replace(asked, protocol=dataclasses.replace(BRIEF, **changes))
+        assert [outcome.kept for outcome in run(changed)] == [False]
+    assert [outcome.kept for outcome in run(asked)] == [False]
+    assert {row.protocol for row in read_rows(tmp_path / "results")} == {"brief"}
+
+
+def test_how_probes_ended_is_kept_with_a_run(corpora, tmp_path):
+    asked = options(corpora, tmp_path, "cremad")
+    (first,), (kept,) = list(run(asked)), list(run(asked))
+    assert kept.kept
+    assert first.endings == kept.endings
+    assert "cut at the last epoch" in first.endings
+    config = json.loads((first.folder / "config.json").read_text())
+    assert [set(probe) for probe in config["probes"]] == [{"setting", "fold", "seed", "ended", "steps"}] * 2
+
+
+def given_problems(data, tmp_path, monkeypatch, protocol):
+    """The problems of an evaluation."""
+    seen = []
+    monkeypatch.setattr(evaluating, "train_probes", lambda problems, *_, **__: seen.extend(problems) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        evaluating.evaluate(load_encoder("logmel"), data, protocol, EmbedSettings(cache=tmp_path))
+    return seen
+
+
+def test_evar_standardises_on_training_and_held_out_clips(data, tmp_path, monkeypatch):
+    for task in given_problems(data, tmp_path, monkeypatch, BRIEF):
+        assert set(task.standardise) == set(task.train) | set(task.valid)
+        assert set(task.train) & set(task.valid) == set()
+        labels = task.labels.numpy()
+        assert set(labels[task.valid]) == set(labels[task.train]) == set(labels)
+    for task in given_problems(data, tmp_path, monkeypatch, PROTOCOLS["paper"]):
+        assert np.array_equal(task.standardise_rows, task.train)
+
+
+def test_an_official_validation_part_is_not_standardised_on(corpora, tmp_path, monkeypatch):
+    data = tasks.prepare("cremad", corpora / "cremad", TaskOptions(cache=tmp_path))
+    for task in given_problems(data, tmp_path, monkeypatch, BRIEF):
+        assert np.array_equal(task.valid, data.folds[0].valid)
+        assert np.array_equal(task.standardise_rows, task.train)
+
+
+def test_too_few_clips_for_evar_are_reported_before_they_are_embedded(corpora, tmp_path, monkeypatch):
+    data = tasks.prepare("esc50", corpora / "esc50", TaskOptions(cache=tmp_path, limit=20))
+    monkeypatch.setattr(evaluating, "embed_clips", lambda *given, **more: pytest.fail("clips were embedded"))
+    protocol = dataclasses.replace(BRIEF, validation_share=0.01)
+    with pytest.raises(InvalidInputError, match="give another --protocol"):
+        evaluating.evaluate(load_encoder("logmel"), data, protocol, EmbedSettings(cache=tmp_path))
 
 
 def test_audio_that_is_replaced_is_measured_again(corpora, tmp_path):

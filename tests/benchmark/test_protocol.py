@@ -1,17 +1,27 @@
+import dataclasses
+
 import pytest
 
 from benchmark.composed_retrieval import ComposedSettings
-from benchmark.protocol import Protocol, choose_protocol, open_protocol
+from benchmark.protocol import (
+    CHOICES,
+    PROTOCOLS,
+    Protocol,
+    choose_protocol,
+    name_in_results,
+    name_when_measured,
+    open_protocol,
+)
 from benchmark.tasks.locations import parse_locations
 from bgknown.errors import InvalidInputError, NotFoundError
 
 
-def test_the_paper_s_protocol_is_the_default():
+def test_paper_is_the_default_protocol():
     assert open_protocol("paper") == Protocol()
     assert (Protocol().batch_size, Protocol().max_epochs, Protocol().patience, Protocol().seeds) == (256, 200, 20, 3)
 
 
-def test_a_file_changes_some_settings_and_the_name_tells(tmp_path):
+def test_file_changes_some_settings_and_the_name(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text("lr = 1\nmax_epochs = 50\n")
     protocol = open_protocol(str(path))
@@ -33,20 +43,27 @@ def test_a_file_changes_some_settings_and_the_name_tells(tmp_path):
         ("lr = 'fast'", "lr is 'fast', must be a number"),
         ("seeds = true", "seeds is True"),
         ("seeds = 0", "seeds is 0; it must be at least 1"),
+        ("stop_on = 'f1'", "stop_on is 'f1'; it must be 'loss' or 'accuracy'"),
+        ("ties = 1", "ties is 1, must be one of 'first', 'last'"),
+        ("weight_decay = -1e-8", "weight_decay is -1e-08; it must not be negative"),
+        ("weight_decay = inf", "weight_decay is inf"),
+        ("loss_mean = 'classes'", "loss_mean is 'classes'; it must be 'clips' or 'clips and classes'"),
+        ("standardise_on = 'test'", "standardise_on is 'test'; it must be 'train' or 'train and held-out'"),
+        ("validation_draw = ''", "validation_draw is ''; it must be 'stratified' or 'random'"),
     ],
 )
-def test_a_wrong_file_is_one_line(tmp_path, text, message):
+def test_invalid_file_is_one_line(tmp_path, text, message):
     (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(InvalidInputError, match=message):
         open_protocol(str(tmp_path / "mine.toml"))
 
 
-def test_an_unknown_protocol_is_one_line():
+def test_unknown_protocol_is_one_line():
     with pytest.raises(NotFoundError, match="no protocol 'papr'; did you mean paper"):
         open_protocol("papr")
 
 
-def test_data_is_found_by_name_below_or_as_such(tmp_path, monkeypatch):
+def test_data_is_found_by_name_in_a_folder_or_as_a_folder(tmp_path, monkeypatch):
     for name in ("bgknown", "esc50", "elsewhere"):
         (tmp_path / name).mkdir()
     monkeypatch.delenv("BGKNOWN_DATA", raising=False)
@@ -74,7 +91,7 @@ def test_data_is_found_by_name_below_or_as_such(tmp_path, monkeypatch):
         (["x=.", "x=.."], InvalidInputError, "gives x twice"),
     ],
 )
-def test_wrong_data_is_one_line(given, error, message):
+def test_invalid_data_is_one_line(given, error, message):
     with pytest.raises(error, match=message):
         parse_locations(given)
 
@@ -88,16 +105,16 @@ def test_wrong_data_is_one_line(given, error, message):
         ("max_epochs = 0", "max_epochs is 0; it must be at least 1"),
         ("patience = 0", "patience is 0"),
         ("batch_size = 0", "batch_size is 0"),
-        ("validation_share = 1.0", "validation_share is 1.0; it must lie between 0 and 1"),
+        ("validation_share = 1.0", "validation_share is 1.0; it must be between 0 and 1"),
     ],
 )
-def test_settings_that_train_nothing_are_refused_at_once(text, message, tmp_path):
+def test_settings_that_cannot_train_are_refused(text, message, tmp_path):
     (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(InvalidInputError, match=message):
         open_protocol(str(tmp_path / "mine.toml"))
 
 
-def test_a_file_may_say_how_retrieval_is_trained_and_which_rates_to_choose_from(tmp_path):
+def test_file_sets_retrieval_and_rates_to_choose_from(tmp_path):
     (tmp_path / "mine.toml").write_text("rates = [1e-4, 1e-3]\n[retrieval]\nepochs = 20\ndropout = 0\n")
     found = open_protocol(str(tmp_path / "mine.toml"))
     assert found.rates == (1e-4, 1e-3)
@@ -112,19 +129,49 @@ def test_a_file_may_say_how_retrieval_is_trained_and_which_rates_to_choose_from(
         ("[retrieval]\nepochs = 1.5", "epochs is 1.5, must be a whole number"),
         ("retrieval = 3", "retrieval is 3, must be a table"),
         ("rates = 1e-3", "rates is 0.001, must be a list of numbers"),
-        ("rates = [1e-3, 1e-3]", "each must stand there once"),
+        ("rates = [1e-3, 1e-3]", "each must be given once"),
         ("rates = [1e-3]\nlr = 1e-3", "lr and rates are both given"),
         ("rates = [-1.0]", "lr is -1.0; it must be above 0"),
     ],
 )
-def test_wrong_rates_and_retrieval_are_one_line(tmp_path, text, message):
+def test_invalid_rates_and_retrieval_are_one_line(tmp_path, text, message):
     (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(InvalidInputError, match=message):
         open_protocol(str(tmp_path / "mine.toml"))
 
 
-def test_the_nine_tasks_take_evar_for_the_paper():
+def test_nine_tasks_use_evar_unless_another_protocol_is_given():
     assert choose_protocol("evar", None).name == "evar"
-    assert choose_protocol("evar", open_protocol("paper")).name == "evar"
+    assert choose_protocol("evar", open_protocol("paper")).name == "paper"
     assert choose_protocol("evar", open_protocol("search")).name == "search"
     assert choose_protocol("paper", None) == open_protocol("paper")
+
+
+def test_evar_is_the_probe_of_evar_s_program():
+    found = open_protocol("evar")
+    assert (found.batch_size, found.max_epochs, found.patience, found.weight_decay) == (200, 200, 20, 1e-8)
+    assert (found.stop_on, found.ties, found.loss_mean) == ("accuracy", "last", "clips and classes")
+    assert (found.standardise_on, found.validation_draw, found.validation_share) == (
+        "train and held-out",
+        "random",
+        0.1,
+    )
+    assert found.lr is None
+
+
+def test_file_can_restate_evar(tmp_path):
+    lines = [f"{name} = {getattr(PROTOCOLS['evar'], name)!r}" for name in (*CHOICES, "batch_size", "weight_decay")]
+    (tmp_path / "mine.toml").write_text("\n".join(lines))
+    found = open_protocol(str(tmp_path / "mine.toml"))
+    assert dataclasses.replace(found, name="evar") == PROTOCOLS["evar"]
+    assert found.name.startswith("mine-")
+
+
+def test_rows_of_the_earlier_evar_have_another_name():
+    assert name_in_results("evar", "0.1.0") == "evar of 0.1.0"
+    assert name_in_results("evar, seeds 1, limit 20", "0.1.0") == "evar of 0.1.0, seeds 1, limit 20"
+    assert name_in_results("evar of 0.1.0", "0.1.0") == "evar of 0.1.0"
+    for protocol, version in (("evar", "0.2.0"), ("evar", ""), ("paper", "0.1.0"), ("evar-1a2b3c", "0.1.0")):
+        assert name_in_results(protocol, version) == protocol
+    assert name_when_measured("evar of 0.1.0, seeds 1") == "evar, seeds 1"
+    assert name_when_measured("paper, seeds 1") == "paper, seeds 1"

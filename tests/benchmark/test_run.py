@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -130,6 +131,7 @@ def test_a_run_writes_rows_predictions_and_configuration(place, tmp_path):
     assert one.boot_low <= one.mean <= one.boot_high
     assert rows["tones", "a", "clip R@1"].seeds == 0
     assert "tones on bgknown: 10 clips, leak check: ok" in result.output
+    assert re.search(r"\nprobes: \d+ of 21 (stopped early|cut at the last epoch)", result.output)
     (folder,) = (tmp_path / "results" / "runs").iterdir()
     predictions = pd.read_csv(folder / "predictions.csv", keep_default_na=False)
     part = predictions[(predictions["setting"] == "a") & (predictions["metric"] == "accuracy")]

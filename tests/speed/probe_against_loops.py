@@ -36,7 +36,7 @@ def problems(settings: int, seeds: int) -> list[ProbeProblem]:
         noise = torch.randn(CLIPS, SIZE, generator=draw)
         features = torch.relu((0.2 - 0.02 * setting) * centres[labels] + noise)
         for seed in range(seeds):
-            held = draw_validation_rows(labels[:TRAINING].numpy(), names, share=SETTINGS.validation_share, seed=seed)
+            held = draw_validation_rows(labels[:TRAINING].numpy(), names, share=0.1, seed=seed)
             found.append(
                 ProbeProblem(
                     name=f"setting {setting}, seed {seed}",

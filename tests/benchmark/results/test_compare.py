@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
+import bgknown
 from benchmark.results.compare import compare, format_comparison
 from benchmark.results.rows import add_rows, make_row, read_rows
 from benchmark.results.run_folder import run_name, write_run
@@ -55,6 +56,18 @@ def test_two_encoders_on_the_same_clips(tmp_path):
     assert (found.mean_a, found.mean_b) == (pytest.approx(shown["good"]), pytest.approx(shown["bad"]))
     turned = compare(tmp_path, "bad", "good")[0].result
     assert (turned.mean, turned.p) == (pytest.approx(-found.result.mean), pytest.approx(found.result.p))
+
+
+def test_rows_of_the_evar_of_0_1_0_are_compared_with_each_other_only(tmp_path):
+    for name, seed in (("one", 0), ("two", 1)):
+        write(tmp_path, name, {"mix": answers(0.7, seed)}, protocol="evar")
+    table = tmp_path / "leaderboard.csv"
+    table.write_text(table.read_text().replace(f",{bgknown.__version__},", ",0.1.0,"))
+    write(tmp_path, "new", {"mix": answers(0.7, 2)}, protocol="evar")
+    (found,) = compare(tmp_path, "one", "two")
+    assert found.protocol == "evar of 0.1.0"
+    with pytest.raises(InvalidInputError, match=r"different protocols \('evar of 0.1.0' and 'evar'\)"):
+        compare(tmp_path, "one", "new")
 
 
 def test_two_settings_of_one_encoder(tmp_path):

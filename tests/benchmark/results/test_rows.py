@@ -105,6 +105,16 @@ def test_every_part_of_the_identity_counts(tmp_path, change):
     assert len(read_rows(add_rows(tmp_path, [row(), other]))) == 2
 
 
+def test_rows_that_0_1_0_measured_as_evar_are_not_mixed_with_those_of_today(tmp_path):
+    """The protocol of that name is another one now; a new run of the same name replaces them, as its folder does."""
+    earlier = [replace(row(), encoder=name, protocol="evar", version="0.1.0") for name in ("one", "two")]
+    path = tmp_path / "leaderboard.csv"
+    path.write_text(format_rows(earlier))
+    assert [one.protocol for one in read_rows(path)] == ["evar of 0.1.0"] * 2
+    add_rows(tmp_path, [replace(row(), encoder="one", protocol="evar", version="0.2.0")])
+    assert {(one.encoder, one.protocol) for one in read_rows(path)} == {("one", "evar"), ("two", "evar of 0.1.0")}
+
+
 ADD = """
 import sys
 from pathlib import Path
