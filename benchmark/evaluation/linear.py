@@ -1,0 +1,136 @@
+"""The probes of a task by protocol ``linear``: problems, predictions and scores."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from benchmark.evaluation.features import make_features, name_features, split_inner
+from benchmark.evaluation.scoring import Place, score_probes, tabulate_probes
+from benchmark.probe.linear import LinearProblem, LinearResult, Variant, count_steps, fit_linear_probes
+from benchmark.scores import Score
+from benchmark.tasks.contract import Embeddings, Fold, Setting, TaskData
+
+RIDGE = "ridge "
+"""What stands before the metric of the ridge regression that is measured as a check."""
+
+
+def probe_linear(
+    data: TaskData, by_fold: Sequence[tuple[Fold, Embeddings]], device: str
+) -> tuple[list[Score], pd.DataFrame, list[dict[str, str | int | float]]]:
+    """Fit all probes of a task to their optimum.
+
+    Args:
+        data: the task.
+        by_fold: each fold with the embeddings of every signal.
+        device: where to compute.
+
+    Returns:
+        scores of every setting, by logistic and by ridge regression; predictions; and for each probe setting, fold and
+        what it chose.
+    """
+    places, problems = _list_problems(data, by_fold)
+    total = count_steps(problems)
+    with tqdm(total=total, desc="probes", unit="fit", disable=not sys.stderr.isatty(), leave=False) as bar:
+        results = fit_linear_probes(problems, device=device, progress=bar.update)
+    metric = data.facts.metric
+    table = pd.concat(
+        [
+            tabulate_probes(data, places, [result.predicted for result in results], metric),
+            tabulate_probes(data, places, [result.ridge_predicted for result in results], RIDGE + metric),
+        ],
+        ignore_index=True,
+    )
+    scores = []
+    for setting in data.settings:
+        own = [result for place, result in zip(places, results, strict=True) if place.setting == setting.name]
+        scores.append(
+            score_probes(
+                data,
+                table,
+                setting.name,
+                metric,
+                strength=_median([result.strength for result in own]),
+                alpha=_median([result.alpha for result in own if result.alpha is not None]),
+                converged=float(np.mean([result.converged for result in own])),
+            )
+        )
+        scores.append(
+            score_probes(
+                data,
+                table,
+                setting.name,
+                RIDGE + metric,
+                alpha=_median([result.ridge_alpha for result in own if result.ridge_alpha is not None]),
+            )
+        )
+    return scores, table, _tabulate_choices(places, results)
+
+
+def _list_problems(
+    data: TaskData, by_fold: Sequence[tuple[Fold, Embeddings]]
+) -> tuple[list[Place], list[LinearProblem]]:
+    labels = torch.from_numpy(data.view_labels())
+    places, problems = [], []
+    for fold, embeddings in by_fold:
+        inner, training = split_inner(data, fold), data.trained_on(fold.train)
+        groups = data.groups()[fold.train].tolist()
+        for setting in data.settings:
+            places.append(Place(setting=setting.name, fold=fold))
+            variants = tuple(
+                Variant(
+                    key=name_features(setting, fold, alpha),
+                    alpha=alpha if len(setting.alphas) > 1 else None,
+                    make=_promise(setting, embeddings, data, fold, alpha),
+                )
+                for alpha in setting.alphas
+            )
+            problems.append(
+                LinearProblem(
+                    name=f"{data.facts.name} {setting.name}" + f", fold {fold.name}" * bool(fold.name),
+                    variants=variants,
+                    labels=labels,
+                    train=training,
+                    inner=inner,
+                    test=fold.test,
+                    groups=groups,
+                    classes=len(data.classes()),
+                )
+            )
+    return places, problems
+
+
+def _promise(
+    setting: Setting, embeddings: Embeddings, data: TaskData, fold: Fold, alpha: float
+) -> Callable[[], Tensor]:
+    """The features of a setting, made when they are needed: all of them together may be many times the embeddings."""
+    return lambda: torch.from_numpy(make_features(setting, embeddings, data, fold, alpha))
+
+
+def _tabulate_choices(
+    places: Sequence[Place], results: Sequence[LinearResult]
+) -> list[dict[str, str | int | float]]:
+    """What every probe chose, for the stored configuration of the run."""
+    choices: list[dict[str, str | int | float]] = []
+    for place, result in zip(places, results, strict=True):
+        choice: dict[str, str | int | float] = {
+            "setting": place.setting,
+            "fold": place.fold.name,
+            "strength": result.strength,
+            "held_out_accuracy": result.held_out_accuracy,
+        }
+        if result.alpha is not None:
+            choice["alpha"] = result.alpha
+        choices.append(choice)
+    return choices
+
+
+def _median(values: Sequence[float]) -> float | None:
+    """The lower median; None of no values."""
+    return sorted(values)[(len(values) - 1) // 2] if values else None
