@@ -319,7 +319,7 @@ def _tell(outcome: Outcome, out: Path) -> None:
         escape_line(f"{outcome.encoder} on {facts.name}: {len(outcome.data.table):,} clips, ")
         + escape_line(f"leak check: {outcome.data.leak_check}")
     )
-    header = ["setting", "metric", "mean %", "95 % over seeds", "95 % over clips"]
+    header = ["setting", "metric", "mean %", "95 % over clips", "sd over seeds"]
     echo(align_columns(header, summarise_rows(outcome.rows), left=2))
     for note in [*outcome.data.notes, *["measured before, and kept; --again measures anew"] * outcome.kept]:
         echo(escape_line(f"note: {note}"))
