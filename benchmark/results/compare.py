@@ -167,7 +167,7 @@ def _title(one: Comparison) -> str:
 HEADER = ("setting", "metric", "A", "B", "A - B", "95 % interval", "p", "Holm's p")
 COUNTS = ("groups", "clips", "A better", "B better", "equal")
 NOTE = (
-    "scores in percent; interval and p-value of the paired difference by groups of clips (source, speaker, background); "
+    "scores in percent; A - B: its interval and p-value are by groups of clips (source, speaker, background); "
     "p: sign-flip test (~: from random flips); Holm's p: corrected for all {count} tests here; "
     "(control): not a claim, so not tested"
 )
