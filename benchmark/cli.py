@@ -10,10 +10,10 @@ import click
 
 from benchmark.cli_options import embedding_options, encoder_options
 from benchmark.data_cli import data as data_group
+from benchmark.results_cli import compare, leaderboard, show_leaderboard
 from bgknown import __version__
 from bgknown.commands import FOLDER, PATH, begin_logging, echo
 from bgknown.commands import Group as BgknownGroup
-from bgknown.errors import StorageError
 from bgknown.shown import escape_line
 
 if TYPE_CHECKING:
@@ -203,36 +203,8 @@ def list_tasks() -> None:
         echo(f"    licence: {facts.licence}\n    cite: {facts.citation}\n    get: {facts.url}")
 
 
-@main.command()
-@click.option("--out", type=FOLDER, required=True, help="Folder of the results.")
-@click.option("--task", help="Only this task.")
-@click.option("--metric", help="Only this metric.")
-@click.option("--paper/--no-paper", default=True, show_default=True, help="With the paper's figures beside ours.")
-def leaderboard(*, out: Path, task: str | None, metric: str | None, paper: bool) -> None:
-    """Print the results of a folder side by side, and write all to OUT/leaderboard.md.
-
-    \b
-    Example:
-      benchmark leaderboard --out results
-    """
-    _show(out, task=task, metric=metric, paper=paper)
-
-
-@main.command()
-@click.argument("a")
-@click.argument("b")
-@click.option("--out", type=FOLDER, required=True, help="Folder of the results.")
-@click.option("--task", help="Only this task.")
-def compare(*, a: str, b: str, out: Path, task: str | None) -> None:
-    """Compare two encoders, or two settings (ENCODER:SETTING), clip by clip.
-
-    \b
-    Example:
-      benchmark compare logmel melpower --out results
-    """
-    from benchmark.results import compare as comparing  # noqa: PLC0415
-
-    echo(comparing.format_comparison(comparing.compare(out, a, b, task=task)))
+main.add_command(leaderboard)
+main.add_command(compare)
 
 
 @main.command()
@@ -248,6 +220,7 @@ def demo(*, out: Path, jobs: int | None, cache: Path | None, device: str | None)
       benchmark demo --out bgknown-demo
     """
     from benchmark.demo import demo as go  # noqa: PLC0415
+    from benchmark.results.board import BoardOptions  # noqa: PLC0415
     from benchmark.run import pick_device  # noqa: PLC0415
     from bgknown.corpora.headers import default_cache  # noqa: PLC0415
     from bgknown.jobs.parallel import count_cores  # noqa: PLC0415
@@ -255,7 +228,7 @@ def demo(*, out: Path, jobs: int | None, cache: Path | None, device: str | None)
     jobs = count_cores() if jobs is None else jobs
     for outcome in go(out, cache=cache or default_cache(), jobs=jobs, device=pick_device(device)):
         echo(f"{outcome.encoder}: {len(outcome.rows)} figures, predictions in {outcome.folder}", err=True)
-    _show(out / "results", metric="accuracy")
+    show_leaderboard([out / "results"], BoardOptions(metric="accuracy"))
     for title, path in (("dataset", out / "bgknown"), ("results", out / "results")):
         echo(f"{title}  {path}")
 
@@ -295,20 +268,6 @@ def _embedding(given: dict[str, Any]) -> EmbedSettings:
     )
 
 
-def _show(out: Path, **filters: Any) -> None:
-    """Print the tables of a folder of results, some of them if so asked, and write its page with all."""
-    from benchmark.results import leaderboard as boards  # noqa: PLC0415
-    from benchmark.results.rows import FILE, read_rows  # noqa: PLC0415
-
-    rows = read_rows(out / FILE)
-    echo(boards.format_text(boards.arrange(rows, **filters)))
-    try:
-        echo(f"page  {boards.write_page(out, boards.arrange(rows))}")
-        echo(f"rows  {out / boards.WITH_PAPER}")
-    except StorageError as error:  # the tables are what was asked for; a folder of somebody else's is only read
-        echo(f"warning: the page is not written: {error}; give another --out, with a copy", err=True)
-
-
 def _tell(outcome: Outcome, out: Path) -> None:
     """The figures of one encoder on one task."""
     from benchmark.run import summarise_rows  # noqa: PLC0415
@@ -319,7 +278,7 @@ def _tell(outcome: Outcome, out: Path) -> None:
         escape_line(f"{outcome.encoder} on {facts.name}: {len(outcome.data.table):,} clips, ")
         + escape_line(f"leak check: {outcome.data.leak_check}")
     )
-    header = ["setting", "metric", "mean %", "95 % over seeds", "95 % over clips"]
+    header = ["setting", "metric", "mean %", "95 % over clips", "sd over seeds"]
     echo(align_columns(header, summarise_rows(outcome.rows), left=2))
     if outcome.endings:
         echo(outcome.endings)

@@ -30,7 +30,7 @@ from benchmark.embedding.broken import explain_broken_pairs
 from benchmark.embedding.embed import EmbedSettings, embed_clips
 from benchmark.embedding.texts import BrokenTextsError
 from benchmark.encoders.contract import FittedEncoder, LoadedEncoder
-from benchmark.predictions import PREDICTION_COLUMNS, average_by_seed
+from benchmark.predictions import PREDICTION_COLUMNS, add_optional_columns, average_by_seed
 from benchmark.probe import (
     Ending,
     ProbeProblem,
@@ -281,7 +281,7 @@ def _predicted(data: TaskData, places: Sequence[_Place], results: Sequence[Probe
         tables.append(
             table.assign(label=labels[rows], predicted=classes[result.predicted], score=result.correct.astype(float))
         )
-    return pd.concat(tables, ignore_index=True)[PREDICTION_COLUMNS]
+    return add_optional_columns(pd.concat(tables, ignore_index=True))
 
 
 def _split(
@@ -345,5 +345,5 @@ def _measure(data: TaskData, embeddings: Embeddings) -> tuple[list[Score], pd.Da
             )
             table = _predictions(data, measure.rows, setting=measure.setting, metric=metric, fold="", seed="")
             table = table.assign(label=table["clip_id"], predicted=measure.predicted, score=values)
-            tables.append(table[PREDICTION_COLUMNS])
+            tables.append(add_optional_columns(table))
     return scores, pd.concat([table for table in tables if not table.empty] or tables[:1], ignore_index=True)

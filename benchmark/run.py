@@ -139,12 +139,12 @@ def pick_device(name: str | None) -> str:
 
 
 def summarise_rows(rows: Sequence[ResultRow]) -> list[list[str]]:
-    """Rows as texts for a table: setting, metric, mean, half-width over seeds, interval over clips."""
+    """Rows as texts for a table: setting, metric, mean, 95 % interval over clips, standard deviation over seeds."""
     lines = []
     for row in rows:
-        seeds = "" if row.ci95_high is None else f"± {row.ci95_high - row.mean:.1f}"
-        clips = "" if row.boot_low is None else f"{row.boot_low:.1f} .. {row.boot_high:.1f}"
-        lines.append([row.setting, row.metric, f"{row.mean:.1f}", seeds, clips])
+        clips = "" if row.low is None else f"[{row.low:.1f}, {row.high:.1f}]"
+        seeds = "" if row.std is None else f"{row.std:.1f}"
+        lines.append([row.setting, row.metric, f"{row.mean:.1f}", clips, seeds])
     return lines
 
 

@@ -27,8 +27,14 @@ class Score:
     """Seeds; 0 where nothing was trained."""
     lr: float | None
     """Learning rate of the probes; where each probe chose its own, the median."""
+    groupings: tuple[NDArray[np.str_], ...] = ()
+    """For each grouping of the clips (source, background) [n] the group of each; empty: its own."""
+    alpha: float | None = None
+    """Weight of the background where it was chosen: the median over probes."""
+    strength: float | None = None
+    """Inverse strength of the regularisation (C): the median over probes."""
     converged: float | None = None
-    """Share of its probes, 0..1, that were not cut at the last epoch; None where nothing was trained."""
+    """Share of the probes that ended by their own rule; None where nothing was trained, or it is unknown."""
     n_test: int | None = None
     """Number of test clips, where ``by_clip`` does not tell it because the metric is no mean over clips."""
 

@@ -19,7 +19,7 @@ from benchmark.composed_retrieval.pairs import KINDS, Pairs, System
 from benchmark.composed_retrieval.training import train_systems
 from benchmark.composed_retrieval.zero_shot import apply_changes, fit_differences
 from benchmark.embedding.texts import TextEncoder, embed_texts
-from benchmark.predictions import PREDICTION_COLUMNS
+from benchmark.predictions import add_optional_columns
 from benchmark.probe import Resuming
 from benchmark.protocol import Protocol
 from benchmark.ranking import MEAN_RANK, MEDIAN_RANK, compute_ranks, score_queries
@@ -203,4 +203,4 @@ def tabulate_predictions(queries: pd.DataFrame, task: str) -> pd.DataFrame:
     )
     shares = {metric: values for metric, values in score_queries(rank).items() if metric != MEAN_RANK}
     tables = [base.assign(metric=metric, score=values.numpy()) for metric, values in shares.items()]
-    return pd.concat(tables, ignore_index=True)[PREDICTION_COLUMNS]
+    return add_optional_columns(pd.concat(tables, ignore_index=True))

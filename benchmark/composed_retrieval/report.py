@@ -1,22 +1,23 @@
-"""What comes out of retrieval, query by query: tables for people, breakdowns with intervals, the worst queries."""
+"""Results of retrieval query by query: breakdowns by kind of change with intervals, and the worst queries."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmark.results.stats import bootstrap_ci
+from benchmark.results.stats import estimate_mean, estimate_share
 from bgknown.apwd.changes import Change
 
 QUERIES, BREAKDOWN, WORST = "queries.csv", "breakdown.csv", "worst.csv"
-"""Files beside the predictions."""
+"""Files next to the predictions."""
 WORST_COUNT = 10
-"""Worst queries that are told."""
+"""Number of worst queries in the table."""
 MAIN = "audio+text"
-"""The setting whose worst queries are told."""
+"""The setting whose worst queries are listed."""
 
 
 def group_queries(changes: Sequence[tuple[Change, ...]]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
@@ -45,7 +46,7 @@ def _belongs(name: str, found: Sequence[Change]) -> bool:
 
 
 def break_down(queries: pd.DataFrame, changes: Sequence[tuple[Change, ...]]) -> pd.DataFrame:
-    """R@1, R@10 and mean rank of every setting for each group of queries, with 95 % bootstrap intervals over queries.
+    """R@1, R@10 and mean rank of every setting for each group of queries, with 95 % intervals over queries.
 
     Args:
         queries: one row per setting, seed and query, with setting, pair and rank; pairs in the order of ``changes``.
@@ -55,8 +56,8 @@ def break_down(queries: pd.DataFrame, changes: Sequence[tuple[Change, ...]]) -> 
     rows = []
     for setting, part in queries.groupby("setting", sort=False):
         scores = {
-            "R@1": part.assign(score=(part["rank"] <= 1) * 100.0),
-            "R@10": part.assign(score=(part["rank"] <= 10) * 100.0),
+            "R@1": part.assign(score=(part["rank"] <= 1) * 1.0),
+            "R@10": part.assign(score=(part["rank"] <= 10) * 1.0),
             "mean rank": part.assign(score=part["rank"].astype(float)),
         }
         by_metric = {
@@ -64,17 +65,23 @@ def break_down(queries: pd.DataFrame, changes: Sequence[tuple[Change, ...]]) -> 
         }
         for name, inside in group_queries(changes):
             for metric, values in by_metric.items():
-                low, high = bootstrap_ci(values[inside])
-                rows.append((setting, name, metric, values[inside].mean(), low, high, int(inside.sum())))
-    columns = ["setting", "changes", "metric", "mean", "boot_low", "boot_high", "n_test"]
+                rows.append((setting, name, metric, *_estimate(values[inside], metric), int(inside.sum())))
+    columns = ["setting", "changes", "metric", "mean", "low", "high", "n_test"]
     return pd.DataFrame(rows, columns=columns)
 
 
+def _estimate(values: NDArray[np.float64], metric: str) -> tuple[float, float | None, float | None]:
+    """Mean and interval, in percent for shares."""
+    unit = 1 if metric == "mean rank" else 100
+    found = estimate_mean(values, bounds=(1.0, math.inf)) if unit == 1 else estimate_share(values)
+    return unit * found.mean, found.low and unit * found.low, found.high and unit * found.high
+
+
 def list_worst_queries(queries: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
-    """The queries of largest mean rank over seeds, and what came first in their place for the seed that ranks it worst.
+    """The queries of largest mean rank over seeds, and what was ranked first instead with their worst seed.
 
     Args:
-        queries: as for ``break_down``, with the pair whose target came ``first``.
+        queries: as for ``break_down``, with the pair whose target was ranked ``first``.
         facts: indexed by pair: text, changes, s1 and s2, for a person to listen to.
     """
     part = queries[queries["setting"] == MAIN].reset_index(drop=True)

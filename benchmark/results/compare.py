@@ -1,21 +1,29 @@
-"""Two encoders, or two settings, against each other, clip by clip."""
+"""Two encoders, or two settings, compared clip by clip.
+
+A comparison of two encoders has many figures. Key figures come first, p-values are corrected for the number of tests
+that are shown (Holm), and controls have no p-value: they are measured to put the others in perspective, so which
+encoder has the better control is not a claim.
+"""
 
 from __future__ import annotations
 
-import difflib
+import dataclasses
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.predictions import PREDICTIONS, read_predictions
-from benchmark.protocol import name_when_measured
-from benchmark.results.rows import ResultRow, read_rows
-from benchmark.results.run_folder import run_name
-from benchmark.results.stats import DRAWS, PairedResult, compare_paired
+from benchmark.predictions import list_groupings, read_predictions, score_clips
+from benchmark.results.key_figures import CHANCE, is_control, order_compared
+from benchmark.results.paired import PairedResult, compare_paired, correct_by_holm
+from benchmark.results.row import RANKS
+from benchmark.results.rows import read_rows
+from benchmark.results.runs import Run
+from benchmark.results.sides import Side, check_known, find_side, list_settings, pair_runs
+from benchmark.results.stats import DRAWS
 from benchmark.text_tables import align_columns
 from bgknown.errors import InvalidInputError, NotFoundError
 
@@ -27,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One metric of two sides on the same test clips; scores are percent."""
+    """One metric of two sides on the same test clips; scores are percent, ranks are ranks."""
 
     task: str
     """The task."""
@@ -46,42 +54,23 @@ class Comparison:
     setting_b: str
     """Its setting."""
     mean_a: float
-    """Score of the first, percent: the mean over seeds and folds, as on the leaderboard."""
+    """Score of the first: the mean over seeds and folds, as on the leaderboard."""
     mean_b: float
-    """Score of the second, percent."""
+    """Score of the second."""
     result: PairedResult
-    """Their difference, first minus second, percent, with interval, p-value and counts of clips."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Run:
-    """One encoder on one task: a folder of predictions."""
-
-    folder: Path
-    rows: list[ResultRow]
-
-    @property
-    def row(self) -> ResultRow:
-        """Any of its rows, for what they share."""
-        return self.rows[0]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Side:
-    """What one of the two names stands for."""
-
-    name: str
-    runs: list[_Run]
-    setting: str
-    is_run: bool
+    """Their difference, first minus second, with interval, p-value and counts of clips and groups."""
+    is_control: bool = False
+    """Whether both settings are controls, so that the difference is not a claim."""
+    corrected_p: float | None = None
+    """The p-value corrected for all that are shown; None for a control."""
 
 
 def compare(
     out: Path, a: str, b: str, *, task: str | None = None, draws: int = DRAWS, seed: int = 0
 ) -> list[Comparison]:
-    """Paired tests of two sides on every task, setting and metric that both have.
+    """Paired tests of two sides on every task, setting and metric that both have, key figures first.
 
-    Each side is an encoder (as the leaderboard calls it), ``encoder:setting``, or the folder of a run, by its name
+    Each side is an encoder (by its name on the leaderboard), ``encoder:setting``, or the folder of a run, by its name
     below ``OUT/runs`` or by its path, also with ``:setting``. With a setting on one side only, both take that setting.
     Encoders are compared where dataset and protocol are the same; runs that are named may differ in protocol.
 
@@ -90,41 +79,55 @@ def compare(
         a: the first side.
         b: the second side.
         task: only this task.
-        draws: resamples of the intervals, and random flips of the tests.
-        seed: of both.
+        draws: number of random flips of the tests.
+        seed: of the random flips.
 
     Raises:
         NotFoundError: a name is unknown (says which are close), or both sides have nothing in common.
         InvalidInputError: the two are the same, a name means several checkpoints, or datasets or clips differ.
     """
     if task is not None:
-        _known("task", task, dict.fromkeys(row.task for row in read_rows(out)))
-    sides = [_side(out, name) for name in (a, b)]
+        check_known("task", task, dict.fromkeys(row.task for row in read_rows(out)))
+    sides = [find_side(out, name) for name in (a, b)]
     found = []
-    for runs in _pairs(sides[0], sides[1], task):
+    for runs in pair_runs(sides[0], sides[1], task):
         tables = [read_predictions(run.folder) for run in runs]
-        for metric, *settings in _settings(sides, runs):
+        for metric, *settings in _list_settings(sides, runs):
             if runs[0].folder == runs[1].folder and settings[0] == settings[1]:
                 raise InvalidInputError(f"{a} and {b} are the same; name two encoders, or two settings as NAME:SETTING")
-            clips = [_per_clip(table, metric, setting) for table, setting in zip(tables, settings, strict=True)]
+            clips = [score_clips(table, setting, metric) for table, setting in zip(tables, settings, strict=True)]
             gone = [str(run.folder) for run, part in zip(runs, clips, strict=True) if part.empty]
             if gone:  # a later run with fewer settings has replaced the folder, but not their rows
                 names = "/".join(dict.fromkeys(settings))
-                log.warning("%s, %s: not compared, %s lacks it; run it again", names, metric, gone[0])
+                log.warning("%s, %s: not compared, missing from %s; run it again", names, metric, gone[0])
                 continue
             _check_clips(clips, f"{a} and {b}, task {runs[0].row.task}, {metric}")
-            result = compare_paired(clips[0].to_numpy(), clips[1].to_numpy(), draws=draws, seed=seed)
-            found.append(_comparison(runs, metric, settings, [float(part.mean()) for part in clips], result))
+            groupings = max((list_groupings(table, clips[0].index) for table in tables), key=len)
+            found.append(_compare(runs, metric, settings, clips, groupings, draws=draws, seed=seed))
     if not found:
-        have = [f"{side.name} has {'/'.join(_settings_of(side.runs))}" for side in sides]
+        have = [f"{side.name} has {'/'.join(list_settings(side.runs))}" for side in sides]
         raise NotFoundError(f"{a} and {b} have no setting and metric to compare; {', '.join(have)}")
-    return found
+    return _correct(found)
 
 
-def _comparison(
-    runs: Sequence[_Run], metric: str, settings: Sequence[str], means: Sequence[float], result: PairedResult
+def _compare(
+    runs: Sequence[Run],
+    metric: str,
+    settings: Sequence[str],
+    clips: Sequence[pd.Series],
+    groupings: Sequence[Sequence[str]],
+    *,
+    draws: int,
+    seed: int,
 ) -> Comparison:
     one, two = (run.row for run in runs)
+    is_rank = metric in RANKS
+    result = compare_paired(clips[0].to_numpy(), clips[1].to_numpy(), groupings, draws=draws, seed=seed)
+    if is_rank:  # the smaller rank is the better one
+        result = dataclasses.replace(result, wins=result.losses, losses=result.wins)
+    else:
+        result = _convert_to_percent(result)
+    means = [float(part.mean()) * (1 if is_rank else 100) for part in clips]
     return Comparison(
         task=one.task,
         metric=metric,
@@ -137,139 +140,81 @@ def _comparison(
         mean_a=means[0],
         mean_b=means[1],
         result=result,
+        is_control=all(is_control(setting) for setting in settings),
     )
+
+
+def _convert_to_percent(result: PairedResult) -> PairedResult:
+    low, high = (None if end is None else 100 * end for end in (result.low, result.high))
+    return dataclasses.replace(result, mean=100 * result.mean, low=low, high=high)
+
+
+def _correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Comparisons in the order in which they are shown, with corrected p-values of all that are not controls."""
+    tasks = list(dict.fromkeys(_title(one) for one in comparisons))
+    ordered = sorted(
+        comparisons, key=lambda one: (tasks.index(_title(one)), *order_compared(one.task, one.setting_a, one.metric))
+    )
+    corrected = iter(correct_by_holm([one.result.p for one in ordered if not one.is_control]))
+    return [one if one.is_control else dataclasses.replace(one, corrected_p=next(corrected)) for one in ordered]
+
+
+def _title(one: Comparison) -> str:
+    where = f", dataset {one.dataset_sha256[:8]}" if one.dataset_sha256 else ""
+    return f"{one.task}: A = {one.a}, B = {one.b}, protocol {one.protocol}{where}"
+
+
+HEADER = ("setting", "metric", "A", "B", "A - B", "95 % interval", "p", "Holm's p")
+COUNTS = ("groups", "clips", "A better", "B better", "equal")
+NOTE = (
+    "scores in percent; A - B: its interval and p-value are by groups of clips (source, speaker, background); "
+    "p: sign-flip test (~: from random flips); Holm's p: corrected for all {count} tests here; "
+    "(control): not a claim, so not tested"
+)
 
 
 def format_comparison(comparisons: Sequence[Comparison]) -> str:
-    """Comparisons as an aligned table, with a heading for each pair of sides and task."""
-    groups: dict[str, list[Comparison]] = {}
+    """Comparisons as an aligned table, with a heading for each pair of sides, task and protocol."""
+    parts: dict[str, list[Comparison]] = {}
     for one in comparisons:
-        where = f", dataset {one.dataset_sha256[:8]}" if one.dataset_sha256 else ""
-        title = f"{one.task}: A = {one.a}, B = {one.b}, protocol {one.protocol}{where}"
-        groups.setdefault(title, []).append(one)
-    header = ["setting", "metric", "A %", "B %", "A - B", "95 % CI", "p", "clips", "A better", "B better", "alike"]
-    parts = []
-    for title, members in groups.items():
-        parts.append(f"{title}\n{align_columns(header, [_line(one) for one in members], left=2)}")
-    note = "A - B with its paired bootstrap interval over clips; p: sign-flip test (~: from random flips)"
-    return "\n\n".join([*parts, note]) + "\n"
+        parts.setdefault(_title(one), []).append(one)
+    tables = [
+        f"{title}\n{align_columns([*HEADER, *COUNTS], [_format_line(one) for one in members], left=2)}"
+        for title, members in parts.items()
+    ]
+    note = NOTE.format(count=sum(not one.is_control for one in comparisons))
+    return "\n\n".join([*tables, note]) + "\n"
 
 
-def _line(one: Comparison) -> list[str]:
+def _format_line(one: Comparison) -> list[str]:
     result = one.result
-    p = "< 0.0001" if result.p < 1e-4 else f"{result.p:.4f}"
+    name = one.setting_a if one.setting_a == one.setting_b else f"{one.setting_a} vs {one.setting_b}"
+    interval = "" if result.low is None else f"[{result.low:+.1f}, {result.high:+.1f}]"
     return [
-        one.setting_a if one.setting_a == one.setting_b else f"{one.setting_a} - {one.setting_b}",
+        f"{name} (control)" if one.is_control else name,
         one.metric,
-        f"{one.mean_a:.2f}",
-        f"{one.mean_b:.2f}",
-        f"{result.mean:+.2f}",
-        f"{result.ci95_low:+.2f} .. {result.ci95_high:+.2f}",
-        p if result.exact else f"~{p}",
-        *(str(count) for count in (result.n, result.wins, result.losses, result.ties)),
+        f"{one.mean_a:.1f}",
+        f"{one.mean_b:.1f}",
+        f"{result.mean:+.1f}",
+        interval,
+        "" if one.is_control else ("" if result.exact else "~") + _format_p(result.p),
+        "" if one.corrected_p is None else _format_p(one.corrected_p),
+        *(str(count) for count in (result.n_groups, result.n, result.wins, result.losses, result.ties)),
     ]
 
 
-def _side(out: Path, name: str) -> _Side:
-    """Find a name: all of it as it stands, or what is before its last colon with a setting after it."""
-    stem, colon, setting = name.rpartition(":")
-    for candidate, chosen in ((name, ""), (stem, setting)):
-        if candidate and (colon or candidate == name):
-            runs, is_run = _named(out, candidate)
-            if runs:
-                if chosen:
-                    _known(f"setting of {candidate}", chosen, _settings_of(runs))
-                return _Side(name=name, runs=runs, setting=chosen, is_run=is_run)
-    known = [row.encoder for row in read_rows(out)] + [run.folder.name for run in _runs(out)]
-    _known("encoder or run", stem if stem in known else name, dict.fromkeys(known))
-    raise NotFoundError(f"{name}: its folder of predictions is missing below {out / 'runs'}; run the benchmark again")
+def _format_p(p: float) -> str:
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
-def _named(out: Path, name: str) -> tuple[list[_Run], bool]:
-    """Runs of an encoder, or the one run whose folder this is, and whether it is the latter."""
-    runs = _runs(out)
-    found = [run for run in runs if run.row.encoder == name]
-    if found:
-        return found, False
-    folder = Path(name)
-    if not (folder / PREDICTIONS).is_file():
-        return [run for run in runs if run.folder.name == name], True
-    folder = folder.resolve()
-    found = [run for run in _runs(folder.parent.parent) if run.folder.name == folder.name]
-    if not found:
-        raise NotFoundError(f"{folder}: no row of {folder.parent.parent / 'leaderboard.csv'} belongs to this run")
-    return found, True
-
-
-def _runs(out: Path) -> list[_Run]:
-    """The runs that have rows in the leaderboard and predictions beside them."""
-    runs: dict[Path, list[ResultRow]] = {}
-    for row in read_rows(out):
-        name = run_name(
-            encoder=row.encoder,
-            checkpoint_sha256=row.checkpoint_sha256,
-            task=row.task,
-            protocol=name_when_measured(row.protocol),
-            dataset_sha256=row.dataset_sha256,
-        )
-        runs.setdefault(out.resolve() / "runs" / name, []).append(row)
-    return [_Run(folder=folder, rows=rows) for folder, rows in runs.items() if (folder / PREDICTIONS).is_file()]
-
-
-def _pairs(a: _Side, b: _Side, task: str | None) -> list[tuple[_Run, _Run]]:
-    """Runs of the same task and dataset, and of the same protocol unless both were named."""
-    pairs = []
-    same_task = [(one, two) for one in a.runs for two in b.runs if one.row.task == two.row.task]
-    if not same_task:
-        tasks = ["/".join(dict.fromkeys(run.row.task for run in side.runs)) for side in (a, b)]
-        raise NotFoundError(f"{a.name} was measured on {tasks[0]}, {b.name} on {tasks[1]}: no task in common")
-    for one, two in same_task:
-        same_protocol = one.row.protocol == two.row.protocol or (a.is_run and b.is_run)
-        if one.row.dataset_sha256 == two.row.dataset_sha256 and same_protocol and task in {None, one.row.task}:
-            pairs.append((one, two))
-    if not pairs:
-        raise InvalidInputError(_nothing_alike(a, b, [pair for pair in same_task if task in {None, pair[0].row.task}]))
-    keys = [(one.row.task, one.row.dataset_sha256, one.row.protocol) for one, _ in pairs]
-    for key in keys:
-        for side, place in ((a, 0), (b, 1)):
-            folders = sorted({pair[place].folder.name for pair, other in zip(pairs, keys, strict=True) if other == key})
-            if len(folders) > 1:
-                raise InvalidInputError(
-                    f"{side.name} names {len(folders)} checkpoints on task {key[0]}; give one run: {', '.join(folders)}"
-                )
-    return pairs
-
-
-def _nothing_alike(a: _Side, b: _Side, pairs: Sequence[tuple[_Run, _Run]]) -> str:
-    """Why runs of the same task cannot be compared."""
-    if not pairs:
-        return f"{a.name} and {b.name} were not both measured on this task; leave --task out to see what they share"
-    one, two = (run.row for run in pairs[0])
-    if one.dataset_sha256 != two.dataset_sha256:
-        what, values = "datasets", (one.dataset_sha256[:8], two.dataset_sha256[:8])
-    else:
-        what, values = "protocols", (one.protocol, two.protocol)
-    return (
-        f"task {one.task}: {a.name} and {b.name} were measured on different {what} ({values[0]!r} and {values[1]!r}); "
-        "measure both on the same"
-    )
-
-
-def _settings(sides: Sequence[_Side], runs: Sequence[_Run]) -> list[tuple[str, str, str]]:
+def _list_settings(sides: Sequence[Side], runs: Sequence[Run]) -> list[tuple[str, str, str]]:
     """Metric, setting of the first and setting of the second, for all that both have, in the first's order."""
     chosen = [sides[0].setting or sides[1].setting, sides[1].setting or sides[0].setting]
-    wanted = [(row.metric, row.setting, chosen[1] or row.setting) for row in runs[0].rows]
-    have = {(row.metric, row.setting) for row in runs[1].rows}
-    return [(metric, one, two) for metric, one, two in wanted if chosen[0] in {"", one} and (metric, two) in have]
-
-
-def _per_clip(table: pd.DataFrame, metric: str, setting: str) -> pd.Series:
-    """Score of each clip, percent, weighted so that their mean is the mean over seeds and folds of a fold's mean."""
-    part = table[(table["setting"] == setting) & (table["metric"] == metric)]
-    sizes = part.groupby(["seed", "fold"])["score"].transform("size")
-    cells = len(part[["seed", "fold"]].drop_duplicates())
-    clips = (part["score"] / sizes).groupby(part["clip_id"]).sum()
-    return clips * (100.0 * len(clips) / max(1, cells))
+    of_first = [(row.metric, row.setting, chosen[1] or row.setting) for row in runs[0].rows if row.setting != CHANCE]
+    of_second = {(row.metric, row.setting) for row in runs[1].rows if row.setting != CHANCE}
+    return [
+        (metric, one, two) for metric, one, two in of_first if chosen[0] in {"", one} and (metric, two) in of_second
+    ]
 
 
 def _check_clips(parts: Sequence[pd.Series], what: str) -> None:
@@ -281,16 +226,3 @@ def _check_clips(parts: Sequence[pd.Series], what: str) -> None:
         f"{what}: tested on {len(parts[0])} and {len(parts[1])} clips, {len(lone)} of them by one side only, the first "
         f"{lone[0]}; measure both on the same clips"
     )
-
-
-def _settings_of(runs: Iterable[_Run]) -> list[str]:
-    return list(dict.fromkeys(row.setting for run in runs for row in run.rows))
-
-
-def _known(what: str, name: str, names: Iterable[str]) -> None:
-    """Refuse a name that is not among those there are."""
-    names = list(names)
-    if name not in names:
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise NotFoundError(f"no {what} {name!r}; {hint}there are: {', '.join(names) or 'none'}")

@@ -1,9 +1,4 @@
-"""Result rows: what was measured, in ``OUT/leaderboard.csv``, and what the paper reports.
-
-Scores of metrics that are shares (accuracy, recall) stand in these rows, and in everything made from them, as percent
-0..100 like the paper's tables; per-clip scores (``benchmark.results.run_folder``) are shares 0..1. Ranks stay as they
-are.
-"""
+"""Result rows: what was measured, in ``OUT/leaderboard.csv``, and what the paper reports."""
 
 from __future__ import annotations
 
@@ -14,13 +9,17 @@ import io
 import math
 import numbers
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 import bgknown
 from benchmark.protocol import name_in_results, name_when_measured
+from benchmark.results.key_figures import is_gain
+from benchmark.results.row import COLUMNS, COLUMNS_OF_0_1_0, KINDS, OF_ITS_TASKS, RANKS, ResultRow
 from benchmark.results.run_folder import claim
-from benchmark.results.stats import bootstrap_ci, summarise
+from benchmark.results.stats import Groupings, estimate_mean, estimate_share, summarise
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error, write_whole
 from bgknown.jobs.provenance import find_commit, read_clock
@@ -28,90 +27,20 @@ from bgknown.shown import escape_cell, unescape_cell
 from bgknown.tables import parse_rows
 from bgknown.userpath import user_path
 
+__all__ = [
+    "COLUMNS",
+    "FILE",
+    "OF_ITS_TASKS",
+    "RANKS",
+    "ResultRow",
+    "add_rows",
+    "format_rows",
+    "make_row",
+    "read_paper_rows",
+    "read_rows",
+]
+
 FILE = "leaderboard.csv"
-SOURCES = ("measured", "paper")
-RANKS = ("mean rank", "median rank")
-"""Metrics that are ranks, not shares: the smaller the better."""
-OF_ITS_TASKS = "that of its tasks"
-"""Outcome of the leak check of an average over tasks that are not all ``ok``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResultRow:
-    """One figure, with all that is needed to find it again; the fields are the columns of the CSV."""
-
-    encoder: str
-    """Name of the encoder."""
-    checkpoint_sha256: str = ""
-    """SHA-256 of its weights; empty where there are none."""
-    task: str
-    """Name of the task."""
-    setting: str
-    """The setting of the task."""
-    metric: str
-    """What was measured."""
-    mean: float
-    """Mean over seeds, percent."""
-    std: float | None = None
-    """Standard deviation over seeds."""
-    ci95_low: float | None = None
-    """Lower end of the 95 % confidence interval over seeds."""
-    ci95_high: float | None = None
-    """Upper end of it."""
-    boot_low: float | None = None
-    """Lower end of the 95 % bootstrap interval over test clips."""
-    boot_high: float | None = None
-    """Upper end of it."""
-    seeds: int | None = None
-    """Number of seeds; 0 where nothing was trained."""
-    n_test: int | None = None
-    """Number of test clips."""
-    n_skipped: int | None = None
-    """Clips left out because they are broken."""
-    leak_check: str = ""
-    """Outcome of looking for sources on both sides of a split."""
-    lr: float | None = None
-    """Learning rate of the probe."""
-    protocol: str
-    """Name of the protocol."""
-    dataset_sha256: str = ""
-    """Fingerprint of the dataset."""
-    version: str = ""
-    """Version of this software."""
-    commit: str = ""
-    """Its git commit, where it runs from a checkout."""
-    date: str = ""
-    """When it was measured, UTC."""
-    seconds: float | None = None
-    """Wall time of the whole evaluation that the figure is part of."""
-    source: str = "measured"
-    """``measured`` here, or from the ``paper``."""
-
-    def __post_init__(self) -> None:
-        if fault := _fault(self):
-            raise InvalidInputError(f"result row of encoder {self.encoder!r}, task {self.task!r}: {fault}")
-
-    @property
-    def run(self) -> tuple[str, ...]:
-        """What makes two rows figures of the same run: a later run replaces the earlier with all its rows."""
-        return (
-            self.encoder,
-            self.checkpoint_sha256,
-            self.task,
-            self.protocol,
-            self.dataset_sha256,
-            self.source,
-        )
-
-    @property
-    def identity(self) -> tuple[str, ...]:
-        """What makes two rows the same figure."""
-        return (*self.run, self.setting, self.metric)
-
-
-COLUMNS = tuple(field.name for field in dataclasses.fields(ResultRow))
-_KINDS = {field.name: str(field.type) for field in dataclasses.fields(ResultRow)}
-_NEEDED = ("encoder", "task", "setting", "metric", "protocol")
 
 
 def make_row(
@@ -123,13 +52,17 @@ def make_row(
     metric: str,
     by_seed: Sequence[float],
     by_clip: Sequence[float],
+    groupings: Groupings = (),
     seeds: int,
     protocol: str,
     dataset_sha256: str,
+    alpha: float | None = None,
+    strength: float | None = None,
+    lr: float | None = None,
+    converged: float | None = None,
     n_test: int | None = None,
     n_skipped: int = 0,
     leak_check: str = "",
-    lr: float | None = None,
     seconds: float | None = None,
     date: str | None = None,
 ) -> ResultRow:
@@ -137,8 +70,9 @@ def make_row(
 
     Args:
         encoder: name of the encoder; this and what is not listed here is as in ``ResultRow``.
-        by_seed: score of each seed, 0..1 or a rank; one value where nothing was trained.
-        by_clip: [n] score of each test clip, the mean over its seeds; none where the metric is no mean over clips.
+        by_seed: score of each seed, 0..1 or a rank (of a gain -1..1); one value where nothing was trained.
+        by_clip: [n] score of each test clip, the mean over its seeds; empty where the metric is not a mean over clips.
+        groupings: for each grouping of the clips (source, background) [n] the group of each.
         seeds: number of seeds; 0 where nothing was trained.
         n_test: number of test clips (default: those of ``by_clip``).
         date: when (default: now).
@@ -148,8 +82,10 @@ def make_row(
     """
     unit = 1 if metric in RANKS else 100
     over_seeds = summarise([unit * float(score) for score in by_seed])
-    clips = [unit * float(score) for score in by_clip]
-    boot_low, boot_high = bootstrap_ci(clips) if len(clips) > 1 else (None, None)
+    low, high, n_groups = _find_interval(setting, metric, np.asarray(by_clip, dtype=np.float64), groupings)
+    if low is not None and high is not None:
+        # with folds of uneven size the mean over folds may differ from that over clips
+        low, high = min(unit * low, over_seeds.mean), max(unit * high, over_seeds.mean)
     return ResultRow(
         encoder=encoder,
         checkpoint_sha256=checkpoint_sha256,
@@ -157,16 +93,18 @@ def make_row(
         setting=setting,
         metric=metric,
         mean=over_seeds.mean,
+        low=low,
+        high=high,
         std=over_seeds.std,
-        ci95_low=over_seeds.ci95_low,
-        ci95_high=over_seeds.ci95_high,
-        boot_low=boot_low,
-        boot_high=boot_high,
         seeds=seeds,
-        n_test=n_test or len(clips) or None,
+        alpha=alpha,
+        strength=strength,
+        lr=lr,
+        converged=converged,
+        n_test=n_test or len(by_clip) or None,
+        n_groups=n_groups,
         n_skipped=n_skipped,
         leak_check=leak_check,
-        lr=lr,
         protocol=protocol,
         dataset_sha256=dataset_sha256,
         version=bgknown.__version__,
@@ -174,6 +112,23 @@ def make_row(
         date=date or read_clock(),
         seconds=seconds,
     )
+
+
+def _find_interval(
+    setting: str, metric: str, by_clip: NDArray[np.float64], groupings: Groupings
+) -> tuple[float | None, float | None, int | None]:
+    """Lower and upper end, in the unit of ``by_clip``, and the number of groups; None where there are no clips."""
+    if not len(by_clip):
+        return None, None, None
+    if metric in RANKS:
+        estimate = estimate_mean(by_clip, groupings, bounds=(1.0, math.inf))
+    elif is_gain(setting):
+        estimate = estimate_mean(by_clip, groupings, bounds=(-1.0, 1.0))
+    elif by_clip.min() < 0 or by_clip.max() > 1:  # a cosine
+        estimate = estimate_mean(by_clip, groupings)
+    else:
+        estimate = estimate_share(by_clip, groupings)
+    return estimate.low, estimate.high, estimate.n_groups
 
 
 def read_rows(path: Path) -> list[ResultRow]:
@@ -256,25 +211,6 @@ def _replaced(row: ResultRow) -> ResultRow:
     return dataclasses.replace(row, protocol=name_when_measured(row.protocol))
 
 
-def _fault(row: ResultRow) -> str:
-    """What is wrong with a row's values; empty for nothing."""
-    for name, kind in _KINDS.items():
-        value = getattr(row, name)
-        if kind == "str":
-            if not isinstance(value, str) or len(value.splitlines()) > 1 or value != value.strip():
-                return f"{name} is {value!r}, must be one line without spaces around it"
-        elif value is None:
-            if "None" not in kind:
-                return f"{name} is missing"
-        elif "float" in kind and not math.isfinite(value):
-            return f"{name} is {value}, must be a finite number"
-        elif "int" in kind and value < 0:
-            return f"{name} is {value}, must not be negative"
-        if name in _NEEDED and not value:
-            return f"{name} is empty"
-    return "" if row.source in SOURCES else f"source is {row.source!r}, must be {' or '.join(SOURCES)}"
-
-
 def _text(value: object) -> str:
     """A value as it is written; numpy's scalars like Python's."""
     if value is None:
@@ -291,18 +227,20 @@ def _parsed(data: bytes, where: str) -> Iterator[ResultRow]:
         lines = list(rows)
     except InvalidInputError as error:
         raise InvalidInputError(f"{error}; {advice}") from error
-    if tuple(header) != COLUMNS:
+    columns = COLUMNS_OF_0_1_0 if tuple(header) == COLUMNS_OF_0_1_0 else COLUMNS
+    if tuple(header) != columns:
         missing = [name for name in COLUMNS if name not in header]
         fault = f"column {missing[0]} is missing" if missing else "the columns are not those of this version"
         raise InvalidInputError(f"{where}, line 1: {fault}; {advice}")
     seen: dict[tuple[str, ...], int] = {}
     for number, line in lines:
-        if len(line) != len(COLUMNS):
-            column = COLUMNS[min(len(line), len(COLUMNS) - 1)]  # the first without a value, or the last
-            fault = f"{len(line)} values instead of {len(COLUMNS)}, column {column} is wrong"
+        if len(line) != len(columns):
+            column = columns[min(len(line), len(columns) - 1)]  # the first without a value, or the last
+            fault = f"{len(line)} values instead of {len(columns)}, column {column} is wrong"
             raise InvalidInputError(f"{where}, line {number}: {fault}; {advice}")
         try:
-            values = {name: _value(name, text) for name, text in zip(COLUMNS, line, strict=True)}
+            texts = _convert_columns(dict(zip(columns, line, strict=True)))
+            values = {name: _value(name, text) for name, text in texts.items()}
             values["protocol"] = name_in_results(str(values["protocol"]), str(values["version"]))
             row = ResultRow(**values)  # type: ignore[arg-type]
         except InvalidInputError as error:
@@ -313,8 +251,21 @@ def _parsed(data: bytes, where: str) -> Iterator[ResultRow]:
         yield row
 
 
+def _convert_columns(texts: dict[str, str]) -> dict[str, str]:
+    """The values of a row of an earlier version under the names of today; a row of today as it is.
+
+    The interval over clips becomes ``low`` and ``high``; for the paper's rows that over seeds does, as it has no other.
+    """
+    if "ci95_low" not in texts:
+        return texts
+    over_seeds = [texts.pop(f"ci95_{end}") for end in ("low", "high")]
+    over_clips = [texts.pop(f"boot_{end}") for end in ("low", "high")]
+    low, high = over_seeds if texts["source"] == "paper" else over_clips
+    return {**texts, "low": low, "high": high}
+
+
 def _value(name: str, text: str) -> str | int | float | None:
-    kind = _KINDS[name]
+    kind = KINDS[name]
     if kind == "str":
         return unescape_cell(text)
     if not text:

@@ -1,9 +1,9 @@
-"""The folder of one run below ``OUT/runs``: what was asked for, and what came out for every clip.
+"""The folder of one run below ``OUT/runs``: its options, and the result for every clip.
 
 - ``config.json``: the resolved configuration, the hash of the predictions, and a checksum of both;
 - ``predictions.csv``: one row for each setting, metric, seed and test clip, with the columns ``PREDICTION_COLUMNS``.
   ``score`` is what the metric averages, 0..1: 1 or 0 for a right or wrong class, 1 or 0 for R@k. ``predicted`` is the
-  class, or for retrieval the clip that came first. ``seed`` is empty where nothing was trained;
+  class, or for retrieval the clip that was ranked first. ``seed`` is empty where nothing was trained;
 - ``log.txt``, if there is a log.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.predictions import PREDICTION_COLUMNS, PREDICTIONS
+from benchmark.predictions import OPTIONAL_COLUMNS, PREDICTION_COLUMNS, PREDICTIONS, add_optional_columns
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import advise_option, hash_bytes, make_folder, write_whole
 from bgknown.jobs.locking import hold
@@ -61,7 +61,7 @@ def write_run(
         out: folder of results.
         name: what ``run_name`` gave.
         config: the resolved configuration, writable as JSON.
-        predictions: a table with ``PREDICTION_COLUMNS``; scores 0..1.
+        predictions: a table with ``PREDICTION_COLUMNS`` (the optional ones may be missing); scores 0..1.
         log: text of the log, if there is one.
         tables: further tables, by the names of their files.
 
@@ -69,21 +69,22 @@ def write_run(
         ``OUT/runs/{name}``.
 
     Raises:
-        InvalidInputError: the name is no folder name, or columns are missing.
+        InvalidInputError: the name is not a folder name, or columns are missing.
         StorageError: it cannot be written, or another process keeps the results locked.
     """
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
         raise InvalidInputError(f"run name is {name!r}; it must be made of letters, digits, '.', '_' and '-' only")
-    missing = [column for column in PREDICTION_COLUMNS if column not in predictions.columns]
+    needed = [column for column in PREDICTION_COLUMNS if column not in OPTIONAL_COLUMNS]
+    missing = [column for column in needed if column not in predictions.columns]
     if missing:
-        raise InvalidInputError(f"run {name}: the predictions lack column {missing[0]}; give {PREDICTION_COLUMNS}")
+        raise InvalidInputError(f"run {name}: the predictions lack column {missing[0]}; give {', '.join(needed)}")
     folder = out / "runs" / name
-    table = _for_people(predictions[PREDICTION_COLUMNS])
+    table = _format_table(add_optional_columns(predictions))
     with claim(out):
         make_folder(folder)
         write_whole(folder / PREDICTIONS, table)
         for file, more in (tables or {}).items():
-            write_whole(folder / file, _for_people(more))
+            write_whole(folder / file, _format_table(more))
         if log is None:
             (folder / LOG).unlink(missing_ok=True)
         else:
@@ -108,8 +109,8 @@ def read_configuration(folder: Path) -> dict[str, Any] | None:
     return plain if of_0_1_0 else None
 
 
-def _for_people(table: pd.DataFrame) -> bytes:
-    """A table as CSV, in which no text is taken for a formula by a spreadsheet (``bgknown.shown.escape_cell``)."""
+def _format_table(table: pd.DataFrame) -> bytes:
+    """A table as CSV, in which a spreadsheet takes no text for a formula (``bgknown.shown.escape_cell``)."""
     safe = table.copy()
     for name in safe.columns:
         if not pd.api.types.is_numeric_dtype(safe[name]):

@@ -1,7 +1,14 @@
-"""Means, intervals and tests for scores of the same clips.
+"""Intervals and tests for scores of the same clips, which may come in groups such as recordings or speakers.
 
 There are two kinds of uncertainty, which are never mixed: over seeds (``summarise``: what another training of the
-probe would give) and over clips (``bootstrap_ci``, ``compare_paired``: what other clips of the same kind would give).
+probe would give) and over clips (``estimate_share``, ``estimate_mean``, ``benchmark.results.paired``: what other clips
+of the same kind would give). Clips of one group resemble each other, so groups are the unit: an interval that takes
+clips as independent is too narrow, and such a test finds differences where there are none.
+
+A score may have several groupings at the same time (its source and its background). Each function then works with
+each of them and reports the wider interval and the larger p-value.
+
+``tests/statistics/coverage.py`` measures coverage and false positives of all of them.
 """
 
 from __future__ import annotations
@@ -15,14 +22,19 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from bgknown.errors import InvalidInputError
-from bgknown.seeding import make_generator
 
 DRAWS = 10_000
 """Resamples of a bootstrap, and sign flips of a permutation test that is not exact."""
 BLOCK = 1 << 22
-"""Numbers that are held at a time, and the largest distribution that is worked out exactly."""
+"""Numbers that are held at a time, for resamples and sign flips."""
 TIE = 1e-9
 """Differences below this share of the largest score are ties: they come from the order of additions."""
+LEVEL = 0.95
+"""Coverage of every interval."""
+
+Groupings = Sequence[Sequence[Hashable]]
+"""Each of them: [n] the group of each clip, where an empty text means that the clip is its own group. None: every clip
+is its own group."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,39 +54,17 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PairedResult:
-    """Two scores of the same clips against each other."""
+class Estimate:
+    """The mean over clips with its 95 % interval."""
 
     mean: float
-    """Mean difference, first minus second."""
-    ci95_low: float
-    """Lower end of its 95 % bootstrap interval over clips."""
-    ci95_high: float
+    """Mean over clips."""
+    low: float | None
+    """Lower end of the interval; None where there is only one group."""
+    high: float | None
     """Upper end of it."""
-    p: float
-    """Two-sided p-value of the sign-flip test."""
-    exact: bool
-    """Whether p is exact; otherwise it comes from random flips."""
-    n: int
-    """Number of clips."""
-    wins: int
-    """Clips on which the first is better."""
-    losses: int
-    """Clips on which the second is better."""
-    ties: int
-    """Clips on which both are alike."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class McNemarResult:
-    """Two sets of right and wrong answers to the same questions."""
-
-    only_a: int
-    """Questions that only the first answers rightly."""
-    only_b: int
-    """Questions that only the second answers rightly."""
-    p: float
-    """Two-sided exact p-value."""
+    n_groups: int
+    """Number of groups, of the grouping that gives the wider interval."""
 
 
 def summarise(values: Sequence[float]) -> Summary:
@@ -85,118 +75,78 @@ def summarise(values: Sequence[float]) -> Summary:
     Raises:
         InvalidInputError: there are no values, or one is not finite.
     """
-    scores = _scores(values, "values")
+    scores = check_scores(values, "values")
     n, mean = len(scores), float(scores.mean())
     if n == 1:
         return Summary(mean=mean, std=None, ci95_low=None, ci95_high=None, n=1)
     std = float(scores.std(ddof=1))
-    half = float(special.stdtrit(n - 1, 0.975)) * std / math.sqrt(n)
+    half = _quantile(n - 1) * std / math.sqrt(n)
     return Summary(mean=mean, std=std, ci95_low=mean - half, ci95_high=mean + half, n=n)
 
 
-def bootstrap_ci(
-    per_clip: ArrayLike, groups: Sequence[Hashable] | None = None, *, draws: int = DRAWS, seed: int = 0
-) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the mean over clips.
+def estimate_share(per_clip: ArrayLike, groupings: Groupings = ()) -> Estimate:
+    """The mean over clips of scores in 0..1, with a 95 % interval that stays inside 0..1.
+
+    Wilson's interval for an effective number of clips n* and Student's t:
+
+        V   variance of the mean by groups (see ``estimate_mean``)
+        n*  = mean (1 - mean) / V, at most n
+        low, high = (mean + t^2 / 2n* -+ t sqrt(mean (1 - mean) / n* + t^2 / 4n*^2)) / (1 + t^2 / n*)
+
+    Where every clip scores 0, or every clip 1, V says nothing and n* is Kish's effective number of groups,
+    1 / sum of squared shares of the groups; so the interval always has a width.
 
     Args:
-        per_clip: [n] score of each clip, the mean over its seeds.
-        groups: [n] what each clip belongs to, such as a recording or a speaker: groups are resampled whole. By default
-            every clip stands for itself.
-        draws: number of resamples, at least 1.
-        seed: the same seed gives the same interval, in whatever order the clips come.
-
-    Returns:
-        Lower and upper end; equal where there is only one clip or group.
+        per_clip: [n] score of each clip in 0..1, the mean over its seeds.
+        groupings: what each clip belongs to; see ``Groupings``.
 
     Raises:
-        InvalidInputError: scores, groups or draws break a rule.
+        InvalidInputError: scores or groupings break a rule.
 
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
+    Source: Dean and Pagano, Evaluating confidence interval methods for binomial proportions in clustered surveys
+    (2015); Korn and Graubard (1998) for the effective sample size.
     """
-    scores = _scores(per_clip, "per_clip")
-    if draws < 1:
-        raise InvalidInputError(f"draws is {draws}; it must be at least 1")
-    # Clips (or groups) that are alike are interchangeable: how often each kind is drawn is multinomial.
-    kinds, counts = np.unique(_group_sums(scores, groups), axis=0, return_counts=True)
-    total, block = int(counts.sum()), max(1, BLOCK // len(kinds))
-    random = make_generator(seed, "bootstrap")
-    means = np.empty(draws)
-    for start in range(0, draws, block):
-        drawn = random.multinomial(total, counts / total, size=min(block, draws - start))
-        sums = drawn @ kinds
-        means[start : start + len(drawn)] = sums[:, 0] / sums[:, 1]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+    scores = check_scores(per_clip, "per_clip")
+    outside = np.flatnonzero((scores < 0) | (scores > 1))
+    if len(outside):
+        raise InvalidInputError(f"per_clip holds {scores[outside[0]]} at place {outside[0]}; a share must be in 0..1")
+    return _widest([_estimate_share(scores, places) for places in number_groups(len(scores), groupings)])
 
 
-def compare_paired(
-    a: ArrayLike, b: ArrayLike, groups: Sequence[Hashable] | None = None, *, draws: int = DRAWS, seed: int = 0
-) -> PairedResult:
-    """Compare two scores of the same clips.
+def estimate_mean(
+    per_clip: ArrayLike, groupings: Groupings = (), *, bounds: tuple[float, float] = (-math.inf, math.inf)
+) -> Estimate:
+    """The mean over clips of any scores, such as differences or ranks, with a 95 % interval by Student's t.
 
-    The p-value is that of the sign-flip test: were the two alike, each clip's difference could as well have the other
-    sign. It is exact wherever the sums that flips can reach are few, as with scores that are means over a few seeds;
-    otherwise it is (1 + flips at least as extreme) / (1 + flips), with random flips.
+    With S_g the sum of the n_g scores of group g, m the mean and w_g = n_g / n:
+
+        e_g = S_g - m n_g
+        V   = sum of e_g^2 / (1 - w_g) / n^2                          (CR2)
+        df  = the smaller of two:
+              Satterthwaite's for groups whose clips are all alike, about Kish's number of groups less one;
+              2 / (r - 1 / G) with r = sum of squares over squared sum of the e_g^2 / (1 - w_g), G groups,
+              which is low where a few groups cause nearly all of the variance
 
     Args:
-        a: [n] score of each clip.
-        b: [n] score of the same clips, in the same order.
-        groups: [n] what each clip belongs to; groups are resampled and flipped whole.
-        draws: resamples of the interval, and random flips.
-        seed: of both.
+        per_clip: [n] score of each clip.
+        groupings: what each clip belongs to; see ``Groupings``.
+        bounds: values that the mean cannot exceed; the interval is cut there.
 
     Raises:
-        InvalidInputError: lengths differ, or scores, groups or draws break a rule.
+        InvalidInputError: scores or groupings break a rule.
 
-    Source: Phipson and Smyth, Permutation p-values should never be zero (2010), for the correction.
+    Source: Bell and McCaffrey, Bias reduction in standard errors for linear regression with multi-stage samples (2002).
     """
-    first, second = _scores(a, "a"), _scores(b, "b")
-    if len(first) != len(second):
-        raise InvalidInputError(f"a has {len(first)} clips and b {len(second)}; both must have the same clips")
-    difference = first - second
-    difference[np.abs(difference) <= TIE * max(np.abs(first).max(), np.abs(second).max())] = 0.0
-    low, high = bootstrap_ci(difference, groups, draws=draws, seed=seed)
-    sums = _group_sums(difference, groups)[:, 0]
-    p = _exact_p(sums)
-    return PairedResult(
-        mean=float(difference.mean()),
-        ci95_low=low,
-        ci95_high=high,
-        p=_random_p(sums, draws, seed) if p is None else p,
-        exact=p is not None,
-        n=len(difference),
-        wins=int((difference > 0).sum()),
-        losses=int((difference < 0).sum()),
-        ties=int((difference == 0).sum()),
-    )
+    scores = check_scores(per_clip, "per_clip")
+    return _widest([_estimate_mean(scores, places, bounds) for places in number_groups(len(scores), groupings)])
 
 
-def mcnemar(a_correct: ArrayLike, b_correct: ArrayLike) -> McNemarResult:
-    """McNemar's exact test for the right and wrong answers of a single seed.
-
-    Args:
-        a_correct: [n] booleans.
-        b_correct: [n] booleans of the same questions.
+def check_scores(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    """A vector of finite numbers, as a copy.
 
     Raises:
-        InvalidInputError: these are not two boolean vectors of the same length.
-
-    Source: McNemar (1947); the binomial form.
+        InvalidInputError: it is not one.
     """
-    first, second = np.asarray(a_correct), np.asarray(b_correct)
-    if first.dtype != bool or second.dtype != bool or first.ndim != 1 or first.shape != second.shape:
-        raise InvalidInputError(
-            f"a_correct is {first.dtype} {list(first.shape)} and b_correct {second.dtype} {list(second.shape)}; "
-            "both must be boolean vectors of the same length"
-        )
-    only_a, only_b = int((first & ~second).sum()), int((second & ~first).sum())
-    p = min(1.0, 2 * float(special.bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
-    return McNemarResult(only_a=only_a, only_b=only_b, p=p)
-
-
-def _scores(values: ArrayLike, name: str) -> NDArray[np.float64]:
-    """A vector of finite numbers, as a copy."""
     scores = np.array(values, dtype=np.float64)
     if scores.ndim != 1 or len(scores) == 0:
         raise InvalidInputError(f"{name} has shape {list(scores.shape)}; it must be a vector of at least one score")
@@ -206,49 +156,103 @@ def _scores(values: ArrayLike, name: str) -> NDArray[np.float64]:
     return scores
 
 
-def _group_sums(scores: NDArray[np.float64], groups: Sequence[Hashable] | None) -> NDArray[np.float64]:
-    """[G, 2] sum of the scores and number of clips of each group."""
-    if groups is None:
-        return np.stack([scores, np.ones(len(scores))], axis=1)
-    if len(groups) != len(scores):
-        raise InvalidInputError(f"there are {len(groups)} groups for {len(scores)} clips; each clip needs one")
-    places: dict[Hashable, int] = {}
-    rows = [places.setdefault(group, len(places)) for group in groups]
-    return np.stack([np.bincount(rows, weights=scores), np.bincount(rows)], axis=1)
+def number_groups(n: int, groupings: Groupings) -> list[NDArray[np.int64]]:
+    """For each grouping [n] the group of each clip as a number from 0; without groupings, one of single clips.
 
-
-def _exact_p(differences: NDArray[np.float64]) -> float | None:
-    """Chance that random signs give a sum at least as far from 0; None where that has too many values to list.
-
-    Differences of the same size d, m of them, add up to d * (2 k - m) with k binomial; the sizes are then put
-    together one by one, and sums that are the same become one.
+    Raises:
+        InvalidInputError: a grouping has another length.
     """
-    # In units of the largest difference and rounded: 2/3 - 1/3 and 1/3 are the same size
-    unit = np.abs(differences).max(initial=0.0) or 1.0
-    sizes, counts = np.unique(np.round(np.abs(differences[differences != 0]) / unit, 12), return_counts=True)
-    sums: NDArray[np.float64] = np.zeros(1)
-    chances: NDArray[np.float64] = np.ones(1)
-    for size, count in zip(sizes, counts, strict=True):
-        if len(sums) * (count + 1) > BLOCK:
-            return None
-        k = np.arange(count + 1)
-        log_choose = special.gammaln(count + 1) - special.gammaln(k + 1) - special.gammaln(count - k + 1)
-        reached = np.add.outer(sums, size * (2.0 * k - count)).ravel()
-        weight = np.multiply.outer(chances, np.exp(log_choose - count * math.log(2))).ravel()
-        # coarser than what the rounding of thousands of sizes adds up to in one sum
-        _, first, place = np.unique(np.round(reached, 8), return_index=True, return_inverse=True)
-        sums = reached[first]
-        chances = np.bincount(place, weights=weight).astype(np.float64)
-    observed = abs(float(differences.sum())) / unit
-    return min(1.0, float(chances[np.abs(sums) >= observed - 1e-7].sum()))
+    found = []
+    for groups in groupings:
+        if len(groups) != n:
+            raise InvalidInputError(f"there are {len(groups)} groups for {n} clips; each clip needs one")
+        places: dict[Hashable, int] = {}
+        rows = [
+            places.setdefault(("clip", clip) if isinstance(group, str) and not group else ("group", group), len(places))
+            for clip, group in enumerate(groups)
+        ]
+        found.append(np.array(rows, dtype=np.int64))
+    return found or [np.arange(n)]
 
 
-def _random_p(differences: NDArray[np.float64], draws: int, seed: int) -> float:
-    """The same with random signs."""
-    moving = np.sort(differences[differences != 0])
-    observed = abs(float(moving.sum()))
-    random, block, extreme = make_generator(seed, "sign flips"), max(1, BLOCK // max(1, len(moving))), 0
-    for start in range(0, draws, block):
-        signs = random.integers(0, 2, size=(min(block, draws - start), len(moving)), dtype=np.int8) * 2.0 - 1.0
-        extreme += int((np.abs(signs @ moving) >= observed * (1 - TIE)).sum())
-    return (1 + extreme) / (1 + draws)
+def _quantile(df: float) -> float:
+    """Student's t for the two ends of an interval."""
+    return float(special.stdtrit(max(df, 1.0), (1 + LEVEL) / 2))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Spread:
+    """How far the mean of clips in groups may be off."""
+
+    mean: float
+    variance: float
+    df: float
+    kish: float
+    n_groups: int
+
+
+def _measure_spread(scores: NDArray[np.float64], places: NDArray[np.int64]) -> _Spread | None:
+    """Mean, its variance by groups and degrees of freedom (see ``estimate_mean``); None for one group."""
+    sums, counts = np.bincount(places, weights=scores), np.bincount(places).astype(np.float64)
+    n, mean, groups = len(scores), float(scores.mean()), len(counts)
+    if groups == 1:
+        return None
+    share = counts / n
+    squares = (sums - mean * counts) ** 2 / (1 - share)
+    squares[squares <= (TIE * max(1.0, float(np.abs(scores).max()))) ** 2] = 0.0  # only the order of additions
+    df = _satterthwaite(share)
+    if squares.any():
+        ratio = float((squares**2).sum() / squares.sum() ** 2)
+        df = min(df, 2 / max(ratio - 1 / groups, TIE))
+    kish = float(1 / (share**2).sum())
+    return _Spread(mean=mean, variance=float(squares.sum()) / n**2, df=df, kish=kish, n_groups=groups)
+
+
+def _satterthwaite(share: NDArray[np.float64]) -> float:
+    """Degrees of freedom of V where each group has one value u_g, all of the same variance.
+
+    V is then the quadratic form u' A u with A = M' D M, D = diag(d), d_g = w_g^2 / (1 - w_g), M = I - 1 w', and
+    df = trace(A)^2 / trace(A^2). Rows of M have products s - w_g - w_h (plus 1 where g is h), s = sum of w^2.
+    """
+    d, s = share**2 / (1 - share), float((share**2).sum())
+    own = 1 - 2 * share + s
+    total, first, second = float(d.sum()), float(d @ share), float(d @ share**2)
+    every = s * s * total**2 + 2 * second * total + 2 * first**2 - 4 * s * total * first
+    trace_of_square = every - float(((s - 2 * share) ** 2) @ d**2) + float((own**2) @ d**2)
+    return float(d @ own) ** 2 / trace_of_square
+
+
+def _estimate_share(scores: NDArray[np.float64], places: NDArray[np.int64]) -> Estimate:
+    spread, n = _measure_spread(scores, places), len(scores)
+    if spread is None:
+        return Estimate(mean=float(scores.mean()), low=None, high=None, n_groups=1)
+    mean, binomial = spread.mean, spread.mean * (1 - spread.mean)
+    effective = min(n, binomial / spread.variance) if spread.variance > 0 else float(n)
+    if binomial <= 0:
+        effective = spread.kish
+    square = _quantile(spread.df) ** 2
+    middle = mean + square / (2 * effective)
+    half = math.sqrt(square * (max(binomial, 0.0) / effective + square / (4 * effective**2)))
+    ends = ((middle + sign * half) / (1 + square / effective) for sign in (-1, 1))
+    low, high = (min(1.0, max(0.0, end)) for end in ends)
+    return Estimate(mean=mean, low=min(low, mean), high=max(high, mean), n_groups=spread.n_groups)
+
+
+def _estimate_mean(scores: NDArray[np.float64], places: NDArray[np.int64], bounds: tuple[float, float]) -> Estimate:
+    spread, n = _measure_spread(scores, places), len(scores)
+    if spread is None:
+        return Estimate(mean=float(scores.mean()), low=None, high=None, n_groups=1)
+    variance = spread.variance
+    if bounds == (-1.0, 1.0):
+        # differences of shares: one clip in each direction might be different (Bonett and Price 2012)
+        variance = max(variance, 2 / (n + 2) ** 2)
+    half = _quantile(spread.df) * math.sqrt(variance)
+    low, high = max(bounds[0], spread.mean - half), min(bounds[1], spread.mean + half)
+    return Estimate(mean=spread.mean, low=low, high=high, n_groups=spread.n_groups)
+
+
+def _widest(estimates: Sequence[Estimate]) -> Estimate:
+    def width(one: Estimate) -> float:
+        return math.inf if one.low is None or one.high is None else one.high - one.low
+
+    return max(estimates, key=width)

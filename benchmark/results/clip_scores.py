@@ -1,0 +1,92 @@
+"""Scores of result rows clip by clip, from the predictions of their runs, for ranks and best marks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmark.predictions import list_groupings, read_predictions, score_clips
+from benchmark.results.ranks import Rank, group_ties, rank_encoders
+from benchmark.results.row import RANKS, ResultRow
+from benchmark.results.runs import find_folder, name_folder
+
+Identity = tuple[str, ...]
+
+
+class ClipScores:
+    """Scores of clips of the rows of some folders of results; each file is read once."""
+
+    def __init__(self, outs: Sequence[Path]) -> None:
+        """Keep the folders.
+
+        Args:
+            outs: folders of results; without any, nothing has a rank.
+        """
+        self._outs = outs
+        self._tables: dict[Path, pd.DataFrame] = {}
+        self.note = ""
+        """Why some rows have no ranks; empty if all have."""
+
+    def rank(self, rows: Sequence[ResultRow]) -> dict[Identity, Rank]:
+        """The rank of each measured row of a column by its identity; empty where ranks are unknown.
+
+        Args:
+            rows: rows of one setting and metric of several encoders.
+        """
+        found = self._collect(rows)
+        if found is None:
+            return {}
+        measured, scores, groupings = found
+        ranks = rank_encoders(scores, groupings)
+        return {row.identity: rank for row, rank in zip(measured, ranks, strict=True)}
+
+    def find_best(self, rows: Sequence[ResultRow]) -> set[Identity]:
+        """The measured rows that are tied with the best; empty where there are fewer than two, or ties are unknown."""
+        found = self._collect(rows)
+        if found is None:
+            return set()
+        measured, scores, groupings = found
+        ties = group_ties(scores, groupings)
+        return {row.identity for row, tie in zip(measured, ties, strict=True) if tie == 1}
+
+    def _collect(
+        self, rows: Sequence[ResultRow]
+    ) -> tuple[list[ResultRow], NDArray[np.float64], tuple[list[str], ...]] | None:
+        """Rows that were measured, their scores [M, n] (the larger the better), and the groups of the clips."""
+        measured = [row for row in rows if row.source == "measured"]
+        if len(measured) < 2:
+            return None
+        clips: list[pd.Series] = []
+        groupings: list[tuple[list[str], ...]] = []
+        for row in measured:
+            table = self._read(row)
+            series = None if table is None else score_clips(table, row.setting, row.metric)
+            if table is None or series is None or series.empty:
+                folder = f"runs/{name_folder(row)}"
+                if table is not None and (row.metric in RANKS or row.low is None):
+                    return None  # not a mean over clips
+                self._warn(f"predictions of {row.encoder} on {row.task} are missing ({folder}); run it again")
+                return None
+            if clips and not series.index.equals(clips[0].index):
+                names = f"{measured[0].encoder} and {row.encoder}"
+                self._warn(f"{names} were tested on different clips of {row.task}")
+                return None
+            clips.append(series)
+            groupings.append(list_groupings(table, series.index))
+        scores = np.stack([series.to_numpy(np.float64) for series in clips])
+        return measured, -scores if measured[0].metric in RANKS else scores, max(groupings, key=len)
+
+    def _read(self, row: ResultRow) -> pd.DataFrame | None:
+        folder = find_folder(row, self._outs)
+        if folder is None:
+            return None
+        if folder not in self._tables:
+            self._tables[folder] = read_predictions(folder)
+        return self._tables[folder]
+
+    def _warn(self, reason: str) -> None:
+        self.note = self.note or f"some tables have no ranks and no best marks: {reason}"

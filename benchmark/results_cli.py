@@ -1,0 +1,100 @@
+"""The commands that read results: ``benchmark leaderboard`` and ``benchmark compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bgknown.commands import FOLDER, echo
+from bgknown.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmark.results.board import BoardOptions
+
+FORMATS = ("text", "csv", "md", "latex", "json")
+
+
+@click.command()
+@click.option("--out", "outs", type=FOLDER, multiple=True, required=True, help="Folder of results; may be repeated.")
+@click.option("--task", help="Only this task.")
+@click.option("--metric", help="Only this metric [default: the key metrics].")
+@click.option("--all", "everything", is_flag=True, help="All settings, controls and metrics, not only the key figures.")
+@click.option("--columns", help="Only these columns, separated by commas, in this order.")
+@click.option("--sort", help="The column that ranks the encoders.")
+@click.option("--names", multiple=True, help='Display names: OLD=NEW or a .toml file of OLD = "NEW"; may be repeated.')
+@click.option("--paper/--no-paper", default=True, show_default=True, help="With the paper's figures next to ours.")
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="Format of the tables."
+)
+@click.option("--per-class", is_flag=True, help="Print the accuracy of every class as CSV instead.")
+@click.option("--confusion", is_flag=True, help="Print how often classes are taken for others as CSV instead.")
+def leaderboard(*, outs: tuple[Path, ...], per_class: bool, confusion: bool, form: str, **given: Any) -> None:
+    """Print results as tables with intervals and ranks.
+
+    As text from one folder, this also writes all tables to OUT/leaderboard.md.
+
+    \b
+    Example:
+      benchmark leaderboard --out results
+      benchmark leaderboard --out results --format latex --columns "a,a*,mix" --names logmel="log-mel"
+      benchmark leaderboard --out results --per-class
+    """
+    from benchmark.results.board import BoardOptions  # noqa: PLC0415
+    from benchmark.results.classes import format_confusion, format_per_class  # noqa: PLC0415
+    from benchmark.results.export import FORMATS as WRITERS  # noqa: PLC0415
+    from benchmark.results.leaderboard import arrange  # noqa: PLC0415
+    from benchmark.results.merge import read_names, read_results  # noqa: PLC0415
+
+    if per_class and confusion:
+        raise click.UsageError("--per-class and --confusion exclude each other")
+    columns = tuple(name.strip() for name in (given.pop("columns") or "").split(",") if name.strip())
+    options = BoardOptions(columns=columns, names=read_names(given.pop("names")), **given)
+    if per_class or confusion:
+        board = arrange(read_results(outs), options)
+        rows = [row for row in board.rows if not columns or {row.setting, row.task} & set(columns)]
+        echo((format_per_class if per_class else format_confusion)(rows, outs), nl=False)
+    elif form == "text":
+        show_leaderboard(outs, options)
+    else:
+        echo(WRITERS[form](arrange(read_results(outs), options, outs=outs)), nl=False)
+
+
+def show_leaderboard(outs: Sequence[Path], options: BoardOptions) -> None:
+    """Print the tables of folders of results, and for one folder write its page with all tables."""
+    from benchmark.results.board import BoardOptions  # noqa: PLC0415
+    from benchmark.results.export import WITH_PAPER, format_text, write_page  # noqa: PLC0415
+    from benchmark.results.leaderboard import arrange  # noqa: PLC0415
+    from benchmark.results.merge import read_results  # noqa: PLC0415
+
+    rows = read_results(outs)
+    echo(format_text(arrange(rows, options, outs=outs)))
+    if len(outs) > 1:
+        return
+    try:
+        echo(f"page  {write_page(outs[0], arrange(rows, BoardOptions(everything=True), outs=outs))}")
+        echo(f"rows  {outs[0] / WITH_PAPER}")
+    except StorageError as error:  # the tables are printed; somebody else's folder may be read-only
+        echo(f"warning: the page is not written: {error}; give another --out, with a copy", err=True)
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("--out", type=FOLDER, required=True, help="Folder of the results.")
+@click.option("--task", help="Only this task.")
+def compare(*, a: str, b: str, out: Path, task: str | None) -> None:
+    """Compare two encoders, or two settings (ENCODER:SETTING), clip by clip.
+
+    Key figures come first. P-values are from paired tests by groups of clips and are corrected for their number.
+
+    \b
+    Example:
+      benchmark compare logmel melpower --out results
+    """
+    from benchmark.results import compare as comparing  # noqa: PLC0415
+
+    echo(comparing.format_comparison(comparing.compare(out, a, b, task=task)))
