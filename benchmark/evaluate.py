@@ -3,64 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from benchmark import processes
-from benchmark.composed_retrieval import KINDS
-from benchmark.composed_retrieval.evaluation import (
-    CHANCE,
-    make_report_tables,
-    rank_queries,
-    score_setting,
-    tabulate_predictions,
-    tabulate_queries,
-)
-from benchmark.embedding.broken import explain_broken_pairs
 from benchmark.embedding.embed import EmbedSettings, embed_clips
-from benchmark.embedding.texts import BrokenTextsError
 from benchmark.encoders.contract import FittedEncoder, LoadedEncoder
-from benchmark.predictions import PREDICTION_COLUMNS, add_optional_columns, average_by_seed
-from benchmark.probe import (
-    Ending,
-    ProbeProblem,
-    ProbeResult,
-    ProbeSettings,
-    Resuming,
-    draw_random_validation_rows,
-    draw_validation_rows,
-    measure_share_finished,
-    train_probes,
-)
+from benchmark.evaluation.gradient import check_validation, probe_by_gradient
+from benchmark.evaluation.linear import probe_linear
+from benchmark.evaluation.measures import measure_composed_retrieval, measure_untrained
+from benchmark.predictions import PREDICTION_COLUMNS
 from benchmark.protocol import Protocol
-from benchmark.ranking import chance
-from benchmark.resuming import FOLDER
-from benchmark.scores import Evaluation, Score
+from benchmark.resuming import FOLDER, Resuming
+from benchmark.scores import Evaluation
 from benchmark.tasks.contract import Embeddings, Fold, TaskData, check_folds
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Place:
-    """What a probe is for."""
-
-    setting: str
-    """The setting."""
-    fold: Fold
-    """The fold."""
-    seed: int
-    """The seed."""
 
 
 def evaluate(loaded: LoadedEncoder, data: TaskData, protocol: Protocol, settings: EmbedSettings) -> Evaluation:
@@ -77,37 +37,47 @@ def evaluate(loaded: LoadedEncoder, data: TaskData, protocol: Protocol, settings
     """
     began = time.monotonic()
     check_folds(data)
-    _check_validation(data, protocol)
+    if data.text_encoder is None and protocol.probe == "gradient":
+        check_validation(data, protocol)
     notes: list[str] = []
-    by_fold = list(_embedded(loaded, data, settings, notes))
+    by_fold = list(_embed_folds(loaded, data, settings, notes))
     if data.text_encoder is not None:
-        retrieved = _retrieval(data, by_fold[0], protocol, loaded.device, settings.cache)
-        return dataclasses.replace(retrieved, seconds=time.monotonic() - began, notes=notes)
-    scores: list[Score] = []
-    tables: list[pd.DataFrame] = []
-    chosen: list[dict[str, str | int | float]] = []
-    probes: list[dict[str, str | int]] = []
-    resuming = Resuming(settings.cache / FOLDER)
-    if processes.rank() == 0:
-        found, table, chosen, probes = _probe(data, by_fold, protocol, loaded.device, resuming)
-        scores, tables = [*scores, *found], [*tables, table]
-        if data.measures is not None:
-            found, table = _measure(data, by_fold[0][1])
-            scores, tables = [*scores, *found], [*tables, table]
-    predictions = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=PREDICTION_COLUMNS)
-    seconds = time.monotonic() - began
-    return Evaluation(
-        scores=scores,
-        predictions=predictions,
-        seconds=seconds,
-        chosen=chosen,
-        probes=probes,
-        resuming=resuming,
-        notes=notes,
-    )
+        found = measure_composed_retrieval(data, by_fold[0], protocol, loaded.device, settings.cache)
+    elif processes.rank() == 0:
+        found = _probe(data, by_fold, protocol, loaded.device, Resuming(settings.cache / FOLDER))
+    else:
+        found = Evaluation(scores=[], predictions=pd.DataFrame(columns=PREDICTION_COLUMNS), seconds=0.0)
+    return dataclasses.replace(found, seconds=time.monotonic() - began, notes=notes)
 
 
-def _embedded(
+def _probe(
+    data: TaskData, by_fold: list[tuple[Fold, Embeddings]], protocol: Protocol, device: str, resuming: Resuming
+) -> Evaluation:
+    """All probes of a task, and the figures that need none."""
+    if protocol.probe == "logistic":
+        scores, table, chosen = probe_linear(data, by_fold, device)
+        evaluation = Evaluation(scores=scores, predictions=table, seconds=0.0, chosen=chosen)
+    else:
+        probes = probe_by_gradient(data, by_fold, protocol, device, resuming)
+        evaluation = Evaluation(
+            scores=probes.scores,
+            predictions=probes.predictions,
+            seconds=0.0,
+            chosen=probes.chosen,
+            probes=probes.probes,
+            resuming=resuming,
+        )
+    metric = data.facts.metric
+    alphas = {
+        score.setting: score.alpha for score in evaluation.scores if score.alpha is not None and score.metric == metric
+    }
+    scores, table = measure_untrained(data, by_fold[0][1], alphas)
+    tables = [part for part in (evaluation.predictions, table) if not part.empty]
+    predictions = pd.concat(tables, ignore_index=True) if tables else table
+    return dataclasses.replace(evaluation, scores=[*evaluation.scores, *scores], predictions=predictions)
+
+
+def _embed_folds(
     loaded: LoadedEncoder, data: TaskData, settings: EmbedSettings, notes: list[str]
 ) -> Iterator[tuple[Fold, Embeddings]]:
     """Every signal's embeddings for each fold; the same for all unless the encoder is fitted to training audio."""
@@ -128,222 +98,3 @@ def _embedded(
         else:
             shared = rows = embed_clips(loaded, clips, settings, twice=True, notes=notes) if shared is None else shared
         yield fold, dict(zip(data.signals, np.split(rows, ends[:-1]), strict=True))
-
-
-def _retrieval(
-    data: TaskData, embedded: tuple[Fold, Embeddings], protocol: Protocol, device: str, cache: Path
-) -> Evaluation:
-    """Retrieval with a text modifier: all systems in one training, their scores, and tables of queries."""
-    fold, embeddings = embedded
-    if data.text_encoder is None or processes.rank() > 0:
-        return Evaluation(scores=[], predictions=pd.DataFrame(columns=PREDICTION_COLUMNS), seconds=0.0)
-    resuming = Resuming(cache / FOLDER)
-    given = (data.table, fold, embeddings, data.text_encoder, protocol)
-    try:
-        found = list(rank_queries(*given, device=device, cache=cache, resume=resuming))
-    except BrokenTextsError as error:
-        raise explain_broken_pairs(data, error) from error
-    test = data.table.iloc[fold.test]
-    queries = tabulate_queries(found, test["clip_id"].to_numpy())
-    scores = []
-    for setting in data.settings:
-        if setting.name == CHANCE:
-            by_metric = {metric: [value] for metric, value in chance(len(test)).items()}
-            by_clip: dict[str, NDArray[np.float64]] = {}
-        else:
-            by_metric, by_clip = score_setting(queries, setting.name)
-        trained = setting.name in KINDS
-        scores += [
-            Score(
-                setting=setting.name,
-                metric=metric,
-                by_seed=values,
-                by_clip=by_clip.get(metric, np.empty(0)),
-                seeds=len(values) if trained else 0,
-                lr=protocol.retrieval.lr if trained else None,
-                n_test=len(test),
-            )
-            for metric, values in by_metric.items()
-        ]
-    return Evaluation(
-        scores=scores,
-        predictions=tabulate_predictions(queries, data.facts.name),
-        seconds=0.0,
-        tables=make_report_tables(queries, test),
-        resuming=resuming,
-    )
-
-
-def _probe(
-    data: TaskData, by_fold: list[tuple[Fold, Embeddings]], protocol: Protocol, device: str, resuming: Resuming
-) -> tuple[list[Score], pd.DataFrame, list[dict[str, str | int | float]], list[dict[str, str | int]]]:
-    """Train all probes of a task together, with every learning rate to choose from."""
-    lr = data.facts.lr if protocol.lr is None else protocol.lr
-    shared = [each.name for each in dataclasses.fields(ProbeSettings) if each.name != "lr"]
-    settings = ProbeSettings(lr=lr, **{name: getattr(protocol, name) for name in shared})
-    rates = protocol.rates or (lr,)
-    places, problems = _problems(data, by_fold, protocol, rates)
-    epochs = len(problems) * settings.max_epochs
-    with tqdm(total=epochs, desc="probes", unit="epoch", disable=not sys.stderr.isatty(), leave=False) as bar:
-        trained = train_probes(problems, settings, device=device, progress=bar.update, resume=resuming)
-    # of equal losses the smaller rate: rates are tried in their order
-    tried = [range(i * len(rates), (i + 1) * len(rates)) for i in range(len(places))]
-    best = [min(indices, key=lambda i: trained[i].valid_loss) for indices in tried]
-    results = [trained[i] for i in best]
-    chosen = [rates[i % len(rates)] for i in best]
-    _tell_of_edges(data.facts.name, rates, chosen)
-    table = _predicted(data, places, results)
-    scores = [
-        _score(
-            table,
-            setting.name,
-            data.facts.metric,
-            sorted(rate for rate, place in zip(chosen, places, strict=True) if place.setting == setting.name),
-            [result.ended for result, place in zip(results, places, strict=True) if place.setting == setting.name],
-        )
-        for setting in data.settings
-    ]
-    told: list[dict[str, str | int | float]] = [
-        {"setting": place.setting, "fold": place.fold.name, "seed": place.seed, "lr": rate}
-        for place, rate in zip(places, chosen, strict=True)
-    ]
-    probes: list[dict[str, str | int]] = [
-        {
-            "setting": place.setting,
-            "fold": place.fold.name,
-            "seed": place.seed,
-            "ended": result.ended,
-            "steps": result.steps,
-        }
-        for place, result in zip(places, results, strict=True)
-    ]
-    return scores, table, told if protocol.rates else [], probes
-
-
-def _tell_of_edges(task: str, rates: Sequence[float], chosen: Sequence[float]) -> None:
-    """A log warning where most probes chose the smallest or largest rate, beyond which a better one may lie."""
-    if len(rates) < 3:
-        return
-    for what, edge in (("smallest", min(rates)), ("largest", max(rates))):
-        count = chosen.count(edge)
-        if 2 * count > len(chosen):
-            log.warning(
-                "%s: %d of %d probes chose the %s learning rate there was, %g; a --protocol file with other rates "
-                "would show whether that is enough",
-                *(task, count, len(chosen), what, edge),
-            )
-
-
-def _problems(
-    data: TaskData,
-    by_fold: list[tuple[Fold, Embeddings]],
-    protocol: Protocol,
-    rates: Sequence[float],
-) -> tuple[list[_Place], list[ProbeProblem]]:
-    """What each probe is for, and for each the problems with one learning rate after another."""
-    places, problems = [], []
-    labels = torch.from_numpy(data.view_labels())
-    classes = len(data.classes())
-    for fold, embeddings in by_fold:
-        splits = [_split(data, fold, protocol, seed) for seed in range(protocol.seeds)]
-        for setting in data.settings:
-            features = torch.from_numpy(setting.features(embeddings))
-            for seed, (training, valid, standardise) in enumerate(splits):
-                place = _Place(setting=setting.name, fold=fold, seed=seed)
-                name = f"{data.facts.name} {setting.name}, seed {seed}" + f", fold {fold.name}" * bool(fold.name)
-                places.append(place)
-                problems += [
-                    ProbeProblem(
-                        name=name,
-                        features=features,
-                        labels=labels,
-                        train=training,
-                        valid=valid,
-                        test=fold.test,
-                        classes=classes,
-                        seed=seed,
-                        fold=fold.name,
-                        lr=rate,
-                        standardise=standardise,
-                    )
-                    for rate in rates
-                ]
-    return places, problems
-
-
-def _predicted(data: TaskData, places: Sequence[_Place], results: Sequence[ProbeResult]) -> pd.DataFrame:
-    """The predictions of all probes."""
-    metric, classes, labels = data.facts.metric, np.array(data.classes()), data.table["label"].to_numpy()
-    tables = []
-    for place, result in zip(places, results, strict=True):
-        rows = place.fold.test
-        table = _predictions(data, rows, setting=place.setting, metric=metric, fold=place.fold.name, seed=place.seed)
-        tables.append(
-            table.assign(label=labels[rows], predicted=classes[result.predicted], score=result.correct.astype(float))
-        )
-    return add_optional_columns(pd.concat(tables, ignore_index=True))
-
-
-def _split(
-    data: TaskData, fold: Fold, protocol: Protocol, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64] | None]:
-    """Views to train on, views that decide when to stop, and those that give mean and standard deviation if others."""
-    if fold.valid is not None:
-        return data.trained_on(fold.train), fold.valid, None
-    names = data.table["clip_id"].to_numpy()[fold.train].tolist()
-    draw = draw_validation_rows if protocol.validation_draw == "stratified" else draw_random_validation_rows
-    held = draw(data.labels()[fold.train], names, share=protocol.validation_share, seed=seed)
-    training, valid = data.trained_on(fold.train[~held]), fold.train[held]
-    return training, valid, None if protocol.standardise_on == "train" else np.concatenate([training, valid])
-
-
-def _check_validation(data: TaskData, protocol: Protocol) -> None:
-    """Refuse a task of which no validation part can be held out, before time is spent on its embeddings."""
-    if data.text_encoder is None:
-        for fold in data.folds:
-            for seed in range(protocol.seeds):
-                _split(data, fold, protocol, seed)
-
-
-def _predictions(data: TaskData, rows: NDArray[np.int64], **facts: str | int) -> pd.DataFrame:
-    """One row per clip, with what is the same for all of them."""
-    return pd.DataFrame({"clip_id": data.table["clip_id"].to_numpy()[rows]}).assign(task=data.facts.name, **facts)
-
-
-def _score(table: pd.DataFrame, setting: str, metric: str, rates: Sequence[float], endings: Sequence[Ending]) -> Score:
-    """A setting's score; a clip's is the mean over seeds, the rate the median of those of its probes, sorted."""
-    part = table[table["setting"] == setting]
-    scores = average_by_seed(part, setting, metric)
-    by_clip = part.groupby("clip_id", sort=True)["score"].mean()
-    return Score(
-        setting=setting,
-        metric=metric,
-        by_seed=scores,
-        by_clip=by_clip.to_numpy(),
-        seeds=len(scores),
-        lr=rates[(len(rates) - 1) // 2],
-        converged=measure_share_finished(endings),
-    )
-
-
-def _measure(data: TaskData, embeddings: Embeddings) -> tuple[list[Score], pd.DataFrame]:
-    """The figures of a task that need no training."""
-    if data.measures is None:
-        return [], pd.DataFrame(columns=PREDICTION_COLUMNS)
-    scores, tables = [], [pd.DataFrame(columns=PREDICTION_COLUMNS)]
-    for measure in data.measures(data, embeddings):
-        for metric, values in measure.metrics.items():
-            scores.append(
-                Score(
-                    setting=measure.setting,
-                    metric=metric,
-                    by_seed=[float(values.mean())],
-                    by_clip=values,
-                    seeds=0,
-                    lr=None,
-                )
-            )
-            table = _predictions(data, measure.rows, setting=measure.setting, metric=metric, fold="", seed="")
-            table = table.assign(label=table["clip_id"], predicted=measure.predicted, score=values)
-            tables.append(add_optional_columns(table))
-    return scores, pd.concat([table for table in tables if not table.empty] or tables[:1], ignore_index=True)

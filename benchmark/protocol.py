@@ -65,6 +65,7 @@ class ComposedSettings:
 
 
 CHOICES = {
+    "probe": ("gradient", "logistic"),
     "stop_on": ("loss", "accuracy"),
     "ties": ("first", "last"),
     "loss_mean": ("clips", "clips and classes"),
@@ -80,6 +81,9 @@ class Protocol:
 
     name: str = "paper"
     """Its name in results."""
+    probe: Literal["gradient", "logistic"] = "gradient"
+    """What is trained: a linear layer by steps of Adam that stop early, or a penalised logistic regression to its
+    optimum, which has no seeds and takes nothing of what follows but ``retrieval``."""
     lr: float | None = None
     """Learning rate of Adam; by default the task's."""
     rates: tuple[float, ...] = ()
@@ -133,6 +137,7 @@ class Protocol:
 
 
 PROTOCOLS = {
+    "linear": Protocol(name="linear", probe="logistic"),
     "paper": Protocol(),
     "evar": Protocol(
         name="evar",

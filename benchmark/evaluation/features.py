@@ -38,7 +38,7 @@ def make_features(
         mean, scale = measure_standardisation(torch.from_numpy(side), training)
         sides.append((side - mean.numpy()) / scale.numpy())
     trained, tested = sides
-    features = trained.astype(np.float32)
+    features: NDArray[np.float32] = trained.astype(np.float32)
     features[fold.test] = tested[fold.test]
     return features
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 
@@ -12,10 +13,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmark.evaluation.features import make_features, name_features, split_inner
-from benchmark.evaluation.scoring import Place, score_probes, tabulate_probes
+from benchmark.evaluation.scoring import Place, make_score, score_gains, tabulate_probes, take_median
 from benchmark.probe.linear import LinearProblem, LinearResult, Variant, count_steps, fit_linear_probes
 from benchmark.scores import Score
 from benchmark.tasks.contract import Embeddings, Fold, Setting, TaskData
+
+log = logging.getLogger(__name__)
 
 RIDGE = "ridge "
 """What stands before the metric of the ridge regression that is measured as a check."""
@@ -51,25 +54,25 @@ def probe_linear(
     for setting in data.settings:
         own = [result for place, result in zip(places, results, strict=True) if place.setting == setting.name]
         scores.append(
-            score_probes(
-                data,
+            make_score(
                 table,
                 setting.name,
                 metric,
-                strength=_median([result.strength for result in own]),
-                alpha=_median([result.alpha for result in own if result.alpha is not None]),
+                strength=take_median([result.strength for result in own]),
+                alpha=take_median([result.alpha for result in own if result.alpha is not None]),
                 converged=float(np.mean([result.converged for result in own])),
             )
         )
         scores.append(
-            score_probes(
-                data,
+            make_score(
                 table,
                 setting.name,
                 RIDGE + metric,
-                alpha=_median([result.ridge_alpha for result in own if result.ridge_alpha is not None]),
+                alpha=take_median([result.ridge_alpha for result in own if result.ridge_alpha is not None]),
             )
         )
+    scores += score_gains(table, data.gains, metric)
+    _warn_of_edges(data.facts.name, results)
     return scores, table, _tabulate_choices(places, results)
 
 
@@ -113,9 +116,18 @@ def _promise(
     return lambda: torch.from_numpy(make_features(setting, embeddings, data, fold, alpha))
 
 
-def _tabulate_choices(
-    places: Sequence[Place], results: Sequence[LinearResult]
-) -> list[dict[str, str | int | float]]:
+def _warn_of_edges(task: str, results: Sequence[LinearResult]) -> None:
+    """Log a warning where most probes chose the weakest penalty, beyond which a better one may be."""
+    count = sum(result.weakest for result in results)
+    if 2 * count > len(results):
+        log.warning(
+            "%s: %d of %d probes chose the weakest penalty of protocol linear; a weaker one might predict better, so "
+            "read these figures next to `ridge accuracy`",
+            *(task, count, len(results)),
+        )
+
+
+def _tabulate_choices(places: Sequence[Place], results: Sequence[LinearResult]) -> list[dict[str, str | int | float]]:
     """What every probe chose, for the stored configuration of the run."""
     choices: list[dict[str, str | int | float]] = []
     for place, result in zip(places, results, strict=True):
@@ -129,8 +141,3 @@ def _tabulate_choices(
             choice["alpha"] = result.alpha
         choices.append(choice)
     return choices
-
-
-def _median(values: Sequence[float]) -> float | None:
-    """The lower median; None of no values."""
-    return sorted(values)[(len(values) - 1) // 2] if values else None

@@ -84,6 +84,8 @@ class LinearResult:
     """Accuracy on held-out clips with these, 0..1."""
     converged: bool
     """Whether the optimum was reached."""
+    weakest: bool
+    """Whether the weakest penalty was chosen."""
     ridge_predicted: NDArray[np.int64]
     """[len(test)] classes that ridge regression predicts."""
     ridge_alpha: float | None
@@ -224,6 +226,7 @@ def _fit_chosen(
         alpha=variant.alpha,
         held_out_accuracy=float(-accuracy),
         converged=model.converged,
+        weakest=place == len(LOGIT_VARIANCES) - 1,
         ridge_predicted=scored[by_ridge].fit.predict(chosen.make(), problem.test).numpy(),
         ridge_alpha=chosen.alpha,
     )

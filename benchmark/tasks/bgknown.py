@@ -5,33 +5,28 @@ Probe settings of the paper: mix (y_mix alone), and y_mix minus the embedding of
 background's company), shuffled (y_mix minus another clip's background: what subtracting just any background does) and
 clean (the ESC-50 clip itself: the ceiling), which needs ESC-50 (``--data esc50=DIR``).
 
-Without any training: query y_mix - y_bg, gallery the clean test clips, cosine similarity; recall of the very clip
-(``clip R@K``) and of any clip of its class (``class R@K``).
+Beyond the paper, ``a*``, ``b*``, ``c*`` and their control ``shuffled*`` subtract alpha times y_bg, with alpha chosen
+inside the training part: a weight of 1 favours encoders that are linear in power. ``clean -> a`` trains the probe on
+clean clips and tests it on the remainder: whether what is left is an embedding of the clip. Gains are paired
+differences between settings; a gain over ``mix`` shows knowledge of the background only with a gain over ``shuffled``.
+
+``benchmark.tasks.difference_retrieval`` has the figures that need no probe.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from benchmark.embedding.broken import find_usable_rows
 from benchmark.embedding.clips import Clip
-from benchmark.ranking import chance_recall, compute_ranks
-from benchmark.tasks.contract import (
-    Embeddings,
-    Fold,
-    Measure,
-    Setting,
-    TaskData,
-    TaskFacts,
-    TaskOptions,
-    shuffle_labels,
-)
+from benchmark.tasks.contract import Fold, Setting, TaskData, TaskFacts, TaskOptions, shuffle_labels
+from benchmark.tasks.difference_retrieval import measure_difference_retrieval
 from bgknown.corpora.listing import find_by_stem
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import hash_bytes, hash_file
@@ -61,11 +56,19 @@ SETTINGS = {
     "a": ("y_mix - y_bg, the same 5 s of the background", "mix", "a"),
     "b": ("y_mix - y_bg, half of the same 5 s", "mix", "b"),
     "c": ("y_mix - y_bg, other 5 s of the same recording", "mix", "c"),
+    "a*": ("y_mix - alpha y_bg, alpha chosen in training, the same 5 s", "mix", "a"),
+    "b*": ("y_mix - alpha y_bg, alpha chosen in training, half of the same 5 s", "mix", "b"),
+    "c*": ("y_mix - alpha y_bg, alpha chosen in training, other 5 s of the same recording", "mix", "c"),
     "bg": ("control: y_bg alone", "a", ""),
     "shuffled": ("control: y_mix minus another recording's y_bg", "mix", "a"),
+    "shuffled*": ("control: y_mix minus alpha times another recording's y_bg, alpha chosen in training", "mix", "a"),
     "clean": ("control: the ESC-50 clip itself", "clean", ""),
+    "clean -> a": ("trained on the ESC-50 clip itself, tested on y_mix - y_bg with the same 5 s", "clean", ""),
 }
-RECALLS = (1, 5, 10)
+ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
+"""Weights of the background that settings with a star choose from."""
+GAINS = (("a", "mix"), ("a", "shuffled"), ("a*", "mix"), ("a*", "shuffled*"))
+"""Pairs of settings whose paired difference is measured."""
 NEEDS = ("esc50",)
 """Other data it can use."""
 
@@ -98,34 +101,20 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
     keep, notes = find_usable_rows(table, signals, options.broken)
     if not keep.all():  # fewer clips are another dataset
         fingerprint = hash_bytes(fingerprint.encode(), *(f"\n{name}".encode() for name in table["clip_id"][~keep]))
-    table = table[keep].reset_index(drop=True)
+    table = add_groups(table[keep].reset_index(drop=True))
     signals = {name: list(itertools.compress(clips, keep)) for name, clips in signals.items()}
-    names = [name for name in SETTINGS if name != "clean"]
-    if "clean" in signals:
-        names.append("clean")
-    else:
+    if "clean" not in signals:
         notes.append("clean and the difference retrieval are not measured: give ESC-50 with --data esc50=DIR")
     other = pair_other_backgrounds(table)
     if other is None:
-        names.remove("shuffled")
         notes.append("shuffled is not measured: one recording is the background of more than half of a split")
-    settings = [
-        Setting(
-            name=name,
-            about=SETTINGS[name][0],
-            signal=SETTINGS[name][1],
-            minus=SETTINGS[name][2],
-            minus_rows=other if name == "shuffled" else None,
-        )
-        for name in names
-    ]
     split = table["split"].to_numpy()
     return TaskData(
         facts=FACTS,
         root=root,
         table=table,
         signals=signals,
-        settings=settings,
+        settings=list_settings(other, clean="clean" in signals),
         folds=[Fold(name="", train=np.flatnonzero(split == "train"), test=np.flatnonzero(split == "test"))],
         sha256=fingerprint,
         sha256_of_0_1_0=hash_file(root / MANIFEST),
@@ -133,39 +122,43 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
         in_part=not keep.all(),
         leak_check=check_leaks(table),
         notes=notes,
-        measures=measure_retrieval,
+        measures=measure_difference_retrieval,
+        gains=GAINS,
     )
 
 
-def measure_retrieval(data: TaskData, embeddings: Embeddings) -> list[Measure]:
-    """Difference retrieval without training: rank of the clean clip, and of its class, among the clean test clips.
+def list_settings(other: NDArray[np.int64] | None, *, clean: bool) -> list[Setting]:
+    """The settings that can be measured.
 
-    Settings are those of the probe, and ``chance``: what a random order would give, in closed form.
+    Args:
+        other: [n] the clip whose background each clip's ``shuffled`` subtracts; None where there is none.
+        clean: whether the clean clips are there.
     """
-    if "clean" not in embeddings:
-        return []
-    rows = data.folds[0].test
-    classes = torch.from_numpy(data.labels()[rows])
-    names = torch.arange(len(rows))
-    clip_ids = data.table["clip_id"].to_numpy()[rows]
-    gallery = torch.from_numpy(np.ascontiguousarray(embeddings["clean"][rows]))
-    found = []
-    for setting in data.settings:
-        if setting.name == "clean":
-            continue
-        queries = torch.from_numpy(setting.features(embeddings)[rows])
-        metrics = {}
-        for kind, groups in (("clip", names), ("class", classes)):
-            rank, first = compute_ranks(queries, gallery, groups, groups)
-            metrics.update({f"{kind} R@{k}": (rank.numpy() <= k).astype(float) for k in RECALLS})
-        predicted = [str(clip_ids[place]) for place in first.tolist()]
-        found.append(Measure(setting=setting.name, metrics=metrics, rows=rows, predicted=predicted))
-    sizes = {"clip": torch.ones(len(rows), dtype=torch.int64), "class": torch.bincount(classes)[classes]}
-    chance = {
-        f"{kind} R@{k}": chance_recall(len(rows), size, k).numpy() for kind, size in sizes.items() for k in RECALLS
+    settings = {
+        name: Setting(
+            name=name,
+            about=about,
+            signal=signal,
+            minus=minus,
+            minus_rows=other if name.startswith("shuffled") else None,
+            alphas=ALPHAS if name.endswith("*") else (1.0,),
+        )
+        for name, (about, signal, minus) in SETTINGS.items()
+        if (clean or signal != "clean") and (other is not None or not name.startswith("shuffled"))
     }
-    found.append(Measure(setting="chance", metrics=chance, rows=rows, predicted=[""] * len(rows)))
-    return found
+    if clean:
+        settings["clean -> a"] = dataclasses.replace(settings["clean -> a"], tested=settings["a"])
+    return list(settings.values())
+
+
+def add_groups(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with what clips have in common: ``group``, the Freesound source of the ESC-50 clip, and ``background``.
+
+    ESC-50 names its files FOLD-SOURCE-TAKE-TARGET; a clip of any other name is a group of its own.
+    """
+    names = [PurePosixPath(file).stem.split("-") for file in table["esc50_file"]]
+    sources = [parts[1] if len(parts) == 4 else "-".join(parts) for parts in names]
+    return table.assign(group=sources, background=table["fsd50k_file"])
 
 
 def pair_other_backgrounds(table: pd.DataFrame) -> NDArray[np.int64] | None:

@@ -116,13 +116,18 @@ class Setting:
     """The signal whose embeddings are subtracted; empty for none."""
     minus_rows: NDArray[np.int64] | None = None
     """[n] the clip whose embedding is subtracted from each clip's; its own by default."""
+    alphas: tuple[float, ...] = (1.0,)
+    """Weights of what is subtracted; where there are several, one is chosen inside the training part."""
+    tested: Setting | None = None
+    """The setting whose test clips are predicted, where that is another than the one that is trained on."""
 
-    def features(self, embeddings: Embeddings) -> NDArray[np.float32]:
-        """What the probe gets, a row for every view: raw embeddings are subtracted, before any standardisation."""
-        if not self.minus:
+    def features(self, embeddings: Embeddings, alpha: float = 1.0) -> NDArray[np.float32]:
+        """The signal minus alpha times the other, a row for every view, before any standardisation."""
+        if not self.minus or alpha == 0.0:
             return embeddings[self.signal]
         other = embeddings[self.minus]
-        return embeddings[self.signal] - (other if self.minus_rows is None else other[self.minus_rows])
+        other = other if self.minus_rows is None else other[self.minus_rows]
+        return embeddings[self.signal] - np.float32(alpha) * other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -169,8 +174,10 @@ class TaskData:
     """Lines for the user: what could not be measured, and why."""
     training_rows: NDArray[np.int64] | None = None
     """[n] the view of each clip that is trained on, where it is another than the one that is tested."""
-    measures: Callable[[TaskData, Embeddings], list[Measure]] | None = None
-    """Figures that need no training."""
+    measures: Callable[[TaskData, Embeddings, Mapping[str, float]], list[Measure]] | None = None
+    """Figures that need no probe, given the weights of the background that probes of some settings chose."""
+    gains: tuple[tuple[str, str], ...] = ()
+    """Pairs of settings whose paired difference is a figure of its own."""
     text_encoder: texts.TextEncoder | None = None
     """What embeds the texts of a task of retrieval with a text modifier; such a task has no probes."""
 
@@ -191,9 +198,22 @@ class TaskData:
         place = {label: i for i, label in enumerate(self.classes())}
         return np.array([place[label] for label in self.table["label"]], dtype=np.int64)
 
+    def groups(self) -> NDArray[np.str_]:
+        """[n] what each clip comes from (source, speaker, recording, tone); empty where that is not known."""
+        return self._texts("group")
+
+    def backgrounds(self) -> NDArray[np.str_]:
+        """[n] the recording of each clip's background; empty for tasks without backgrounds."""
+        return self._texts("background")
+
     def trained_on(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """The views of some clips that are trained on."""
         return rows if self.training_rows is None else self.training_rows[rows]
+
+    def _texts(self, column: str) -> NDArray[np.str_]:
+        if column not in self.table:
+            return np.full(len(self.table), "", dtype=np.str_)
+        return self.table[column].to_numpy(dtype=np.str_)
 
     def view_labels(self) -> NDArray[np.int64]:
         """Label indices of all views."""
