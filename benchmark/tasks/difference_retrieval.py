@@ -3,8 +3,8 @@
 Queries and gallery are different kinds of embedding, so each side is centred by its own mean over the training part:
 the queries by that of the training remainders, the gallery by that of the clean training clips. Without that, cosine
 similarity mostly sees the offset between the two means, which says nothing about the clips; those figures are measured
-too, as ``uncentred``. Metrics are recall of the very clip (``clip R@K``) and of any clip of its class (``class R@K``), and
-the mean cosine between the remainder and the clean clip's embedding, as it is, from -1 to 1.
+too, as ``uncentred``. Metrics are recall of the very clip (``clip R@K``) and of any clip of its class (``class R@K``),
+and the mean cosine between the remainder and the clean clip's embedding, as it is, from -1 to 1.
 
 Each clip is in the gallery once, however many mixtures of it are queried.
 """
