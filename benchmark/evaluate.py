@@ -34,9 +34,9 @@ from benchmark.predictions import PREDICTION_COLUMNS, average_by_seed
 from benchmark.probe import ProbeProblem, ProbeResult, ProbeSettings, Resuming, draw_validation_rows, train_probes
 from benchmark.protocol import Protocol
 from benchmark.ranking import chance
-from benchmark.resuming import FOLDER
 from benchmark.scores import Evaluation, Score
 from benchmark.tasks.contract import Embeddings, Fold, TaskData, check_folds
+from bgknown.jobs.caches import PROBES
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def evaluate(loaded: LoadedEncoder, data: TaskData, protocol: Protocol, settings
     scores: list[Score] = []
     tables: list[pd.DataFrame] = []
     chosen: list[dict[str, str | int | float]] = []
-    resuming = Resuming(settings.cache / FOLDER)
+    resuming = Resuming(settings.cache / PROBES.folder)
     if processes.rank() == 0:
         found, table, chosen = _probe(data, by_fold, protocol, loaded.device, resuming)
         scores, tables = [*scores, *found], [*tables, table]
@@ -119,7 +119,7 @@ def _retrieval(
     fold, embeddings = embedded
     if data.text_encoder is None or processes.rank() > 0:
         return Evaluation(scores=[], predictions=pd.DataFrame(columns=PREDICTION_COLUMNS), seconds=0.0)
-    resuming = Resuming(cache / FOLDER)
+    resuming = Resuming(cache / PROBES.folder)
     given = (data.table, fold, embeddings, data.text_encoder, protocol)
     try:
         found = list(rank_queries(*given, device=device, cache=cache, resume=resuming))

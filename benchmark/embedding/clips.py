@@ -147,12 +147,7 @@ def read_clip(clip: Clip, rate_hz: int) -> tuple[NDArray[np.float32], str]:
     return out, digest
 
 
-def find_decoding_fault(path: Path) -> str:
-    """What is wrong with a file that is decoded to its end; empty for nothing."""
-    return listen(path)[0]
-
-
-def listen(path: Path) -> tuple[str, Amplitude]:
+def examine_file(path: Path) -> tuple[str, Amplitude]:
     """What is wrong with a file that is decoded to its end (empty for nothing), and what is remarkable about it."""
     try:
         audio, _ = read_clip(Clip(path=path), 16_000)

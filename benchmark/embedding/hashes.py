@@ -16,16 +16,12 @@ from pathlib import Path
 from benchmark.embedding.clips import Clip
 from benchmark.encoders.contract import FittedEncoder, LoadedEncoder
 from bgknown.errors import InvalidInputError, StorageError
+from bgknown.jobs.caches import HASHES
 from bgknown.jobs.files import hash_bytes, hash_file, list_state, make_folder
 from bgknown.jobs.parallel import in_threads
 from bgknown.jobs.sealed import read_sealed, write_sealed
 
 log = logging.getLogger(__name__)
-
-FOLDER = "hashes"
-"""Folder below the cache."""
-PATTERN = "v1-*.csv"
-"""Names of the tables in it."""
 
 Known = dict[str, tuple[list[int], str]]
 
@@ -44,7 +40,7 @@ def hash_contents(paths: Sequence[Path], *, cache: Path) -> list[str]:
         return []
     absolute = [path.absolute() for path in paths]
     root = Path(os.path.commonpath([path.parent for path in absolute]))
-    table = cache / FOLDER / PATTERN.replace("*", hash_bytes(os.fsencode(root))[:16])
+    table = cache / HASHES.folder / HASHES.files.replace("*", hash_bytes(os.fsencode(root))[:16])
     names = [os.fsencode(path.relative_to(root)).decode(errors="backslashreplace") for path in absolute]
     known = _load(table)
     states = in_threads(list_state, absolute, title="states of files", unit="file")

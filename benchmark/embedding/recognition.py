@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from benchmark import processes
 from benchmark.embedding.clips import Clip
 from benchmark.embedding.hashes import hash_files
@@ -9,7 +11,7 @@ from benchmark.embedding.store import Entry, Store
 from bgknown.jobs.files import FileState
 
 
-def find_by_content(store: Store, found: dict[Clip, Entry | None], states: dict[Clip, FileState]) -> None:
+def find_by_content(store: Store, found: dict[Clip, Entry | None], states: Mapping[Clip, FileState]) -> None:
     """Look for embeddings of files whose state is not known by the hash of their content.
 
     Only files of which the store knows the path, or name and size, are read for it: those that were touched or

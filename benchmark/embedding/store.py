@@ -21,7 +21,6 @@ import json
 import logging
 import os
 import re
-import shutil
 import tempfile
 import uuid
 import zlib
@@ -33,17 +32,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark import resuming
-from benchmark.embedding import hashes
 from benchmark.embedding.clips import Clip
 from benchmark.embedding.store_index import Line, read_line, write_line
+from bgknown.jobs.caches import EMBEDDINGS, measure_folder
 from bgknown.jobs.files import FileState, advise_option, describe_storage_error, make_folder, write_whole
 from bgknown.jobs.sealed import read_json_object
 
 log = logging.getLogger(__name__)
 
 
-ABOUT = "about.json"
 GENERATION = "again-"
 BLOCK_ROWS = 4096
 """Rows that are copied at a time."""
@@ -157,8 +154,8 @@ class Store:
                 out[place] = self._map(entry)[entry.row]
             yield out
 
-    def emptied(self) -> Store:
-        """The same store without anything in it: a new folder in it, so that another process may go on with the old.
+    def start_empty(self) -> Store:
+        """Replace the content by a new, empty folder in this one, so that other processes can finish with the old one.
 
         Raises:
             StorageError: the folder cannot be made.
@@ -251,10 +248,10 @@ def open_store(cache: Path, key: str, size: int, about: dict[str, Any]) -> Store
     Raises:
         StorageError: the folder cannot be made.
     """
-    folder = cache / "embeddings" / key[:32]
+    folder = cache / EMBEDDINGS.folder / key[:32]
     make_folder(folder)
     if not _about(folder):
-        write_whole(folder / ABOUT, (json.dumps(about, indent=2, sort_keys=True) + "\n").encode())
+        write_whole(folder / EMBEDDINGS.mark, (json.dumps(about, indent=2, sort_keys=True) + "\n").encode())
     return Store(_newest(folder), size)
 
 
@@ -271,7 +268,7 @@ def _newest(folder: Path) -> Path:
 def _about(folder: Path) -> dict[str, Any]:
     """What a store's about.json says; nothing where it is missing or damaged."""
     try:
-        facts = read_json_object((folder / ABOUT).read_bytes()) or {}
+        facts = read_json_object((folder / EMBEDDINGS.mark).read_bytes()) or {}
     except OSError:
         return {}
     named = {"name", "precision", "weights_sha256"}
@@ -281,19 +278,7 @@ def _about(folder: Path) -> dict[str, Any]:
 def list_stores(cache: Path) -> list[tuple[dict[str, Any], int]]:
     """What is in a cache folder: each store's about.json, and its size in bytes."""
     found = []
-    for about in sorted((cache / "embeddings").glob(f"*/{ABOUT}")):
+    for about in sorted((cache / EMBEDDINGS.folder).glob(f"*/{EMBEDDINGS.mark}")):
         facts = _about(about.parent) or {"name": "?"}
-        found.append((facts, sum(path.stat().st_size for path in about.parent.rglob("*") if path.is_file())))
+        found.append((facts, measure_folder(about.parent)))
     return found
-
-
-def clear_stores(cache: Path) -> int:
-    """Delete all embeddings of a cache folder, hashes of files, and states of stopped probes; returns bytes freed."""
-    freed = sum(size for _, size in list_stores(cache))
-    stopped = (cache / resuming.FOLDER).glob(f"*{resuming.SUFFIX}")
-    for path in (*stopped, *(cache / hashes.FOLDER).glob(hashes.PATTERN)):
-        freed += path.stat().st_size
-        path.unlink()
-    for about in list((cache / "embeddings").glob(f"*/{ABOUT}")):
-        shutil.rmtree(about.parent)
-    return freed

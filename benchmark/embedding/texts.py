@@ -35,6 +35,7 @@ from benchmark.encoders.adapters.snapshot import (
 from benchmark.encoders.fingerprint import hash_weights
 from benchmark.protocol import TEXT_ENCODER
 from bgknown.errors import InvalidInputError
+from bgknown.jobs.caches import TEXTS
 from bgknown.jobs.files import advise_option, hash_bytes, make_folder
 from bgknown.jobs.sealed import unseal, write_sealed
 from bgknown.userpath import expand
@@ -45,8 +46,6 @@ log = logging.getLogger(__name__)
 POOLINGS = ("mean", "cls")
 BATCH = 256
 """Texts in a batch."""
-FOLDER = "texts"
-"""Folder below the cache."""
 INTERVAL_S = 60.0
 """Embeddings are stored after the first batch that ends so long after the last time."""
 KIND = "text encoder "
@@ -225,7 +224,7 @@ def embed_texts(
 
 def _path(encoder: TextEncoder, cache: Path) -> Path:
     facts = {name: value for name, value in encoder.facts().items() if name != "name"}
-    return cache / FOLDER / f"{hash_bytes(repr(sorted(facts.items())).encode())[:32]}.npz"
+    return cache / TEXTS.folder / f"{hash_bytes(repr(sorted(facts.items())).encode())[:32]}.npz"
 
 
 def _load(path: Path) -> dict[str, NDArray[np.float32]]:

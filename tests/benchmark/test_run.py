@@ -155,7 +155,7 @@ def test_running_again_replaces_and_answers_from_the_cache(place):
     assert all(first[key].mean == again[key].mean for key in first)
 
 
-def test_two_encoders_stand_side_by_side_and_are_compared(place):
+def test_two_encoders_are_listed_side_by_side_and_compared(place):
     run("run", "--encoder", "mine.py:Tones", "--encoder", "mine.py:Quiet", "--trust-code", *place)
     board = run("leaderboard", "--out", "results").output
     assert "tones" in board
@@ -184,10 +184,10 @@ def test_results_of_another_configuration_are_not_replaced(place):
     assert figures() == before
 
 
-def test_rows_that_go_are_told(place, caplog):
+def test_removed_rows_are_reported(place, caplog):
     run("run", "--encoder", "logmel", *place)
     run("run", "--encoder", "logmel", *place[:2], *place[4:])
-    assert "logmel on bgknown was measured with clean too; those rows go" in caplog.text
+    assert "logmel on bgknown was also measured with clean; those rows are removed" in caplog.text
 
 
 def test_the_page_is_whole_whatever_is_shown(place):
@@ -329,14 +329,14 @@ def test_a_class_without_training_clips_is_one_line(place, tmp_path):
         (["--limit", "0"], "the limit is 0"),
         (["--batch", "0"], "the batch size is 0"),
         (["--jobs", "0"], "jobs is 0"),
-        (["--device", "tpu"], "device is 'tpu'; this machine has cpu"),
+        (["--device", "tpu"], "--device 'tpu': not a device that this command runs on"),
         (["--name", " "], "the name of the encoder is empty"),
         (["--encoder", "melpower", "--name", "x"], "is for one encoder, 2 are given"),
         (["--data", "nowhere"], "nowhere: no such folder"),
         (["--data", "esc-50=."], "no such data; did you mean esc50?"),
         (["--name", " hi"], "the encoder's name is ' hi'; it must be one line without spaces at its ends"),
         (["--name", "a\nb"], "the encoder's name is 'a\\nb'; it must be one line"),
-        (["--device", "meta"], "device is 'meta'; this machine has cpu"),
+        (["--device", "meta"], "--device 'meta': not a device that this command runs on; use cpu, cuda, cuda:N, mps"),
         (["--encoder", "nowhere.py:Scale?args=" + "x" * 400], "nowhere.py"),
     ],
 )

@@ -37,7 +37,7 @@ from pretrain.machine import keep_freed_memory  # noqa: E402
 from pretrain.networks import AudioNTT2022  # noqa: E402
 from pretrain.objective import make_head  # noqa: E402
 from pretrain.ranks import ALONE  # noqa: E402
-from pretrain.train import Trainer  # noqa: E402
+from pretrain.trainer import Trainer  # noqa: E402
 from tests.pretrain.made import make_corpus  # noqa: E402
 
 EPS = torch.finfo(torch.float32).eps
