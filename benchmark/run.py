@@ -223,8 +223,6 @@ def _measure(measuring: Measuring, *, again: bool) -> Outcome | None:
     finished = None if again else find_finished(measuring)
     if finished is not None:
         return finished if processes.rank() == 0 else None
-    files = (
-        measuring.files_sha256() if processes.rank() == 0 else None
-    )  # before files may change
+    files = measuring.files_sha256() if processes.rank() == 0 else None  # before files may change
     evaluation = evaluate(measuring.loaded, measuring.data, measuring.protocol, measuring.embedding)
     return write_outcome(measuring, evaluation, files=files) if processes.rank() == 0 else None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from bgknown.documents import shorten_value
 from bgknown.errors import InvalidInputError
 
 DEVICES = ("cpu", "cuda", "mps")
@@ -44,7 +43,7 @@ def choose_device(
     if found is None or kind not in kinds:
         choices = ["cuda, cuda:N" if known == "cuda" else known for known in DEVICES if known in kinds]
         raise InvalidInputError(
-            f"--device {shorten_value(text)}: not a device that this command runs on; use {', '.join(choices)}"
+            f"--device {text[:80]!r}: not a device that this command runs on; use {', '.join(choices)}"
         )
     number = int(found[1] or local_rank)
     if (kind == "cuda" and number >= gpus) or (kind == "mps" and not mps):

@@ -124,7 +124,7 @@ def test_probes_are_not_lost_when_their_results_cannot_be_written(corpora, tmp_p
     assert len(stored) == BRIEF.seeds
     epochs = []
     with monkeypatch.context() as patch:
-        patch.setattr(evaluating.Resuming, "done", lambda self: epochs.append(1))
+        patch.setattr(evaluating.Resuming, "forget", lambda self: epochs.append(1))
         patch.setattr("benchmark.probe.stack.Stack._train_epoch", lambda self: pytest.fail("an epoch was trained"))
         (outcome,) = run(asked)
     assert epochs == [1]
