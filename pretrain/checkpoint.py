@@ -29,7 +29,7 @@ from bgknown.jobs.files import write_whole
 from bgknown.shown import name_few
 from pretrain.frontend import PUBLISHED, FrontEnd, Statistics
 from pretrain.networks import AudioNTT
-from pretrain.weights import read_file, read_network
+from pretrain.weights import read_network, read_tensors
 
 FORMAT = "bgknown-encoder-1"
 """The format written here; a reader refuses others of the family."""
@@ -132,7 +132,7 @@ def read_encoder(path: Path, *, prefix: str | None = None) -> Checkpoint:
         NotFoundError: there is no such file.
         InvalidInputError: it is damaged, holds code, or does not hold an encoder of a known form.
     """
-    content, metadata = read_file(path)
+    content, metadata = read_tensors(path)
     if is_own_checkpoint(metadata):
         content = {**_decode(metadata, path), "encoder": content}
     elif not is_own_checkpoint(content):

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from bgknown.errors import InvalidInputError
 from pretrain.checkpoint import is_own_checkpoint, read_encoder
-from pretrain.frontend import FrontEnd, LogMel, Statistics, check_audio, measure
+from pretrain.frontend import FrontEnd, LogMelSpectrogram, Statistics, check_audio, measure
 from pretrain.networks import CHANNELS, AudioNTT
-from pretrain.weights import FIRST, find_prefixes, flatten_tensors, read_file
+from pretrain.weights import FIRST, find_prefixes, flatten_tensors, read_tensors
 
 LOOKS_FOR = "AudioNTT weights (features.0.weight, fc.0.weight, fc.3.weight) or the format of this project's checkpoints"
 """What checkpoints are recognised by."""
@@ -66,7 +66,7 @@ class ByolaEncoder:
         self.network = network.eval()
         self.front_end = front_end
         self.statistics = statistics
-        self._log_mel = LogMel(front_end)
+        self._log_mel = LogMelSpectrogram(front_end)
         self._device = torch.device("cpu")
 
     @property
@@ -235,7 +235,7 @@ def recognises(path: Path) -> bool:
     Raises:
         InvalidInputError: the file is damaged, or holds code.
     """
-    content, metadata = read_file(path)
+    content, metadata = read_tensors(path)
     if is_own_checkpoint(metadata) or is_own_checkpoint(content):
         return True
     shapes = {name: tuple(tensor.shape) for name, tensor in flatten_tensors(content)}

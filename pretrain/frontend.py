@@ -78,7 +78,7 @@ PUBLISHED = FrontEnd(n_fft=1_024, window=1_024, f_min=60.0, f_max=7_800.0)
 """The front end that BYOL-A's published weights were trained with (nttcslab/byol-a: config.yaml, config_v2.yaml)."""
 
 
-class LogMel(nn.Module):
+class LogMelSpectrogram(nn.Module):
     """Log-mel spectrograms: the natural logarithm of mel power plus eps, of centred frames.
 
     It follows what the published BYOL-A weights were trained on: librosa up to 0.9 for the networks of 2020, nnAudio

@@ -95,7 +95,7 @@ def explain_out_of_memory(remedy: str) -> Iterator[None]:
         raise InvalidInputError(f"out of memory: {remedy}") from error
 
 
-def keep_freed_memory(device: torch.device) -> None:
+def reuse_freed_memory(device: torch.device) -> None:
     """On a CPU, reuse freed memory for the tensors of the next step (``bgknown.jobs.memory``)."""
     if device.type == "cpu":
         memory.keep_freed_memory()

@@ -33,7 +33,7 @@ from pretrain.config import DECIDED, Config
 from pretrain.corpus import Corpus, read_card
 from pretrain.machine import pick_precision
 from pretrain.ranks import Ranks
-from pretrain.weights import read_file
+from pretrain.weights import read_tensors
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class Run:
         return precision if card.get("steps_done") and precision in DECIDED else None
 
     def _read(self) -> dict[str, Any]:
-        content, _ = read_file(self.checkpoint)
+        content, _ = read_tensors(self.checkpoint)
         training = content.get("training")
         if (
             not is_own_checkpoint(content)

@@ -18,7 +18,7 @@ from pretrain.checkpoint import make_entries
 from pretrain.config import Config
 from pretrain.corpus import Corpus, open_corpus
 from pretrain.frontend import Statistics
-from pretrain.machine import disable_tf32, explain_out_of_memory, keep_freed_memory, take_device
+from pretrain.machine import disable_tf32, explain_out_of_memory, reuse_freed_memory, take_device
 from pretrain.progress import TrainingProgress, import_summary_writer
 from pretrain.ranks import join
 from pretrain.state import Run
@@ -73,7 +73,7 @@ def train(options: TrainOptions) -> Path:
     check_corpus(config, corpus)
     if options.tensorboard:
         import_summary_writer()  # fails before anything is written
-    keep_freed_memory(device)
+    reuse_freed_memory(device)
     disable_tf32(device, config.training.precision)
     ranks = join(device)
     if config.training.compile and ranks.size > 1:

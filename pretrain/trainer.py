@@ -21,7 +21,7 @@ from torch import Tensor
 from pretrain.config import Config
 from pretrain.corpus import Corpus
 from pretrain.draws import CropDraw, CropSampler, StepDraw, draw_statistics_crops
-from pretrain.frontend import LogMel, Statistics, measure
+from pretrain.frontend import LogMelSpectrogram, Statistics, measure
 from pretrain.learner import Inputs, Learner, Losses
 from pretrain.machine import make_autocast
 from pretrain.ranks import ALONE, Ranks
@@ -58,7 +58,7 @@ class Trainer:
         self.memory = MemoryBank(config.views, config.front_end.n_mels, training.frames, device)
         self.statistics = Statistics(mean=0.0, std=1.0)
         self.steps_done = 0
-        self._log_mel = LogMel(config.front_end).to(device)
+        self._log_mel = LogMelSpectrogram(config.front_end).to(device)
         self.set_batch(config)
 
     def set_batch(self, config: Config) -> None:

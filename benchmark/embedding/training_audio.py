@@ -14,9 +14,9 @@ from bgknown.jobs.parallel import count_cores
 
 
 class DecodedAudio:
-    """Clips that are decoded whenever they are asked for; an implementation of ``TrainingAudio``.
+    """Clips that are decoded on request; an implementation of ``TrainingAudio``.
 
-    No audio is kept, so memory is that of the batches in use, however often the clips are read.
+    No audio is kept, so only the batches in use take memory, however often the clips are read.
     """
 
     def __init__(
@@ -32,11 +32,11 @@ class DecodedAudio:
         """Describe the audio; nothing is decoded yet.
 
         Args:
-            batches: the clips; those of one batch have the same length.
+            batches: the clips; those of one batch have equal length.
             rate_hz: the rate to decode at.
             stream: decodes all batches, in their order.
             jobs: threads that decode single clips; 0 for the number of cores.
-            report: is called with the number of clips that ``read`` decoded, for a progress bar.
+            report: called with the number of clips that ``read`` decoded, for a progress bar.
             broken: collects clips that ``read`` cannot decode, for which it gives silence, and silent ones: statistics
                 that broken clips have entered are not used.
         """

@@ -12,7 +12,7 @@ from pretrain.checkpoint import read_encoder
 from pretrain.corpus import open_corpus
 from pretrain.draws import CropSampler, StepDraw
 from pretrain.encoder import Options, load
-from pretrain.frontend import LogMel
+from pretrain.frontend import LogMelSpectrogram
 from pretrain.ranks import ALONE
 from pretrain.train import TrainOptions, train
 from pretrain.trainer import Trainer
@@ -75,7 +75,9 @@ def made_by_hand(trainer, audio, step):
     """Views of a step's clips, made from their audio and the step's draws: normalised, and their deviation."""
     config = trainer.config
     drawn = StepDraw(config, trainer.learner.encoder, step, torch.device("cpu")).views(slice(0, config.training.batch))
-    log_mel = trainer.statistics.normalise(LogMel(config.front_end)(torch.from_numpy(audio).float() / 32_768))
+    log_mel = trainer.statistics.normalise(
+        LogMelSpectrogram(config.front_end)(torch.from_numpy(audio).float() / 32_768)
+    )
     views = torch.cat([make_view(log_mel, view, trainer.memory.clips, config.views) for view in drawn])
     deviation = views.std(correction=0)
     return (views - views.mean()) / deviation, deviation

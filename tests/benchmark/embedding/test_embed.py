@@ -158,7 +158,7 @@ def test_a_fitted_encoder_is_fitted_on_training_audio_and_cached_by_it(clips, se
     unfitted = Fitted()
     assert np.array_equal(embed_clips(loaded(unfitted), clips, settings, fit_on=clips[:8]), first)
     assert unfitted.level is None  # everything came from the cache
-    with pytest.raises(InvalidInputError, match="takes statistics from a task's training audio, and there is none"):
+    with pytest.raises(InvalidInputError, match="takes statistics from a task's training audio, but there is none"):
         embed_clips(loaded(Fitted()), clips, settings)
 
 
