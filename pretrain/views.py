@@ -180,24 +180,24 @@ def resize_crop(log_mel: Tensor, drawn: ViewDraw, canvas: int) -> Tensor:
     return torch.matmul(torch.matmul(vertical, log_mel.squeeze(1)), horizontal.transpose(1, 2)).unsqueeze(1)
 
 
-def make_interpolation(first: Tensor, count: Tensor, size: int, wanted: int) -> Tensor:
+def make_interpolation(first: Tensor, count: Tensor, size: int, length: int) -> Tensor:
     """Matrices of bicubic interpolation with aligned corners, of crops that may be partly outside.
 
     Args:
         first: [B] first sample of each crop, counted from the first sample that there is; may be negative.
         count: [B] samples of each crop, at least 1.
         size: samples there are; what a crop has beyond them is zero.
-        wanted: samples to make of each crop.
+        length: number of samples to make of each crop.
 
     Returns:
-        [B, wanted, size] float32. A tap beyond the crop takes the crop's outermost sample, as
+        [B, length, size] float32. A tap beyond the crop takes the crop's outermost sample, as
         ``torch.nn.functional.interpolate(mode="bicubic", align_corners=True)`` does.
     """
-    steps = torch.arange(wanted, device=first.device, dtype=torch.float32)
-    ratio = (count - 1).float() / max(wanted - 1, 1)
+    steps = torch.arange(length, device=first.device, dtype=torch.float32)
+    ratio = (count - 1).float() / max(length - 1, 1)
     place = steps[None, :] * ratio[:, None]
     below = place.floor()
-    matrix = torch.zeros(first.shape[0], wanted, size + 1, device=first.device)
+    matrix = torch.zeros(first.shape[0], length, size + 1, device=first.device)
     for tap, weight in zip(range(-1, 3), _cubic(place - below), strict=True):
         inside = torch.minimum((below.long() + tap).clamp(min=0), (count - 1)[:, None]) + first[:, None]
         column = torch.where((inside >= 0) & (inside < size), inside, size)  # a last column gathers the zeros

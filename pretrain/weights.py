@@ -139,11 +139,11 @@ def read_network(
         network = _make_for_weights(name, n_mels, [tensors[linear] for linear in _LINEAR])
     except InvalidInputError as error:
         raise InvalidInputError(f"{path}: the linear layers do not fit {name} ({error})") from error
-    wanted = network.state_dict()
-    for key, counter in wanted.items():  # absent before torch 0.4.1, and of no account in evaluation
+    expected = network.state_dict()
+    for key, counter in expected.items():  # absent before torch 0.4.1, and unused in evaluation
         if key.endswith("num_batches_tracked"):
             tensors.setdefault(key, counter)
-    _compare(tensors, wanted, f"{path}: {name} for {n_mels} mel bands")
+    _compare(tensors, expected, f"{path}: {name} for {n_mels} mel bands")
     network.load_state_dict(tensors)
     return network.eval()
 
@@ -176,15 +176,15 @@ def _make_for_weights(name: str, n_mels: int, linear: list[Tensor]) -> AudioNTT:
     return AudioNTT2022(n_mels=n_mels, d=local + rows[1], hidden=rows[0])
 
 
-def _compare(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], what: str) -> None:
+def _compare(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
     """Compare tensors from a file with those that a network has."""
-    missing = [name for name in wanted if name not in tensors]
+    missing = [name for name in expected if name not in tensors]
     if missing:
         raise InvalidInputError(f"{what}: {len(missing)} tensors missing: {name_few(missing)}; is the file complete?")
-    foreign = [name for name in tensors if name not in wanted]
+    foreign = [name for name in tensors if name not in expected]
     if foreign:
         raise InvalidInputError(f"{what}: {len(foreign)} tensors too many: {name_few(foreign)}; is it another network?")
-    for name, tensor in wanted.items():
+    for name, tensor in expected.items():
         given = tensors[name]
         if given.shape != tensor.shape:
             raise InvalidInputError(
