@@ -7,7 +7,7 @@ from benchmark.encoders.registry import load_encoder
 from bgknown import __version__
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
 from pretrain.checkpoint import read_encoder, write_encoder
-from pretrain.export import export, write_model_card_text
+from pretrain.export import export, format_model_card
 from pretrain.frontend import FrontEnd, Statistics
 from pretrain.networks import AudioNTT2022
 from pretrain.train import TrainOptions, train
@@ -98,7 +98,7 @@ def test_a_file_that_is_no_model_card_is_not_replaced(run, tmp_path):
 def test_the_card_says_which_files_were_taken(run):
     read = read_encoder(run / "checkpoint.pt")
     corpus = {**read.card["corpus"], "match": ["[1-3]-*", "dev/*"], "sample": 200, "seed": 7, "broken": 3}
-    text = write_model_card_text(read, {**read.card, "corpus": corpus}, "0" * 64, "encoder.safetensors")
+    text = format_model_card(read, {**read.card, "corpus": corpus}, "0" * 64, "encoder.safetensors")
     for told in (
         "of the files that match \\[1-3\\]-\\* or dev/\\*",
         "200 files chosen at random with seed 7",

@@ -127,7 +127,7 @@ def test_what_is_no_batch_of_clips_is_refused(audio, said):
         ({"n_fft": 400.0}, "n_fft is 400.0"),
         ({"n_mels": True}, "n_mels is True"),
         ({"window": 512}, "window is 512; it must not exceed n_fft, 400"),
-        ({"f_max": 9_000}, "from 50 to 9000 Hz; they must lie in 0..8000 Hz"),
+        ({"f_max": 9_000}, "from 50 to 9000 Hz; they must be within 0..8000 Hz"),
         ({"f_min": 8_000}, "from 8000 to 8000 Hz"),
         ({"f_min": float("nan")}, "f_min is nan; it must be a number"),
         ({"eps": 0}, "eps is 0; it must be above 0"),

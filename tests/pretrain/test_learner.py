@@ -78,7 +78,7 @@ def reference(learner, given):
     target = head(wide(learner.target_projector), encode(wide(learner.target_encoder), v, given.target_mask))
     share = gamma[:, None, None, None]
     w = torch.log(share * successors(v).exp() + (1 - share) * v.exp())
-    known = y if given.reference is None else encode(f, given.reference, given.mask_reference)
+    known = y if given.reference is None else encode(f, given.reference, given.reference_mask)
     remaining = encode(f, w, given.mixture_mask) - gamma[:, None] * successors(known)
     found = head(wide(learner.difference_predictor), head(g, remaining))
     return loss(head(q, head(g, y)), target).item(), loss(found, target).item()

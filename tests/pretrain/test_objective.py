@@ -123,7 +123,7 @@ def test_the_shift_stays_within_a_view():
     assert shift_views(views).flatten().tolist() == [1, 2, 0, 4, 5, 3]
     assert swap_views(views).flatten().tolist() == [3, 4, 5, 0, 1, 2]
     for function in (shift_views, swap_views):
-        with pytest.raises(InvalidInputError, match="an even number of clips, this one 5"):
+        with pytest.raises(InvalidInputError, match="an even number of clips, but has 5"):
             function(torch.zeros(5, 2))
 
 
@@ -144,7 +144,7 @@ def test_gamma_is_uniform_and_has_its_own_stream():
     assert 0.4 <= gamma.min() < 0.402
     assert 0.598 < gamma.max() <= 0.6
     for low, high in ((0.0, 0.5), (0.5, 1.0), (0.6, 0.4)):
-        with pytest.raises(InvalidInputError, match="both must lie between 0 and 1"):
+        with pytest.raises(InvalidInputError, match="both must be between 0 and 1"):
             draw_gamma(1, low, high, torch.Generator())
 
 
