@@ -333,7 +333,7 @@ def test_a_class_without_training_clips_is_one_line(place, tmp_path):
         (["--jobs", "0"], "jobs is 0"),
         (["--device", "tpu"], "--device 'tpu': not a device that this command runs on"),
         (["--name", " "], "the name of the encoder is empty"),
-        (["--encoder", "melpower", "--name", "x"], "is for one encoder, 2 are given"),
+        (["--encoder", "melpower", "--name", "x"], "is for one encoder, but 2 are given"),
         (["--data", "nowhere"], "nowhere: no such folder"),
         (["--data", "esc-50=."], "no such data; did you mean esc50?"),
         (["--name", " hi"], "the encoder's name is ' hi'; it must be one line without spaces at its ends"),
