@@ -70,6 +70,7 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
     """
     from benchmark import run as running  # noqa: PLC0415
     from benchmark import suite as suites  # noqa: PLC0415
+    from benchmark.processes import pick_device  # noqa: PLC0415
     from benchmark.protocol import TEXT_ENCODER, open_protocol  # noqa: PLC0415
     from benchmark.tasks import name_of  # noqa: PLC0415
     from benchmark.tasks.locations import parse_locations, split_tables  # noqa: PLC0415
@@ -91,7 +92,7 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
         protocol=None if given["protocol"] is None else open_protocol(given["protocol"]),
         seeds=given["seeds"],
         splits=split_tables(given["splits"], [name_of(name) for name in names]),
-        device=running.pick_device(given["device"]),
+        device=pick_device(given["device"]),
         text_encoder=given["text_encoder"] or TEXT_ENCODER,
         **{name: given[name] for name in ("name", "limit", "trust_code", "skip_broken", "shuffle_labels", "again")},
         text_pooling=given["text_pooling"],
@@ -122,7 +123,7 @@ def embed(*, encoder: str, audio: tuple[Path, ...], out: Path, duration: float |
     """
     from benchmark.embedding.embed_files import embed_files  # noqa: PLC0415
     from benchmark.encoders.registry import load_encoder  # noqa: PLC0415
-    from benchmark.run import pick_device  # noqa: PLC0415
+    from benchmark.processes import pick_device  # noqa: PLC0415
 
     loaded = load_encoder(
         encoder, trust_code=given["trust_code"], device=pick_device(given["device"]), name=given["name"]
@@ -151,7 +152,7 @@ def check(*, encoder: str, **given: Any) -> None:
     from benchmark.encoders.check import check_encoder as hold  # noqa: PLC0415
     from benchmark.encoders.check import format_findings, has_passed  # noqa: PLC0415
     from benchmark.encoders.registry import load_encoder  # noqa: PLC0415
-    from benchmark.run import pick_device  # noqa: PLC0415
+    from benchmark.processes import pick_device  # noqa: PLC0415
 
     loaded = load_encoder(
         encoder, trust_code=given["trust_code"], device=pick_device(given["device"]), name=given["name"]
@@ -248,7 +249,7 @@ def demo(*, out: Path, jobs: int | None, cache: Path | None, device: str | None)
       benchmark demo --out bgknown-demo
     """
     from benchmark.demo import demo as go  # noqa: PLC0415
-    from benchmark.run import pick_device  # noqa: PLC0415
+    from benchmark.processes import pick_device  # noqa: PLC0415
     from bgknown.corpora.headers import default_cache  # noqa: PLC0415
     from bgknown.jobs.parallel import count_cores  # noqa: PLC0415
 
@@ -270,12 +271,13 @@ def cache(*, cache: Path | None, clear: bool) -> None:
     Example:
       benchmark cache --clear
     """
-    from benchmark.embedding.store import clear_stores, list_stores  # noqa: PLC0415
+    from benchmark.embedding.store import list_stores  # noqa: PLC0415
     from bgknown.corpora.headers import default_cache  # noqa: PLC0415
+    from bgknown.jobs.caches import clear_embeddings  # noqa: PLC0415
 
     folder = cache or default_cache()
     if clear:
-        echo(f"{folder}: {clear_stores(folder) / 1e6:.1f} MB deleted")
+        echo(f"{folder}: {clear_embeddings(folder) / 1e6:.1f} MB deleted")
         return
     for about, size in list_stores(folder):
         facts = f"{about.get('precision', '')}, weights {about.get('weights_sha256', '')[:12] or 'none'}"

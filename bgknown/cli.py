@@ -206,11 +206,12 @@ def cache(cache: Path | None, clear: bool) -> None:
     Example:
       bgknown cache --clear
     """
-    from bgknown.corpora.headers import clear_cache, default_cache  # noqa: PLC0415
+    from bgknown.corpora.headers import default_cache  # noqa: PLC0415
+    from bgknown.jobs.caches import clear_corpora  # noqa: PLC0415
 
     folder = cache or default_cache()
     if clear:
-        echo(f"{folder}: {clear_cache(folder) / 1e6:.1f} MB deleted")
+        echo(f"{folder}: {clear_corpora(folder) / 1e6:.1f} MB deleted")
     else:
         echo(folder)
 

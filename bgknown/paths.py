@@ -51,22 +51,6 @@ def find_fault_of_plain(name: str) -> str:
     return find_fault(name) or ("has folders in it" if "/" in name or "\\" in name else "")
 
 
-def resolve_inside(root: Path, name: str, what: str) -> Path:
-    """The place that a name leads to, which is inside a folder.
-
-    Args:
-        root: the folder.
-        name: what a table or document says.
-        what: where it says so, which begins the message.
-
-    Raises:
-        InvalidInputError: the name leads out of the folder, or nowhere.
-    """
-    if fault := find_fault(name):
-        raise InvalidInputError(f"{what} {shorten_value(name)} {fault}; it must name a file inside {root}")
-    return root / name
-
-
 def check_inside(names: Iterable[str], lines: Sequence[int], where: Path, column: str, *, plain: bool = False) -> None:
     """Check that every name of a table's column leads to a place inside the folder that it is relative to.
 

@@ -20,9 +20,9 @@ class Group(BgknownGroup):
 
 
 def config_options(command: Any) -> Any:
-    """The options that say which configuration is meant."""
+    """The options that choose a configuration."""
     for option in (
-        click.option("--seed", type=int, help="Seed of weights and draws; in place of training.seed."),
+        click.option("--seed", type=int, help="Seed of weights and draws; overrides training.seed."),
         click.option("--lambda", "lambda_", type=float, help="Weight of the difference loss; 0 is BYOL-A."),
         click.option(
             "--set",
@@ -61,7 +61,7 @@ def main() -> None:
 @click.option("--audio", type=FOLDER, multiple=True, required=True, help="Folder of audio; may be repeated.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for the corpus.")
 @click.option("--match", multiple=True, metavar="PATTERN", help="Only files whose name matches; may be repeated.")
-@click.option("--sample", type=int, default=0, help="Choose so many files at random [default: all].")
+@click.option("--sample", type=int, default=0, help="Choose this many files at random [default: all].")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the choice.")
 @click.option("--rate", "rate_hz", type=int, default=16_000, show_default=True, help="Sampling rate in Hz.")
 @click.option("--skip-broken", is_flag=True, help="Finish without files that are broken, and list them.")
@@ -69,9 +69,9 @@ def main() -> None:
 def pack(*, audio: tuple[Path, ...], match: tuple[str, ...], jobs: int | None, **given: Any) -> None:
     """Pack folders of audio into one corpus, which is all that training reads.
 
-    Files are found below each folder; their names count from the folder, or with several folders from the one that
-    all of them are in, and are kept as typed where a folder is a link. Patterns such as '[1-3]-*' or 'dev/*' are
-    matched with those names. Hidden files are skipped.
+    Files are found in each folder and below. Their names are relative to the folder, or with several folders to the
+    one that contains them all; a folder that is a link keeps its own name. Patterns such as '[1-3]-*' or 'dev/*' are
+    matched against these names. Hidden files are skipped.
 
     \b
     Example:
@@ -95,16 +95,16 @@ def pack(*, audio: tuple[Path, ...], match: tuple[str, ...], jobs: int | None, *
 
 
 @main.command()
-@click.option("--corpus", type=FOLDER, required=True, help="A corpus that pretrain pack has made.")
+@click.option("--corpus", type=FOLDER, required=True, help="A corpus made by pretrain pack.")
 @config_options
-@click.option("--out", type=FOLDER, required=True, help="Folder of the run; one that was stopped goes on.")
-@click.option("--device", help="cpu, cuda, cuda:1, ... [default: a GPU if there is one].")
-@click.option("--tensorboard", is_flag=True, help="Write TensorBoard's files beside log.csv.")
+@click.option("--out", type=FOLDER, required=True, help="Folder of the run; an interrupted run resumes.")
+@click.option("--device", help="cpu, cuda or cuda:N [default: a GPU if there is one].")
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard files next to log.csv.")
 def train(*, corpus: Path, out: Path, device: str | None, tensorboard: bool, **given: Any) -> None:
-    """Train an encoder; OUT/checkpoint.pt can be measured at any time and holds all that training goes on from.
+    """Train an encoder; OUT/checkpoint.pt can be measured at any time, and training resumes from it.
 
     Several processes or GPUs: torchrun --nproc-per-node=8 -m pretrain train ...; they share each batch, and learn what
-    one process would, but for rounding.
+    one process would, except for rounding.
 
     \b
     Example:
@@ -122,7 +122,7 @@ def train(*, corpus: Path, out: Path, device: str | None, tensorboard: bool, **g
 @main.command()
 @click.argument("checkpoint", type=PATH)
 @click.option("--to", type=FILE, required=True, help="The encoder's file, NAME.safetensors; NAME.md is its model card.")
-@click.option("--name", help="What the encoder is called in results [default: the run's name].")
+@click.option("--name", help="Name of the encoder in results [default: the run's name].")
 def export(checkpoint: Path, to: Path, name: str | None) -> None:
     """Write the encoder of a run (its folder, or its checkpoint) as safetensors, with a model card.
 
@@ -132,10 +132,10 @@ def export(checkpoint: Path, to: Path, name: str | None) -> None:
     """
     from pretrain.export import export as export_encoder  # noqa: PLC0415
 
-    written = export_encoder(checkpoint, to, name=name)
-    if not written.finished:
-        echo("the run has not come to its end; the encoder is as its last checkpoint left it", err=True)
-    echo(f"{written.encoder}\n{written.card}")
+    exported = export_encoder(checkpoint, to, name=name)
+    if not exported.finished:
+        echo("the run is not finished; the encoder is that of its last checkpoint", err=True)
+    echo(f"{exported.encoder}\n{exported.card}")
 
 
 @main.command()

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark import tasks
-from benchmark.embedding.clips import listen
+from benchmark.embedding.clips import examine_file
 from benchmark.tasks import labelled, own
 from benchmark.tasks.contract import TaskFacts, TaskOptions, check_folds
 from bgknown.corpora.headers import read_header_facts
@@ -92,7 +92,7 @@ def validate(name: str, root: Path, *, cache: Path, decode: bool = False) -> Fin
     paths = [root / file for file in table["file"]]
     if decode:
         whole = np.flatnonzero(problems == "")
-        heard = in_threads(listen, [paths[row] for row in whole], title=f"{facts.name} decoding", unit="file")
+        heard = in_threads(examine_file, [paths[row] for row in whole], title=f"{facts.name} decoding", unit="file")
         problems[whole] = [fault for fault, _ in heard]
         silent = [paths[row] for row, (_, found) in zip(whole, heard, strict=True) if found.silent]
         notes += [f"{path}: is silent (its mono audio stays within one step of 16 bits)" for path in silent[:LISTED]]

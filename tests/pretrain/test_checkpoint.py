@@ -169,7 +169,7 @@ def changed(changes):
             r"features\.8\.weight has shape \[64, 64, 5, 5\], m",
         ),
         (changed({"fc.0.weight": torch.zeros(512, 640)}), r"shape \[512, 640\], must be \[512, 512\]; .* mel bands"),
-        (changed({"fc.0.weight": torch.zeros(512)}), "the linear layers fit no AudioNTT2020"),
+        (changed({"fc.0.weight": torch.zeros(512)}), "the linear layers do not fit AudioNTT2020"),
         (changed({"fc.3.bias": torch.full((512,), torch.nan)}), r"fc\.3\.bias holds NaN"),
         (changed({"fc.3.bias": torch.zeros(512, dtype=torch.int8)}), r"fc\.3\.bias is of type torch\.int8"),
         (changed({"fc.3.weight": None}), r"no AudioNTT network; .* were looked for, found: features\.0\.weight"),
@@ -230,7 +230,7 @@ class Touch:
 
 def test_code_in_a_file_is_refused_and_not_run(tmp_path):
     torch.save({**published_2020(512), "extra": Touch(tmp_path / "ran")}, tmp_path / "weights.pth")
-    with pytest.raises(InvalidInputError, match=r"refused: it holds code beside tensors \(.*mkdir\); store the state"):
+    with pytest.raises(InvalidInputError, match=r"refused: it holds code besides tensors \(.*mkdir\); store the state"):
         read_encoder(tmp_path / "weights.pth")
     assert not (tmp_path / "ran").exists()
 

@@ -90,8 +90,8 @@ def test_an_unfinished_run_is_exported_as_it_is(tmp_path):
     smoke = ("--corpus", corpus, "--config", "smoke", "--out", tmp_path / "run")
     run("train", *smoke, "--set", "training.steps=8")
     run("train", *smoke, "--set", "training.steps=20", "--set", "training.checkpoint_every=100")
-    assert "has not come to its end" not in run("export", tmp_path / "run", "--to", tmp_path / "a.safetensors").stderr
+    assert "is not finished" not in run("export", tmp_path / "run", "--to", tmp_path / "a.safetensors").stderr
     shutil.rmtree(tmp_path / "run")
     steps = ("--set", "training.steps=8", "--set", "training.learning_rate=1e30", "--set", "training.log_every=1")
     run("train", *smoke, *steps, "--set", "training.checkpoint_every=1", status=1)
-    assert "has not come to its end" in run("export", tmp_path / "run", "--to", tmp_path / "b.safetensors").stderr
+    assert "is not finished" in run("export", tmp_path / "run", "--to", tmp_path / "b.safetensors").stderr

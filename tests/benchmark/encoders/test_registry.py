@@ -133,7 +133,7 @@ def faulty(tmp_path_factory):
         ("noise.onnx", InvalidInputError, "is no ONNX model"),
         ("foreign.pt", InvalidInputError, r"not recognised as an encoder; looked for: AudioNTT weights .* TorchScript"),
         ("foreign.safetensors", InvalidInputError, "not recognised as an encoder"),
-        ("byola", InvalidInputError, "no checkpoint named"),
+        ("byola", InvalidInputError, "the checkpoint is missing"),
         ("hf:nowhere/at-all", NotFoundError, "no such folder, and the hub lacks it or cannot be reached"),
         ("hf:folder.pt", InvalidInputError, "this folder holds no whole model"),
         ("hear:nowhere", NotFoundError, "no module 'nowhere'"),

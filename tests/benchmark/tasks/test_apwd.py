@@ -87,7 +87,7 @@ def test_a_run_gives_all_controls_and_metrics(place, tmp_path, monkeypatch):
     given[given.index("--out") + 1] = tmp_path / "out"
     message = run("run", *given, status=1).stderr
     assert "was measured with another text encoder called encoder" in message
-    assert "give this one's folder another name" in message
+    assert "rename the folder of this one" in message
     board = run("leaderboard", "--out", tmp_path / "out").output
     assert "apwd-rain: mean rank, protocol" in board
     assert "apwd-rain: R@1 (%)" in board

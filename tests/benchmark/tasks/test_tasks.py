@@ -209,7 +209,7 @@ def test_the_average_is_over_all_nine(suite):
     average = rows["nine-tasks"]
     assert average.mean == pytest.approx(sum(rows[name].mean for name in NINE) / 9)
     assert (average.setting, average.seeds, average.n_test, average.boot_low) == ("average", 3, None, None)
-    told = f"logmel: average over 9 tasks {average.mean:.2f} %; of a part of the corpus: {', '.join(NINE)}\n"
+    told = f"logmel: average over 9 tasks {average.mean:.2f} %; on a subset of the corpus: {', '.join(NINE)}\n"
     assert told in suite[1].output
 
 
@@ -243,13 +243,13 @@ def test_missing_corpora_are_skipped_and_not_counted(corpora, cache, brief, tmp_
     done = run("run", "--encoder", "logmel", "--suite", "nine", *given, "--cache", cache, "--out", tmp_path)
     assert "no data for esc50, us8k, vc1, voxforge, gtzan, nsynth, surge; they are skipped" in caplog.text
     assert "mean over spcv2, cremad" in done.output
-    assert "this is no average of the suite" in done.output
+    assert "this is not the average of the suite" in done.output
     assert {row.task for row in read_rows(tmp_path)} == {"spcv2", "cremad"}
 
 
 def test_no_corpus_of_a_suite_is_one_line(tmp_path):
     done = run("run", "--encoder", "logmel", "--suite", "nine", "--data", tmp_path, "--out", "x", status=1)
-    assert "none of its corpora is there" in done.stderr
+    assert "none of its corpora was found" in done.stderr
     done = run("run", "--encoder", "logmel", "--suite", "nien", "--data", tmp_path, "--out", "x", status=1)
     assert "no suite 'nien'; did you mean nine?" in done.stderr
 

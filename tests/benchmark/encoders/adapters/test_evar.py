@@ -9,7 +9,7 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader
 
-from benchmark.embedding import embed as embedding
+from benchmark.embedding import embedding_pass as embedding
 from benchmark.embedding.clips import Clip
 from benchmark.embedding.embed import EmbedSettings, embed_clips
 from benchmark.encoders.adapters import evar
