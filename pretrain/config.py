@@ -7,17 +7,16 @@ out keeps its default, and what these records do not know is an error. The confi
 
 from __future__ import annotations
 
-import difflib
 import json
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, Self
 
-from bgknown.documents import parse_toml, shorten_value
+from bgknown.documents import parse_toml
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error
+from bgknown.settings import check_above, check_at_least, check_one_of, check_within, list_tables, read_record
 from bgknown.tables import decode_text
 from bgknown.userpath import user_path
 from pretrain.frontend import FrontEnd
@@ -43,9 +42,9 @@ class NetworkSettings:
     """Units of the first linear layer; AudioNTT2020 has d of them."""
 
     def __post_init__(self) -> None:
-        _one_of("network.name", self.name, NETWORKS)
-        _at_least("network.d", self.d, 1)
-        _at_least("network.hidden", self.hidden, 1)
+        check_one_of("network.name", self.name, NETWORKS)
+        check_at_least("network.d", self.d, 1)
+        check_at_least("network.hidden", self.hidden, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,17 +69,17 @@ class ObjectiveSettings:
     """Size of what is compared, P."""
 
     def __post_init__(self) -> None:
-        _within("objective.lambda", self.lambda_, 0.0, 1.0)
+        check_within("objective.lambda", self.lambda_, 0.0, 1.0)
         if not 0.0 < self.gamma_low <= self.gamma_high < 1.0:
             raise InvalidInputError(
                 f"objective.gamma_low and gamma_high are {self.gamma_low} and {self.gamma_high}; "
                 f"both must lie between 0 and 1, the least first"
             )
-        _one_of("objective.mix_domain", self.mix_domain, DOMAINS)
-        _within("objective.reference_shift_s", self.reference_shift_s, 0.0, 60.0)
-        _within("objective.target_decay", self.target_decay, 0.0, 1.0)
-        _at_least("objective.head_hidden", self.head_hidden, 1)
-        _at_least("objective.projection", self.projection, 2)
+        check_one_of("objective.mix_domain", self.mix_domain, DOMAINS)
+        check_within("objective.reference_shift_s", self.reference_shift_s, 0.0, 60.0)
+        check_within("objective.target_decay", self.target_decay, 0.0, 1.0)
+        check_at_least("objective.head_hidden", self.head_hidden, 1)
+        check_at_least("objective.projection", self.projection, 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,12 +117,11 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         for name in ("batch", "accumulate", "epochs", "statistics_crops", "log_every", "checkpoint_every"):
-            _at_least(f"training.{name}", getattr(self, name), 1)
-        _at_least("training.steps", self.steps, 0)
-        _at_least("training.frames", self.frames, 8)
-        if not self.learning_rate > 0.0 or not math.isfinite(self.learning_rate):
-            raise InvalidInputError(f"training.learning_rate is {self.learning_rate}; it must be above 0")
-        _one_of("training.precision", self.precision, PRECISIONS)
+            check_at_least(f"training.{name}", getattr(self, name), 1)
+        check_at_least("training.steps", self.steps, 0)
+        check_at_least("training.frames", self.frames, 8)
+        check_above("training.learning_rate", self.learning_rate, 0.0)
+        check_one_of("training.precision", self.precision, PRECISIONS)
         if self.batch % self.accumulate or self.batch // self.accumulate < 2:
             raise InvalidInputError(
                 f"training.batch is {self.batch} in {self.accumulate} parts; "
@@ -159,9 +157,7 @@ class Config:
 
     def tables(self) -> dict[str, dict[str, Any]]:
         """The configuration as the tables of a file."""
-        return {
-            table: {name.rstrip("_"): value for name, value in values.items()} for table, values in asdict(self).items()
-        }
+        return list_tables(self)
 
     def with_tables(self, tables: Mapping[str, Any], where: str) -> Self:
         """The configuration with some values changed.
@@ -173,15 +169,7 @@ class Config:
         Raises:
             InvalidInputError: a table or name is unknown, or a value is of another type or out of range.
         """
-        known = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        changed = {}
-        for table, values in tables.items():
-            if table not in known:
-                raise InvalidInputError(f"{where}: {_unknown('table', table, known)}")
-            if not isinstance(values, Mapping):
-                raise InvalidInputError(f"{where}: {table} must be a table: write [{table}] above its keys")
-            changed[table] = _changed(known[table], values, where, table)
-        return replace(self, **changed)
+        return read_record(type(self), tables, where, base=self)
 
     def as_toml(self) -> str:
         """The configuration as a file."""
@@ -236,48 +224,3 @@ def _table_of(change: str) -> dict[str, dict[str, Any]]:
     except InvalidInputError:
         parsed = value.strip()
     return {table: {key: parsed}}
-
-
-def _changed(record: Any, values: Mapping[str, Any], where: str, table: str) -> Any:
-    known = {entry.name.rstrip("_"): getattr(record, entry.name) for entry in fields(record)}
-    names = {entry.name.rstrip("_"): entry.name for entry in fields(record)}
-    given = {}
-    for name, value in values.items():
-        if name not in known:
-            raise InvalidInputError(f"{where}: {_unknown('key', name, known, table)}")
-        given[names[name]] = _typed(value, known[name], f"{where}: {table}.{name}")
-    try:
-        return replace(record, **given)
-    except InvalidInputError as error:
-        raise InvalidInputError(f"{where}: {error}") from error
-
-
-def _typed(value: Any, like: Any, what: str) -> Any:
-    """A value of the type of the one it replaces; whole numbers may stand for others."""
-    if isinstance(like, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not type(like):
-        kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-        raise InvalidInputError(f"{what} is {shorten_value(value)}; it must be {kinds[type(like)]}")
-    return value
-
-
-def _unknown(kind: str, name: str, known: Iterable[str], table: str = "") -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-    return f"unknown {kind} {shorten_value(name)}{f' in [{table}]' * bool(table)}; {hint}"
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise InvalidInputError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
-
-
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise InvalidInputError(f"{name} is {value}; it must be at least {least}")
-
-
-def _within(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise InvalidInputError(f"{name} is {value}; it must lie in {low:g}..{high:g}")

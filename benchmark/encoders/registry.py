@@ -13,7 +13,6 @@ Packages add kinds through the entry-point group ``benchmark.encoders``, whose e
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import re
@@ -25,10 +24,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from benchmark.encoders.kinds import BUILT_IN, CHECKPOINTS, IN_FILES, Kind
-from benchmark.encoders.options import list_options, parse_options, resolve_options
+from benchmark.encoders.options import list_options, parse_options
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
 from bgknown.jobs.files import FileState, hash_bytes, read_state
 from bgknown.jobs.surroundings import prepare_libraries
+from bgknown.nearest import nearest
+from bgknown.settings import read_options
 from bgknown.userpath import expand, user_path
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", na
         )
     module = _module(kind)
     given = parse_options(options_text, spec)
-    options = resolve_options(module.Options, {key: expand(value) for key, value in given.items()}, spec)
+    options = read_options(module.Options, {key: expand(value) for key, value in given.items()}, spec)
     while True:
         before = _states(module, target, options)
         with explain_failure(spec, "cannot be loaded") if kind.runs_code else nullcontext():
@@ -166,7 +167,7 @@ def _kind_of(head: str, spec: str) -> tuple[Kind, str]:
         return BUILT_IN["onnx"], _existing(path, spec)
     if path.suffix in CHECKPOINTS:
         return _by_content(Path(_existing(path, spec))), head
-    close = difflib.get_close_matches(before, [*every, *_files_beside(path)], n=1)
+    close = nearest(before, [*every, *_files_beside(path)])
     named = re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", head) is not None
     if colon and (before.endswith(".py") or (named and (not close or _importable(before)))):
         return BUILT_IN["python"], head
@@ -175,7 +176,7 @@ def _kind_of(head: str, spec: str) -> tuple[Kind, str]:
             f"{head}: a file of this type is no encoder; known are {', '.join((*CHECKPOINTS, '.pt2', '.onnx'))} "
             f"and FILE.py:CLASS"
         )
-    hint = f"did you mean {close[0]}? " if close else ""
+    hint = f"did you mean {close}? " if close else ""
     raise NotFoundError(f"no encoder {head!r}; {hint}names and kinds are: {', '.join(every)}")
 
 
@@ -200,8 +201,8 @@ def _existing(path: Path, spec: str) -> str:
     if path.is_dir():
         raise InvalidInputError(f"{path}: is a folder, must be a file; a folder of transformers is hf:{path}")
     if not path.is_file():
-        close = difflib.get_close_matches(path.name, _files_beside(path), n=1)
-        hint = f"; did you mean {path.with_name(close[0])}?" if close else ""
+        close = nearest(path.name, _files_beside(path))
+        hint = f"; did you mean {path.with_name(close)}?" if close else ""
         raise NotFoundError(f"{spec}: no such file{hint}")
     if path.stat().st_size == 0:
         raise InvalidInputError(f"{path}: the file is empty (0 bytes)")

@@ -23,6 +23,7 @@ from benchmark.results.stats import bootstrap_ci, summarise
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error, write_whole
 from bgknown.jobs.provenance import find_commit, read_clock
+from bgknown.settings import is_optional, read_text, resolve_hints, strip_optional
 from bgknown.shown import escape_cell, unescape_cell
 from bgknown.tables import parse_rows
 from bgknown.userpath import user_path
@@ -109,7 +110,7 @@ class ResultRow:
 
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(ResultRow))
-_KINDS = {field.name: str(field.type) for field in dataclasses.fields(ResultRow)}
+_HINTS = resolve_hints(ResultRow)
 _NEEDED = ("encoder", "task", "setting", "metric", "protocol")
 
 
@@ -252,17 +253,18 @@ def add_rows(out: Path, rows: Iterable[ResultRow]) -> Path:
 
 def _fault(row: ResultRow) -> str:
     """What is wrong with a row's values; empty for nothing."""
-    for name, kind in _KINDS.items():
+    for name, hint in _HINTS.items():
         value = getattr(row, name)
-        if kind == "str":
+        kind = strip_optional(hint)
+        if kind is str:
             if not isinstance(value, str) or len(value.splitlines()) > 1 or value != value.strip():
                 return f"{name} is {value!r}, must be one line without spaces around it"
         elif value is None:
-            if "None" not in kind:
+            if not is_optional(hint):
                 return f"{name} is missing"
-        elif "float" in kind and not math.isfinite(value):
+        elif kind is float and not math.isfinite(value):
             return f"{name} is {value}, must be a finite number"
-        elif "int" in kind and value < 0:
+        elif kind is int and value < 0:
             return f"{name} is {value}, must not be negative"
         if name in _NEEDED and not value:
             return f"{name} is empty"
@@ -307,13 +309,8 @@ def _parsed(data: bytes, where: str) -> Iterator[ResultRow]:
 
 
 def _value(name: str, text: str) -> str | int | float | None:
-    kind = _KINDS[name]
-    if kind == "str":
+    hint = _HINTS[name]
+    if hint is str:
         return unescape_cell(text)
-    if not text:
-        return None
-    try:
-        return int(text) if "int" in kind else float(text)
-    except ValueError:
-        wanted = "a whole number" if "int" in kind else "a number"
-        raise InvalidInputError(f"{name} is {text[:40]!r}, must be {wanted}") from None
+    value: int | float | None = read_text(strip_optional(hint), text, name) if text else None
+    return value

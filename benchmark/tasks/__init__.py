@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +9,7 @@ from types import ModuleType
 from benchmark.tasks import labelled, own
 from benchmark.tasks.contract import TaskData, TaskFacts, TaskOptions
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.nearest import suggest
 from bgknown.userpath import user_path
 
 SUITES = {
@@ -32,11 +32,7 @@ def load_task(name: str) -> ModuleType:
         NotFoundError: there is no such task; says which are close.
     """
     if name not in MODULES:
-        close = difflib.get_close_matches(name, MODULES, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise NotFoundError(
-            f"no task {name!r}; {hint}there are: {', '.join(MODULES)}; a task of your own is a {OWN} file"
-        )
+        raise NotFoundError(f"no task {name!r}; {suggest(name, MODULES)}; a task of your own is a {OWN} file")
     return importlib.import_module(MODULES[name])
 
 

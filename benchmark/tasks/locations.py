@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.nearest import suggest
 from bgknown.userpath import expand_fields, user_path
 
 VARIABLE = "BGKNOWN_DATA"
@@ -48,9 +48,7 @@ class Locations:
         """
         for name in self.named:
             if name not in names:
-                close = difflib.get_close_matches(name, names, n=1)
-                hint = f"did you mean {close[0]}? " if close else ""
-                raise InvalidInputError(f"--data {name}={self.named[name]}: no such data; {hint}{', '.join(names)}")
+                raise InvalidInputError(f"--data {name}={self.named[name]}: no such data; {suggest(name, names)}")
 
     def given(self, name: str) -> bool:
         """Whether a folder was given for a name, or lies in the general folder."""

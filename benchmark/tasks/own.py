@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.encoders import options
+from benchmark.encoders.options import parse_options
 from benchmark.tasks.contract import TaskFacts
 from benchmark.tasks.labelled import count_clips
 from benchmark.tasks.splits import read_splits
 from bgknown.corpora.listing import find_files
 from bgknown.errors import InvalidInputError
+from bgknown.settings import read_options
 from bgknown.userpath import user_path
 
 
@@ -30,9 +31,9 @@ class OwnSettings:
 
     def __post_init__(self) -> None:
         if self.duration_s is not None and not 0 < self.duration_s <= 3600:
-            raise InvalidInputError(f"duration_s is {self.duration_s}; it must lie between 0 and 3600")
+            raise InvalidInputError(f"duration_s is {self.duration_s}; it must be above 0 and at most 3600")
         if not 0 < self.lr < 1e3:
-            raise InvalidInputError(f"lr is {self.lr}; it must be above 0")
+            raise InvalidInputError(f"lr is {self.lr}; it must be above 0 and below 1000")
 
 
 def read_facts(name: str) -> TaskFacts:
@@ -42,7 +43,7 @@ def read_facts(name: str) -> TaskFacts:
         NotFoundError, InvalidInputError: there is no such table, or it or its options break a rule.
     """
     path, given = locate_table(name), name.partition("?")[2]
-    settings = options.resolve_options(OwnSettings, options.parse_options(given, name), name)
+    settings = read_options(OwnSettings, parse_options(given, name), name)
     table = read_splits(path)
     return TaskFacts(
         name=path.stem,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error
+from bgknown.nearest import nearest
 
 _brought: dict[str, Path] = {}
 """Modules that came from somebody's folder, by their names in ``sys.modules``."""
@@ -188,9 +188,8 @@ def _place(error: BaseException) -> str:
 
 def _near(name: str, names: Iterable[str], *, list_all: bool = True) -> str:
     known = sorted(names)
-    close = difflib.get_close_matches(name, known, n=1)
-    if close:
-        return f"; did you mean {close[0]}?"
+    if close := nearest(name, known):
+        return f"; did you mean {close}?"
     return f"; there are: {', '.join(known[:8])}" if known and list_all else ""
 
 

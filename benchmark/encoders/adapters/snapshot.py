@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import logging
 import re
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
+from bgknown.nearest import nearest
 
 HUB_ID = r"[A-Za-z0-9_]([\w.-]*/)?[\w.-]*"
 """How an id on the hub is written: a name, or an owner and a name."""
@@ -63,8 +63,8 @@ def find_model_folder(
 
 def _near(path: Path) -> str:
     beside = [folder.name for folder in path.parent.iterdir() if folder.is_dir()] if path.parent.is_dir() else []
-    close = difflib.get_close_matches(path.name, beside, n=1)
-    return f"; did you mean {path.with_name(close[0])}?" if close else ", and no id on the hub looks like this"
+    close = nearest(path.name, beside)
+    return f"; did you mean {path.with_name(close)}?" if close else ", and no id on the hub looks like this"
 
 
 @contextlib.contextmanager

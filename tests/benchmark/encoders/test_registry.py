@@ -13,9 +13,10 @@ from safetensors.torch import save_file
 import pretrain.encoder
 from benchmark.encoders import registry
 from benchmark.encoders.kinds import BUILT_IN
-from benchmark.encoders.options import list_options, parse_options, resolve_options
+from benchmark.encoders.options import list_options, parse_options
 from benchmark.encoders.registry import list_kinds, load_encoder
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.settings import read_options
 from tests.benchmark import kinds as made
 
 
@@ -36,9 +37,9 @@ class Settings:
 
 def test_options_become_typed_settings():
     given = parse_options("layer=-2&gain=0.5&fast=true&pooling=a%26b", "x")
-    assert resolve_options(Settings, given, "x") == Settings(layer=-2, gain=0.5, fast=True, pooling="a&b")
-    assert resolve_options(Settings, parse_options("layer=none&fast=0", "x"), "x") == Settings()
-    assert resolve_options(Settings, parse_options("", "x"), "x") == Settings()
+    assert read_options(Settings, given, "x") == Settings(layer=-2, gain=0.5, fast=True, pooling="a&b")
+    assert read_options(Settings, parse_options("layer=none&fast=0", "x"), "x") == Settings()
+    assert read_options(Settings, parse_options("", "x"), "x") == Settings()
 
 
 def test_options_are_listed_with_their_docstrings():
@@ -55,16 +56,16 @@ def test_options_are_listed_with_their_docstrings():
     ("text", "message"),
     [
         ("layr=3", "x: unknown option 'layr'; did you mean layer"),
-        ("layer=3.5", "x: option layer is '3.5', must be a whole number"),
-        ("gain=loud", "option gain is 'loud', must be a number"),
-        ("fast=maybe", "option fast is 'maybe', must be true or false"),
+        ("layer=3.5", "x: option layer is '3.5'; it must be a whole number"),
+        ("gain=loud", "option gain is 'loud'; it must be a number"),
+        ("fast=maybe", "option fast is 'maybe'; it must be true or false"),
         ("layer", "must be written key=value&key=value"),
         ("layer=1&layer=2", "an option is given twice"),
     ],
 )
 def test_wrong_options_are_one_line(text, message):
     with pytest.raises(InvalidInputError, match=message):
-        resolve_options(Settings, parse_options(text, "x"), "x")
+        read_options(Settings, parse_options(text, "x"), "x")
 
 
 def test_every_kind_is_listed_with_its_options():
