@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from bgknown.jobs import stopping, surroundings
 from bgknown.shown import escape_text
 from bgknown.userpath import user_path
 
-KEPT = "; finished work is kept, and the same command resumes where it left off"
+_KEPT = "; finished work is kept, and the same command resumes where it left off"
 
 
 class UserPath(click.Path):
@@ -32,9 +34,11 @@ class UserPath(click.Path):
         return super().convert(user_path(value) if os.fspath(value) else value, param, ctx)
 
 
-FOLDER = UserPath(file_okay=False)
-FILE = UserPath(dir_okay=False)
-PATH = UserPath()
+HELP_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+"""Settings of a program's outermost group."""
+FOLDER_PATH = UserPath(file_okay=False)
+FILE_PATH = UserPath(dir_okay=False)
+ANY_PATH = UserPath()
 
 
 def echo(message: object = "", *, err: bool = False, nl: bool = True) -> None:
@@ -58,14 +62,31 @@ def begin_logging(level: int, form: str = "%(levelname)s: %(message)s", *, force
     logging.addLevelName(logging.WARNING, "warning")
 
 
+class Command(click.Command):
+    """A command whose help ends in its example."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **_end_in_example(settings))
+
+
 class Group(click.Group):
     """A group whose commands turn the project's errors into one line and a status of 1.
 
     An interrupt (Ctrl-C, SIGTERM, SIGHUP) is one line too; the status is 128 and the signal's number.
     """
 
-    resumable: frozenset[str] = frozenset({"build"})
-    """Commands that resume where they were interrupted."""
+    command_class = Command
+
+    def __init__(self, *args: Any, resumable: Iterable[str] = (), **settings: Any) -> None:
+        """Make the group.
+
+        Args:
+            args: as for ``click.Group``.
+            resumable: its commands that resume where they were interrupted.
+            settings: as for ``click.Group``.
+        """
+        super().__init__(*args, **_end_in_example(settings))
+        self.resumable = frozenset(resumable)
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command line."""
@@ -87,5 +108,11 @@ class Group(click.Group):
             ctx.exit(1)
         except KeyboardInterrupt as error:
             stopping.acknowledge()
-            echo(f"interrupted{KEPT if ctx.invoked_subcommand in self.resumable else ''}", err=True)
+            echo(f"interrupted{_KEPT if ctx.invoked_subcommand in self.resumable else ''}", err=True)
             ctx.exit(128 + getattr(error, "number", signal.SIGINT))
+
+
+def _end_in_example(settings: dict[str, Any]) -> dict[str, Any]:
+    """A command's settings with the example of its help moved to the end, below the options."""
+    text, found, example = inspect.cleandoc(settings.get("help") or "").partition("\b\nExample:")
+    return {**settings, "help": text.rstrip(), "epilog": found + example} if found else settings

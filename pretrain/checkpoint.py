@@ -30,7 +30,7 @@ from bgknown.settings import read_record
 from bgknown.shown import name_few
 from pretrain.frontend import PUBLISHED, FrontEnd, Statistics
 from pretrain.networks import AudioNTT
-from pretrain.weights import read_file, read_network
+from pretrain.weights import read_network, read_tensors_file
 
 FORMAT = "bgknown-encoder-1"
 """The format written here; a reader refuses others of the family."""
@@ -133,7 +133,7 @@ def read_encoder(path: Path, *, prefix: str | None = None) -> Checkpoint:
         NotFoundError: there is no such file.
         InvalidInputError: it is damaged, holds code, or holds no encoder of a known form.
     """
-    content, metadata = read_file(path)
+    content, metadata = read_tensors_file(path)
     if is_own_checkpoint(metadata):
         content = {**_decoded(metadata, path), "encoder": content}
     elif not is_own_checkpoint(content):

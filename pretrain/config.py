@@ -20,14 +20,13 @@ from bgknown.settings import check_above, check_at_least, check_one_of, check_wi
 from bgknown.tables import decode_text
 from bgknown.userpath import user_path
 from pretrain.frontend import FrontEnd
+from pretrain.networks import NETWORKS
 from pretrain.views import ViewSettings
 
 NAMES = ("paper", "small", "smoke")
 """The configurations that come with the software."""
 DOMAINS = ("normalised", "power")
 DECIDED = ("float32", "bf16")
-PRECISIONS = ("auto", *DECIDED)
-NETWORKS = ("AudioNTT2022", "AudioNTT2020")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +120,7 @@ class TrainingSettings:
         check_at_least("training.steps", self.steps, 0)
         check_at_least("training.frames", self.frames, 8)
         check_above("training.learning_rate", self.learning_rate, 0.0)
-        check_one_of("training.precision", self.precision, PRECISIONS)
+        check_one_of("training.precision", self.precision, ("auto", *DECIDED))
         if self.batch % self.accumulate or self.batch // self.accumulate < 2:
             raise InvalidInputError(
                 f"training.batch is {self.batch} in {self.accumulate} parts; "

@@ -14,7 +14,7 @@ from bgknown.errors import InvalidInputError
 from pretrain.checkpoint import is_own_checkpoint, read_encoder
 from pretrain.frontend import FrontEnd, LogMel, Statistics, check_audio, measure
 from pretrain.networks import CHANNELS, AudioNTT
-from pretrain.weights import FIRST, find_prefixes, flatten_tensors, read_file
+from pretrain.weights import FIRST, find_prefixes, flatten_tensors, read_tensors_file
 
 LOOKS_FOR = "AudioNTT weights (features.0.weight, fc.0.weight, fc.3.weight) or the format of this project's checkpoints"
 """What a checkpoint is recognised by."""
@@ -235,7 +235,7 @@ def recognises(path: Path) -> bool:
     Raises:
         InvalidInputError: the file is damaged, or holds code.
     """
-    content, metadata = read_file(path)
+    content, metadata = read_tensors_file(path)
     if is_own_checkpoint(metadata) or is_own_checkpoint(content):
         return True
     shapes = {name: tuple(tensor.shape) for name, tensor in flatten_tensors(content)}

@@ -34,7 +34,7 @@ from pretrain.corpus import Corpus, read_card
 from pretrain.frontend import Statistics
 from pretrain.machine import pick_precision
 from pretrain.ranks import Ranks
-from pretrain.weights import read_file
+from pretrain.weights import read_tensors_file
 
 if TYPE_CHECKING:
     from pretrain.train import Trainer
@@ -117,7 +117,7 @@ class Run:
         return precision if card.get("steps_done") and precision in DECIDED else None
 
     def _read(self) -> dict[str, Any]:
-        content, _ = read_file(self.checkpoint)
+        content, _ = read_tensors_file(self.checkpoint)
         training = content.get("training")
         if (
             not is_own_checkpoint(content)

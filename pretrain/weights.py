@@ -32,7 +32,7 @@ _DEEPEST = 16  # levels of dictionaries in a checkpoint; a file may hold a dicti
 _CODE = re.compile(r"GLOBAL (\S+)|call reduce|create new object|Can only build")
 
 
-def read_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def read_tensors_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Read a checkpoint file, tensors on the CPU.
 
     Args:

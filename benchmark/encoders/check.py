@@ -16,9 +16,9 @@ from benchmark.text_tables import align_columns
 from bgknown.errors import BgknownError
 from bgknown.seeding import make_generator
 
-BATCH = 8
+_BATCH = 8
 """Clips in a batch of the checks."""
-DURATION_S = 5.0
+_DURATION_S = 5.0
 """Their length."""
 SHORT_S, LONG_S = 0.1, 30.0
 TOLERANCE = 1e-4
@@ -46,7 +46,7 @@ def check_encoder(loaded: LoadedEncoder) -> list[Finding]:
     """
     encoder, rate_hz = loaded.encoder, loaded.encoder.rate_hz
     findings = [_facts(loaded)]
-    noise = make_noise("noise", BATCH, round(DURATION_S * rate_hz)).to(loaded.device)
+    noise = make_noise("noise", _BATCH, round(_DURATION_S * rate_hz)).to(loaded.device)
     if isinstance(encoder, FittedEncoder):
         findings.append(_finding("needs fit", lambda: _fit(loaded, noise)))
     checks: list[tuple[str, Callable[[], tuple[bool | None, str]]]] = [
@@ -120,14 +120,14 @@ def _fit(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
     except Exception:  # noqa: BLE001  (an encoder is anybody's code)
         told = ""
     if isinstance(loaded.encoder, FittedEncoder):
-        loaded.encoder.fit(iter([noise[: BATCH // 2], noise[BATCH // 2 :]]))
+        loaded.encoder.fit(iter([noise[: _BATCH // 2], noise[_BATCH // 2 :]]))
     return not told, told or "statistics taken from noise"
 
 
 def _shape(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
     with torch.inference_mode():
         raw = loaded.encoder.embed(noise.clone())
-    output = check_output(loaded.encoder, raw, BATCH)
+    output = check_output(loaded.encoder, raw, _BATCH)
     return raw.dtype == torch.float32, f"{list(output.shape)} {str(raw.dtype).removeprefix('torch.')}"
 
 
@@ -173,10 +173,10 @@ def _frames(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
         return False, "no frames"
     with torch.inference_mode():
         frames, times_ms = loaded.encoder.frames(noise.clone())
-    if frames.ndim != 3 or len(frames) != BATCH or list(times_ms.shape) != list(frames.shape[:2]):
+    if frames.ndim != 3 or len(frames) != _BATCH or list(times_ms.shape) != list(frames.shape[:2]):
         return False, f"frames {list(frames.shape)} and times {list(times_ms.shape)}, must be [B, T, D] and [B, T]"
     rising = bool((times_ms[:, 1:] > times_ms[:, :-1]).all())
-    inside = float(times_ms.min()) >= 0 and float(times_ms.max()) <= 1_000 * DURATION_S + 1_000
+    inside = float(times_ms.min()) >= 0 and float(times_ms.max()) <= 1_000 * _DURATION_S + 1_000
     finite = bool(torch.isfinite(frames).all())
     step_ms = float(times_ms[0, -1] - times_ms[0, 0]) / max(frames.shape[1] - 1, 1)
     return rising and inside and finite, f"{list(frames.shape)}, one each {step_ms:.1f} ms"
@@ -186,9 +186,9 @@ def _speed(loaded: LoadedEncoder, noise: Tensor) -> tuple[None, str]:
     clips, began = 0, time.perf_counter()
     while time.perf_counter() - began < SPEED_S or clips == 0:
         _embed(loaded, noise)
-        clips += BATCH
+        clips += _BATCH
     rate = clips / (time.perf_counter() - began)
-    return None, f"{rate:,.1f} clips of {DURATION_S:g} s a second, {rate * DURATION_S:,.0f} times real time"
+    return None, f"{rate:,.1f} clips of {_DURATION_S:g} s a second, {rate * _DURATION_S:,.0f} times real time"
 
 
 def _apart_by(one: Tensor, other: Tensor) -> float:

@@ -69,7 +69,7 @@ def read_facts(name: str) -> TaskFacts:
         )
     if stem != stem.strip():
         raise InvalidInputError(f"{name!r}: a task's name may have no spaces around it; give the file another name")
-    return own.read_facts(name)
+    return own.read_own_facts(name)
 
 
 def prepare(name: str, root: Path, options: TaskOptions) -> TaskData:
@@ -85,7 +85,7 @@ def prepare(name: str, root: Path, options: TaskOptions) -> TaskData:
     """
     root = user_path(root)
     if is_own(name):
-        return labelled.prepare(read_facts(name), own.index(name, root), root, options)
+        return labelled.prepare(read_facts(name), own.index_own(name, root), root, options)
     module = load_task(name)
     if hasattr(module, "prepare"):
         data: TaskData = module.prepare(root, options)

@@ -23,13 +23,13 @@ from benchmark.embedding.texts import load_text_encoder
 from benchmark.tasks.contract import Fold, Setting, TaskData, TaskFacts, TaskOptions
 from benchmark.tasks.labelled import take_limit
 from bgknown.apwd.manifest import derive_pair_set_id, read_manifest
+from bgknown.apwd.pairs import SIDES
 from bgknown.apwd.sources.tree import open_tree
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import hash_bytes
 
 SETTINGS = evaluation.SETTINGS
-SIDES = ("s1", "s2")
-SPLITS = {"dev": "train", "eval": "test"}
+_SPLITS = {"dev": "train", "eval": "test"}
 JAMS, SOURCE = "apwd-jams", "apwd-source"
 NEEDS = (JAMS, SOURCE)
 """Other data it can use: what pairs without audio are rendered from."""
@@ -71,14 +71,14 @@ def prepare(of: TaskFacts, root: Path, options: TaskOptions) -> TaskData:
         name = "--splits" if options.splits is not None else "--shuffle-labels"
         raise InvalidInputError(f"{name}: {of.name} has no labels, and a split of its own: dev and eval")
     table = _pairs(of, root).rename(columns={"pair": "file"})
-    table = take_limit(table.assign(label="", split=table["split"].map(SPLITS)), options.limit)
+    table = take_limit(table.assign(label="", split=table["split"].map(_SPLITS)), options.limit)
     table = table.rename(columns={"file": "clip_id"})
     signals = _signals(table, root, options)
     rendering = signals["s1"][0].rendering
     keep, notes = find_usable_rows(table, signals, options.broken)
     table = table[keep].reset_index(drop=True)
     signals = {side: list(itertools.compress(clips, keep)) for side, clips in signals.items()}
-    parts = {split: np.flatnonzero(table["split"] == split) for split in SPLITS.values()}
+    parts = {split: np.flatnonzero(table["split"] == split) for split in _SPLITS.values()}
     return TaskData(
         facts=of,
         root=root,
@@ -90,7 +90,7 @@ def prepare(of: TaskFacts, root: Path, options: TaskOptions) -> TaskData:
             table.rename(columns={"clip_id": "pair"}), sources="" if rendering is None else rendering.fingerprint
         ),
         sha256_of_0_1_0=hash_bytes(table.to_csv(index=False, lineterminator="\n").encode()),
-        leak_check=check_leaks(table),
+        leak_check=check_soundscape_leaks(table),
         skipped=int((~keep).sum()),
         in_part=not keep.all(),
         notes=[*_notes(of, table), *notes],
@@ -98,7 +98,7 @@ def prepare(of: TaskFacts, root: Path, options: TaskOptions) -> TaskData:
     )
 
 
-def check_leaks(table: pd.DataFrame) -> str:
+def check_soundscape_leaks(table: pd.DataFrame) -> str:
     """Look for soundscapes that are in both splits."""
     known: dict[str, set[str]] = {"train": set(), "test": set()}
     for side in SIDES:
@@ -116,9 +116,9 @@ def _pairs(of: TaskFacts, root: Path) -> pd.DataFrame:
     if found.empty:
         there = ", ".join(sorted(set(table["scene"])))
         raise NotFoundError(f"{root}: holds no pairs of the scene {scene} with both sides; its scenes are {there}")
-    strange = set(found["split"]) - set(SPLITS)
+    strange = set(found["split"]) - set(_SPLITS)
     if strange:
-        raise InvalidInputError(f"{root}: the split {sorted(strange)[0]!r} is none of {', '.join(SPLITS)}")
+        raise InvalidInputError(f"{root}: the split {sorted(strange)[0]!r} is none of {', '.join(_SPLITS)}")
     return found.sort_values("pair", ignore_index=True)
 
 

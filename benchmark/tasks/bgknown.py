@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from benchmark.embedding.broken import find_usable_rows
 from benchmark.embedding.clips import Clip
-from benchmark.ranking import chance_recall, compute_ranks
+from benchmark.ranking import RECALLS, chance_recall, compute_ranks
 from benchmark.tasks.contract import (
     Embeddings,
     Fold,
@@ -65,7 +65,6 @@ SETTINGS = {
     "shuffled": ("control: y_mix minus another recording's y_bg", "mix", "a"),
     "clean": ("control: the ESC-50 clip itself", "clean", ""),
 }
-RECALLS = (1, 5, 10)
 NEEDS = ("esc50",)
 """Other data it can use."""
 
@@ -131,7 +130,7 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
         sha256_of_0_1_0=hash_file(root / MANIFEST),
         skipped=int(dataset.description["counts"]["skipped"]) + int((~keep).sum()),
         in_part=not keep.all(),
-        leak_check=check_leaks(table),
+        leak_check=check_source_leaks(table),
         notes=notes,
         measures=measure_retrieval,
     )
@@ -194,7 +193,7 @@ def pair_other_backgrounds(table: pd.DataFrame) -> NDArray[np.int64] | None:
     return other
 
 
-def check_leaks(table: pd.DataFrame) -> str:
+def check_source_leaks(table: pd.DataFrame) -> str:
     """Look for Freesound ids that are in both splits, as clip or as background."""
     sides: dict[str, set[str]] = {"train": set(), "test": set()}
     for split, clip_id, file in zip(table["split"], table["clip_id"], table["fsd50k_file"], strict=True):

@@ -116,7 +116,7 @@ def validate(name: str, root: Path, *, cache: Path, decode: bool = False) -> Fin
 
 def _listing(name: str, root: Path) -> tuple[TaskFacts, pd.DataFrame]:
     if tasks.is_own(name):
-        return tasks.read_facts(name), own.index(name, root)
+        return tasks.read_facts(name), own.index_own(name, root)
     module = tasks.load_task(name)
     if not hasattr(module, "index"):
         raise InvalidInputError(f"{name} is a dataset of this project: `bgknown verify {root}` checks it")

@@ -33,12 +33,10 @@ from bgknown.corpora.listing import compose_name
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import hash_bytes
 from bgknown.seeding import derive_key, draw_ranks
-from bgknown.shown import escape_line
+from bgknown.shown import escape_line, name_few
 
-PARTS = ("train", "valid", "test")
+TASK_SPLITS = ("train", "valid", "test")
 """Values of ``split``."""
-NAMED = 3
-"""Broken files that a message names."""
 
 
 def prepare(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOptions) -> TaskData:
@@ -121,12 +119,12 @@ def check_table(table: pd.DataFrame, where: str) -> None:
                 f"{where}: there is only one fold, {table['fold'].iloc[0]}; at least two are needed"
             )
         return
-    strange = ~table["split"].isin(PARTS)
+    strange = ~table["split"].isin(TASK_SPLITS)
     if strange.any():
         first = table[strange].iloc[0]
         raise InvalidInputError(
             f"{where}: the split of {escape_line(first['file'])} is {first['split']!r}; "
-            f"it must be one of {', '.join(PARTS)}"
+            f"it must be one of {', '.join(TASK_SPLITS)}"
         )
 
 
@@ -144,7 +142,7 @@ def describe_difference(facts: TaskFacts, table: pd.DataFrame) -> str:
     found, total = count_clips(table), sum(facts.counts.values())
     other = [part for part, count in facts.counts.items() if found.get(part, 0) != count]
     told = [f"{found.get(part, 0):,} of {facts.counts[part]:,} {_part_named(part)}" for part in other]
-    if other and len(table) != total and len(facts.counts) > len(PARTS):
+    if other and len(table) != total and len(facts.counts) > len(TASK_SPLITS):
         told = [f"{len(table):,} of {total:,} clips"]
     classes = table["label"].nunique()
     if classes != facts.classes:
@@ -190,7 +188,7 @@ def make_folds(table: pd.DataFrame) -> list[Fold]:
             for name in sorted(set(of_clip), key=lambda name: (len(name), name))
         ]
     split = table["split"].to_numpy()
-    train, valid, test = (np.flatnonzero(split == part) for part in PARTS)
+    train, valid, test = (np.flatnonzero(split == part) for part in TASK_SPLITS)
     return [Fold(name="", train=train, test=test, valid=valid if len(valid) else None)]
 
 
@@ -271,5 +269,4 @@ def _how(broken: pd.DataFrame) -> str:
 
 
 def _named(broken: pd.DataFrame) -> str:
-    first = [escape_line(f"{row.file} ({row.problem})") for row in broken.head(NAMED).itertuples()]
-    return ", ".join(first) + (f" and {len(broken) - NAMED} more" if len(broken) > NAMED else "")
+    return name_few((f"{row.file} ({row.problem})" for row in broken.itertuples()), 3)

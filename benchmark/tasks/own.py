@@ -36,7 +36,7 @@ class OwnSettings:
             raise InvalidInputError(f"lr is {self.lr}; it must be above 0 and below 1000")
 
 
-def read_facts(name: str) -> TaskFacts:
+def read_own_facts(name: str) -> TaskFacts:
     """What is known about an own task.
 
     Raises:
@@ -66,7 +66,7 @@ def locate_table(name: str) -> Path:
     return user_path(name.partition("?")[0])
 
 
-def index(name: str, root: Path) -> pd.DataFrame:
+def index_own(name: str, root: Path) -> pd.DataFrame:
     """The table of an own task: file (as it is on disk), label, split or fold, group.
 
     Args:
@@ -74,7 +74,7 @@ def index(name: str, root: Path) -> pd.DataFrame:
         root: the folder that its files are in.
 
     Raises:
-        NotFoundError, InvalidInputError: as ``read_facts``.
+        NotFoundError, InvalidInputError: as ``read_own_facts``.
     """
     table = read_splits(locate_table(name))
     return table.assign(file=find_files(root, table["file"].tolist()))

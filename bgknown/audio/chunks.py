@@ -20,7 +20,7 @@ _KINDS = {b"RIFF", b"RIFX", b"RF64", b"FORM", b"riff", b"caff", b".snd", b"dns."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Samples:
+class DataChunk:
     """The chunk of a file that holds its samples."""
 
     start: int
@@ -57,12 +57,12 @@ class Samples:
         return [(0, self.field), value, (self.field + len(value), size)]
 
 
-def is_known(data: Bytes) -> bool:
+def has_chunks(data: Bytes) -> bool:
     """Whether a file begins like one of these kinds."""
     return data[:4] in _KINDS
 
 
-def find_samples(data: Bytes, size: int) -> Samples | None:
+def find_samples(data: Bytes, size: int) -> DataChunk | None:
     """The samples of a file of ``size`` bytes, or None where the file is of another kind or has no such chunk."""
     kind = data[:4]
     if kind in {b"RIFF", b"RIFX", b"RF64", b"FORM"}:
@@ -74,11 +74,11 @@ def find_samples(data: Bytes, size: int) -> Samples | None:
     if kind in {b".snd", b"dns."} and size >= 12:
         form: Literal[">I", "<I"] = ">I" if kind == b".snd" else "<I"
         start, declared = (struct.unpack(form, data[place : place + 4])[0] for place in (4, 8))
-        return Samples(start=min(start, size), declared=declared, field=8, form=form)
+        return DataChunk(start=min(start, size), declared=declared, field=8, form=form)
     return None
 
 
-def _find_in_riff(data: Bytes, size: int, kind: bytes) -> Samples | None:
+def _find_in_riff(data: Bytes, size: int, kind: bytes) -> DataChunk | None:
     order = ">" if kind in {b"RIFX", b"FORM"} else "<"
     place, codec, long_field = 12, 0, 0
     for _ in range(_MOST_CHUNKS):
@@ -92,8 +92,8 @@ def _find_in_riff(data: Bytes, size: int, kind: bytes) -> Samples | None:
         if name == (b"SSND" if kind == b"FORM" else b"data"):
             if long_field:
                 declared = struct.unpack("<Q", data[long_field : long_field + 8])[0]
-                return Samples(start=place + 8, declared=declared, field=long_field, form="<Q", codec=codec)
-            samples = Samples(start=place + 8, declared=length, field=place + 4, form=f"{order}I", codec=codec)
+                return DataChunk(start=place + 8, declared=declared, field=long_field, form="<Q", codec=codec)
+            samples = DataChunk(start=place + 8, declared=length, field=place + 4, form=f"{order}I", codec=codec)
             # an empty recording may be followed by other chunks
             return None if length == 0 and _are_chunks(data, place + 8, size, order) else samples
         place += 8 + length + (length & 1)
@@ -120,28 +120,28 @@ def _are_chunks(data: Bytes, place: int, size: int, order: str) -> bool:
     return False
 
 
-def _find_in_w64(data: Bytes, size: int) -> Samples | None:
+def _find_in_w64(data: Bytes, size: int) -> DataChunk | None:
     place = 40
     for _ in range(_MOST_CHUNKS):
         if place + _W64_HEAD > size:
             break
         name, length = data[place : place + 4], struct.unpack("<Q", data[place + 16 : place + 24])[0]
         if name == b"data":
-            return Samples(start=place + 24, declared=length, field=place + 16, form="<Q", head=_W64_HEAD)
+            return DataChunk(start=place + 24, declared=length, field=place + 16, form="<Q", head=_W64_HEAD)
         if length < _W64_HEAD:
             break
         place += length + -length % 8
     return None
 
 
-def _find_in_caf(data: Bytes, size: int) -> Samples | None:
+def _find_in_caf(data: Bytes, size: int) -> DataChunk | None:
     place = 8
     for _ in range(_MOST_CHUNKS):
         if place + 12 > size:
             break
         name, length = struct.unpack(">4sq", data[place : place + 12])
         if name == b"data":
-            return Samples(start=place + 12, declared=length, field=place + 4, form=">q")
+            return DataChunk(start=place + 12, declared=length, field=place + 4, form=">q")
         if length < 0:
             break
         place += 12 + length

@@ -165,7 +165,7 @@ def inspect(data: View, size: int) -> _Layout:
         return _Layout(parts=tuple(parts), exact=True)
     samples = chunks.find_samples(data, size)
     if samples is None:
-        return _Layout() if chunks.is_known(data) else _inspect_mpeg(data, begin, size, always=False)
+        return _Layout() if chunks.has_chunks(data) else _inspect_mpeg(data, begin, size, always=False)
     stop = samples.stop(size)
     if stop > size:
         raise InvalidInputError("the file is truncated: its header declares more data than the file contains")

@@ -28,10 +28,10 @@ ALL = [*commands(main, "bgknown"), *commands(benchmark, "benchmark"), *commands(
 
 
 @pytest.mark.parametrize(("name", "command"), ALL, ids=[name for name, _ in ALL])
-def test_every_help_holds_an_example_and_every_option_is_explained(name, command):
+def test_every_help_ends_in_an_example_and_explains_every_option(name, command):
     result = CliRunner().invoke(command, ["--help"])
     assert result.exit_code == 0
-    assert f"Example:\n    {name.split()[0]} " in result.output
+    assert f"Example:\n    {name.split()[0]} " in result.output.split("Options:")[-1]
     for option in command.params:
         if isinstance(option, click.Option):
             assert option.help, option.name
@@ -48,7 +48,7 @@ def test_plan_build_and_verify(tiny, tmp_path):
     assert pd.read_csv(out / "manifest.csv")[list(table.columns)].equals(table)
     assert "ok: 10 clips, 50 files" in run("verify", out, "--jobs", 1).output
     again = run("build", *tiny.arguments(), "--recipe", recipe, "--out", out)
-    assert "nothing was done" in again.output
+    assert "nothing to do" in again.output
 
 
 def test_plan_draws_what_build_draws(tiny, tmp_path):
@@ -88,8 +88,8 @@ def test_errors_are_one_line(arguments, message):
     ("arguments", "message"),
     [
         (["build", "--out", "o"], "give --esc50 and --fsd50k, or --miniature"),
-        (["build", "--out", "o", "--miniature", "--esc50", "x"], "--miniature stands instead"),
-        (["build", "--out", "o", "--miniature", "--recipe", "r", "--seed", "1"], "belong to the draw"),
+        (["build", "--out", "o", "--miniature", "--esc50", "x"], "--miniature replaces"),
+        (["build", "--out", "o", "--miniature", "--recipe", "r", "--seed", "1"], "set up a draw"),
         (["build", "--miniature"], "Missing option '--out'"),
     ],
 )
@@ -142,10 +142,10 @@ def test_the_report_tells_apart_what_was_done(tiny, tmp_path):
     run(*build, status=1)
     skipping = run(*build, "--skip-broken")
     assert "0 rendered, 9 kept" in skipping.output
-    assert "1 broken inputs left out" in skipping.output
+    assert "1 broken inputs skipped" in skipping.output
     again = run(*build)
-    assert "was complete already; nothing was done" in again.output
-    assert "1 broken inputs left out" in again.output
+    assert "was already complete; nothing to do" in again.output
+    assert "1 broken inputs skipped" in again.output
 
 
 def test_the_cache_is_shown_and_cleared(tiny):

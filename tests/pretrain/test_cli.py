@@ -54,8 +54,8 @@ def test_broken_files_are_told(audio, tmp_path):
     assert "x00.flac: unreadable" in failed.stderr
     assert "12 of 37 files are packed" in failed.stderr
     done = run("pack", "--audio", audio, "--out", tmp_path / "corpus", "--skip-broken")
-    assert "12 clips, 0.01 hours, 25 broken files left out" in done.stdout
-    assert done.stderr.count("left out: ") == 20
+    assert "12 clips, 0.01 hours, 25 broken files skipped" in done.stdout
+    assert done.stderr.count("skipped: ") == 20
     assert "... and 5 more, all in corpus.json" in done.stderr
 
 
@@ -90,8 +90,8 @@ def test_an_unfinished_run_is_exported_as_it_is(tmp_path):
     smoke = ("--corpus", corpus, "--config", "smoke", "--out", tmp_path / "run")
     run("train", *smoke, "--set", "training.steps=8")
     run("train", *smoke, "--set", "training.steps=20", "--set", "training.checkpoint_every=100")
-    assert "has not come to its end" not in run("export", tmp_path / "run", "--to", tmp_path / "a.safetensors").stderr
+    assert "has not ended" not in run("export", tmp_path / "run", "--to", tmp_path / "a.safetensors").stderr
     shutil.rmtree(tmp_path / "run")
     steps = ("--set", "training.steps=8", "--set", "training.learning_rate=1e30", "--set", "training.log_every=1")
     run("train", *smoke, *steps, "--set", "training.checkpoint_every=1", status=1)
-    assert "has not come to its end" in run("export", tmp_path / "run", "--to", tmp_path / "b.safetensors").stderr
+    assert "has not ended" in run("export", tmp_path / "run", "--to", tmp_path / "b.safetensors").stderr

@@ -190,7 +190,7 @@ class FittedFramedEvarEncoder(FramedEvarEncoder, FittedEvarEncoder):
     """An EVAR class that does both."""
 
 
-KINDS: dict[tuple[bool, bool], type[EvarEncoder]] = {
+_ENCODERS: dict[tuple[bool, bool], type[EvarEncoder]] = {
     (False, False): EvarEncoder,
     (True, False): FittedEvarEncoder,
     (False, True): FramedEvarEncoder,
@@ -201,7 +201,7 @@ KINDS: dict[tuple[bool, bool], type[EvarEncoder]] = {
 
 def choose_encoder_class(kind: type) -> type[EvarEncoder]:
     """What an EVAR class is wrapped in."""
-    return KINDS[_own(kind, "precompute"), _own(kind, "encode_frames")]
+    return _ENCODERS[_own(kind, "precompute"), _own(kind, "encode_frames")]
 
 
 def _own(kind: type, method: str) -> bool:

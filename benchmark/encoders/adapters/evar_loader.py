@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from benchmark.encoders.contract import TrainingAudio
 from bgknown.seeding import make_generator
 
-Pair = tuple[Tensor, Tensor]
+_Pair = tuple[Tensor, Tensor]
 
 
 class HeldAudio:
@@ -41,7 +41,7 @@ class HeldAudio:
         return [self._clips[number] for number in numbers]
 
 
-class PairDataset(Dataset[Pair]):
+class PairDataset(Dataset[_Pair]):
     """Clips with a label each, which is always 0: statistics must not depend on labels."""
 
     split = "train"
@@ -54,17 +54,17 @@ class PairDataset(Dataset[Pair]):
         """The number of clips."""
         return len(self.audio.lengths)
 
-    def __getitem__(self, number: int) -> Pair:
+    def __getitem__(self, number: int) -> _Pair:
         """A clip [N] and its label."""
         return self.__getitems__([number])[0]
 
-    def __getitems__(self, numbers: Sequence[int]) -> list[Pair]:
+    def __getitems__(self, numbers: Sequence[int]) -> list[_Pair]:
         """Several of them at once, which are decoded side by side; torch's loader asks for a batch in this way."""
         every = range(len(self))  # knows negative numbers, and ends an iteration with IndexError
         return [(clip, torch.tensor(0)) for clip in self.audio.read([every[number] for number in numbers])]
 
 
-class PairLoader(DataLoader[Pair]):
+class PairLoader(DataLoader[_Pair]):
     """A DataLoader whose batches hold clips of one length, although those of the dataset may differ."""
 
     def __init__(self, dataset: PairDataset, batches: list[list[int]], batch_size: int) -> None:

@@ -14,7 +14,7 @@ AUDIO_INPUTS = frozenset({"input_values", "input_features", "audio_mel"})
 """What the input of models of audio is called."""
 MASKS = ("attention_mask", "input_features_mask", "padding_mask")
 """What a mask of the clip's own samples or frames is called, 1 where they are its own."""
-TOWERS = ("audio_tower", "audio_model", "audio_encoder", "speech_encoder")
+_TOWERS = ("audio_tower", "audio_model", "audio_encoder", "speech_encoder")
 """What models of several modalities call the part that hears."""
 WITH_PRENET = frozenset({"speecht5"})
 """Families whose plain model lacks the layers that take in audio; their speech recogniser has them."""
@@ -67,7 +67,7 @@ def find_tower(model: Any, target: str) -> Any:
 def _part(model: Any) -> Any:
     places = [model, *(getattr(model, name) for name in ("model", "thinker") if hasattr(model, name))]
     for place in places:
-        for name in TOWERS:
+        for name in _TOWERS:
             if isinstance(getattr(place, name, None), torch.nn.Module):
                 return getattr(place, name)
     if getattr(model.config, "is_encoder_decoder", False) and model.main_input_name != "input_ids":

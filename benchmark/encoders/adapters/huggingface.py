@@ -34,7 +34,7 @@ from benchmark.encoders.adapters.hf_loading import check_tensors, check_whole_mo
 from benchmark.encoders.adapters.hf_padding import Window, measure_window
 from benchmark.encoders.adapters.hf_tower import AUDIO_INPUTS, MASKS, find_arguments, find_loader, find_tower
 from benchmark.encoders.adapters.snapshot import (
-    FACTS,
+    FACT_FILES,
     WEIGHTS,
     explain_loading_failure,
     find_model_folder,
@@ -48,7 +48,7 @@ from bgknown.userpath import absolute
 AST = "audio-spectrogram-transformer"
 AST_TOKENS = 2
 """The class token and the distillation token, which stand before AST's patches."""
-POOLINGS = ("model", "mean", "max", "mean+max", "first")
+_POOLINGS = ("model", "mean", "max", "mean+max", "first")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +65,8 @@ class Options:
     """Take what was fetched from the hub before, without asking it."""
 
     def __post_init__(self) -> None:
-        if self.pooling not in POOLINGS:
-            raise InvalidInputError(f"option pooling is {self.pooling!r}; it must be one of {', '.join(POOLINGS)}")
+        if self.pooling not in _POOLINGS:
+            raise InvalidInputError(f"option pooling is {self.pooling!r}; it must be one of {', '.join(_POOLINGS)}")
 
 
 class TransformersEncoder(ModuleEncoder):
@@ -281,7 +281,7 @@ def probe_audio(rate_hz: int) -> Tensor:
 def weights_of(target: str, options: Options) -> list[Path]:
     """The model's files: of the folder, or of the hub's snapshot in the cache."""
     folder = find_model_folder(target, revision=options.revision, local_files_only=options.local_files_only)
-    return sorted(file for pattern in (*FACTS, *WEIGHTS) for file in folder.glob(pattern))
+    return sorted(file for pattern in (*FACT_FILES, *WEIGHTS) for file in folder.glob(pattern))
 
 
 @contextlib.contextmanager

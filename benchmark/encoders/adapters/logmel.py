@@ -13,7 +13,7 @@ FLOOR = 1e-7
 """Added to the mel power before the natural logarithm."""
 
 
-class LogMel(MelSpectrogram):
+class LogMelEncoder(MelSpectrogram):
     """[B, 2 F]: the means, then the deviations (of the population)."""
 
     name = "logmel"
@@ -39,7 +39,7 @@ class LogMel(MelSpectrogram):
         return torch.log(self.power(audio) + FLOOR)
 
 
-def load(target: str, options: MelOptions) -> LogMel:
+def load(target: str, options: MelOptions) -> LogMelEncoder:
     """The baseline.
 
     Raises:
@@ -47,4 +47,4 @@ def load(target: str, options: MelOptions) -> LogMel:
     """
     if target:
         raise InvalidInputError(f"logmel takes no target, {target!r} given; write logmel alone, or logmel?n_mels=128")
-    return LogMel(options)
+    return LogMelEncoder(options)

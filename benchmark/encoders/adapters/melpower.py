@@ -15,7 +15,7 @@ from bgknown.errors import InvalidInputError
 Options = MelOptions
 
 
-class MelPower(MelSpectrogram):
+class MelPowerEncoder(MelSpectrogram):
     """[B, F]: the mean power of each band."""
 
     name = "melpower"
@@ -37,7 +37,7 @@ class MelPower(MelSpectrogram):
         return power, self.times_ms(power)
 
 
-def load(target: str, options: MelOptions) -> MelPower:
+def load(target: str, options: MelOptions) -> MelPowerEncoder:
     """The baseline.
 
     Raises:
@@ -45,4 +45,4 @@ def load(target: str, options: MelOptions) -> MelPower:
     """
     if target:
         raise InvalidInputError(f"melpower takes no target, {target!r} given; write melpower alone")
-    return MelPower(options)
+    return MelPowerEncoder(options)

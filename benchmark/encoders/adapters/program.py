@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmark.encoders.adapters.foreign import check_whole_number, explain_failure
 from bgknown.errors import InvalidInputError
 
-POOLINGS = ("none", "mean")
+_POOLINGS = ("none", "mean")
 RATE_NAMES = ("rate_hz", "sample_rate", "sampling_rate")
 """What a program may call its sampling rate."""
 
@@ -30,8 +30,8 @@ class ProgramOptions:
     """Which of several outputs is taken, from 0."""
 
     def __post_init__(self) -> None:
-        if self.pooling not in POOLINGS:
-            raise InvalidInputError(f"option pooling is {self.pooling!r}; it must be one of {', '.join(POOLINGS)}")
+        if self.pooling not in _POOLINGS:
+            raise InvalidInputError(f"option pooling is {self.pooling!r}; it must be one of {', '.join(_POOLINGS)}")
         if self.output < 0:
             raise InvalidInputError(f"option output is {self.output}; it must be at least 0")
 

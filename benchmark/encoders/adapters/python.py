@@ -31,7 +31,7 @@ from benchmark.encoders.fingerprint import hash_weights
 from bgknown.documents import parse_json, shorten_value
 from bgknown.errors import InvalidInputError
 
-PARTS = ("rate_hz", "embedding_size", "embed", "fit", "frames", "to")
+_PARTS = ("rate_hz", "embedding_size", "embed", "fit", "frames", "to")
 """What an encoder may have beside its name and configuration."""
 
 
@@ -53,7 +53,7 @@ class Made:
 
     def __init__(self, made: Any, facts: dict[str, str], target: str) -> None:
         self.made = made
-        for attribute in PARTS:
+        for attribute in _PARTS:
             if hasattr(made, attribute):
                 setattr(self, attribute, getattr(made, attribute))
         self._name = type(made).__name__

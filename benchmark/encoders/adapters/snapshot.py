@@ -14,7 +14,7 @@ from bgknown.nearest import nearest
 
 HUB_ID = r"[A-Za-z0-9_]([\w.-]*/)?[\w.-]*"
 """How an id on the hub is written: a name, or an owner and a name."""
-FACTS = ("*.json", "*.txt")
+FACT_FILES = ("*.json", "*.txt")
 WEIGHTS = ("*.safetensors", "*.bin")
 """What of a folder decides an embedding; where it has tensors as safetensors, they are taken."""
 _LONGEST = 400  # characters of a reason
@@ -52,7 +52,7 @@ def find_model_folder(
             fetched = snapshot_download(
                 target,
                 revision=revision,
-                allow_patterns=[*FACTS, pattern],
+                allow_patterns=[*FACT_FILES, pattern],
                 local_files_only=local_files_only,
             )
             folder = Path(fetched)

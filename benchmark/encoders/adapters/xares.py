@@ -30,7 +30,7 @@ from benchmark.encoders.adapters.foreign import (
 )
 from bgknown.errors import InvalidInputError
 
-FACTS = ("sampling_rate", "output_dim", "hop_size_in_ms")
+_FACTS = ("sampling_rate", "output_dim", "hop_size_in_ms")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class XaresEncoder(ModuleEncoder):
 
     def __init__(self, model: Any, where: str) -> None:
         facts = {}
-        for attribute in FACTS:
+        for attribute in _FACTS:
             if not hasattr(model, attribute):
                 raise InvalidInputError(f"{where}: has no {attribute}, which X-ARES's interface asks for")
             facts[attribute] = getattr(model, attribute)
@@ -104,12 +104,12 @@ def weights_of(target: str, options: Options) -> list[Path]:
 def _only_class(module: ModuleType, path: Path) -> Any:
     """The class of a file that sets what X-ARES asks for; of several, the one called ...Encoder, as X-ARES does."""
     own = [kind for _, kind in inspect.getmembers(module, inspect.isclass) if kind.__module__ == module.__name__]
-    fitting = [kind for kind in own if all(_sets(kind, fact) for fact in FACTS)]
+    fitting = [kind for kind in own if all(_sets(kind, fact) for fact in _FACTS)]
     named = [kind for kind in fitting if kind.__name__.endswith("Encoder")]
     if len(fitting) == 1 or len(named) == 1:
         return (named if len(named) == 1 else fitting)[0]
     if not fitting:
-        raise InvalidInputError(f"{path}: no class in it has {', '.join(FACTS)}; name the class as {path}:CLASS")
+        raise InvalidInputError(f"{path}: no class in it has {', '.join(_FACTS)}; name the class as {path}:CLASS")
     names = ", ".join(kind.__name__ for kind in fitting)
     raise InvalidInputError(f"{path}: several classes fit: {names}; name one as {path}:{fitting[0].__name__}")
 

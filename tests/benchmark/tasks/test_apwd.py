@@ -116,7 +116,7 @@ def test_the_pairs_of_a_scene(place, options):
 def test_a_soundscape_in_both_splits_is_a_leak():
     columns = {"jams_s1_sha256": ["a", "b", "c"], "jams_s2_sha256": ["d", "e", "a"]}
     table = pd.DataFrame({"split": ["train", "train", "test"], **columns})
-    assert apwd.check_leaks(table) == "1 soundscapes in training and test"
+    assert apwd.check_soundscape_leaks(table) == "1 soundscapes in training and test"
 
 
 def test_what_is_missing_is_one_line(place, options, tmp_path):

@@ -8,7 +8,7 @@ import torch
 
 from benchmark.embedding.clips import read_clip
 from benchmark.tasks import load_task
-from benchmark.tasks.bgknown import SETTINGS, check_leaks, measure_retrieval, pair_other_backgrounds, prepare
+from benchmark.tasks.bgknown import SETTINGS, check_source_leaks, measure_retrieval, pair_other_backgrounds, prepare
 from benchmark.tasks.contract import TaskOptions
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.mixtures.dataset import open_dataset
@@ -89,9 +89,9 @@ def test_folds_labels_and_facts(data, built):
 def test_a_source_in_both_splits_is_a_leak():
     table = pd.DataFrame({"split": ["train", "test", "test"], "clip_id": ["1-5-A-0", "4-5-B-0", "4-6-A-0"]})
     table["fsd50k_file"] = ["x/7.wav", "y/8.wav", "y/9.wav"]
-    assert check_leaks(table) == "1 sources in both splits"
-    assert check_leaks(table.assign(clip_id=["1-5-A-0", "4-4-B-0", "4-6-A-0"])) == "ok"
-    assert check_leaks(table.assign(clip_id=["1-9-A-0", "4-4-B-0", "4-6-A-0"])) == "1 sources in both splits"
+    assert check_source_leaks(table) == "1 sources in both splits"
+    assert check_source_leaks(table.assign(clip_id=["1-5-A-0", "4-4-B-0", "4-6-A-0"])) == "ok"
+    assert check_source_leaks(table.assign(clip_id=["1-9-A-0", "4-4-B-0", "4-6-A-0"])) == "1 sources in both splits"
 
 
 def test_clean_is_cut_to_the_length_of_the_mixtures(data):

@@ -175,7 +175,7 @@ def test_an_own_task_s_files_may_lie_elsewhere(mine, tmp_path, monkeypatch):
 )
 def test_wrong_options_of_an_own_task_are_one_line(mine, given, message):
     with pytest.raises(InvalidInputError, match=message):
-        own.read_facts(f"{mine}{given}")
+        own.read_own_facts(f"{mine}{given}")
 
 
 @pytest.mark.parametrize(
@@ -232,14 +232,14 @@ def test_clips_of_the_same_name_and_another_type_keep_their_own_labels(tmp_path)
 def test_a_name_that_leads_out_of_the_folder_is_refused(name, tmp_path):
     path = write(tmp_path / "my.csv", f"file,label,split\na.wav,dog,train\n{name},cat,test\n")
     with pytest.raises(InvalidInputError, match=r"my\.csv, line 3: the file .* leads out of the folder"):
-        own.index(str(path), tmp_path)
+        own.index_own(str(path), tmp_path)
 
 
 def test_absolute_paths_are_followed_in_a_task_of_ones_own_alone(tmp_path):
     elsewhere = tmp_path / "elsewhere" / "x.wav"
     sound(elsewhere, 300)
     table = write(tmp_path / "my.csv", f"file,label,split\n{elsewhere},dog,train\n")
-    assert own.index(str(table), tmp_path)["file"].tolist() == [str(elsewhere)]
+    assert own.index_own(str(table), tmp_path)["file"].tolist() == [str(elsewhere)]
     corpus = pd.DataFrame({"file": ["a.wav"], "label": "own", "split": "train", "group": ""})
     with pytest.raises(NotFoundError, match=r"x\.wav is not in .*; names must be relative to that folder"):
         apply_splits(table, corpus, tmp_path)

@@ -226,7 +226,7 @@ def test_what_was_measured_is_kept_and_measured_again_when_asked(suite):
     out, _, common = suite
     before = read_rows(out)
     kept = run("run", "--encoder", "logmel", *common)
-    assert kept.output.count("measured before, and kept") == 9
+    assert kept.output.count("already measured; --again") == 9
     means = {task: row.mean for task, row in rows_of(out).items()}
     assert {row.identity for row in read_rows(out)} == {row.identity for row in before}
     assert {row.task: row.mean for row in before if "shuffled" not in row.protocol} == pytest.approx(means)
