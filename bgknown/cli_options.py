@@ -9,7 +9,7 @@ import click
 
 from bgknown.commands import FOLDER_PATH
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 cache_option = click.option(
     "--cache", type=FOLDER_PATH, help="Cache folder [default: $BGKNOWN_CACHE or the user's cache]."
@@ -28,7 +28,7 @@ format_option = click.option(
 )
 
 
-def out_option(what: str, **settings: Any) -> Callable[[Command], Command]:
+def out_option(what: str, **settings: Any) -> Callable[[Decorated], Decorated]:
     """The option ``--out``, a folder.
 
     Args:
@@ -38,7 +38,7 @@ def out_option(what: str, **settings: Any) -> Callable[[Command], Command]:
     return click.option("--out", type=FOLDER_PATH, **{"required": True, **settings}, help=f"Folder of {what}.")
 
 
-def limit_option(what: str) -> Callable[[Command], Command]:
+def limit_option(what: str) -> Callable[[Decorated], Decorated]:
     """The option ``--limit``.
 
     Args:
@@ -47,7 +47,7 @@ def limit_option(what: str) -> Callable[[Command], Command]:
     return click.option("--limit", type=int, metavar="N", help=f"Use at most N {what} (for a quick try).")
 
 
-def seed_option(default: str | None = None) -> Callable[[Command], Command]:
+def seed_option(default: str | None = None) -> Callable[[Decorated], Decorated]:
     """The option ``--seed``: 0 by default, or None where ``default`` says in words what is used then."""
     settings: dict[str, Any] = {} if default else {"default": 0, "show_default": True}
     return click.option(
@@ -55,10 +55,10 @@ def seed_option(default: str | None = None) -> Callable[[Command], Command]:
     )
 
 
-def add_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+def add_options(*options: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:
     """One decorator for several options, listed by the help in this order."""
 
-    def decorate(command: Command) -> Command:
+    def decorate(command: Decorated) -> Decorated:
         for option in reversed(options):
             command = option(command)
         return command
