@@ -1,4 +1,4 @@
-"""What the command lines of all packages share: types of arguments, signals, and errors as one line."""
+"""The base of all command lines: types of arguments, signals, and errors as one line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KEPT = "; finished work is kept, and the same command resumes where it left off
 
 
 class UserPath(click.Path):
-    """A path of which a leading ``~`` is expanded, also where the shell does not do it (``--out=~/x``)."""
+    """A path; a leading ``~`` is expanded even if the shell does not do it (``--out=~/x``)."""
 
     def __init__(self, *, file_okay: bool = True, dir_okay: bool = True) -> None:
         super().__init__(file_okay=file_okay, dir_okay=dir_okay, path_type=Path)
@@ -42,20 +42,20 @@ ANY_PATH = UserPath()
 
 
 def echo(message: object = "", *, err: bool = False, nl: bool = True) -> None:
-    """Print a line, on stdout or stderr; what names and messages of others hold cannot steer the terminal."""
+    """Print a line, on stdout or stderr, with control characters escaped."""
     click.echo(escape_text(str(message)), err=err, nl=nl)
 
 
 class _Formatter(logging.Formatter):
-    """Log lines that cannot steer the terminal."""
+    """Log lines with control characters escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write out control characters."""
+        """Escape control characters."""
         return escape_text(super().format(record))
 
 
 def begin_logging(level: int, form: str = "%(levelname)s: %(message)s", *, force: bool = False) -> None:
-    """Send the log to stderr, where none is set up yet or ``force`` replaces it."""
+    """Send the log to stderr, unless a log is set up already and ``force`` is not given."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(form))
     logging.basicConfig(handlers=[handler], level=level, force=force)
@@ -103,7 +103,7 @@ class Group(click.Group):
             ctx.exit(1)
         except BrokenPipeError:  # `bgknown ... | head`: click ends quietly
             raise
-        except OSError as error:  # what no part of the library could foresee: a vanished mount, a failing disk
+        except OSError as error:  # unforeseen: a vanished mount, a failing disk
             echo(f"error: {error.filename or 'input or output'}: {error.strerror or error}", err=True)
             ctx.exit(1)
         except KeyboardInterrupt as error:

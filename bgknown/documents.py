@@ -1,6 +1,6 @@
-"""JSON, TOML and YAML as trees of plain values, bounded in depth and size, so that reading one is safe and ends.
+"""JSON, TOML and YAML as trees of plain values, bounded in depth and size, so that reading one is safe and always ends.
 
-Deep nesting, numbers of thousands of digits, aliases that multiply and tags of a language's own types are refused in
+Deep nesting, numbers of thousands of digits, aliases that multiply and language-specific tags are refused in
 one line that names the file.
 """
 
@@ -18,20 +18,20 @@ from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error
 
 DEEPEST = 64
-"""Levels of nesting that are read."""
+"""Deepest nesting that is read."""
 MOST_DIGITS = 20
-"""Digits of a whole number that are read: those of 64 bits."""
+"""Longest whole number that is read, in digits: enough for 64 bits."""
 LARGEST_SETTINGS_BYTES = 1 << 18
-"""Size of a TOML or YAML file that is read; settings are small, and their parsers slow."""
+"""Largest TOML or YAML file that is read; settings are small, and their parsers are slow."""
 MOST_ALIASES = 20
-"""Aliases in a YAML file: more can multiply to more than any memory holds."""
+"""Most aliases in a YAML file; more could expand beyond any memory."""
 MOST_VALUES = 100_000
-"""Values of a YAML file, each counted as often as aliases repeat it."""
+"""Most values in a YAML file, each counted as often as aliases repeat it."""
 _LONG_KEY = re.compile(r"""(?<![\w"'.-])(?:[\w"'-]+[ \t]*\.[ \t]*){64}""")
 
 
 class _UnreadableError(ValueError):
-    """What a hook of a parser found."""
+    """A parser's hook refuses a value."""
 
 
 def parse_json(data: bytes | str, where: str, *, nan: bool = False) -> Any:
@@ -40,7 +40,7 @@ def parse_json(data: bytes | str, where: str, *, nan: bool = False) -> Any:
     Args:
         data: the text, or its bytes in UTF-8.
         where: its name, which begins every message.
-        nan: whether NaN and infinite numbers are let through, for readers that check every number they use.
+        nan: whether NaN and infinite numbers are accepted, for readers that check every number.
 
     Raises:
         InvalidInputError: it is not JSON, nested too deeply, or holds a number that is too large.
@@ -59,7 +59,7 @@ def read_json(path: Path) -> Any:
     """The value that a JSON file holds.
 
     Raises:
-        NotFoundError: there is no such file.
+        NotFoundError: the file does not exist.
         InvalidInputError: as ``parse_json``.
         StorageError: it cannot be read.
     """
@@ -70,8 +70,8 @@ def read_object(path: Path) -> dict[str, Any]:
     """The object that a JSON file holds.
 
     Raises:
-        NotFoundError: there is no such file.
-        InvalidInputError: as ``parse_json``, or it holds something else than an object.
+        NotFoundError: the file does not exist.
+        InvalidInputError: as ``parse_json``, or it holds something other than an object.
         StorageError: it cannot be read.
     """
     if not path.is_file():
@@ -111,7 +111,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file.
 
     Raises:
-        NotFoundError: there is no such file.
+        NotFoundError: the file does not exist.
         InvalidInputError: as ``parse_toml``, or it is not UTF-8.
         StorageError: it cannot be read.
     """
@@ -122,7 +122,7 @@ def read_yaml(path: Path) -> Any:
     """The value of a YAML file, of plain types only.
 
     Raises:
-        NotFoundError: there is no such file.
+        NotFoundError: the file does not exist.
         InvalidInputError: it is not YAML, too deep, too long, has too many aliases, or PyYAML is not installed.
         StorageError: it cannot be read.
     """
@@ -135,7 +135,7 @@ def read_yaml(path: Path) -> Any:
         aliases = depth = 0
         for event in yaml.parse(
             text, Loader=yaml.SafeLoader
-        ):  # lazily: what is too deep is not even scanned to its end
+        ):  # lazily: a file that is too deep is not scanned to its end
             aliases += isinstance(event, yaml.AliasEvent)
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if aliases > MOST_ALIASES or depth > DEEPEST:
@@ -153,7 +153,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def shorten_value(value: Any, most: int = 80) -> str:
-    """A value of a document for a message: at most so many characters, on one line."""
+    """A value of a document for a message: at most ``most`` characters, on one line."""
     text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
     return text if len(text) <= most else text[: most - 3] + "..."
 
@@ -180,7 +180,7 @@ def _text(path: Path, kind: str) -> str:
 
 def _integer(text: str) -> int:
     if len(text) > MOST_DIGITS:
-        raise _UnreadableError(f"a whole number of {len(text):,} digits, at most {MOST_DIGITS} are read")
+        raise _UnreadableError(f"a whole number of {len(text):,} digits, at most {MOST_DIGITS} are allowed")
     return int(text)
 
 
@@ -200,7 +200,7 @@ _LENIENT = json.JSONDecoder(parse_int=_integer)
 
 
 def _any_float(text: str) -> float:
-    """TOML knows ``inf`` and ``nan``; a number that becomes infinite is one that nobody meant."""
+    """Accept ``inf`` and ``nan`` as TOML does, but no number that overflows: that is a mistake."""
     return float(text) if "n" in text else _finite(text.replace("_", ""))
 
 

@@ -1,4 +1,4 @@
-"""The frozen record of one soundscape: its layers, where they come from, when and how loud."""
+"""The record of one soundscape: its layers, their sources, times and loudness."""
 
 from __future__ import annotations
 

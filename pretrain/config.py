@@ -1,8 +1,8 @@
 """The configuration of a training run: records whose defaults are the paper's, and TOML files that change them.
 
-A file holds the tables ``[front_end]``, ``[views]``, ``[network]``, ``[objective]`` and ``[training]``; what it leaves
-out keeps its default, and what these records do not know is an error. The configurations ``paper``, ``small`` and
-``smoke`` are such files, in ``pretrain/configurations``.
+A file holds the tables ``[front_end]``, ``[views]``, ``[network]``, ``[objective]`` and ``[training]``; keys that
+are left out keep their defaults, and unknown keys are errors. The configurations ``paper``, ``small`` and ``smoke`` are
+such files, in ``pretrain/configurations``.
 """
 
 from __future__ import annotations
@@ -48,31 +48,31 @@ class NetworkSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectiveSettings:
-    """What is learned."""
+    """The losses."""
 
     lambda_: float = 0.5
-    """Weight of the difference loss, 0..1; BYOL's loss has the rest, and 0 is BYOL-A. Called lambda in files."""
+    """Weight of the difference loss, 0..1; BYOL's loss gets the rest, and 0 is BYOL-A. Called lambda in files."""
     gamma_low: float = 0.4
-    """Least share of the other clip in a mixture."""
+    """Smallest share of the other clip in a mixture."""
     gamma_high: float = 0.6
     """Largest share of the other clip in a mixture."""
     mix_domain: str = "normalised"
-    """What mixtures are made of: normalised, the views as they are (the paper); or power, their un-normalised power."""
+    """Domain of mixing: normalised, the views as they are (the paper); or power, their un-normalised power."""
     reference_shift_s: float = 0.0
-    """Largest shift in time of the reference that is subtracted, in s; 0 takes the very views (the paper)."""
+    """Largest time shift of the subtracted reference, in s; 0 subtracts the same views (the paper)."""
     target_decay: float = 0.99
     """Decay of the target network's moving average."""
     head_hidden: int = 4_096
-    """Units between the two layers of projector and predictors."""
+    """Hidden units of projector and predictors."""
     projection: int = 256
-    """Size of what is compared, P."""
+    """Size of the projections that are compared, P."""
 
     def __post_init__(self) -> None:
         check_within("objective.lambda", self.lambda_, 0.0, 1.0)
         if not 0.0 < self.gamma_low <= self.gamma_high < 1.0:
             raise InvalidInputError(
                 f"objective.gamma_low and gamma_high are {self.gamma_low} and {self.gamma_high}; "
-                f"both must lie between 0 and 1, the least first"
+                f"both must be above 0 and below 1, the lower first"
             )
         check_one_of("objective.mix_domain", self.mix_domain, DOMAINS)
         check_within("objective.reference_shift_s", self.reference_shift_s, 0.0, 60.0)
@@ -86,29 +86,29 @@ class TrainingSettings:
     """How long, how large, how precise."""
 
     batch: int = 256
-    """Clips of a step, over all processes."""
+    """Clips per step, over all processes."""
     accumulate: int = 1
-    """Parts that a step's batch is worked on in, one after another, where memory is short. BatchNorm, the shift within
-    the batch and the normalisation of views then see a part, as with a batch of that size."""
+    """Number of parts in which the batch of a step is processed, to save memory. BatchNorm, the shift within the batch
+    and the normalisation of views then use one part, as with a batch of that size."""
     epochs: int = 100
     """Passes over the corpus."""
     steps: int = 0
-    """Steps in place of passes; 0 counts in epochs."""
+    """Number of steps, in place of epochs; 0 counts in epochs."""
     frames: int = 96
     """Frames of a crop, T; 96 are 0.95 s."""
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     seed: int = 0
-    """Of the weights and of all that is drawn."""
+    """Seed of the weights and of every draw."""
     statistics_crops: int = 10_000
-    """Crops that mean and deviation of the log-mel are taken from."""
+    """Number of crops from which mean and standard deviation of the log-mel are computed."""
     precision: str = "auto"
     """float32; bf16, the networks' arithmetic under autocast (losses, mixing and log-mel stay float32); or auto, the
-    faster of the two on the machine that begins the run, which is stored and kept when the run is resumed."""
+    faster of the two on the machine that starts the run; it is stored, and kept when the run resumes."""
     channels_last: bool = True
     """Whether convolutions keep channels innermost in memory."""
     compile: bool = False
-    """Whether torch.compile makes the networks' code; for a run of one process."""
+    """Whether to use torch.compile; for runs of one process."""
     log_every: int = 20
     """Steps from one line of the log to the next."""
     checkpoint_every: int = 1_000
@@ -130,7 +130,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Everything that determines a run, but for the corpus and the machine."""
+    """Everything that determines a run, except the corpus and the machine."""
 
     front_end: FrontEnd = field(default_factory=FrontEnd)
     views: ViewSettings = field(default_factory=ViewSettings)
@@ -151,7 +151,7 @@ class Config:
         return (self.training.frames - 1) * self.front_end.hop
 
     def total_steps(self, clips: int) -> int:
-        """Steps of the run on a corpus of so many clips; the batches run on over the ends of epochs."""
+        """Number of steps on a corpus of ``clips`` clips; batches may span the ends of epochs."""
         return self.training.steps or max(1, self.training.epochs * clips // self.training.batch)
 
     def tables(self) -> dict[str, dict[str, Any]]:
@@ -186,7 +186,7 @@ def read_config(name: str, changes: Iterable[str] = ()) -> Config:
         changes: such as ``training.batch=32``; values as in TOML, text also without quotes.
 
     Raises:
-        NotFoundError: there is no such configuration or file.
+        NotFoundError: the configuration or file does not exist.
         InvalidInputError: it is not TOML, or a name or value in it is wrong.
     """
     text, where = _text(name)

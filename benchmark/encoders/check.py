@@ -1,4 +1,4 @@
-"""Encoders held against the contract before they are measured (``benchmark.encoders.contract``)."""
+"""Checks that an encoder keeps the contract (``benchmark.encoders.contract``), to run before measuring it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from bgknown.seeding import make_generator
 _BATCH = 8
 """Clips in a batch of the checks."""
 _DURATION_S = 5.0
-"""Their length."""
+"""Length of these clips, s."""
 SHORT_S, LONG_S = 0.1, 30.0
 TOLERANCE = 1e-4
-"""How far, relative to the largest value of an embedding, a clip alone may be from itself in a batch: rounding."""
+"""Largest difference, relative to the largest value of an embedding, that rounding may explain."""
 SPEED_S = 2.0
-"""How long the speed is measured."""
+"""Duration of the speed measurement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Finding:
     name: str
     """What was checked."""
     passed: bool | None
-    """Whether it holds; None for what is only told."""
+    """Whether it holds; None for what is only reported."""
     detail: str
     """The number, or what went wrong."""
 
@@ -57,7 +57,7 @@ def check_encoder(loaded: LoadedEncoder) -> list[Finding]:
         ("deterministic", lambda: _deterministic(loaded, noise)),
         ("batch invariant", lambda: _batch_invariant(loaded, noise)),
         ("input unchanged", lambda: _unchanged(loaded, noise)),
-        ("tells clips apart", lambda: _apart(loaded, noise)),
+        ("distinguishes clips", lambda: _apart(loaded, noise)),
         (f"short input, {SHORT_S:g} s", lambda: _finite(loaded, noise[:, : round(SHORT_S * rate_hz)])),
         (f"long input, {LONG_S:g} s", lambda: _finite(loaded, make_noise("noise", 1, round(LONG_S * rate_hz)))),
         ("padding", lambda: _padding(loaded, noise)),
@@ -91,7 +91,7 @@ def _finding(name: str, work: Callable[[], tuple[bool | None, str]]) -> Finding:
         holds, detail = work()
     except BgknownError as error:
         holds, detail = False, str(error)
-    except Exception as error:  # noqa: BLE001  (an encoder is anybody's code)
+    except Exception as error:  # noqa: BLE001  (an encoder may run any code)
         reason = (str(error).strip().splitlines() or [""])[0]
         holds, detail = False, f"{type(error).__name__}: {reason}"
     return Finding(name=name, passed=holds, detail=detail)
@@ -106,22 +106,22 @@ def _facts(loaded: LoadedEncoder) -> Finding:
 
 
 def _embed(loaded: LoadedEncoder, audio: Tensor) -> Tensor:
-    """Embed a copy: an encoder that writes to its input fails the one check that is about it."""
+    """Embed a copy, so that an encoder that writes to its input fails only the check for that."""
     with torch.inference_mode():
         output = loaded.encoder.embed(audio.clone().to(loaded.device))
     return check_output(loaded.encoder, output, len(audio))
 
 
 def _fit(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
-    """Unfitted it must refuse, with whatever error; then it takes its statistics."""
+    """Check that the encoder refuses audio before it is fitted, with any error, and fit it."""
     try:
         _embed(loaded, noise[:1])
-        told = "embeds without statistics, which it should refuse"
-    except Exception:  # noqa: BLE001  (an encoder is anybody's code)
-        told = ""
+        fault = "embeds without statistics; it must refuse"
+    except Exception:  # noqa: BLE001  (an encoder may run any code)
+        fault = ""
     if isinstance(loaded.encoder, FittedEncoder):
         loaded.encoder.fit(iter([noise[: _BATCH // 2], noise[_BATCH // 2 :]]))
-    return not told, told or "statistics taken from noise"
+    return not fault, fault or "statistics taken from noise"
 
 
 def _shape(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
@@ -165,7 +165,7 @@ def _apart(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
 def _padding(loaded: LoadedEncoder, noise: Tensor) -> tuple[None, str]:
     whole = _embed(loaded, noise)
     padded = _embed(loaded, torch.nn.functional.pad(noise, (0, noise.shape[1])))
-    return None, f"as much silence behind a clip changes it by {_apart_by(whole, padded):.2g}"
+    return None, f"appending its own length of silence changes an embedding by {_apart_by(whole, padded):.2g}"
 
 
 def _frames(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
@@ -174,12 +174,12 @@ def _frames(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
     with torch.inference_mode():
         frames, times_ms = loaded.encoder.frames(noise.clone())
     if frames.ndim != 3 or len(frames) != _BATCH or list(times_ms.shape) != list(frames.shape[:2]):
-        return False, f"frames {list(frames.shape)} and times {list(times_ms.shape)}, must be [B, T, D] and [B, T]"
+        return False, f"frames {list(frames.shape)} and times {list(times_ms.shape)}; it must be [B, T, D] and [B, T]"
     rising = bool((times_ms[:, 1:] > times_ms[:, :-1]).all())
     inside = float(times_ms.min()) >= 0 and float(times_ms.max()) <= 1_000 * _DURATION_S + 1_000
     finite = bool(torch.isfinite(frames).all())
     step_ms = float(times_ms[0, -1] - times_ms[0, 0]) / max(frames.shape[1] - 1, 1)
-    return rising and inside and finite, f"{list(frames.shape)}, one each {step_ms:.1f} ms"
+    return rising and inside and finite, f"{list(frames.shape)}, one every {step_ms:.1f} ms"
 
 
 def _speed(loaded: LoadedEncoder, noise: Tensor) -> tuple[None, str]:
@@ -201,6 +201,6 @@ def _memory() -> tuple[None, str]:
     try:
         import resource  # noqa: PLC0415  (absent on Windows)
     except ImportError:
-        return None, "not known on this system"
+        return None, "unknown on this system"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
     return None, f"peak of this process {peak:,.0f} MB"

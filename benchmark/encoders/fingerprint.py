@@ -1,4 +1,4 @@
-"""What tells one set of weights from another."""
+"""Hashes that identify an encoder's weights and code."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _modules(encoder: Any) -> Iterator[tuple[str, torch.nn.Module]]:
 
 
 def hash_code_beside(kind: type) -> str:
-    """SHA-256 of all Python files in the folder of the file that a class's ``embed`` stands in; empty where none is.
+    """SHA-256 of all Python files in the folder that a class's ``embed`` is in; empty if there is no file.
 
     Changing any of them may change what the class does, and importing is free to reach all of them.
     """

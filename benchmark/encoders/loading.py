@@ -1,4 +1,4 @@
-"""What an object needs to be an encoder: members, a name, a device, and the same answer to the same audio."""
+"""Checks of a loaded encoder: its members, name and device, and equal embeddings for equal audio."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from bgknown.errors import InvalidInputError
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
 REPEATED = {"float32": 1e-3, "bfloat16": 2e-2, "float16": 1e-2}
-"""How far, relative to its largest value, an embedding may be from that of the same clip in the same batch a moment
-before: kernels of a GPU may add in another order, in the precision that they compute in; dropout changes far more."""
+"""Largest difference, relative to the largest value, between two embeddings of the same batch: a GPU may add in another
+order, in the precision that it computes in; dropout changes far more."""
 _WHOLE = "a positive whole number"
 
 
@@ -25,7 +25,7 @@ def check_contract(encoder: Any, spec: str) -> Encoder:
 
     Args:
         encoder: any object.
-        spec: what it was asked for by, for messages.
+        spec: the name it was requested by, for messages.
 
     Raises:
         InvalidInputError: says what is missing or wrong.
@@ -35,13 +35,13 @@ def check_contract(encoder: Any, spec: str) -> Encoder:
             value = getattr(encoder, attribute, None)
         whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
         if not (whole if need == _WHOLE else isinstance(value, str) and value):
-            told = f"is {value!r}" if hasattr(encoder, attribute) else "is missing"
-            raise InvalidInputError(f"{spec}: the encoder's {attribute} {told}, must be {need}")
+            found = f"is {value!r}" if hasattr(encoder, attribute) else "is missing"
+            raise InvalidInputError(f"{spec}: the encoder's {attribute} {found}; it must be {need}")
     if not callable(getattr(encoder, "embed", None)):
         raise InvalidInputError(f"{spec}: the encoder has no method embed(audio [B, N]) -> [B, D]")
     if not LOWEST_RATE_HZ <= encoder.rate_hz <= HIGHEST_RATE_HZ:
         raise InvalidInputError(
-            f"{spec}: the encoder's rate_hz is {encoder.rate_hz}, must lie in {LOWEST_RATE_HZ}..{HIGHEST_RATE_HZ}"
+            f"{spec}: the encoder's rate_hz is {encoder.rate_hz}; it must be in {LOWEST_RATE_HZ}..{HIGHEST_RATE_HZ}"
         )
     try:
         json.dumps(dict(getattr(encoder, "configuration", {})), sort_keys=True, allow_nan=False)
@@ -54,19 +54,19 @@ def check_contract(encoder: Any, spec: str) -> Encoder:
 
 
 def check_name(name: str, spec: str) -> None:
-    """Refuse a name that no row of results can hold, before anything is measured.
+    """Check that rows of results can hold a name.
 
     Raises:
-        InvalidInputError: it is empty, has spaces at an end, or characters that cannot be seen.
+        InvalidInputError: it is empty, has spaces at its ends or invisible characters.
     """
     if not name or name != name.strip() or not name.isprintable():
         raise InvalidInputError(
-            f"{spec}: the encoder's name is {name!r}; it must be one line without spaces at its ends (give it --name)"
+            f"{spec}: the encoder's name is {name!r}; it must be one line without spaces at its ends (use --name)"
         )
 
 
 def rename(encoder: Encoder, name: str, spec: str) -> None:
-    """Call an encoder something else.
+    """Give an encoder another name.
 
     Raises:
         InvalidInputError: its name is a property, or it is a frozen record.
@@ -75,7 +75,7 @@ def rename(encoder: Encoder, name: str, spec: str) -> None:
         encoder.name = name
     except AttributeError as error:
         raise InvalidInputError(
-            f"{spec}: the encoder's name {encoder.name!r} cannot be changed to {name!r}; leave the new name out"
+            f"{spec}: the encoder's name {encoder.name!r} cannot be changed to {name!r}; omit the new name"
         ) from error
 
 
@@ -83,10 +83,10 @@ def move(encoder: Any, device: str, spec: str) -> str:
     """Move an encoder to a device, where it can be moved.
 
     Returns:
-        where it is then: the CPU, for one that cannot.
+        the device that it is on: the CPU for one that cannot be moved.
 
     Raises:
-        InvalidInputError: there is no such device, its memory is full, or the encoder's own ``to`` fails.
+        InvalidInputError: the device does not exist, its memory is full, or the encoder's own ``to`` fails.
     """
     if not hasattr(encoder, "to"):
         return "cpu"

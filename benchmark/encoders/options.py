@@ -36,7 +36,7 @@ def parse_options(text: str, where: str) -> dict[str, str]:
         where: the whole name, for messages.
 
     Raises:
-        InvalidInputError: a part is no ``key=value``, or a key comes twice.
+        InvalidInputError: a part is not ``key=value``, or a key is repeated.
     """
     if not text:
         return {}
@@ -64,7 +64,7 @@ def list_options(record: type) -> list[OptionFacts]:
 
 
 def _field_docs(record: type) -> dict[str, str]:
-    """The strings that stand below the fields of a dataclass, in one line each."""
+    """The docstrings of the fields of a dataclass, each on one line."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(record)))
     except (OSError, TypeError):  # no source: a compiled plug-in

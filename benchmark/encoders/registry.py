@@ -67,13 +67,13 @@ def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", na
     """Load an encoder by its name, file or kind.
 
     Args:
-        spec: what to load.
-        trust_code: whether it may be a program.
-        device: where it is to run; an encoder that cannot move stays on the CPU.
-        name: what to call it in results.
+        spec: the name, file or kind with a target.
+        trust_code: whether it may run arbitrary code.
+        device: the device to run on; an encoder that cannot be moved stays on the CPU.
+        name: its name in results.
 
     Raises:
-        NotFoundError: there is no such name, file or package; says which are close.
+        NotFoundError: the name, file or package does not exist; suggests the closest.
         InvalidInputError: a file cannot be recognised or is damaged, an option is wrong, or the encoder breaks its
             contract.
     """
@@ -86,10 +86,7 @@ def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", na
     head, options_text = _split(spec)
     kind, target = _kind_of(head, spec)
     if kind.runs_code and not trust_code:
-        raise InvalidInputError(
-            f"{spec}: is a program ({kind.about}) and may do anything on this machine; "
-            f"if you trust it, say so with --trust-code"
-        )
+        raise InvalidInputError(f"{spec}: runs arbitrary code ({kind.about}); pass --trust-code if you trust it")
     module = _module(kind)
     given = parse_options(options_text, spec)
     options = read_options(module.Options, {key: expand(value) for key, value in given.items()}, spec)
@@ -100,7 +97,7 @@ def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", na
         files = module.weights_of(target, options) if hasattr(module, "weights_of") else []
         digest = hash_weights(encoder, files)
         if before is None or before == _states(module, target, options):
-            break  # else a training has replaced its checkpoint meanwhile, and the hash may be that of other weights
+            break  # otherwise training replaced the checkpoint meanwhile, and the hash may be of other weights
     if name is not None or given:
         rename(encoder, name or name_with_options(encoder.name, given), spec)
     check_name(encoder.name, spec)
@@ -116,7 +113,7 @@ def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", na
 
 
 def _states(module: Any, target: str, options: Any) -> list[tuple[str, FileState]] | None:
-    """What tells whether the files of an encoder were replaced; None where they are not there, or there are none."""
+    """State of an encoder's files, which shows whether they were replaced; None if there are none."""
     if not hasattr(module, "weights_of"):
         return None
     try:
@@ -126,7 +123,7 @@ def _states(module: Any, target: str, options: Any) -> list[tuple[str, FileState
 
 
 def _split(spec: str) -> tuple[str, str]:
-    """What stands before the options, and the options; a path that exists as it stands has none."""
+    """The part before the options, and the options; a path that exists as a whole has none."""
     if not spec.strip():
         raise InvalidInputError("the encoder's name is empty; `benchmark encoders` lists what there is")
     if _exists(spec):
@@ -138,7 +135,7 @@ def _split(spec: str) -> tuple[str, str]:
 def name_with_options(name: str, options: Mapping[str, str]) -> str:
     """An encoder's name with the options that it was given, so that two configurations are two encoders in results.
 
-    Long options are told apart by a hash.
+    Long options are replaced by a hash.
     """
     text = "&".join(f"{key}={value}" for key, value in sorted(options.items()))
     short = text if len(text) <= _LONGEST_OPTIONS and text.isprintable() else hash_bytes(text.encode())[:8]
@@ -153,7 +150,7 @@ def _exists(path: str) -> bool:
 
 
 def _kind_of(head: str, spec: str) -> tuple[Kind, str]:
-    """The kind that a name asks for, and the target."""
+    """The kind that a name refers to, and its target."""
     every = {**_plug_ins(), **BUILT_IN}
     head = expand(head)
     before, colon, after = head.partition(":")
@@ -173,7 +170,7 @@ def _kind_of(head: str, spec: str) -> tuple[Kind, str]:
         return BUILT_IN["python"], head
     if path.is_file():
         raise InvalidInputError(
-            f"{head}: a file of this type is no encoder; known are {', '.join((*CHECKPOINTS, '.pt2', '.onnx'))} "
+            f"{head}: a file of this type is not an encoder; use {', '.join((*CHECKPOINTS, '.pt2', '.onnx'))} "
             f"and FILE.py:CLASS"
         )
     hint = f"did you mean {close}? " if close else ""
@@ -193,13 +190,13 @@ def _importable(module: str) -> bool:
 
 def _named_file(kind: str, target: str, spec: str) -> str:
     if not target:
-        raise InvalidInputError(f"{spec}: no file named; write {kind}:FILE")
+        raise InvalidInputError(f"{spec}: names no file; write {kind}:FILE")
     return _existing(Path(target), spec)
 
 
 def _existing(path: Path, spec: str) -> str:
     if path.is_dir():
-        raise InvalidInputError(f"{path}: is a folder, must be a file; a folder of transformers is hf:{path}")
+        raise InvalidInputError(f"{path}: is a folder; it must be a file (a transformers folder is hf:{path})")
     if not path.is_file():
         close = nearest(path.name, _files_beside(path))
         hint = f"; did you mean {path.with_name(close)}?" if close else ""

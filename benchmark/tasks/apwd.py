@@ -64,12 +64,14 @@ def prepare(of: TaskFacts, root: Path, options: TaskOptions) -> TaskData:
         options: ``data`` may name JAMS and source tree; ``text_encoder`` embeds the texts.
 
     Raises:
-        NotFoundError: there is no finished set, no pair of the scene, or the text encoder cannot be had.
-        InvalidInputError: the set is damaged, or nothing says where audio is rendered from.
+        NotFoundError: there is no finished set, it has no pair of the scene, or the text encoder is not available.
+        InvalidInputError: the set is damaged, or has no audio and nothing to render it from.
     """
     if options.splits is not None or options.shuffle_labels:
         name = "--splits" if options.splits is not None else "--shuffle-labels"
-        raise InvalidInputError(f"{name}: {of.name} has no labels, and a split of its own: dev and eval")
+        raise InvalidInputError(
+            f"{name}: {of.name} has a fixed split and no labels; omit --splits and --shuffle-labels"
+        )
     table = _pairs(of, root).rename(columns={"pair": "file"})
     table = take_limit(table.assign(label="", split=table["split"].map(_SPLITS)), options.limit)
     table = table.rename(columns={"file": "clip_id"})
@@ -115,10 +117,10 @@ def _pairs(of: TaskFacts, root: Path) -> pd.DataFrame:
     found = table[(table["scene"] == scene) & (table["jams_s2"] != "")]
     if found.empty:
         there = ", ".join(sorted(set(table["scene"])))
-        raise NotFoundError(f"{root}: holds no pairs of the scene {scene} with both sides; its scenes are {there}")
+        raise NotFoundError(f"{root}: has no pairs of the scene {scene} with both sides; its scenes are {there}")
     strange = set(found["split"]) - set(_SPLITS)
     if strange:
-        raise InvalidInputError(f"{root}: the split {sorted(strange)[0]!r} is none of {', '.join(_SPLITS)}")
+        raise InvalidInputError(f"{root}: the split {sorted(strange)[0]!r} must be one of {', '.join(_SPLITS)}")
     return found.sort_values("pair", ignore_index=True)
 
 
@@ -136,7 +138,7 @@ def _signals(table: pd.DataFrame, root: Path, options: TaskOptions) -> dict[str,
     missing = [name for name in NEEDS if name not in data]
     if missing:
         raise InvalidInputError(
-            f"{root}: pairs have no audio; say what to render it from, "
+            f"{root}: the pairs have no audio; give the folders to render it from, "
             f"{' '.join(f'--data {name}=DIR' for name in missing)}, "
             f"or build them with audio (`bgknown apwd build --source`)"
         )
@@ -166,5 +168,5 @@ def _located(table: pd.DataFrame, side: str) -> pd.Series:
 
 def _notes(of: TaskFacts, table: pd.DataFrame) -> list[str]:
     there = {part: int((table["split"] == part).sum()) for part in of.counts}
-    told = [f"{there[part]:,} of {count:,} {part} pairs" for part, count in of.counts.items() if there[part] != count]
-    return [f"these are not the published pairs: {', '.join(told)}"] if told else []
+    found = [f"{there[part]:,} of {count:,} {part} pairs" for part, count in of.counts.items() if there[part] != count]
+    return [f"these are not the published pairs: {', '.join(found)}"] if found else []

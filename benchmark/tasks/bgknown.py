@@ -1,7 +1,7 @@
 """BgKnown ESC-50: how much of an added sound survives in y_mix - y_bg (Takeuchi et al., section 5.2).
 
 Probe settings of the paper: mix (y_mix alone), and y_mix minus the embedding of a reference background: a (the same
-5 s), b (half of them) or c (none of them). Controls beside them: bg (the background alone: what a probe gets from the
+5 s), b (half of them) or c (none of them). Controls: bg (the background alone: what a probe gets from the
 background's company), shuffled (y_mix minus another clip's background: what subtracting just any background does) and
 clean (the ESC-50 clip itself: the ceiling), which needs ESC-50 (``--data esc50=DIR``).
 
@@ -77,16 +77,16 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
         options: ``data["esc50"]`` gives the clean clips.
 
     Raises:
-        NotFoundError: there is no finished dataset, or ESC-50's audio is not where it was said to be.
+        NotFoundError: there is no finished dataset, or the ESC-50 folder lacks its audio.
         InvalidInputError: the dataset contradicts itself, or a table of splits was given.
     """
     if options.splits is not None:
-        raise InvalidInputError(f"--splits {options.splits}: bgknown has its own split; draw another recipe instead")
+        raise InvalidInputError(f"--splits {options.splits}: bgknown has a fixed split; draw another recipe instead")
     dataset = open_dataset(root)
     faults = list(find_table_faults(dataset))
     if faults:
         more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
-        raise InvalidInputError(f"{root}: {faults[0]}{more}; `bgknown verify {root}` lists all: build it again")
+        raise InvalidInputError(f"{root}: {faults[0]}{more}; `bgknown verify {root}` lists all; build it again")
     table = take_rows(dataset.table.reset_index(drop=True), options.limit).assign(label=lambda rows: rows["category"])
     if options.shuffle_labels:
         table = table.assign(label=shuffle_labels(table["label"], table["split"], table["clip_id"]))
@@ -168,13 +168,13 @@ def measure_retrieval(data: TaskData, embeddings: Embeddings) -> list[Measure]:
 
 
 def pair_other_backgrounds(table: pd.DataFrame) -> NDArray[np.int64] | None:
-    """For every clip another clip of the same split with another recording; each serves once.
+    """For every clip another clip of the same split with another recording; each is used once.
 
-    The clips of a split are put into a random order in which those of one recording stand together, and each takes the
-    one that stands further on by the size of the largest such group.
+    The clips of a split are put into a random order in which those of one recording are adjacent. Each clip gets the
+    one that follows at a distance of the size of the largest such group.
 
     Returns:
-        [n] rows, or None where one recording serves more than half of a split.
+        [n] rows, or None if one recording is used by more than half of a split.
     """
     other = np.full(len(table), -1, dtype=np.int64)
     key = pd.DataFrame(

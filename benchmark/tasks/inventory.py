@@ -18,7 +18,7 @@ from bgknown.jobs.parallel import in_threads
 from bgknown.userpath import user_path
 
 LISTED = 20
-"""Broken files that ``validate`` tells one by one."""
+"""Number of broken files that ``validate`` lists one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,18 +51,18 @@ class Findings:
     faults: list[str]
     """What is wrong."""
     notes: list[str]
-    """What must be known, but is so in the published corpus, too."""
+    """What users should know, but is true of the published corpus too."""
 
 
 def status(root: Path, *, cache: Path) -> list[Stock]:
-    """What is there of each corpus of the nine tasks.
+    """How complete each corpus of the nine tasks is.
 
     Args:
         root: a folder with one folder per task.
-        cache: cache folder, in which headers of files are remembered.
+        cache: cache folder, in which headers of files are kept.
 
     Raises:
-        NotFoundError: there is no such folder.
+        NotFoundError: the folder does not exist.
     """
     root = user_path(root)
     if not root.is_dir():
@@ -76,17 +76,17 @@ def validate(name: str, root: Path, *, cache: Path, decode: bool = False) -> Fin
     Args:
         name: the task, or a user's own table.
         root: its folder.
-        cache: cache folder, in which headers of files are remembered.
-        decode: decode every file to its end, too.
+        cache: cache folder, in which headers of files are kept.
+        decode: also decode every file to its end.
 
     Raises:
-        NotFoundError, InvalidInputError: its tables cannot be read, so nothing else can be said.
+        NotFoundError, InvalidInputError: its tables cannot be read, so nothing else can be checked.
     """
     root = user_path(root)
     facts, table = _listing(name, root)
     labelled.check_table(table, f"{root}: task {facts.name}")
-    told = labelled.describe_difference(facts, table)
-    faults, notes = [f"{root}: lists {told}"] * bool(told), list[str]()
+    difference = labelled.describe_difference(facts, table)
+    faults, notes = [f"{root}: lists {difference}"] * bool(difference), list[str]()
     headers = read_header_facts(root, table["file"].tolist(), cache=cache, title=f"{facts.name} headers")
     problems = headers["problem"].to_numpy(dtype=object)
     paths = [root / file for file in table["file"]]
@@ -135,8 +135,9 @@ def _stock(name: str, root: Path, cache: Path) -> Stock:
     headers = read_header_facts(root, table["file"].tolist(), cache=cache, title=f"{name} headers")
     whole = (headers["problem"] == "").to_numpy()
     seconds = (headers["frames"][whole] / headers["rate_hz"][whole]).sum()
-    told = labelled.describe_difference(facts, table)
-    faults = [f"lists {told}"] * bool(told) + [f"{(~whole).sum():,} clips are missing or broken"] * bool((~whole).any())
+    difference = labelled.describe_difference(facts, table)
+    faults = [f"lists {difference}"] * bool(difference)
+    faults += [f"{(~whole).sum():,} clips are missing or broken"] * bool((~whole).any())
     return Stock(
         facts=facts,
         root=root,

@@ -40,28 +40,28 @@ TASK_SPLITS = ("train", "valid", "test")
 
 
 def prepare(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOptions) -> TaskData:
-    """Make a task of a table of clips.
+    """Make a task from a table of clips.
 
     Args:
         facts: what is published about the task.
         table: file, label, split or fold, and group, as ``benchmark.tasks.contract`` says.
-        root: the folder that the files lie in.
-        options: what was said about how to read it.
+        root: the folder of the files.
+        options: how to read it.
 
     Raises:
         NotFoundError, InvalidInputError: the table breaks a rule, or clips are broken and must not be skipped.
     """
-    notes, told = [], ""
+    notes, difference = [], ""
     if options.splits is None:
-        told = describe_difference(facts, table)
-        if told:
-            notes.append(f"the corpus is there in part: {told}")
+        difference = describe_difference(facts, table)
+        if difference:
+            notes.append(f"the corpus is incomplete: {difference}")
     else:
         table = splits.apply_splits(options.splits, table, root)
         notes.append(f"labels and splits are those of {options.splits}")
-    # what is drawn or hashed by a name must not depend on the Unicode form in which a disk gives names back
-    told_apart = {column: [compose_name(text) for text in table[column]] for column in ("file", "label", "group")}
-    table = table.assign(on_disk=table["file"], **told_apart)
+    # draws and hashes by name must not depend on the Unicode form in which a disk returns names
+    composed = {column: [compose_name(text) for text in table[column]] for column in ("file", "label", "group")}
+    table = table.assign(on_disk=table["file"], **composed)
     check_table(table, f"{root}: task {facts.name}")
     listed = pd.concat([table.reset_index(drop=True), read_headers(facts, table, root, options)], axis=1)
     broken = listed[listed["problem"] != ""]
@@ -75,7 +75,7 @@ def prepare(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOpti
         notes.append(f"{format_classes(lost)} left out with them: the task has {whole['label'].nunique():,} classes")
     clips = take_limit(whole, options.limit)
     if clips.empty:
-        raise InvalidInputError(f"{root}: task {facts.name}: there are no clips that can be used")
+        raise InvalidInputError(f"{root}: task {facts.name}: it has no usable clips")
     folds = make_folds(clips)
     views, training_rows = cut_views(clips, folds, facts.duration_s, root)
     data = TaskData(
@@ -88,7 +88,7 @@ def prepare(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOpti
         sha256=fingerprint_table(facts, clips),
         skipped=len(broken),
         leak_check=check_leaks(clips["group"].to_numpy(), folds, facts.groups),
-        in_part=bool(told) or len(clips) < len(listed),
+        in_part=bool(difference) or len(clips) < len(listed),
         notes=notes,
         training_rows=training_rows,
     )
@@ -100,7 +100,7 @@ def prepare(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOpti
 
 
 def check_table(table: pd.DataFrame, where: str) -> None:
-    """Refuse a table that is empty, lists a file twice, or lacks labels or parts.
+    """Check that a table has clips, each once, with labels and parts.
 
     Raises:
         InvalidInputError: names the first such file.
@@ -141,13 +141,13 @@ def describe_difference(facts: TaskFacts, table: pd.DataFrame) -> str:
     """By how much a table differs in size from the published corpus; empty for not at all."""
     found, total = count_clips(table), sum(facts.counts.values())
     other = [part for part, count in facts.counts.items() if found.get(part, 0) != count]
-    told = [f"{found.get(part, 0):,} of {facts.counts[part]:,} {_part_named(part)}" for part in other]
+    parts = [f"{found.get(part, 0):,} of {facts.counts[part]:,} {_part_named(part)}" for part in other]
     if other and len(table) != total and len(facts.counts) > len(TASK_SPLITS):
-        told = [f"{len(table):,} of {total:,} clips"]
+        parts = [f"{len(table):,} of {total:,} clips"]
     classes = table["label"].nunique()
     if classes != facts.classes:
-        told.append(f"{classes:,} of {facts.classes:,} classes")
-    return ", ".join(told)
+        parts.append(f"{classes:,} of {facts.classes:,} classes")
+    return ", ".join(parts)
 
 
 def count_clips(table: pd.DataFrame) -> dict[str, int]:
@@ -159,9 +159,9 @@ def count_clips(table: pd.DataFrame) -> dict[str, int]:
 
 
 def take_limit(table: pd.DataFrame, limit: int | None) -> pd.DataFrame:
-    """``limit`` rows of as many classes as there is room for, each with a clip of all of its parts.
+    """At most ``limit`` rows, of as many classes as fit, each with a clip of all of its parts.
 
-    A smaller limit takes a part of the rows of a larger one.
+    The rows of a smaller limit are a subset of those of a larger one.
     """
     if limit is None or limit >= len(table):
         return table
@@ -208,7 +208,7 @@ def cut_views(
     for fold in folds:
         trained[fold.train] = True
         from_start[fold.test] = True
-        # where no part of a table decides when to stop, some of the training clips do
+        # without a validation part, some of the training clips decide when to stop
         from_start[fold.train if fold.valid is None else fold.valid] = True
     places = draw_ranks(0, "crop", table["file"].tolist()) / 2.0**64
     drawn = np.where(longer & trained, places, 0.0)
@@ -229,7 +229,7 @@ def check_leaks(groups: NDArray[np.object_], folds: Sequence[Fold], what: str) -
     """Look for groups (speakers, sources) that are on both sides of a split.
 
     Returns:
-        ``ok``; how many there are, and where; or that they are not known.
+        ``ok``; or how many there are, and where; or that groups are unknown.
     """
     if not (groups != "").any():
         return f"not checked: {what} are not known"
@@ -239,9 +239,9 @@ def check_leaks(groups: NDArray[np.object_], folds: Sequence[Fold], what: str) -
         shared["training and test"] |= tested & set(groups[fold.train])
         if fold.valid is not None:
             shared["validation and test"] |= tested & set(groups[fold.valid])
-    told = "; ".join(f"{len(found):,} {what} in {where}" for where, found in shared.items() if found)
+    leaks = "; ".join(f"{len(found):,} {what} in {where}" for where, found in shared.items() if found)
     unknown = int((groups == "").sum())
-    return (told or "ok") + (f" ({what} of {unknown:,} clips are not known)" if unknown else "")
+    return (leaks or "ok") + (f" ({what} of {unknown:,} clips are not known)" if unknown else "")
 
 
 def fingerprint_table(facts: TaskFacts, table: pd.DataFrame) -> str:

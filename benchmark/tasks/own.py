@@ -1,6 +1,6 @@
-"""A user's own task: a table of files, labels and splits (``benchmark.tasks.splits`` says its form).
+"""A user's own task: a table of files, labels and splits (``benchmark.tasks.splits`` describes its form).
 
-``my.csv?duration_s=4&lr=1e-3``: the task is called ``my``, its files lie beside the table (or in ``--data my=DIR``).
+``my.csv?duration_s=4&lr=1e-3``: the task is called ``my``; its files are next to the table (or in ``--data my=DIR``).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from bgknown.userpath import user_path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnSettings:
-    """What may follow the table's name."""
+    """The options that may follow the table's name."""
 
     duration_s: float | None = None
-    """Cut or pad every clip to so many seconds; by default each is as long as it is."""
+    """Cut or pad every clip to this many seconds; by default clips keep their lengths."""
     lr: float = 1e-3
-    """Learning rate of the probe, by a protocol that does not search for one."""
+    """Learning rate of the probe, for a protocol that does not search for one."""
 
     def __post_init__(self) -> None:
         if self.duration_s is not None and not 0 < self.duration_s <= 3600:
@@ -37,10 +37,10 @@ class OwnSettings:
 
 
 def read_own_facts(name: str) -> TaskFacts:
-    """What is known about an own task.
+    """The facts of a user's own task.
 
     Raises:
-        NotFoundError, InvalidInputError: there is no such table, or it or its options break a rule.
+        NotFoundError, InvalidInputError: the table does not exist, or it or its options break a rule.
     """
     path, given = locate_table(name), name.partition("?")[2]
     settings = read_options(OwnSettings, parse_options(given, name), name)
@@ -62,12 +62,12 @@ def read_own_facts(name: str) -> TaskFacts:
 
 
 def locate_table(name: str) -> Path:
-    """The file of an own task's table."""
+    """The table of a user's own task."""
     return user_path(name.partition("?")[0])
 
 
 def index_own(name: str, root: Path) -> pd.DataFrame:
-    """The table of an own task: file (as it is on disk), label, split or fold, group.
+    """The clips of a user's own task: file (as it is on disk), label, split or fold, group.
 
     Args:
         name: the table, with or without options.

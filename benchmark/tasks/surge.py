@@ -5,7 +5,7 @@ Layout::
     {tone}/{midi}.ogg                      MIDI notes 21 to 108
 
 The published audio has no split: a tone goes to training, validation or test by a hash of its name, in the proportion
-of EVAR's (1,692 / 195 / 197 of 2,084). EVAR's own table serves with ``--splits``.
+of EVAR's (1,692 / 195 / 197 of 2,084). EVAR's own table works with ``--splits``.
 """
 
 from __future__ import annotations

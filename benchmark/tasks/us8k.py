@@ -55,7 +55,7 @@ def index(root: Path) -> pd.DataFrame:
     check_inside(table["slice_file_name"], lines, path, "slice_file_name", plain=True)
     for line, fold in zip(lines, folds, strict=True):
         if not 1 <= fold <= len(FOLD_SIZES):
-            raise InvalidInputError(f"{path}, line {line}: fold is {fold}, must lie in 1..{len(FOLD_SIZES)}")
+            raise InvalidInputError(f"{path}, line {line}: fold is {fold}; it must be from 1 to {len(FOLD_SIZES)}")
     files = [f"audio/fold{fold}/{name}" for fold, name in zip(folds, table["slice_file_name"], strict=True)]
     return pd.DataFrame(
         {

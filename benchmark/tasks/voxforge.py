@@ -45,7 +45,7 @@ SETTINGS = PLAIN
 def index(root: Path) -> pd.DataFrame:
     """List the uploads of VoxForge: file, label (the language), split, group (the speaker).
 
-    A log warning tells of uploads without audio.
+    Uploads without audio are reported as a log warning.
 
     Raises:
         NotFoundError: the folder is missing.
@@ -79,6 +79,6 @@ def _clips_of(root: Path, upload: str, hidden: list[str]) -> list[str]:
 
 
 def speaker_of(upload: str) -> str:
-    """The user's name in an upload's: what stands before the date."""
+    """The user in the name of an upload: the part before the date."""
     found = re.match(r"(.+?)-\d{8}", upload)
     return compose_name((found.group(1) if found else upload).lower())

@@ -65,7 +65,7 @@ class AudioFile:
         path: the file.
 
     Raises:
-        NotFoundError: there is no such file.
+        NotFoundError: the file does not exist.
         InvalidInputError: the file is empty, cut, or not audio.
     """
 

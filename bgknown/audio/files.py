@@ -49,7 +49,7 @@ class Header:
 
     @property
     def native(self) -> bool:
-        """Whether the file can be sliced as it stands: 44.1 kHz, mono, and of a type whose seeks are exact.
+        """Whether the file can be sliced directly: 44.1 kHz, mono, and of a type whose seeks are exact.
 
         Ogg is left out: libsndfile seeks by granule position, which in some files is off by thousands of samples
         from what reading from the start gives.
@@ -75,7 +75,7 @@ def read_header(path: Path) -> Header:
     tag, FLAC that was written to a pipe, and block codings such as ADPCM and GSM.
 
     Raises:
-        NotFoundError: there is no such file.
+        NotFoundError: the file does not exist.
         InvalidInputError: the file is empty, truncated, or not audio.
     """
     with AudioFile(path) as file:
@@ -137,13 +137,13 @@ def read_file(path: Path, rate_hz: int, dtype: type[Sample]) -> tuple[Header, ND
 
     Args:
         path: the file.
-        rate_hz: the rate wanted.
+        rate_hz: the rate to convert to.
         dtype: float64, or float32, which is quicker and for files of 16 bits as exact up to the conversion of the rate.
 
     Raises:
-        NotFoundError: there is no such file.
+        NotFoundError: the file does not exist.
         InvalidInputError: the file is empty, truncated, not audio, or cannot be decoded to its end.
-        NotFiniteError: it is not at the rate wanted and holds NaN or infinite samples.
+        NotFiniteError: it is not at that rate and holds NaN or infinite samples.
     """
     with AudioFile(path) as file, explain_file_faults("cannot be decoded"):
         mono = _read_mono(file, dtype)
@@ -192,10 +192,10 @@ def resample(mono: NDArray[Sample], own_rate_hz: int, rate_hz: int) -> NDArray[S
     """
     if own_rate_hz != rate_hz:
         check_finite(mono)  # one NaN would spread over everything that the resampler's filter touches
-        wanted = mono.shape[0] * rate_hz // own_rate_hz
+        length = mono.shape[0] * rate_hz // own_rate_hz
         mono = np.asarray(soxr.resample(mono, own_rate_hz, rate_hz, quality="HQ"))
-        missing = wanted - mono.shape[0]
-        mono = np.pad(mono, (0, missing)) if missing > 0 else mono[:wanted]
+        missing = length - mono.shape[0]
+        mono = np.pad(mono, (0, missing)) if missing > 0 else mono[:length]
     return np.ascontiguousarray(mono)
 
 
@@ -211,7 +211,7 @@ def check_finite(audio: NDArray[np.floating[Any]]) -> None:
 
 
 def as_pcm32(audio: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Samples as SoX hands them over: 32-bit PCM, truncated towards zero, saturated, as float64 again.
+    """Samples as SoX returns them: 32-bit PCM, truncated towards zero, saturated, as float64 again.
 
     Audio of up to 24 bits passes unchanged. Decoded Ogg and float files may exceed full scale, which SoX clips.
     """

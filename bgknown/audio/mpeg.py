@@ -54,7 +54,7 @@ class Stream:
     frames: int
     """Frames, without the one that holds the tag."""
     tagged: int
-    """Frames that the tag says there are; 0 where there is no tag that says so."""
+    """Number of frames according to the tag; 0 without such a tag."""
 
     @property
     def exact(self) -> bool:
@@ -143,7 +143,7 @@ def _tag(data: bytes, place: int, first: _Frame) -> tuple[int, bool]:
 
 
 def _count_frames(data: bytes, place: int, stop: int, kind: tuple[int, int, int]) -> int:
-    """Whole frames of a stream; what is no frame in between is passed over."""
+    """Whole frames of a stream; other bytes in between are skipped."""
     count = 0
     while place < stop - 4:
         frame = _frame(data, place)

@@ -113,7 +113,7 @@ def _places(tail: bytes) -> Iterator[int]:
 
 
 def _frame_end(head: bytes, block: int) -> int | None:
-    """Samples up to the end of a frame, from its header; None where it is no header."""
+    """Samples up to the end of a frame, from its header; None if it is not a header."""
     if len(head) < _SHORTEST_FRAME or head[3] & 1 or head[2] >> 4 == 0 or head[2] & 15 == 15 or head[3] >> 4 > 10:
         return None
     head = head.ljust(16, b"\0")  # the frame may be shorter than the longest header

@@ -239,7 +239,7 @@ def test_the_whole_dataset_folder_and_the_variable_serve(place, monkeypatch):
         ("mine.py:Mixed", "configuration cannot be written as JSON"),
         ("mine.py:Unfit", "cannot be fitted: RuntimeError: no statistics today"),
         ("mine.py:Hidden", "not now"),
-        ("mine.py:Fast", "rate_hz is 1000000000000, must lie in 1000..768000"),
+        ("mine.py:Fast", "rate_hz is 1000000000000; it must be in 1000..768000"),
         ("mine.py:Toness", "did you mean"),
         ("logmell", "did you mean"),
         ("nowhere.pt", "nowhere.pt"),

@@ -55,9 +55,9 @@ def test_byte_order_mark_line_ends_and_empty_lines_do_not_matter(tmp_path, conte
 def test_line_numbers_are_those_of_an_editor(tmp_path):
     table = read(tmp_path, 'n,text\n1,"a\nb\nc"\n\n2,b\nx,c\n')
     assert list(find_line_numbers(table)) == [2, 6, 7]
-    with pytest.raises(InvalidInputError, match="line 7: n is 'x', must be a whole number"):
+    with pytest.raises(InvalidInputError, match="line 7: n is 'x'; it must be a whole number"):
         parse_whole_numbers(table, "n", tmp_path / "t.csv")
-    with pytest.raises(InvalidInputError, match="line 7: n is 'x', must be a number"):
+    with pytest.raises(InvalidInputError, match="line 7: n is 'x'; it must be a number"):
         parse_numbers(table[["n"]], "n", tmp_path / "t.csv")
 
 

@@ -59,7 +59,7 @@ def test_values_are_changed_one_by_one():
         ("training.learning_rate=nan", "training.learning_rate is nan; it must be above 0"),
         ("objective.lambda=1.5", "objective.lambda is 1.5; it must be from 0 to 1"),
         ("objective.lambda=nan", "objective.lambda is nan; it must be from 0 to 1"),
-        ("objective.gamma_low=0.7", "both must lie between 0 and 1, the least first"),
+        ("objective.gamma_low=0.7", "both must be above 0 and below 1, the lower first"),
         ("objective.mix_domain=air", "objective.mix_domain is 'air'; it must be one of normalised, power"),
         ("training.precision=int8", "must be one of auto, float32, bf16"),
         ("training.accumulate=3", "training.batch is 256 in 3 parts; the parts must be equal"),

@@ -13,7 +13,7 @@ from bgknown.errors import InvalidInputError
 from bgknown.pickles import load_torch_file
 
 MOST = 4
-"""How many names are told."""
+"""How many names a message lists."""
 LONGEST = 60
 """How much of each, in characters."""
 

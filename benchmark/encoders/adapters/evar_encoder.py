@@ -83,7 +83,7 @@ class EvarEncoder(ModuleEncoder):
         """Embed a batch: [B, N] -> [B, D].
 
         Raises:
-            InvalidInputError: it needs statistics and has not been fitted, or was fitted to clips of another length
+            InvalidInputError: it needs statistics and was not fitted, or was fitted to clips of another length
                 while it is made for one length.
         """
         self._prepare(audio.shape[1])
@@ -171,7 +171,7 @@ class FramedEvarEncoder(EvarEncoder):
         """Frames [B, T, D'] and the middle of each one's share of the clip [B, T] in ms.
 
         Raises:
-            InvalidInputError: ``encode_frames`` does not return [B, D', T], or the encoder has not been fitted.
+            InvalidInputError: ``encode_frames`` does not return [B, D', T], or the encoder was not fitted.
         """
         self._prepare(audio.shape[1])
         output = self.model.encode_frames(self.on_device(audio))

@@ -1,6 +1,6 @@
 """The kind ``exported``: a program of ``torch.export`` in a ``.pt2`` file.
 
-Programs that were exported for a fixed number of clips are run on as many at a time. The sampling rate may stand in the
+Programs exported for a fixed number of clips run on that many at a time. The sampling rate may be given in the
 archive as the extra file ``rate_hz``.
 """
 
@@ -69,7 +69,7 @@ def load(target: str, options: ProgramOptions) -> ExportedEncoder:
     path = Path(target)
     extra = dict.fromkeys(RATE_NAMES, "")
     if not zipfile.is_zipfile(path):
-        raise InvalidInputError(f"{path}: is no archive of torch.export: it is truncated or of another kind")
+        raise InvalidInputError(f"{path}: is not an archive of torch.export: truncated, or another kind of file")
     with explain_failure(target, "cannot be loaded as a program of torch.export"), _quiet():
         try:
             program = torch.export.load(path, extra_files=extra)
@@ -110,7 +110,7 @@ def _fixed_shape(program: Any, path: Path) -> tuple[int | None, int | None]:
     inputs = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
     shapes = [tuple(node.meta["val"].shape) for node in inputs if hasattr(node.meta.get("val"), "shape")]
     if len(shapes) != 1 or len(shapes[0]) != 2:
-        told = ", ".join(str(list(map(str, shape))) for shape in shapes) or "none"
-        raise InvalidInputError(f"{path}: its inputs have the shapes {told}; it must have one, audio [B, N]")
+        found = ", ".join(str(list(map(str, shape))) for shape in shapes) or "none"
+        raise InvalidInputError(f"{path}: its inputs have the shapes {found}; it must have one, audio [B, N]")
     clips, samples = shapes[0]
     return (clips if isinstance(clips, int) else None), (samples if isinstance(samples, int) else None)

@@ -28,19 +28,19 @@ _brought: dict[str, Path] = {}
 
 
 def import_file(path: Path) -> ModuleType:
-    """Run a Python file as a module; files beside it can be imported by it.
+    """Run a Python file as a module; it can import files in the same folder.
 
     Raises:
-        NotFoundError: there is no such file.
+        NotFoundError: the file does not exist.
         InvalidInputError: it raises an exception; names its line.
     """
     if not path.is_file():
-        beside = [file.name for file in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise NotFoundError(f"{path}: no such file{_near(path.name, beside)}")
+        siblings = [file.name for file in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise NotFoundError(f"{path}: no such file{_near(path.name, siblings)}")
     name = f"_bgknown_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise InvalidInputError(f"{path}: is no Python file")
+        raise InvalidInputError(f"{path}: is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickles look their module up
     try:
@@ -56,7 +56,7 @@ def import_name(name: str) -> ModuleType:
     """Import a module by its name, from what is installed or from the current folder.
 
     Raises:
-        NotFoundError: there is no such module.
+        NotFoundError: the module does not exist.
         InvalidInputError: it raises an exception while it is imported, or needs a module that is not there.
     """
     with import_path(Path.cwd()):
@@ -67,10 +67,10 @@ def import_name(name: str) -> ModuleType:
             absent = error.__cause__.name if isinstance(error.__cause__, ModuleNotFoundError) else None
             if absent is None or not f"{name}.".startswith(f"{absent}."):
                 raise
-            beside = [file.stem for file in Path.cwd().glob("*.py")]
+            siblings = [file.stem for file in Path.cwd().glob("*.py")]
             raise NotFoundError(
                 f"no module {name!r}: it is neither installed nor in the current folder"
-                f"{_near(name, beside, list_all=False)}"
+                f"{_near(name, siblings, list_all=False)}"
             ) from error
 
 
@@ -149,7 +149,7 @@ def list_weight_files(given: str | None, where: str) -> list[Path]:
     """The files of weights that were given: one, or all of a folder.
 
     Raises:
-        NotFoundError: there is no such file or folder.
+        NotFoundError: the file or folder does not exist.
         StorageError: the folder cannot be read.
     """
     if not given:
@@ -164,14 +164,14 @@ def list_weight_files(given: str | None, where: str) -> list[Path]:
 
 
 def check_whole_number(value: Any, what: str) -> int:
-    """A positive whole number that an attribute must be.
+    """Check that an attribute is a positive whole number, and return it.
 
     Raises:
         InvalidInputError: it is not.
     """
     number = not isinstance(value, bool) and isinstance(value, numbers.Real) and math.isfinite(value)
     if not number or value != int(value) or value < 1:
-        raise InvalidInputError(f"{what} is {value!r}, must be a positive whole number")
+        raise InvalidInputError(f"{what} is {value!r}; it must be a positive whole number")
     return int(value)
 
 

@@ -72,7 +72,7 @@ def load(target: str, options: Options) -> HearEncoder:
     """Import the module and load its model.
 
     Raises:
-        NotFoundError: there is no such module or file of weights.
+        NotFoundError: the module or the file of weights does not exist.
         InvalidInputError: the module lacks parts of the interface, or its code raises an exception.
     """
     name, weights = _parts(target)

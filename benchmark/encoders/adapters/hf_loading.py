@@ -63,7 +63,7 @@ def load_with_report(auto: Any, folder: Path, target: str, *, kind: str = "hf:")
         auto: the class of transformers that loads it.
         folder: the folder of the model.
         target: what the user called it, for messages.
-        kind: what stands before the target in messages.
+        kind: the prefix of the target in messages.
 
     Raises:
         NotFoundError: it is not on the hub.
@@ -78,10 +78,10 @@ def load_with_report(auto: Any, folder: Path, target: str, *, kind: str = "hf:")
         reason = " ".join(str(facts["error_msgs"][0]).split())
         raise InvalidInputError(f"{kind}{target}: its tensors do not fit {type(model).__name__} ({reason})")
     missing = sorted(facts["missing_keys"])
-    shapes = {name: (list(there), list(wanted)) for name, there, wanted in sorted(facts["mismatched_keys"])}
+    shapes = {name: (list(found), list(expected)) for name, found, expected in sorted(facts["mismatched_keys"])}
     return model, Report(
         missing=tuple(missing),
-        reshaped=tuple(f"{name} {there} for {wanted}" for name, (there, wanted) in shapes.items()),
+        reshaped=tuple(f"{name} {found} for {expected}" for name, (found, expected) in shapes.items()),
         unread=(*missing, *shapes),
         unknown=tuple(sorted(facts["unexpected_keys"])),
     )
@@ -174,12 +174,12 @@ def _what_is_wrong(model: Any, report: Report) -> str:
 def _advice(report: Report) -> str:
     if any("lora_" in name or ".base_layer." in name for name in report.unknown):
         return "the file holds an adapter: merge it into the model (PEFT: merge_and_unload) and save the whole"
-    wanted = set(report.missing)
+    missing = set(report.missing)
     before: Counter[str] = Counter()
     for name in report.unknown:
         parts = name.split(".")
         for place in range(1, len(parts)):
-            if ".".join(parts[place:]) in wanted:
+            if ".".join(parts[place:]) in missing:
                 before[".".join(parts[:place]) + "."] += 1
                 break
     if before:

@@ -1,7 +1,7 @@
 """How much of a clip a feature extractor of transformers takes, and whether it pads it: found out by trying.
 
 Whisper's extractor, and with it Qwen2-Audio, Voxtral, Audio Flamingo and others, pads every clip to 30 s and drops what
-comes after. Only frames that lie within a clip may be pooled, and longer clips must be cut into pieces. What an
+comes after. Only frames within a clip may be pooled, and longer clips must be cut into pieces. What an
 extractor does is read off its output for a short, a longer and a long clip, not off its name.
 """
 
@@ -81,7 +81,7 @@ def measure_window(extractor: Any, prepare: Prepare, rate_hz: int, who: str, *, 
             return Window(longest=None, padded=False)
         raise InvalidInputError(
             f"{who}: its preprocessor pads short clips to a common length, but not long ones; "
-            f"which of its frames belong to a clip cannot be told"
+            f"it is unknown which of its frames belong to a clip"
         )
     slope = (middle - short) / (middle_n - short_n)
     line = Window(longest=None, padded=False, features_per_sample=slope, features_at_once=short - slope * short_n)

@@ -1,4 +1,4 @@
-"""Which part of a model of transformers hears, and what it is handed."""
+"""Which part of a transformers model takes audio, and what its input is."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ is never run, weights are read as data, and a model whose file lacks tensors tha
 
 Where a model has an embedding of its own for a clip, that is the default: of AST the mean of its two class tokens, of
 CLAP the projected embedding of length 1 that its texts are compared with. Of all others it is the mean of the frames.
-Where the feature extractor pads (Whisper's to 30 s, AST's to about 10 s), only frames that lie within the clip are
+Where the feature extractor pads (Whisper's to 30 s, AST's to about 10 s), only frames within the clip are
 pooled.
 
 Clips longer than the feature extractor takes, which it would cut off or draw a part from at random, are cut into pieces
@@ -47,7 +47,7 @@ from bgknown.userpath import absolute
 
 AST = "audio-spectrogram-transformer"
 AST_TOKENS = 2
-"""The class token and the distillation token, which stand before AST's patches."""
+"""The class token and the distillation token, which precede AST's patches."""
 _POOLINGS = ("model", "mean", "max", "mean+max", "first")
 
 
@@ -157,11 +157,11 @@ class TransformersEncoder(ModuleEncoder):
         return frames.mean(dim=1)
 
     def _within(self, hidden: Tensor, samples: int, share: Fraction) -> Tensor:
-        """Of hidden states, the frames [B, T, D] that stand for the clip's samples and not for padding."""
+        """The frames [B, T, D] of hidden states that represent the clip's samples, without padding."""
         if hidden.ndim == 4:  # CLAP's HTSAT: [B, D, F, T], which repeats a short clip
             return hidden.flatten(2).mT
         if self.family == AST:
-            if self.options.pooling == "first":  # its class tokens stand before the patches
+            if self.options.pooling == "first":  # its class tokens precede the patches
                 return hidden
             config = self.model.config
             rows = (config.num_mel_bins - config.patch_size) // config.frequency_stride + 1
@@ -184,7 +184,7 @@ class TransformersEncoder(ModuleEncoder):
         if layer is not None:
             if not -len(states) <= layer < len(states):
                 raise InvalidInputError(
-                    f"{self.name}: option layer is {layer}; it must lie in {-len(states)}..{len(states) - 1}"
+                    f"{self.name}: option layer is {layer}; it must be from {-len(states)} to {len(states) - 1}"
                 )
             states = states[layer]
         hidden: Tensor = states
@@ -248,7 +248,7 @@ def load(target: str, options: Options) -> TransformersEncoder:
     """Load a model and its feature extractor.
 
     Raises:
-        NotFoundError: transformers is not installed, or there is no such folder or id, or the hub cannot be reached.
+        NotFoundError: transformers is not installed, the folder or id does not exist, or the hub cannot be reached.
         InvalidInputError: the model is not an audio model, its files are damaged, or tensors that its embedding needs
             are missing from them.
     """

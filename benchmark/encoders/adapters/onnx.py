@@ -1,6 +1,6 @@
-"""The kind ``onnx``: an ONNX model in a file; its sampling rate may stand in its metadata as ``rate_hz``.
+"""The kind ``onnx``: an ONNX model in a file; its metadata may give the sampling rate as ``rate_hz``.
 
-An ONNX model is data, not code. Its tensors may lie in files beside it; a model that points anywhere else is refused.
+An ONNX model is data, not code. Its tensors may be in files next to it; a model that points anywhere else is refused.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ class OnnxEncoder(ProgramEncoder):
         self._session = self._open(path, ["CPUExecutionProvider"])
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 2:
-            told = ", ".join(f"{item.name} {item.shape}" for item in inputs)
-            raise InvalidInputError(f"{path}: its inputs are {told}; it must have one, audio [B, N]")
+            found = ", ".join(f"{item.name} {item.shape}" for item in inputs)
+            raise InvalidInputError(f"{path}: its inputs are {found}; it must have one, audio [B, N]")
         self._input = inputs[0].name
         self._clips, self._samples = (size if isinstance(size, int) else None for size in inputs[0].shape)
         self.configuration = {"onnxruntime": runtime.__version__}
         super().__init__(path, self._call, rate_hz, options, samples=self._samples)
 
     def to(self, device: str | torch.device) -> Self:
-        """Run on a GPU where onnxruntime can, else stay."""
+        """Run on a GPU if onnxruntime can; otherwise stay on the CPU."""
         place = torch.device(device)
         if place.type == "cuda" and "CUDAExecutionProvider" in _package("onnxruntime").get_available_providers():
             choice = ("CUDAExecutionProvider", {"device_id": place.index or 0})
@@ -52,7 +52,7 @@ class OnnxEncoder(ProgramEncoder):
         settings.log_severity_level = 4  # not even errors, which are raised as well
         settings.intra_op_num_threads = torch.get_num_threads()
         with explain_failure(str(path), "cannot be loaded as ONNX"):
-            # external data are found beside the file itself, where they were checked, not beside a link to it
+            # external data is found next to the file itself, where it was checked, not next to a link to it
             return runtime.InferenceSession(str(path.resolve()), sess_options=settings, providers=providers)
 
     def _call(self, audio: Tensor) -> list[Tensor]:
@@ -96,15 +96,15 @@ def weights_of(target: str, options: ProgramOptions) -> list[Path]:
 def _model(path: Path) -> Any:
     """The model without its external data."""
     onnx = _package("onnx")
-    with explain_failure(str(path), "is no ONNX model"):
+    with explain_failure(str(path), "is not an ONNX model"):
         return onnx.load(str(path), load_external_data=False)
 
 
 def _external_files(model: Any, path: Path) -> list[Path]:
-    """The files beside the model that hold its tensors.
+    """The files next to the model that hold its tensors.
 
     Raises:
-        InvalidInputError: one lies outside the model's folder, by name or by a link.
+        InvalidInputError: one is outside the model's folder, by name or by a link.
         NotFoundError: one is missing.
     """
     folder = path.resolve().parent
@@ -127,7 +127,7 @@ def _external_files(model: Any, path: Path) -> list[Path]:
             )
         if not file.is_file():
             raise NotFoundError(
-                f"{path}: its external data {shorten_value(location)} are missing; put them beside the model"
+                f"{path}: its external data {shorten_value(location)} is missing; put the file next to the model"
             )
         files.append(file)
     return files

@@ -73,7 +73,7 @@ class ProgramEncoder:
                 )
             output = output[self._options.output]
         if not isinstance(output, torch.Tensor):
-            raise InvalidInputError(f"{self._path}: returns {type(output).__name__}, must be a tensor [B, D]")
+            raise InvalidInputError(f"{self._path}: returns {type(output).__name__}; it must be a tensor [B, D]")
         if output.ndim == 3 and self._options.pooling == "mean":
             output = output.mean(dim=1)
         if output.ndim != 2 or len(output) != len(audio):
@@ -89,7 +89,7 @@ def find_rate(path: Path, options: ProgramOptions, said: Iterable[Any]) -> int:
     """The sampling rate: the option, or the first thing that the file says.
 
     Raises:
-        InvalidInputError: nobody says it, or it is no positive whole number.
+        InvalidInputError: it is not given, or is not a positive whole number.
     """
     for value in (options.rate_hz, *said):
         if value is not None:

@@ -29,10 +29,10 @@ def find_model_folder(
         target: a folder, or an id on the hub.
         revision: branch, tag or commit on the hub.
         local_files_only: take what was fetched before, without asking the hub.
-        kind: what stands before the target in messages.
+        kind: the prefix of the target in messages.
 
     Raises:
-        NotFoundError: there is no such folder, or the hub lacks the model or cannot be reached.
+        NotFoundError: the folder does not exist, or the hub lacks the model or cannot be reached.
         InvalidInputError: no model is named, or a revision of a folder.
     """
     if not target:
@@ -62,8 +62,8 @@ def find_model_folder(
 
 
 def _near(path: Path) -> str:
-    beside = [folder.name for folder in path.parent.iterdir() if folder.is_dir()] if path.parent.is_dir() else []
-    close = nearest(path.name, beside)
+    siblings = [folder.name for folder in path.parent.iterdir() if folder.is_dir()] if path.parent.is_dir() else []
+    close = nearest(path.name, siblings)
     return f"; did you mean {path.with_name(close)}?" if close else ", and no id on the hub looks like this"
 
 
@@ -73,7 +73,7 @@ def explain_loading_failure(target: str, *, kind: str = "hf:", what: str = "cann
 
     Args:
         target: the folder or id.
-        kind: what stands before it in messages.
+        kind: its prefix in messages.
         what: what cannot be done.
 
     Raises:

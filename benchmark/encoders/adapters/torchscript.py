@@ -35,7 +35,7 @@ class TorchScriptEncoder(ProgramEncoder):
             return self._program(audio.to(self._device))
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError as error:  # the interpreter's traceback; what went wrong stands at its end
+        except RuntimeError as error:  # the interpreter's traceback; its last line says what went wrong
             reason = (str(error).strip().splitlines() or [""])[-1]
             raise InvalidInputError(f"{self._path}: fails on audio {list(audio.shape)}: {reason}") from error
 

@@ -55,7 +55,7 @@ class XaresEncoder(ModuleEncoder):
         )
         hop_ms = facts["hop_size_in_ms"]
         if isinstance(hop_ms, bool) or not isinstance(hop_ms, int | float) or not hop_ms > 0:
-            raise InvalidInputError(f"{where}: hop_size_in_ms is {hop_ms!r}, must be a positive number")
+            raise InvalidInputError(f"{where}: hop_size_in_ms is {hop_ms!r}; it must be a positive number")
         self.hop_ms, self.where = float(hop_ms), where
 
     @torch.inference_mode()
@@ -74,7 +74,9 @@ class XaresEncoder(ModuleEncoder):
         output = self.model(self.on_device(audio))
         if not isinstance(output, torch.Tensor) or output.ndim != 3:
             shape = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-            raise InvalidInputError(f"{self.where}: returned {shape} for audio {list(audio.shape)}, must be [B, T, D]")
+            raise InvalidInputError(
+                f"{self.where}: returned {shape} of audio {list(audio.shape)}; it must be [B, T, D]"
+            )
         return output
 
 
@@ -82,14 +84,14 @@ def load(target: str, options: Options) -> XaresEncoder:
     """Run the file and make its encoder.
 
     Raises:
-        NotFoundError: there is no such file or class.
+        NotFoundError: the file or class does not exist.
         InvalidInputError: several classes fit, none does, or the code raises an exception.
     """
     file, _, name = target.partition(".py:")
     path = Path(f"{file}.py" if name else target)
     module = import_file(path)
     kind = get_member(module, name, str(path)) if name else _only_class(module, path)
-    with import_path(path.parent), explain_failure(f"xares:{target}", "cannot be made"):
+    with import_path(path.parent), explain_failure(f"xares:{target}", "cannot be constructed"):
         model = kind()
     encoder = XaresEncoder(model, f"xares:{target}")
     encoder.configuration = hash_code(module)
@@ -97,7 +99,7 @@ def load(target: str, options: Options) -> XaresEncoder:
 
 
 def weights_of(target: str, options: Options) -> list[Path]:
-    """Nothing: weights lie where the class says, and its tensors are hashed."""
+    """No files: the class finds its weights itself, so its tensors are hashed."""
     return []
 
 

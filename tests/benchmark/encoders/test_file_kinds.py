@@ -102,7 +102,7 @@ def test_a_kind_of_file_needs_a_file(tmp_path, monkeypatch, kind):
         load_encoder(f"{kind}:emty", trust_code=True)
     with pytest.raises(InvalidInputError, match=r"the file is empty \(0 bytes\)"):
         load_encoder(f"{kind}:empty", trust_code=True)
-    with pytest.raises(InvalidInputError, match="is a folder, must be a file"):
+    with pytest.raises(InvalidInputError, match="is a folder; it must be a file"):
         load_encoder(f"{kind}:folder", trust_code=True)
 
 

@@ -126,12 +126,12 @@ def faulty(tmp_path_factory):
         ("logmel?f_max=9000", InvalidInputError, "f_max 9000"),
         ("absent.pt", NotFoundError, "absent.pt: no such file"),
         ("modle.onnx", NotFoundError, r"no such file; did you mean .*model\.onnx"),
-        ("folder.pt", InvalidInputError, "is a folder, must be a file"),
+        ("folder.pt", InvalidInputError, "is a folder; it must be a file"),
         ("empty.pt", InvalidInputError, "the file is empty"),
-        ("notes.txt", InvalidInputError, "a file of this type is no encoder"),
+        ("notes.txt", InvalidInputError, "a file of this type is not an encoder"),
         ("noise.pt", InvalidInputError, "not readable as a torch checkpoint"),
         ("noise.safetensors", InvalidInputError, "not a whole safetensors file"),
-        ("noise.onnx", InvalidInputError, "is no ONNX model"),
+        ("noise.onnx", InvalidInputError, "is not an ONNX model"),
         ("foreign.pt", InvalidInputError, r"not recognised as an encoder; looked for: AudioNTT weights .* TorchScript"),
         ("foreign.safetensors", InvalidInputError, "not recognised as an encoder"),
         ("byola", InvalidInputError, "no checkpoint named"),
@@ -151,14 +151,14 @@ def faulty(tmp_path_factory):
         ("xares:mine.py", InvalidInputError, "no class in it has sampling_rate"),
         ("xares:absent.py", NotFoundError, "absent.py: no such file"),
         ("mine.py:Mina", NotFoundError, "no 'Mina' in it; did you mean Mine"),
-        ("mine.py:number", InvalidInputError, "number is a int, must be a class or a function"),
+        ("mine.py:number", InvalidInputError, "number is a int; it must be a class or a function"),
         ("mine.py:Mine?args=[]", InvalidInputError, "must be a JSON object"),
-        ('mine.py:Mine?args={"loud":1}', InvalidInputError, "cannot be made: TypeError"),
+        ('mine.py:Mine?args={"loud":1}', InvalidInputError, "cannot be constructed: TypeError"),
         ("broken.py:Mine", InvalidInputError, r"cannot be run: SyntaxError.*broken\.py, line 2"),
         ("raising.py:Mine", InvalidInputError, r"cannot be run: ZeroDivisionError.*raising\.py, line 1"),
         ("absent.py:Mine", NotFoundError, "absent.py: no such file"),
         ("nowhere.at.all:make", NotFoundError, "no module 'nowhere.at.all'"),
-        ("bare.py:Bare", InvalidInputError, "the encoder's rate_hz is missing, must be a positive whole number"),
+        ("bare.py:Bare", InvalidInputError, "the encoder's rate_hz is missing; it must be a positive whole number"),
         ("bare.py:Mute", InvalidInputError, "has no method embed"),
         ("bare.py:Negative", InvalidInputError, "embedding_size is -3"),
     ],
@@ -294,7 +294,7 @@ def test_layers_and_poolings_of_transformers(tmp_path):
         assert torch.allclose(load_encoder(f"{spec}?pooling={pooling}").encoder.embed(audio), expected, atol=1e-5)
     first, last = (load_encoder(f"{spec}?layer={layer}").encoder.embed(audio) for layer in (0, -1))
     assert not torch.allclose(first, last)
-    with pytest.raises(InvalidInputError, match=r"option layer is 7; it must lie in -3\.\.2"):
+    with pytest.raises(InvalidInputError, match=r"option layer is 7; it must be from -3 to 2"):
         load_encoder(f"{spec}?layer=7")
     with pytest.raises(InvalidInputError, match="option pooling is 'median'"):
         load_encoder(f"{spec}?pooling=median")

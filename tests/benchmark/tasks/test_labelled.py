@@ -135,7 +135,7 @@ def test_no_clips_are_refused(root, options):
     with pytest.raises(InvalidInputError, match="lists no clips"):
         prepare(FACTS, table().iloc[:0], root, options)
     gone = table(file=[f"gone {i}.wav" for i in range(8)])
-    with pytest.raises(InvalidInputError, match="there are no clips that can be used"):
+    with pytest.raises(InvalidInputError, match="it has no usable clips"):
         prepare(FACTS, gone, root, dataclasses.replace(options, skip_broken=True))
 
 
@@ -220,4 +220,4 @@ def test_files_that_are_known_to_be_broken_are_left_out(root, options):
 def test_the_difference_to_the_published_size_is_told(root, options):
     assert not prepare(FACTS, table(), root, options).notes
     larger = dataclasses.replace(FACTS, counts={"train": 5, "valid": 2, "test": 2})
-    assert prepare(larger, table(), root, options).notes == ["the corpus is there in part: 4 of 5 training clips"]
+    assert prepare(larger, table(), root, options).notes == ["the corpus is incomplete: 4 of 5 training clips"]

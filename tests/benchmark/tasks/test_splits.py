@@ -168,7 +168,7 @@ def test_an_own_task_s_files_may_lie_elsewhere(mine, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("?duration_s=0", "duration_s is 0.0; it must lie between 0 and 3600"),
+        ("?duration_s=0", "duration_s is 0.0; it must be above 0 and at most 3600"),
         ("?length=4", "unknown option 'length'"),
         ("?lr=-1", "lr is -1.0; it must be above 0"),
     ],

@@ -457,7 +457,7 @@ def test_a_wrong_line_of_a_list_is_one_line(name, file, line, message, corpora, 
 
 def test_classes_that_are_not_there_are_told(corpora, options):
     data = tasks.prepare("esc50", corpora / "esc50", options)
-    assert data.notes == ["the corpus is there in part: 30 of 2,000 clips, 3 of 50 classes"]
+    assert data.notes == ["the corpus is incomplete: 30 of 2,000 clips, 3 of 50 classes"]
 
 
 def test_search_takes_the_rate_of_smallest_validation_loss(suite):

@@ -242,7 +242,7 @@ def test_evar_statistics_that_fail_are_one_line(ar):
         ("evar.ar_made.AR_Mean", {}, InvalidInputError, "asks for n_fft, which the configuration lacks; add it to"),
         ("evar.ar_made.AR_Frames", {}, InvalidInputError, r"no sample_rate; give it .* as \?sample_rate=16000"),
         ("evar.ar_made.AR_Main", {"config": "made.yaml"}, NotFoundError, "no 'AR_Main' in it; did you mean AR_Mean?"),
-        ("evar.ar_made.make", {"config": "made.yaml"}, InvalidInputError, "is a function, must be a class"),
+        ("evar.ar_made.make", {"config": "made.yaml"}, InvalidInputError, "is a function; it must be a class"),
         ("evar.ar_absent.AR", {"config": "made.yaml"}, NotFoundError, r"no module 'evar\.ar_absent'"),
         ("evar.ar_made.AR_Mean", {"config": "a.yaml"}, NotFoundError, r"a\.yaml: no such file"),
         ("evar.ar_made.AR_Mean", {"config": "list.yaml"}, InvalidInputError, "holds a list, must hold fields"),

@@ -21,7 +21,7 @@ def test_whole_numbers_may_be_of_any_type(value, number):
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, None, "16000", float("nan"), float("inf")])
 def test_what_is_no_whole_number_is_refused(value):
-    with pytest.raises(InvalidInputError, match="rate is .*, must be a positive whole number"):
+    with pytest.raises(InvalidInputError, match="rate is .*; it must be a positive whole number"):
         check_whole_number(value, "rate")
 
 
@@ -78,5 +78,7 @@ def test_modules_that_cannot_be_imported_are_one_line(folder, text, name, error,
 
 def test_the_line_that_is_named_is_theirs_and_not_a_librarys(folder):
     write(folder / "mine.py", "import torch\n\ndef make():\n    return torch.zeros(2) @ torch.zeros(3)\n")
-    with pytest.raises(InvalidInputError, match=r"mine\.py:make: cannot be made: RuntimeError: .*mine\.py, line 4\)$"):
+    with pytest.raises(
+        InvalidInputError, match=r"mine\.py:make: cannot be constructed: RuntimeError: .*mine\.py, line 4\)$"
+    ):
         python.load("mine.py:make", python.Options())

@@ -136,12 +136,17 @@ def test_weights_are_handed_over_and_listed(folder):
 @pytest.mark.parametrize(
     ("name", "options", "error", "message"),
     [
-        ("Wrong", {}, InvalidInputError, "its configuration is a str, must be a dictionary"),
-        ("Rateless", {}, InvalidInputError, r"its rate_hz \(or sample_rate\) is None, must be a positive whole number"),
-        ("Frames", {}, InvalidInputError, r"returns \[2, 8000, 1\] for audio \[2, 8000\], must be \[2, D\]"),
+        ("Wrong", {}, InvalidInputError, "its configuration is a str; it must be a dictionary"),
+        (
+            "Rateless",
+            {},
+            InvalidInputError,
+            r"its rate_hz \(or sample_rate\) is None; it must be a positive whole number",
+        ),
+        ("Frames", {}, InvalidInputError, r"returns \[2, 8000, 1\] for audio \[2, 8000\]; it must be \[2, D\]"),
         ("Outer.Iner", {}, NotFoundError, "no 'Iner' in it; did you mean Inner?"),
         ("Slotted", {"weights": "a.bin"}, NotFoundError, r"mine\.py:Slotted: no such file a\.bin"),
-        ("Slotted", {"args": '{"gain": 1}'}, InvalidInputError, "cannot be made: TypeError"),
+        ("Slotted", {"args": '{"gain": 1}'}, InvalidInputError, "cannot be constructed: TypeError"),
         ("Slotted", {"args": "gain"}, InvalidInputError, "must be JSON"),
     ],
 )
