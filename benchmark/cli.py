@@ -98,7 +98,7 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
         tasks=names,
         data=data,
         out=out,
-        embedding=_embedding(given),
+        embedding=_make_settings(given),
         protocol=None if given["protocol"] is None else open_protocol(given["protocol"]),
         seeds=given["seeds"],
         splits=split_tables(given["splits"], [name_of(name) for name in names]),
@@ -138,7 +138,9 @@ def embed(*, encoder: str, audio: tuple[Path, ...], out: Path, duration: float |
     loaded = load_encoder(
         encoder, trust_code=given["trust_code"], device=pick_device(given["device"]), name=given["name"]
     )
-    report = embed_files(loaded, audio, out, _embedding(given), duration_s=duration, skip_broken=given["skip_broken"])
+    report = embed_files(
+        loaded, audio, out, _make_settings(given), duration_s=duration, skip_broken=given["skip_broken"]
+    )
     if report.problems:
         echo(report.note(), err=True)
     left_out = f", {len(report.problems):,} left out" if report.problems else ""
@@ -297,7 +299,7 @@ def cache(*, cache: Path | None, clear: bool) -> None:
     echo(folder / "embeddings")
 
 
-def _embedding(given: dict[str, Any]) -> EmbedSettings:
+def _make_settings(given: dict[str, Any]) -> EmbedSettings:
     from benchmark.embedding.embed import EmbedSettings  # noqa: PLC0415
     from bgknown.corpora.headers import default_cache  # noqa: PLC0415
     from bgknown.jobs.parallel import check_jobs, count_cores  # noqa: PLC0415

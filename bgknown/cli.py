@@ -81,13 +81,13 @@ def plan(*, out: Path, **given: Any) -> None:
     from bgknown.mixtures import build as building  # noqa: PLC0415  (pandas and Scaper load only where they are used)
     from bgknown.mixtures import recipe as recipes  # noqa: PLC0415
 
-    options = _options(given)
+    options = _make_options(given)
     recipes.check_target(out)
-    drawn = building.plan(_corpora(given, options.cache), options.draw, jobs=options.jobs)
+    drawn = building.plan(_open_corpora(given, options.cache), options.draw, jobs=options.jobs)
     refuse_broken(drawn.problems, skip=options.skip_broken, kept="no recipe was written")
     recipe = recipes.take_rows(drawn.recipe, options.limit)
     recipes.write_recipe(recipe, out)
-    echo(_summary(recipe))
+    echo(_format_summary(recipe))
     echo(f"\nrecipe  {out}")
 
 
@@ -127,11 +127,11 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
 
     if given["recipe"] is not None and any(given[name] is not None for name in ("seed", "snr", "ref_db")):
         raise click.UsageError("--seed, --snr and --ref-db set up a draw; leave them out with --recipe")
-    options = _options(given)
-    corpora = _corpora(given, options.cache)
+    options = _make_options(given)
+    corpora = _open_corpora(given, options.cache)
     if dry_run:
         report = building.dry_run(corpora, options, out)
-        echo(_summary(report.table))
+        echo(_format_summary(report.table))
         size = len(report.table) * building.ROW_BYTES
         what = (
             f"{out} is already complete" if report.was_finished else f"would write about {size / 1e9:.2f} GB to {out}"
@@ -199,7 +199,7 @@ def cache(cache: Path | None, clear: bool) -> None:
         echo(folder)
 
 
-def _options(given: dict[str, Any]) -> Any:
+def _make_options(given: dict[str, Any]) -> Any:
     """The options on the command line; those not given keep the library's defaults."""
     from bgknown.mixtures.draw import DrawOptions  # noqa: PLC0415
     from bgknown.mixtures.options import BuildOptions  # noqa: PLC0415
@@ -211,7 +211,7 @@ def _options(given: dict[str, Any]) -> Any:
     return BuildOptions(draw=DrawOptions(**draw), **others)
 
 
-def _corpora(given: dict[str, Any], cache: Path) -> Any:
+def _open_corpora(given: dict[str, Any], cache: Path) -> Any:
     """The two corpora named by the options, or the miniature ones."""
     from bgknown.corpora.miniature import make  # noqa: PLC0415
     from bgknown.corpora.pair import open_corpora  # noqa: PLC0415
@@ -233,7 +233,7 @@ def _corpora(given: dict[str, Any], cache: Path) -> Any:
 
 
 def _report(report: BuildReport, out: Path) -> None:
-    echo(_summary(report.table))
+    echo(_format_summary(report.table))
     done = (
         "was already complete; nothing to do"
         if report.was_finished
@@ -251,7 +251,7 @@ def _report(report: BuildReport, out: Path) -> None:
         echo(f"{title:<7}{out / name}")
 
 
-def _summary(table: Any) -> str:
+def _format_summary(table: Any) -> str:
     measured = "achieved_snr_db" in table.columns
     lines = ["split  clips  classes  backgrounds  SNR dB (mean, range)   seconds"]
     for split, part in table.groupby("split", sort=False):

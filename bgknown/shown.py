@@ -25,7 +25,7 @@ def escape_text(text: str) -> str:
     >>> escape_text("a\\x1b[31mb")
     'a\\\\x1b[31mb'
     """
-    return _UNSAFE.sub(_written_out, text)
+    return _UNSAFE.sub(_escape, text)
 
 
 def escape_line(text: str) -> str:
@@ -34,7 +34,7 @@ def escape_line(text: str) -> str:
     >>> escape_line("a\\nerror: b")
     'a\\\\nerror: b'
     """
-    return _BREAKS.sub(_written_out, escape_text(text))
+    return _BREAKS.sub(_escape, escape_text(text))
 
 
 def markdown(text: str) -> str:
@@ -65,7 +65,7 @@ def unescape_cell(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
 
 
-def _written_out(found: re.Match[str]) -> str:
+def _escape(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode()
 
 

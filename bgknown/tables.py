@@ -88,7 +88,7 @@ def parse_rows(data: bytes, where: str) -> tuple[list[str], Iterator[tuple[int, 
         InvalidInputError: at once, or during iteration: not UTF-8, NUL bytes, a quote that is never closed, a field
             longer than 131,072 characters; names the line.
     """
-    rows = _rows(decode_text(data, where, "a CSV table"), where)
+    rows = _parse_records(decode_text(data, where, "a CSV table"), where)
     _, header = next(rows, (1, []))
     return header, rows
 
@@ -110,7 +110,7 @@ def decode_text(data: bytes, where: str, kind: str = "a text") -> str:
     return text
 
 
-def _rows(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
+def _parse_records(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     begins = 1
     try:

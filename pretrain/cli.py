@@ -122,7 +122,7 @@ def train(*, corpus: Path, out: Path, device: str | None, tensorboard: bool, **g
     from pretrain.train import train as train_encoder  # noqa: PLC0415
 
     begin_logging(logging.INFO, "%(message)s", force=True)
-    options = TrainOptions(corpus=corpus, config=_config(**given), out=out, device=device, tensorboard=tensorboard)
+    options = TrainOptions(corpus=corpus, config=_read_config(**given), out=out, device=device, tensorboard=tensorboard)
     echo(f"{train_encoder(options)}")
 
 
@@ -154,10 +154,10 @@ def config(**given: Any) -> None:
     Example:
       pretrain config --config small
     """
-    echo(_config(**given).as_toml().rstrip("\n"))
+    echo(_read_config(**given).as_toml().rstrip("\n"))
 
 
-def _config(*, config_name: str, changes: tuple[str, ...], lambda_: float | None, seed: int | None) -> Any:
+def _read_config(*, config_name: str, changes: tuple[str, ...], lambda_: float | None, seed: int | None) -> Any:
     from pretrain.config import read_config  # noqa: PLC0415
 
     short = [("objective.lambda", lambda_), ("training.seed", seed)]

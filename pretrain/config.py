@@ -189,18 +189,18 @@ def read_config(name: str, changes: Iterable[str] = ()) -> Config:
         NotFoundError: the configuration or file does not exist.
         InvalidInputError: it is not TOML, or a name or value in it is wrong.
     """
-    text, where = _text(name)
+    text, where = _read_text(name)
     tables = parse_toml(text, where)
     config = Config().with_tables(tables, where)
     given = list(changes)
     together: dict[str, dict[str, Any]] = {}  # applied at once: two values may only make sense with each other
     for change in given:
-        for table, values in _table_of(change).items():
+        for table, values in _parse_change(change).items():
             together.setdefault(table, {}).update(values)
     return config.with_tables(together, ", ".join(given)) if given else config
 
 
-def _text(name: str) -> tuple[str, str]:
+def _read_text(name: str) -> tuple[str, str]:
     if name in NAMES:
         return (resources.files("pretrain") / "configurations" / f"{name}.toml").read_text(encoding="utf-8"), name
     path = user_path(name)
@@ -212,7 +212,7 @@ def _text(name: str) -> tuple[str, str]:
         raise describe_storage_error(error, path) from error
 
 
-def _table_of(change: str) -> dict[str, dict[str, Any]]:
+def _parse_change(change: str) -> dict[str, dict[str, Any]]:
     """``training.batch=32`` as tables."""
     place, given, value = change.partition("=")
     table, dot, key = place.strip().partition(".")

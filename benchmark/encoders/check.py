@@ -45,27 +45,27 @@ def check_encoder(loaded: LoadedEncoder) -> list[Finding]:
     Encoders that take statistics of training audio take them from noise first.
     """
     encoder, rate_hz = loaded.encoder, loaded.encoder.rate_hz
-    findings = [_facts(loaded)]
+    findings = [_report_facts(loaded)]
     noise = make_noise("noise", _BATCH, round(_DURATION_S * rate_hz)).to(loaded.device)
     if isinstance(encoder, FittedEncoder):
-        findings.append(_finding("needs fit", lambda: _fit(loaded, noise)))
+        findings.append(_run_check("needs fit", lambda: _check_fit(loaded, noise)))
     checks: list[tuple[str, Callable[[], tuple[bool | None, str]]]] = [
-        ("shape and type", lambda: _shape(loaded, noise)),
-        ("finite: silence", lambda: _finite(loaded, torch.zeros_like(noise))),
-        ("finite: full scale", lambda: _finite(loaded, torch.sign(noise))),
-        ("finite: constant", lambda: _finite(loaded, torch.full_like(noise, 0.5))),
-        ("deterministic", lambda: _deterministic(loaded, noise)),
-        ("batch invariant", lambda: _batch_invariant(loaded, noise)),
-        ("input unchanged", lambda: _unchanged(loaded, noise)),
-        ("distinguishes clips", lambda: _apart(loaded, noise)),
-        (f"short input, {SHORT_S:g} s", lambda: _finite(loaded, noise[:, : round(SHORT_S * rate_hz)])),
-        (f"long input, {LONG_S:g} s", lambda: _finite(loaded, make_noise("noise", 1, round(LONG_S * rate_hz)))),
-        ("padding", lambda: _padding(loaded, noise)),
-        *([("frames", lambda: _frames(loaded, noise))] if isinstance(encoder, FrameEncoder) else []),
-        ("speed", lambda: _speed(loaded, noise)),
-        ("memory", _memory),
+        ("shape and type", lambda: _check_shape(loaded, noise)),
+        ("finite: silence", lambda: _check_finite(loaded, torch.zeros_like(noise))),
+        ("finite: full scale", lambda: _check_finite(loaded, torch.sign(noise))),
+        ("finite: constant", lambda: _check_finite(loaded, torch.full_like(noise, 0.5))),
+        ("deterministic", lambda: _check_deterministic(loaded, noise)),
+        ("batch invariant", lambda: _check_batch_invariance(loaded, noise)),
+        ("input unchanged", lambda: _check_input_unchanged(loaded, noise)),
+        ("distinguishes clips", lambda: _check_distinction(loaded, noise)),
+        (f"short input, {SHORT_S:g} s", lambda: _check_finite(loaded, noise[:, : round(SHORT_S * rate_hz)])),
+        (f"long input, {LONG_S:g} s", lambda: _check_finite(loaded, make_noise("noise", 1, round(LONG_S * rate_hz)))),
+        ("padding", lambda: _measure_padding(loaded, noise)),
+        *([("frames", lambda: _check_frames(loaded, noise))] if isinstance(encoder, FrameEncoder) else []),
+        ("speed", lambda: _measure_speed(loaded, noise)),
+        ("memory", _measure_memory),
     ]
-    return [*findings, *(_finding(name, work) for name, work in checks)]
+    return [*findings, *(_run_check(name, work) for name, work in checks)]
 
 
 def has_passed(findings: Sequence[Finding]) -> bool:
@@ -86,7 +86,7 @@ def make_noise(name: str, clips: int, samples: int) -> Tensor:
     return torch.from_numpy(np.clip(0.1 * draw, -1.0, 1.0).astype(np.float32))
 
 
-def _finding(name: str, work: Callable[[], tuple[bool | None, str]]) -> Finding:
+def _run_check(name: str, work: Callable[[], tuple[bool | None, str]]) -> Finding:
     try:
         holds, detail = work()
     except BgknownError as error:
@@ -97,7 +97,7 @@ def _finding(name: str, work: Callable[[], tuple[bool | None, str]]) -> Finding:
     return Finding(name=name, passed=holds, detail=detail)
 
 
-def _facts(loaded: LoadedEncoder) -> Finding:
+def _report_facts(loaded: LoadedEncoder) -> Finding:
     encoder = loaded.encoder
     plausible = 4_000 <= encoder.rate_hz <= 192_000
     weights = f"weights {loaded.weights_sha256[:12]}" if loaded.weights_sha256 else "no weights"
@@ -112,7 +112,7 @@ def _embed(loaded: LoadedEncoder, audio: Tensor) -> Tensor:
     return check_output(loaded.encoder, output, len(audio))
 
 
-def _fit(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
+def _check_fit(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
     """Check that the encoder refuses audio before it is fitted, with any error, and fit it."""
     try:
         _embed(loaded, noise[:1])
@@ -124,31 +124,31 @@ def _fit(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
     return not fault, fault or "statistics taken from noise"
 
 
-def _shape(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
+def _check_shape(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
     with torch.inference_mode():
         raw = loaded.encoder.embed(noise.clone())
     output = check_output(loaded.encoder, raw, _BATCH)
     return raw.dtype == torch.float32, f"{list(output.shape)} {str(raw.dtype).removeprefix('torch.')}"
 
 
-def _finite(loaded: LoadedEncoder, audio: Tensor) -> tuple[bool, str]:
+def _check_finite(loaded: LoadedEncoder, audio: Tensor) -> tuple[bool, str]:
     output = _embed(loaded, audio)
     return True, f"largest value {float(output.abs().max()):.3g}"
 
 
-def _deterministic(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
-    apart = _apart_by(_embed(loaded, noise), _embed(loaded, noise))
+def _check_deterministic(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
+    apart = _measure_difference(_embed(loaded, noise), _embed(loaded, noise))
     return apart <= TOLERANCE, f"differs by {apart:.2g} from one run to the next"
 
 
-def _batch_invariant(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
+def _check_batch_invariance(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
     together = _embed(loaded, noise)
     alone = torch.cat([_embed(loaded, clip.unsqueeze(0)) for clip in noise])
-    apart = _apart_by(together, alone)
+    apart = _measure_difference(together, alone)
     return apart <= TOLERANCE, f"a clip alone differs by {apart:.2g} from itself in a batch"
 
 
-def _unchanged(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
+def _check_input_unchanged(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
     given = noise.clone()
     with torch.inference_mode():
         loaded.encoder.embed(given)
@@ -156,19 +156,19 @@ def _unchanged(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
     return same, "" if same else "embed writes to its input"
 
 
-def _apart(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
+def _check_distinction(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
     tone = torch.sin(torch.arange(noise.shape[1]) * 0.2).expand(2, -1)
-    apart = _apart_by(_embed(loaded, noise[:2]), _embed(loaded, 0.5 * tone))
+    apart = _measure_difference(_embed(loaded, noise[:2]), _embed(loaded, 0.5 * tone))
     return apart > TOLERANCE, f"noise and a tone differ by {apart:.2g}"
 
 
-def _padding(loaded: LoadedEncoder, noise: Tensor) -> tuple[None, str]:
+def _measure_padding(loaded: LoadedEncoder, noise: Tensor) -> tuple[None, str]:
     whole = _embed(loaded, noise)
     padded = _embed(loaded, torch.nn.functional.pad(noise, (0, noise.shape[1])))
-    return None, f"appending its own length of silence changes an embedding by {_apart_by(whole, padded):.2g}"
+    return None, f"appending its own length of silence changes an embedding by {_measure_difference(whole, padded):.2g}"
 
 
-def _frames(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
+def _check_frames(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
     if not isinstance(loaded.encoder, FrameEncoder):
         return False, "no frames"
     with torch.inference_mode():
@@ -182,7 +182,7 @@ def _frames(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
     return rising and inside and finite, f"{list(frames.shape)}, one every {step_ms:.1f} ms"
 
 
-def _speed(loaded: LoadedEncoder, noise: Tensor) -> tuple[None, str]:
+def _measure_speed(loaded: LoadedEncoder, noise: Tensor) -> tuple[None, str]:
     clips, began = 0, time.perf_counter()
     while time.perf_counter() - began < SPEED_S or clips == 0:
         _embed(loaded, noise)
@@ -191,13 +191,13 @@ def _speed(loaded: LoadedEncoder, noise: Tensor) -> tuple[None, str]:
     return None, f"{rate:,.1f} clips of {_DURATION_S:g} s a second, {rate * _DURATION_S:,.0f} times real time"
 
 
-def _apart_by(one: Tensor, other: Tensor) -> float:
+def _measure_difference(one: Tensor, other: Tensor) -> float:
     """Largest difference relative to the largest value of each clip's embedding."""
     scale = one.abs().amax(dim=1, keepdim=True).clamp(min=1e-30)
     return float(((one - other).abs() / scale).max())
 
 
-def _memory() -> tuple[None, str]:
+def _measure_memory() -> tuple[None, str]:
     try:
         import resource  # noqa: PLC0415  (absent on Windows)
     except ImportError:

@@ -52,7 +52,7 @@ def parse_options(text: str, where: str) -> dict[str, str]:
 
 def list_options(record: type) -> list[OptionFacts]:
     """The options of a kind, with the docstrings of their fields."""
-    about = _field_docs(record)
+    about = _read_field_docs(record)
     return [
         OptionFacts(
             name=field.name,
@@ -63,7 +63,7 @@ def list_options(record: type) -> list[OptionFacts]:
     ]
 
 
-def _field_docs(record: type) -> dict[str, str]:
+def _read_field_docs(record: type) -> dict[str, str]:
     """The docstrings of the fields of a dataclass, each on one line."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(record)))

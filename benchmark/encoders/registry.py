@@ -47,13 +47,13 @@ def list_kinds() -> list[Kind]:
         InvalidInputError: an installed package is broken, or two offer the same name.
     """
     found = []
-    for name, kind in {**_plug_ins(), **BUILT_IN}.items():
-        module = _module(kind)
+    for name, kind in {**_list_plug_ins(), **BUILT_IN}.items():
+        module = _import_kind(kind)
         about = kind.about or (module.__doc__ or "").strip().splitlines()[0]
         found.append(
             Kind(
                 name=name,
-                syntax=_plug_in_syntax(name, module) if kind.syntax == "" else kind.syntax,
+                syntax=_describe_plug_in(name, module) if kind.syntax == "" else kind.syntax,
                 about=about,
                 module=kind.module,
                 runs_code=kind.runs_code,
@@ -84,19 +84,19 @@ def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", na
 
     prepare_libraries()  # models and their feature extractors import librosa, and it numba
     head, options_text = _split(spec)
-    kind, target = _kind_of(head, spec)
+    kind, target = _find_kind(head, spec)
     if kind.runs_code and not trust_code:
         raise InvalidInputError(f"{spec}: runs arbitrary code ({kind.about}); pass --trust-code if you trust it")
-    module = _module(kind)
+    module = _import_kind(kind)
     given = parse_options(options_text, spec)
     options = read_options(module.Options, {key: expand(value) for key, value in given.items()}, spec)
     while True:
-        before = _states(module, target, options)
+        before = _read_states(module, target, options)
         with explain_failure(spec, "cannot be loaded") if kind.runs_code else nullcontext():
             encoder = check_contract(module.load(target, options), spec)
         files = module.weights_of(target, options) if hasattr(module, "weights_of") else []
         digest = hash_weights(encoder, files)
-        if before is None or before == _states(module, target, options):
+        if before is None or before == _read_states(module, target, options):
             break  # otherwise training replaced the checkpoint meanwhile, and the hash may be of other weights
     if name is not None or given:
         rename(encoder, name or name_with_options(encoder.name, given), spec)
@@ -112,7 +112,7 @@ def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", na
     )
 
 
-def _states(module: Any, target: str, options: Any) -> list[tuple[str, FileState]] | None:
+def _read_states(module: Any, target: str, options: Any) -> list[tuple[str, FileState]] | None:
     """State of an encoder's files, which shows whether they were replaced; None if there are none."""
     if not hasattr(module, "weights_of"):
         return None
@@ -149,22 +149,22 @@ def _exists(path: str) -> bool:
         return False
 
 
-def _kind_of(head: str, spec: str) -> tuple[Kind, str]:
+def _find_kind(head: str, spec: str) -> tuple[Kind, str]:
     """The kind that a name refers to, and its target."""
-    every = {**_plug_ins(), **BUILT_IN}
+    every = {**_list_plug_ins(), **BUILT_IN}
     head = expand(head)
     before, colon, after = head.partition(":")
     if before in every:
         after = expand(after)
-        return every[before], _named_file(before, after, spec) if before in IN_FILES else after
+        return every[before], _check_named_file(before, after, spec) if before in IN_FILES else after
     path = Path(head)
     if path.suffix == ".pt2":
-        return BUILT_IN["exported"], _existing(path, spec)
+        return BUILT_IN["exported"], _check_file(path, spec)
     if path.suffix == ".onnx":
-        return BUILT_IN["onnx"], _existing(path, spec)
+        return BUILT_IN["onnx"], _check_file(path, spec)
     if path.suffix in CHECKPOINTS:
-        return _by_content(Path(_existing(path, spec))), head
-    close = nearest(before, [*every, *_files_beside(path)])
+        return _find_kind_by_content(Path(_check_file(path, spec))), head
+    close = nearest(before, [*every, *_list_siblings(path)])
     named = re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", head) is not None
     if colon and (before.endswith(".py") or (named and (not close or _importable(before)))):
         return BUILT_IN["python"], head
@@ -188,17 +188,17 @@ def _importable(module: str) -> bool:
             return False
 
 
-def _named_file(kind: str, target: str, spec: str) -> str:
+def _check_named_file(kind: str, target: str, spec: str) -> str:
     if not target:
         raise InvalidInputError(f"{spec}: names no file; write {kind}:FILE")
-    return _existing(Path(target), spec)
+    return _check_file(Path(target), spec)
 
 
-def _existing(path: Path, spec: str) -> str:
+def _check_file(path: Path, spec: str) -> str:
     if path.is_dir():
         raise InvalidInputError(f"{path}: is a folder; it must be a file (a transformers folder is hf:{path})")
     if not path.is_file():
-        close = nearest(path.name, _files_beside(path))
+        close = nearest(path.name, _list_siblings(path))
         hint = f"; did you mean {path.with_name(close)}?" if close else ""
         raise NotFoundError(f"{spec}: no such file{hint}")
     if path.stat().st_size == 0:
@@ -206,11 +206,11 @@ def _existing(path: Path, spec: str) -> str:
     return str(path)
 
 
-def _files_beside(path: Path) -> list[str]:
+def _list_siblings(path: Path) -> list[str]:
     return [file.name for file in path.parent.iterdir() if file.is_file()] if path.parent.is_dir() else []
 
 
-def _by_content(path: Path) -> Kind:
+def _find_kind_by_content(path: Path) -> Kind:
     """The kind of a checkpoint: a program of TorchScript, or weights that a plug-in recognises."""
     from benchmark.encoders.adapters.checkpoint import describe_entries, is_exported, is_torchscript  # noqa: PLC0415
 
@@ -219,8 +219,8 @@ def _by_content(path: Path) -> Kind:
     if is_exported(path):
         return BUILT_IN["exported"]
     looked_for = ["a TorchScript program", "a program of torch.export"]
-    for kind in _plug_ins().values():
-        module = _module(kind)
+    for kind in _list_plug_ins().values():
+        module = _import_kind(kind)
         if hasattr(module, "recognises"):
             if module.recognises(path):
                 return kind
@@ -230,7 +230,7 @@ def _by_content(path: Path) -> Kind:
     )
 
 
-def _plug_ins() -> dict[str, Kind]:
+def _list_plug_ins() -> dict[str, Kind]:
     found: dict[str, Kind] = {}
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         if entry.name in BUILT_IN or (entry.name in found and found[entry.name].module != entry.value):
@@ -242,11 +242,11 @@ def _plug_ins() -> dict[str, Kind]:
     return found
 
 
-def _plug_in_syntax(name: str, module: ModuleType) -> str:
+def _describe_plug_in(name: str, module: ModuleType) -> str:
     return f"{name}:FILE, or FILE alone" if hasattr(module, "recognises") else name
 
 
-def _module(kind: Kind) -> Any:
+def _import_kind(kind: Kind) -> Any:
     try:
         return importlib.import_module(kind.module)
     except BgknownError:

@@ -72,10 +72,10 @@ def prepare(of: TaskFacts, root: Path, options: TaskOptions) -> TaskData:
         raise InvalidInputError(
             f"{name}: {of.name} has a fixed split and no labels; omit --splits and --shuffle-labels"
         )
-    table = _pairs(of, root).rename(columns={"pair": "file"})
+    table = _read_pairs(of, root).rename(columns={"pair": "file"})
     table = take_limit(table.assign(label="", split=table["split"].map(_SPLITS)), options.limit)
     table = table.rename(columns={"file": "clip_id"})
-    signals = _signals(table, root, options)
+    signals = _list_signals(table, root, options)
     rendering = signals["s1"][0].rendering
     keep, notes = find_usable_rows(table, signals, options.broken)
     table = table[keep].reset_index(drop=True)
@@ -84,7 +84,7 @@ def prepare(of: TaskFacts, root: Path, options: TaskOptions) -> TaskData:
     return TaskData(
         facts=of,
         root=root,
-        table=table.assign(**{side: _located(table, side) for side in SIDES}),
+        table=table.assign(**{side: _locate(table, side) for side in SIDES}),
         signals=signals,
         settings=[Setting(name=name, about=about, signal=signal) for name, (about, signal, _) in SETTINGS.items()],
         folds=[Fold(name="", train=parts["train"], test=parts["test"])],
@@ -95,7 +95,7 @@ def prepare(of: TaskFacts, root: Path, options: TaskOptions) -> TaskData:
         leak_check=check_soundscape_leaks(table),
         skipped=int((~keep).sum()),
         in_part=not keep.all(),
-        notes=[*_notes(of, table), *notes],
+        notes=[*_describe_difference(of, table), *notes],
         text_encoder=load_text_encoder(options.text_encoder, pooling=options.text_pooling, device=options.device),
     )
 
@@ -110,7 +110,7 @@ def check_soundscape_leaks(table: pd.DataFrame) -> str:
     return f"{len(shared):,} soundscapes in training and test" if shared else "ok"
 
 
-def _pairs(of: TaskFacts, root: Path) -> pd.DataFrame:
+def _read_pairs(of: TaskFacts, root: Path) -> pd.DataFrame:
     """The scene's pairs that have both sides, sorted by name."""
     scene = of.name.removeprefix("apwd-")
     table = read_manifest(root)
@@ -124,7 +124,7 @@ def _pairs(of: TaskFacts, root: Path) -> pd.DataFrame:
     return found.sort_values("pair", ignore_index=True)
 
 
-def _signals(table: pd.DataFrame, root: Path, options: TaskOptions) -> dict[str, list[Clip]]:
+def _list_signals(table: pd.DataFrame, root: Path, options: TaskOptions) -> dict[str, list[Clip]]:
     """Clips of both sides: files, or JAMS to render."""
     if bool((table[list(SIDES)] != "").all(axis=None)):
         return {
@@ -142,7 +142,7 @@ def _signals(table: pd.DataFrame, root: Path, options: TaskOptions) -> dict[str,
             f"{' '.join(f'--data {name}=DIR' for name in missing)}, "
             f"or build them with audio (`bgknown apwd build --source`)"
         )
-    rendering = Rendering(source=data[SOURCE], fingerprint=_tree_sha256(data[SOURCE], options.cache))
+    rendering = Rendering(source=data[SOURCE], fingerprint=_hash_tree(data[SOURCE], options.cache))
     return {
         side: [
             Clip(path=data[JAMS] / file, sha256=digest, rendering=rendering)
@@ -152,7 +152,7 @@ def _signals(table: pd.DataFrame, root: Path, options: TaskOptions) -> dict[str,
     }
 
 
-def _tree_sha256(source: Path, cache: Path) -> str:
+def _hash_tree(source: Path, cache: Path) -> str:
     """Fingerprint of the names and content of a source tree's files; the same tree elsewhere has the same."""
     files = [source_file.file for sources in open_tree(source).files.values() for source_file in sources]
     hashes = hash_contents([source / file for file in files], cache=cache)
@@ -161,12 +161,12 @@ def _tree_sha256(source: Path, cache: Path) -> str:
     )
 
 
-def _located(table: pd.DataFrame, side: str) -> pd.Series:
+def _locate(table: pd.DataFrame, side: str) -> pd.Series:
     """Where a person finds a side: its audio, or its JAMS."""
     return table[side].where(table[side] != "", table[f"jams_{side}"])
 
 
-def _notes(of: TaskFacts, table: pd.DataFrame) -> list[str]:
+def _describe_difference(of: TaskFacts, table: pd.DataFrame) -> list[str]:
     there = {part: int((table["split"] == part).sum()) for part in of.counts}
     found = [f"{there[part]:,} of {count:,} {part} pairs" for part, count in of.counts.items() if there[part] != count]
     return [f"these are not the published pairs: {', '.join(found)}"] if found else []

@@ -90,9 +90,9 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
     table = take_rows(dataset.table.reset_index(drop=True), options.limit).assign(label=lambda rows: rows["category"])
     if options.shuffle_labels:
         table = table.assign(label=shuffle_labels(table["label"], table["split"], table["clip_id"]))
-    signals = {name: _signal(dataset, table, name) for name in ("mix", "a", "b", "c")}
+    signals = {name: _list_clips(dataset, table, name) for name in ("mix", "a", "b", "c")}
     if "esc50" in options.data:
-        signals["clean"] = _clean(table, options.data["esc50"])
+        signals["clean"] = _find_clean_clips(table, options.data["esc50"])
     fingerprint = dataset.id
     keep, notes = find_usable_rows(table, signals, options.broken)
     if not keep.all():  # fewer clips are another dataset
@@ -203,12 +203,12 @@ def check_source_leaks(table: pd.DataFrame) -> str:
     return f"{len(shared)} sources in both splits" if shared else "ok"
 
 
-def _signal(dataset: Dataset, table: pd.DataFrame, name: str) -> list[Clip]:
+def _list_clips(dataset: Dataset, table: pd.DataFrame, name: str) -> list[Clip]:
     pairs = zip(table[f"{name}_file"], table[f"{name}_sha256"], strict=True)
     return [Clip(path=dataset.root / file, duration_s=FACTS.duration_s, sha256=digest) for file, digest in pairs]
 
 
-def _clean(table: pd.DataFrame, esc50: Path) -> list[Clip]:
+def _find_clean_clips(table: pd.DataFrame, esc50: Path) -> list[Clip]:
     """The ESC-50 clips, cut or padded to the mixtures' length, otherwise as they are."""
     stems = [PurePosixPath(file).stem for file in table["esc50_file"]]
     names = find_by_stem(esc50 / "audio", stems, missing_suffix=".wav")

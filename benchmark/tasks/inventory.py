@@ -67,7 +67,7 @@ def status(root: Path, *, cache: Path) -> list[Stock]:
     root = user_path(root)
     if not root.is_dir():
         raise NotFoundError(f"{root}: no such folder; give the one that holds {', '.join(tasks.SUITES['nine'])}")
-    return [_stock(name, root / name, cache) for name in tasks.SUITES["nine"]]
+    return [_take_stock(name, root / name, cache) for name in tasks.SUITES["nine"]]
 
 
 def validate(name: str, root: Path, *, cache: Path, decode: bool = False) -> Findings:
@@ -83,7 +83,7 @@ def validate(name: str, root: Path, *, cache: Path, decode: bool = False) -> Fin
         NotFoundError, InvalidInputError: its tables cannot be read, so nothing else can be checked.
     """
     root = user_path(root)
-    facts, table = _listing(name, root)
+    facts, table = _list_clips(name, root)
     labelled.check_table(table, f"{root}: task {facts.name}")
     difference = labelled.describe_difference(facts, table)
     faults, notes = [f"{root}: lists {difference}"] * bool(difference), list[str]()
@@ -114,7 +114,7 @@ def validate(name: str, root: Path, *, cache: Path, decode: bool = False) -> Fin
     return Findings(faults=faults, notes=notes)
 
 
-def _listing(name: str, root: Path) -> tuple[TaskFacts, pd.DataFrame]:
+def _list_clips(name: str, root: Path) -> tuple[TaskFacts, pd.DataFrame]:
     if tasks.is_own(name):
         return tasks.read_facts(name), own.index_own(name, root)
     module = tasks.load_task(name)
@@ -123,12 +123,12 @@ def _listing(name: str, root: Path) -> tuple[TaskFacts, pd.DataFrame]:
     return module.FACTS, module.index(root)
 
 
-def _stock(name: str, root: Path, cache: Path) -> Stock:
+def _take_stock(name: str, root: Path, cache: Path) -> Stock:
     facts, table = tasks.read_facts(name), None
     if not root.is_dir():
         return Stock(facts=facts, root=root, state="missing")
     try:
-        _, table = _listing(name, root)
+        _, table = _list_clips(name, root)
         labelled.check_table(table, name)
     except BgknownError as error:
         return Stock(facts=facts, root=root, state="unreadable", what=str(error))

@@ -66,9 +66,11 @@ def prepare(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOpti
     listed = pd.concat([table.reset_index(drop=True), read_headers(facts, table, root, options)], axis=1)
     broken = listed[listed["problem"] != ""]
     if not broken.empty and not options.skip_broken:
-        raise InvalidInputError(_told(facts, root, broken, len(listed)))
+        raise InvalidInputError(_describe_broken(facts, root, broken, len(listed)))
     if not broken.empty:
-        notes.append(f"{len(broken)} of {len(listed)} clips are left out, {_how(broken)}: {_named(broken)}")
+        notes.append(
+            f"{len(broken)} of {len(listed)} clips are left out, {_describe_state(broken)}: {_name_clips(broken)}"
+        )
     whole = listed[listed["problem"] == ""].sort_values("file", ignore_index=True)
     lost = sorted(set(listed["label"]) - set(whole["label"]))
     if lost:
@@ -141,7 +143,7 @@ def describe_difference(facts: TaskFacts, table: pd.DataFrame) -> str:
     """By how much a table differs in size from the published corpus; empty for not at all."""
     found, total = count_clips(table), sum(facts.counts.values())
     other = [part for part, count in facts.counts.items() if found.get(part, 0) != count]
-    parts = [f"{found.get(part, 0):,} of {facts.counts[part]:,} {_part_named(part)}" for part in other]
+    parts = [f"{found.get(part, 0):,} of {facts.counts[part]:,} {_name_part(part)}" for part in other]
     if other and len(table) != total and len(facts.counts) > len(TASK_SPLITS):
         parts = [f"{len(table):,} of {total:,} clips"]
     classes = table["label"].nunique()
@@ -251,22 +253,22 @@ def fingerprint_table(facts: TaskFacts, table: pd.DataFrame) -> str:
     return hash_bytes(f"{facts.duration_s!r}\n".encode(), text.encode())
 
 
-def _part_named(part: str) -> str:
+def _name_part(part: str) -> str:
     names = {"clips": "clips", "train": "training clips", "valid": "validation clips", "test": "test clips"}
     return names.get(part, f"clips of {part}")
 
 
-def _told(facts: TaskFacts, root: Path, broken: pd.DataFrame, total: int) -> str:
+def _describe_broken(facts: TaskFacts, root: Path, broken: pd.DataFrame, total: int) -> str:
     return (
-        f"{root}: {len(broken)} of {total} clips of {facts.name} are {_how(broken)}: {_named(broken)}; repair them, "
-        f"or leave them out with --skip-broken (`benchmark data validate {facts.name} {root}` lists all)"
+        f"{root}: {len(broken)} of {total} clips of {facts.name} are {_describe_state(broken)}: {_name_clips(broken)}; "
+        f"repair them, or leave them out with --skip-broken (`benchmark data validate {facts.name} {root}` lists all)"
     )
 
 
-def _how(broken: pd.DataFrame) -> str:
+def _describe_state(broken: pd.DataFrame) -> str:
     missing = int((broken["problem"] == NO_SUCH_FILE).sum())
     return "missing" if missing == len(broken) else f"broken or missing ({missing:,})" if missing else "broken"
 
 
-def _named(broken: pd.DataFrame) -> str:
+def _name_clips(broken: pd.DataFrame) -> str:
     return name_few((f"{row.file} ({row.problem})" for row in broken.itertuples()), 3)

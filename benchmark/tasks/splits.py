@@ -63,7 +63,7 @@ def apply_splits(path: Path, table: pd.DataFrame, root: Path) -> pd.DataFrame:
         InvalidInputError: it is not such a table, or a name in it fits several clips.
     """
     chosen = read_splits(path)
-    files = _matched(chosen["file"].tolist(), table["file"].tolist(), root, path)
+    files = _match(chosen["file"].tolist(), table["file"].tolist(), root, path)
     own = dict(zip(table["file"], table["group"], strict=True))
     groups = [given or own.get(file, "") for file, given in zip(files, chosen["group"], strict=True)]
     return chosen.assign(file=files, group=groups)
@@ -80,7 +80,7 @@ def _check_names(names: Iterable[str], lines: Sequence[int], path: Path) -> None
             )
 
 
-def _matched(names: Sequence[str], files: Sequence[str], root: Path, path: Path) -> list[str]:
+def _match(names: Sequence[str], files: Sequence[str], root: Path, path: Path) -> list[str]:
     """The corpus's file for every name of a table of splits.
 
     A name is looked for as it is, then without its type, then with folders fewer in front, then with more; the first
@@ -92,12 +92,12 @@ def _matched(names: Sequence[str], files: Sequence[str], root: Path, path: Path)
     for file in files:
         stem = _stem(file)
         by_stem.setdefault(stem, []).append(file)
-        for tail in _tails(stem)[1:]:
+        for tail in _list_tails(stem)[1:]:
             tails.setdefault(tail, []).append(file)
     found, unknown = [], []
     for name in names:
         stem = _stem(name)
-        near = next((by_stem[tail] for tail in _tails(stem) if tail in by_stem), [])
+        near = next((by_stem[tail] for tail in _list_tails(stem) if tail in by_stem), [])
         fits = [name] if name in exact else near or tails.get(stem, [])
         if len(fits) > 1:
             raise InvalidInputError(
@@ -121,7 +121,7 @@ def _stem(name: str) -> str:
     return str(path.with_suffix("")) if is_audio(path.name) else str(path)
 
 
-def _tails(stem: str) -> list[str]:
+def _list_tails(stem: str) -> list[str]:
     """A name, then the same with one folder after another taken off in front."""
     parts = stem.split("/")
     return ["/".join(parts[i:]) for i in range(len(parts))]

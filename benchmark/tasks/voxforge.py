@@ -57,11 +57,11 @@ def index(root: Path) -> pd.DataFrame:
     for language in list_top_folders(root, "VoxForge", "language"):
         before = len(rows)
         for upload in list_folders(root / language):
-            clips = _clips_of(root, f"{language}/{upload}", hidden)
+            clips = _list_clips(root, f"{language}/{upload}", hidden)
             rows += [(file, language, speaker_of(upload)) for file in clips]
             silent += [f"{language}/{upload}"] * (not clips)
         if len(rows) == before:
-            inside = "an upload" if _clips_of(root, language, hidden) else "no upload with audio in wav/ or flac/"
+            inside = "an upload" if _list_clips(root, language, hidden) else "no upload with audio in wav/ or flac/"
             raise InvalidInputError(
                 f"{root / language}: {inside}; every folder of {root} must be a language with its uploads in it"
             )
@@ -73,7 +73,7 @@ def index(root: Path) -> pd.DataFrame:
     return table.assign(split=[split_of[speaker] for speaker in table["group"]])
 
 
-def _clips_of(root: Path, upload: str, hidden: list[str]) -> list[str]:
+def _list_clips(root: Path, upload: str, hidden: list[str]) -> list[str]:
     """The clips of an upload, in the one of its folders that has them."""
     return list_files(root, f"{upload}/wav", hidden) or list_files(root, f"{upload}/flac", hidden)
 

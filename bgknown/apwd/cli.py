@@ -91,7 +91,9 @@ def prepare(*, scenes_file: Path | None, jobs: int | None, cache: Path | None, *
     }
     given["events"] = _parse_assignments(given["events"])
     chosen: dict[str, Any] = {} if cache is None else {"cache": cache}
-    report = preparing.prepare(preparing.PrepareOptions(**given, **chosen, **_jobs(jobs), scenes=_scenes(scenes_file)))
+    report = preparing.prepare(
+        preparing.PrepareOptions(**given, **chosen, **_jobs(jobs), scenes=_read_scenes(scenes_file))
+    )
     echo("split  role        label                 files   seconds")
     for (split, role, label), part in report.table.groupby(["split", "role", "label"]):
         echo(f"{split:<6} {role:<11} {label:<20} {len(part):>6,} {part['frames'].sum() / 44_100:>9,.0f}")
@@ -144,7 +146,7 @@ def draw(*, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
     from bgknown.apwd import draw as drawn  # noqa: PLC0415
     from bgknown.apwd import pair_draw as drawing  # noqa: PLC0415
 
-    scenes = _scenes(scenes_file)
+    scenes = _read_scenes(scenes_file)
     places = {name: given.pop(name) for name in ("source", "scene", "events", "name", "out")}
     pairs = _parse_counts(given.pop("pairs"), tuple(scenes.splits))
     for name in ("changes", "kept"):
@@ -198,7 +200,7 @@ def build(*, manifest_only: bool, scenes_file: Path | None, bits: str, jobs: int
     if manifest_only == (given["source"] is not None):
         raise click.UsageError("give --source to render audio, or --manifest-only to write none")
     options = building.PairBuildOptions(
-        **given, scenes=_scenes(scenes_file), bits=32 if bits == "32" else 16, **_jobs(jobs)
+        **given, scenes=_read_scenes(scenes_file), bits=32 if bits == "32" else 16, **_jobs(jobs)
     )
     _report(building.build(options), options.out)
 
@@ -221,7 +223,7 @@ def verify(folder: Path, *, scenes_file: Path | None, jobs: int | None, **given:
     from bgknown.apwd.verify import verify as check  # noqa: PLC0415
     from bgknown.jobs.parallel import count_cores  # noqa: PLC0415
 
-    checked = check(folder, jobs=count_cores() if jobs is None else jobs, scenes=_scenes(scenes_file), **given)
+    checked = check(folder, jobs=count_cores() if jobs is None else jobs, scenes=_read_scenes(scenes_file), **given)
     for fault in checked.faults:
         echo(fault)
     if checked.faults:
@@ -261,7 +263,7 @@ def _parse_weights(text: str, option: str) -> tuple[float, ...]:
         raise click.UsageError(f"{option} is {text}; it must be numbers, separated by commas") from error
 
 
-def _scenes(file: Path | None) -> Any:
+def _read_scenes(file: Path | None) -> Any:
     from bgknown.apwd import scenes  # noqa: PLC0415
 
     return scenes.read_published_scenes() if file is None else scenes.read(file)
@@ -272,7 +274,7 @@ def _jobs(jobs: int | None) -> dict[str, Any]:
 
 
 def _report(report: PairReport, out: Path) -> None:
-    echo(_summary(report.table))
+    echo(_format_summary(report.table))
     done = f"{report.rendered} made, {report.kept} kept"
     echo(f"\n{'was already complete; nothing to do' if report.was_finished else done}")
     if report.problems:
@@ -282,7 +284,7 @@ def _report(report: PairReport, out: Path) -> None:
         echo(f"audio  {out / 'audio'}")
 
 
-def _summary(table: Any) -> str:
+def _format_summary(table: Any) -> str:
     lines = ["scene        split   pairs  one change  several  a text, for example"]
     for (scene, split), part in table.groupby(["scene", "split"]):
         count = part["changes"].str.count(";") + (part["changes"] != "")

@@ -86,7 +86,7 @@ def _find_in_riff(data: Bytes, size: int, kind: bytes) -> DataChunk | None:
             break
         name, length = struct.unpack(f"{order}4sI", data[place : place + 8])
         if name == b"fmt " and place + 10 <= size:
-            codec = _codec(data[place + 8 : place + 48], order)
+            codec = _read_codec(data[place + 8 : place + 48], order)
         if name == b"ds64" and kind == b"RF64" and place + 24 <= size:
             long_field = place + 16
         if name == (b"SSND" if kind == b"FORM" else b"data"):
@@ -100,7 +100,7 @@ def _find_in_riff(data: Bytes, size: int, kind: bytes) -> DataChunk | None:
     return None
 
 
-def _codec(form: bytes, order: str) -> int:
+def _read_codec(form: bytes, order: str) -> int:
     """The format tag; of the extensible kind the one that its sub-format begins with."""
     tag = int(struct.unpack_from(f"{order}H", form)[0])
     return int(struct.unpack_from(f"{order}H", form, 24)[0]) if tag == 0xFFFE and len(form) >= 26 else tag

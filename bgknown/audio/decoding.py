@@ -231,10 +231,10 @@ def explain_file_faults(what: str) -> Iterator[None]:
     except MemoryError as error:
         raise InvalidInputError(f"{what} (out of memory)") from error
     except Exception as error:
-        raise InvalidInputError(f"{what} ({_reason(error)})") from error
+        raise InvalidInputError(f"{what} ({_explain(error)})") from error
 
 
-def _reason(error: Exception) -> str:
+def _explain(error: Exception) -> str:
     said = getattr(error, "strerror", None) if isinstance(error, OSError) else getattr(error, "error_string", None)
     text = str(said or error).strip().rstrip(".")
     return text.splitlines()[0] if text else type(error).__name__

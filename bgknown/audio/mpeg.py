@@ -66,15 +66,15 @@ def find_stream(data: bytes, start: int, stop: int) -> Stream | None:
     """The stream in bytes [start, stop) of a file, or None where none begins there."""
     start = skip_id3(data, start, stop)
     for place in range(start, min(start + _SEARCHED_BYTES, stop - 4)):
-        first = _frame(data, place)
+        first = _read_frame(data, place)
         if first is None:
             continue
-        following = _frame(data, place + first.size)
+        following = _read_frame(data, place + first.size)
         if following is not None and following.kind == first.kind:
             break
     else:
         return None
-    tagged, has_tag = _tag(data, place, first)
+    tagged, has_tag = _read_tag(data, place, first)
     audio = place + first.size if has_tag else place
     count = _count_frames(data, audio, stop, first.kind)
     return Stream(start=audio, stop=stop, head=bytes(data[place : place + 4]), frames=count, tagged=tagged)
@@ -91,11 +91,11 @@ def make_lead_in(stream: Stream) -> tuple[bytes, int]:
     if layer != 3:
         return b"", 0
     head = bytes([0xFF, stream.head[1] | 1, 0x90 | stream.head[2] & 0x0C, stream.head[3]])
-    frame = _frame(head, 0)
+    frame = _read_frame(head, 0)
     if frame is None:
         return b"", 0
     tag = struct.pack(">4sII", b"Info", 1, stream.frames + _SPARE_FRAMES)
-    first = (head + bytes(_side_bytes(version, frame.mono)) + tag).ljust(frame.size, b"\0")
+    first = (head + bytes(_count_side_bytes(version, frame.mono)) + tag).ljust(frame.size, b"\0")
     return first + head.ljust(frame.size, b"\0"), (1152 if version == 3 else 576) - _DECODER_DELAY
 
 
@@ -109,7 +109,7 @@ def skip_id3(data: Bytes, start: int, stop: int) -> int:
     return min(start, stop)
 
 
-def _frame(data: bytes, place: int) -> _Frame | None:
+def _read_frame(data: bytes, place: int) -> _Frame | None:
     head = data[place : place + 4]
     if len(head) < 4 or head[0] != 0xFF or head[1] < 0xE0:
         return None
@@ -127,14 +127,14 @@ def _frame(data: bytes, place: int) -> _Frame | None:
     return _Frame(kind=(version, layer, rate), size=size, mono=head[3] >> 6 == 3)
 
 
-def _side_bytes(version: int, mono: bool) -> int:
+def _count_side_bytes(version: int, mono: bool) -> int:
     """Length of the side information of layer 3, after which the tag begins."""
     return (17 if mono else 32) if version == 3 else (9 if mono else 17)
 
 
-def _tag(data: bytes, place: int, first: _Frame) -> tuple[int, bool]:
+def _read_tag(data: bytes, place: int, first: _Frame) -> tuple[int, bool]:
     """How many frames the tag counts (0 where it does not say), and whether the frame holds a tag."""
-    begin = place + 4 + _side_bytes(first.kind[0], first.mono)
+    begin = place + 4 + _count_side_bytes(first.kind[0], first.mono)
     tag = data[begin : begin + 12]
     if first.kind[1] != 3 or tag[:4] not in {b"Xing", b"Info"} or len(tag) < 12:
         return 0, False
@@ -146,7 +146,7 @@ def _count_frames(data: bytes, place: int, stop: int, kind: tuple[int, int, int]
     """Whole frames of a stream; other bytes in between are skipped."""
     count = 0
     while place < stop - 4:
-        frame = _frame(data, place)
+        frame = _read_frame(data, place)
         if frame is None or frame.kind != kind:
             place = data.find(b"\xff", place + 1)
             if place < 0:

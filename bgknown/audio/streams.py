@@ -91,12 +91,12 @@ def read_flac(data: Bytes, start: int, size: int) -> Flac | None:
     first = max(size - (min(largest + 16, _TAIL_BYTES) if largest else _TAIL_BYTES), start + 42)
     tail = data[first:size]
     attempts = 0
-    for place in _places(tail) if total else ():
-        found = _frame_end(tail[place : place + 16], block)
+    for place in _find_places(tail) if total else ():
+        found = _find_frame_end(tail[place : place + 16], block)
         if found is None:
             continue
         attempts += 1
-        if found == total or _crc(tail[place:], 0x8005, 16) == 0:
+        if found == total or _compute_crc(tail[place:], 0x8005, 16) == 0:
             end = found
             break
         if attempts == _ATTEMPTS:
@@ -104,7 +104,7 @@ def read_flac(data: Bytes, start: int, size: int) -> Flac | None:
     return Flac(total=total, end=end, field=start + 8 + 13)
 
 
-def _places(tail: bytes) -> Iterator[int]:
+def _find_places(tail: bytes) -> Iterator[int]:
     """Where frames may begin, the last first."""
     place = len(tail)
     while (place := max(tail.rfind(mark, 0, place) for mark in (b"\xff\xf8", b"\xff\xf9"))) >= 0:
@@ -112,7 +112,7 @@ def _places(tail: bytes) -> Iterator[int]:
         place += 1  # the next mark may end where this one begins
 
 
-def _frame_end(head: bytes, block: int) -> int | None:
+def _find_frame_end(head: bytes, block: int) -> int | None:
     """Samples up to the end of a frame, from its header; None if it is not a header."""
     if len(head) < _SHORTEST_FRAME or head[3] & 1 or head[2] >> 4 == 0 or head[2] & 15 == 15 or head[3] >> 4 > 10:
         return None
@@ -130,12 +130,12 @@ def _frame_end(head: bytes, block: int) -> int | None:
     else:
         samples = _BLOCKS[code]
     place += {12: 1, 13: 2, 14: 2}.get(head[2] & 15, 0)
-    if _crc(head[:place], 0x07, 8) != head[place]:
+    if _compute_crc(head[:place], 0x07, 8) != head[place]:
         return None
     return (number if head[1] & 1 else number * block) + samples
 
 
-def _crc(data: bytes, polynomial: int, bits: int) -> int:
+def _compute_crc(data: bytes, polynomial: int, bits: int) -> int:
     """The checksum that FLAC uses; of a frame with its own at the end it is 0."""
     top, mask, value = 1 << (bits - 1), (1 << bits) - 1, 0
     for byte in data:

@@ -72,7 +72,10 @@ def test_a_configuration_is_printed_and_read(tmp_path):
         (("train", "--corpus", "none", "--out", "run"), "error: none: holds no finished corpus"),
         (("train", "--corpus", "c", "--out", "run", "--config", "big"), "error: big: no such configuration"),
         (("train", "--corpus", "c", "--out", "run", "--set", "training.size=3"), "unknown key 'size' in [training]"),
-        (("train", "--corpus", "c", "--out", "run", "--lambda", "2"), "objective.lambda is 2.0; it must lie in 0..1"),
+        (
+            ("train", "--corpus", "c", "--out", "run", "--lambda", "2"),
+            "objective.lambda is 2.0; it must be from 0 to 1",
+        ),
         (("pack", "--audio", "none", "--out", "corpus"), "error: --audio none: no such folder"),
         (("export", "none", "--to", "a.safetensors"), "none: "),
     ],

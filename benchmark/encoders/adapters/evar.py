@@ -121,7 +121,7 @@ def load(target: str, options: Options) -> EvarEncoder:
     where, _, name = target.rpartition(".")
     if not where:
         raise InvalidInputError(f"evar:{target}: write it as evar:MODULE.CLASS")
-    given = _configuration(options)
+    given = _make_configuration(options)
     module = import_name(where)
     kind = get_member(module, name, f"evar:{target}")
     is_class: bool = inspect.isclass(kind)
@@ -149,7 +149,7 @@ def load(target: str, options: Options) -> EvarEncoder:
 
 def weights_of(target: str, options: Options) -> list[Path]:
     """The file of weights; empty if there is none, and then the model's tensors are hashed."""
-    weights = _configuration(options).get("weight_file")
+    weights = _make_configuration(options).get("weight_file")
     return list_weight_files(str(weights), f"evar:{target}") if weights and _exists(str(weights)) else []
 
 
@@ -186,10 +186,10 @@ def _mentions(kind: type, field: str) -> bool:
     return False
 
 
-def _configuration(options: Options) -> Configuration:
+def _make_configuration(options: Options) -> Configuration:
     values: dict[str, Any] = {"weight_file": None}
     if options.config is not None:
-        values |= _read(Path(options.config))
+        values |= _read_fields(Path(options.config))
     if options.weight_file is not None:
         list_weight_files(options.weight_file, "evar: option weight_file")
         values["weight_file"] = options.weight_file
@@ -199,11 +199,11 @@ def _configuration(options: Options) -> Configuration:
         if value is not None:
             values[name] = value
     if options.unit_s is not None:
-        values["unit_samples"] = _unit_samples(options.unit_s, values.get("sample_rate"))
+        values["unit_samples"] = _count_unit_samples(options.unit_s, values.get("sample_rate"))
     return Configuration(values)
 
 
-def _unit_samples(unit_s: float, rate_hz: Any) -> int:
+def _count_unit_samples(unit_s: float, rate_hz: Any) -> int:
     """N of the task's clips, rounded down as EVAR does."""
     if rate_hz is None:
         raise InvalidInputError("evar: option unit_s needs a sample_rate, in the configuration or as an option")
@@ -213,7 +213,7 @@ def _unit_samples(unit_s: float, rate_hz: Any) -> int:
     return int(unit_s * number)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_fields(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise NotFoundError(f"{path}: no such file; option config must name a .yaml file of EVAR or a .json file")
     values = read_json(path) if path.suffix == ".json" else read_yaml(path)

@@ -201,10 +201,10 @@ _ENCODERS: dict[tuple[bool, bool], type[EvarEncoder]] = {
 
 def choose_encoder_class(kind: type) -> type[EvarEncoder]:
     """What an EVAR class is wrapped in."""
-    return _ENCODERS[_own(kind, "precompute"), _own(kind, "encode_frames")]
+    return _ENCODERS[_defines(kind, "precompute"), _defines(kind, "encode_frames")]
 
 
-def _own(kind: type, method: str) -> bool:
+def _defines(kind: type, method: str) -> bool:
     """Whether a class has a method of its own, in place of the one of EVAR's base class."""
     owner = next((parent for parent in kind.__mro__ if method in vars(parent)), None)
     return owner is not None and owner.__name__ != BASE

@@ -29,7 +29,7 @@ class ExportedEncoder(ProgramEncoder):
 
     def __init__(self, path: Path, program: Any, rate_hz: int, options: ProgramOptions) -> None:
         self._program, self._device = program.module(), torch.device("cpu")
-        self._clips, self._samples = _fixed_shape(program, path)
+        self._clips, self._samples = _find_fixed_shape(program, path)
         self.configuration = {"torch": torch.__version__}
         super().__init__(path, self._call, rate_hz, options, samples=self._samples)
 
@@ -70,14 +70,14 @@ def load(target: str, options: ProgramOptions) -> ExportedEncoder:
     extra = dict.fromkeys(RATE_NAMES, "")
     if not zipfile.is_zipfile(path):
         raise InvalidInputError(f"{path}: is not an archive of torch.export: truncated, or another kind of file")
-    with explain_failure(target, "cannot be loaded as a program of torch.export"), _quiet():
+    with explain_failure(target, "cannot be loaded as a program of torch.export"), _silence_warnings():
         try:
             program = torch.export.load(path, extra_files=extra)
         except RuntimeError as error:  # refers to what torch has logged
             raise InvalidInputError(
                 f"{path}: cannot be loaded as a program of torch.export: it is damaged, or of another version of torch"
             ) from error
-    said = [int(text) if re.fullmatch("[0-9]{1,9}", str(text)) else None for text in map(_text, extra.values())]
+    said = [int(text) if re.fullmatch("[0-9]{1,9}", str(text)) else None for text in map(_decode_text, extra.values())]
     return ExportedEncoder(path, program, find_rate(path, options, said), options)
 
 
@@ -87,7 +87,7 @@ def weights_of(target: str, options: ProgramOptions) -> list[Path]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_warnings() -> Iterator[None]:
     """Keep the traceback to itself that torch logs of a file before it raises the error."""
     loggers = [logging.getLogger(name) for name in ("torch.export", "torch.export.pt2_archive._package")]
     levels = [logger.level for logger in loggers]
@@ -100,11 +100,11 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _text(value: Any) -> str:
+def _decode_text(value: Any) -> str:
     return value.decode(errors="replace").strip() if isinstance(value, bytes) else str(value or "").strip()
 
 
-def _fixed_shape(program: Any, path: Path) -> tuple[int | None, int | None]:
+def _find_fixed_shape(program: Any, path: Path) -> tuple[int | None, int | None]:
     """How many clips and samples the program's only input is fixed to; None for any number."""
     names = [name for name in program.graph_signature.user_inputs if isinstance(name, str)]
     inputs = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in names]

@@ -36,7 +36,7 @@ def import_file(path: Path) -> ModuleType:
     """
     if not path.is_file():
         siblings = [file.name for file in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise NotFoundError(f"{path}: no such file{_near(path.name, siblings)}")
+        raise NotFoundError(f"{path}: no such file{_suggest(path.name, siblings)}")
     name = f"_bgknown_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -70,7 +70,7 @@ def import_name(name: str) -> ModuleType:
             siblings = [file.stem for file in Path.cwd().glob("*.py")]
             raise NotFoundError(
                 f"no module {name!r}: it is neither installed nor in the current folder"
-                f"{_near(name, siblings, list_all=False)}"
+                f"{_suggest(name, siblings, list_all=False)}"
             ) from error
 
 
@@ -82,7 +82,7 @@ def get_member(module: ModuleType, name: str, where: str) -> Any:
     """
     if not hasattr(module, name):
         own = [known for known in vars(module) if not known.startswith("_")]
-        raise NotFoundError(f"{where}: no {name!r} in it{_near(name, own)}")
+        raise NotFoundError(f"{where}: no {name!r} in it{_suggest(name, own)}")
     return getattr(module, name)
 
 
@@ -99,7 +99,7 @@ def explain_failure(who: str, what: str) -> Iterator[None]:
         raise
     except BaseException as error:
         reason = (str(error).strip().splitlines() or [""])[0]
-        raise InvalidInputError(f"{who}: {what}: {type(error).__name__}: {reason} ({_place(error)})") from error
+        raise InvalidInputError(f"{who}: {what}: {type(error).__name__}: {reason} ({_find_place(error)})") from error
 
 
 @contextmanager
@@ -175,7 +175,7 @@ def check_whole_number(value: Any, what: str) -> int:
     return int(value)
 
 
-def _place(error: BaseException) -> str:
+def _find_place(error: BaseException) -> str:
     """Where somebody's code went wrong: the last line of theirs, not of the libraries that it called."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}"
@@ -186,7 +186,7 @@ def _place(error: BaseException) -> str:
     return f"{call.filename}, line {call.lineno}"
 
 
-def _near(name: str, names: Iterable[str], *, list_all: bool = True) -> str:
+def _suggest(name: str, names: Iterable[str], *, list_all: bool = True) -> str:
     known = sorted(names)
     if close := nearest(name, known):
         return f"; did you mean {close}?"

@@ -99,17 +99,17 @@ def check_tensors(model: Any, report: Report, embed: Callable[[], Tensor], who: 
     Raises:
         InvalidInputError: tensors that the embedding needs are missing, of another shape, NaN or infinite.
     """
-    unread, lost = _unread_tensors(model, report)
+    unread, lost = _list_unread_tensors(model, report)
     places = {tensor.data_ptr() for tensor in unread}
     _fill(unread, torch.nan)
     if not lost and _is_finite(embed):
         return
-    read = [(name, tensor) for name, tensor in _tensors(model) if tensor.data_ptr() not in places]
+    read = [(name, tensor) for name, tensor in _list_tensors(model) if tensor.data_ptr() not in places]
     broken = [name for name, tensor in read if not bool(torch.isfinite(tensor).all())]
     if broken:
         _fill(unread, NEUTRAL)
     if lost or (unread and (not broken or _is_finite(embed))):
-        raise InvalidInputError(f"{who}: {_what_is_wrong(model, report)}")
+        raise InvalidInputError(f"{who}: {_describe_faults(model, report)}")
     if broken:
         raise InvalidInputError(
             f"{who}: {len(broken)} tensors hold NaN or infinite values: {name_few(broken, 3)}; "
@@ -119,12 +119,12 @@ def check_tensors(model: Any, report: Report, embed: Callable[[], Tensor], who: 
     raise InvalidInputError(f"{who}: its tensors are finite, but it gives NaN or infinite values for a second of noise")
 
 
-def _tensors(model: Any) -> list[tuple[str, Tensor]]:
+def _list_tensors(model: Any) -> list[tuple[str, Tensor]]:
     every = itertools.chain(model.named_parameters(), model.named_buffers())
     return [(name, tensor) for name, tensor in every if tensor.is_floating_point() and not tensor.is_meta]
 
 
-def _unread_tensors(model: Any, report: Report) -> tuple[list[Tensor], list[str]]:
+def _list_unread_tensors(model: Any, report: Report) -> tuple[list[Tensor], list[str]]:
     """The tensors that were not read, and the names of those that cannot be tried because they hold nothing.
 
     Counters and positions (whole numbers) are computed by the model itself, and so is a tensor that shares its memory
@@ -156,7 +156,7 @@ def _is_finite(embed: Callable[[], Tensor]) -> bool:
         return False
 
 
-def _what_is_wrong(model: Any, report: Report) -> str:
+def _describe_faults(model: Any, report: Report) -> str:
     """Which tensors the file lacks, and what it holds in their place."""
     total = len(model.state_dict())
     faults = []
@@ -168,10 +168,10 @@ def _what_is_wrong(model: Any, report: Report) -> str:
         faults[-1] += f": {name_few(report.reshaped, 3)}"
     if not faults:
         faults.append(f"tensors of {type(model).__name__} were left without values")
-    return f"{'; '.join(faults)}; {_advice(report)}"
+    return f"{'; '.join(faults)}; {_advise(report)}"
 
 
-def _advice(report: Report) -> str:
+def _advise(report: Report) -> str:
     if any("lora_" in name or ".base_layer." in name for name in report.unknown):
         return "the file holds an adapter: merge it into the model (PEFT: merge_and_unload) and save the whole"
     missing = set(report.missing)

@@ -70,12 +70,12 @@ def measure_window(extractor: Any, prepare: Prepare, rate_hz: int, who: str, *, 
     Raises:
         InvalidInputError: it pads in a way that does not tell which frames are the clip's own.
     """
-    noise = _noise(round(LONG_S * rate_hz))
+    noise = _draw_noise(round(LONG_S * rate_hz))
     short_n, middle_n, long_n = (round(seconds * rate_hz) for seconds in (SHORT_S, MIDDLE_S, LONG_S))
     whole = prepare(noise)
     short, middle, long = prepare(noise[:short_n]).size, prepare(noise[:middle_n]).size, whole.size
     if short == middle == long:
-        return Window(longest=_longest(extractor, prepare, noise, rate_hz, whole=whole, who=who), padded=True)
+        return Window(longest=_find_longest(extractor, prepare, noise, rate_hz, whole=whole, who=who), padded=True)
     if short == middle:
         if masked:
             return Window(longest=None, padded=False)
@@ -86,11 +86,11 @@ def measure_window(extractor: Any, prepare: Prepare, rate_hz: int, who: str, *, 
     slope = (middle - short) / (middle_n - short_n)
     line = Window(longest=None, padded=False, features_per_sample=slope, features_at_once=short - slope * short_n)
     if long < SHARE * (line.features_at_once + slope * long_n):
-        return Window(longest=_longest(extractor, prepare, noise, rate_hz, whole=whole, who=who), padded=False)
+        return Window(longest=_find_longest(extractor, prepare, noise, rate_hz, whole=whole, who=who), padded=False)
     return line
 
 
-def _longest(
+def _find_longest(
     extractor: Any, prepare: Prepare, noise: NDArray[np.float32], rate_hz: int, *, whole: NDArray[Any], who: str
 ) -> int:
     """The longest clip that is taken whole: what comes after it changes nothing, what comes just before it does."""
@@ -102,7 +102,7 @@ def _longest(
         said = getattr(extractor, name, None)
         if isinstance(said, int) and rate_hz <= said <= MOST_S * rate_hz:
             if said >= len(noise):
-                noise = _noise(said + rate_hz)
+                noise = _draw_noise(said + rate_hz)
                 whole = prepare(noise)
             if is_cut(said) and not is_cut(said - rate_hz // 20):
                 return said
@@ -115,6 +115,6 @@ def _longest(
     return high
 
 
-def _noise(samples: int) -> NDArray[np.float32]:
+def _draw_noise(samples: int) -> NDArray[np.float32]:
     """Noise [N], whose beginning does not depend on its length."""
     return (0.1 * make_generator(0, "padding").standard_normal(samples)).astype(np.float32)

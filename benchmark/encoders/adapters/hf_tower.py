@@ -49,7 +49,7 @@ def find_tower(model: Any, target: str) -> Any:
     Raises:
         InvalidInputError: it has none, or is a codec or a vocoder, which has no embedding.
     """
-    tower = _part(model)
+    tower = _get_part(model)
     if callable(getattr(tower, "encode", None)) and callable(getattr(tower, "decode", None)):
         raise InvalidInputError(
             f"hf:{target}: {type(tower).__name__} is a codec: it turns audio into tokens and back, "
@@ -64,7 +64,7 @@ def find_tower(model: Any, target: str) -> Any:
     return tower
 
 
-def _part(model: Any) -> Any:
+def _get_part(model: Any) -> Any:
     places = [model, *(getattr(model, name) for name in ("model", "thinker") if hasattr(model, name))]
     for place in places:
         for name in _TOWERS:

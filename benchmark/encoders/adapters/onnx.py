@@ -27,7 +27,7 @@ class OnnxEncoder(ProgramEncoder):
     """An ONNX model in onnxruntime."""
 
     def __init__(self, path: Path, rate_hz: int, options: ProgramOptions) -> None:
-        runtime = _package("onnxruntime")
+        runtime = _import_package("onnxruntime")
         self._session = self._open(path, ["CPUExecutionProvider"])
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 2:
@@ -41,13 +41,13 @@ class OnnxEncoder(ProgramEncoder):
     def to(self, device: str | torch.device) -> Self:
         """Run on a GPU if onnxruntime can; otherwise stay on the CPU."""
         place = torch.device(device)
-        if place.type == "cuda" and "CUDAExecutionProvider" in _package("onnxruntime").get_available_providers():
+        if place.type == "cuda" and "CUDAExecutionProvider" in _import_package("onnxruntime").get_available_providers():
             choice = ("CUDAExecutionProvider", {"device_id": place.index or 0})
             self._session = self._open(self._path, [choice, "CPUExecutionProvider"])
         return self
 
     def _open(self, path: Path, providers: list[Any]) -> Any:
-        runtime = _package("onnxruntime")
+        runtime = _import_package("onnxruntime")
         settings = runtime.SessionOptions()
         settings.log_severity_level = 4  # not even errors, which are raised as well
         settings.intra_op_num_threads = torch.get_num_threads()
@@ -80,8 +80,8 @@ def load(target: str, options: ProgramOptions) -> OnnxEncoder:
             else than [B, D].
     """
     path = Path(target)
-    model = _model(path)
-    _external_files(model, path)
+    model = _read_model(path)
+    _list_external_files(model, path)
     said = {item.key: item.value for item in model.metadata_props}
     rates = (int(said[name]) if re.fullmatch("[0-9]{1,9}", said.get(name, "")) else None for name in RATE_NAMES)
     return OnnxEncoder(path, find_rate(path, options, rates), options)
@@ -90,17 +90,17 @@ def load(target: str, options: ProgramOptions) -> OnnxEncoder:
 def weights_of(target: str, options: ProgramOptions) -> list[Path]:
     """The model and the files of its external data."""
     path = Path(target).resolve()
-    return [path, *_external_files(_model(path), path)]
+    return [path, *_list_external_files(_read_model(path), path)]
 
 
-def _model(path: Path) -> Any:
+def _read_model(path: Path) -> Any:
     """The model without its external data."""
-    onnx = _package("onnx")
+    onnx = _import_package("onnx")
     with explain_failure(str(path), "is not an ONNX model"):
         return onnx.load(str(path), load_external_data=False)
 
 
-def _external_files(model: Any, path: Path) -> list[Path]:
+def _list_external_files(model: Any, path: Path) -> list[Path]:
     """The files next to the model that hold its tensors.
 
     Raises:
@@ -110,7 +110,7 @@ def _external_files(model: Any, path: Path) -> list[Path]:
     folder = path.resolve().parent
     locations = {
         entry.value
-        for tensor in _all_tensors(model)
+        for tensor in _list_all_tensors(model)
         if tensor.data_location == tensor.EXTERNAL
         for entry in tensor.external_data
         if entry.key == "location"
@@ -133,32 +133,32 @@ def _external_files(model: Any, path: Path) -> list[Path]:
     return files
 
 
-def _all_tensors(model: Any) -> Iterator[Any]:
+def _list_all_tensors(model: Any) -> Iterator[Any]:
     """All stored tensors of a model, those inside its functions too."""
-    yield from _tensors(model.graph)
+    yield from _list_tensors(model.graph)
     for function in model.functions:
-        yield from _of_nodes(function.node)
+        yield from _list_node_tensors(function.node)
 
 
-def _tensors(graph: Any) -> Iterator[Any]:
+def _list_tensors(graph: Any) -> Iterator[Any]:
     """All stored tensors of a graph and of the graphs inside it."""
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
-    yield from _of_nodes(graph.node)
+    yield from _list_node_tensors(graph.node)
 
 
-def _of_nodes(nodes: Iterable[Any]) -> Iterator[Any]:
+def _list_node_tensors(nodes: Iterable[Any]) -> Iterator[Any]:
     for node in nodes:
         for attribute in node.attribute:
             yield from [attribute.t, *attribute.tensors]
             for sparse in [attribute.sparse_tensor, *attribute.sparse_tensors]:
                 yield from (sparse.values, sparse.indices)
             for inner in [attribute.g, *attribute.graphs]:
-                yield from _tensors(inner)
+                yield from _list_tensors(inner)
 
 
-def _package(name: str) -> Any:
+def _import_package(name: str) -> Any:
     try:
         return __import__(name)
     except ImportError as error:

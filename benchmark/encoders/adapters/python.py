@@ -93,7 +93,7 @@ def load(target: str, options: Options) -> Any:
         NotFoundError: the file, module or name does not exist.
         InvalidInputError: its code raises an exception, or does not construct an encoder.
     """
-    where, name = _parts(target)
+    where, name = _split_target(target)
     module = import_file(Path(where)) if where.endswith(".py") else import_name(where)
     make = module
     for part in name.split("."):
@@ -101,7 +101,7 @@ def load(target: str, options: Options) -> Any:
     if not callable(make):
         raise InvalidInputError(f"{target}: {name} is a {type(make).__name__}; it must be a class or a function")
     list_weight_files(options.weights, target)
-    arguments = _arguments(options, target)
+    arguments = _parse_arguments(options, target)
     folder = Path(where).parent if where.endswith(".py") else Path.cwd()
     with import_path(folder), explain_failure(target, "cannot be constructed"):
         made = make(**arguments)
@@ -109,7 +109,7 @@ def load(target: str, options: Options) -> Any:
         made.eval()
     facts = {**hash_code(module), "tensors_sha256": hash_weights(made, [])}
     if isinstance(made, torch.nn.Module) and not hasattr(made, "embed"):
-        encoder = _wrapped(made, target)
+        encoder = _wrap(made, target)
         encoder.configuration = facts
         return encoder
     return Made(made, facts, target)
@@ -120,12 +120,12 @@ def weights_of(target: str, options: Options) -> list[Path]:
 
     What the code reads by itself is covered by the configuration, which has the checksum of all tensors.
     """
-    where, _ = _parts(target)
+    where, _ = _split_target(target)
     files = [Path(where)] if where.endswith(".py") else []
     return [*files, *list_weight_files(options.weights, target)]
 
 
-def _wrapped(module: torch.nn.Module, target: str) -> TorchModule:
+def _wrap(module: torch.nn.Module, target: str) -> TorchModule:
     said: list[Any] = [getattr(module, name) for name in RATE_NAMES if hasattr(module, name)]
     rate_hz = check_whole_number(said[0] if said else None, f"{target}: its rate_hz (or sample_rate)")
     size = measure_size(module, rate_hz, target)
@@ -152,14 +152,14 @@ def measure_size(model: Any, samples: int, where: str) -> int:
     return int(output.shape[1])
 
 
-def _parts(target: str) -> tuple[str, str]:
+def _split_target(target: str) -> tuple[str, str]:
     where, colon, name = target.rpartition(":")
     if not (where and colon and name):
         raise InvalidInputError(f"python encoder {target!r}: write it as FILE.py:CLASS or PACKAGE.MODULE:FACTORY")
     return where, name
 
 
-def _arguments(options: Options, target: str) -> dict[str, Any]:
+def _parse_arguments(options: Options, target: str) -> dict[str, Any]:
     arguments = parse_json(options.args, f"{target}: option args is {shorten_value(options.args)}, must be JSON")
     if not isinstance(arguments, dict):
         raise InvalidInputError(f"{target}: option args is {shorten_value(options.args)}; it must be a JSON object")

@@ -42,7 +42,7 @@ def find_model_folder(
             raise InvalidInputError(f"{kind}{target}: is a folder; option revision is for models of the hub")
         return Path(target)
     if re.fullmatch(HUB_ID, target) is None:
-        raise NotFoundError(f"{kind}{target}: no such folder{_near(Path(target))}")
+        raise NotFoundError(f"{kind}{target}: no such folder{_suggest(Path(target))}")
     transformers = import_transformers()
     from huggingface_hub import snapshot_download  # noqa: PLC0415  (comes with transformers)
 
@@ -61,7 +61,7 @@ def find_model_folder(
     return folder
 
 
-def _near(path: Path) -> str:
+def _suggest(path: Path) -> str:
     siblings = [folder.name for folder in path.parent.iterdir() if folder.is_dir()] if path.parent.is_dir() else []
     close = nearest(path.name, siblings)
     return f"; did you mean {path.with_name(close)}?" if close else ", and no id on the hub looks like this"
@@ -87,10 +87,10 @@ def explain_loading_failure(target: str, *, kind: str = "hf:", what: str = "cann
     except OSError as error:
         if Path(target).is_dir():
             raise InvalidInputError(
-                f"{kind}{target}: this folder holds no whole model ({_first_line(error)})"
+                f"{kind}{target}: this folder holds no whole model ({_take_first_line(error)})"
             ) from error
         raise NotFoundError(
-            f"{kind}{target}: no such folder, and the hub lacks it or cannot be reached ({_first_line(error)}); "
+            f"{kind}{target}: no such folder, and the hub lacks it or cannot be reached ({_take_first_line(error)}); "
             f"give a folder that save_pretrained wrote, or fetch the model first where there is a network: "
             f"hf download {target}"
         ) from error
@@ -101,13 +101,13 @@ def explain_loading_failure(target: str, *, kind: str = "hf:", what: str = "cann
 def shorten_reason(error: BaseException) -> str:
     """What an exception of transformers or torch says, for people; what only a programmer understands is left out."""
     if isinstance(error, ImportError):
-        return f"a package is not installed: {_first_line(error)}"
+        return f"a package is not installed: {_take_first_line(error)}"
     if isinstance(error, AttributeError | TypeError | LookupError | AssertionError | NameError | NotImplementedError):
         return f"transformers {import_transformers().__version__} fails on its configuration or its files"
-    return _first_line(error)
+    return _take_first_line(error)
 
 
-def _first_line(error: BaseException) -> str:
+def _take_first_line(error: BaseException) -> str:
     line = (str(error).strip().splitlines() or [""])[0].strip().rstrip(".:")
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
 

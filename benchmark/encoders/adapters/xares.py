@@ -90,7 +90,7 @@ def load(target: str, options: Options) -> XaresEncoder:
     file, _, name = target.partition(".py:")
     path = Path(f"{file}.py" if name else target)
     module = import_file(path)
-    kind = get_member(module, name, str(path)) if name else _only_class(module, path)
+    kind = get_member(module, name, str(path)) if name else _find_only_class(module, path)
     with import_path(path.parent), explain_failure(f"xares:{target}", "cannot be constructed"):
         model = kind()
     encoder = XaresEncoder(model, f"xares:{target}")
@@ -103,7 +103,7 @@ def weights_of(target: str, options: Options) -> list[Path]:
     return []
 
 
-def _only_class(module: ModuleType, path: Path) -> Any:
+def _find_only_class(module: ModuleType, path: Path) -> Any:
     """The class of a file that sets what X-ARES asks for; of several, the one called ...Encoder, as X-ARES does."""
     own = [kind for _, kind in inspect.getmembers(module, inspect.isclass) if kind.__module__ == module.__name__]
     fitting = [kind for kind in own if all(_sets(kind, fact) for fact in _FACTS)]

@@ -54,7 +54,7 @@ def test_a_scene_of_ones_own(tmp_path):
     ("old", "new", "message"),
     [
         ("[scenes.sea]", "[scenes.sea", "not TOML"),
-        ("pairs = 10", "pears = 10", r"unknown key 'pears' in \[splits.eval\]; did you mean pairs? there are: fsd50k"),
+        ("pairs = 10", "pears = 10", r"unknown key 'pears' in \[splits.eval\]; did you mean pairs\? there are: fsd50k"),
         ("pairs = 10", "pairs = true", "splits.eval.pairs is True; it must be a whole number"),
         ("[events.gull]", "[event.gull]", "unknown key 'event'"),
         (
