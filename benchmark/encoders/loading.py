@@ -28,10 +28,10 @@ def check_contract(encoder: Any, spec: str) -> Encoder:
         spec: the name it was requested by, for messages.
 
     Raises:
-        InvalidInputError: says what is missing or wrong.
+        InvalidInputError: a member is missing or wrong.
     """
     for attribute, need in (("name", "a text"), ("rate_hz", _WHOLE), ("embedding_size", _WHOLE)):
-        with explain_failure(spec, f"has no {attribute} that can be read"):
+        with explain_failure(spec, f"has no readable {attribute}"):
             value = getattr(encoder, attribute, None)
         whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
         if not (whole if need == _WHOLE else isinstance(value, str) and value):
@@ -99,31 +99,31 @@ def check_repeatable(name: str, first: NDArray[np.float32], second: NDArray[np.f
     """Check that an encoder gave the same embeddings [B, D] for the same batch twice.
 
     Args:
-        name: the encoder.
-        first: what it gave.
-        second: what it gave for the same batch directly afterwards.
-        precision: what it computed in.
+        name: the name of the encoder.
+        first: the first embeddings.
+        second: the embeddings of the same batch directly afterwards.
+        precision: the precision that it computed in.
 
     Raises:
-        InvalidInputError: it answers differently from call to call.
+        InvalidInputError: the embeddings differ from call to call.
     """
     largest = np.abs(first).max(axis=1).clip(min=1e-30)
     apart = float((np.abs(first - second).max(axis=1) / largest).max())
     if apart > REPEATED[precision]:
         raise InvalidInputError(
-            f"encoder {name} answers differently from call to call: the same {len(first)} clips give embeddings that "
+            f"encoder {name} gives different embeddings from call to call: those of the same {len(first)} clips "
             f"differ by {apart:.2g} of their largest value ({REPEATED[precision]:g} is allowed); put it into "
-            f"evaluation mode (eval()) and switch off or seed what it draws (dropout, dither, random crops)"
+            f"evaluation mode (eval()) and switch off or seed its random draws (dropout, dither, random crops)"
         )
 
 
 def try_out(loaded: LoadedEncoder, duration_s: float) -> None:
-    """Let an encoder embed two clips of noise twice, before anything is measured.
+    """Embed two clips of noise twice, as a check before anything is measured.
 
-    Encoders that need statistics of training audio first are left alone.
+    Encoders that need statistics of training audio first are skipped.
 
     Raises:
-        InvalidInputError: it fails, breaks its contract, or answers differently from call to call.
+        InvalidInputError: it fails, breaks the contract, or gives different embeddings from call to call.
     """
     if isinstance(loaded.encoder, FittedEncoder):
         return

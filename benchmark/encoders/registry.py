@@ -1,6 +1,6 @@
-"""From a name to an encoder: built-in names, files, and kinds of other people's encoders.
+"""From a name to an encoder: built-in names, files, and kinds of third-party encoders.
 
-Written ``NAME``, ``FILE`` or ``KIND:TARGET``, with options behind a ``?``: ``hf:facebook/wav2vec2-base?layer=6``.
+Written ``NAME``, ``FILE`` or ``KIND:TARGET``, with options after a ``?``: ``hf:facebook/wav2vec2-base?layer=6``.
 Nothing heavy is imported until an encoder is loaded. A kind is a module with
 
 - ``Options``, a frozen dataclass of what may follow the ``?``;
@@ -41,7 +41,7 @@ _LONGEST_OPTIONS = 40  # characters of a name
 
 
 def list_kinds() -> list[Kind]:
-    """All kinds there are, those of installed packages first, with their options.
+    """All kinds, those of installed packages first, with their options.
 
     Raises:
         InvalidInputError: an installed package is broken, or two offer the same name.
@@ -82,7 +82,7 @@ def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", na
     from benchmark.encoders.fingerprint import hash_weights  # noqa: PLC0415
     from benchmark.encoders.loading import check_contract, check_name, move, rename  # noqa: PLC0415
 
-    prepare_libraries()  # models and their feature extractors import librosa, and it numba
+    prepare_libraries()  # models and their feature extractors import librosa, which imports numba
     head, options_text = _split(spec)
     kind, target = _find_kind(head, spec)
     if kind.runs_code and not trust_code:
@@ -145,7 +145,7 @@ def name_with_options(name: str, options: Mapping[str, str]) -> str:
 def _exists(path: str) -> bool:
     try:
         return user_path(path).exists()
-    except (OSError, ValueError):  # longer than a name may be
+    except (OSError, ValueError):  # the name is too long
         return False
 
 
@@ -171,14 +171,14 @@ def _find_kind(head: str, spec: str) -> tuple[Kind, str]:
     if path.is_file():
         raise InvalidInputError(
             f"{head}: a file of this type is not an encoder; use {', '.join((*CHECKPOINTS, '.pt2', '.onnx'))} "
-            f"and FILE.py:CLASS"
+            f"or FILE.py:CLASS"
         )
     hint = f"did you mean {close}? " if close else ""
     raise NotFoundError(f"no encoder {head!r}; {hint}names and kinds are: {', '.join(every)}")
 
 
 def _importable(module: str) -> bool:
-    """Whether there is a package or module of its first name; to look inside a package would be to run it."""
+    """Whether a package or module with its first name exists; looking inside a package would run it."""
     from benchmark.encoders.adapters.foreign import import_path  # noqa: PLC0415
 
     with import_path(Path.cwd()):

@@ -24,13 +24,13 @@ class DataChunk:
     """The chunk of a file that holds its samples."""
 
     start: int
-    """Its first byte."""
+    """Position of its first byte."""
     declared: int
     """Its length in bytes as declared."""
     field: int
-    """Where that length is written."""
+    """Position of that length."""
     form: str
-    """How, as ``struct`` has it: ``<I``, ``>I``, ``<Q`` or ``>q``."""
+    """Its format for ``struct``: ``<I``, ``>I``, ``<Q`` or ``>q``."""
     head: int = 0
     """Bytes before ``start`` that the declared length counts too."""
     codec: int = 0
@@ -45,12 +45,12 @@ class DataChunk:
         return self.declared == 0 or near_31_bits or self.declared >= 0x100000000 - _MARGIN
 
     def stop(self, size: int) -> int:
-        """Where the samples end, in a file of ``size`` bytes; beyond it where the file was cut."""
+        """Where the samples end, in a file of ``size`` bytes; beyond it if the file was cut."""
         stop = self.start + self.declared - self.head
         return size if self.unknown and not (self.declared > self.head and stop <= size) else stop
 
     def repair(self, size: int) -> list[Piece]:
-        """A file of ``size`` bytes with the length that its samples have in fact."""
+        """A file of ``size`` bytes with the actual length of its samples."""
         length = size - self.start + self.head
         length = min(length, 0xFFFFFFFF) if self.form in {"<I", ">I"} else length
         value = struct.pack(self.form, length)
@@ -58,12 +58,12 @@ class DataChunk:
 
 
 def has_chunks(data: Bytes) -> bool:
-    """Whether a file begins like one of these kinds."""
+    """Whether a file begins like one of these containers."""
     return data[:4] in _KINDS
 
 
 def find_samples(data: Bytes, size: int) -> DataChunk | None:
-    """The samples of a file of ``size`` bytes, or None where the file is of another kind or has no such chunk."""
+    """The samples of a file of ``size`` bytes, or None if the file is of another kind or has no such chunk."""
     kind = data[:4]
     if kind in {b"RIFF", b"RIFX", b"RF64", b"FORM"}:
         return _find_in_riff(data, size, kind)
@@ -101,7 +101,7 @@ def _find_in_riff(data: Bytes, size: int, kind: bytes) -> DataChunk | None:
 
 
 def _read_codec(form: bytes, order: str) -> int:
-    """The format tag; of the extensible kind the one that its sub-format begins with."""
+    """The format tag; for the extensible kind, the one at the start of its sub-format."""
     tag = int(struct.unpack_from(f"{order}H", form)[0])
     return int(struct.unpack_from(f"{order}H", form, 24)[0]) if tag == 0xFFFE and len(form) >= 26 else tag
 

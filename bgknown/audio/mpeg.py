@@ -1,4 +1,4 @@
-"""MPEG audio streams (MP3): how many frames there are, and what the length tag in the first one says.
+"""MPEG audio streams (MP3): the number of frames, and the length tag in the first one.
 
 libsndfile never reads past the length that it takes from the stream's tag (Xing or Info) or, without one, estimates
 from the first frames; with a variable bit rate the estimate is off by several times. A stream whose tag is missing or
@@ -46,9 +46,9 @@ class Stream:
     """An MPEG audio stream within a file."""
 
     start: int
-    """Where its first frame begins that holds audio."""
+    """Position of its first frame with audio."""
     stop: int
-    """Where the bytes to be read end."""
+    """End of the bytes to read."""
     head: bytes
     """The header of its first frame."""
     frames: int
@@ -58,12 +58,12 @@ class Stream:
 
     @property
     def exact(self) -> bool:
-        """Whether the tag may be believed: it counts all frames there are (some encoders count the tag's, too)."""
+        """Whether the tag is reliable: it counts all frames (some encoders count the tag's frame too)."""
         return self.tagged >= self.frames > 0
 
 
 def find_stream(data: bytes, start: int, stop: int) -> Stream | None:
-    """The stream in bytes [start, stop) of a file, or None where none begins there."""
+    """The stream in bytes [start, stop) of a file, or None if none begins there."""
     start = skip_id3(data, start, stop)
     for place in range(start, min(start + _SEARCHED_BYTES, stop - 4)):
         first = _read_frame(data, place)
@@ -81,7 +81,7 @@ def find_stream(data: bytes, start: int, stop: int) -> Stream | None:
 
 
 def make_lead_in(stream: Stream) -> tuple[bytes, int]:
-    """What to put before a stream so that all of it is decoded, and how many samples that adds at the start.
+    """Bytes to put before a stream so that all of it is decoded, and the number of samples they add.
 
     First a frame with a tag that counts a few frames more than there are. With a tag, the decoder leaves out the
     first 529 samples, which are its own delay and which it gives without one; so a frame of silence comes next, of
@@ -100,7 +100,7 @@ def make_lead_in(stream: Stream) -> tuple[bytes, int]:
 
 
 def skip_id3(data: Bytes, start: int, stop: int) -> int:
-    """Where the first byte after ID3v2 tags is."""
+    """Position of the first byte after ID3v2 tags."""
     while stop - start >= 10 and data[start : start + 3] == b"ID3":
         size = 0
         for byte in data[start + 6 : start + 10]:
@@ -133,7 +133,7 @@ def _count_side_bytes(version: int, mono: bool) -> int:
 
 
 def _read_tag(data: bytes, place: int, first: _Frame) -> tuple[int, bool]:
-    """How many frames the tag counts (0 where it does not say), and whether the frame holds a tag."""
+    """Number of frames that the tag counts (0 if it does not), and whether the frame holds a tag."""
     begin = place + 4 + _count_side_bytes(first.kind[0], first.mono)
     tag = data[begin : begin + 12]
     if first.kind[1] != 3 or tag[:4] not in {b"Xing", b"Info"} or len(tag) < 12:

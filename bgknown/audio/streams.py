@@ -1,4 +1,4 @@
-"""FLAC and Ogg streams: how long they say they are, where they end, and how many follow one another in a file."""
+"""FLAC and Ogg streams: declared lengths, actual ends, and how many follow one another in a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import pairwise
 from bgknown.audio.pieces import Bytes, Piece
 
 _TAIL_BYTES = 1 << 18
-"""Where at most the last frame of a FLAC file is looked for."""
+"""Bytes at the end of a FLAC file that are searched for its last frame."""
 _ATTEMPTS = 4
 _SHORTEST_FRAME = 10
 """Bytes of a frame of silence: a header of 6, a constant of 1 + 1, and a checksum of 2."""
@@ -27,11 +27,11 @@ class Link:
     start: int
     stop: int
     whole: bool
-    """Whether its last page is there and says that it is the last (RFC 3533, section 6)."""
+    """Whether its last page exists and is marked as the last (RFC 3533, section 6)."""
 
 
 def find_links(data: bytes, size: int) -> list[Link]:
-    """The streams of an Ogg file; streams that run side by side (sound and pictures) are one."""
+    """The streams of an Ogg file; parallel streams (sound and pictures) count as one."""
     starts, wholes, in_head, place = list[int](), list[bool](), False, 0
     serials, sound = set[bytes](), True
     while (place := data.find(b"OggS", place)) >= 0:
@@ -58,14 +58,14 @@ def find_links(data: bytes, size: int) -> list[Link]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flac:
-    """What the header of a FLAC file says of its length, and what its last frame does."""
+    """The length of a FLAC file by its header and by its last frame."""
 
     total: int
     """Samples according to the header; 0 for unknown."""
     end: int | None
-    """Samples up to the end of the last frame, where that frame could be found."""
+    """Samples up to the end of the last frame, if that frame was found."""
     field: int
-    """Where the header holds the total: the lower half of this byte, and the four that follow."""
+    """Position of the total in the header: the lower half of this byte, and the four that follow."""
 
     def without_total(self, data: Bytes, size: int) -> list[Piece]:
         """The file with an unknown total, so that libsndfile reads to its end."""
@@ -77,7 +77,7 @@ class Flac:
 
 
 def read_flac(data: Bytes, start: int, size: int) -> Flac | None:
-    """The length of a FLAC file whose mark ``fLaC`` is at ``start``; None where the header is cut or missing.
+    """The length of a FLAC file whose mark ``fLaC`` is at ``start``; None if the header is cut or missing.
 
     Source: RFC 9639, sections 8.2 (streaminfo) and 9.1 (frame header).
     """
@@ -136,7 +136,7 @@ def _find_frame_end(head: bytes, block: int) -> int | None:
 
 
 def _compute_crc(data: bytes, polynomial: int, bits: int) -> int:
-    """The checksum that FLAC uses; of a frame with its own at the end it is 0."""
+    """FLAC's checksum; it is 0 for a frame that includes its checksum."""
     top, mask, value = 1 << (bits - 1), (1 << bits) - 1, 0
     for byte in data:
         value ^= byte << (bits - 8)

@@ -1,4 +1,4 @@
-"""Other people's Python: found, run under a name of its own, and held to an interface."""
+"""Third-party Python code: import it under a separate name, and check its interface."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bgknown.jobs.files import describe_storage_error
 from bgknown.nearest import nearest
 
 _brought: dict[str, Path] = {}
-"""Modules that came from somebody's folder, by their names in ``sys.modules``."""
+"""Modules that came from a user's folder, by their names in ``sys.modules``."""
 
 
 def import_file(path: Path) -> ModuleType:
@@ -57,7 +57,7 @@ def import_name(name: str) -> ModuleType:
 
     Raises:
         NotFoundError: the module does not exist.
-        InvalidInputError: it raises an exception while it is imported, or needs a module that is not there.
+        InvalidInputError: it raises an exception while it is imported, or needs a module that does not exist.
     """
     with import_path(Path.cwd()):
         try:
@@ -75,10 +75,10 @@ def import_name(name: str) -> ModuleType:
 
 
 def get_member(module: ModuleType, name: str, where: str) -> Any:
-    """What a module calls by a name.
+    """The member of a module with a name.
 
     Raises:
-        NotFoundError: it has no such name; says which are close.
+        NotFoundError: it has no such member; suggests the closest.
     """
     if not hasattr(module, name):
         own = [known for known in vars(module) if not known.startswith("_")]
@@ -88,10 +88,10 @@ def get_member(module: ModuleType, name: str, where: str) -> Any:
 
 @contextmanager
 def explain_failure(who: str, what: str) -> Iterator[None]:
-    """Turn any exception of other people's code into one line that names its place.
+    """Turn any exception of third-party code into one line that names its place.
 
     Raises:
-        InvalidInputError: instead of what was raised.
+        InvalidInputError: in place of the exception.
     """
     try:
         yield
@@ -104,10 +104,10 @@ def explain_failure(who: str, what: str) -> Iterator[None]:
 
 @contextmanager
 def import_path(folder: Path) -> Iterator[None]:
-    """Let modules of a folder be imported for a while.
+    """Allow imports from a folder, temporarily.
 
     A module that another folder brought earlier makes room for one of the same name in this folder, so that two
-    encoders whose files are both called ``model.py`` do not get each other's.
+    encoders whose files are both called ``model.py`` do not import each other's.
     """
     folder = folder.resolve()
     for name, origin in list(_brought.items()):
@@ -117,7 +117,7 @@ def import_path(folder: Path) -> Iterator[None]:
             del _brought[name]
     before = set(sys.modules)
     sys.path.insert(0, str(folder))
-    importlib.invalidate_caches()  # files may have been written since the folder was last looked at
+    importlib.invalidate_caches()  # files may have been written since the last import
     try:
         yield
     finally:
@@ -138,7 +138,7 @@ def hash_code(module: ModuleType) -> dict[str, str]:
 
 
 def hash_folder_code(module: ModuleType) -> dict[str, str]:
-    """SHA-256 of all Python files in the folder of a module, where its own file alone does not say what it does."""
+    """SHA-256 of all Python files in the folder of a module, where its own file is not all of its code."""
     file = getattr(module, "__file__", None)
     files = sorted(Path(file).parent.glob("*.py")) if file is not None else []
     content = b"\0".join(path.read_bytes() for path in files if path.is_file())
@@ -146,7 +146,7 @@ def hash_folder_code(module: ModuleType) -> dict[str, str]:
 
 
 def list_weight_files(given: str | None, where: str) -> list[Path]:
-    """The files of weights that were given: one, or all of a folder.
+    """The given files of weights: one, or all files of a folder.
 
     Raises:
         NotFoundError: the file or folder does not exist.
@@ -176,7 +176,7 @@ def check_whole_number(value: Any, what: str) -> int:
 
 
 def _find_place(error: BaseException) -> str:
-    """Where somebody's code went wrong: the last line of theirs, not of the libraries that it called."""
+    """Where third-party code failed: its own last line, not that of a library that it called."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}"
     libraries = (str(Path(torch.__file__).parents[1]), sysconfig.get_paths()["stdlib"], str(Path(__file__).parent))
@@ -194,7 +194,7 @@ def _suggest(name: str, names: Iterable[str], *, list_all: bool = True) -> str:
 
 
 class ModuleEncoder:
-    """What the wrappers of other people's models share: a device, and modules in evaluation mode."""
+    """The base of wrappers of third-party models: a device, and modules in evaluation mode."""
 
     def __init__(self, model: Any, *, name: str, rate_hz: int, embedding_size: int) -> None:
         self.model = model
@@ -205,12 +205,12 @@ class ModuleEncoder:
             model.eval()
 
     def to(self, device: str | torch.device) -> Self:
-        """Move the model, where it can be moved."""
+        """Move the model, if it can be moved."""
         if isinstance(self.model, torch.nn.Module):
             self.model.to(device)
             self.device = torch.device(device)
         return self
 
     def on_device(self, audio: Tensor) -> Tensor:
-        """Audio [B, N] float32 where the model is."""
+        """Audio [B, N] float32 on the model's device."""
         return audio.to(self.device, torch.float32)

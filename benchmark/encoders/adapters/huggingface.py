@@ -53,16 +53,16 @@ _POOLINGS = ("model", "mean", "max", "mean+max", "first")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What is taken from the model."""
+    """Which output of the model is used."""
 
     pooling: str = "model"
-    """model: the model's own (AST, CLAP), else mean; mean, max, mean+max of frames; first: the first frame or token."""
+    """model: the model's own (AST, CLAP), or mean; mean, max, mean+max of frames; first: the first frame or token."""
     layer: int | None = None
     """Hidden layer, 0 the input of the first, negative from the end; by default the model's output."""
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     local_files_only: bool = False
-    """Take what was fetched from the hub before, without asking it."""
+    """Use files downloaded from the hub earlier, without contacting it."""
 
     def __post_init__(self) -> None:
         if self.pooling not in _POOLINGS:
@@ -92,7 +92,7 @@ class TransformersEncoder(ModuleEncoder):
         with explain_loading_failure(target, what="its preprocessor fails on noise"):
             self.window = self._window()
         with explain_loading_failure(
-            target, what=f"{type(tower).__name__} gives no embedding of what its preprocessor prepares"
+            target, what=f"{type(tower).__name__} gives no embedding for the output of its preprocessor"
         ):
             self.embedding_size = int(self.embed(probe_audio(rate_hz)).shape[1])
 
@@ -116,7 +116,7 @@ class TransformersEncoder(ModuleEncoder):
     def _window(self) -> Window:
         if self.is_clap:
             return Window(longest=int(self.extractor.nb_max_samples), padded=True)
-        if self.family == AST:  # spectra of 25 ms, one each 10 ms
+        if self.family == AST:  # spectra of 25 ms, one every 10 ms
             spectra = int(self.extractor.max_length) - 1
             return Window(longest=spectra * (self.rate_hz // 100) + self.rate_hz // 40, padded=True)
         masked = self._prepared(list(probe_audio(self.rate_hz).numpy()))[1] is not None
@@ -128,7 +128,7 @@ class TransformersEncoder(ModuleEncoder):
         return features
 
     def _pieces(self, audio: Tensor) -> tuple[Tensor, int]:
-        """Clips [B, N] as pieces [B * count, L] that the model takes whole, and how many each clip has."""
+        """Clips [B, N] as pieces [B * count, L] that the model accepts whole, and their number per clip."""
         samples = audio.shape[1]
         count = -(-samples // self.longest) if self.longest else 1
         if count <= 1:
@@ -138,7 +138,7 @@ class TransformersEncoder(ModuleEncoder):
         return torch.stack([audio[:, start : start + length] for start in starts], dim=1).flatten(0, 1), count
 
     def _own(self, inputs: dict[str, Tensor]) -> Tensor | None:
-        """The embedding [B, D] that the model itself has for a clip, where it has one."""
+        """The model's own embedding [B, D] of a clip, if it has one."""
         own: Tensor | None = None
         if self.family == "clap":
             features = self.model.get_audio_features(**inputs)
@@ -195,7 +195,7 @@ class TransformersEncoder(ModuleEncoder):
         return hidden
 
     def _inputs(self, audio: Tensor) -> tuple[dict[str, Tensor], Fraction]:
-        """What the model's own feature extractor makes of each clip, and the share that is the clip's own."""
+        """The features of each clip by the model's own extractor, and the share that is not padding."""
         samples = audio.shape[1]
         features, mask, is_longer = self._prepared(list(audio.detach().cpu().numpy().astype(np.float32)))
         self.window.check_whole(samples, features[0].numel(), f"hf:{self.target}")

@@ -14,7 +14,7 @@ FLOOR = 1e-7
 
 
 class LogMelEncoder(MelSpectrogram):
-    """[B, 2 F]: the means, then the deviations (of the population)."""
+    """[B, 2 F]: the means, then the standard deviations (of the population)."""
 
     name = "logmel"
 
@@ -43,8 +43,8 @@ def load(target: str, options: MelOptions) -> LogMelEncoder:
     """The baseline.
 
     Raises:
-        InvalidInputError: there is a target.
+        InvalidInputError: a target is given.
     """
     if target:
-        raise InvalidInputError(f"logmel takes no target, {target!r} given; write logmel alone, or logmel?n_mels=128")
+        raise InvalidInputError(f"logmel takes no target but got {target!r}; write logmel, or logmel?n_mels=128")
     return LogMelEncoder(options)

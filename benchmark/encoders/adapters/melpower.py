@@ -41,8 +41,8 @@ def load(target: str, options: MelOptions) -> MelPowerEncoder:
     """The baseline.
 
     Raises:
-        InvalidInputError: there is a target.
+        InvalidInputError: a target is given.
     """
     if target:
-        raise InvalidInputError(f"melpower takes no target, {target!r} given; write melpower alone")
+        raise InvalidInputError(f"melpower takes no target but got {target!r}; write melpower")
     return MelPowerEncoder(options)

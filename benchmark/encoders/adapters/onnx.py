@@ -49,7 +49,7 @@ class OnnxEncoder(ProgramEncoder):
     def _open(self, path: Path, providers: list[Any]) -> Any:
         runtime = _import_package("onnxruntime")
         settings = runtime.SessionOptions()
-        settings.log_severity_level = 4  # not even errors, which are raised as well
+        settings.log_severity_level = 4  # silence errors too: they are also raised
         settings.intra_op_num_threads = torch.get_num_threads()
         with explain_failure(str(path), "cannot be loaded as ONNX"):
             # external data is found next to the file itself, where it was checked, not next to a link to it
@@ -59,7 +59,7 @@ class OnnxEncoder(ProgramEncoder):
         samples = np.ascontiguousarray(audio.cpu().numpy(), dtype=np.float32)
         if self._samples is not None and samples.shape[1] != self._samples:
             raise InvalidInputError(
-                f"{self._path}: takes clips of {self._samples} samples, not {samples.shape[1]}; "
+                f"{self._path}: accepts clips of {self._samples} samples, not {samples.shape[1]}; "
                 f"export it again with a dynamic length"
             )
         step = self._clips or len(samples)
@@ -75,8 +75,8 @@ def load(target: str, options: ProgramOptions) -> OnnxEncoder:
     """Load the model.
 
     Raises:
-        NotFoundError: onnxruntime is not installed, or external data are missing.
-        InvalidInputError: the model is damaged, points outside its folder, does not say its rate, or returns something
+        NotFoundError: onnxruntime is not installed, or external data is missing.
+        InvalidInputError: the model is damaged, points outside its folder, does not give its rate, or returns something
             else than [B, D].
     """
     path = Path(target)
@@ -117,7 +117,7 @@ def _list_external_files(model: Any, path: Path) -> list[Path]:
     }
     files = []
     for location in sorted(locations, key=repr):
-        if not isinstance(location, str):  # protobuf gives the bytes of what is not UTF-8
+        if not isinstance(location, str):  # protobuf returns bytes for text that is not UTF-8
             raise InvalidInputError(f"{path}: the name of its external data, {shorten_value(location)}, is not text")
         file = folder / location
         if find_fault(location) or not file.resolve().is_relative_to(folder):

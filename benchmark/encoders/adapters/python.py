@@ -37,7 +37,7 @@ _PARTS = ("rate_hz", "embedding_size", "embed", "fit", "frames", "to")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the object is made with."""
+    """What the object is constructed with."""
 
     weights: str | None = None
     """A file of weights, passed as the argument ``weights``."""
@@ -46,9 +46,9 @@ class Options:
 
 
 class Made:
-    """An object as it was made, with a name, and with the sums of its code and tensors in its configuration.
+    """A constructed object with a name, and with checksums of its code and tensors in its configuration.
 
-    They are kept here because the object may have no room for attributes.
+    They are kept here because the object may not accept attributes.
     """
 
     def __init__(self, made: Any, facts: dict[str, str], target: str) -> None:
@@ -87,7 +87,7 @@ class TorchModule(ModuleEncoder):
 
 
 def load(target: str, options: Options) -> Any:
-    """Make the object.
+    """Construct the object.
 
     Raises:
         NotFoundError: the file, module or name does not exist.
@@ -116,7 +116,7 @@ def load(target: str, options: Options) -> Any:
 
 
 def weights_of(target: str, options: Options) -> list[Path]:
-    """The Python file and the weights that were given; without either, the tensors are hashed.
+    """The given Python file and weights; without either, the tensors are hashed.
 
     What the code reads by itself is covered by the configuration, which has the checksum of all tensors.
     """
@@ -160,7 +160,7 @@ def _split_target(target: str) -> tuple[str, str]:
 
 
 def _parse_arguments(options: Options, target: str) -> dict[str, Any]:
-    arguments = parse_json(options.args, f"{target}: option args is {shorten_value(options.args)}, must be JSON")
+    arguments = parse_json(options.args, f"{target}: option args is {shorten_value(options.args)}; it must be JSON")
     if not isinstance(arguments, dict):
         raise InvalidInputError(f"{target}: option args is {shorten_value(options.args)}; it must be a JSON object")
     if options.weights is not None:

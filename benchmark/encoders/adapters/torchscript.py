@@ -44,7 +44,7 @@ def load(target: str, options: ProgramOptions) -> TorchScriptEncoder:
     """Load the program.
 
     Raises:
-        InvalidInputError: it is damaged, does not say its rate, or returns something else than [B, D].
+        InvalidInputError: it is damaged, does not give its rate, or does not return [B, D].
     """
     path = Path(target)
     with explain_failure(target, "cannot be loaded as TorchScript"), warnings.catch_warnings():

@@ -45,7 +45,7 @@ class XaresEncoder(ModuleEncoder):
         facts = {}
         for attribute in _FACTS:
             if not hasattr(model, attribute):
-                raise InvalidInputError(f"{where}: has no {attribute}, which X-ARES's interface asks for")
+                raise InvalidInputError(f"{where}: has no {attribute}, which X-ARES's interface requires")
             facts[attribute] = getattr(model, attribute)
         super().__init__(
             model,

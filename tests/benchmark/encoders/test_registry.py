@@ -200,7 +200,7 @@ def test_pickled_code_is_refused_and_not_run(tmp_path, monkeypatch, name):
 
 def test_a_program_without_a_rate_says_how_to_give_it(tmp_path):
     spec = made.onnx_model(tmp_path, rate_hz=None)
-    with pytest.raises(InvalidInputError, match=r"does not say its sampling rate; give it as .*\?rate_hz=16000"):
+    with pytest.raises(InvalidInputError, match=r"does not give its sampling rate; write .*\?rate_hz=16000"):
         load_encoder(spec)
     assert load_encoder(f"{spec}?rate_hz=8000").encoder.rate_hz == 8000
 

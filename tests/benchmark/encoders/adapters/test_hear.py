@@ -54,9 +54,9 @@ def test_hear_loads_late_imports_and_weights_of_a_folder(folder):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("def load_model", "def load", "has no function load_model; HEAR's interface asks for it"),
+        ("def load_model", "def load", "has no function load_model; HEAR's interface requires it"),
         ("def get_scene_embeddings", "def scene", "has no function get_scene_embeddings"),
-        ("sample_rate, scene", "rate, scene", "its model has no sample_rate, which HEAR's interface asks for"),
+        ("sample_rate, scene", "rate, scene", "its model has no sample_rate, which HEAR's interface requires"),
         (
             " = 16000, 6, 6",
             " = 16000, None, 6",

@@ -47,7 +47,7 @@ def test_several_xares_classes_are_listed(folder):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("self.output_dim = 5", "", "has no output_dim, which X-ARES's interface asks for"),
+        ("self.output_dim = 5", "", "has no output_dim, which X-ARES's interface requires"),
         ("self.sampling_rate = 16000", "self.sampling_rate = 0.5", "sampling_rate is 0.5; it must be a positive whole"),
         ("hop_size_in_ms = 50", "hop_size_in_ms = None", "hop_size_in_ms is None; it must be a positive number"),
         ("super().__init__()", "1 / 0", r"cannot be constructed: ZeroDivisionError.*file\.py, line 6"),
