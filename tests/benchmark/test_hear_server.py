@@ -81,7 +81,7 @@ def test_programs_need_the_variable(tmp_path, monkeypatch):
     assert hear.get_scene_embeddings(AUDIO, hear.load_model(spec)).shape == (3, made.SIZE)
 
 
-def test_what_breaks_the_contract_is_not_handed_on():
+def test_output_that_breaks_the_contract_is_refused():
     class Empty:
         name, rate_hz, embedding_size = "empty", 16_000, 2
 

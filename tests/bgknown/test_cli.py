@@ -37,6 +37,16 @@ def test_every_help_ends_in_an_example_and_explains_every_option(name, command):
             assert option.help, option.name
 
 
+@pytest.mark.parametrize(
+    "name", ["--cache", "--jobs", "--device", "--skip-broken", "--format", "--trust-code", "--name"]
+)
+def test_an_option_of_several_commands_has_one_help_text(name):
+    own = {"bgknown apwd draw"} if name == "--name" else set()  # there it names the draw, elsewhere the encoder
+    options = [option for place, command in ALL if place not in own for option in command.params if name in option.opts]
+    assert len(options) > 1
+    assert len({option.help for option in options}) == 1
+
+
 def test_plan_build_and_verify(tiny, tmp_path):
     recipe, out = tmp_path / "deep" / "recipe.csv", tmp_path / "out"
     planned = run("plan", *tiny.arguments(), "--seed", 3, "--snr", 1, 2, "--out", recipe)
@@ -77,7 +87,7 @@ def test_a_dry_run_says_what_it_would_do(tiny, tmp_path):
         (["build", "--out", "o", "--esc50", "x", "--fsd50k", "x", "--limit", "0"], "the limit is 0"),
     ],
 )
-def test_errors_are_one_line(arguments, message):
+def test_errors_are_reported_in_one_line(arguments, message):
     result = run(*arguments, status=1)
     assert result.stderr.startswith("error: ")
     assert message in result.stderr
@@ -136,7 +146,7 @@ def test_plan_writes_over_recipes_only(tiny, tmp_path):
     assert "the recipe needs a file name" in run("plan", *tiny.arguments(), "--out", "", status=1).stderr
 
 
-def test_the_report_tells_apart_what_was_done(tiny, tmp_path):
+def test_the_report_distinguishes_what_was_done(tiny, tmp_path):
     tiny.clip("1-100-A-0").unlink()
     build = ("build", *tiny.arguments(), "--out", tmp_path / "out", "--jobs", 1)
     run(*build, status=1)

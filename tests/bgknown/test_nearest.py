@@ -1,4 +1,5 @@
 import time
+from pathlib import Path
 
 import pytest
 
@@ -25,3 +26,10 @@ def test_very_long_names_are_not_compared():
     began = time.monotonic()
     assert nearest("ab" * 100_000, ["ba" * 100_000, "short"]) == ""
     assert time.monotonic() - began < 5
+
+
+def test_nothing_else_looks_for_close_names():
+    root = Path(__file__).resolve().parents[2]
+    files = [path for package in ("bgknown", "benchmark", "pretrain") for path in (root / package).rglob("*.py")]
+    users = [path.relative_to(root).as_posix() for path in files if "difflib" in path.read_text()]
+    assert users == ["bgknown/nearest.py"]

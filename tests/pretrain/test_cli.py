@@ -47,7 +47,7 @@ def test_from_audio_to_an_encoder(audio, tmp_path):
     assert written == read_config("smoke", ["objective.lambda=0.2", "training.seed=3"])
 
 
-def test_broken_files_are_told(audio, tmp_path):
+def test_broken_files_are_reported(audio, tmp_path):
     for number in range(25):
         (audio / f"x{number:02}.flac").write_bytes(b"nothing")
     failed = run("pack", "--audio", audio, "--out", tmp_path / "corpus", status=1)
@@ -80,7 +80,7 @@ def test_a_configuration_is_printed_and_read(tmp_path):
         (("export", "none", "--to", "a.safetensors"), "none: "),
     ],
 )
-def test_errors_are_one_line(tmp_path, monkeypatch, arguments, message):
+def test_errors_are_reported_in_one_line(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     told = run(*arguments, status=1).stderr
     assert message in told

@@ -73,7 +73,7 @@ def test_values_are_changed_one_by_one():
         ("batch=3", "write TABLE.KEY=VALUE"),
     ],
 )
-def test_what_makes_no_sense_is_one_line(change, message):
+def test_wrong_values_are_reported_in_one_line(change, message):
     with pytest.raises(InvalidInputError) as caught:
         read_config("paper", [change])
     assert message in str(caught.value)

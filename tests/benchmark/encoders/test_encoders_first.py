@@ -64,7 +64,7 @@ def more(place, tmp_path):
 
 
 @pytest.mark.parametrize("encoder", ["Dropout", "Stats"])
-def test_an_encoder_that_answers_differently_each_time_is_refused_by_run(more, tmp_path, encoder):
+def test_a_nondeterministic_encoder_is_refused_by_run(more, tmp_path, encoder):
     result = run("run", "--encoder", f"mine.py:{encoder}", "--trust-code", *more, status=1)
     assert "encoder tones gives different embeddings from call to call: those" in result.stderr
     assert "put it into evaluation mode (eval())" in result.stderr
@@ -110,7 +110,7 @@ def test_the_same_answer_is_one_up_to_rounding():
     check_repeatable("x", np.zeros((2, 2), np.float32), np.zeros((2, 2), np.float32), "float32")
 
 
-def test_trying_out_leaves_the_random_numbers_of_others_alone():
+def test_trying_an_encoder_does_not_change_global_random_numbers():
     torch.manual_seed(0)
     before = torch.get_rng_state()
     interface.try_out(loaded(), 1.0)
@@ -123,7 +123,7 @@ class Drawing(Bands):
         return super().embed(audio) * torch.rand(len(audio), 1)
 
 
-def test_the_library_compares_when_asked_to(tmp_path):
+def test_the_library_compares_on_request(tmp_path):
     write_wav(tmp_path / "a.wav", noise(0.1, 0), 16_000)
     clips, settings = [Clip(path=tmp_path / "a.wav")], EmbedSettings(cache=tmp_path / "cache")
     with pytest.raises(InvalidInputError, match="encoder bands gives different embeddings from call to call"):

@@ -63,7 +63,7 @@ def test_options_are_listed_with_their_docstrings():
         ("layer=1&layer=2", "an option is given twice"),
     ],
 )
-def test_wrong_options_are_one_line(text, message):
+def test_wrong_options_are_reported_in_one_line(text, message):
     with pytest.raises(InvalidInputError, match=message):
         read_options(Settings, parse_options(text, "x"), "x")
 
@@ -163,7 +163,7 @@ def faulty(tmp_path_factory):
         ("bare.py:Negative", InvalidInputError, "embedding_size is -3"),
     ],
 )
-def test_what_cannot_be_loaded_is_one_line(faulty, monkeypatch, spec, error, message):
+def test_files_that_cannot_be_loaded_are_reported_in_one_line(faulty, monkeypatch, spec, error, message):
     monkeypatch.chdir(faulty)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(error, match=message) as raised:
@@ -172,7 +172,7 @@ def test_what_cannot_be_loaded_is_one_line(faulty, monkeypatch, spec, error, mes
 
 
 @pytest.mark.parametrize("make", [made.torchscript, made.exported, made.hear, made.evar, made.xares, made.python_file])
-def test_programs_are_refused_unless_they_are_trusted(tmp_path, monkeypatch, make):
+def test_code_is_refused_unless_it_is_trusted(tmp_path, monkeypatch, make):
     monkeypatch.chdir(tmp_path)
     spec = make(tmp_path)
     with pytest.raises(InvalidInputError, match="is a program .* say so with --trust-code"):
@@ -242,14 +242,14 @@ def test_onnx_data_outside_the_folder_are_refused(tmp_path, location):
         load_encoder(str(path))
 
 
-def test_onnx_data_that_are_missing_are_named(tmp_path):
+def test_missing_onnx_data_is_named(tmp_path):
     path = made.onnx_external(tmp_path)
     (tmp_path / "weights.bin").unlink()
     with pytest.raises(NotFoundError, match="external data 'weights.bin' are missing"):
         load_encoder(path)
 
 
-def test_onnx_weights_beside_the_model_count(tmp_path):
+def test_onnx_weights_next_to_the_model_count(tmp_path):
     path = made.onnx_external(tmp_path)
     before = load_encoder(path).weights_sha256
     data = bytearray((tmp_path / "weights.bin").read_bytes())
@@ -300,7 +300,7 @@ def test_layers_and_poolings_of_transformers(tmp_path):
         load_encoder(f"{spec}?pooling=median")
 
 
-def test_whisper_averages_only_what_lies_within_the_clip(tmp_path):
+def test_whisper_averages_only_frames_within_the_clip(tmp_path):
     encoder = load_encoder(made.whisper(tmp_path)).encoder
     audio = torch.randn(1, 32_000, generator=torch.Generator().manual_seed(0))
     frames, times_ms = encoder.frames(audio)

@@ -119,7 +119,7 @@ def test_a_soundscape_in_both_splits_is_a_leak():
     assert apwd.check_soundscape_leaks(table) == "1 soundscapes in training and test"
 
 
-def test_what_is_missing_is_one_line(place, options, tmp_path):
+def test_missing_files_are_reported_in_one_line(place, options, tmp_path):
     with pytest.raises(NotFoundError, match="holds no pairs of the scene traffic with both sides; its scenes are rain"):
         tasks.prepare("apwd-traffic", place / "set", options)
     with pytest.raises(InvalidInputError, match=r"pairs have no audio; .*--data apwd-jams=DIR"):

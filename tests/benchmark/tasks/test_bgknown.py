@@ -46,7 +46,7 @@ def test_shuffled_takes_another_recording_of_the_same_split(data):
 
 
 @pytest.mark.parametrize("sizes", [[1, 1], [3, 1, 2], [5, 5], [4, 3, 1, 1], [2] * 9])
-def test_recordings_that_serve_often_can_be_shuffled(sizes):
+def test_recordings_that_are_used_often_can_be_shuffled(sizes):
     files = [f"r{place}" for place, size in enumerate(sizes) for _ in range(size)]
     table = pd.DataFrame({"split": "test", "fsd50k_file": files, "clip_id": [f"c{i}" for i in range(len(files))]})
     table = table.sample(frac=1.0, random_state=0, ignore_index=True)

@@ -65,7 +65,7 @@ def test_from_corpora_to_a_set(corpora, tmp_path):
     assert "ok: 6 pairs, 12 files" in verified.output
 
 
-def test_build_and_verify_tell_what_they_did(made, tmp_path):
+def test_build_and_verify_report_what_they_did(made, tmp_path):
     build = ["build", "--jams", made.jams, "--source", made.source, "--out", tmp_path / "set", "--jobs", 1]
     first = run(*build)
     assert "rain         dev         7           6        1  " in first.output
@@ -119,7 +119,7 @@ def test_manifest_only_writes_no_audio(made, tmp_path):
         ),
     ],
 )
-def test_what_cannot_be_done_is_one_line(arguments, status, message, tmp_path, monkeypatch):
+def test_impossible_requests_are_reported_in_one_line(arguments, status, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = run(*arguments, status=status)
     assert message in result.stderr
@@ -127,7 +127,7 @@ def test_what_cannot_be_done_is_one_line(arguments, status, message, tmp_path, m
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupt_is_one_line(made, tmp_path, monkeypatch):
+def test_an_interrupt_is_reported_in_one_line(made, tmp_path, monkeypatch):
     def interrupted(options):
         raise KeyboardInterrupt
 

@@ -53,7 +53,7 @@ def test_evar_configurations_are_what_evars_classes_expect(ar):
     assert ar("AR_Asks").embedding_size == 4
 
 
-def test_evar_weights_are_told_by_their_content_and_not_by_their_place(ar, folder):
+def test_evar_weights_are_identified_by_content_and_not_by_path(ar, folder):
     first = ar("AR_Mean").model.state_dict()
     for name in ("a.pth", "b.pth"):
         torch.save(first, folder / name)
@@ -231,7 +231,7 @@ def test_evar_frames_of_another_shape_are_refused(ar):
         encoder.frames(noise(2, 400))
 
 
-def test_evar_statistics_that_fail_are_one_line(ar):
+def test_evar_statistics_that_fail_are_reported_in_one_line(ar):
     with pytest.raises(InvalidInputError, match=r"AR_Frames: precompute fails: RuntimeError.*ar_made\.py, line \d+"):
         ar("AR_Frames").fit([])
 
@@ -268,7 +268,7 @@ def test_evar_statistics_that_fail_are_one_line(ar):
     ],
 )
 @pytest.mark.usefixtures("ar")
-def test_evar_classes_that_cannot_be_made_are_one_line(folder, target, options, error, message):
+def test_evar_classes_that_cannot_be_made_are_reported_in_one_line(folder, target, options, error, message):
     write(folder / "list.yaml", "- 1\n- 2\n")
     write(folder / "bad.yaml", "a: [\n")
     write(folder / "bad.json", "{")

@@ -65,7 +65,7 @@ def test_hear_loads_late_imports_and_weights_of_a_folder(folder):
         ("    model = Model()", "    model = Modell()", r"cannot be loaded: NameError.*hearing\.py, line 1\d\)"),
     ],
 )
-def test_hear_modules_that_lack_something_are_one_line(folder, old, new, message):
+def test_hear_modules_that_lack_something_are_reported_in_one_line(folder, old, new, message):
     assert old in made.HEAR
     write(folder / "hearing.py", made.HEAR.replace(old, new))
     with pytest.raises(InvalidInputError, match=message) as raised:
@@ -73,7 +73,7 @@ def test_hear_modules_that_lack_something_are_one_line(folder, old, new, message
     assert "\n" not in str(raised.value)
 
 
-def test_wrong_shapes_are_told_when_files_are_embedded(folder):
+def test_wrong_shapes_are_reported_when_files_are_embedded(folder):
     write(folder / "hearing.py", made.HEAR.replace("return get_timestamp_embeddings(audio, model)[0].mean(dim=1)", "1"))
     loaded = load_encoder("hear:hearing.py", trust_code=True)
     assert loaded.encoder.embed(noise(2, 9_000)) is None

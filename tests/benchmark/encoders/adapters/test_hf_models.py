@@ -252,7 +252,7 @@ def test_what_an_extractor_does_to_lengths_is_found_by_trying(least, most, longe
     assert (window.longest, window.padded) == (longest, padded)
 
 
-def test_padding_that_does_not_show_is_refused_unless_a_mask_tells():
+def test_invisible_padding_is_refused_unless_a_mask_marks_it():
     extractor = Extractor(20_000)
     with pytest.raises(InvalidInputError, match="it is unknown which of its frames belong to a clip"):
         measure_window(extractor, extractor, RATE_HZ, "hf:x", masked=False)

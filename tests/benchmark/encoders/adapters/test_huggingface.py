@@ -243,7 +243,7 @@ def test_the_users_settings_of_transformers_are_kept(tmp_path, capfd):
 
 
 @pytest.mark.parametrize("maker", MAKERS)
-def test_what_it_depends_on_is_written_down(tmp_path, maker):
+def test_what_an_embedding_depends_on_is_recorded(tmp_path, maker):
     folder = folder_of(maker(tmp_path))
     encoder = load(folder, Options())
     assert encoder.name == Path(folder).name
@@ -287,7 +287,7 @@ def test_a_model_that_was_fetched_before_needs_no_network(tmp_path, monkeypatch)
         ("text", {}, InvalidInputError, "hf:text: this folder holds no whole model .*preprocessor_config"),
     ],
 )
-def test_what_cannot_be_loaded_is_one_line(tmp_path, monkeypatch, target, options, error, message):
+def test_files_that_cannot_be_loaded_are_reported_in_one_line(tmp_path, monkeypatch, target, options, error, message):
     made.wav2vec2(tmp_path)
     made.saved(
         tmp_path,

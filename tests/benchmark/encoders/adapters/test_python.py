@@ -123,7 +123,7 @@ def test_torch_modules_are_wrapped(mine):
     assert encoder.to("cpu") is encoder
 
 
-def test_weights_are_handed_over_and_listed(folder):
+def test_weights_are_passed_and_listed(folder):
     write(folder / "mine.py", made.PYTHON.replace('"mine", gain', 'f"mine of {weights}", gain'))
     (folder / "w.bin").touch()
     options = python.Options(weights="w.bin", args='{"gain": 3}')
@@ -150,13 +150,13 @@ def test_weights_are_handed_over_and_listed(folder):
         ("Slotted", {"args": "gain"}, InvalidInputError, "must be JSON"),
     ],
 )
-def test_objects_that_are_no_encoders_are_one_line(mine, name, options, error, message):
+def test_objects_that_are_not_encoders_are_reported_in_one_line(mine, name, options, error, message):
     with pytest.raises(error, match=message) as raised:
         mine(name, **options)
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.usefixtures("mine")
-def test_what_a_factory_forgets_to_return_is_one_line():
+def test_a_factory_that_returns_nothing_is_reported_in_one_line():
     with pytest.raises(InvalidInputError, match="mine.py:nothing: the encoder's rate_hz is missing"):
         load_encoder("mine.py:nothing", trust_code=True)
