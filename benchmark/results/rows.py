@@ -111,6 +111,8 @@ class ResultRow:
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(ResultRow))
 _HINTS = resolve_hints(ResultRow)
+_KINDS = {name: strip_optional(hint) for name, hint in _HINTS.items()}
+_OPTIONAL = {name for name, hint in _HINTS.items() if is_optional(hint)}
 _NEEDED = ("encoder", "task", "setting", "metric", "protocol")
 
 
@@ -253,14 +255,13 @@ def add_rows(out: Path, rows: Iterable[ResultRow]) -> Path:
 
 def _fault(row: ResultRow) -> str:
     """What is wrong with a row's values; empty for nothing."""
-    for name, hint in _HINTS.items():
+    for name, kind in _KINDS.items():
         value = getattr(row, name)
-        kind = strip_optional(hint)
         if kind is str:
             if not isinstance(value, str) or len(value.splitlines()) > 1 or value != value.strip():
                 return f"{name} is {value!r}, must be one line without spaces around it"
         elif value is None:
-            if not is_optional(hint):
+            if name not in _OPTIONAL:
                 return f"{name} is missing"
         elif kind is float and not math.isfinite(value):
             return f"{name} is {value}, must be a finite number"
@@ -309,8 +310,8 @@ def _parsed(data: bytes, where: str) -> Iterator[ResultRow]:
 
 
 def _value(name: str, text: str) -> str | int | float | None:
-    hint = _HINTS[name]
-    if hint is str:
+    kind = _KINDS[name]
+    if kind is str:
         return unescape_cell(text)
-    value: int | float | None = read_text(strip_optional(hint), text, name) if text else None
+    value: int | float | None = read_text(kind, text, name) if text else None
     return value
