@@ -120,7 +120,7 @@ def _read_pairs(of: TaskFacts, root: Path) -> pd.DataFrame:
         raise NotFoundError(f"{root}: has no pairs of the scene {scene} with both sides; its scenes are {there}")
     strange = set(found["split"]) - set(_SPLITS)
     if strange:
-        raise InvalidInputError(f"{root}: the split {sorted(strange)[0]!r} must be one of {', '.join(_SPLITS)}")
+        raise InvalidInputError(f"{root}: a split is {sorted(strange)[0]!r}; it must be one of {', '.join(_SPLITS)}")
     return found.sort_values("pair", ignore_index=True)
 
 

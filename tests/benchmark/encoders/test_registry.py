@@ -147,7 +147,7 @@ def faulty(tmp_path_factory):
             "asks for feature_d, which the configuration lacks",
         ),
         ("evar:ar_made.AR_Plain?config=absent.yaml", NotFoundError, "absent.yaml: no such file"),
-        ("evar:ar_made", InvalidInputError, "must be written evar:MODULE.CLASS"),
+        ("evar:ar_made", InvalidInputError, "write it as evar:MODULE.CLASS"),
         ("xares:mine.py", InvalidInputError, "no class in it has sampling_rate"),
         ("xares:absent.py", NotFoundError, "absent.py: no such file"),
         ("mine.py:Mina", NotFoundError, "no 'Mina' in it; did you mean Mine"),
@@ -175,7 +175,7 @@ def test_files_that_cannot_be_loaded_are_reported_in_one_line(faulty, monkeypatc
 def test_code_is_refused_unless_it_is_trusted(tmp_path, monkeypatch, make):
     monkeypatch.chdir(tmp_path)
     spec = make(tmp_path)
-    with pytest.raises(InvalidInputError, match="is a program .* say so with --trust-code"):
+    with pytest.raises(InvalidInputError, match="runs arbitrary code .* pass --trust-code"):
         load_encoder(spec)
     load_encoder(spec, trust_code=True)
 

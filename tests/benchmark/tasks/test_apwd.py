@@ -120,13 +120,13 @@ def test_a_soundscape_in_both_splits_is_a_leak():
 
 
 def test_missing_files_are_reported_in_one_line(place, options, tmp_path):
-    with pytest.raises(NotFoundError, match="holds no pairs of the scene traffic with both sides; its scenes are rain"):
+    with pytest.raises(NotFoundError, match="has no pairs of the scene traffic with both sides; its scenes are rain"):
         tasks.prepare("apwd-traffic", place / "set", options)
     with pytest.raises(InvalidInputError, match=r"pairs have no audio; .*--data apwd-jams=DIR"):
         tasks.prepare("apwd-rain", place / "texts", options)
     with pytest.raises(NotFoundError, match="no set of pairs"):
         tasks.prepare("apwd-rain", tmp_path, options)
-    with pytest.raises(InvalidInputError, match="apwd-rain has no labels"):
+    with pytest.raises(InvalidInputError, match="apwd-rain has a fixed split and no labels"):
         tasks.prepare("apwd-rain", place / "set", dataclasses.replace(options, shuffle_labels=True))
 
 

@@ -101,7 +101,7 @@ def test_tables_are_assigned_to_tasks(tmp_path):
     assert split_tables([str(table)], ["us8k"]) == {"us8k": table}
     assert split_tables([f"us8k={table}"], ["us8k", "vc1"]) == {"us8k": table}
     for given, names, message in (
-        ([str(table)], ["us8k", "vc1"], "there are 2 tasks; say for which"),
+        ([str(table)], ["us8k", "vc1"], "there are 2 tasks; write TASK=FILE"),
         ([f"gtzan={table}"], ["us8k"], "task 'gtzan' is not measured"),
         ([f"us8k={table}", str(table)], ["us8k"], "gives us8k twice"),
     ):
@@ -181,8 +181,8 @@ def test_wrong_options_of_an_own_task_are_reported_in_one_line(mine, given, mess
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("esc50.csv", "cannot be called esc50, .* by --task esc50 --splits FILE"),
-        ("mine .csv", "no spaces around"),
+        ("esc50.csv", "name of a built-in task, esc50: .* with --task esc50 --splits FILE"),
+        ("mine .csv", "must not begin or end with spaces"),
     ],
 )
 def test_a_name_that_results_cannot_carry_is_refused_at_once(mine, name, message):

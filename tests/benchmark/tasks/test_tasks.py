@@ -494,7 +494,7 @@ def test_search_compares_the_losses(corpora, cache, options, monkeypatch, caplog
 
 
 def test_bgknown_takes_no_table_of_splits(tmp_path):
-    with pytest.raises(InvalidInputError, match="bgknown has its own split"):
+    with pytest.raises(InvalidInputError, match="bgknown has a fixed split"):
         bgknown.prepare(tmp_path, TaskOptions(cache=tmp_path, splits=tmp_path / "x.csv"))
     with pytest.raises(InvalidInputError, match="bgknown verify"):
         inventory.validate("bgknown", tmp_path, cache=tmp_path)

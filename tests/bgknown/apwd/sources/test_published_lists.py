@@ -141,7 +141,7 @@ def test_a_scene_without_sources_is_named_and_so_is_the_way_out(tiny):
         NotFoundError, match="no sources for the event 'birds': ESC-50 at .* lists nothing of chirping_birds"
     ):
         choose(tiny.open(), scenes.read_published_scenes(), ("rain",), NO_LABELS, None)
-    with pytest.raises(NotFoundError, match="no scene 'snow'; there are rain, traffic"):
+    with pytest.raises(NotFoundError, match="no scene 'snow'; there are: rain, traffic"):
         choose(tiny.open(), tiny_scenes(), ("snow",), NO_LABELS, None)
 
 
