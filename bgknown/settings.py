@@ -14,14 +14,14 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bgknown.documents import shorten_value
 from bgknown.errors import InvalidInputError
 from bgknown.nearest import suggest
-from bgknown.shown import name_few
+from bgknown.shown import escape_line, name_few
 from bgknown.userpath import user_path
 
 Record = TypeVar("Record")
@@ -37,7 +37,7 @@ _RULES: dict[Any, str] = {
 
 
 class _RefusedError(ValueError):
-    """A value breaks a rule, which is the message."""
+    """A value does not have the type of its field."""
 
 
 def read_record(
@@ -61,7 +61,7 @@ def read_record(
         base: keys that are not given keep the values of this record; by default, the defaults of the fields.
         without: fields that a file cannot set.
         complete: whether every field must be given.
-        others: whether keys that the record does not know are passed over, for files that hold more than is read.
+        others: whether to skip keys that the record does not have, for files that hold more than is read.
 
     Raises:
         InvalidInputError: a key is unknown or missing, or a value has another type or is out of range.
@@ -135,13 +135,13 @@ def strip_optional(hint: Any) -> Any:
     return rest[0] if len(rest) == 1 else hint
 
 
-def check_one_of(name: str, value: str, allowed: Iterable[str]) -> None:
+def check_one_of(name: str, value: str, allowed: Collection[str]) -> None:
     """Check that a value is one of some.
 
     Raises:
         InvalidInputError: it is not.
     """
-    if value not in tuple(allowed):
+    if value not in allowed:
         raise InvalidInputError(f"{name} is {shorten_value(value)}; it must be one of {', '.join(allowed)}")
 
 
@@ -177,7 +177,7 @@ def check_within(name: str, value: float, low: float, high: float) -> None:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a value is: in a file, below some keys; and whether unknown keys are passed over there."""
+    """Where a value is: in a file, below some keys; and whether unknown keys are skipped there."""
 
     where: str
     keys: tuple[str, ...] = ()
@@ -186,14 +186,14 @@ class _Place:
     def below(self, key: str) -> _Place:
         return dataclasses.replace(self, keys=(*self.keys, key))
 
-    def name(self, key: str) -> str:
-        return ".".join((*self.keys, key))
+    def name(self, *further: str) -> str:
+        return escape_line(".".join((*self.keys, *further)))
 
     def fail(self, what: str) -> InvalidInputError:
         return InvalidInputError(f"{self.where}: {what}")
 
     def refuse(self, value: object, rule: str) -> InvalidInputError:
-        name = ": ".join([self.where, *[".".join(self.keys)] * bool(self.keys)])
+        name = f"{self.where}: {self.name()}" if self.keys else self.where
         return InvalidInputError(f"{name} is {shorten_value(value)}; it must be {rule}")
 
 
@@ -207,7 +207,7 @@ def _read_table(
     complete: bool = False,
 ) -> Record:
     if not isinstance(values, Mapping):
-        title = f": write [{'.'.join(place.keys)}] above its keys" if place.keys and not place.others else ""
+        title = f": write [{place.name()}] above its keys" if place.keys and not place.others else ""
         raise place.refuse(values, f"a table{title}")
     hints = resolve_hints(record)
     names = {name.rstrip("_"): name for name in hints if name not in without}
@@ -217,7 +217,7 @@ def _read_table(
             if place.others:
                 continue
             noun = "table" if all(map(dataclasses.is_dataclass, hints.values())) else "key"
-            table = f" in [{'.'.join(place.keys)}]" if place.keys else ""
+            table = f" in [{place.name()}]" if place.keys else ""
             raise place.fail(f"unknown {noun} {shorten_value(key)}{table}; {suggest(str(key), names)}")
         name = names[key]
         held = None if base is None else getattr(base, name)
@@ -306,7 +306,7 @@ def _is_union(hint: Any) -> bool:
 
 
 def _describe(hint: Any) -> str:
-    """The rule that a type amounts to."""
+    """A type in words."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if strip_optional(hint) is not hint:
         return _describe(strip_optional(hint))

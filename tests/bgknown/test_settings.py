@@ -100,6 +100,8 @@ def test_a_base_keeps_what_is_not_given():
         ({"span": [1.0]}, "span is [1.0]; it must be a list of 2 values"),
         ({"weights": []}, "weights is []; it must be a table"),
         ({"weights": {"a": "b"}}, "weights.a is 'b'; it must be a number"),
+        ({"weights": {"a\nb": "b"}}, r"weights.a\nb is 'b'; it must be a number"),
+        ({"a\nb": 1}, r"unknown key 'a\nb'"),
         ({"inner": 3}, "inner is 3; it must be a table: write [inner] above its keys"),
         ({"inner": {"size": 0}}, "inner.size is 0; it must be at least 1"),
         ([], "x.toml is []; it must be a table"),
@@ -131,7 +133,7 @@ class Needed:
     facts: dict[str, Any]
 
 
-def test_other_keys_are_passed_over_where_a_file_holds_more():
+def test_other_keys_are_skipped_where_a_file_holds_more():
     values = {"counts": {"size": 1, "other": 2}, "skipped": [{"size": 2, "more": 0}], "facts": {"a": [1]}, "date": 0}
     assert read_record(Needed, values, "x", others=True) == Needed(
         counts=Inner(size=1), skipped=(Inner(size=2),), facts={"a": [1]}
