@@ -2,10 +2,10 @@
 
 Layout::
 
-    {language}/{user}-{date}-{letters}/wav/*.wav       or flac/*.flac; where an upload has both, wav
+    {language}/{user}-{date}-{letters}/wav/*.wav       or flac/*.flac; if an upload has both, wav
 
 VoxForge has no split: a speaker (the user's name of the upload) goes to training, validation or test by a hash of the
-name, in the proportion 70/10/20. Uploads by ``anonymous`` are of people unknown, and stay together.
+name, in the proportions 70/10/20. Uploads by ``anonymous`` are by unknown people, and stay together.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def index(root: Path) -> pd.DataFrame:
 
 
 def _list_clips(root: Path, upload: str, hidden: list[str]) -> list[str]:
-    """The clips of an upload, in the one of its folders that has them."""
+    """The clips of an upload, from its ``wav`` or ``flac`` folder."""
     return list_files(root, f"{upload}/wav", hidden) or list_files(root, f"{upload}/flac", hidden)
 
 

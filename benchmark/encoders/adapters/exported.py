@@ -40,7 +40,7 @@ class ExportedEncoder(ProgramEncoder):
         return self
 
     def _call(self, audio: Tensor) -> Any:
-        """Run the program, on as many clips at a time as it was exported for; the last ones are filled up."""
+        """Run the program, on as many clips at a time as it was exported for; the last group is padded."""
         audio = audio.to(self._device)
         if self._samples is not None and audio.shape[1] != self._samples:
             raise InvalidInputError(
@@ -64,7 +64,7 @@ def load(target: str, options: ProgramOptions) -> ExportedEncoder:
     """Load the program.
 
     Raises:
-        InvalidInputError: it is damaged, does not say its rate, or returns something else than [B, D].
+        InvalidInputError: it is damaged, does not give its rate, or does not return [B, D].
     """
     path = Path(target)
     extra = dict.fromkeys(RATE_NAMES, "")
@@ -88,7 +88,7 @@ def weights_of(target: str, options: ProgramOptions) -> list[Path]:
 
 @contextmanager
 def _silence_warnings() -> Iterator[None]:
-    """Keep the traceback to itself that torch logs of a file before it raises the error."""
+    """Suppress the traceback that torch logs before it raises the error."""
     loggers = [logging.getLogger(name) for name in ("torch.export", "torch.export.pt2_archive._package")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -105,7 +105,7 @@ def _decode_text(value: Any) -> str:
 
 
 def _find_fixed_shape(program: Any, path: Path) -> tuple[int | None, int | None]:
-    """How many clips and samples the program's only input is fixed to; None for any number."""
+    """The fixed numbers of clips and samples of the program's only input; None for any number."""
     names = [name for name in program.graph_signature.user_inputs if isinstance(name, str)]
     inputs = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
     shapes = [tuple(node.meta["val"].shape) for node in inputs if hasattr(node.meta.get("val"), "shape")]

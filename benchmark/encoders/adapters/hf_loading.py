@@ -24,9 +24,9 @@ from bgknown.pickles import allow_harmless_names
 from bgknown.shown import name_few
 
 ADAPTER = "adapter_config.json"
-"""The file by which a folder of PEFT is found."""
+"""The file that marks a folder of PEFT."""
 NEUTRAL = 0.01
-"""A value of weights that makes nothing infinite: 0 has no direction, which weight normalisation divides by."""
+"""A weight that makes nothing infinite; weight normalisation would divide by the norm of 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Report:
     reshaped: tuple[str, ...]
     """Tensors that have another shape in the file, each with both shapes."""
     unread: tuple[str, ...]
-    """The names of both kinds: what the model has random values for."""
+    """The names of both kinds, for which the model has random values."""
     unknown: tuple[str, ...]
     """Tensors of the file that the model does not have."""
 
@@ -62,7 +62,7 @@ def load_with_report(auto: Any, folder: Path, target: str, *, kind: str = "hf:")
     Args:
         auto: the class of transformers that loads it.
         folder: the folder of the model.
-        target: what the user called it, for messages.
+        target: its name as given by the user, for messages.
         kind: the prefix of the target in messages.
 
     Raises:
@@ -113,9 +113,9 @@ def check_tensors(model: Any, report: Report, embed: Callable[[], Tensor], who: 
     if broken:
         raise InvalidInputError(
             f"{who}: {len(broken)} tensors hold NaN or infinite values: {name_few(broken, 3)}; "
-            f"copy the model again, or take an earlier checkpoint"
+            f"copy the model again, or use an earlier checkpoint"
         )
-    embed()  # an exception of its own says what is wrong
+    embed()  # its own exception says what is wrong
     raise InvalidInputError(f"{who}: its tensors are finite, but it gives NaN or infinite values for a second of noise")
 
 
@@ -125,7 +125,7 @@ def _list_tensors(model: Any) -> list[tuple[str, Tensor]]:
 
 
 def _list_unread_tensors(model: Any, report: Report) -> tuple[list[Tensor], list[str]]:
-    """The tensors that were not read, and the names of those that cannot be tried because they hold nothing.
+    """The tensors that were not read, and the names of those that are empty and cannot be tried.
 
     Counters and positions (whole numbers) are computed by the model itself, and so is a tensor that shares its memory
     with one that was read.
@@ -157,14 +157,14 @@ def _is_finite(embed: Callable[[], Tensor]) -> bool:
 
 
 def _describe_faults(model: Any, report: Report) -> str:
-    """Which tensors the file lacks, and what it holds in their place."""
+    """Which tensors the file lacks, and what it has instead."""
     total = len(model.state_dict())
     faults = []
     if report.missing:
         faults.append(f"its file lacks {len(report.missing)} of the {total} tensors of {type(model).__name__}")
         faults[-1] += f", and its embedding depends on them: {name_few(report.missing, 3)}"
     if report.reshaped:
-        faults.append(f"{len(report.reshaped)} tensors have other shapes than its config.json says")
+        faults.append(f"{len(report.reshaped)} tensors have shapes other than those in its config.json")
         faults[-1] += f": {name_few(report.reshaped, 3)}"
     if not faults:
         faults.append(f"tensors of {type(model).__name__} were left without values")

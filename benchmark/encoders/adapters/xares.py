@@ -35,7 +35,7 @@ _FACTS = ("sampling_rate", "output_dim", "hop_size_in_ms")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Nothing: such a class is made without arguments."""
+    """No options: such a class is constructed without arguments."""
 
 
 class XaresEncoder(ModuleEncoder):
@@ -81,7 +81,7 @@ class XaresEncoder(ModuleEncoder):
 
 
 def load(target: str, options: Options) -> XaresEncoder:
-    """Run the file and make its encoder.
+    """Run the file and construct its encoder.
 
     Raises:
         NotFoundError: the file or class does not exist.
@@ -104,7 +104,7 @@ def weights_of(target: str, options: Options) -> list[Path]:
 
 
 def _find_only_class(module: ModuleType, path: Path) -> Any:
-    """The class of a file that sets what X-ARES asks for; of several, the one called ...Encoder, as X-ARES does."""
+    """The class of a file that sets what X-ARES requires; of several, the one called ...Encoder, as in X-ARES."""
     own = [kind for _, kind in inspect.getmembers(module, inspect.isclass) if kind.__module__ == module.__name__]
     fitting = [kind for kind in own if all(_sets(kind, fact) for fact in _FACTS)]
     named = [kind for kind in fitting if kind.__name__.endswith("Encoder")]

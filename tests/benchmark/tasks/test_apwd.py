@@ -136,7 +136,7 @@ def test_without_the_text_encoder_one_line_says_the_two_ways_out(place, tmp_path
     given = [each for each in arguments(place, tmp_path / "out") if each not in {"--text-encoder", place / "encoder"}]
     message = run("run", *given, status=1).stderr
     assert message.startswith("error: text encoder distilbert-base-uncased: no such folder, and the hub lacks it")
-    assert "give a folder that save_pretrained wrote, or fetch the model first" in message
+    assert "use a folder that save_pretrained wrote, or download the model first" in message
     assert len(message.splitlines()) == 1
     assert not Path(tmp_path / "out").exists()
 

@@ -426,7 +426,7 @@ def test_uploads_that_are_not_in_a_language_are_reported_in_one_line(corpora, tm
 def test_a_file_that_is_not_a_note_of_surge_is_reported_in_one_line(name, corpora, tmp_path):
     root = copy_of(corpora, "surge", tmp_path)
     (root / "tone 00" / "60.ogg").rename(root / "tone 00" / f"{name}.ogg")
-    with pytest.raises(InvalidInputError, match=rf"tone 00/{name}.ogg: is not named by a MIDI note from 21 to 108"):
+    with pytest.raises(InvalidInputError, match=rf"tone 00/{name}.ogg: is not named after a MIDI note from 21 to 108"):
         tasks.load_task("surge").index(root)
 
 
@@ -437,7 +437,12 @@ def test_a_file_that_is_not_a_note_of_surge_is_reported_in_one_line(name, corpor
         ("vc1", "iden_split.txt", "1 id10000/1.wav", "is not of the form"),
         ("spcv2", "testing_list.txt", "yes/00000008_nohash_0.wav", "yes/00000008_nohash_0.wav is listed twice"),
         ("spcv2", "testing_list.txt", "yes/00000006_nohash_0.wav", "is listed on validation_list.txt, too"),
-        ("spcv2", "testing_list.txt", "_background_noise_/running_tap.wav", "is a clip of no word that is there"),
+        (
+            "spcv2",
+            "testing_list.txt",
+            "_background_noise_/running_tap.wav",
+            "is a clip of a word whose folder is missing",
+        ),
         ("spcv2", "testing_list.txt", "yes", "'yes' is not of the form 'bed/"),
         ("spcv2", "testing_list.txt", "yes/../../x.wav", "is not of the form 'bed/"),
         ("spcv2", "testing_list.txt", "yes/..", "is not of the form 'bed/"),

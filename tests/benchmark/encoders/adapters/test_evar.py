@@ -199,9 +199,7 @@ def test_evar_classes_for_one_length_are_fitted_and_used_at_that_length(ar, reco
     encoder = ar("AR_FixedLevel")
     rows = fit(encoder, record([80] * 4), folder)
     assert rows[3, 0] == pytest.approx(0.03 * 39.5 / 0.015 * encoder.model.drawn[0].item(), rel=1e-5)
-    with pytest.raises(
-        InvalidInputError, match="AR_FixedLevel: is made for clips of one length, and was fitted to .* 80"
-    ):
+    with pytest.raises(InvalidInputError, match="AR_FixedLevel: accepts clips of one length and was fitted to .* 80"):
         encoder.embed(noise(2, 400))
     message = r"clips of one length, and the training audio has 2 \(from 80 to 90 samples\): set a duration"
     with pytest.raises(InvalidInputError, match=message):
@@ -248,8 +246,8 @@ def test_evar_statistics_that_fail_are_reported_in_one_line(ar):
         ("evar.ar_made.AR_Mean", {"config": "list.yaml"}, InvalidInputError, "holds a list, must hold fields"),
         ("evar.ar_made.AR_Mean", {"config": "bad.yaml"}, InvalidInputError, "not YAML"),
         ("evar.ar_made.AR_Mean", {"config": "bad.json"}, InvalidInputError, "not JSON"),
-        ("evar.ar_made.AR_Files", {"config": "made.yaml"}, InvalidInputError, "the class takes names of files"),
-        ("evar.ar_made.AR_Mean", {"config": "files.json"}, InvalidInputError, "the class takes names of files"),
+        ("evar.ar_made.AR_Files", {"config": "made.yaml"}, InvalidInputError, "the class reads files by their names"),
+        ("evar.ar_made.AR_Mean", {"config": "files.json"}, InvalidInputError, "the class reads files by their names"),
         ("evar.ar_made.AR_Mean", {"config": "batch.json"}, InvalidInputError, "batch_size of its configuration is 0"),
         (
             "evar.ar_made.AR_Mean",

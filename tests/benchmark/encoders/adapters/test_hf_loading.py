@@ -70,7 +70,7 @@ def changed(name, value):
         (renamed("feed_forward", "ffn"), r"the file has others instead: encoder\.layers\.0\.ffn.* another model\?"),
         (
             changed("encoder.layer_norm.bias", torch.zeros(8)),
-            r"1 tensors have other shapes than its config\.json says: encoder\.layer_norm\.bias \[8\] for \[16\]",
+            r"1 tensors have shapes other than those in its config\.json: encoder\.layer_norm\.bias \[8\] for \[16\]",
         ),
         (
             changed("encoder.layer_norm.bias", torch.full((16,), torch.nan)),

@@ -281,8 +281,8 @@ def test_a_model_that_was_fetched_before_needs_no_network(tmp_path, monkeypatch)
     [
         ("", {}, InvalidInputError, "hf: no model; write hf:DIRECTORY or hf:OWNER/NAME"),
         ("./Wav2Vec", {}, NotFoundError, r"hf:\./Wav2Vec: no such folder; did you mean Wav2Vec2\?"),
-        ("/nowhere/at/all", {}, NotFoundError, "no such folder, and no id on the hub looks like this"),
-        ("Wav2Vec2", {"revision": "main"}, InvalidInputError, "is a folder; option revision is for models of the hub"),
+        ("/nowhere/at/all", {}, NotFoundError, "no such folder, and ids on the hub have another form"),
+        ("Wav2Vec2", {"revision": "main"}, InvalidInputError, "is a folder; option revision is for models on the hub"),
         ("Wav2Vec2", {"layer": 9}, InvalidInputError, r"option layer is 9; it must be from -3 to 2"),
         ("text", {}, InvalidInputError, "hf:text: this folder holds no whole model .*preprocessor_config"),
     ],
