@@ -245,7 +245,7 @@ def test_onnx_data_outside_the_folder_are_refused(tmp_path, location):
 def test_missing_onnx_data_is_named(tmp_path):
     path = made.onnx_external(tmp_path)
     (tmp_path / "weights.bin").unlink()
-    with pytest.raises(NotFoundError, match="external data 'weights.bin' are missing"):
+    with pytest.raises(NotFoundError, match="external data 'weights.bin' is missing"):
         load_encoder(path)
 
 

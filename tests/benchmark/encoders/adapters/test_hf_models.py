@@ -218,7 +218,7 @@ def other_bins():
         (talker, "no part that turns audio into an embedding .* takes input_ids"),
         (text_to_speech, "lacks .* of the .* tensors of SpeechT5ForSpeechToText"),
         (reader, r"BertModel has no part that turns audio into an embedding \(BertModel takes input_ids\)"),
-        (other_bins, "Qwen2AudioEncoder gives no embedding of what its preprocessor prepares"),
+        (other_bins, "Qwen2AudioEncoder gives no embedding for the output of its preprocessor"),
     ],
 )
 def test_models_without_an_embedding_of_audio_are_one_plain_line(tmp_path, make, message):

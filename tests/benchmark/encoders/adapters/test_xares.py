@@ -63,5 +63,5 @@ def test_xares_classes_that_lack_something_are_reported_in_one_line(folder, old,
 def test_xares_output_without_frames_is_refused(folder):
     write(folder / "file.py", made.XARES.replace("mean(dim=3) * self.scale", "mean(dim=(1, 3))"))
     encoder = xares.load("file.py", xares.Options())
-    with pytest.raises(InvalidInputError, match=r"returned \[2, 5\] for audio \[2, 8000\]; it must be \[B, T, D\]"):
+    with pytest.raises(InvalidInputError, match=r"returned \[2, 5\] of audio \[2, 8000\]; it must be \[B, T, D\]"):
         encoder.embed(noise(2, 8_000))
