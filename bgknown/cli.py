@@ -235,7 +235,7 @@ def _open_corpora(given: dict[str, Any], cache: Path) -> Any:
 def _report(report: BuildReport, out: Path) -> None:
     echo(_format_summary(report.table))
     done = (
-        "was already complete; nothing to do"
+        "was already complete; nothing was done"
         if report.was_finished
         else f"{report.rendered} rendered, {report.kept} kept"
     )

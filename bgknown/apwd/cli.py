@@ -92,13 +92,13 @@ def prepare(*, scenes_file: Path | None, jobs: int | None, cache: Path | None, *
     given["events"] = _parse_assignments(given["events"])
     chosen: dict[str, Any] = {} if cache is None else {"cache": cache}
     report = preparing.prepare(
-        preparing.PrepareOptions(**given, **chosen, **_jobs(jobs), scenes=_read_scenes(scenes_file))
+        preparing.PrepareOptions(**given, **chosen, **_choose_jobs(jobs), scenes=_read_scenes(scenes_file))
     )
     echo("split  role        label                 files   seconds")
     for (split, role, label), part in report.table.groupby(["split", "role", "label"]):
         echo(f"{split:<6} {role:<11} {label:<20} {len(part):>6,} {part['frames'].sum() / 44_100:>9,.0f}")
     done = f"{report.prepared} sources prepared, {report.kept} kept"
-    echo(f"\n{'was already complete; nothing to do' if report.was_finished else done}")
+    echo(f"\n{'was already complete; nothing was done' if report.was_finished else done}")
     if report.not_clean:
         echo(f"{report.not_clean} clips that the lists mark as not clean left out, as published")
     if report.problems:
@@ -156,11 +156,11 @@ def draw(*, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
         kind: _parse_weights(weight, "--kind")[0] for kind, weight in _parse_assignments(given["kinds"]).items()
     } or None
     rules = drawing.PairRules(**{name: value for name, value in given.items() if value is not None})
-    report = drawn.draw(drawn.PairDrawOptions(**places, scenes=scenes, pairs=pairs, rules=rules, **_jobs(jobs)))
+    report = drawn.draw(drawn.PairDrawOptions(**places, scenes=scenes, pairs=pairs, rules=rules, **_choose_jobs(jobs)))
     echo("\n".join(f"{split:<20} {count:>8,} pairs" for split, count in report.counts.items()))
     echo("\n".join(f"{kind:<20} {count:>8,}" for kind, count in report.kinds.items()))
     if report.was_finished:
-        echo("\nwas already complete; nothing to do")
+        echo("\nwas already complete; nothing was done")
     echo(f"\nJAMS   {report.folder}")
 
 
@@ -200,7 +200,7 @@ def build(*, manifest_only: bool, scenes_file: Path | None, bits: str, jobs: int
     if manifest_only == (given["source"] is not None):
         raise click.UsageError("give --source to render audio, or --manifest-only to write none")
     options = building.PairBuildOptions(
-        **given, scenes=_read_scenes(scenes_file), bits=32 if bits == "32" else 16, **_jobs(jobs)
+        **given, scenes=_read_scenes(scenes_file), bits=32 if bits == "32" else 16, **_choose_jobs(jobs)
     )
     _report(building.build(options), options.out)
 
@@ -269,14 +269,14 @@ def _read_scenes(file: Path | None) -> Any:
     return scenes.read_published_scenes() if file is None else scenes.read(file)
 
 
-def _jobs(jobs: int | None) -> dict[str, Any]:
+def _choose_jobs(jobs: int | None) -> dict[str, Any]:
     return {} if jobs is None else {"jobs": jobs}
 
 
 def _report(report: PairReport, out: Path) -> None:
     echo(_format_summary(report.table))
     done = f"{report.rendered} made, {report.kept} kept"
-    echo(f"\n{'was already complete; nothing to do' if report.was_finished else done}")
+    echo(f"\n{'was already complete; nothing was done' if report.was_finished else done}")
     if report.problems:
         echo(f"{len(report.problems)} broken pairs skipped (listed in dataset.json)")
     echo(f"table  {out / 'manifest.csv'}")

@@ -58,7 +58,7 @@ def test_plan_build_and_verify(tiny, tmp_path):
     assert pd.read_csv(out / "manifest.csv")[list(table.columns)].equals(table)
     assert "ok: 10 clips, 50 files" in run("verify", out, "--jobs", 1).output
     again = run("build", *tiny.arguments(), "--recipe", recipe, "--out", out)
-    assert "nothing to do" in again.output
+    assert "nothing was done" in again.output
 
 
 def test_plan_draws_what_build_draws(tiny, tmp_path):
@@ -154,7 +154,7 @@ def test_the_report_distinguishes_what_was_done(tiny, tmp_path):
     assert "0 rendered, 9 kept" in skipping.output
     assert "1 broken inputs skipped" in skipping.output
     again = run(*build)
-    assert "was already complete; nothing to do" in again.output
+    assert "was already complete; nothing was done" in again.output
     assert "1 broken inputs skipped" in again.output
 
 

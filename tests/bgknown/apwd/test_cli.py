@@ -33,7 +33,7 @@ def test_from_corpora_to_a_set(corpora, tmp_path):
     assert "dev    foreground  wail                      4" in prepared.output
     assert "sources prepared, 0 kept" in prepared.output
     again = run("prepare", *corpora, *labels, "--out", tmp_path / "source", "--jobs", 1)
-    assert "was already complete; nothing to do" in again.output
+    assert "was already complete; nothing was done" in again.output
     scenes = tmp_path / "scenes.toml"
     scenes.write_text(
         '[splits.dev]\nfsd50k = "dev"\nesc50_folds = [1, 2, 3, 4]\n[splits.eval]\nfsd50k = "eval"\nesc50_folds = [5]\n'
@@ -70,7 +70,7 @@ def test_build_and_verify_report_what_they_did(made, tmp_path):
     first = run(*build)
     assert "rain         dev         7           6        1  " in first.output
     assert f"audio  {tmp_path / 'set' / 'audio'}" in first.output
-    assert "was already complete; nothing to do" in run(*build).output
+    assert "was already complete; nothing was done" in run(*build).output
     against = ["--jams", made.jams, "--source", made.source, "--against-scaper", 3]
     checked = run("verify", tmp_path / "set", *against, "--jobs", 1)
     assert "ok: 14 pairs, 28 files, 3 rendered by Scaper too: 3 equal, 0 off by one step at most" in checked.output
