@@ -164,7 +164,7 @@ def test_without_the_hub_one_line_says_the_two_ways_out(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("maker", "message"),
     [
-        (lambda path: path.mkdir() or path, "this folder holds no whole model"),
+        (lambda path: path.mkdir() or path, "this folder does not hold a whole model"),
         (lambda path: made.hubert(path).removeprefix("hf:"), "text encoder .*Hubert"),
     ],
 )

@@ -136,7 +136,7 @@ def faulty(tmp_path_factory):
         ("foreign.safetensors", InvalidInputError, "not recognised as an encoder"),
         ("byola", InvalidInputError, "no checkpoint named"),
         ("hf:nowhere/at-all", NotFoundError, "no such folder, and the hub lacks it or cannot be reached"),
-        ("hf:folder.pt", InvalidInputError, "this folder holds no whole model"),
+        ("hf:folder.pt", InvalidInputError, "this folder does not hold a whole model"),
         ("hear:nowhere", NotFoundError, "no module 'nowhere'"),
         ("hear:hearing.py@absent.pt", NotFoundError, "no such file absent.pt"),
         ("hear:mine.py", InvalidInputError, "has no function load_model"),

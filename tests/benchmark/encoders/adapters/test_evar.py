@@ -201,7 +201,7 @@ def test_evar_classes_for_one_length_are_fitted_and_used_at_that_length(ar, reco
     assert rows[3, 0] == pytest.approx(0.03 * 39.5 / 0.015 * encoder.model.drawn[0].item(), rel=1e-5)
     with pytest.raises(InvalidInputError, match="AR_FixedLevel: accepts clips of one length and was fitted to .* 80"):
         encoder.embed(noise(2, 400))
-    message = r"clips of one length, and the training audio has 2 \(from 80 to 90 samples\): set a duration"
+    message = r"clips of one length, but the training audio has 2 \(from 80 to 90 samples\): set a duration"
     with pytest.raises(InvalidInputError, match=message):
         ar("AR_FixedLevel").fit([noise(2, 80), noise(2, 90)])
 

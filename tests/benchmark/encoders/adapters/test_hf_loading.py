@@ -155,7 +155,7 @@ def test_a_missing_shard_is_named(whole, tmp_path):
     expected = load(str(whole), Options()).embed(AUDIO)
     assert torch.equal(load(str(tmp_path / "shards"), Options()).embed(AUDIO), expected)
     (tmp_path / "shards" / "model-00002-of-00003.safetensors").unlink()
-    with pytest.raises(InvalidInputError, match=r"holds no whole model .*model-00002-of-00003"):
+    with pytest.raises(InvalidInputError, match=r"does not hold a whole model .*model-00002-of-00003"):
         load(str(tmp_path / "shards"), Options())
 
 

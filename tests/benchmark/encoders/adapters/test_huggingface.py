@@ -236,7 +236,7 @@ def test_the_users_settings_of_transformers_are_kept(tmp_path, capfd):
     before = settings.get_verbosity(), settings.is_progress_bar_enabled()
     capfd.readouterr()
     load(folder, Options())
-    with pytest.raises(InvalidInputError, match="holds no whole model"):
+    with pytest.raises(InvalidInputError, match="does not hold a whole model"):
         load(str(tmp_path), Options())
     assert (settings.get_verbosity(), settings.is_progress_bar_enabled()) == before
     assert capfd.readouterr() == ("", "")
@@ -279,12 +279,12 @@ def test_a_model_that_was_fetched_before_needs_no_network(tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("target", "options", "error", "message"),
     [
-        ("", {}, InvalidInputError, "hf: no model; write hf:DIRECTORY or hf:OWNER/NAME"),
+        ("", {}, InvalidInputError, "hf: names no model; write hf:DIRECTORY or hf:OWNER/NAME"),
         ("./Wav2Vec", {}, NotFoundError, r"hf:\./Wav2Vec: no such folder; did you mean Wav2Vec2\?"),
         ("/nowhere/at/all", {}, NotFoundError, "no such folder, and ids on the hub have another form"),
         ("Wav2Vec2", {"revision": "main"}, InvalidInputError, "is a folder; option revision is for models on the hub"),
         ("Wav2Vec2", {"layer": 9}, InvalidInputError, r"option layer is 9; it must be from -3 to 2"),
-        ("text", {}, InvalidInputError, "hf:text: this folder holds no whole model .*preprocessor_config"),
+        ("text", {}, InvalidInputError, "hf:text: this folder does not hold a whole model .*preprocessor_config"),
     ],
 )
 def test_files_that_cannot_be_loaded_are_reported_in_one_line(tmp_path, monkeypatch, target, options, error, message):
