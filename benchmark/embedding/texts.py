@@ -134,7 +134,7 @@ def load_text_encoder(target: str = TEXT_ENCODER, *, pooling: str = "mean", devi
     folder = find_model_folder(target, kind=KIND)
     check_whole_model(folder, target, kind=KIND)
     if not (folder / "config.json").is_file():
-        raise InvalidInputError(f"{KIND}{target}: this folder holds no whole model (there is no config.json)")
+        raise InvalidInputError(f"{KIND}{target}: this folder does not hold a whole model (config.json is missing)")
     with silence(transformers), explain_loading_failure(target, kind=KIND):
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     whole, report = load_with_report(transformers.AutoModel, folder, target, kind=KIND)
