@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from benchmark.tasks import SUITES
 from benchmark.tasks.locations import Locations
 from bgknown.errors import NotFoundError
 from bgknown.jobs.files import hash_bytes
+from bgknown.nearest import suggest
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +74,7 @@ def list_suite_tasks(suite: str) -> tuple[str, ...]:
         NotFoundError: there is no such suite.
     """
     if suite not in SUITES:
-        close = difflib.get_close_matches(suite, SUITES, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise NotFoundError(f"no suite {suite!r}; {hint}there are: {', '.join(SUITES)}")
+        raise NotFoundError(f"no suite {suite!r}; {suggest(suite, SUITES)}")
     return SUITES[suite]
 
 

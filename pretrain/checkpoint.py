@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from bgknown.documents import parse_json
 from bgknown.documents import shorten_value as shortened
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import write_whole
+from bgknown.settings import read_record
 from bgknown.shown import name_few
 from pretrain.frontend import PUBLISHED, FrontEnd, Statistics
 from pretrain.networks import AudioNTT
@@ -145,8 +146,8 @@ def read_encoder(path: Path, *, prefix: str | None = None) -> Checkpoint:
     missing = [name for name in ("network", "front_end", "statistics", "encoder") if name not in content]
     if missing:
         raise InvalidInputError(f"{path}: {name_few(missing)} missing; a file of format {FORMAT} must hold it")
-    front_end = FrontEnd(**_settings(FrontEnd, content["front_end"], f"{path}: front_end"))
-    statistics = Statistics(**_settings(Statistics, content["statistics"], f"{path}: statistics"))
+    front_end = read_record(FrontEnd, content["front_end"], f"{path}: front_end", complete=True)
+    statistics = read_record(Statistics, content["statistics"], f"{path}: statistics", complete=True)
     weights, card = (value if isinstance(value := content.get(name), Mapping) else {} for name in ("encoder", "card"))
     network = read_network(weights, path, n_mels=front_end.n_mels, name=str(content["network"]), prefix=prefix)
     return Checkpoint(network=network, front_end=front_end, statistics=statistics, card=dict(card))
@@ -162,16 +163,6 @@ def _decode(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
     for name in ("front_end", "statistics", "card"):
         decoded[name] = parse_json(metadata.get(name, "{}"), f"{path}: {name}")
     return decoded
-
-
-def _settings(record: type, values: object, what: str) -> dict[str, Any]:
-    """Stored settings, complete and without others, as the arguments of a record."""
-    names = {field.name for field in fields(record)}
-    given = {str(name) for name in values} if isinstance(values, Mapping) else set()
-    if not isinstance(values, Mapping) or given != names:
-        odd = name_few(sorted(given ^ names))
-        raise InvalidInputError(f"{what}: {odd} missing or unknown; it must hold {', '.join(sorted(names))}")
-    return dict(values)
 
 
 def _sort_metadata(data: bytes) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from bgknown.audio.files import NO_SUCH_FILE
 from bgknown.corpora.listing import SUFFIXES, check_utf8, list_audio, list_fitting, locate, name_some, report_hidden
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import advise_option, make_folder, write_whole
+from bgknown.nearest import nearest
 from bgknown.userpath import user_path
 
 MAX_DURATION_S = 3600.0
@@ -136,7 +136,6 @@ def _suggest_near(path: Path) -> str:
     if not path.parent.is_dir():
         return ""
     names = list_audio(path.parent, below=False).files
-    close = difflib.get_close_matches(path.name, names, n=1)
-    if close:
-        return f"; did you mean {path.with_name(close[0])}?"
+    if close := nearest(path.name, names):
+        return f"; did you mean {path.with_name(close)}?"
     return f"; in this folder there are {name_some(names)}" if names else ""

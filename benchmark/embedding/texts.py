@@ -25,7 +25,7 @@ from benchmark import processes
 from benchmark.encoders.adapters.foreign import explain_failure
 from benchmark.encoders.adapters.hf_loading import check_tensors, check_whole_model, load_with_report
 from benchmark.encoders.adapters.snapshot import (
-    FACTS,
+    FACT_FILES,
     WEIGHTS,
     explain_loading_failure,
     find_model_folder,
@@ -151,7 +151,7 @@ def load_text_encoder(target: str = TEXT_ENCODER, *, pooling: str = "mean", devi
             lambda: _pooled(model(**tokens).last_hidden_state, tokens["attention_mask"], pooling),
             f"{KIND}{target}",
         )
-    files = sorted(file for pattern in (*FACTS, *WEIGHTS) for file in folder.glob(pattern))
+    files = sorted(file for pattern in (*FACT_FILES, *WEIGHTS) for file in folder.glob(pattern))
     return TextEncoder(
         name=Path(target).absolute().name if Path(target).is_dir() else target,  # a link has its own name
         pooling=pooling,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from benchmark.results.run_folder import run_name
 from benchmark.results.stats import DRAWS, PairedResult, compare_paired
 from benchmark.text_tables import align_columns
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.nearest import suggest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -290,6 +290,4 @@ def _known(what: str, name: str, names: Iterable[str]) -> None:
     """Refuse a name that is not among those there are."""
     names = list(names)
     if name not in names:
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise NotFoundError(f"no {what} {name!r}; {hint}there are: {', '.join(names) or 'none'}")
+        raise NotFoundError(f"no {what} {name!r}; {suggest(name, names)}")

@@ -8,7 +8,6 @@ are marked.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from benchmark.results.rows import OF_ITS_TASKS, RANKS, ResultRow, read_paper_ro
 from benchmark.text_tables import align_columns, format_markdown
 from bgknown.errors import NotFoundError
 from bgknown.jobs.files import make_folder, write_whole
+from bgknown.nearest import suggest
 from bgknown.shown import escape_line
 from bgknown.shown import markdown as safe
 
@@ -108,14 +108,14 @@ def arrange(
         if wanted is not None:
             names = list(dict.fromkeys(str(getattr(row, what)) for row in found))
             if wanted not in names:
-                raise NotFoundError(f"no result of {what} {wanted!r}; {_near(wanted, names)}")
+                raise NotFoundError(f"no result of {what} {wanted!r}; {suggest(wanted, names)}")
             found = [row for row in found if getattr(row, what) == wanted]
     if not found:
         raise NotFoundError("there are no results yet; `benchmark run` makes some")
     tables = _tables(found, sort)
     columns = list(dict.fromkeys(column for table in tables for column in table.columns))
     if sort is not None and sort not in columns:
-        raise NotFoundError(f"no column {sort!r} to sort by; {_near(sort, columns)}")
+        raise NotFoundError(f"no column {sort!r} to sort by; {suggest(sort, columns)}")
     return Leaderboard(tables=tables, rows=found)
 
 
@@ -266,10 +266,3 @@ def _encoder_name(line: tuple[str, str, str], lines: Iterable[tuple[str, str, st
     same = [other for other in lines if other[:2] == line[:2]]
     name = f"{encoder} [{checkpoint[:8] or 'no weights'}]" if len(same) > 1 else encoder
     return f"{name} (paper)" if source == "paper" else name
-
-
-def _near(name: str, names: Sequence[str]) -> str:
-    """The end of a message about a wrong name."""
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"{hint}there are: {', '.join(names) or 'none'}"

@@ -23,6 +23,7 @@ from benchmark.results.stats import bootstrap_ci, summarise
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error, write_whole
 from bgknown.jobs.provenance import find_commit, read_clock
+from bgknown.settings import is_optional, read_text, resolve_hints, strip_optional
 from bgknown.shown import escape_cell, unescape_cell
 from bgknown.tables import parse_rows
 from bgknown.userpath import user_path
@@ -109,7 +110,9 @@ class ResultRow:
 
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(ResultRow))
-_KINDS = {field.name: str(field.type) for field in dataclasses.fields(ResultRow)}
+_HINTS = resolve_hints(ResultRow)
+_KINDS = {name: strip_optional(hint) for name, hint in _HINTS.items()}
+_OPTIONAL = {name for name, hint in _HINTS.items() if is_optional(hint)}
 _NEEDED = ("encoder", "task", "setting", "metric", "protocol")
 
 
@@ -254,15 +257,15 @@ def _fault(row: ResultRow) -> str:
     """What is wrong with a row's values; empty for nothing."""
     for name, kind in _KINDS.items():
         value = getattr(row, name)
-        if kind == "str":
+        if kind is str:
             if not isinstance(value, str) or len(value.splitlines()) > 1 or value != value.strip():
                 return f"{name} is {value!r}, must be one line without spaces around it"
         elif value is None:
-            if "None" not in kind:
+            if name not in _OPTIONAL:
                 return f"{name} is missing"
-        elif "float" in kind and not math.isfinite(value):
+        elif kind is float and not math.isfinite(value):
             return f"{name} is {value}, must be a finite number"
-        elif "int" in kind and value < 0:
+        elif kind is int and value < 0:
             return f"{name} is {value}, must not be negative"
         if name in _NEEDED and not value:
             return f"{name} is empty"
@@ -308,12 +311,7 @@ def _parsed(data: bytes, where: str) -> Iterator[ResultRow]:
 
 def _value(name: str, text: str) -> str | int | float | None:
     kind = _KINDS[name]
-    if kind == "str":
+    if kind is str:
         return unescape_cell(text)
-    if not text:
-        return None
-    try:
-        return int(text) if "int" in kind else float(text)
-    except ValueError:
-        wanted = "a whole number" if "int" in kind else "a number"
-        raise InvalidInputError(f"{name} is {text[:40]!r}, must be {wanted}") from None
+    value: int | float | None = read_text(kind, text, name) if text else None
+    return value

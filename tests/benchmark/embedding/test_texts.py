@@ -157,7 +157,7 @@ def test_without_the_hub_one_line_says_the_two_ways_out(monkeypatch, tmp_path):
         load_text_encoder(DEFAULT)
     message = str(error.value)
     assert message.startswith("text encoder distilbert-base-uncased: no such folder, and the hub lacks it or cannot be")
-    assert "give a folder that save_pretrained wrote, or fetch the model first" in message
+    assert "use a folder that save_pretrained wrote, or download the model first" in message
     assert "\n" not in message
 
 
