@@ -18,9 +18,10 @@ from benchmark.evaluation.linear import probe_linear
 from benchmark.evaluation.measures import measure_composed_retrieval, measure_untrained
 from benchmark.predictions import PREDICTION_COLUMNS
 from benchmark.protocol import Protocol
-from benchmark.resuming import FOLDER, Resuming
+from benchmark.resuming import Resuming
 from benchmark.scores import Evaluation
 from benchmark.tasks.contract import Embeddings, Fold, TaskData, check_folds
+from bgknown.jobs.caches import PROBES
 
 
 def evaluate(loaded: LoadedEncoder, data: TaskData, protocol: Protocol, settings: EmbedSettings) -> Evaluation:
@@ -44,7 +45,7 @@ def evaluate(loaded: LoadedEncoder, data: TaskData, protocol: Protocol, settings
     if data.text_encoder is not None:
         found = measure_composed_retrieval(data, by_fold[0], protocol, loaded.device, settings.cache)
     elif processes.rank() == 0:
-        found = _probe(data, by_fold, protocol, loaded.device, Resuming(settings.cache / FOLDER))
+        found = _probe(data, by_fold, protocol, loaded.device, Resuming(settings.cache / PROBES.folder))
     else:
         found = Evaluation(scores=[], predictions=pd.DataFrame(columns=PREDICTION_COLUMNS), seconds=0.0)
     return dataclasses.replace(found, seconds=time.monotonic() - began, notes=notes)

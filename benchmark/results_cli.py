@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bgknown.commands import FOLDER, echo
+from bgknown.commands import FOLDER_PATH, echo
 from bgknown.errors import StorageError
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ FORMATS = ("text", "csv", "md", "latex", "json")
 
 
 @click.command()
-@click.option("--out", "outs", type=FOLDER, multiple=True, required=True, help="Folder of results; may be repeated.")
+@click.option(
+    "--out", "outs", type=FOLDER_PATH, multiple=True, required=True, help="Folder of results; may be repeated."
+)
 @click.option("--task", help="Only this task.")
 @click.option("--metric", help="Only this metric [default: the key metrics].")
 @click.option("--all", "everything", is_flag=True, help="All settings, controls and metrics, not only the key figures.")
@@ -84,7 +86,7 @@ def show_leaderboard(outs: Sequence[Path], options: BoardOptions) -> None:
 @click.command()
 @click.argument("a")
 @click.argument("b")
-@click.option("--out", type=FOLDER, required=True, help="Folder of the results.")
+@click.option("--out", type=FOLDER_PATH, required=True, help="Folder of the results.")
 @click.option("--task", help="Only this task.")
 def compare(*, a: str, b: str, out: Path, task: str | None) -> None:
     """Compare two encoders, or two settings (ENCODER:SETTING), clip by clip.

@@ -25,9 +25,10 @@ from benchmark.evaluation.scoring import make_score, tabulate_clips
 from benchmark.predictions import PREDICTION_COLUMNS
 from benchmark.protocol import Protocol
 from benchmark.ranking import chance
-from benchmark.resuming import FOLDER, Resuming
+from benchmark.resuming import Resuming
 from benchmark.scores import Evaluation, Score
 from benchmark.tasks.contract import Embeddings, Fold, TaskData
+from bgknown.jobs.caches import PROBES
 
 
 def measure_untrained(
@@ -67,7 +68,7 @@ def measure_composed_retrieval(
     fold, embeddings = embedded
     if data.text_encoder is None or processes.rank() > 0:
         return Evaluation(scores=[], predictions=pd.DataFrame(columns=PREDICTION_COLUMNS), seconds=0.0)
-    resuming = Resuming(cache / FOLDER)
+    resuming = Resuming(cache / PROBES.folder)
     given = (data.table, fold, embeddings, data.text_encoder, protocol)
     try:
         found = list(rank_queries(*given, device=device, cache=cache, resume=resuming))

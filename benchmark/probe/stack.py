@@ -17,7 +17,7 @@ from torch import Tensor
 from benchmark.probe.parameters import Parameters
 from benchmark.probe.problem import Ending, ProbeProblem, ProbeResult, ProbeSettings
 from benchmark.probe.standardised import BLOCK_ROWS, Standardisations, StandardisedRows
-from benchmark.resuming import Progress
+from benchmark.resuming import TrainingState
 from bgknown.errors import InvalidInputError
 from bgknown.seeding import derive_key
 
@@ -64,7 +64,7 @@ class Stack:
         self.epochs = [0] * len(problems)
 
     def run(
-        self, interrupted: threading.Event, progress: Callable[[int], object], stored: Progress | None = None
+        self, interrupted: threading.Event, progress: Callable[[int], object], stored: TrainingState | None = None
     ) -> list[ProbeResult]:
         """Train until every probe has stopped, then predict.
 

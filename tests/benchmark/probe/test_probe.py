@@ -169,7 +169,7 @@ def test_interrupted_training_resumes_to_the_same_bits(tmp_path, monkeypatch, st
     assert again > 2
     assert sum(done) == len(problems) * SETTINGS.max_epochs
     assert list(tmp_path.iterdir())  # kept until the results are written
-    stored.done()
+    stored.forget()
     assert not list(tmp_path.iterdir())
     for one, other in zip(whole, results, strict=True):
         assert torch.equal(one.weight, other.weight)

@@ -198,7 +198,7 @@ def broken(change):
         (broken(lambda lines: "extra," + lines[0]), "line 1: the columns are not those of this version"),
         (broken(lambda lines: "".join(lines)[:-40]), "line 3: .* values instead of 23, column [a-z0-9_]+ is wrong"),
         (broken(lambda lines: "".join(lines)[:-6]), "line 3: .*source is 'mea', must be measured or paper"),
-        (broken(lambda lines: "".join(lines).replace("1.5", "1.5x")), "line 3: std is '1.5x', must be a number"),
+        (broken(lambda lines: "".join(lines).replace("1.5", "1.5x")), "line 3: std is '1.5x'; it must be a number"),
         (broken(lambda lines: "".join(lines).replace("1.5", "nan")), "line 3: .*std is nan, must be a finite number"),
         (broken(lambda lines: "".join(lines).replace("50.0", "")), "line 2: .*mean is missing"),
         (broken(lambda lines: lines[0] + lines[1] * 2), "line 3: the same figure as line 2"),
