@@ -314,7 +314,7 @@ def test_invalid_problems_and_settings_are_one_line(attempt, message):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("limit", [standardised.COPY_BYTES, 0])
-def test_a_gpu_gives_the_same(monkeypatch, limit):
+def test_gpu_gives_the_same_results(monkeypatch, limit):
     """Also where features are large, and only the features themselves are copied to the GPU."""
     monkeypatch.setattr(standardised, "COPY_BYTES", limit)
     problems = unequal_problems()
