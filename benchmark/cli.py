@@ -212,7 +212,7 @@ def list_tasks() -> None:
         length = "" if facts.duration_s is None else f", {facts.duration_s:g} s"
         echo(
             f"{name}\n    {facts.title}\n    {facts.classes:,} classes, {facts.size()}{length}; {facts.metric}, "
-            f"protocol {facts.protocol}, learning rate {facts.lr:g}"
+            f"protocol {" and ".join(facts.protocols)}, learning rate {facts.lr:g}"
         )
         for setting, (about, *_) in module.SETTINGS.items():
             echo(f"    {setting:<9} {about}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -178,14 +179,14 @@ def name_when_measured(protocol: str) -> str:
     return ", ".join(["evar" if name == EVAR_OF_0_1_0 else name, *marks])
 
 
-def choose_protocol(task_protocol: str, given: Protocol | None) -> Protocol:
-    """The protocol for a task: the given one, or the one by which the task's published figures are measured.
+def choose_protocols(task_protocols: Sequence[str], given: Sequence[Protocol]) -> list[Protocol]:
+    """The protocols for a task: the given ones, or those by which it is measured by default.
 
     Args:
-        task_protocol: name of the latter.
+        task_protocols: names of the latter.
         given: the former.
     """
-    return PROTOCOLS[task_protocol] if given is None else given
+    return list(given) or [PROTOCOLS[name] for name in task_protocols]
 
 
 def open_protocol(name: str) -> Protocol:

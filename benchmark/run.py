@@ -16,7 +16,7 @@ from benchmark.encoders.contract import LoadedEncoder
 from benchmark.encoders.loading import try_out
 from benchmark.encoders.registry import load_encoder
 from benchmark.evaluate import evaluate
-from benchmark.protocol import TEXT_ENCODER, Protocol, choose_protocol
+from benchmark.protocol import TEXT_ENCODER, Protocol, choose_protocols
 from benchmark.record import Measuring, Outcome, check_same, find_finished, warn_of_earlier, write_outcome
 from benchmark.results.rows import ResultRow
 from benchmark.results.run_folder import claim
@@ -45,7 +45,7 @@ class RunOptions:
     """Folder of results."""
     embedding: EmbedSettings
     """How embeddings are computed."""
-    protocol: Protocol | None = None
+    protocols: tuple[Protocol, ...] = ()
     """How probes are trained; None for the protocol of the figures that are published for each task."""
     seeds: int | None = None
     """Number of seeds; None for the protocol's."""
@@ -109,9 +109,12 @@ def run(options: RunOptions) -> Iterator[Outcome]:
             with claim(options.out):  # fails before anything is measured if nothing can be written
                 pass
         for task in options.tasks:
-            outcome = _measure_until_usable(options, loaded, task, task_options[task], data_of[task])
-            if outcome is not None:
-                yield outcome
+            for protocol in _list_protocols(options, data_of[task]):
+                outcome = _measure_until_usable(
+                    options, loaded, protocol, task=task, task_options=task_options[task], data=data_of[task]
+                )
+                if outcome is not None:
+                    yield outcome
 
 
 def summarise_rows(rows: Sequence[ResultRow]) -> list[list[str]]:
@@ -134,7 +137,8 @@ def _load_in_turn(options: RunOptions, data: Sequence[TaskData]) -> Iterator[Loa
     for spec in options.encoders:
         loaded = load_encoder(spec, trust_code=options.trust_code, device=options.device, name=options.name)
         for one in data:
-            check_same(_describe(options, loaded, one))
+            for protocol in _list_protocols(options, one):
+                check_same(_describe(options, loaded, one, protocol))
         if len(options.encoders) == 1:
             yield loaded
             return
@@ -180,7 +184,13 @@ def _make_task_options(options: RunOptions, task: str) -> TaskOptions:
 
 
 def _measure_until_usable(
-    options: RunOptions, loaded: LoadedEncoder, task: str, task_options: TaskOptions, data: TaskData
+    options: RunOptions,
+    loaded: LoadedEncoder,
+    protocol: Protocol,
+    *,
+    task: str,
+    task_options: TaskOptions,
+    data: TaskData,
 ) -> Outcome | None:
     """Measure a task; with ``skip_broken`` again and again, each time without the clips just found to be broken.
 
@@ -188,7 +198,7 @@ def _measure_until_usable(
     """
     while True:
         try:
-            return _measure(_describe(options, loaded, data), again=options.again)
+            return _measure(_describe(options, loaded, data, protocol), again=options.again)
         except BrokenClipError as error:
             if not options.skip_broken or error.problems.keys() <= task_options.broken.keys():
                 raise
@@ -202,11 +212,21 @@ def _measure_until_usable(
                 log.warning("%s: %d %s left out: %s", data.facts.name, count, plural, describe(error.problems))
 
 
-def _describe(options: RunOptions, loaded: LoadedEncoder, data: TaskData) -> Measuring:
+def _list_protocols(options: RunOptions, data: TaskData) -> list[Protocol]:
+    """The protocols of a task, with as many seeds as the options say where they have seeds."""
+    chosen = []
+    for protocol in choose_protocols(data.facts.protocols, options.protocols):
+        drawn = protocol.probe == "gradient" or data.text_encoder is not None
+        if drawn and options.seeds not in {None, protocol.seeds}:
+            name = f"{protocol.name}, seeds {options.seeds}"
+            chosen.append(dataclasses.replace(protocol, seeds=options.seeds, name=name))
+        else:
+            chosen.append(protocol)
+    return chosen
+
+
+def _describe(options: RunOptions, loaded: LoadedEncoder, data: TaskData, protocol: Protocol) -> Measuring:
     """What is measured: an encoder on a task by a protocol."""
-    protocol = choose_protocol(data.facts.protocol, options.protocol)
-    if options.seeds not in {None, protocol.seeds}:
-        protocol = dataclasses.replace(protocol, seeds=options.seeds, name=f"{protocol.name}, seeds {options.seeds}")
     return Measuring(
         loaded=loaded,
         data=data,

@@ -52,6 +52,7 @@ def make_facts(scene: str) -> TaskFacts:
         ),
         url="https://github.com/nttcslab/apwd-dataset; bgknown apwd build --jams apwd-dataset/datasets --out apwd",
         groups="soundscapes",
+        protocols=("paper",),
     )
 
 

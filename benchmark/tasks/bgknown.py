@@ -56,6 +56,7 @@ FACTS = TaskFacts(
         "Towards Learning a Difference-Aware General-Purpose Audio Representation"
     ),
     url="bgknown build --esc50 ESC-50 --fsd50k FSD50K --out bgknown",
+    protocols=("linear", "paper"),
 )
 
 SETTINGS = {

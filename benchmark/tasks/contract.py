@@ -61,8 +61,8 @@ class TaskFacts:
     """What to cite."""
     url: str
     """Where to get it, or how it is made."""
-    protocol: str = "paper"
-    """Name of the protocol by which published figures of it are measured."""
+    protocols: tuple[str, ...] = ("linear",)
+    """Names of the protocols by which it is measured unless others are given."""
     groups: str = "sources"
     """What must not be on both sides of a split, in the plural."""
 

@@ -36,7 +36,7 @@ FACTS = TaskFacts(
     citation="H. Cao, D. G. Cooper, M. K. Keutmann, R. C. Gur, A. Nenkova and R. Verma, CREMA-D: Crowd-sourced "
     "Emotional Multimodal Actors Dataset, IEEE Transactions on Affective Computing 5(4), 2014",
     url="https://github.com/CheyneyComputerScience/CREMA-D",
-    protocol="evar",
+    protocols=("evar",),
     groups="speakers",
 )
 SETTINGS = PLAIN

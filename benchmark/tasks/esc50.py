@@ -23,7 +23,7 @@ FACTS = TaskFacts(
     licence=esc50.FACTS.licence,
     citation=esc50.FACTS.citation,
     url=esc50.FACTS.url,
-    protocol="evar",
+    protocols=("evar",),
     groups="Freesound recordings",
 )
 SETTINGS = PLAIN

@@ -36,7 +36,7 @@ FACTS = TaskFacts(
     "and Audio Processing 10(5), 2002; split: C. Kereliuk, B. L. Sturm and J. Larsen, Deep Learning and Music "
     "Adversaries, IEEE Transactions on Multimedia 17(11), 2015",
     url="http://marsyas.info/downloads/datasets.html",
-    protocol="evar",
+    protocols=("evar",),
     groups="artists",
 )
 SETTINGS = PLAIN

@@ -32,7 +32,7 @@ FACTS = TaskFacts(
     citation="J. Engel, C. Resnick, A. Roberts, S. Dieleman, D. Eck, K. Simonyan and M. Norouzi, Neural Audio "
     "Synthesis of Musical Notes with WaveNet Autoencoders, ICML 2017",
     url="https://magenta.tensorflow.org/datasets/nsynth",
-    protocol="evar",
+    protocols=("evar",),
     groups="instruments",
 )
 SETTINGS = PLAIN

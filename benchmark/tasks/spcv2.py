@@ -35,7 +35,7 @@ FACTS = TaskFacts(
     licence="CC BY 4.0",
     citation="P. Warden, Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition, arXiv:1804.03209, 2018",
     url="http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
-    protocol="evar",
+    protocols=("evar",),
     groups="speakers",
 )
 SETTINGS = PLAIN

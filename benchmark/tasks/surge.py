@@ -35,7 +35,7 @@ FACTS = TaskFacts(
     citation="J. Turian, J. Shier, G. Tzanetakis, K. McNally and M. Henry, One Billion Audio Sounds from GPU-enabled "
     "Modular Synthesis, DAFx 2021",
     url="https://zenodo.org/records/4677097",
-    protocol="evar",
+    protocols=("evar",),
     groups="tones",
 )
 SETTINGS = PLAIN

@@ -33,7 +33,7 @@ FACTS = TaskFacts(
     licence="CC BY-NC 3.0",
     citation="J. Salamon, C. Jacoby and J. P. Bello, A Dataset and Taxonomy for Urban Sound Research, ACM MM 2014",
     url="https://urbansounddataset.weebly.com/urbansound8k.html",
-    protocol="evar",
+    protocols=("evar",),
     groups="Freesound recordings",
 )
 SETTINGS = PLAIN

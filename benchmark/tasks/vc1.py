@@ -35,7 +35,7 @@ FACTS = TaskFacts(
     citation="A. Nagrani, J. S. Chung and A. Zisserman, VoxCeleb: a large-scale speaker identification dataset, "
     "Interspeech 2017",
     url="https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html",
-    protocol="evar",
+    protocols=("evar",),
     groups="videos",
 )
 SETTINGS = PLAIN

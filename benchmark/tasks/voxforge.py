@@ -36,7 +36,7 @@ FACTS = TaskFacts(
     licence="GPL",
     citation="K. MacLean, Voxforge, http://www.voxforge.org/home",
     url="http://www.voxforge.org/ (the six languages de, en, es, fr, it, ru, each upload unpacked into its language)",
-    protocol="evar",
+    protocols=("evar",),
     groups="speakers",
 )
 SETTINGS = PLAIN

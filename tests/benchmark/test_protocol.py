@@ -43,13 +43,13 @@ def test_file_changes_some_settings_and_the_name(tmp_path):
         ("lr = 'fast'", "lr is 'fast'; it must be a number"),
         ("seeds = true", "seeds is True"),
         ("seeds = 0", "seeds is 0; it must be at least 1"),
-        ("stop_on = 'f1'", "stop_on is 'f1'; it must be 'loss' or 'accuracy'"),
+        ("stop_on = 'f1'", "stop_on is 'f1'; it must be one of loss, accuracy"),
         ("ties = 1", "ties is 1; it must be"),
         ("weight_decay = -1e-8", "weight_decay is -1e-08; it must not be negative"),
         ("weight_decay = inf", "weight_decay is inf"),
-        ("loss_mean = 'classes'", "loss_mean is 'classes'; it must be 'clips' or 'clips and classes'"),
-        ("standardise_on = 'test'", "standardise_on is 'test'; it must be 'train' or 'train and held-out'"),
-        ("validation_draw = ''", "validation_draw is ''; it must be 'stratified' or 'random'"),
+        ("loss_mean = 'classes'", "loss_mean is 'classes'; it must be one of clips, clips and classes"),
+        ("standardise_on = 'test'", "standardise_on is 'test'; it must be one of train, train and held-out"),
+        ("validation_draw = ''", "validation_draw is ''; it must be one of stratified, random"),
     ],
 )
 def test_invalid_file_is_one_line(tmp_path, text, message):
