@@ -34,7 +34,7 @@ class Corpus:
     """An open corpus."""
 
     folder: Path
-    """Where it lies."""
+    """Its folder."""
     rate_hz: int
     """Its sampling rate."""
     files: list[str]
@@ -44,7 +44,7 @@ class Corpus:
     lengths: NDArray[np.int64]
     """Each clip's samples."""
     audio: NDArray[np.int16]
-    """All samples, mapped, not read."""
+    """All samples, mapped and not read."""
     fingerprint: str
     """SHA-256 of the index, which holds that of every file."""
 
@@ -58,13 +58,13 @@ class Corpus:
         samples: int,
         later: NDArray[np.int64] | None = None,
     ) -> NDArray[np.int16]:
-        """Cut a part out of each clip; shorter clips are whole and get zeros at their end.
+        """Cut a part out of each clip; a shorter clip is used whole and padded with zeros.
 
         Args:
             clips: [B] which clips.
-            places: [B] where, as a share 0..1 of the starts that there are.
+            places: [B] where, as a share 0..1 of the possible starts.
             samples: N.
-            later: [B] samples to shift each crop by, as far as the clip reaches; negative is earlier.
+            later: [B] samples to shift each crop by, within the clip; negative is earlier.
 
         Returns:
             [B, N] int16.
@@ -85,16 +85,16 @@ def open_corpus(folder: Path) -> Corpus:
     """Open a packed corpus.
 
     Args:
-        folder: what ``pretrain pack`` was given as ``--out``.
+        folder: the ``--out`` of ``pretrain pack``.
 
     Raises:
         NotFoundError: there is no finished corpus.
-        InvalidInputError: its parts are damaged or do not belong together.
+        InvalidInputError: its files are damaged or do not belong together.
     """
     folder = user_path(folder)
     path = folder / INDEX
     if not path.is_file():
-        raise NotFoundError(f"{folder}: holds no finished corpus ({INDEX} missing); {_MAKE}")
+        raise NotFoundError(f"{folder}: not a finished corpus ({INDEX} missing); {_MAKE}")
     description = read_object(folder / DESCRIPTION)
     if description.get("format") != FORMAT:
         raise InvalidInputError(
@@ -107,7 +107,7 @@ def open_corpus(folder: Path) -> Corpus:
     _check_description(description, folder / DESCRIPTION)
     if hash_bytes(content) != description.get("index_sha256"):
         raise InvalidInputError(f"{path}: not the index that {DESCRIPTION} describes; copy the corpus again")
-    table = _read_index(content, path)
+    table = _parse_index(content, path)
     lengths, starts = (table[name].to_numpy(np.int64) for name in ("length", "start"))
     total = int(lengths.sum())
     audio = folder / AUDIO
@@ -126,7 +126,7 @@ def open_corpus(folder: Path) -> Corpus:
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """What is worth telling about a corpus: counts, hours, how it was sampled."""
+    """The facts about a corpus for a model card: counts, hours, how it was sampled."""
     description = read_object(folder / DESCRIPTION)
     return {
         "clips": description["counts"]["clips"],
@@ -141,11 +141,11 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def _check_description(description: dict[str, Any], path: Path) -> None:
-    wanted: dict[str, dict[str, tuple[type, ...]]] = {
+    expected: dict[str, dict[str, tuple[type, ...]]] = {
         "counts": {"clips": (int,), "hours": (int, float)},
         "configuration": {"folders": (list,), "sample": (int,)},
     }
-    for table, kinds in wanted.items():
+    for table, kinds in expected.items():
         found = description.get(table)
         if not isinstance(found, dict) or any(type(found.get(name)) not in kind for name, kind in kinds.items()):
             raise InvalidInputError(f"{path}: damaged; copy the corpus again")
@@ -154,7 +154,23 @@ def _check_description(description: dict[str, Any], path: Path) -> None:
         raise InvalidInputError(f"{path}: damaged; copy the corpus again")
 
 
-def _read_index(content: bytes, path: Path) -> pd.DataFrame:
+def read_index(folder: Path) -> pd.DataFrame:
+    """The index of a finished corpus.
+
+    Raises:
+        NotFoundError: there is none.
+        InvalidInputError: it is damaged.
+    """
+    path = folder / INDEX
+    if not path.is_file():
+        raise NotFoundError(f"{folder}: not a finished corpus ({INDEX} missing); {_MAKE}")
+    try:
+        return _parse_index(path.read_bytes(), path)
+    except OSError as error:
+        raise describe_storage_error(error, path) from error
+
+
+def _parse_index(content: bytes, path: Path) -> pd.DataFrame:
     table = parse_csv(content, str(path), advice=f"it must hold at least one clip; {_MAKE}")
     if tuple(table.columns) != COLUMNS:
         raise InvalidInputError(f"{path}: must hold the columns {', '.join(COLUMNS)}; {_MAKE}")

@@ -143,7 +143,7 @@ def _jams_faults(row: dict[str, Any], *, jams: Path, scenes: Scenes, own_texts: 
     if result.record is None:
         return [] if result.problem is None else [result.problem.line()]
     compared = [name for name in COLUMNS if name in _SIDE_COLUMNS or (name == "text" and own_texts)]
-    again = {name: result.record.get(name, "") for name in compared}
+    again = {name: getattr(result.record.row, name) for name in compared}
     return [
         f"{MANIFEST}: pair {row['pair']}: {name} is {row[name]!r}, the JAMS give {value!r}"
         for name, value in again.items()

@@ -92,8 +92,14 @@ def write_whole(path: Path, *parts: bytes | memoryview, aside: Path | None = Non
     write_aside(path, *parts, aside=aside)()
 
 
-def write_aside(path: Path, *parts: bytes | memoryview, aside: Path | None = None) -> Callable[[], None]:
-    """The first half of ``write_whole``; gives the second, which flushes and renames and may run in another thread.
+def write_aside(
+    path: Path, *parts: bytes | memoryview, aside: Path | None = None, flush: bool = True
+) -> Callable[[], None]:
+    """The first half of ``write_whole``; returns the second, which flushes and renames and may run in another thread.
+
+    Args:
+        path, parts, aside: as for ``write_whole``.
+        flush: whether the second half waits for the disk; without it, a caller with many small files flushes them once.
 
     Raises:
         StorageError: as ``write_whole``, in either half.
@@ -115,11 +121,12 @@ def write_aside(path: Path, *parts: bytes | memoryview, aside: Path | None = Non
 
     def finish() -> None:
         try:
-            opened = os.open(part, os.O_RDWR | _NO_LINKS)
-            try:
-                os.fsync(opened)
-            finally:
-                os.close(opened)
+            if flush:
+                opened = os.open(part, os.O_RDWR | _NO_LINKS)
+                try:
+                    os.fsync(opened)
+                finally:
+                    os.close(opened)
             part.replace(path)
         except OSError as error:
             part.unlink(missing_ok=True)
@@ -129,25 +136,6 @@ def write_aside(path: Path, *parts: bytes | memoryview, aside: Path | None = Non
             raise
 
     return finish
-
-
-def write_unflushed(path: Path, data: bytes, *, aside: Path) -> None:
-    """``write_whole`` without waiting for the disk: for many small files, after which the caller flushes once.
-
-    Raises:
-        StorageError: the disk is full or refuses; nothing is left behind.
-    """
-    try:
-        part, descriptor = _new_file(aside, path.name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise describe_storage_error(error, path) from error
 
 
 def is_part(path: Path) -> bool:

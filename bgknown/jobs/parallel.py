@@ -66,8 +66,12 @@ def in_processes(
         InvalidInputError: jobs is below 1.
         StorageError: a worker process was killed (usually for want of memory).
     """
-    whole = partial(_work_through, work)
-    return in_batches(whole, items, jobs=jobs, title=title, unit=unit, batch=batch, ordered=ordered)
+    return in_batches(one_by_one(work), items, jobs=jobs, title=title, unit=unit, batch=batch, ordered=ordered)
+
+
+def one_by_one(work: Callable[[Item], Result]) -> Callable[[Sequence[Item]], list[Result]]:
+    """Work on one item as work on a batch, for ``in_batches``."""
+    return partial(_map_batch, work)
 
 
 def in_batches(
@@ -149,7 +153,7 @@ def _end_with(parent: int) -> None:
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
-def _work_through(work: Callable[[Item], Result], part: Iterable[Item]) -> list[Result]:
+def _map_batch(work: Callable[[Item], Result], part: Sequence[Item]) -> list[Result]:
     return [work(item) for item in part]
 
 

@@ -1,4 +1,4 @@
-"""Listening to the crops (a) of a draw: the first of each clip's draws that is loud enough."""
+"""Measuring the crops (a) of a draw: the first of each clip's draws that is loud enough."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def listen(checks: Sequence[CropCheck], *, root: Path, min_level_lufs: float, jo
     """Measure crops in parallel, one recording at a time.
 
     Args:
-        checks: what to listen to.
+        checks: what to measure.
         root: folder of FSD50K.
         min_level_lufs: the least loudness of a crop, as Scaper would measure it.
         jobs: number of processes.
@@ -37,7 +37,9 @@ def measure_crops(check: CropCheck, *, root: Path, min_level_lufs: float) -> Cro
     try:
         source = SourceStore().open(root / file)
         chosen = {
-            clip_id: next((start for start in dict.fromkeys(starts) if _level(source, start) >= min_level_lufs), None)
+            clip_id: next(
+                (start for start in dict.fromkeys(starts) if _measure_level(source, start) >= min_level_lufs), None
+            )
             for clip_id, starts in check.starts.items()
         }
     except (InvalidInputError, NotFoundError) as error:
@@ -45,5 +47,5 @@ def measure_crops(check: CropCheck, *, root: Path, min_level_lufs: float) -> Cro
     return CropVerdict(recording_id=name, chosen=chosen)
 
 
-def _level(source: Source, start: int) -> float:
+def _measure_level(source: Source, start: int) -> float:
     return measure_lufs(source.read(start, start + CLIP_FRAMES)[0], RATE_HZ)

@@ -12,8 +12,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import hash_bytes
 from bgknown.mixtures import recipe as recipes
+from bgknown.mixtures.recipe import RecipeRow
 from bgknown.mixtures.snr import SHORTEST_EVENT_FRAMES
 from bgknown.paths import check_inside
 from bgknown.tables import find_line_numbers, list_records, parse_numbers, parse_whole_numbers, read_text_table
@@ -43,21 +44,69 @@ PAIRS = "APwD pairs"
 SIGNALS = ("mix", "a", "b", "c")
 """The audio of a clip: the mixture and its three reference backgrounds."""
 FILES = (*SIGNALS, "jams")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a manifest says of a mixture besides its recipe and its files. The fields are columns, in their order."""
+
+    scale: float
+    """The factor, at most 1, that the mixture and all references carry so that none clips."""
+    event_frames: int
+    """The event's span: samples from the start of the mixture."""
+    event_gain_db: float
+    """Gain of the ESC-50 clip in the mixture, before the scale."""
+    background_gain_db: float
+    """Gain of crop (a) in the mixture, before the scale."""
+    achieved_snr_db: float
+    """The SNR that the mixture's file has."""
+    scaper_version: str
+    """The version of Scaper that rendered it, or that the renderer equals."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestRow:
+    """One row of a manifest."""
+
+    recipe: RecipeRow
+    """What determines the mixture."""
+    files: Mapping[str, str]
+    """Path of each of ``FILES``, relative to the dataset."""
+    hashes: Mapping[str, str]
+    """SHA-256 of each of ``FILES``."""
+    measured: Measured
+    """What was measured."""
+
+    @classmethod
+    def from_columns(cls, values: Mapping[str, Any]) -> ManifestRow:
+        """The row that a row of the table holds; further columns are left out."""
+        return cls(
+            recipe=RecipeRow.from_columns(values),
+            files={name: values[f"{name}_file"] for name in FILES},
+            hashes={name: values[f"{name}_sha256"] for name in FILES},
+            measured=Measured(**{field.name: values[field.name] for field in fields(Measured)}),
+        )
+
+    def to_columns(self) -> dict[str, Any]:
+        """The values by column."""
+        return {
+            **self.recipe.to_columns(),
+            **{f"{name}_file": self.files[name] for name in FILES},
+            **{f"{name}_sha256": self.hashes[name] for name in FILES},
+            **asdict(self.measured),
+        }
+
+
 MANIFEST_COLUMNS = [
     *recipes.COLUMNS,
     *(f"{name}_file" for name in FILES),
     *(f"{name}_sha256" for name in FILES),
-    "scale",
-    "event_frames",
-    "event_gain_db",
-    "background_gain_db",
-    "achieved_snr_db",
-    "scaper_version",
+    *(field.name for field in fields(Measured)),
 ]
 
 
 def list_paths(clip_id: str, container: str) -> dict[str, str]:
-    """Where a row's files lie, relative to the dataset, for each of ``FILES``."""
+    """The paths of a row's files, relative to the dataset, for each of ``FILES``."""
     audio = {name: f"audio/{name}/{clip_id}.{container}" for name in SIGNALS}
     return {**audio, "jams": f"jams/{clip_id}.jams"}
 
@@ -78,8 +127,12 @@ class Dataset:
 
     @property
     def id(self) -> str:
-        """What tells it from any other dataset; see ``derive_dataset_id``."""
+        """What identifies it; see ``derive_dataset_id``."""
         return derive_dataset_id(self.table)
+
+    def rows(self) -> list[ManifestRow]:
+        """The rows of the manifest."""
+        return [ManifestRow.from_columns(row) for row in list_records(self.table)]
 
     def __len__(self) -> int:
         return len(self.table)
@@ -124,17 +177,21 @@ def open_dataset(root: str | Path) -> Dataset:
     """Open a finished dataset.
 
     Raises:
-        NotFoundError: there is none at ``root``, or its build has not ended.
+        NotFoundError: there is none at ``root``, or its build is not finished.
         InvalidInputError: its description or manifest cannot be read.
     """
     root = user_path(root)
     if not (root / MANIFEST).is_file():
         state = (
-            "its build has not ended: run the same `bgknown build` again" if (root / ".work").is_dir() else "no dataset"
+            "its build is not finished: run the same `bgknown build` again"
+            if (root / ".work").is_dir()
+            else "no dataset"
         )
         raise NotFoundError(f"{root}: {state} (no {MANIFEST})")
     description = read_description(root)
-    table = _typed(read_text_table(root / MANIFEST, MANIFEST_COLUMNS, advice="the dataset is damaged"), root / MANIFEST)
+    table = _parse_columns(
+        read_text_table(root / MANIFEST, MANIFEST_COLUMNS, advice="the dataset is damaged"), root / MANIFEST
+    )
     table.index = pd.Index(table["clip_id"].tolist())  # without a name, so that sorting by the column stays possible
     return Dataset(root=root, table=table, description=description)
 
@@ -145,8 +202,8 @@ IDENTITY = ["clip_id", "split", "category", *(f"{name}_sha256" for name in SIGNA
 def derive_dataset_id(table: pd.DataFrame) -> str:
     """64 hexadecimal digits that two datasets share if their clips, splits, labels and audio files are the same.
 
-    No measured number is part of it, nor the JAMS, so both engines and all machines that give the same audio give the
-    same id. Audio of another container is another file, and its dataset another one.
+    Measured numbers and JAMS are not part of it, so engines and machines that give the same audio give the same id.
+    WAV and FLAC files differ, so a dataset has another id in each of them.
 
     Args:
         table: a manifest.
@@ -160,7 +217,7 @@ def read_description(root: Path) -> dict[str, Any]:
 
     Raises:
         NotFoundError: it is missing.
-        InvalidInputError: it is no JSON object, or of a format that this version does not know.
+        InvalidInputError: it is not a JSON object, or is in a format that this version does not know.
     """
     path = root / DESCRIPTION
     description = read_object(path)
@@ -200,8 +257,8 @@ def _check_shape(value: Any, shape: Any, path: Path, name: str) -> None:
         raise InvalidInputError(f"{path}: {name} is {found}; the dataset is damaged")
 
 
-def _typed(text: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """A manifest with its numbers as numbers, within the ranges that they can have."""
+def _parse_columns(text: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """A manifest with its numbers parsed and in range."""
     table = text.copy()
     for name in FILES:
         check_inside(text[f"{name}_file"], find_line_numbers(text), path, f"{name}_file")
@@ -212,7 +269,7 @@ def _typed(text: pd.DataFrame, path: Path) -> pd.DataFrame:
     for column, low, high in (("scale", 1e-9, 1.0), ("event_frames", SHORTEST_EVENT_FRAMES, recipes.CLIP_FRAMES)):
         for line, value in zip(find_line_numbers(text), table[column], strict=True):
             if not low <= value <= high:
-                raise InvalidInputError(f"{path}, line {line}: {column} is {value}, must lie in {low:g}..{high:g}")
+                raise InvalidInputError(f"{path}, line {line}: {column} is {value}; it must be in {low:g}..{high:g}")
     return table
 
 

@@ -13,6 +13,7 @@ from bgknown.apwd.sources import published_lists as lists
 from bgknown.corpora import esc50, fsd50k
 from bgknown.errors import BgknownError
 from bgknown.jams.reading import parse_jams
+from bgknown.jobs.units import read_units
 from bgknown.mixtures.build import open_workspace
 from bgknown.mixtures.dataset import FILES, MANIFEST_COLUMNS, open_dataset, read_description
 from bgknown.mixtures.recipe import check_target, read_recipe
@@ -181,8 +182,8 @@ def _sources(folder: Path) -> None:
 
 def _workspace(folder: Path) -> None:
     found = open_workspace(folder)
-    for entry in found.finished().values():
-        dict(entry["record"], name=entry["name"], digest=entry["digest"])
+    for unit in read_units(found.journal):
+        dict(unit.record, name=unit.name, digest=unit.digest)
     found.read_plan()
     with contextlib.suppress(BgknownError):
         found.is_finished({"name": "x", "configuration": {"a": 1}})

@@ -92,7 +92,7 @@ def test_manifest_only_writes_no_audio(made, tmp_path):
         (["build", "--jams", "x", "--out", "y"], 2, "give --source to render audio, or --manifest-only to write none"),
         (["build", "--jams", "x", "--source", "s", "--manifest-only", "--out", "y"], 2, "give --source to render"),
         (["build", "--jams", "x", "--manifest-only", "--out", "y"], 1, "error: x: no such folder"),
-        (["build", "--jams", "x", "--source", "s", "--out", "y"], 1, "error: s: no source tree"),
+        (["build", "--jams", "x", "--source", "s", "--out", "y"], 1, "error: s: not a source tree"),
         (["verify", "x"], 1, "error: x/dataset.json: missing"),
         (["draw", "--source", "x", "--scene", "rain", "--out", "y"], 1, "error: x: no source tree"),
         (["draw", "--source", "x", "--scene", "rain", "--out", "y", "--pairs", "dev"], 2, "--pairs dev: N or SPLIT=N"),

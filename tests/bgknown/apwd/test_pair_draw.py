@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bgknown.apwd import draw as drawn
 from bgknown.apwd.changes import KINDS, find_changes, list_classes
 from bgknown.apwd.draw import PairDrawOptions, draw
 from bgknown.apwd.pair_draw import PairRules, Sources, draw_pair, gather_sources
@@ -21,6 +20,7 @@ from bgknown.apwd.text import describe_changes, read_back
 from bgknown.audio.files import RATE_HZ
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
 from tests.conftest import noise, write_wav
+from tests.stopping import fill_disk_after
 
 CLASSES = ("dog", "birds", "thunder", "footsteps")
 EVEN = PairRules(kinds=dict.fromkeys(KINDS, 1.0), changes=(1.0, 1.0, 1.0))
@@ -209,16 +209,7 @@ def test_any_number_of_processes_and_more_pairs_give_the_same_first_ones(tree, t
 
 def test_a_draw_that_was_stopped_goes_on(tree, tmp_path, monkeypatch):
     draw(options(tree, tmp_path / "whole"))
-    real, count = drawn._put, 0
-
-    def failing(path, data, scratch):
-        nonlocal count
-        count += 1
-        if count > 17:
-            raise StorageError(f"{path}: the disk is full: free some space and run the same command again")
-        real(path, data, scratch)
-
-    monkeypatch.setattr(drawn, "_put", failing)
+    fill_disk_after(monkeypatch, 17)
     with pytest.raises(StorageError, match="the disk is full"):
         draw(options(tree, tmp_path / "out"))
     monkeypatch.undo()
@@ -232,7 +223,7 @@ def test_a_draw_that_was_stopped_goes_on(tree, tmp_path, monkeypatch):
 def test_a_finished_draw_is_left_alone_and_another_one_refused(tree, tmp_path):
     first = draw(options(tree, tmp_path))
     assert draw(options(tree, tmp_path)) == replace(first, was_finished=True)
-    with pytest.raises(StorageError, match=r"configuration.pairs.dev is 20 there and 21 here"):
+    with pytest.raises(StorageError, match=r"configuration.pairs.dev is 20 in the folder but 21 was requested"):
         draw(options(tree, tmp_path, pairs={"dev": 21, "eval": 5}))
     draw(options(tree, tmp_path, rules=replace(RULES, seed=1)))  # a folder of its own
     draw(options(tree, tmp_path, name="mine", pairs={"dev": 1, "eval": 1}))
@@ -248,7 +239,7 @@ def test_a_finished_draw_is_left_alone_and_another_one_refused(tree, tmp_path):
         ({"events": ("dog",)}, InvalidInputError, r"1 event classes \(dog\) for up to 2 changes"),
         ({"events": ("dog", "dog")}, InvalidInputError, "the event class 'dog' is named twice"),
         ({"events": ("dog", "rain")}, InvalidInputError, "the event class 'rain' is the background's label"),
-        ({"pairs": {"dev": 0, "eval": 0}}, InvalidInputError, "no pairs are wanted"),
+        ({"pairs": {"dev": 0, "eval": 0}}, InvalidInputError, "no pairs to draw"),
         ({"rules": PairRules()}, InvalidInputError, "has 0 recordings of at least 10 s, 2 are wanted"),
     ],
 )

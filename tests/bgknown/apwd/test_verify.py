@@ -148,7 +148,7 @@ def test_a_manifest_that_is_damaged(copy):
     _, out = copy
     text = (out / "manifest.csv").read_text()
     (out / "manifest.csv").write_text(text + text.splitlines()[1] + "\n")
-    with pytest.raises(InvalidInputError, match="line 16: the pair rain_dev_added is there twice"):
+    with pytest.raises(InvalidInputError, match="line 16: the pair rain_dev_added has two rows"):
         check(out)
     (out / "manifest.csv").write_text("pair\nx\n")
     with pytest.raises(InvalidInputError, match="the set is damaged"):

@@ -119,7 +119,7 @@ def test_what_was_skipped_is_told_again_and_hinted_at_when_it_has_been_repaired(
     assert (first.was_finished, again.was_finished) == (False, True)
     assert again.problems == first.problems != []
     tiny.clip("1-100-A-0").write_bytes(original)
-    with pytest.raises(StorageError, match="it was made without 1 broken inputs, which may be whole now"):
+    with pytest.raises(StorageError, match="it was made without 1 broken inputs, which may be repaired now"):
         tiny.build(tmp_path / "out")
 
 
@@ -132,7 +132,7 @@ def test_a_dry_run_tells_of_broken_clips(tiny, tmp_path):
 def test_nothing_left_to_build_is_an_error(tiny, tmp_path):
     for clip_id in CLIPS:
         tiny.clip(clip_id).write_bytes(b"")
-    with pytest.raises(BrokenInputError, match="nothing is left to build: all 10 rows are broken"):
+    with pytest.raises(BrokenInputError, match="nothing is left: all 10 rows are broken"):
         tiny.build(tmp_path / "out", skip_broken=True)
     assert not contents(tmp_path / "out")
 
@@ -186,7 +186,8 @@ def test_a_recipe_with_a_quiet_crop_is_refused_by_row(tiny, tmp_path):
     audio[row["a_start"] : row["a_start"] + CLIP_FRAMES] *= 1e-4
     write_wav(path, audio, subtype="PCM_24")
     with pytest.raises(
-        BrokenInputError, match=rf"{row['clip_id']}: quiet_background: .* crop \(a\) has -\d\d\.\d LUFS, at least -60"
+        BrokenInputError,
+        match=rf"{row['clip_id']}: quiet_background: .* crop \(a\) is at -\d\d\.\d LUFS, below the minimum of -60",
     ):
         tiny.build(tmp_path / "out", recipe=tmp_path / "recipe.csv")
 

@@ -10,8 +10,7 @@ import filelock
 import pytest
 
 from bgknown.errors import BrokenInputError, StorageError
-from bgknown.jobs import files
-from bgknown.mixtures import build as building
+from bgknown.jobs import files, resumable
 from bgknown.mixtures.build import dry_run
 from bgknown.mixtures.verify import verify
 from bgknown.mixtures.worker import build_row
@@ -95,7 +94,7 @@ def test_a_full_disk_leaves_only_whole_files_and_the_build_goes_on(built, tmp_pa
 
 def test_too_little_space_is_said_before_anything_is_rendered(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
-    with pytest.raises(StorageError, match=r"0\.00 GB free, 10 rows need 0\.02 GB"):
+    with pytest.raises(StorageError, match=r"0\.00 GB free, the rows need up to 0\.02 GB"):
         tiny.build(tmp_path / "out")
     assert not contents(tmp_path / "out")
 
@@ -103,10 +102,10 @@ def test_too_little_space_is_said_before_anything_is_rendered(tiny, tmp_path, mo
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seed": 1}, "draw.seed is 0 there and 1 here"),
-        ({"reference_gain": "source"}, 'reference_gain is "mixture" there and "source" here'),
-        ({"container": "flac"}, 'container is "wav" there and "flac" here'),
-        ({"limit": 3}, "limit is null there and 3 here"),
+        ({"seed": 1}, "draw.seed is 0 in the folder but 1 was requested"),
+        ({"reference_gain": "source"}, 'reference_gain is "mixture" in the folder but "source" was requested'),
+        ({"container": "flac"}, 'container is "wav" in the folder but "flac" was requested'),
+        ({"limit": 3}, "limit is null in the folder but 3 was requested"),
     ],
 )
 @pytest.mark.parametrize("finished", [True, False], ids=["finished", "unfinished"])
@@ -128,14 +127,14 @@ def test_other_corpora_are_another_configuration(tiny, tmp_path):
     tiny.build(tmp_path / "out")
     table = tiny.fsd50k / "FSD50K.ground_truth" / "dev.csv"
     table.write_text("\n".join(table.read_text().split("\n")[:-2]) + "\n")
-    with pytest.raises(StorageError, match="corpora.fsd50k.clips.dev is 5 there and 4 here"):
+    with pytest.raises(StorageError, match="corpora.fsd50k.clips.dev is 5 in the folder but 4 was requested"):
         tiny.build(tmp_path / "out")
 
 
 def test_a_folder_with_other_things_is_refused(tiny, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("precious")
-    with pytest.raises(StorageError, match="not empty and holds no unfinished work"):
+    with pytest.raises(StorageError, match="not empty and does not hold unfinished work"):
         tiny.build(tmp_path / "out")
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="is a file"):
@@ -145,7 +144,7 @@ def test_a_folder_with_other_things_is_refused(tiny, tmp_path):
 def test_a_workspace_that_is_not_ours_is_left_alone(tiny, tmp_path):
     (tmp_path / "out" / ".work").mkdir(parents=True)
     (tmp_path / "out" / ".work" / "notes.txt").write_text("precious")
-    with pytest.raises(StorageError, match="not empty and holds no unfinished work"):
+    with pytest.raises(StorageError, match="not empty and does not hold unfinished work"):
         tiny.build(tmp_path / "out")
     assert [path.name for path in (tmp_path / "out" / ".work").iterdir()] == ["notes.txt"]
 
@@ -160,7 +159,7 @@ def test_a_build_that_another_overtook_while_it_waited_changes_nothing(built, ti
         return real(lock, *arguments, **options)
 
     monkeypatch.setattr(filelock.FileLock, "acquire", overtaken)
-    with pytest.raises(StorageError, match="draw.seed is 0 there and 7 here"):
+    with pytest.raises(StorageError, match="draw.seed is 0 in the folder but 7 was requested"):
         tiny.build(tmp_path / "out", seed=7)
     assert contents(tmp_path / "out") == contents(built[1])
     assert not (tmp_path / "out" / ".work").exists()
@@ -173,13 +172,13 @@ def test_a_worker_that_outlives_its_run_can_put_nothing_under_a_final_name(tiny,
         tasks.extend(items)
         raise StorageError("stopped")
 
-    monkeypatch.setattr(building, "in_processes", keep)
+    monkeypatch.setattr(resumable, "in_batches", keep)
     with pytest.raises(StorageError, match="stopped"):
         tiny.build(tmp_path / "out")
     monkeypatch.undo()
     tiny.build(tmp_path / "out")
     (tmp_path / "out" / "jams" / "1-100-A-0.jams").unlink()
-    task = next(task for task in tasks if task.row["clip_id"] == "1-100-A-0")
+    task = next(task for task in tasks if task.task.row.clip_id == "1-100-A-0")
     with pytest.raises(StorageError):
         build_row(task)
     assert not (tmp_path / "out" / ".work").exists()
@@ -280,7 +279,7 @@ def test_work_that_0_1_0_left_unfinished_is_rendered_again(built, tiny, tmp_path
 def test_a_manifest_of_something_else_is_refused(tiny, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "manifest.csv").write_text("mine")
-    with pytest.raises(StorageError, match="holds a manifest.csv but no dataset.json, so bgknown has not made it"):
+    with pytest.raises(StorageError, match="holds a manifest.csv but no dataset.json, so it was not made by bgknown"):
         tiny.build(tmp_path / "out")
 
 

@@ -36,7 +36,7 @@ def test_wrong_names_are_told(built, tmp_path):
     with pytest.raises(NotFoundError, match="no dataset"):
         bgknown.open_dataset(tmp_path)
     (tmp_path / ".work").mkdir()
-    with pytest.raises(NotFoundError, match="its build has not ended"):
+    with pytest.raises(NotFoundError, match="its build is not finished"):
         bgknown.open_dataset(tmp_path)
 
 
