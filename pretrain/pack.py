@@ -25,7 +25,7 @@ from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error, hash_bytes, list_state, open_own
 from bgknown.jobs.parallel import count_cores, one_by_one
 from bgknown.jobs.problems import Problem, make_problem
-from bgknown.jobs.resumable import Job, Outcome, UnitResult
+from bgknown.jobs.resumable import Job, JobOutcome, UnitResult
 from bgknown.jobs.workspace import Workspace
 from bgknown.userpath import absolute, expand_fields
 from pretrain.audio_files import find_audio, matches_any
@@ -97,7 +97,7 @@ def pack(options: PackOptions) -> PackReport:
         StorageError: the output folder holds something else, another run holds it, or the disk is full.
         BrokenInputError: files are broken and ``skip_broken`` is not given; the others are kept for the next run.
     """
-    root, names = find_files(options)
+    root, names = find_pack_files(options)
     description = {
         "name": "packed corpus",
         "format": FORMAT,
@@ -118,14 +118,14 @@ def pack(options: PackOptions) -> PackReport:
         jobs=options.jobs,
         skip_broken=options.skip_broken,
     )
-    return job.run(lambda: _make(job, options, root, names), lambda: _report_finished(job))
+    return job.run(lambda: _pack_files(job, options, root, names), lambda: _report_finished_corpus(job))
 
 
 def _read_description(out: Path) -> dict[str, Any]:
     return read_object(out / DESCRIPTION)
 
 
-def find_files(options: PackOptions) -> tuple[Path, list[str]]:
+def find_pack_files(options: PackOptions) -> tuple[Path, list[str]]:
     """The files to pack: the folder that their names are relative to, and their names in order.
 
     With several folders, names are relative to the folder that contains all of them.
@@ -176,7 +176,7 @@ def _decode_file(root: Path, rate_hz: int, name: str) -> DecodedFile:
     return DecodedFile(file=file, pcm=pcm, pcm_sha256=hash_bytes(pcm.data))
 
 
-def _make(job: Job, options: PackOptions, root: Path, names: list[str]) -> PackReport:
+def _pack_files(job: Job, options: PackOptions, root: Path, names: list[str]) -> PackReport:
     """Pack what is missing."""
     decode = partial(_decode_file, root, options.rate_hz)
     part, final = options.out / PART, options.out / AUDIO
@@ -198,14 +198,14 @@ def _make(job: Job, options: PackOptions, root: Path, names: list[str]) -> PackR
         raise
     except OSError as error:
         raise describe_storage_error(error, part) from error
-    outcome = Outcome[PackedFile](kept=kept)
+    outcome = JobOutcome[PackedFile](kept=kept)
     for file in writer.files:
         outcome.add(UnitResult(record=None if file.problem else file, problem=file.problem))
     job.check(outcome, len(names))
-    return _report(_finish(job, options, outcome), kept)
+    return _make_report(_write_corpus(job, options, outcome), kept)
 
 
-def _finish(job: Job, options: PackOptions, outcome: Outcome[PackedFile]) -> dict[str, Any]:
+def _write_corpus(job: Job, options: PackOptions, outcome: JobOutcome[PackedFile]) -> dict[str, Any]:
     """Put the corpus under its final names, the index last."""
     files, problems = outcome.records, outcome.problems
     rows = [(file.name, *file.samples, file.sha256) for file in files]
@@ -235,14 +235,14 @@ def _finish(job: Job, options: PackOptions, outcome: Outcome[PackedFile]) -> dic
     return content
 
 
-def _report_finished(job: Job) -> PackReport:
+def _report_finished_corpus(job: Job) -> PackReport:
     out = job.workspace.out
     job.check_finished_files({AUDIO: 2 * int(read_index(out)["length"].sum())})
     content = _read_description(out)
-    return _report(content, content["counts"]["clips"])
+    return _make_report(content, content["counts"]["clips"])
 
 
-def _report(content: dict[str, Any], kept: int) -> PackReport:
+def _make_report(content: dict[str, Any], kept: int) -> PackReport:
     counts = content["counts"]
     problems = tuple(Problem(**problem) for problem in content["skipped"])
     return PackReport(

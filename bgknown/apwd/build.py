@@ -25,17 +25,17 @@ from bgknown.apwd.pairs import SIDES, PairFiles, find_pairs
 from bgknown.apwd.scenes import Scenes, read_published_scenes
 from bgknown.apwd.text import TEMPLATES
 from bgknown.apwd.text_table import read_text_tables
-from bgknown.apwd.worker import AudioTarget, Bits, BuiltPair, Container, PairTask, build_pairs
+from bgknown.apwd.worker import AudioTarget, Bits, BuiltPair, PairTask, build_pairs
 from bgknown.audio.files import RATE_HZ
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import hash_bytes
 from bgknown.jobs.parallel import check_jobs, count_cores, in_batches
 from bgknown.jobs.problems import Problem, refuse_broken
-from bgknown.jobs.resumable import Job, Outcome
+from bgknown.jobs.resumable import Job, JobOutcome
 from bgknown.jobs.workspace import Workspace
 from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, PAIRS, format_description
 from bgknown.render import scaper
-from bgknown.render.layers import Engine
+from bgknown.render.layers import Container, Engine
 from bgknown.userpath import expand_fields
 from bgknown.version import VERSION
 
@@ -122,23 +122,23 @@ def build(options: PairBuildOptions) -> PairReport:
         jobs=options.jobs,
         skip_broken=options.skip_broken,
     )
-    return job.run(lambda: _make(job, options, files, texts), lambda: _report_finished(job))
+    return job.run(lambda: _make_pairs(job, options, files, texts), lambda: _report_finished_pairs(job))
 
 
-def _make(job: Job, options: PairBuildOptions, files: Sequence[PairFiles], texts: Texts) -> PairReport:
+def _make_pairs(job: Job, options: PairBuildOptions, files: Sequence[PairFiles], texts: Texts) -> PairReport:
     """Make what is missing."""
     tasks = _list_tasks(job, options, files, texts)
     missing = sum(len(task.files.sides()) for task in tasks if task.target is not None and task.known is None)
     if options.container == "wav":
         hint = ", or use --manifest-only and render on demand"
         job.check_space(int(missing * DURATION_S * RATE_HZ * options.bits // 8), hint=hint)
-    outcome = Outcome[BuiltPair]()
+    outcome = JobOutcome[BuiltPair]()
     for result in job.run_units(build_pairs, tasks, title="pairs", batch=256 if options.source is None else 16):
         outcome.add(result)
     job.check(outcome, len(files), stored=options.source is not None)
     table = make_table(pair.row for pair in outcome.records)
-    _finish(job, table, texts, outcome.problems)
-    _warn(outcome.records, table)
+    _write_pair_tables(job, table, texts, outcome.problems)
+    _warn_of_pairs(outcome.records, table)
     rendered = len(table) - outcome.kept
     return PairReport(table=table, rendered=rendered, kept=outcome.kept, problems=outcome.problems)
 
@@ -153,7 +153,7 @@ def describe_pairs(options: PairBuildOptions) -> pd.DataFrame:
     files = _take_first(find_pairs(options.jams), options.limit)
     _check_texts(texts, files, options.text_tables)
     tasks = _list_tasks(None, options, files, texts)
-    outcome = Outcome[BuiltPair]()
+    outcome = JobOutcome[BuiltPair]()
     for result in in_batches(build_pairs, tasks, jobs=options.jobs, title="JAMS", unit="pair", batch=256):
         outcome.add(result)
     refuse_broken(outcome.problems, skip=options.skip_broken, kept="nothing was written")
@@ -247,7 +247,7 @@ def _list_tasks(job: Job | None, options: PairBuildOptions, files: Sequence[Pair
     ]
 
 
-def _describe_outcome(table: pd.DataFrame, problems: Sequence[Problem]) -> dict[str, Any]:
+def _describe_pairs_outcome(table: pd.DataFrame, problems: Sequence[Problem]) -> dict[str, Any]:
     """The part of dataset.json that is known only after the build."""
     counts = Counter(zip(table["scene"], table["split"], strict=True))
     return {
@@ -261,25 +261,25 @@ def _describe_outcome(table: pd.DataFrame, problems: Sequence[Problem]) -> dict[
     }
 
 
-def _finish(job: Job, table: pd.DataFrame, texts: Texts, problems: Sequence[Problem]) -> None:
+def _write_pair_tables(job: Job, table: pd.DataFrame, texts: Texts, problems: Sequence[Problem]) -> None:
     out = job.workspace.out
     tables: dict[str, bytes] = {}
     if any(len(several) > 1 for several in texts.values()):
         rows = [(pair, text) for pair in table["pair"] for text in texts[pair]]
         tables[TEXTS] = pd.DataFrame(rows, columns=["pair", "text"]).to_csv(index=False, lineterminator="\n").encode()
-    tables[DESCRIPTION] = format_description({**job.description, **_describe_outcome(table, problems)})
+    tables[DESCRIPTION] = format_description({**job.description, **_describe_pairs_outcome(table, problems)})
     tables[MANIFEST] = format_pair_manifest(table)
     job.finish(tables, folders=sorted({(out / file).parent for side in SIDES for file in table[side] if file}))
 
 
-def _report_finished(job: Job) -> PairReport:
+def _report_finished_pairs(job: Job) -> PairReport:
     table = read_manifest(job.workspace.out)
     job.check_finished_files({file: None for side in SIDES for file in table[side] if file})
     skipped = [Problem(**problem) for problem in read_pair_description(job.workspace.out)["skipped"]]
     return PairReport(table=table, rendered=0, kept=len(table), problems=skipped, was_finished=True)
 
 
-def _warn(pairs: Sequence[BuiltPair], table: pd.DataFrame) -> None:
+def _warn_of_pairs(pairs: Sequence[BuiltPair], table: pd.DataFrame) -> None:
     alike = table[(table["changes"] == "") & (table["jams_s2"] != "")]
     if len(alike):
         log.warning(

@@ -21,7 +21,7 @@ class ApwdGroup(Group):
 
 @click.group(cls=ApwdGroup)
 def apwd() -> None:
-    """Audio pairs with a difference: prepare sources, draw pairs, render them, and say what differs.
+    """Audio pairs that differ: prepare sources, draw pairs, render them, and describe the differences.
 
     \b
     Example:
@@ -30,12 +30,12 @@ def apwd() -> None:
 
 
 def jobs_option(command: Any) -> Any:
-    """The option that says how many processes work."""
+    """The option for the number of processes."""
     return click.option("--jobs", type=int, help="Number of processes [default: all cores].")(command)
 
 
 def scenes_option(command: Any) -> Any:
-    """The option that names another file of scenes."""
+    """The option for another file of scenes."""
     return click.option(
         "--scenes", "scenes_file", type=FILE, help="TOML file of scenes [default: data_manifests/apwd_scenes.toml]."
     )(command)
@@ -55,14 +55,14 @@ def scenes_option(command: Any) -> Any:
     "backgrounds",
     multiple=True,
     metavar="LABEL=FSD50K_LABEL",
-    help="A background of your own: recordings with this label of FSD50K, or one of several with commas.",
+    help="Your own background: recordings with this label of FSD50K, or with one of several (separated by commas).",
 )
 @click.option(
     "--event",
     "events",
     multiple=True,
     metavar="LABEL[=CATEGORY]",
-    help="An event class of your own: clips of this category of ESC-50.",
+    help="Your own event class: clips of this category of ESC-50.",
 )
 @scenes_option
 @click.option(
@@ -75,14 +75,14 @@ def scenes_option(command: Any) -> Any:
 @click.option(
     "--repeat-samples",
     is_flag=True,
-    help="Reproduce a fault of AudioDiffCaps: backgrounds with each sample repeated, not the recording looped.",
+    help="Reproduce a fault of AudioDiffCaps: repeat each sample of a background instead of looping the recording.",
 )
-@click.option("--skip-broken", is_flag=True, help="Go on without sources that are missing or broken, and count them.")
+@click.option("--skip-broken", is_flag=True, help="Leave out missing and broken sources, and count them.")
 @click.option("--cache", type=FOLDER, help="Folder for file headers [default: $BGKNOWN_CACHE or the user's cache].")
 @jobs_option
 @click.option("--out", type=FOLDER, required=True, help="Folder of the source tree.")
 def prepare(*, scenes_file: Path | None, jobs: int | None, cache: Path | None, **given: Any) -> None:
-    """Make the source tree that the JAMS name: looped backgrounds, trimmed events, 16 bits, 44.1 kHz.
+    """Make the source tree that the JAMS refer to: looped backgrounds, trimmed events, 16 bits, 44.1 kHz.
 
     \b
     Example:
@@ -90,17 +90,21 @@ def prepare(*, scenes_file: Path | None, jobs: int | None, cache: Path | None, *
     """
     from bgknown.apwd.sources import prepare as preparing  # noqa: PLC0415
 
-    given["backgrounds"] = {name: tuple(value.split(",")) for name, value in _assigned(given["backgrounds"]).items()}
-    given["events"] = _assigned(given["events"])
+    given["backgrounds"] = {
+        name: tuple(value.split(",")) for name, value in _parse_assignments(given["backgrounds"]).items()
+    }
+    given["events"] = _parse_assignments(given["events"])
     chosen: dict[str, Any] = {} if cache is None else {"cache": cache}
-    report = preparing.prepare(preparing.PrepareOptions(**given, **chosen, **_jobs(jobs), scenes=_scenes(scenes_file)))
+    report = preparing.prepare(
+        preparing.PrepareOptions(**given, **chosen, **_choose_jobs(jobs), scenes=_read_scenes(scenes_file))
+    )
     echo("split  role        label                 files   seconds")
     for (split, role, label), part in report.table.groupby(["split", "role", "label"]):
         echo(f"{split:<6} {role:<11} {label:<20} {len(part):>6,} {part['frames'].sum() / 44_100:>9,.0f}")
     done = f"{report.prepared} sources prepared, {report.kept} kept"
-    echo(f"\n{'was complete already; nothing was done' if report.was_finished else done}")
+    echo(f"\n{'was already complete; nothing was done' if report.was_finished else done}")
     if report.not_clean:
-        echo(f"{report.not_clean} clips that the lists call not clean left out, as published")
+        echo(f"{report.not_clean} clips that the lists mark as not clean left out, as published")
     if report.problems:
         echo(f"{len(report.problems)} missing or broken sources left out (see skipped in source.json)")
     echo(f"tree   {given['out']}")
@@ -129,11 +133,13 @@ RANGE: dict[str, Any] = {"type": (float, float), "metavar": "LOW HIGH"}
 @click.option("--event-length", "event_s", **RANGE, help="Length of an event, s [default: 3 5].")
 @click.option("--onset", "onset_s", **RANGE, help="Onset of an event, s [default: 0 8].")
 @click.option("--changes", metavar="W,W,...", help="Weights of one change, of two, ... [default: 21,18].")
-@click.option("--kept", metavar="W,W,...", help="Weights of no class kept on both sides, of one, ... [default: none].")
-@click.option("--kind", "kinds", multiple=True, metavar="KIND=W", help="Weight of a kind of change; others get 0.")
+@click.option(
+    "--kept", metavar="W,W,...", help="Weights of keeping no class on both sides, one class, ... [default: none]."
+)
+@click.option("--kind", "kinds", multiple=True, metavar="KIND=W", help="Weight of a kind of change; other kinds get 0.")
 @scenes_option
 @jobs_option
-@click.option("--out", type=FOLDER, required=True, help="Folder that gets the folder of the draw.")
+@click.option("--out", type=FOLDER, required=True, help="Folder in which the folder of the draw is made.")
 def draw(*, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
     """Draw new pairs and write them as JAMS, for `bgknown apwd build`.
 
@@ -144,15 +150,17 @@ def draw(*, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
     from bgknown.apwd import draw as drawn  # noqa: PLC0415
     from bgknown.apwd import pair_draw as drawing  # noqa: PLC0415
 
-    scenes = _scenes(scenes_file)
+    scenes = _read_scenes(scenes_file)
     places = {name: given.pop(name) for name in ("source", "scene", "events", "name", "out")}
-    pairs = _counts(given.pop("pairs"), tuple(scenes.splits))
+    pairs = _parse_counts(given.pop("pairs"), tuple(scenes.splits))
     for name in ("changes", "kept"):
         if given[name] is not None:
-            given[name] = _weights(given[name], f"--{name}")
-    given["kinds"] = {kind: _weights(weight, "--kind")[0] for kind, weight in _assigned(given["kinds"]).items()} or None
+            given[name] = _parse_weights(given[name], f"--{name}")
+    given["kinds"] = {
+        kind: _parse_weights(weight, "--kind")[0] for kind, weight in _parse_assignments(given["kinds"]).items()
+    } or None
     rules = drawing.PairRules(**{name: value for name, value in given.items() if value is not None})
-    report = drawn.draw(drawn.PairDrawOptions(**places, scenes=scenes, pairs=pairs, rules=rules, **_jobs(jobs)))
+    report = drawn.draw(drawn.PairDrawOptions(**places, scenes=scenes, pairs=pairs, rules=rules, **_choose_jobs(jobs)))
     echo("\n".join(f"{split:<20} {count:>8,} pairs" for split, count in report.counts.items()))
     echo("\n".join(f"{kind:<20} {count:>8,}" for kind, count in report.kinds.items()))
     if report.was_finished:
@@ -162,7 +170,7 @@ def draw(*, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
 
 @apwd.command()
 @click.option("--jams", type=FOLDER, required=True, help="Folder of the JAMS pairs, at any depth.")
-@click.option("--source", type=FOLDER, help="The source tree that the JAMS name.")
+@click.option("--source", type=FOLDER, help="The source tree that the JAMS refer to.")
 @click.option("--manifest-only", is_flag=True, help="Write manifest and texts from the JAMS alone, without audio.")
 @click.option(
     "--text-table",
@@ -185,14 +193,14 @@ def draw(*, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
 )
 @click.option("--bits", type=click.Choice(["16", "32"]), default="16", show_default=True, help="Bits of a sample.")
 @click.option("--limit", type=int, help="Only this many pairs, of every scene and split.")
-@click.option("--skip-broken", is_flag=True, help="Go on without pairs that are broken, and count them.")
+@click.option("--skip-broken", is_flag=True, help="Leave out broken pairs, and count them.")
 @jobs_option
 @click.option("--out", type=FOLDER, required=True, help="Folder of the set.")
 def build(*, manifest_only: bool, scenes_file: Path | None, bits: str, jobs: int | None, **given: Any) -> None:
     """Render JAMS pairs, and write what changes from s1 to s2 as text, codes and classes.
 
-    Renders what scaper.generate_from_jams renders. A build that was stopped goes on where it was when the same command
-    is given again; a finished one is left alone.
+    Renders what scaper.generate_from_jams renders. A build that was stopped resumes where it left off when you run the
+    same command again; a finished one is left alone.
 
     \b
     Example:
@@ -203,9 +211,9 @@ def build(*, manifest_only: bool, scenes_file: Path | None, bits: str, jobs: int
     if manifest_only == (given["source"] is not None):
         raise click.UsageError("give --source to render audio, or --manifest-only to write none")
     options = building.PairBuildOptions(
-        **given, scenes=_scenes(scenes_file), bits=32 if bits == "32" else 16, **_jobs(jobs)
+        **given, scenes=_read_scenes(scenes_file), bits=32 if bits == "32" else 16, **_choose_jobs(jobs)
     )
-    _tell(building.build(options), options.out)
+    _print_report(building.build(options), options.out)
 
 
 @apwd.command()
@@ -226,7 +234,7 @@ def verify(folder: Path, *, scenes_file: Path | None, jobs: int | None, **given:
     from bgknown.apwd.verify import verify as check  # noqa: PLC0415
     from bgknown.jobs.parallel import count_cores  # noqa: PLC0415
 
-    checked = check(folder, jobs=count_cores() if jobs is None else jobs, scenes=_scenes(scenes_file), **given)
+    checked = check(folder, jobs=count_cores() if jobs is None else jobs, scenes=_read_scenes(scenes_file), **given)
     for fault in checked.faults:
         echo(fault)
     if checked.faults:
@@ -237,8 +245,8 @@ def verify(folder: Path, *, scenes_file: Path | None, jobs: int | None, **given:
     echo(f"ok: {checked.pairs} pairs, {checked.files} files{scaper if rendered else ''}")
 
 
-def _assigned(texts: tuple[str, ...]) -> dict[str, str]:
-    """LABEL=VALUE options; the label alone stands for itself."""
+def _parse_assignments(texts: tuple[str, ...]) -> dict[str, str]:
+    """LABEL=VALUE options; a label alone is also its value."""
     pairs = {}
     for text in texts:
         label, _, value = text.partition("=")
@@ -248,38 +256,38 @@ def _assigned(texts: tuple[str, ...]) -> dict[str, str]:
     return pairs
 
 
-def _counts(texts: tuple[str, ...], splits: tuple[str, ...]) -> dict[str, int]:
-    """SPLIT=N options; a number alone is that of each split."""
+def _parse_counts(texts: tuple[str, ...], splits: tuple[str, ...]) -> dict[str, int]:
+    """SPLIT=N options; a number alone applies to every split."""
     counts: dict[str, int] = {}
     for text in texts:
         split, equals, number = text.rpartition("=")
         if not number.isdecimal():
-            raise click.UsageError(f"--pairs {text}: N or SPLIT=N wanted, N a whole number")
+            raise click.UsageError(f"--pairs {text}: must be N or SPLIT=N, with N a whole number")
         counts |= {name: int(number) for name in ([split] if equals else splits)}
     return counts
 
 
-def _weights(text: str, option: str) -> tuple[float, ...]:
+def _parse_weights(text: str, option: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise click.UsageError(f"{option} {text}: numbers wanted") from error
+        raise click.UsageError(f"{option} {text}: must be numbers, separated by commas") from error
 
 
-def _scenes(file: Path | None) -> Any:
+def _read_scenes(file: Path | None) -> Any:
     from bgknown.apwd import scenes  # noqa: PLC0415
 
-    return scenes.read_published_scenes() if file is None else scenes.read(file)
+    return scenes.read_published_scenes() if file is None else scenes.read_scenes(file)
 
 
-def _jobs(jobs: int | None) -> dict[str, Any]:
+def _choose_jobs(jobs: int | None) -> dict[str, Any]:
     return {} if jobs is None else {"jobs": jobs}
 
 
-def _tell(report: PairReport, out: Path) -> None:
-    echo(_summary(report.table))
+def _print_report(report: PairReport, out: Path) -> None:
+    echo(_format_summary(report.table))
     done = f"{report.rendered} made, {report.kept} kept"
-    echo(f"\n{'was complete already; nothing was done' if report.was_finished else done}")
+    echo(f"\n{'was already complete; nothing was done' if report.was_finished else done}")
     if report.problems:
         echo(f"{len(report.problems)} broken pairs left out (see skipped in dataset.json)")
     echo(f"table  {out / 'manifest.csv'}")
@@ -287,8 +295,8 @@ def _tell(report: PairReport, out: Path) -> None:
         echo(f"audio  {out / 'audio'}")
 
 
-def _summary(table: Any) -> str:
-    lines = ["scene        split   pairs  one change  several  a text, for example"]
+def _format_summary(table: Any) -> str:
+    lines = ["scene        split   pairs  one change  several  example of a text"]
     for (scene, split), part in table.groupby(["scene", "split"]):
         count = part["changes"].str.count(";") + (part["changes"] != "")
         text = part["text"][count > 0].iloc[0] if (count > 0).any() else part["text"].iloc[0]

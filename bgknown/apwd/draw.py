@@ -118,16 +118,17 @@ def draw(options: PairDrawOptions) -> DrawReport:
     folder = options.out / options.prefix
     job = Job(
         workspace=Workspace(folder, read=read_draw_description, manifest=DRAW, description=DRAW),
-        description=_describe(options, tree, labels, counts),
+        description=_describe_draw(options, tree, labels, counts),
         noun="pair",
         jobs=options.jobs,
     )
     return job.run(
-        lambda: _make(job, options, tree, sources, counts), lambda: _report_finished(job, options.prefix, counts)
+        lambda: _make_draw(job, options, tree, sources, counts),
+        lambda: _report_finished_draw(job, options.prefix, counts),
     )
 
 
-def _make(
+def _make_draw(
     job: Job, options: PairDrawOptions, tree: SourceTree, sources: Mapping[str, Sources], counts: dict[str, int]
 ) -> DrawReport:
     """Make what is missing."""
@@ -142,14 +143,14 @@ def _make(
         for result in job.run_units(one_by_one(work), units, title=split, batch=_BATCH):
             for kind in result.record or ():
                 kinds[kind] += 1
-    _flush()
+    _flush_disks()
     content = json.dumps({**job.description, "kinds": kinds}, indent=2) + "\n"
     folder = job.workspace.out
     job.finish({DRAW: content.encode()}, folders=[folder / split / "jams" for split in counts])
     return DrawReport(folder=folder, counts=counts, kinds=kinds)
 
 
-def _report_finished(job: Job, prefix: str, counts: Mapping[str, int]) -> DrawReport:
+def _report_finished_draw(job: Job, prefix: str, counts: Mapping[str, int]) -> DrawReport:
     names = [(split, _name_pair(prefix, split, number)) for split, count in counts.items() for number in range(count)]
     job.check_finished_files({f"{split}/jams/{name}_{side}.jams": None for split, name in names for side in SIDES})
     folder = job.workspace.out
@@ -172,7 +173,7 @@ def read_draw_description(folder: Path) -> dict[str, Any]:
     return description
 
 
-def _describe(
+def _describe_draw(
     options: PairDrawOptions, tree: SourceTree, labels: Sequence[str], counts: dict[str, int]
 ) -> dict[str, Any]:
     """The content of draw.json that is known before the draw: no times, no paths of a machine."""
@@ -233,7 +234,7 @@ def _write_pair(
             paths=(f"{where}/wav/{name}.wav", f"{where}/jams/{name}.jams"),
             no_audio=True,
         )
-        # not flushed: that would take longer than drawing; ``_flush`` does it once
+        # not flushed: that would take longer than drawing; ``_flush_disks`` does it once
         data = json.dumps(content, indent=2).encode()
         parts.append(folder.set_aside(f"{split}/jams/{name}.jams", data, flush=False))
     kinds = [change.kind for change in plan.changes]
@@ -241,7 +242,7 @@ def _write_pair(
     return UnitResult(record=kinds)
 
 
-def _flush() -> None:
+def _flush_disks() -> None:
     """Flush everything to the disk, so that draw.json never describes files that a power cut could take away."""
     try:
         os.sync()

@@ -1,6 +1,6 @@
 """The scenes of APwD: background labels, event classes, which sources a split may take, and the words for them.
 
-They stand in ``data_manifests/apwd_scenes.toml``; a file of the same form may be given instead.
+They are in ``data_manifests/apwd_scenes.toml``; another file of the same form can replace it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenes:
-    """Everything that a file of scenes says."""
+    """The content of a file of scenes."""
 
     scenes: Mapping[str, Scene]
     """Scenes by name."""
@@ -60,44 +60,46 @@ class Scenes:
     esc50: Mapping[str, str]
     """The ESC-50 category of each event class."""
     nouns: Mapping[str, tuple[str, ...]]
-    """How a text may call an event class or a background."""
+    """Nouns that a text may use for an event class or a background."""
 
     def scene(self, name: str) -> Scene:
         """A scene by its name.
 
         Raises:
-            NotFoundError: there is no such scene; lists those there are.
+            NotFoundError: there is no such scene; lists the scenes.
         """
         if name not in self.scenes:
             raise NotFoundError(f"no scene {name!r}; there are {', '.join(self.scenes)}")
         return self.scenes[name]
 
     def scene_of(self, background: str) -> str:
-        """The name of the scene with this background label; the label itself where no scene has it."""
+        """The name of the scene with this background label; the label itself if no scene has it."""
         return next((scene.name for scene in self.scenes.values() if scene.background == background), background)
 
     def nouns_of(self, label: str) -> tuple[str, ...]:
-        """How a text may call a class; the label in plain words where the file says nothing of it."""
+        """Nouns that a text may use for a class; the label in plain words if the file has none."""
         return self.nouns.get(label, (label.replace("_", " "),))
 
 
 @cache
 def read_published_scenes() -> Scenes:
     """The scenes of the published data."""
-    return _read(files("data_manifests").joinpath("apwd_scenes.toml").read_text(encoding="utf-8"), "apwd_scenes.toml")
+    return _parse_scenes(
+        files("data_manifests").joinpath("apwd_scenes.toml").read_text(encoding="utf-8"), "apwd_scenes.toml"
+    )
 
 
-def read(path: Path) -> Scenes:
+def read_scenes(path: Path) -> Scenes:
     """Scenes from a file of the same form as ``data_manifests/apwd_scenes.toml``.
 
     Raises:
         NotFoundError: there is no such file.
-        InvalidInputError: it breaks the form; names the key.
+        InvalidInputError: it breaks a rule; names the key.
     """
     if not path.is_file():
         raise NotFoundError(f"{path}: no such file; give a TOML file like data_manifests/apwd_scenes.toml")
     try:
-        return _read(decode_text(path.read_bytes(), str(path)), str(path))
+        return _parse_scenes(decode_text(path.read_bytes(), str(path)), str(path))
     except OSError as error:
         raise describe_storage_error(error, path) from error
 
@@ -111,9 +113,9 @@ _KEYS: dict[str, dict[str, type]] = {
 _OPTIONAL = {"pairs", "nouns"}
 
 
-def _read(text: str, where: str) -> Scenes:
+def _parse_scenes(text: str, where: str) -> Scenes:
     tree = parse_toml(text, where)
-    _check(tree, where)
+    _check_tree(tree, where)
     events = tree.get("events", {})
     nouns = {**events, **tree.get("backgrounds", {})}
     scenes = Scenes(
@@ -146,19 +148,19 @@ def _read(text: str, where: str) -> Scenes:
         for label in scene.events:
             if label not in events:
                 raise InvalidInputError(
-                    f"{where}: scenes.{scene.name}.events names {label!r}, but [events] has no such"
+                    f"{where}: scenes.{scene.name}.events names {label!r}, but [events] does not have it"
                 )
     return scenes
 
 
-def _check(tree: dict[str, Any], where: str) -> None:
+def _check_tree(tree: dict[str, Any], where: str) -> None:
     for part in tree:
         if part not in _KEYS:
             raise InvalidInputError(f"{where}: unknown key {part!r}; there are {', '.join(_KEYS)}")
     for part, keys in _KEYS.items():
         entries = tree.get(part, {})
         if not isinstance(entries, dict) or (part in {"splits", "scenes"} and not entries):
-            raise InvalidInputError(f"{where}: [{part}] is missing or no table")
+            raise InvalidInputError(f"{where}: [{part}] is missing or is not a table")
         for name, entry in entries.items():
             if find_fault_of_plain(name):
                 raise InvalidInputError(
@@ -174,7 +176,7 @@ def _check(tree: dict[str, Any], where: str) -> None:
 
 def _check_entry(entry: Any, keys: Mapping[str, type], where: str) -> None:
     if not isinstance(entry, dict):
-        raise InvalidInputError(f"{where} is no table")
+        raise InvalidInputError(f"{where} is not a table")
     for key in entry:
         if key not in keys:
             raise InvalidInputError(f"{where}: unknown key {key!r}; there are {', '.join(keys)}")

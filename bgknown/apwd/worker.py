@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bgknown.apwd.changes import find_changes, format_codes, list_classes
 from bgknown.apwd.manifest import PairRow, compose_audio_path
 from bgknown.apwd.pairs import Pair, PairFiles, list_layers, read_pair
-from bgknown.apwd.rendering import SourceError, explain_source_problem, make_opener, render
+from bgknown.apwd.rendering import SourceError, explain_source_problem, make_opener, render_pcm16
 from bgknown.apwd.scenes import Scenes
 from bgknown.apwd.text import describe_changes
 from bgknown.apwd.text_table import choose_text
@@ -25,9 +25,8 @@ from bgknown.jobs.problems import Problem
 from bgknown.jobs.resumable import UnitResult
 from bgknown.jobs.units import FinishedUnit, JobFolder, PartFile, make_digest
 from bgknown.render import direct, scaper
-from bgknown.render.layers import Engine
+from bgknown.render.layers import Container, Engine
 
-Container = Literal["wav", "flac"]
 Bits = Literal[16, 32]
 
 ROWS = 2
@@ -107,9 +106,9 @@ def build_pairs(tasks: Sequence[PairTask]) -> list[PairResult]:
     memory: list[NDArray[np.int16]] = []  # of samples that have been written
     with ThreadPoolExecutor(max_workers=1) as flusher, ThreadPoolExecutor(max_workers=1) as writer:
         for task in tasks:
-            made = _make(task, memory)
+            made = _make_pair(task, memory)
             if isinstance(made, _RenderedPair) and task.target is not None:
-                parts = writer.submit(_write, made, task.target, memory)
+                parts = writer.submit(_write_pair_parts, made, task.target, memory)
                 results.append(flusher.submit(_settle, parts, made, task.target))
             elif isinstance(made, UnitResult):
                 results.append(made)
@@ -118,11 +117,11 @@ def build_pairs(tasks: Sequence[PairTask]) -> list[PairResult]:
         return [result.result() if isinstance(result, Future) else result for result in results]
 
 
-def _make(task: PairTask, memory: list[NDArray[np.int16]]) -> PairResult | _RenderedPair:
+def _make_pair(task: PairTask, memory: list[NDArray[np.int16]]) -> PairResult | _RenderedPair:
     """The row of a pair and, unless an earlier run has made it, its audio in memory that is free."""
     name = task.files.pair
     try:
-        contents = {side: _read(task.jams / file) for side, file in task.files.sides().items()}
+        contents = {side: _read_jams(task.jams / file) for side, file in task.files.sides().items()}
         pair = read_pair(task.files, contents, task.scenes)
         row = _describe_pair(task, pair, contents)
         if task.target is None:
@@ -186,7 +185,7 @@ def _render_sides(
     for side, soundscape in pair.soundscapes.items():
         where = f"{pair.pair}_{side}"
         if target.engine == "direct" and target.bits == 16:
-            pcm[side] = render(soundscape, target.source, where, memory.pop() if memory else None)
+            pcm[side] = render_pcm16(soundscape, target.source, where, memory.pop() if memory else None)
             continue
         if target.engine == "direct":
             mixed = direct.render_mixture(soundscape, make_opener(target.source, where))
@@ -207,7 +206,7 @@ class _PairParts:
     """Samples at full scale in both files."""
 
 
-def _write(made: _RenderedPair, target: AudioTarget, memory: list[NDArray[np.int16]]) -> _PairParts:
+def _write_pair_parts(made: _RenderedPair, target: AudioTarget, memory: list[NDArray[np.int16]]) -> _PairParts:
     """Write the files of a pair aside; then the memory of its samples is free.
 
     Raises:
@@ -241,7 +240,7 @@ def _has_16_bits(pcm: NDArray[np.int16] | NDArray[np.int32]) -> TypeGuard[NDArra
     return pcm.dtype == np.int16
 
 
-def _read(path: Path) -> bytes:
+def _read_jams(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:

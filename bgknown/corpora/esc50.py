@@ -41,7 +41,7 @@ def index(root: Path, *, cache: Path) -> CorpusIndex:
 
     Args:
         root: folder of ESC-50.
-        cache: folder in which headers are remembered.
+        cache: folder of the header cache.
 
     Returns:
         Table columns: those of ``read_listing``, then the files' header facts; sorted by clip_id.
@@ -76,8 +76,8 @@ def read_listing(root: Path) -> pd.DataFrame:
     clips = pd.DataFrame(
         {
             "clip_id": stems,
-            "fold": _whole_numbers(table, "fold", path, low=1, high=5),
-            "target": _whole_numbers(table, "target", path, low=0, high=49),
+            "fold": _parse_numbers_within(table, "fold", path, low=1, high=5),
+            "target": _parse_numbers_within(table, "target", path, low=0, high=49),
             "category": table["category"],
             "freesound_id": table["src_file"].str.strip(),
         }
@@ -91,7 +91,7 @@ def read_listing(root: Path) -> pd.DataFrame:
     return clips.assign(file=[f"audio/{name}" for name in names])
 
 
-def _whole_numbers(table: pd.DataFrame, column: str, path: Path, *, low: int, high: int) -> list[int]:
+def _parse_numbers_within(table: pd.DataFrame, column: str, path: Path, *, low: int, high: int) -> list[int]:
     numbers = []
     for line, text in zip(find_line_numbers(table), table[column], strict=True):
         if not re.fullmatch("[0-9]{1,12}", text.strip()) or not low <= int(text.strip()) <= high:

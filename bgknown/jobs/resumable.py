@@ -40,7 +40,7 @@ class UnitResult(Generic[Record]):
 
 
 @dataclass(slots=True, kw_only=True)
-class Outcome(Generic[Record]):
+class JobOutcome(Generic[Record]):
     """What became of all units."""
 
     records: list[Record] = field(default_factory=list)
@@ -117,7 +117,7 @@ class Job:
         """
         return in_batches(work, units, jobs=self.jobs, title=title, unit=self.noun, batch=batch, ordered=ordered)
 
-    def check(self, outcome: Outcome[Record], total: int, *, stored: bool = True) -> None:
+    def check(self, outcome: JobOutcome[Record], total: int, *, stored: bool = True) -> None:
         """List what is broken, unless it is to be skipped and something good is left.
 
         Args:

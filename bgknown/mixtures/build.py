@@ -17,7 +17,7 @@ from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import hash_bytes, list_state
 from bgknown.jobs.parallel import one_by_one
 from bgknown.jobs.problems import Problem, is_problem
-from bgknown.jobs.resumable import Job, Outcome
+from bgknown.jobs.resumable import Job, JobOutcome
 from bgknown.jobs.units import make_digest
 from bgknown.jobs.workspace import Workspace
 from bgknown.mixtures import crop_levels as levels
@@ -26,8 +26,9 @@ from bgknown.mixtures import recipe as recipes
 from bgknown.mixtures.draw import Draw, DrawOptions, check_min_level, draw_recipe
 from bgknown.mixtures.mixing import RowTask
 from bgknown.mixtures.options import BuildOptions, describe_build, describe_outcome
-from bgknown.mixtures.worker import BuiltRow, Container, RowUnit, build_row
+from bgknown.mixtures.worker import BuiltRow, RowUnit, build_row
 from bgknown.render import scaper
+from bgknown.render.layers import Container
 from bgknown.tables import list_records
 from bgknown.userpath import user_path
 
@@ -63,7 +64,9 @@ def plan(corpora: Corpora, options: DrawOptions, *, jobs: int) -> Draw:
     Raises:
         BrokenInputError: a split has no usable recording.
     """
-    listen = partial(levels.listen, root=corpora.fsd50k.root, min_level_lufs=options.min_level_lufs, jobs=jobs)
+    listen = partial(
+        levels.measure_crop_levels, root=corpora.fsd50k.root, min_level_lufs=options.min_level_lufs, jobs=jobs
+    )
     draw = draw_recipe(corpora.esc50, corpora.fsd50k, options, listen)
     if draw.too_quiet:
         log.warning(
@@ -76,7 +79,7 @@ def plan(corpora: Corpora, options: DrawOptions, *, jobs: int) -> Draw:
 
 
 def dry_run(corpora: Corpora, options: BuildOptions, out: Path) -> BuildReport:
-    """What ``build`` would do; writes nothing but the cache.
+    """Report what ``build`` would do; writes nothing but the cache.
 
     Raises:
         BgknownError: everything that ``build`` would refuse before it renders.
@@ -118,13 +121,13 @@ def build(corpora: Corpora, options: BuildOptions, out: Path) -> BuildReport:
         jobs=options.jobs,
         skip_broken=options.skip_broken,
     )
-    report = job.run(lambda: _make(job, corpora, options, given), lambda: _report_finished(job))
+    report = job.run(lambda: _make_rows(job, corpora, options, given), lambda: _report_finished_dataset(job))
     for note in report.notes:
         log.warning("%s", note)
     return report
 
 
-def _make(job: Job, corpora: Corpora, options: BuildOptions, given: pd.DataFrame | None) -> BuildReport:
+def _make_rows(job: Job, corpora: Corpora, options: BuildOptions, given: pd.DataFrame | None) -> BuildReport:
     """Make what is missing."""
     stamp = _make_stamp(corpora, options)
     draw = _plan_or_recall(job.workspace, corpora, options, given, stamp)
@@ -133,14 +136,14 @@ def _make(job: Job, corpora: Corpora, options: BuildOptions, given: pd.DataFrame
     units = _list_units(job, recipe, corpora, options)
     if options.container == "wav":
         job.check_space(ROW_BYTES * sum(unit.known is None for unit in units))
-    outcome = Outcome[BuiltRow](problems=list(draw.problems))
+    outcome = JobOutcome[BuiltRow](problems=list(draw.problems))
     for result in job.run_units(one_by_one(build_row), units, title="mixtures", batch=4):
         outcome.add(result)
     job.check(outcome, len(recipe))
     rows = [built.manifest.to_columns() for built in outcome.records]
     table = pd.DataFrame(rows, columns=dataset.MANIFEST_COLUMNS).sort_values("clip_id", ignore_index=True)
     found = describe_outcome(recipe, outcome.records, table, outcome.problems)
-    _finish(job, recipe, table, {**job.description, **found}, options.container)
+    _write_tables(job, recipe, table, {**job.description, **found}, options.container)
     rendered = len(rows) - outcome.kept
     notes = tuple(found.get("notes", ()))
     return BuildReport(table=table, rendered=rendered, kept=outcome.kept, problems=outcome.problems, notes=notes)
@@ -151,7 +154,7 @@ def open_workspace(out: Path) -> Workspace:
     return Workspace(out, read=dataset.read_description, manifest=dataset.MANIFEST, description=dataset.DESCRIPTION)
 
 
-def _report_finished(job: Job) -> BuildReport:
+def _report_finished_dataset(job: Job) -> BuildReport:
     data = dataset.open_dataset(job.workspace.out)
     job.check_finished_files({path: None for row in data.rows() for path in row.files.values()})
     return BuildReport(
@@ -257,7 +260,7 @@ def _list_units(job: Job, recipe: pd.DataFrame, corpora: Corpora, options: Build
     return sorted(units, key=lambda unit: str(unit.task.recording_path))
 
 
-def _finish(
+def _write_tables(
     job: Job, recipe: pd.DataFrame, table: pd.DataFrame, description: dict[str, Any], container: Container
 ) -> None:
     out = job.workspace.out

@@ -16,7 +16,9 @@ from bgknown.mixtures.draw import CropCheck, CropVerdict
 from bgknown.mixtures.recipe import CLIP_FRAMES
 
 
-def listen(checks: Sequence[CropCheck], *, root: Path, min_level_lufs: float, jobs: int) -> Iterator[CropVerdict]:
+def measure_crop_levels(
+    checks: Sequence[CropCheck], *, root: Path, min_level_lufs: float, jobs: int
+) -> Iterator[CropVerdict]:
     """Measure crops in parallel, one recording at a time.
 
     Args:

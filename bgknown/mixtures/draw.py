@@ -114,7 +114,7 @@ def draw_recipe(esc50: CorpusIndex, fsd50k: CorpusIndex, options: DrawOptions, l
         esc50: index of ESC-50; clips whose file is broken get a row too, so that repairing one changes no other row.
         fsd50k: index of FSD50K.
         options: seed and ranges.
-        listen: measures crops; see ``bgknown.mixtures.crop_levels.listen``.
+        listen: measures crops; see ``bgknown.mixtures.crop_levels.measure_crop_levels``.
 
     Raises:
         BrokenInputError: a split has clips, but no recording that can be used; says why.

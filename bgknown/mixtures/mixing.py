@@ -62,7 +62,7 @@ class Mixed:
     pcm: dict[str, NDArray[np.int16]]
     """[220500] for each of mix, a, b and c."""
     gains: Gains
-    """What was multiplied."""
+    """The gains of its parts."""
     event_frames: int
     """The event's span: samples from the start of the mixture."""
     achieved_snr_db: float

@@ -20,9 +20,9 @@ from bgknown.mixtures import dataset
 from bgknown.mixtures import recipe as recipes
 from bgknown.mixtures.draw import DrawOptions
 from bgknown.mixtures.snr import FADE_S, ReferenceGain
-from bgknown.mixtures.worker import BuiltRow, Container
+from bgknown.mixtures.worker import BuiltRow
 from bgknown.render import scaper
-from bgknown.render.layers import Engine
+from bgknown.render.layers import Container, Engine
 from bgknown.version import VERSION
 
 NAME = "BgKnown ESC-50"

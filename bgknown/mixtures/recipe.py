@@ -84,7 +84,7 @@ PART_OF_SPLIT = {"train": "dev", "test": "eval"}
 
 SNR_LIMITS_DB = (-40.0, 40.0)
 REF_LIMITS_DB = (-50.0, 0.0)
-"""What 16 bits hold well enough."""
+"""What 16 bits can represent well enough."""
 
 
 def format_recipe(recipe: pd.DataFrame) -> bytes:

@@ -1,4 +1,4 @@
-"""Checking a dataset on disk: hash again, measure again, compare with recipe and manifest."""
+"""Check a dataset on disk: hash and measure every file again, and compare with recipe and manifest."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bgknown.mixtures.snr import SOURCE_GAIN_TOLERANCE_DB, TOLERANCE_DB, Gains, 
 from bgknown.userpath import user_path
 
 REF_TOLERANCE_DB = 0.05
-"""How far reference a may be from ref_db, where it carries the mixture's gain."""
+"""How far reference a may be from ref_db, if it carries the mixture's gain."""
 
 
 def verify(root: Path, *, jobs: int) -> tuple[Dataset, list[str]]:
@@ -35,7 +35,7 @@ def verify(root: Path, *, jobs: int) -> tuple[Dataset, list[str]]:
         jobs: number of processes.
 
     Returns:
-        The dataset, and one line per fault, each naming the file or row, what is there and what should be.
+        The dataset, and one line per fault, each with the file or row, the value found and the value expected.
 
     Raises:
         NotFoundError, InvalidInputError: there is no finished dataset, or its tables cannot be read at all.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 from bgknown.audio.files import encode
 from bgknown.audio.sources import SourceStore
@@ -15,8 +15,7 @@ from bgknown.mixtures import dataset
 from bgknown.mixtures.dataset import ManifestRow, Measured
 from bgknown.mixtures.mixing import Mixed, RowError, RowTask, mix_row, round_scale
 from bgknown.render import scaper
-
-Container = Literal["wav", "flac"]
+from bgknown.render.layers import Container
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -281,7 +281,7 @@ TARGETS = [
         kind="toml",
         place="s.toml",
         seed_inputs=lambda: [SCENES.encode()],
-        call=lambda f: scenes.read(f / "s.toml"),
+        call=lambda f: scenes.read_scenes(f / "s.toml"),
     ),
     Target(
         name="texts",

@@ -102,7 +102,7 @@ def test_other_rates(audio, tmp_path):
         ({"jobs": 0}, InvalidInputError, "jobs is 0"),
     ],
 )
-def test_what_makes_no_sense_leaves_nothing(audio, tmp_path, options, error, message):
+def test_refused_options_leave_nothing_behind(audio, tmp_path, options, error, message):
     with pytest.raises(error) as caught:
         run(audio, tmp_path / "corpus", **options)
     assert message in str(caught.value)
@@ -137,7 +137,7 @@ def test_broken_files_are_listed_and_the_others_kept(broken, audio, tmp_path):
     assert description["counts"]["broken"] == len(description["skipped"]) == 3
 
 
-def test_mended_files_are_packed_where_they_belong(broken, audio, tmp_path):
+def test_repaired_files_are_packed_in_their_place(broken, audio, tmp_path):
     with pytest.raises(BrokenInputError):
         run(broken, tmp_path / "corpus")
     for name in ("b/five.WAV", "b/six.wav", "a/one.wav"):
@@ -193,7 +193,7 @@ def test_a_full_disk_keeps_what_is_packed(audio, tmp_path, monkeypatch, write):
     assert contents(tmp_path / "corpus") == contents(tmp_path / "fresh")
 
 
-def test_a_run_that_died_between_its_last_two_files_goes_on(audio, tmp_path, monkeypatch):
+def test_run_that_died_between_its_last_two_files_resumes(audio, tmp_path, monkeypatch):
     whole = resumable.write_whole
 
     def dies(path, *parts, **options):

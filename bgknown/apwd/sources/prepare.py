@@ -27,7 +27,7 @@ from bgknown.apwd.sources.manifest import (
     read_table,
 )
 from bgknown.apwd.sources.published_lists import BACKGROUND
-from bgknown.apwd.sources.selection import Choice, Found, Labels, choose, find_selected
+from bgknown.apwd.sources.selection import Choice, Labels, LocatedSource, choose, find_selected
 from bgknown.apwd.sources.trimming import STYLES, Style, count_loops
 from bgknown.apwd.sources.worker import PreparedSource, SourceUnit, prepare_source
 from bgknown.audio.amplitude import describe_counts
@@ -39,7 +39,7 @@ from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import hash_bytes, list_state
 from bgknown.jobs.parallel import check_jobs, count_cores, one_by_one
 from bgknown.jobs.problems import Problem
-from bgknown.jobs.resumable import Job, Outcome
+from bgknown.jobs.resumable import Job, JobOutcome
 from bgknown.jobs.units import make_digest
 from bgknown.jobs.workspace import Workspace
 from bgknown.mixtures.dataset import format_description
@@ -126,46 +126,47 @@ def prepare(options: PrepareOptions) -> PrepareReport:
     corpora = open_corpora(options.esc50, options.fsd50k, cache=options.cache)
     own = Labels(backgrounds=options.backgrounds, events=options.events)
     choice = choose(corpora, options.scenes, options.scene_names, own, options.lists)
-    found, absent = find_selected(choice.wanted, corpora, options.scenes)
+    found, absent = find_selected(choice.sources, corpora, options.scenes)
     job = Job(
         workspace=Workspace(options.out, read=read_source_description, manifest=TABLE, description=DESCRIPTION),
-        description=_describe(options, corpora, choice, found),
+        description=_describe_tree(options, corpora, choice, found),
         noun="source",
         jobs=options.jobs,
         skip_broken=options.skip_broken,
     )
     return job.run(
-        lambda: _make(job, options, corpora, choice=choice, found=found, absent=absent), lambda: _report_finished(job)
+        lambda: _make_sources(job, options, corpora, choice=choice, found=found, absent=absent),
+        lambda: _report_finished_tree(job),
     )
 
 
-def _make(
+def _make_sources(
     job: Job,
     options: PrepareOptions,
     corpora: Corpora,
     *,
     choice: Choice,
-    found: Sequence[Found],
+    found: Sequence[LocatedSource],
     absent: Sequence[Problem],
 ) -> PrepareReport:
     """Make what is missing."""
     if choice.not_clean:
         log.info("events that the lists mark as not clean, left out as published: %d", len(choice.not_clean))
-    units = _list_units(job, found, corpora, options)
+    units = _list_source_units(job, found, corpora, options)
     job.check_space(sum(_estimate_bytes(unit) for unit in units if unit.known is None))
-    outcome = Outcome[PreparedSource](problems=list(absent))
+    outcome = JobOutcome[PreparedSource](problems=list(absent))
     for result in job.run_units(one_by_one(prepare_source), units, title="sources"):
         outcome.add(result)
-    job.check(outcome, len(choice.wanted))
+    job.check(outcome, len(choice.sources))
     rows = [asdict(row) for source in outcome.records for row in source.rows]
     table = pd.DataFrame(rows, columns=COLUMNS).sort_values("file", ignore_index=True)
     good = set(table["file"])
-    for file in (file for unit in units for file in unit.wanted.files if file not in good):
+    for file in (file for unit in units for file in unit.spec.files if file not in good):
         (options.out / file).unlink(missing_ok=True)  # made by a run in which its source was whole
     clipped = {source.rows[0].origin for source in outcome.records if source.clipped}
     tables = {
         DESCRIPTION: format_description(
-            {**job.description, **_describe_outcome(table, choice, outcome.problems, clipped)}
+            {**job.description, **_describe_tree_outcome(table, choice, outcome.problems, clipped)}
         ),
         TABLE: format_table(table),
     }
@@ -181,12 +182,14 @@ def _make(
     )
 
 
-def _describe(options: PrepareOptions, corpora: Corpora, choice: Choice, found: Sequence[Found]) -> dict[str, Any]:
+def _describe_tree(
+    options: PrepareOptions, corpora: Corpora, choice: Choice, found: Sequence[LocatedSource]
+) -> dict[str, Any]:
     """The part of source.json that is known before the work: no times, no paths of a machine."""
-    selection = [[*source.files, source.active] for source in choice.wanted]
+    selection = [[*source.files, source.active] for source in choice.sources]
     facts = ("file", "frames", "rate_hz", "channels")
     inputs = [
-        [source.wanted.role, *(source.row[name] for name in facts)] for source in found if not source.row["problem"]
+        [source.spec.role, *(source.row[name] for name in facts)] for source in found if not source.row["problem"]
     ]
     return {
         "name": NAME,
@@ -224,17 +227,19 @@ def _describe_corpus(index: CorpusIndex) -> dict[str, Any]:
     }
 
 
-def _list_units(job: Job, found: Sequence[Found], corpora: Corpora, options: PrepareOptions) -> list[SourceUnit]:
+def _list_source_units(
+    job: Job, found: Sequence[LocatedSource], corpora: Corpora, options: PrepareOptions
+) -> list[SourceUnit]:
     known = job.find_known()
     units = []
     for source in found:
-        wanted, row = source.wanted, source.row
-        index = corpora.fsd50k if wanted.role == BACKGROUND else corpora.esc50
+        spec, row = source.spec, source.row
+        index = corpora.fsd50k if spec.role == BACKGROUND else corpora.esc50
         facts = [row["file"], *list_state(index.root / row["file"])]
-        made = [*wanted.files, wanted.active, options.style, options.repeat_samples, ROWS]
+        made = [*spec.files, spec.active, options.style, options.repeat_samples, ROWS]
         units.append(
             SourceUnit(
-                wanted=wanted,
+                spec=spec,
                 path=index.root / row["file"],
                 file=row["file"],
                 origin=f"{index.facts.name}:{row['file']}",
@@ -243,13 +248,13 @@ def _list_units(job: Job, found: Sequence[Found], corpora: Corpora, options: Pre
                 repeat_samples=options.repeat_samples,
                 folder=job.folder,
                 digest=make_digest(facts, made),
-                known=known.get(wanted.files[0]),
+                known=known.get(spec.files[0]),
             )
         )
     return units
 
 
-def _describe_outcome(
+def _describe_tree_outcome(
     table: pd.DataFrame, choice: Choice, problems: Sequence[Problem], clipped: Collection[str]
 ) -> dict[str, Any]:
     """The part of source.json that is known only after the work."""
@@ -265,11 +270,11 @@ def _estimate_bytes(unit: SourceUnit) -> int:
     """The space that a source takes, at most."""
     if not unit.frames_44k:
         return 0
-    times = count_loops(unit.frames_44k) if unit.wanted.role == BACKGROUND else 1
-    return len(unit.wanted.files) * (WAV_HEADER_BYTES + 2 * times * unit.frames_44k)
+    times = count_loops(unit.frames_44k) if unit.spec.role == BACKGROUND else 1
+    return len(unit.spec.files) * (WAV_HEADER_BYTES + 2 * times * unit.frames_44k)
 
 
-def _report_finished(job: Job) -> PrepareReport:
+def _report_finished_tree(job: Job) -> PrepareReport:
     table, description = read_table(job.workspace.out), read_source_description(job.workspace.out)
     job.check_finished_files(
         {file: WAV_HEADER_BYTES + 2 * frames for file, frames in zip(table["file"], table["frames"], strict=True)}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgknown.apwd.sources.manifest import SourceRow
-from bgknown.apwd.sources.published_lists import BACKGROUND, Wanted
+from bgknown.apwd.sources.published_lists import BACKGROUND, SourceSpec
 from bgknown.apwd.sources.trimming import (
     SHORTEST_EVENT_FRAMES,
     Style,
@@ -31,7 +31,7 @@ from bgknown.jobs.units import FinishedUnit, JobFolder
 class SourceUnit:
     """One source for a worker."""
 
-    wanted: Wanted
+    spec: SourceSpec
     """What it is and where it goes."""
     path: Path
     """The file of the corpus."""
@@ -90,13 +90,13 @@ def prepare_source(unit: SourceUnit) -> UnitResult[PreparedSource]:
     except _UnusableError as error:
         return UnitResult(problem=error.problem)
     data = encode(pcm, "wav")
-    parts = [unit.folder.set_aside(file, data) for file in unit.wanted.files]
+    parts = [unit.folder.set_aside(file, data) for file in unit.spec.files]
     rows = tuple(
         SourceRow(
             file=part.file,
-            split=unit.wanted.split,
+            split=unit.spec.split,
             role=part.file.split("/")[1],
-            label=unit.wanted.label,
+            label=unit.spec.label,
             origin=unit.origin,
             frames=int(pcm.shape[0]),
             sha256=part.sha256,
@@ -104,7 +104,7 @@ def prepare_source(unit: SourceUnit) -> UnitResult[PreparedSource]:
         for part in parts
     )
     source = PreparedSource(rows=rows, clipped=clipped)
-    unit.folder.settle(unit.wanted.files[0], unit.digest, asdict(source), parts)
+    unit.folder.settle(unit.spec.files[0], unit.digest, asdict(source), parts)
     return UnitResult(record=source)
 
 
@@ -119,7 +119,7 @@ def _make_pcm(unit: SourceUnit) -> tuple[NDArray[np.int16], bool]:
     if not samples.any():
         raise _explain_unusable(unit, "silent", "every sample is 0")
     clipped = False
-    if unit.wanted.role == BACKGROUND:
+    if unit.spec.role == BACKGROUND:
         clipped = unit.style != "apwd" and measure_amplitude(samples).clipped  # apwd scales it to its peak
         pcm = prepare_background(samples, style=unit.style, repeat_samples=unit.repeat_samples)
     else:
@@ -133,8 +133,8 @@ def _make_pcm(unit: SourceUnit) -> tuple[NDArray[np.int16], bool]:
 
 def _cut_active_part(samples: NDArray[np.float32], unit: SourceUnit) -> NDArray[np.float32]:
     frames = samples.shape[0]
-    if unit.wanted.active is not None:
-        start, stop = unit.wanted.active
+    if unit.spec.active is not None:
+        start, stop = unit.spec.active
         if stop > frames:
             raise _explain_unusable(
                 unit, "too_short", f"active part {start} to {stop} is listed, it has {frames} samples"

@@ -106,7 +106,7 @@ def test_manifest_only_needs_neither_sources_nor_audio(finished, tmp_path):
     pd.testing.assert_frame_equal(describe_pairs(made.options(tmp_path / "x", source=None)), report.table)
 
 
-def test_texts_of_a_table_stand_instead(finished, tmp_path):
+def test_texts_of_a_table_replace_the_templates(finished, tmp_path):
     made, _ = finished
     names = [f"rain_{split}_{name}" for split in ("dev", "eval") for name in CHANGES]
     rows = [f"{name},x.wav,y.wav,change {name},please change {name}" for name in names]
@@ -130,14 +130,14 @@ def test_first_soundscapes_alone_are_rendered(pairs, tmp_path, caplog):
     assert "no difference" not in caplog.text
 
 
-def test_a_pair_without_a_difference_is_told(pairs, tmp_path, caplog):
+def test_pair_without_a_difference_is_reported(pairs, tmp_path, caplog):
     shutil.copy(pairs.jams_of("dev_added", "s1"), pairs.jams_of("dev_added", "s2"))
     table = pairs.build(tmp_path / "out").table.set_index("pair")
     assert table.loc["rain_dev_added", "text"] == UNCHANGED
     assert "1 pairs have no difference that their JAMS show (the first: rain_dev_added)" in caplog.text
 
 
-def test_clipping_is_told(pairs, tmp_path, caplog):
+def test_clipping_is_reported(pairs, tmp_path, caplog):
     def louder(tree):
         tree["annotations"][0]["sandbox"]["scaper"]["ref_db"] = 5.0
 
@@ -170,7 +170,7 @@ def test_a_finished_set_is_left_alone_and_another_one_refused(finished, tmp_path
 
 
 @pytest.mark.parametrize("files", [0, 1, 9, 27])
-def test_a_full_disk_is_one_line_and_the_build_goes_on_from_there(files, finished, tmp_path, monkeypatch):
+def test_full_disk_is_one_line_and_the_build_resumes(files, finished, tmp_path, monkeypatch):
     made, out = finished
     fill_disk_after(monkeypatch, files)
     with pytest.raises(StorageError, match="the disk is full"):
@@ -194,7 +194,7 @@ def test_a_source_that_changed_meanwhile_is_rendered_again(pairs, tmp_path, monk
         soundfile.write(path, audio, RATE_HZ, subtype="PCM_16")
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
         assert path.stat().st_size == before.st_size
-    rendering._recordings.cache_clear()
+    rendering._open_recordings.cache_clear()
     assert pairs.build(tmp_path / "out").kept < 10
     pairs.build(tmp_path / "fresh")
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
@@ -250,7 +250,7 @@ def test_broken_sources_are_listed_by_soundscape(pairs, tmp_path):
     assert "rain_eval_two_s2: unknown_label: no folder eval/foreground/thunder for the label 'thunder'" in text
     assert "there are dog, rain" in text
     assert "unreadable: source eval/foreground/dog/dog0.wav: the file is truncated" in text
-    assert "dev/background/rain/rain0.wav: samples 88,200 to 132,300 wanted, the source has 110,250" in text
+    assert "dev/background/rain/rain0.wav: samples 88,200 to 132,300 are required, the source has 110,250" in text
 
 
 def test_nothing_left_to_build(pairs, tmp_path):
@@ -269,7 +269,7 @@ def test_nothing_left_to_build(pairs, tmp_path):
         ({"container": "flac", "bits": 32}, "FLAC cannot hold 32 bits"),
     ],
 )
-def test_options_that_make_no_sense(changes, message, tmp_path):
+def test_options_out_of_range_are_refused(changes, message, tmp_path):
     with pytest.raises(InvalidInputError, match=message):
         PairBuildOptions(jams=tmp_path, out=tmp_path, **changes)
 

@@ -33,7 +33,7 @@ def test_from_corpora_to_a_set(corpora, tmp_path):
     assert "dev    foreground  wail                      4" in prepared.output
     assert "sources prepared, 0 kept" in prepared.output
     again = run("prepare", *corpora, *labels, "--out", tmp_path / "source", "--jobs", 1)
-    assert "was complete already; nothing was done" in again.output
+    assert "was already complete; nothing was done" in again.output
     scenes = tmp_path / "scenes.toml"
     scenes.write_text(
         '[splits.dev]\nfsd50k = "dev"\nesc50_folds = [1, 2, 3, 4]\n[splits.eval]\nfsd50k = "eval"\nesc50_folds = [5]\n'
@@ -70,7 +70,7 @@ def test_build_and_verify_tell_what_they_did(made, tmp_path):
     first = run(*build)
     assert "rain         dev         7           6        1  " in first.output
     assert f"audio  {tmp_path / 'set' / 'audio'}" in first.output
-    assert "was complete already; nothing was done" in run(*build).output
+    assert "was already complete; nothing was done" in run(*build).output
     against = ["--jams", made.jams, "--source", made.source, "--against-scaper", 3]
     checked = run("verify", tmp_path / "set", *against, "--jobs", 1)
     assert "ok: 14 pairs, 28 files, 3 rendered by Scaper too: 3 equal, 0 off by one step at most" in checked.output
@@ -96,11 +96,11 @@ def test_manifest_only_writes_no_audio(made, tmp_path):
         (["verify", "x"], 1, "error: x/dataset.json: missing"),
         (["draw", "--source", "x", "--scene", "rain", "--out", "y"], 1, "error: x: no source tree"),
         (["draw", "--source", "x", "--scene", "rain", "--out", "y", "--pairs", "dev"], 2, "--pairs dev: N or SPLIT=N"),
-        (["draw", "--source", "x", "--scene", "rain", "--out", "y", "--kept", "a"], 2, "--kept a: numbers wanted"),
+        (["draw", "--source", "x", "--scene", "rain", "--out", "y", "--kept", "a"], 2, "--kept a: must be numbers"),
         (
             ["draw", "--source", "x", "--scene", "rain", "--out", "y", "--kind", "sing=1"],
             1,
-            "'sing' is no kind of change",
+            "'sing' is not a kind of change",
         ),
         (["prepare", "--fsd50k", "x", "--esc50", "y", "--out", "z"], 1, "no such folder"),
         (

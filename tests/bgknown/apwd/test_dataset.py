@@ -33,7 +33,7 @@ def test_rendered_on_demand_is_what_the_files_hold(rate_hz, finished):
             np.testing.assert_array_equal(audio, read_whole(path, read_header(path), rate_hz, np.float32))
 
 
-def test_a_manifest_alone_serves_with_jams_and_source(finished, tmp_path):
+def test_manifest_without_audio_is_rendered_from_jams_and_source(finished, tmp_path):
     made, out = finished
     made.build(tmp_path / "texts", source=None)
     pairs = open_pairs(tmp_path / "texts", jams=made.jams, source=made.source)

@@ -90,10 +90,10 @@ CASES = {
     "snr NaN": (lambda t: value(t).update(snr=math.nan), r"data\[1\].value.snr is nan, must be a finite number"),
     "snr text": (lambda t: value(t).update(snr="8"), r"value.snr is '8', must be a finite number"),
     "snr true": (lambda t: value(t).update(snr=True), r"value.snr is True, must be a finite number"),
-    "snr huge": (lambda t: value(t).update(snr=1e9), r"value.snr is 1e\+09, must lie in -120..120"),
+    "snr huge": (lambda t: value(t).update(snr=1e9), r"value.snr is 1e\+09; it must be in -120..120"),
     "no snr": (lambda t: value(t).pop("snr"), r"value.snr is missing, must be a finite number"),
-    "no duration": (lambda t: value(t).update(event_duration=0), r"value.event_duration is 0, must lie in"),
-    "before 0": (lambda t: value(t).update(source_time=-0.1), r"value.source_time is -0.1, must lie in 0"),
+    "no duration": (lambda t: value(t).update(event_duration=0), r"value.event_duration is 0; it must be in"),
+    "before 0": (lambda t: value(t).update(source_time=-0.1), r"value.source_time is -0.1; it must be in 0"),
     "absolute": (
         lambda t: value(t).update(source_file="/etc/dog/passwd.wav"),
         r"source_file is '/etc/dog/passwd.wav', which is an absolute path; it must not leave the source tree",
@@ -137,6 +137,6 @@ def test_what_breaks_a_rule_is_named(name):
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"\xff\xfe", json.dumps(tree()).encode()[:2000]])
-def test_what_is_no_jams_is_refused(data):
+def test_file_that_is_not_a_jams_is_refused(data):
     with pytest.raises(InvalidInputError, match="pair_s1: not a JAMS file"):
         parse_jams(data, "pair_s1")

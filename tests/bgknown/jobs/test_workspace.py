@@ -36,7 +36,7 @@ def state(tmp_path):
         "\0\0\0",
     ],
 )
-def test_lines_of_a_journal_that_are_no_entries_are_passed_over(state, line):
+def test_damaged_lines_of_a_journal_are_left_out(state, line):
     state.journal.write_text(f"{json.dumps(add_check(asdict(GOOD)))}\n{line}\n")
     assert list(read_units(state.journal)) == [GOOD]
 

@@ -78,7 +78,7 @@ def stop_after(monkeypatch, calls):
 
 
 @pytest.mark.parametrize("calls", [0, 1, 3, 9, 24, 51, 53, 57, 60])
-def test_a_full_disk_leaves_only_whole_files_and_the_build_goes_on(built, tmp_path, monkeypatch, calls):
+def test_full_disk_leaves_only_whole_files_and_the_build_resumes(built, tmp_path, monkeypatch, calls):
     corpora, expected = built
     out = tmp_path / "out"
     stop_after(monkeypatch, calls)
@@ -92,7 +92,7 @@ def test_a_full_disk_leaves_only_whole_files_and_the_build_goes_on(built, tmp_pa
     assert contents(out) == whole
 
 
-def test_too_little_space_is_said_before_anything_is_rendered(tiny, tmp_path, monkeypatch):
+def test_too_little_space_is_reported_before_anything_is_rendered(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
     with pytest.raises(StorageError, match=r"0\.00 GB free, the rows need up to 0\.02 GB"):
         tiny.build(tmp_path / "out")
@@ -220,7 +220,7 @@ def test_a_row_rendered_over_does_not_count_as_its_older_self(built, tiny, tmp_p
 @pytest.mark.parametrize(
     "left", [["lock"], ["lock", "scratch-deadbeef/x"], ["lock", "build.json.part", "journal.jsonl"]]
 )
-def test_a_kill_in_the_first_moments_is_no_obstacle(built, tiny, tmp_path, left):
+def test_kill_in_the_first_moments_does_no_harm(built, tiny, tmp_path, left):
     for name in left:
         path = tmp_path / "out" / ".work" / name.replace("build.json.part", "scratch-0/.build.json.1.part")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -300,7 +300,7 @@ def test_two_builds_at_once_are_refused(tiny, tmp_path):
         tiny.build(tmp_path / "out")
 
 
-def test_a_finished_dataset_that_lacks_files_is_said_so(tiny, tmp_path):
+def test_finished_dataset_that_lacks_files_is_reported(tiny, tmp_path):
     tiny.build(tmp_path / "out")
     (tmp_path / "out" / "audio" / "b" / "1-100-A-0.wav").unlink()
     with pytest.raises(StorageError, match=r"lacks 1 of its files \(the first: audio/b/1-100-A-0.wav\)"):

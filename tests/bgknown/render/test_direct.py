@@ -208,11 +208,14 @@ def test_loudness_of_silence_and_of_what_is_repeated():
 @pytest.mark.parametrize(
     ("scene", "message"),
     [
-        (replace(SCENE, events=(replace(STEADY, source_time_s=2.0),)), "samples 88,200 to 264,600 wanted, the source"),
+        (
+            replace(SCENE, events=(replace(STEADY, source_time_s=2.0),)),
+            "samples 88,200 to 264,600 are required, the source",
+        ),
         (replace(SCENE, events=(replace(STEADY, duration_s=0.005),)), "the event has 220 samples, its fades have 441"),
         (
             replace(SCENE, backgrounds=(replace(LONG, source_time_s=15.0),)),
-            "samples 661,500 to 1,102,500 wanted, the source has 942,417",
+            "samples 661,500 to 1,102,500 are required, the source has 942,417",
         ),
     ],
 )

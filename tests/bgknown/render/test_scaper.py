@@ -104,7 +104,7 @@ def test_the_last_sample_of_a_recording_is_reached(sources, tmp_path):
     assert np.allclose(found.layers[0], crop * gain, rtol=1e-12, atol=0)
 
 
-def test_the_jams_is_valid_and_names_no_place(sources, tmp_path):
+def test_jams_is_valid_and_contains_no_path_of_this_machine(sources, tmp_path):
     found = through_memory(sources, {"clip": "short", "start": 12_345, "snr": 2.0, "ref_db": -30.0}, tmp_path)
     text = json.dumps(found.jams)
     assert str(tmp_path) not in text
@@ -120,7 +120,7 @@ def test_the_jams_is_valid_and_names_no_place(sources, tmp_path):
 def test_labels_of_one_soundscape_do_not_reach_another(sources, tmp_path):
     row = {"clip": "short", "start": 0, "snr": 0.0, "ref_db": -30.0}
     (tmp_path / "trees").mkdir()
-    scaper._tree([Layer(label="other", file="x", source_time_s=0.0, duration_s=1.0)], tmp_path / "trees")
+    scaper._make_tree([Layer(label="other", file="x", source_time_s=0.0, duration_s=1.0)], tmp_path / "trees")
     found = through_memory(sources, row, tmp_path / "trees")
     assert found.jams["annotations"][0]["sandbox"]["scaper"]["fg_labels"] == ["bell"]
 

@@ -91,7 +91,7 @@ def test_a_tree_that_is_not_finished_cannot_be_read(small, tmp_path):
         read_table(tmp_path)
 
 
-def test_files_of_inputs_that_were_written_anew_are_prepared_again(small, tmp_path, prepared):
+def test_sources_of_rewritten_inputs_are_prepared_again(small, tmp_path, prepared):
     small.recording("dev", 7000).unlink()
     with pytest.raises(BrokenInputError):
         prepare(options(small, tmp_path / "out"))
@@ -130,7 +130,7 @@ def test_a_source_replaced_under_the_same_size_and_time_is_prepared_again(small,
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
 
 
-def test_a_full_disk_is_one_line_and_the_next_run_goes_on(small, tmp_path, monkeypatch, prepared):
+def test_full_disk_is_one_line_and_the_next_run_resumes(small, tmp_path, monkeypatch, prepared):
     fill_disk_after(monkeypatch, 6)
     with pytest.raises(StorageError, match="the disk is full"):
         prepare(options(small, tmp_path / "out"))
@@ -142,7 +142,7 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on(small, tmp_path, monke
     assert contents(tmp_path / "out") == contents(prepared[1])
 
 
-def test_too_little_space_is_told_before_anything_is_written(small, tmp_path, monkeypatch):
+def test_too_little_space_is_reported_before_anything_is_written(small, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     with pytest.raises(StorageError, match="free, the sources need up to 0.0. GB"):
         prepare(options(small, tmp_path / "out"))
