@@ -107,7 +107,7 @@ def open_corpus(folder: Path) -> Corpus:
     _check_description(description, folder / DESCRIPTION)
     if hash_bytes(content) != description.get("index_sha256"):
         raise InvalidInputError(f"{path}: not the index that {DESCRIPTION} describes; copy the corpus again")
-    table = _parse_index(content, path)
+    table = _read_index(content, path)
     lengths, starts = (table[name].to_numpy(np.int64) for name in ("length", "start"))
     total = int(lengths.sum())
     audio = folder / AUDIO
@@ -154,23 +154,7 @@ def _check_description(description: dict[str, Any], path: Path) -> None:
         raise InvalidInputError(f"{path}: damaged; copy the corpus again")
 
 
-def read_index(folder: Path) -> pd.DataFrame:
-    """The index of a finished corpus.
-
-    Raises:
-        NotFoundError: there is none.
-        InvalidInputError: it is damaged.
-    """
-    path = folder / INDEX
-    if not path.is_file():
-        raise NotFoundError(f"{folder}: not a finished corpus ({INDEX} missing); {_MAKE}")
-    try:
-        return _parse_index(path.read_bytes(), path)
-    except OSError as error:
-        raise describe_storage_error(error, path) from error
-
-
-def _parse_index(content: bytes, path: Path) -> pd.DataFrame:
+def _read_index(content: bytes, path: Path) -> pd.DataFrame:
     table = parse_csv(content, str(path), advice=f"it must hold at least one clip; {_MAKE}")
     if tuple(table.columns) != COLUMNS:
         raise InvalidInputError(f"{path}: must hold the columns {', '.join(COLUMNS)}; {_MAKE}")

@@ -29,16 +29,15 @@ from bgknown.jobs.resumable import Job, JobOutcome, UnitResult
 from bgknown.jobs.workspace import Workspace
 from bgknown.userpath import absolute, expand_fields
 from pretrain.audio_files import find_audio, matches_any
-from pretrain.corpus import AUDIO, COLUMNS, DESCRIPTION, FORMAT, INDEX, read_index
+from pretrain.corpus import AUDIO, COLUMNS, DESCRIPTION, FORMAT, INDEX, open_corpus
 from pretrain.pack_journal import (
     BATCH,
     PART,
     DecodedFile,
     PackedFile,
     PackWriter,
-    drop_damaged,
+    drop_changed,
     drop_repaired,
-    drop_replaced,
     read_packed,
 )
 
@@ -184,8 +183,8 @@ def _pack_files(job: Job, options: PackOptions, root: Path, names: list[str]) ->
         if final.exists() and not part.exists():  # killed between putting the audio and the index in place
             final.replace(part)
         with open_own(part) as audio:
-            done = drop_damaged(read_packed(job.folder.journal, names), options.out, options.jobs)
-            done = drop_repaired(drop_replaced(done, root, options.jobs), decode, options.jobs)
+            done = drop_changed(read_packed(job.folder.journal, names), root, options.out, options.jobs)
+            done = drop_repaired(done, decode, options.jobs)
             kept = sum(file.problem is None for file in done)
             writer = PackWriter(audio, options.out, job.folder.journal, done)
             rest = names[len(done) :]
@@ -198,9 +197,8 @@ def _pack_files(job: Job, options: PackOptions, root: Path, names: list[str]) ->
         raise
     except OSError as error:
         raise describe_storage_error(error, part) from error
-    outcome = JobOutcome[PackedFile](kept=kept)
-    for file in writer.files:
-        outcome.add(UnitResult(record=None if file.problem else file, problem=file.problem))
+    results = [UnitResult(record=None if file.problem else file, problem=file.problem) for file in writer.files]
+    outcome = JobOutcome[PackedFile](kept=kept).add(results)
     job.check(outcome, len(names))
     return _make_report(_write_corpus(job, options, outcome), kept)
 
@@ -237,7 +235,8 @@ def _write_corpus(job: Job, options: PackOptions, outcome: JobOutcome[PackedFile
 
 def _report_finished_corpus(job: Job) -> PackReport:
     out = job.workspace.out
-    job.check_finished_files({AUDIO: 2 * int(read_index(out)["length"].sum())})
+    job.check_finished_files({AUDIO: None})
+    open_corpus(out)  # checks the index, and the size of the audio
     content = _read_description(out)
     return _make_report(content, content["counts"]["clips"])
 

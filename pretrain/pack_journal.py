@@ -137,17 +137,16 @@ def read_packed(journal: Path, names: Sequence[str]) -> list[PackedFile]:
     return done
 
 
-def drop_damaged(done: list[PackedFile], out: Path, jobs: int) -> list[PackedFile]:
-    """The files before the first whose samples are not those that were written."""
-    packed = [file for file in done if file.audio is not None]
-    if packed and packed[-1].audio is not None and packed[-1].audio.state == list_state(out / PART):
-        return done  # the audio is as the last flush left it
-    return _keep_while(partial(_is_stored, out), done, jobs, title="packed audio again")
+def drop_changed(done: list[PackedFile], root: Path, out: Path, jobs: int) -> list[PackedFile]:
+    """The files before the first that was replaced since it was packed, or whose samples are not intact.
 
-
-def drop_replaced(done: list[PackedFile], root: Path, jobs: int) -> list[PackedFile]:
-    """The files before the first that was replaced since it was packed: if its state has changed, its hash decides."""
-    return _keep_while(partial(_is_same, root), done, jobs, title="packed files again")
+    If the state of a file or of the audio has changed, its hash decides.
+    """
+    last = next((file.audio for file in reversed(done) if file.audio is not None), None)
+    flushed = last is not None and last.state == list_state(out / PART)  # the audio is as the last flush left it
+    check = partial(_is_intact, root, None if flushed else out)
+    good = in_processes(check, done, jobs=jobs, title="packed files again", unit="file", batch=64, ordered=True)
+    return done[: next((place for place, passes in enumerate(list(good)) if not passes), len(done))]
 
 
 def drop_repaired(done: list[PackedFile], decode: Callable[[str], DecodedFile], jobs: int) -> list[PackedFile]:
@@ -158,25 +157,14 @@ def drop_repaired(done: list[PackedFile], decode: Callable[[str], DecodedFile], 
     return done[: min(repaired, default=len(done))]
 
 
-def _keep_while(
-    check: Callable[[PackedFile], bool], files: list[PackedFile], jobs: int, *, title: str
-) -> list[PackedFile]:
-    """The files before the first that does not pass a check."""
-    good = in_processes(check, files, jobs=jobs, title=title, unit="file", batch=64, ordered=True)
-    return files[: next((place for place, passes in enumerate(list(good)) if not passes), len(files))]
-
-
-def _is_stored(out: Path, file: PackedFile) -> bool:
-    return file.audio is None or file.audio.is_intact(out)
-
-
-def _is_same(root: Path, file: PackedFile) -> bool:
-    if file.problem is not None or file.state == list_state(root / file.name):
+def _is_intact(root: Path, out: Path | None, file: PackedFile) -> bool:
+    if file.audio is None:
         return True
     try:
-        return hash_file(root / file.name) == file.sha256
+        same = file.state == list_state(root / file.name) or hash_file(root / file.name) == file.sha256
     except OSError:
         return False
+    return same and (out is None or file.audio.is_intact(out))
 
 
 def _find_end(done: Sequence[PackedFile]) -> int:

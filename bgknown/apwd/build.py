@@ -23,11 +23,12 @@ from bgknown.apwd.manifest import (
 )
 from bgknown.apwd.pairs import SIDES, PairFiles, find_pairs
 from bgknown.apwd.scenes import Scenes, read_published_scenes
+from bgknown.apwd.sources.tree import check_tree
 from bgknown.apwd.text import TEMPLATES
 from bgknown.apwd.text_table import read_text_tables
 from bgknown.apwd.worker import AudioTarget, Bits, BuiltPair, PairTask, build_pairs
 from bgknown.audio.files import RATE_HZ
-from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import hash_bytes
 from bgknown.jobs.parallel import check_jobs, count_cores, in_batches
 from bgknown.jobs.problems import Problem, refuse_broken
@@ -109,7 +110,7 @@ def build(options: PairBuildOptions) -> PairReport:
         NotFoundError: a folder is missing, or Scaper is to render and is not installed.
     """
     if options.source is not None:
-        _check_source(options.source)
+        check_tree(options.source)
         if options.engine == "scaper":
             scaper.check_installed()
     texts = read_text_tables(options.text_tables)
@@ -132,9 +133,8 @@ def _make_pairs(job: Job, options: PairBuildOptions, files: Sequence[PairFiles],
     if options.container == "wav":
         hint = ", or use --manifest-only and render on demand"
         job.check_space(int(missing * DURATION_S * RATE_HZ * options.bits // 8), hint=hint)
-    outcome = JobOutcome[BuiltPair]()
-    for result in job.run_units(build_pairs, tasks, title="pairs", batch=256 if options.source is None else 16):
-        outcome.add(result)
+    results = job.run_units(build_pairs, tasks, title="pairs", batch=256 if options.source is None else 16)
+    outcome = JobOutcome[BuiltPair]().add(results)
     job.check(outcome, len(files), stored=options.source is not None)
     table = make_table(pair.row for pair in outcome.records)
     _write_pair_tables(job, table, texts, outcome.problems)
@@ -153,20 +153,10 @@ def describe_pairs(options: PairBuildOptions) -> pd.DataFrame:
     files = _take_first(find_pairs(options.jams), options.limit)
     _check_texts(texts, files, options.text_tables)
     tasks = _list_tasks(None, options, files, texts)
-    outcome = JobOutcome[BuiltPair]()
-    for result in in_batches(build_pairs, tasks, jobs=options.jobs, title="JAMS", unit="pair", batch=256):
-        outcome.add(result)
+    results = in_batches(build_pairs, tasks, jobs=options.jobs, title="JAMS", unit="pair", batch=256)
+    outcome = JobOutcome[BuiltPair]().add(results)
     refuse_broken(outcome.problems, skip=options.skip_broken, kept="nothing was written")
     return make_table(pair.row for pair in outcome.records)
-
-
-def _check_source(source: Path) -> None:
-    if not any((source / split).is_dir() for split in ("dev", "eval")):
-        hint = f"; did you mean {source / 'source'}?" if (source / "source").is_dir() else ""
-        raise NotFoundError(
-            f"{source}: not a source tree (no folder dev or eval in it){hint}; make one with `bgknown apwd prepare`, "
-            "or do without it with --manifest-only"
-        )
 
 
 def _take_first(files: list[PairFiles], limit: int | None) -> list[PairFiles]:

@@ -132,22 +132,18 @@ def _make_draw(
     job: Job, options: PairDrawOptions, tree: SourceTree, sources: Mapping[str, Sources], counts: dict[str, int]
 ) -> DrawReport:
     """Make what is missing."""
-    known, digest = job.find_known(), make_digest(job.description, ROWS)
+    folder, known, digest = job.folder, job.find_known(), make_digest(job.description, ROWS)
     kinds = dict.fromkeys(sorted(options.rules.kinds), 0)
     for split, count in counts.items():
-        work = partial(_write_pair, tree=tree, sources=sources[split], options=options, folder=job.folder)
-        units = [
-            DrawUnit(number=number, digest=digest, known=known.get(_name_pair(options.prefix, split, number)))
-            for number in range(count)
-        ]
+        work = partial(_write_pair, tree=tree, sources=sources[split], options=options, folder=folder, digest=digest)
+        units = [(number, known.get(_name_pair(options.prefix, split, number))) for number in range(count)]
         for result in job.run_units(one_by_one(work), units, title=split, batch=_BATCH):
             for kind in result.record or ():
                 kinds[kind] += 1
     _flush_disks()
     content = json.dumps({**job.description, "kinds": kinds}, indent=2) + "\n"
-    folder = job.workspace.out
-    job.finish({DRAW: content.encode()}, folders=[folder / split / "jams" for split in counts])
-    return DrawReport(folder=folder, counts=counts, kinds=kinds)
+    job.finish({DRAW: content.encode()}, folders=[folder.out / split / "jams" for split in counts])
+    return DrawReport(folder=folder.out, counts=counts, kinds=kinds)
 
 
 def _report_finished_draw(job: Job, prefix: str, counts: Mapping[str, int]) -> DrawReport:
@@ -193,34 +189,39 @@ def _describe_draw(
     }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrawUnit:
-    """One pair of a split for a worker."""
-
-    number: int
-    """The pair's number in its split."""
-    digest: str
-    """Fingerprint of everything that the draw depends on."""
-    known: FinishedUnit | None
-    """What an earlier run has drawn."""
-
-
 def _name_pair(prefix: str, split: str, number: int) -> str:
     return f"{prefix}_{split}_{number:05d}"
 
 
 def _write_pair(
-    unit: DrawUnit, *, tree: SourceTree, sources: Sources, options: PairDrawOptions, folder: JobFolder
+    unit: tuple[int, FinishedUnit | None],
+    *,
+    tree: SourceTree,
+    sources: Sources,
+    options: PairDrawOptions,
+    folder: JobFolder,
+    digest: str,
 ) -> UnitResult[list[str]]:
-    """Draw one pair and put its JAMS under their final names; the record is the kinds of its changes."""
-    kept = folder.find_kept(unit.known, unit.digest)
+    """Draw one pair and put its JAMS under their final names, unless an earlier run has done so.
+
+    Args:
+        unit: the pair's number in its split, and what an earlier run has made of it.
+        tree, sources, options: what it is drawn from.
+        folder: where it goes.
+        digest: fingerprint of everything that the draw depends on.
+
+    Returns:
+        The kinds of its changes.
+    """
+    number, known = unit
+    kept = folder.find_kept(known, digest)
     if kept is not None:
         return UnitResult(record=kept["kinds"], kept=True)
-    plan, *sides = draw_pair(sources, options.rules, options.prefix, unit.number)
+    plan, *sides = draw_pair(sources, options.rules, options.prefix, number)
     if (found := find_changes(*sides)) != plan.changes:
-        raise AssertionError(f"pair {unit.number} shows {found}, but {plan.changes} were drawn")  # a defect
+        raise AssertionError(f"pair {number} shows {found}, but {plan.changes} were drawn")  # a defect
     split = sources.split
-    pair = _name_pair(options.prefix, split, unit.number)
+    pair = _name_pair(options.prefix, split, number)
     parts = []
     for side, soundscape in zip(SIDES, sides, strict=True):
         name = f"{pair}_{side}"
@@ -238,7 +239,7 @@ def _write_pair(
         data = json.dumps(content, indent=2).encode()
         parts.append(folder.set_aside(f"{split}/jams/{name}.jams", data, flush=False))
     kinds = [change.kind for change in plan.changes]
-    folder.settle(pair, unit.digest, {"kinds": kinds}, parts)
+    folder.settle(pair, digest, {"kinds": kinds}, parts)
     return UnitResult(record=kinds)
 
 

@@ -50,13 +50,13 @@ class JobOutcome(Generic[Record]):
     kept: int = 0
     """Units that an earlier run had made."""
 
-    def add(self, result: UnitResult[Record]) -> None:
-        """Count one unit."""
-        if result.record is not None:
-            self.records.append(result.record)
-        if result.problem is not None:
-            self.problems.append(result.problem)
-        self.kept += result.kept
+    def add(self, results: Iterable[UnitResult[Record]]) -> JobOutcome[Record]:
+        """Count units as they become ready; returns this."""
+        for result in results:
+            self.records += [] if result.record is None else [result.record]
+            self.problems += [] if result.problem is None else [result.problem]
+            self.kept += result.kept
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -136,9 +136,8 @@ def _make_rows(job: Job, corpora: Corpora, options: BuildOptions, given: pd.Data
     units = _list_units(job, recipe, corpora, options)
     if options.container == "wav":
         job.check_space(ROW_BYTES * sum(unit.known is None for unit in units))
-    outcome = JobOutcome[BuiltRow](problems=list(draw.problems))
-    for result in job.run_units(one_by_one(build_row), units, title="mixtures", batch=4):
-        outcome.add(result)
+    results = job.run_units(one_by_one(build_row), units, title="mixtures", batch=4)
+    outcome = JobOutcome[BuiltRow](problems=list(draw.problems)).add(results)
     job.check(outcome, len(recipe))
     rows = [built.manifest.to_columns() for built in outcome.records]
     table = pd.DataFrame(rows, columns=dataset.MANIFEST_COLUMNS).sort_values("clip_id", ignore_index=True)

@@ -12,8 +12,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +47,21 @@ FILES = (*SIGNALS, "jams")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """What a manifest says of a mixture besides its recipe and its files. The fields are columns, in their order."""
+class ManifestRow(RecipeRow):
+    """A row of a recipe and the mixture made of it. The fields are the columns of the manifest, in their order."""
 
+    mix_file: str
+    """The mixture, relative to the dataset; likewise the next four."""
+    a_file: str
+    b_file: str
+    c_file: str
+    jams_file: str
+    mix_sha256: str
+    """Of the mixture's file; likewise the next four."""
+    a_sha256: str
+    b_sha256: str
+    c_sha256: str
+    jams_sha256: str
     scale: float
     """The factor, at most 1, that the mixture and all references carry so that none clips."""
     event_frames: int
@@ -63,46 +75,13 @@ class Measured:
     scaper_version: str
     """The version of Scaper that rendered it, or that the renderer equals."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ManifestRow:
-    """One row of a manifest."""
-
-    recipe: RecipeRow
-    """What determines the mixture."""
-    files: Mapping[str, str]
-    """Path of each of ``FILES``, relative to the dataset."""
-    hashes: Mapping[str, str]
-    """SHA-256 of each of ``FILES``."""
-    measured: Measured
-    """What was measured."""
-
-    @classmethod
-    def from_columns(cls, values: Mapping[str, Any]) -> ManifestRow:
-        """The row that a row of the table holds; further columns are left out."""
-        return cls(
-            recipe=RecipeRow.from_columns(values),
-            files={name: values[f"{name}_file"] for name in FILES},
-            hashes={name: values[f"{name}_sha256"] for name in FILES},
-            measured=Measured(**{field.name: values[field.name] for field in fields(Measured)}),
-        )
-
-    def to_columns(self) -> dict[str, Any]:
-        """The values by column."""
-        return {
-            **self.recipe.to_columns(),
-            **{f"{name}_file": self.files[name] for name in FILES},
-            **{f"{name}_sha256": self.hashes[name] for name in FILES},
-            **asdict(self.measured),
-        }
+    @property
+    def files(self) -> dict[str, str]:
+        """The path of each of ``FILES``."""
+        return {name: getattr(self, f"{name}_file") for name in FILES}
 
 
-MANIFEST_COLUMNS = [
-    *recipes.COLUMNS,
-    *(f"{name}_file" for name in FILES),
-    *(f"{name}_sha256" for name in FILES),
-    *(field.name for field in fields(Measured)),
-]
+MANIFEST_COLUMNS = [field.name for field in fields(ManifestRow)]
 
 
 def list_paths(clip_id: str, container: str) -> dict[str, str]:

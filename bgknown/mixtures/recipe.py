@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -59,9 +59,9 @@ class RecipeRow:
         return {"a": self.a_start, "b": self.b_start, "c": self.c_start}
 
     @classmethod
-    def from_columns(cls, values: Mapping[str, Any]) -> RecipeRow:
-        """The row that a row of a recipe or of a manifest holds; further columns are left out."""
-        return cls(**{name: values[name] for name in COLUMNS})
+    def from_columns(cls, values: Mapping[str, Any]) -> Self:
+        """The row that a row of a table holds; further columns are left out."""
+        return cls(**{field.name: values[field.name] for field in fields(cls)})
 
     def to_columns(self) -> dict[str, Any]:
         """The values by column."""

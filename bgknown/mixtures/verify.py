@@ -67,11 +67,11 @@ def find_table_faults(data: Dataset) -> Iterator[str]:
     for clip_id in sorted(set(expected) - set(table["clip_id"]) - skipped):
         yield f"{dataset.MANIFEST}: the recipe's row {clip_id} is missing"
     for row in data.rows():
-        if row.recipe.clip_id not in expected:
+        if row.clip_id not in expected:
             yield f"{_name_row(row)} is not in the recipe"
             continue
-        for column, found in row.recipe.to_columns().items():
-            if found != (value := expected[row.recipe.clip_id][column]):
+        for column, value in expected[row.clip_id].items():
+            if (found := getattr(row, column)) != value:
                 yield f"{_name_row(row)}: {column} is {found}, the recipe says {value}"
     counts = data.description["counts"]
     found_counts = {
@@ -95,8 +95,8 @@ def _find_rule_faults(data: Dataset) -> Iterator[str]:
     for file in splits[splits > 1].index:
         yield f"{dataset.MANIFEST}: the background {file} is in both splits"
     for row in data.rows():
-        parts = row.recipe.clip_id.split("-")
-        if len(parts) == 4 and parts[1] == PurePosixPath(row.recipe.fsd50k_file).stem:
+        parts = row.clip_id.split("-")
+        if len(parts) == 4 and parts[1] == PurePosixPath(row.fsd50k_file).stem:
             yield f"{_name_row(row)}: the background shares the clip's Freesound id {parts[1]}"
 
 
@@ -119,8 +119,7 @@ def find_stray_files(root: Path, folders: Sequence[str], listed: Collection[str]
 
 def _find_row_faults(row: ManifestRow, *, root: Path, configuration: Mapping[str, Any]) -> list[str]:
     reference_gain = configuration["reference_gain"]
-    columns = row.to_columns()
-    paths = dataset.list_paths(row.recipe.clip_id, configuration["container"])
+    columns, paths = row.to_columns(), dataset.list_paths(row.clip_id, configuration["container"])
     expected = {f"{name}_file": path for name, path in paths.items()}
     expected["scaper_version"] = configuration["renderer"].rsplit(" ", 1)[-1]
     for column, value in expected.items():
@@ -133,8 +132,8 @@ def _find_row_faults(row: ManifestRow, *, root: Path, configuration: Mapping[str
         except OSError as error:
             faults.append(f"{path}: {error.strerror or error}")
             continue
-        if (found := hash_bytes(data)) != row.hashes[name]:
-            faults.append(f"{path}: sha256 is {found[:12]}..., the manifest says {row.hashes[name][:12]}...")
+        if (found := hash_bytes(data)) != (sha256 := columns[f"{name}_sha256"]):
+            faults.append(f"{path}: sha256 is {found[:12]}..., the manifest says {sha256[:12]}...")
         if name in SIGNALS:
             try:
                 pcm[name] = read_pcm16(root / path)
@@ -151,7 +150,7 @@ def _find_row_faults(row: ManifestRow, *, root: Path, configuration: Mapping[str
 
 
 def _name_row(row: ManifestRow) -> str:
-    return f"{dataset.MANIFEST}: row {row.recipe.clip_id}"
+    return f"{dataset.MANIFEST}: row {row.clip_id}"
 
 
 def _find_signal_faults(path: str, pcm: Any) -> Iterator[str]:
@@ -168,7 +167,7 @@ def _find_scale_faults(row: ManifestRow, pcm: Mapping[str, Any], reference_gain:
     """
     peaks = {name: int(np.abs(signal.astype(np.int32)).max()) for name, signal in pcm.items()}
     peak = max(peaks.values())
-    scale = row.measured.scale
+    scale = row.scale
     if scale < 1 and peak != 32_767:
         yield f"{_name_row(row)}: scale is {scale}, but the loudest sample is {peak:,}"
     if scale == 1 and reference_gain == "mixture":
@@ -179,29 +178,29 @@ def _find_scale_faults(row: ManifestRow, pcm: Mapping[str, Any], reference_gain:
 def _find_overlap_faults(row: ManifestRow, a: Any, b: Any) -> Iterator[str]:
     """Half of reference b is half of reference a."""
     half = recipes.OVERLAP_FRAMES
-    late, early = (b, a) if row.recipe.b_start > row.recipe.a_start else (a, b)
+    late, early = (b, a) if row.b_start > row.a_start else (a, b)
     apart = np.abs(late[:half].astype(np.int32) - early[half:].astype(np.int32)).max()
     if apart > 1:
-        yield f"{row.files['b']}: its overlap with reference a differs by up to {apart:,} steps"
+        yield f"{row.b_file}: its overlap with reference a differs by up to {apart:,} steps"
 
 
 def _find_level_faults(row: ManifestRow, mix: Any, a: Any, reference_gain: Any) -> Iterator[str]:
-    stored, exact = row.measured, reference_gain == "mixture"
+    exact = reference_gain == "mixture"
     gains = Gains(
-        scale=stored.scale,
-        event_gain_db=stored.event_gain_db,
-        background_gain_db=stored.background_gain_db,
+        scale=row.scale,
+        event_gain_db=row.event_gain_db,
+        background_gain_db=row.background_gain_db,
         reference_gain=reference_gain,
     )
-    snr_db = measure_snr_db(mix, a, stored.event_frames, gains)
-    if abs(snr_db - stored.achieved_snr_db) > (0.001 if exact else SOURCE_GAIN_TOLERANCE_DB):
-        yield f"{row.files['mix']}: its SNR measures {snr_db:.4f} dB, the manifest says {stored.achieved_snr_db}"
-    if abs(snr_db - row.recipe.snr_db) > (TOLERANCE_DB if exact else SOURCE_GAIN_TOLERANCE_DB):
-        yield f"{row.files['mix']}: its SNR measures {snr_db:.4f} dB, the recipe asks for {row.recipe.snr_db}"
-    to_source = 10.0 ** (-stored.background_gain_db / 20.0) if exact else 1.0
-    level = measure_lufs(a / (32_768.0 * stored.scale) * to_source, RATE_HZ) + stored.background_gain_db
-    if abs(level - row.recipe.ref_db) > REF_TOLERANCE_DB:
-        yield f"{row.files['a']}: measures {level:.2f} LUFS in the mixture, the recipe asks for {row.recipe.ref_db}"
+    snr_db = measure_snr_db(mix, a, row.event_frames, gains)
+    if abs(snr_db - row.achieved_snr_db) > (0.001 if exact else SOURCE_GAIN_TOLERANCE_DB):
+        yield f"{row.mix_file}: its SNR measures {snr_db:.4f} dB, the manifest says {row.achieved_snr_db}"
+    if abs(snr_db - row.snr_db) > (TOLERANCE_DB if exact else SOURCE_GAIN_TOLERANCE_DB):
+        yield f"{row.mix_file}: its SNR measures {snr_db:.4f} dB, the recipe asks for {row.snr_db}"
+    to_source = 10.0 ** (-row.background_gain_db / 20.0) if exact else 1.0
+    level = measure_lufs(a / (32_768.0 * row.scale) * to_source, RATE_HZ) + row.background_gain_db
+    if abs(level - row.ref_db) > REF_TOLERANCE_DB:
+        yield f"{row.a_file}: measures {level:.2f} LUFS in the mixture, the recipe asks for {row.ref_db}"
 
 
 def _find_jams_faults(path: str, data: bytes, row: ManifestRow, reference_gain: str) -> Iterator[str]:
@@ -225,11 +224,11 @@ def _find_jams_faults(path: str, data: bytes, row: ManifestRow, reference_gain: 
         yield f"{path}: not the JAMS of such a mixture ({type(error).__name__}: {error})"
         return
     expected = {
-        **row.recipe.to_columns(),
+        **row.to_columns(),
         "roles": ("background", "foreground"),
-        "event_span": (0.0, 0.0, row.measured.event_frames),
-        "background_span": (row.recipe.a_start, row.recipe.a_start + recipes.CLIP_FRAMES),
-        "sandbox": describe_work(row.recipe, row.measured.scale, reference_gain),
+        "event_span": (0.0, 0.0, row.event_frames),
+        "background_span": (row.a_start, row.a_start + recipes.CLIP_FRAMES),
+        "sandbox": describe_work(row, row.scale, reference_gain),
     }
     for name, value in found.items():
         if value != expected[name]:

@@ -12,8 +12,8 @@ from bgknown.audio.sources import SourceStore
 from bgknown.jobs.resumable import UnitResult
 from bgknown.jobs.units import FinishedUnit, JobFolder
 from bgknown.mixtures import dataset
-from bgknown.mixtures.dataset import ManifestRow, Measured
-from bgknown.mixtures.mixing import Mixed, RowError, RowTask, mix_row, round_scale
+from bgknown.mixtures.dataset import ManifestRow
+from bgknown.mixtures.mixing import RowError, RowTask, mix_row, round_scale
 from bgknown.render import scaper
 from bgknown.render.layers import Container
 
@@ -73,29 +73,24 @@ def build_row(unit: RowUnit) -> UnitResult[BuiltRow]:
     paths = dataset.list_paths(clip_id, unit.container)
     content = {name: encode(mixed.pcm[name], unit.container) for name in dataset.SIGNALS} | {"jams": mixed.jams}
     parts = {name: unit.folder.set_aside(paths[name], data) for name, data in content.items()}
-    built = BuiltRow(
-        manifest=ManifestRow(
-            recipe=unit.task.row,
-            files=paths,
-            hashes={name: part.sha256 for name, part in parts.items()},
-            measured=_describe_mixture(mixed),
-        ),
-        silent=tuple(sorted(file for file, found in mixed.amplitudes.items() if found.silent)),
-        clipped=tuple(sorted(file for file, found in mixed.amplitudes.items() if found.clipped)),
+    columns = {
+        **unit.task.row.to_columns(),
+        **{f"{name}_file": path for name, path in paths.items()},
+        **{f"{name}_sha256": part.sha256 for name, part in parts.items()},
+        "scale": round_scale(mixed.gains.scale),
+        "event_frames": mixed.event_frames,
+        "event_gain_db": round(mixed.gains.event_gain_db, 6),
+        "background_gain_db": round(mixed.gains.background_gain_db, 6),
+        "achieved_snr_db": round(mixed.achieved_snr_db, 4),
+        "scaper_version": scaper.VERSION,
+    }
+    silent, clipped = (
+        tuple(sorted(file for file, found in mixed.amplitudes.items() if getattr(found, what)))
+        for what in ("silent", "clipped")
     )
+    built = BuiltRow(manifest=ManifestRow.from_columns(columns), silent=silent, clipped=clipped)
     unit.folder.settle(clip_id, unit.digest, built.to_record(), list(parts.values()))
     return UnitResult(record=built)
-
-
-def _describe_mixture(mixed: Mixed) -> Measured:
-    return Measured(
-        scale=round_scale(mixed.gains.scale),
-        event_frames=mixed.event_frames,
-        event_gain_db=round(mixed.gains.event_gain_db, 6),
-        background_gain_db=round(mixed.gains.background_gain_db, 6),
-        achieved_snr_db=round(mixed.achieved_snr_db, 4),
-        scaper_version=scaper.VERSION,
-    )
 
 
 @cache

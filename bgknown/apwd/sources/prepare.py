@@ -154,9 +154,8 @@ def _make_sources(
         log.info("events that the lists mark as not clean, left out as published: %d", len(choice.not_clean))
     units = _list_source_units(job, found, corpora, options)
     job.check_space(sum(_estimate_bytes(unit) for unit in units if unit.known is None))
-    outcome = JobOutcome[PreparedSource](problems=list(absent))
-    for result in job.run_units(one_by_one(prepare_source), units, title="sources"):
-        outcome.add(result)
+    results = job.run_units(one_by_one(prepare_source), units, title="sources")
+    outcome = JobOutcome[PreparedSource](problems=list(absent)).add(results)
     job.check(outcome, len(choice.sources))
     rows = [asdict(row) for source in outcome.records for row in source.rows]
     table = pd.DataFrame(rows, columns=COLUMNS).sort_values("file", ignore_index=True)

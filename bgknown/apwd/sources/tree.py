@@ -108,6 +108,17 @@ class SourceTree:
         return hash_bytes(json.dumps(rows).encode())
 
 
+def check_tree(root: Path) -> None:
+    """Refuse a folder that is not a source tree.
+
+    Raises:
+        NotFoundError: says how to get one.
+    """
+    if not any((root / split).is_dir() for split in SPLITS):
+        hint = f"; did you mean {root / 'source'}?" if (root / "source").is_dir() else ""
+        raise NotFoundError(f"{root}: not a source tree (no folder dev or eval in it){hint}; {_PREPARE}")
+
+
 def open_tree(root: Path) -> SourceTree:
     """List a source tree and read every file's header.
 
@@ -116,9 +127,7 @@ def open_tree(root: Path) -> SourceTree:
         InvalidInputError: a file cannot be read, or is not 44.1 kHz mono; names the first.
     """
     root = user_path(root)
-    if not any((root / split).is_dir() for split in SPLITS):
-        hint = f"; did you mean {root / 'source'}?" if (root / "source").is_dir() else ""
-        raise NotFoundError(f"{root}: not a source tree (no folder dev or eval in it){hint}; {_PREPARE}")
+    check_tree(root)
     hidden: list[str] = []
     places = [
         (split, role, folder.name, file)

@@ -94,8 +94,8 @@ def test_manifest_only_writes_no_audio(made, tmp_path):
         (["build", "--jams", "x", "--manifest-only", "--out", "y"], 1, "error: x: no such folder"),
         (["build", "--jams", "x", "--source", "s", "--out", "y"], 1, "error: s: not a source tree"),
         (["verify", "x"], 1, "error: x/dataset.json: missing"),
-        (["draw", "--source", "x", "--scene", "rain", "--out", "y"], 1, "error: x: no source tree"),
-        (["draw", "--source", "x", "--scene", "rain", "--out", "y", "--pairs", "dev"], 2, "--pairs dev: N or SPLIT=N"),
+        (["draw", "--source", "x", "--scene", "rain", "--out", "y"], 1, "error: x: not a source tree"),
+        (["draw", "--source", "x", "--scene", "rain", "--out", "y", "--pairs", "dev"], 2, "--pairs dev: must be N or SPLIT=N"),
         (["draw", "--source", "x", "--scene", "rain", "--out", "y", "--kept", "a"], 2, "--kept a: must be numbers"),
         (
             ["draw", "--source", "x", "--scene", "rain", "--out", "y", "--kind", "sing=1"],

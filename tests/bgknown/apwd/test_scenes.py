@@ -57,7 +57,7 @@ def test_a_scene_of_ones_own(tmp_path):
         ("pairs = 10", "pears = 10", "splits.eval: unknown key 'pears'; there are fsd50k, esc50_folds, pairs"),
         ("pairs = 10", "pairs = true", "splits.eval.pairs is True, must be of type int"),
         ("[events.gull]", "[event.gull]", "unknown key 'event'"),
-        ("[events.gull]", "[events.crow]", r"scenes.sea.events names 'gull', but \[events\] has no such"),
+        ("[events.gull]", "[events.crow]", r"scenes.sea.events names 'gull', but \[events\] does not have it"),
         ("esc50_folds = [3]", "esc50_folds = [2]", "share sources; they must be disjoint"),
         ("esc50_folds = [3]", 'esc50_folds = ["3"]', "splits.eval.esc50_folds must be a list of int"),
         ("esc50_folds = [3]", "esc50_folds = []", "must be a list of int with at least one entry"),
@@ -77,5 +77,5 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(InvalidInputError, match="not a text in UTF-8"):
         read_scenes(tmp_path / "bytes.toml")
-    with pytest.raises(InvalidInputError, match=r"\[splits\] is missing or no table"):
+    with pytest.raises(InvalidInputError, match=r"\[splits\] is missing or is not a table"):
         read_scenes(write(tmp_path, ""))

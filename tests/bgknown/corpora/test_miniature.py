@@ -45,7 +45,7 @@ def test_second_call_makes_nothing_and_another_size_replaces_the_corpora(corpora
 def test_folders_of_the_users_are_left_alone(tmp_path):
     (tmp_path / "FSD50K").mkdir()
     (tmp_path / "FSD50K" / "thesis.txt").write_text("precious")
-    with pytest.raises(StorageError, match="is there already and was not made by this command"):
+    with pytest.raises(StorageError, match="already exists and was not made by this command"):
         miniature.make(tmp_path, takes=1, recordings=(1, 1))
     assert [path.name for path in (tmp_path / "FSD50K").iterdir()] == ["thesis.txt"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ESC-50", "FSD50K"]

@@ -138,7 +138,7 @@ def test_a_start_that_costs_scaper_a_sample(tree, tmp_path):
     for other in (replace(SCENE, backgrounds=(odd, LONG)), replace(SCENE, backgrounds=(odd,), events=(STEADY,))):
         with pytest.raises(ValueError, match="broadcast"):
             both(other, tree, tmp_path)
-        with pytest.raises(InvalidInputError, match="long.wav: gives 440,999 samples from 1.2 s on"):
+        with pytest.raises(InvalidInputError, match="long.wav: has 440,999 samples from 1.2 s on"):
             directly(other, tree)
 
 

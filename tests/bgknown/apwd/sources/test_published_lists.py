@@ -47,7 +47,7 @@ def test_two_sets_of_lists_in_one_folder_are_not_guessed_between(tmp_path):
 
 
 def test_a_folder_without_lists_is_refused(tmp_path):
-    with pytest.raises(NotFoundError, match="holds no published lists, which are background/fsd50k and event/esc50"):
+    with pytest.raises(NotFoundError, match="does not hold published lists, which are background/fsd50k and event/esc50"):
         read_lists(tmp_path)
     with pytest.raises(NotFoundError, match="no such folder"):
         read_lists(tmp_path / "nowhere")
@@ -157,7 +157,7 @@ def test_scenes_and_own_labels_narrow_what_lists_give(tiny, tmp_path):
     lists = write_apwd(tmp_path / "lists")
     everything = choose(tiny.open(), tiny_scenes(), (), NO_LABELS, lists)
     assert (len(everything.sources), len(everything.not_clean)) == (5, 1)
-    with pytest.raises(NotFoundError, match="no sources for the event 'chime': the lists hold none"):
+    with pytest.raises(NotFoundError, match="no sources for the event 'chime': the lists have none"):
         choose(tiny.open(), tiny_scenes(), ("rain",), NO_LABELS, lists)
     own = Labels(backgrounds={}, events={"bells": "drum"})
     replaced = choose(tiny.open(), tiny_scenes(), (), own, lists)

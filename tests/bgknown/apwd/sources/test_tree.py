@@ -65,7 +65,7 @@ def test_the_fingerprint_follows_names_and_lengths_of_the_labels_asked_for(pairs
 
 
 def test_folder_that_is_not_a_source_tree_is_refused(pairs, tmp_path):
-    with pytest.raises(NotFoundError, match="no source tree"):
+    with pytest.raises(NotFoundError, match="not a source tree"):
         open_tree(tmp_path / "none")
     with pytest.raises(NotFoundError, match=r"did you mean .*source\?"):
         open_tree(pairs.source.parent)
