@@ -164,7 +164,7 @@ def draw(*, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
     echo("\n".join(f"{split:<20} {count:>8,} pairs" for split, count in report.counts.items()))
     echo("\n".join(f"{kind:<20} {count:>8,}" for kind, count in report.kinds.items()))
     if report.was_finished:
-        echo("\nwas complete already; nothing was done")
+        echo("\nwas already complete; nothing was done")
     echo(f"\nJAMS   {report.folder}")
 
 

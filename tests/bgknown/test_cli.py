@@ -144,7 +144,7 @@ def test_the_report_tells_apart_what_was_done(tiny, tmp_path):
     assert "0 rendered, 9 kept" in skipping.output
     assert "1 broken inputs left out" in skipping.output
     again = run(*build)
-    assert "was already complete; nothing was done" in again.output
+    assert "was complete already; nothing was done" in again.output
     assert "1 broken inputs left out" in again.output
 
 

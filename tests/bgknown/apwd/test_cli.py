@@ -95,7 +95,11 @@ def test_manifest_only_writes_no_audio(made, tmp_path):
         (["build", "--jams", "x", "--source", "s", "--out", "y"], 1, "error: s: not a source tree"),
         (["verify", "x"], 1, "error: x/dataset.json: missing"),
         (["draw", "--source", "x", "--scene", "rain", "--out", "y"], 1, "error: x: not a source tree"),
-        (["draw", "--source", "x", "--scene", "rain", "--out", "y", "--pairs", "dev"], 2, "--pairs dev: must be N or SPLIT=N"),
+        (
+            ["draw", "--source", "x", "--scene", "rain", "--out", "y", "--pairs", "dev"],
+            2,
+            "--pairs dev: must be N or SPLIT=N",
+        ),
         (["draw", "--source", "x", "--scene", "rain", "--out", "y", "--kept", "a"], 2, "--kept a: must be numbers"),
         (
             ["draw", "--source", "x", "--scene", "rain", "--out", "y", "--kind", "sing=1"],

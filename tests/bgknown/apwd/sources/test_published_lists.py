@@ -47,7 +47,9 @@ def test_two_sets_of_lists_in_one_folder_are_not_guessed_between(tmp_path):
 
 
 def test_a_folder_without_lists_is_refused(tmp_path):
-    with pytest.raises(NotFoundError, match="does not hold published lists, which are background/fsd50k and event/esc50"):
+    with pytest.raises(
+        NotFoundError, match="does not hold published lists, which are background/fsd50k and event/esc50"
+    ):
         read_lists(tmp_path)
     with pytest.raises(NotFoundError, match="no such folder"):
         read_lists(tmp_path / "nowhere")
