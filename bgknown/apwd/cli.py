@@ -96,7 +96,7 @@ def prepare(*, scenes_file: Path | None, jobs: int | None, cache: Path | None, *
     given["events"] = _parse_assignments(given["events"])
     chosen: dict[str, Any] = {} if cache is None else {"cache": cache}
     report = preparing.prepare(
-        preparing.PrepareOptions(**given, **chosen, **_choose_jobs(jobs), scenes=_read_scenes(scenes_file))
+        preparing.PrepareOptions(**given, **chosen, **_set_jobs(jobs), scenes=_read_scenes(scenes_file))
     )
     echo("split  role        label                 files   seconds")
     for (split, role, label), part in report.table.groupby(["split", "role", "label"]):
@@ -147,7 +147,7 @@ def draw(*, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
     Example:
       bgknown apwd draw --source source --scene rain --pairs dev=1000 --pairs eval=100 --out drawn
     """
-    from bgknown.apwd import draw as drawn  # noqa: PLC0415
+    from bgknown.apwd import draw as draws  # noqa: PLC0415
     from bgknown.apwd import pair_draw as drawing  # noqa: PLC0415
 
     scenes = _read_scenes(scenes_file)
@@ -160,7 +160,7 @@ def draw(*, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
         kind: _parse_weights(weight, "--kind")[0] for kind, weight in _parse_assignments(given["kinds"]).items()
     } or None
     rules = drawing.PairRules(**{name: value for name, value in given.items() if value is not None})
-    report = drawn.draw(drawn.PairDrawOptions(**places, scenes=scenes, pairs=pairs, rules=rules, **_choose_jobs(jobs)))
+    report = draws.draw(draws.PairDrawOptions(**places, scenes=scenes, pairs=pairs, rules=rules, **_set_jobs(jobs)))
     echo("\n".join(f"{split:<20} {count:>8,} pairs" for split, count in report.counts.items()))
     echo("\n".join(f"{kind:<20} {count:>8,}" for kind, count in report.kinds.items()))
     if report.was_finished:
@@ -211,7 +211,7 @@ def build(*, manifest_only: bool, scenes_file: Path | None, bits: str, jobs: int
     if manifest_only == (given["source"] is not None):
         raise click.UsageError("give --source to render audio, or --manifest-only to write none")
     options = building.PairBuildOptions(
-        **given, scenes=_read_scenes(scenes_file), bits=32 if bits == "32" else 16, **_choose_jobs(jobs)
+        **given, scenes=_read_scenes(scenes_file), bits=32 if bits == "32" else 16, **_set_jobs(jobs)
     )
     _print_report(building.build(options), options.out)
 
@@ -280,7 +280,7 @@ def _read_scenes(file: Path | None) -> Any:
     return scenes.read_published_scenes() if file is None else scenes.read_scenes(file)
 
 
-def _choose_jobs(jobs: int | None) -> dict[str, Any]:
+def _set_jobs(jobs: int | None) -> dict[str, Any]:
     return {} if jobs is None else {"jobs": jobs}
 
 

@@ -83,13 +83,7 @@ class CorpusIndex:
             return
         parts = ", ".join(f"{self.parts[part]:,} of {count:,} {part} clips" for part, count in published.items())
         missing = sum(published.values()) - sum(self.parts.values())
-        sense = (
-            f"{missing:,} fewer than"
-            if missing > 0
-            else "not the same as"
-            if missing == 0
-            else f"{-missing:,} more than"
-        )
+        sense = f"{abs(missing):,} {'fewer' if missing > 0 else 'more'} than" if missing else "not the same as"
         log.warning(
             "%s at %s lists %s: %s the published corpus; using the files that exist",
             self.facts.name,

@@ -16,7 +16,7 @@ from bgknown.corpora.pair import Corpora
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import hash_bytes, list_state
 from bgknown.jobs.parallel import one_by_one
-from bgknown.jobs.problems import Problem, is_problem
+from bgknown.jobs.problems import Problem
 from bgknown.jobs.resumable import Job, JobOutcome
 from bgknown.jobs.units import make_digest
 from bgknown.jobs.workspace import Workspace
@@ -186,34 +186,17 @@ def _plan_or_recall(
     if given is not None:
         return Draw(recipe=given, problems=[], too_quiet=[])
     stored = workspace.read_plan()
-    if stored is not None and stored.get("stamp") == stamp and _is_plan(stored):
-        draw = Draw(
-            recipe=pd.DataFrame(stored["recipe"], columns=recipes.COLUMNS),
-            problems=[Problem(**problem) for problem in stored["problems"]],
-            too_quiet=stored["too_quiet"],
-        )
+    if stored is not None and stored.get("stamp") == stamp:
         with contextlib.suppress(InvalidInputError):  # somebody has changed it: it is drawn again
-            recipes.check_recipe(draw.recipe, corpora.esc50, corpora.fsd50k)
-            return draw
+            recipe = pd.DataFrame(stored["recipe"], columns=recipes.COLUMNS)
+            recipes.check_recipe(recipe, corpora.esc50, corpora.fsd50k)
+            problems = [Problem(**problem) for problem in stored["problems"]]
+            return Draw(recipe=recipe, problems=problems, too_quiet=stored["too_quiet"])
     return plan(corpora, options.draw, jobs=options.jobs)
 
 
-def _is_plan(plan: dict[str, Any]) -> bool:
-    """Whether a stored plan holds what ``_format_plan`` returns, in its types."""
-    kinds: dict[str, tuple[type, ...]] = {
-        name: (int,) if name in recipes.INTEGERS else (str,) for name in recipes.COLUMNS
-    }
-    kinds |= dict.fromkeys(recipes.FLOATS, (int, float))
-    rows, problems, quiet = (plan.get(name) for name in ("recipe", "problems", "too_quiet"))
-    if not all(isinstance(part, list) for part in (rows, problems, quiet)):
-        return False
-    return all(map(is_problem, problems or [])) and all(
-        isinstance(row, dict) and set(row) == set(kinds) and all(type(row[name]) in kinds[name] for name in kinds)
-        for row in rows or []
-    )
-
-
 def _format_plan(draw: Draw, stamp: str) -> dict[str, Any]:
+    """The plan for the workspace, whose checksum protects its types."""
     return {
         "stamp": stamp,
         "recipe": list_records(draw.recipe),
