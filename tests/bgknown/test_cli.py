@@ -130,7 +130,7 @@ def test_plan_writes_over_recipes_only(tiny, tmp_path):
     run("build", *tiny.arguments(), "--out", tmp_path / "out", "--jobs", 1)
     for name in ("manifest.csv", "recipe.csv"):
         result = run("plan", *tiny.arguments(), "--out", tmp_path / "out" / name, status=1)
-        assert "lies in a dataset" in result.stderr
+        assert "is in a dataset" in result.stderr
     shutil.copy(tmp_path / "out" / "manifest.csv", tmp_path / "mine.csv")
     assert "is not a recipe" in run("plan", *tiny.arguments(), "--out", tmp_path / "mine.csv", status=1).stderr
     assert "the recipe needs a file name" in run("plan", *tiny.arguments(), "--out", "", status=1).stderr
