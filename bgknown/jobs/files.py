@@ -256,7 +256,7 @@ def describe_storage_error(error: OSError, path: Path) -> StorageError:
         errno.EPERM: "permission denied: choose a folder you can write to",
         errno.EROFS: "the file system is read-only: choose another folder",
         errno.ENOTDIR: "a part of this path is a file, not a folder",
-        errno.EEXIST: "a file of this name already exists",
+        errno.EEXIST: "a file of this name is in the way",
         errno.ELOOP: "is a symbolic link, which is not followed for writing: delete it, or give another folder",
         errno.ENAMETOOLONG: "this name is longer than the file system allows",
     }.get(error.errno or 0, error.strerror or str(error))

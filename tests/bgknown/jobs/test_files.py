@@ -42,7 +42,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path, monkeypatch):
 
 def test_folder_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="a file of this name already exists"):
+    with pytest.raises(StorageError, match="a file of this name is in the way"):
         files.make_folder(tmp_path / "file")
     with pytest.raises(StorageError, match="a part of this path is a file"):
         files.make_folder(tmp_path / "file" / "below")
@@ -52,7 +52,7 @@ def test_a_planted_link_is_not_written_through(tmp_path, monkeypatch):
     (tmp_path / "victim").write_bytes(b"precious")
     monkeypatch.setattr(files.secrets, "token_hex", lambda _: "guessed")
     (tmp_path / ".x.guessed.part").symlink_to(tmp_path / "victim")
-    with pytest.raises(StorageError, match="a file of this name already exists"):
+    with pytest.raises(StorageError, match="a file of this name is in the way"):
         files.write_whole(tmp_path / "x", b"new")
     assert (tmp_path / "victim").read_bytes() == b"precious"
 
