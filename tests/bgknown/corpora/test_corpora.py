@@ -111,7 +111,7 @@ def test_an_empty_table_is_refused(reader, tiny):
     ("old", "new", "message"),
     [
         ("1-100-A-0.wav,1,", "1-100-A-0.wav,9,", r"line 2: fold is 9; it must be in 1..5"),
-        ("1-100-A-0.wav,1,0,", "1-100-A-0.wav,1,77,", r"line 2: target is '77'"),
+        ("1-100-A-0.wav,1,0,", "1-100-A-0.wav,1,77,", r"line 2: target is 77"),
         (
             "1-100-A-0.wav",
             "../1-100-A-0.wav",
