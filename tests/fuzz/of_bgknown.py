@@ -163,8 +163,8 @@ def _lists(folder: Path) -> None:
     (folder / "other/audio_csv/bg/fsd50k.csv").write_text("fname,label,split\n7,rain,dev\n")
 
 
-def _wanted(root: Path) -> None:
-    for row in lists.read_lists(root).wanted:
+def _read_sources(root: Path) -> None:
+    for row in lists.read_lists(root).sources:
         for file in row.files:
             (root / file).is_file()
 
@@ -242,7 +242,7 @@ TARGETS = [
         kind="csv",
         place=f"org_audio_csv/{_BG_LIST}",
         seed_inputs=lambda: [b"fname,label\n7,rain\n8.wav,rain\n"],
-        call=lambda folder: _wanted(folder / "org_audio_csv"),
+        call=lambda folder: _read_sources(folder / "org_audio_csv"),
         surround=_lists,
     ),
     Target(
@@ -250,7 +250,7 @@ TARGETS = [
         kind="csv",
         place=f"org_audio_csv/{_EV_LIST}",
         seed_inputs=lambda: [b"fname,label,clean\n1-100-A-0,dog,TRUE\n5-1-A-0,dog,False\n"],
-        call=lambda folder: _wanted(folder / "org_audio_csv"),
+        call=lambda folder: _read_sources(folder / "org_audio_csv"),
         surround=_lists,
     ),
     Target(
@@ -258,7 +258,7 @@ TARGETS = [
         kind="csv",
         place="other/audio_csv/ev/esc50.csv",
         seed_inputs=lambda: [b"fname,label,split,st,ed\n1-100-A-0,dog,dev,0,44100\n5-1-A-0,dog,eval,1,900\n"],
-        call=lambda folder: _wanted(folder / "other"),
+        call=lambda folder: _read_sources(folder / "other"),
         surround=_lists,
     ),
     Target(name="sources.csv", kind="csv", place="sources.csv", seed_inputs=lambda: [_SOURCES], call=_sources),
