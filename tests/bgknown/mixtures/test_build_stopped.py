@@ -303,7 +303,9 @@ def test_two_builds_at_once_are_refused(tiny, tmp_path):
 def test_finished_dataset_that_lacks_files_is_reported(tiny, tmp_path):
     tiny.build(tmp_path / "out")
     (tmp_path / "out" / "audio" / "b" / "1-100-A-0.wav").unlink()
-    with pytest.raises(StorageError, match=r"lacks 1 of its files, or they are cut short \(the first: audio/b/1-100-A-0.wav\)"):
+    with pytest.raises(
+        StorageError, match=r"lacks 1 of its files, or they are cut short \(the first: audio/b/1-100-A-0.wav\)"
+    ):
         tiny.build(tmp_path / "out")
 
 
