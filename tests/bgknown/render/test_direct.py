@@ -119,7 +119,7 @@ def test_renders_what_scaper_renders(soundscape, tree, tmp_path):
     except ValueError as error:  # a start like 1.2 s, which gives Scaper one sample less
         if "broadcast" not in str(error):
             raise
-        with pytest.raises(InvalidInputError, match="Scaper cannot add them up either"):
+        with pytest.raises(InvalidInputError, match="Scaper cannot add them either"):
             directly(soundscape, tree)
         return
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13 * max(1.0, np.abs(expected).max()))
