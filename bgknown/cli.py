@@ -123,9 +123,7 @@ def plan(*, out: Path, **given: Any) -> None:
 @click.option(
     "--engine",
     type=click.Choice(["scaper", "direct"]),
-    default="scaper",
-    show_default=True,
-    help="Scaper itself, or the renderer that gives the same bytes and needs no Scaper.",
+    help="Scaper itself, or the renderer that writes the same bytes without it [default: scaper where installed].",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be built, and write nothing.")
 @click.option("--out", type=FOLDER, required=True, help="Folder of the dataset.")
@@ -140,10 +138,11 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
     """
     from bgknown.jobs.problems import refuse_broken  # noqa: PLC0415
     from bgknown.mixtures import build as building  # noqa: PLC0415
+    from bgknown.mixtures.engine import choose_engine  # noqa: PLC0415
 
     if given["recipe"] is not None and any(given[name] is not None for name in ("seed", "snr", "ref_db")):
         raise click.UsageError("--seed, --snr and --ref-db belong to the draw; with --recipe the recipe says them")
-    options = _options(given)
+    options = _options({**given, "engine": given["engine"] or choose_engine(out)})
     corpora = _corpora(given, options.cache)
     if dry_run:
         report = building.dry_run(corpora, options, out)

@@ -83,7 +83,7 @@ def dry_run(corpora: Corpora, options: BuildOptions, out: Path) -> BuildReport:
         BgknownError: everything that ``build`` would refuse before it renders.
     """
     given = _given_recipe(corpora, options)
-    _check_engine(options)
+    _check_engine(options, out)
     workspace = open_workspace(out)
     done = workspace.is_finished(describe_build(corpora, options, given))
     drawn = _plan_or_remember(workspace, corpora, options, given, _stamp(corpora, options))
@@ -107,10 +107,10 @@ def build(corpora: Corpora, options: BuildOptions, out: Path) -> BuildReport:
             manifest is written.
         StorageError: the folder holds something else, is locked, or the disk is full.
         InvalidInputError: the recipe breaks rules.
-        NotFoundError: Scaper is not installed.
+        NotFoundError: Scaper is to render and is not installed.
     """
     out = user_path(out)
-    _check_engine(options)
+    _check_engine(options, out)
     given = _given_recipe(corpora, options)
     description = describe_build(corpora, options, given)
     workspace = open_workspace(out)
@@ -159,8 +159,8 @@ def _warn(notes: Sequence[str]) -> None:
         log.warning("%s", note)
 
 
-def _check_engine(options: BuildOptions) -> None:
-    if options.engine == "scaper":
+def _check_engine(options: BuildOptions, out: Path) -> None:
+    if options.engine == "scaper" and not (out / dataset.MANIFEST).is_file():
         scaper.check_installed()
 
 
