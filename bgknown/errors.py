@@ -19,6 +19,10 @@ class NotFoundError(BgknownError, LookupError):
     """A file, folder, row or package that was asked for does not exist."""
 
 
+class OutOfRangeError(NotFoundError, IndexError):
+    """A dataset has no row of this number."""
+
+
 class StorageError(BgknownError, OSError):
     """Reading or writing failed: a full disk, a lock that another process holds, a folder of another build."""
 
