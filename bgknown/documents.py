@@ -123,7 +123,7 @@ def read_yaml(path: Path) -> Any:
 
     Raises:
         NotFoundError: there is no such file.
-        InvalidInputError: it is not YAML, too deep, too long, has too many aliases, or PyYAML is not installed.
+        InvalidInputError: it is not YAML, too deep, too long, or has too many aliases; or PyYAML is not installed.
         StorageError: it cannot be read.
     """
     try:
