@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -30,6 +30,28 @@ LR = 1e-3
 """Learning rate of a probe where the protocol leaves it to the task."""
 
 
+@overload
+def embed_audio(
+    encoder: LoadedEncoder | str | Path,
+    audio: NDArray[Any],
+    *,
+    rate_hz: int,
+    fit_on: Array | None = None,
+    batch_size: int = 32,
+) -> NDArray[np.float32]: ...
+
+
+@overload
+def embed_audio(
+    encoder: LoadedEncoder | str | Path,
+    audio: Tensor,
+    *,
+    rate_hz: int,
+    fit_on: Array | None = None,
+    batch_size: int = 32,
+) -> Tensor: ...
+
+
 def embed_audio(
     encoder: LoadedEncoder | str | Path,
     audio: Array,
@@ -37,7 +59,7 @@ def embed_audio(
     rate_hz: int,
     fit_on: Array | None = None,
     batch_size: int = 32,
-) -> Any:
+) -> NDArray[np.float32] | Tensor:
     """Embed one clip, or several of the same length.
 
     Args:
@@ -70,7 +92,10 @@ def embed_audio(
         ]
     rows = torch.cat(parts)
     rows = rows[0] if audio.ndim == 1 else rows
-    return rows.clone() if isinstance(audio, Tensor) else rows.numpy()
+    if isinstance(audio, Tensor):
+        return rows.clone()  # outside of inference mode, so that it can be trained on
+    embeddings: NDArray[np.float32] = rows.numpy()
+    return embeddings
 
 
 def _read_clips(name: str, audio: Array, rate_hz: int, loaded: LoadedEncoder) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which engine renders a dataset where none was asked for."""
+"""The choice of the engine that renders a dataset, if the user makes none."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def find_engine() -> Engine:
 
 
 def choose_engine(out: str | Path) -> Engine:
-    """The engine that a dataset was begun with; for a new one that of ``find_engine``.
+    """The engine that a dataset was begun with, or that of ``find_engine`` for a new one.
 
-    That the direct engine takes Scaper's place is logged as one line.
+    If the direct engine takes Scaper's place, one line is logged.
 
     Args:
         out: the dataset's folder, which need not exist.
