@@ -44,7 +44,7 @@ def build_dataset(
     A build that was stopped resumes, and a finished one is only opened.
 
     Args:
-        out: the dataset's folder; new, empty, or holding the same build.
+        out: the dataset's folder; new, empty, or with the same build.
         esc50: folder of ESC-50.
         fsd50k: folder of FSD50K; without both folders, the built-in miniature corpora are used.
         seed: seed of the draw.
@@ -63,7 +63,7 @@ def build_dataset(
         InvalidInputError: an argument or a recipe breaks a rule.
         NotFoundError: a corpus is missing, or Scaper was asked for and is not installed.
         BrokenInputError: inputs are broken; lists them.
-        StorageError: the folder holds something else, is locked, or cannot be written.
+        StorageError: the folder contains something else, is locked, or cannot be written.
     """
     if (esc50 is None) != (fsd50k is None):
         raise InvalidInputError("esc50 and fsd50k must both be given, or neither for the miniature corpora")

@@ -59,10 +59,10 @@ def test_without_an_engine_option_the_direct_engine_renders_the_same_bytes(witho
     assert done.returncode == 0, done.stderr
     said = [line for line in done.stderr.splitlines() if "Scaper" in line]
     assert said == ["warning: Scaper is not installed; the direct engine renders instead and writes the same bytes"]
-    found, wanted = contents(out), contents(by_scaper)
-    assert {name for name in wanted if found[name] != wanted[name]} == {"dataset.json"}
-    assert found.keys() == wanted.keys()
-    about, theirs = json.loads(found["dataset.json"]), json.loads(wanted["dataset.json"])
+    found, expected = contents(out), contents(by_scaper)
+    assert {name for name in expected if found[name] != expected[name]} == {"dataset.json"}
+    assert found.keys() == expected.keys()
+    about, theirs = json.loads(found["dataset.json"]), json.loads(expected["dataset.json"])
     assert about["configuration"].pop("renderer") == "direct 1.6.5"
     assert theirs["configuration"].pop("renderer") == "scaper 1.6.5"
     assert about == theirs
