@@ -53,7 +53,9 @@ def main() -> None:
 @limit_option("clips of each task")
 @click.option("--seeds", type=int, help="Number of seeds [default: the protocol's 3].")
 @click.option(
-    "--protocol", help="How probes are trained: paper, evar, search or a .toml file [default: the task's own]."
+    "--protocol",
+    multiple=True,
+    help="How probes are trained: linear, paper, evar, search or a .toml file; may be repeated [default: the task's].",
 )
 @click.option("--text-encoder", help="Text encoder: a folder, or an id on the hub [default: distilbert-base-uncased].")
 @click.option(
@@ -99,7 +101,7 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
         data=data,
         out=out,
         embedding=_make_settings(given),
-        protocol=None if given["protocol"] is None else open_protocol(given["protocol"]),
+        protocols=tuple(open_protocol(name) for name in given["protocol"]),
         seeds=given["seeds"],
         splits=split_tables(given["splits"], [name_of(name) for name in names]),
         device=pick_device(given["device"]),
@@ -212,7 +214,7 @@ def list_tasks() -> None:
         length = "" if facts.duration_s is None else f", {facts.duration_s:g} s"
         echo(
             f"{name}\n    {facts.title}\n    {facts.classes:,} classes, {facts.size()}{length}; {facts.metric}, "
-            f"protocol {" and ".join(facts.protocols)}, learning rate {facts.lr:g}"
+            f"protocol {' and '.join(facts.protocols)}, learning rate {facts.lr:g}"
         )
         for setting, (about, *_) in module.SETTINGS.items():
             echo(f"    {setting:<9} {about}")

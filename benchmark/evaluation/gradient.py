@@ -62,10 +62,8 @@ def probe_by_gradient(
         device: where.
         resuming: where to store what a stopped training resumes from.
     """
-    lr = data.facts.lr if protocol.lr is None else protocol.lr
-    shared = [each.name for each in dataclasses.fields(ProbeSettings) if each.name != "lr"]
-    settings = ProbeSettings(lr=lr, **{name: getattr(protocol, name) for name in shared})
-    rates = protocol.rates or (lr,)
+    settings = make_settings(protocol, data.facts.lr)
+    rates = protocol.rates or (settings.lr,)
     places, problems, alphas = _list_problems(data, by_fold, protocol, rates)
     epochs = len(problems) * settings.max_epochs
     with tqdm(total=epochs, desc="probes", unit="epoch", disable=not sys.stderr.isatty(), leave=False) as bar:
@@ -98,6 +96,24 @@ def probe_by_gradient(
         chosen=_tabulate_choices(places, used if protocol.rates else None, alphas),
         probes=[_describe(place, result) for place, result in zip(places, results, strict=True)],
     )
+
+
+def make_settings(protocol: Protocol, lr: float) -> ProbeSettings:
+    """How a protocol trains a probe.
+
+    Args:
+        protocol: the protocol.
+        lr: learning rate of the task, for a protocol that sets none.
+    """
+    shared = [each.name for each in dataclasses.fields(ProbeSettings) if each.name != "lr"]
+    chosen = lr if protocol.lr is None else protocol.lr
+    return ProbeSettings(lr=chosen, **{name: getattr(protocol, name) for name in shared})
+
+
+def hold_out(protocol: Protocol, labels: NDArray[np.int64], names: Sequence[str], seed: int) -> NDArray[np.bool_]:
+    """[n] which training clips decide when to stop."""
+    draw = draw_validation_rows if protocol.validation_draw == "stratified" else draw_random_validation_rows
+    return draw(labels, names, share=protocol.validation_share, seed=seed)
 
 
 def check_validation(data: TaskData, protocol: Protocol) -> None:
@@ -154,8 +170,7 @@ def _split(
     if fold.valid is not None:
         return data.trained_on(fold.train), fold.valid, None
     names = data.table["clip_id"].to_numpy()[fold.train].tolist()
-    draw = draw_validation_rows if protocol.validation_draw == "stratified" else draw_random_validation_rows
-    held = draw(data.labels()[fold.train], names, share=protocol.validation_share, seed=seed)
+    held = hold_out(protocol, data.labels()[fold.train], names, seed)
     training, valid = data.trained_on(fold.train[~held]), fold.train[held]
     return training, valid, None if protocol.standardise_on == "train" else np.concatenate([training, valid])
 

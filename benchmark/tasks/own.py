@@ -27,7 +27,7 @@ class OwnSettings:
     duration_s: float | None = None
     """Cut or pad every clip to this many seconds; by default clips keep their lengths."""
     lr: float = 1e-3
-    """Learning rate of the probe, for a protocol that does not search for one."""
+    """Learning rate of the probe, for protocols that train by gradient steps and do not search for one."""
 
     def __post_init__(self) -> None:
         if self.duration_s is not None and not 0 < self.duration_s <= 3600:
@@ -56,7 +56,6 @@ def read_own_facts(name: str) -> TaskFacts:
         licence="",
         citation="",
         url=str(path),
-        protocol="search",
         groups="groups",
     )
 

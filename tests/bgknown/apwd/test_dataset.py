@@ -33,13 +33,13 @@ def test_rendered_on_demand_is_what_the_files_hold(rate_hz, finished):
             np.testing.assert_array_equal(audio, read_whole(path, read_header(path), rate_hz, np.float32))
 
 
-def test_a_manifest_alone_serves_with_jams_and_source(finished, tmp_path):
+def test_manifest_without_audio_is_rendered_from_jams_and_source(finished, tmp_path):
     made, out = finished
     made.build(tmp_path / "texts", source=None)
     pairs = open_pairs(tmp_path / "texts", jams=made.jams, source=made.source)
     expected = open_pairs(out).audio("rain_dev_two", "s2")
     np.testing.assert_array_equal(pairs.audio("rain_dev_two", "s2"), expected)
-    with pytest.raises(InvalidInputError, match="rain_dev_two_s2 has no file of audio; give jams and source"):
+    with pytest.raises(InvalidInputError, match="rain_dev_two_s2 has no audio file; give jams and source"):
         open_pairs(tmp_path / "texts").audio("rain_dev_two", "s2")
 
 
@@ -50,7 +50,11 @@ def test_examples_by_split_and_scene(finished):
     assert [example["pair"] for example in examples] == sorted(f"rain_eval_{name}" for name in CHANGES)
     assert set(examples[0]) == {"pair", "split", "scene", "text", "changes", "classes_s1", "classes_s2", "s1", "s2"}
     assert examples[0]["s1"].shape == (16_000 * DURATION_S,)
-    assert list(pairs.examples(scene="traffic")) == []
+    with pytest.raises(NotFoundError, match="there is no scene 'traffic'; there are: rain"):
+        pairs.examples(scene="traffic")
+    selected = pairs.select(split="eval", scene="rain")
+    assert [pair["pair"] for pair in selected] == [example["pair"] for example in examples]
+    assert np.array_equal(selected[1]["s1"], pairs.audio(examples[1]["pair"], "s1"))
 
 
 def test_a_set_can_be_sent_to_workers(finished):
