@@ -150,7 +150,7 @@ def probe_embeddings(
         test_embeddings: [m, D].
         test_labels: [m] classes, each of which is among the training labels.
         protocol: a protocol's name, a TOML file of one, or the protocol.
-        groups: [n] what each training row comes from (recording, speaker), for ``linear``: its folds never split a group.
+        groups: [n] what each training row comes from (recording, speaker); folds of ``linear`` never split a group.
         device: where to train.
 
     Raises:
