@@ -65,6 +65,12 @@ def main() -> None:
     show_default=True,
     help="Pooling of tokens.",
 )
+@click.option(
+    "--trained-on",
+    type=ANY_PATH,
+    multiple=True,
+    help="List of sounds that the encoder was trained on (Freesound ids, file names, SHA-256); may be repeated.",
+)
 @skip_broken_option
 @click.option("--shuffle-labels", is_flag=True, help="Control: measure with shuffled labels.")
 @click.option("--again", is_flag=True, help="Repeat measurements that already exist.")
@@ -108,6 +114,7 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
         text_encoder=given["text_encoder"] or TEXT_ENCODER,
         **{name: given[name] for name in ("name", "limit", "trust_code", "skip_broken", "shuffle_labels", "again")},
         text_pooling=given["text_pooling"],
+        trained_on=given["trained_on"],
     )
     outcomes = []
     for outcome in running.run(options):
@@ -295,7 +302,7 @@ def _report(outcome: Outcome, out: Path) -> None:
     facts = outcome.data.facts
     echo(
         escape_line(f"{outcome.encoder} on {facts.name}: {len(outcome.data.table):,} clips, ")
-        + escape_line(f"leak check: {outcome.data.leak_check}")
+        + escape_line(f"leak check: {outcome.rows[0].leak_check}")
     )
     header = ["setting", "metric", "mean %", "95 % over clips", "sd over seeds"]
     echo(align_columns(header, summarise_rows(outcome.rows), left=2))

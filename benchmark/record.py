@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 import bgknown
+from benchmark.contamination import check_training_data
 from benchmark.embedding.clips import RESAMPLER
 from benchmark.embedding.embed import EmbedSettings
 from benchmark.embedding.hashes import hash_contents
@@ -22,6 +23,7 @@ from benchmark.encoders.contract import LoadedEncoder
 from benchmark.predictions import PREDICTIONS, average_by_seed, read_predictions
 from benchmark.probe import describe_endings
 from benchmark.protocol import Protocol
+from benchmark.results.leak_check import join_findings
 from benchmark.results.rows import FILE, ResultRow, add_rows, make_row, read_rows
 from benchmark.results.run_folder import CONFIGURATION, read_configuration, run_name, write_run
 from benchmark.scores import Evaluation
@@ -86,6 +88,11 @@ class Measuring:
         lines = [f"{name} {known[path]}" for name, paths in files.items() for path in paths]
         return hash_bytes("\n".join(lines).encode()) if lines else ""
 
+    def check_leaks(self) -> str:
+        """The leak check of the rows: the task's own, and whether the encoder was trained on test clips."""
+        found = check_training_data(self.data, self.loaded.trained_on, cache=self.embedding.cache)
+        return join_findings(self.data.leak_check, found)
+
     def configuration(self) -> dict[str, Any]:
         """Everything except the audio that the figures depend on, and the machine, as JSON values."""
         loaded, data = self.loaded, self.data
@@ -95,6 +102,7 @@ class Measuring:
             "spec": loaded.spec,
             "kind": loaded.kind,
             "encoder_configuration": loaded.configuration,
+            "trained_on_sha256": None if loaded.trained_on is None else loaded.trained_on.sha256,
             "rate_hz": loaded.encoder.rate_hz,
             "embedding_size": loaded.encoder.embedding_size,
             "data": str(data.root),
@@ -245,6 +253,7 @@ def write_outcome(measuring: Measuring, evaluation: Evaluation, *, files: str | 
         StorageError: they cannot be written.
     """
     identity, data, date = measuring.identity, measuring.data, read_clock()
+    leak_check = measuring.check_leaks()
     rows = [
         make_row(
             **identity,
@@ -256,7 +265,7 @@ def write_outcome(measuring: Measuring, evaluation: Evaluation, *, files: str | 
             seeds=score.seeds,
             n_test=score.n_test,
             n_skipped=data.skipped,
-            leak_check=data.leak_check,
+            leak_check=leak_check,
             alpha=score.alpha,
             strength=score.strength,
             lr=score.lr,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +25,7 @@ from benchmark.results.run_folder import claim
 from benchmark.tasks import own as own_task
 from benchmark.tasks.contract import TaskData, TaskOptions, check_folds
 from benchmark.tasks.locations import Locations
+from bgknown.corpora.sounds import read_sound_list
 from bgknown.errors import InvalidInputError
 from bgknown.userpath import expand_fields
 
@@ -65,19 +68,26 @@ class RunOptions:
     """Where encoders and probes run."""
     name: str | None = None
     """Name of the encoder in results; only for a single encoder."""
+    trained_on: tuple[Path, ...] = ()
+    """Lists of sounds that the encoder was trained on, added to what it says itself; only for a single encoder."""
     limit: int | None = None
     """Use at most this many clips of each task."""
     trust_code: bool = False
     """Whether an encoder may run arbitrary code."""
 
     def __post_init__(self) -> None:
-        expand_fields(self, "out", "splits")
+        expand_fields(self, "out", "splits", "trained_on")
         if self.limit is not None and self.limit < 1:
             raise InvalidInputError(f"the limit is {self.limit}; it must be at least 1")
         if self.name is not None and len(self.encoders) > 1:
             raise InvalidInputError(f"the name {self.name!r} is for one encoder, but {len(self.encoders)} are given")
         if self.name is not None and not self.name.strip():
             raise InvalidInputError("the name of the encoder is empty")
+        if self.trained_on and len(self.encoders) > 1:
+            raise InvalidInputError(
+                f"--trained-on {self.trained_on[0]} is for one encoder, but {len(self.encoders)} are given; "
+                f"measure them separately"
+            )
         names = [tasks.name_of(task) for task in self.tasks]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
@@ -135,7 +145,7 @@ def _load_in_turn(options: RunOptions, data: Sequence[TaskData]) -> Iterator[Loa
     lengths = [one.facts.duration_s for one in data if one.facts.duration_s]
     keys: dict[str, tuple[str, str]] = {}
     for spec in options.encoders:
-        loaded = load_encoder(spec, trust_code=options.trust_code, device=options.device, name=options.name)
+        loaded = _load(options, spec)
         for one in data:
             for protocol in _list_protocols(options, one):
                 check_same(_describe(options, loaded, one, protocol))
@@ -151,13 +161,28 @@ def _load_in_turn(options: RunOptions, data: Sequence[TaskData]) -> Iterator[Loa
         try_out(loaded, min(lengths, default=1.0))
         del loaded  # before the next is loaded
     for spec in dict.fromkeys(options.encoders):
-        loaded = load_encoder(spec, trust_code=options.trust_code, device=options.device, name=options.name)
+        loaded = _load(options, spec)
         if keys.get(loaded.name, ("", ""))[1] != loaded.key:
             raise InvalidInputError(
                 f"{spec}: is not the encoder that was checked when this command started: its file was replaced, or it "
                 f"draws random weights whenever it is loaded; run the command again, with a fixed seed in the encoder"
             )
         yield loaded
+
+
+def _load(options: RunOptions, spec: str) -> LoadedEncoder:
+    """Load an encoder, with all that is known of its training data."""
+    loaded = load_encoder(spec, trust_code=options.trust_code, device=options.device, name=options.name)
+    known = {loaded.name: loaded.trained_on, **{str(path): read_sound_list(path) for path in options.trained_on}}
+    for where, sounds in known.items():
+        if sounds is not None and sounds.unidentified:
+            log.warning(
+                "%s: %s sounds of the training data have neither a Freesound id nor a SHA-256; they are not compared",
+                where,
+                f"{sounds.unidentified:,}",
+            )
+    lists = [sounds for sounds in known.values() if sounds is not None]
+    return dataclasses.replace(loaded, trained_on=functools.reduce(operator.or_, lists) if lists else None)
 
 
 def _find_root(options: RunOptions, task: str) -> Path:

@@ -112,7 +112,7 @@ def average_suite(suite: str, outcomes: Sequence[Outcome], out: Path) -> list[Av
         if missing:
             continue
         plain = [next(row for row in outcome.rows if row.setting == PLAIN_SETTING) for outcome in of_task.values()]
-        ok = all(row.leak_check == "ok" for row in plain)
+        leak_checks = {row.leak_check for row in plain}
         rows.append(
             make_row(
                 encoder=encoder,
@@ -126,7 +126,7 @@ def average_suite(suite: str, outcomes: Sequence[Outcome], out: Path) -> list[Av
                 protocol=plain[0].protocol,
                 dataset_sha256=hash_bytes(*(row.dataset_sha256.encode() for row in plain)),
                 n_skipped=sum(row.n_skipped or 0 for row in plain),
-                leak_check="ok" if ok else OF_ITS_TASKS,
+                leak_check=leak_checks.pop() if len(leak_checks) == 1 else OF_ITS_TASKS,
             )
         )
     if rows:

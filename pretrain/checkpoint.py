@@ -7,9 +7,10 @@ The project's format holds everything that an embedding depends on, so that the 
     front_end    the settings of ``pretrain.frontend.FrontEnd``
     statistics   mean and std of the log-mel
     card         facts about the training
+    trained_on   Freesound ids and file hashes of the corpus (``bgknown.corpora.sounds``); absent in older files
 
 It comes as ``.safetensors``, where the tensors have the network's own names and these entries are metadata (the last
-three as JSON), or as a torch checkpoint: a dictionary of these entries plus "encoder", the network's state dict, which
+four as JSON), or as a torch checkpoint: a dictionary of these entries plus "encoder", the network's state dict, which
 may hold further entries.
 """
 
@@ -22,6 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bgknown.corpora.sounds import SoundList, read_facts
 from bgknown.documents import parse_json
 from bgknown.documents import shorten_value as shortened
 from bgknown.errors import InvalidInputError
@@ -51,10 +53,17 @@ class Checkpoint:
     """The statistics that its input is normalised by; None for published weights, which measure them on the task."""
     card: dict[str, Any]
     """What was stored about the training; empty for published weights."""
+    trained_on: SoundList | None = None
+    """The clips that it was trained on; None where that is unknown."""
 
 
 def make_entries(
-    network: AudioNTT, front_end: FrontEnd, statistics: Statistics, *, card: Mapping[str, Any] | None = None
+    network: AudioNTT,
+    front_end: FrontEnd,
+    statistics: Statistics,
+    *,
+    card: Mapping[str, Any] | None = None,
+    trained_on: SoundList | None = None,
 ) -> dict[str, Any]:
     """Describe an encoder as the entries of a torch checkpoint; training adds its own.
 
@@ -63,6 +72,7 @@ def make_entries(
         front_end: the front end that it is trained with.
         statistics: the statistics that its input is normalised by.
         card: facts about the training, writable as JSON.
+        trained_on: the clips that it was trained on; None where that is unknown.
 
     Raises:
         InvalidInputError: network and front end differ in their mel bands, or the card cannot be written as JSON.
@@ -83,6 +93,7 @@ def make_entries(
         "front_end": asdict(front_end),
         "statistics": asdict(statistics),
         "card": plain,
+        **({} if trained_on is None else {"trained_on": trained_on.to_facts()}),
         "encoder": network.state_dict(),
     }
 
@@ -94,6 +105,7 @@ def write_encoder(
     statistics: Statistics,
     *,
     card: Mapping[str, Any] | None = None,
+    trained_on: SoundList | None = None,
 ) -> None:
     """Write an encoder as ``.safetensors``, whole or not at all; the same encoder gives the same bytes.
 
@@ -103,6 +115,7 @@ def write_encoder(
         front_end: the front end that it was trained with.
         statistics: the statistics that its input is normalised by.
         card: facts about the training, writable as JSON.
+        trained_on: the clips that it was trained on; None where that is unknown.
 
     Raises:
         InvalidInputError: the file's name has another suffix, or the parts do not fit together.
@@ -112,7 +125,7 @@ def write_encoder(
 
     if path.suffix != ".safetensors":
         raise InvalidInputError(f"{path}: encoders are written as .safetensors; choose a name with this suffix")
-    stored = make_entries(network, front_end, statistics, card=card)
+    stored = make_entries(network, front_end, statistics, card=card, trained_on=trained_on)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in stored.pop("encoder").items()}
     metadata = {
         name: value if isinstance(value, str) else json.dumps(value, sort_keys=True) for name, value in stored.items()
@@ -153,7 +166,10 @@ def load_checkpoint(path: str | Path, *, prefix: str | None = None) -> Checkpoin
     statistics = read_record(Statistics, content["statistics"], f"{path}: statistics", complete=True)
     weights, card = (value if isinstance(value := content.get(name), Mapping) else {} for name in ("encoder", "card"))
     network = read_network(weights, path, n_mels=front_end.n_mels, name=str(content["network"]), prefix=prefix)
-    return Checkpoint(network=network, front_end=front_end, statistics=statistics, card=dict(card))
+    trained_on = read_facts(content["trained_on"], f"{path}: trained_on") if "trained_on" in content else None
+    return Checkpoint(
+        network=network, front_end=front_end, statistics=statistics, card=dict(card), trained_on=trained_on
+    )
 
 
 def is_own_checkpoint(entries: Mapping[str, Any]) -> bool:
@@ -165,6 +181,8 @@ def _decode(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
     decoded: dict[str, Any] = dict(metadata)
     for name in ("front_end", "statistics", "card"):
         decoded[name] = parse_json(metadata.get(name, "{}"), f"{path}: {name}")
+    if "trained_on" in metadata:
+        decoded["trained_on"] = parse_json(metadata["trained_on"], f"{path}: trained_on")
     return decoded
 
 

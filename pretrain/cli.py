@@ -142,7 +142,9 @@ def export(checkpoint: Path, to: Path, name: str | None) -> None:
     exported = export_encoder(checkpoint, to, name=name)
     if not exported.finished:
         echo("the run has not ended; this is the encoder of its last checkpoint", err=True)
-    echo(f"{exported.encoder}\n{exported.card}")
+    for path in (exported.encoder, exported.card, exported.trained_on):
+        if path is not None:
+            echo(path)
 
 
 @main.command()

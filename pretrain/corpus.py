@@ -4,12 +4,13 @@
     corpus/index.csv     file, start, length (in samples), sha256 (of the file that the clip was read from)
     corpus/corpus.json   format, rate_hz, counts, how it was sampled, files that were left out
 
+The index is the list of what is trained on: Freesound ids are found in its file names (``bgknown.corpora.freesound``).
 ``pretrain pack`` writes one; training reads nothing else. Shape letters: B clips, N samples of a crop.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bgknown.corpora.sounds import SoundList, list_files
 from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error, hash_bytes
@@ -48,6 +50,8 @@ class Corpus:
     """All samples, mapped and not read."""
     fingerprint: str
     """SHA-256 of the index, which holds that of every file."""
+    sounds: SoundList = field(default_factory=SoundList)
+    """The Freesound ids in the names of the files, and the files' hashes."""
 
     def __len__(self) -> int:
         return len(self.files)
@@ -147,6 +151,7 @@ def open_corpus(folder: Path) -> Corpus:
         lengths=lengths,
         audio=np.memmap(audio, dtype="<i2", mode="r"),
         fingerprint=str(description["index_sha256"]),
+        sounds=list_files(table["file"].tolist(), table["sha256"].tolist()),
     )
 
 

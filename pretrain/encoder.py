@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from bgknown.corpora.sounds import SoundList
 from bgknown.errors import InvalidInputError
 from pretrain.checkpoint import is_own_checkpoint, load_checkpoint
 from pretrain.frontend import FrontEnd, LogMelSpectrogram, Statistics, check_audio, measure
@@ -43,7 +44,15 @@ class ByolaEncoder:
     frames at the end that do not fill a pooling.
     """
 
-    def __init__(self, network: AudioNTT, front_end: FrontEnd, statistics: Statistics | None, *, name: str) -> None:
+    def __init__(
+        self,
+        network: AudioNTT,
+        front_end: FrontEnd,
+        statistics: Statistics | None,
+        *,
+        name: str,
+        trained_on: SoundList | None = None,
+    ) -> None:
         """Combine the parts; the network is put into evaluation mode.
 
         Args:
@@ -51,6 +60,7 @@ class ByolaEncoder:
             front_end: the front end.
             statistics: what the log-mel is normalised by; None only in a class that can measure them on audio.
             name: name of the encoder in results.
+            trained_on: the clips that the network was trained on, empty for none; None where that is unknown.
 
         Raises:
             InvalidInputError: network and front end differ in their mel bands.
@@ -66,6 +76,7 @@ class ByolaEncoder:
         self.network = network.eval()
         self.front_end = front_end
         self.statistics = statistics
+        self.trained_on = trained_on
         self._log_mel = LogMelSpectrogram(front_end)
         self._device = torch.device("cpu")
 
@@ -176,6 +187,7 @@ def make_encoder(
     name: str,
     mean: float | None = None,
     std: float | None = None,
+    trained_on: SoundList | None = None,
 ) -> ByolaEncoder:
     """Create an encoder with statistics, or without them one that has ``fit``.
 
@@ -186,6 +198,7 @@ def make_encoder(
         name: name of the encoder in results.
         mean: overrides those statistics, together with std.
         std: overrides those statistics, together with mean.
+        trained_on: the clips that the network was trained on, empty for none; None where that is unknown.
 
     Raises:
         InvalidInputError: only one of mean and std is given, or they are not valid.
@@ -195,7 +208,7 @@ def make_encoder(
     if mean is not None and std is not None:
         statistics = Statistics(mean=mean, std=std)
     kind = FittedByolaEncoder if statistics is None else ByolaEncoder
-    return kind(network, front_end, statistics, name=name)
+    return kind(network, front_end, statistics, name=name, trained_on=trained_on)
 
 
 def load(target: str, options: Options) -> ByolaEncoder:
@@ -218,6 +231,7 @@ def load(target: str, options: Options) -> ByolaEncoder:
         name=str(checkpoint.card.get("name") or path.stem),
         mean=options.mean,
         std=options.std,
+        trained_on=checkpoint.trained_on,
     )
 
 

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bgknown.corpora.sounds import SoundList
 from bgknown.errors import InvalidInputError, StorageError
 from bgknown.jobs.files import hash_bytes, write_whole
-from bgknown.shown import markdown
+from bgknown.shown import escape_line, markdown
 from bgknown.userpath import user_path
 from pretrain.checkpoint import Checkpoint, load_checkpoint, write_encoder
 
 _BEGINNING = "An audio encoder: "
 """What model cards are recognised by."""
+_LIST_BEGINNING = "# Training data of "
+"""What lists of training data are recognised by."""
+LIST_SUFFIX = ".trained-on.txt"
 _COUNTED = ("clips", "hours", "broken", "sample", "seed")
 
 
@@ -26,6 +30,8 @@ class ExportReport:
     """The encoder, ``.safetensors``."""
     card: Path
     """Its model card, Markdown."""
+    trained_on: Path | None
+    """The list of what it was trained on; None where the checkpoint, made by an earlier version, does not know it."""
     finished: bool
     """Whether training was finished."""
 
@@ -33,15 +39,18 @@ class ExportReport:
 def export(checkpoint: Path, to: Path, *, name: str | None = None) -> ExportReport:
     """Write the encoder of a checkpoint as safetensors, with front end and statistics, and a model card next to it.
 
+    A third file lists the Freesound ids and file hashes of the training corpus, which the encoder's file holds too.
+
     Args:
         checkpoint: ``checkpoint.pt`` of a run, or the run's folder.
-        to: a name that ends in ``.safetensors``; the card has the same name and ends in ``.md``.
+        to: a name that ends in ``.safetensors``; the card has the same name and ends in ``.md``, the list in
+            ``.trained-on.txt``.
         name: name of the encoder in results; None keeps the run's name.
 
     Raises:
         NotFoundError: there is no checkpoint.
         InvalidInputError: it is damaged, or was not made by a run of this software.
-        StorageError: a file cannot be written, or the card would replace a file that is not a model card.
+        StorageError: a file cannot be written, or card or list would replace a file that is neither.
     """
     checkpoint, to = user_path(checkpoint), user_path(to)
     path = checkpoint / "checkpoint.pt" if checkpoint.is_dir() else checkpoint
@@ -49,12 +58,30 @@ def export(checkpoint: Path, to: Path, *, name: str | None = None) -> ExportRepo
     if read.statistics is None or not _is_whole(read.card):
         raise InvalidInputError(f"{path}: not made by pretrain train, so nothing is known about its training")
     card = {**read.card, "name": name or str(read.card.get("name") or to.stem)}
-    text = to.with_suffix(".md")
-    if text.exists() and _BEGINNING not in text.read_text(encoding="utf-8", errors="replace"):
-        raise StorageError(f"{text}: exists and is not a model card; choose another --to")
-    write_encoder(to, read.network, read.front_end, read.statistics, card=card)
+    text, listed = to.with_suffix(".md"), to.with_suffix(LIST_SUFFIX)
+    _check_replaceable(text, _BEGINNING, "a model card")
+    _check_replaceable(listed, _LIST_BEGINNING, "a list of training data")
+    write_encoder(to, read.network, read.front_end, read.statistics, card=card, trained_on=read.trained_on)
+    if read.trained_on is not None:
+        write_whole(listed, _format_list(read.trained_on, card["name"]))
     write_whole(text, format_model_card(read, card, hash_bytes(to.read_bytes()), to.name).encode())
-    return ExportReport(encoder=to, card=text, finished=card["steps_done"] == card["steps"])
+    return ExportReport(
+        encoder=to,
+        card=text,
+        trained_on=None if read.trained_on is None else listed,
+        finished=card["steps_done"] == card["steps"],
+    )
+
+
+def _check_replaceable(path: Path, beginning: str, what: str) -> None:
+    if path.exists() and beginning not in path.read_text(encoding="utf-8", errors="replace"):
+        raise StorageError(f"{path}: exists and is not {what}; choose another --to")
+
+
+def _format_list(sounds: SoundList, name: str) -> bytes:
+    """The list of what an encoder was trained on, for ``benchmark run --trained-on``."""
+    beginning = f"{_LIST_BEGINNING}{escape_line(name)}: Freesound ids, then the first 16 digits of the files' SHA-256"
+    return "".join(f"{line}\n" for line in (beginning, *sounds.to_lines())).encode()
 
 
 def _is_whole(card: Mapping[str, Any]) -> bool:
@@ -99,6 +126,7 @@ def format_model_card(encoder: Checkpoint, card: Mapping[str, Any], digest: str,
         else "It is the baseline of difference-aware encoders, whose embeddings can be subtracted."
     )
     commit = f", commit {markdown(card['commit'])}" if card["commit"] else ""
+    trained_on = _describe_sounds(encoder.trained_on, card["name"], file)
     folders = markdown(", ".join(corpus["folders"]))
     steps = f"{card['steps_done']:,} of {card['steps']:,}"
     settings = "\n".join(
@@ -126,6 +154,7 @@ def format_model_card(encoder: Checkpoint, card: Mapping[str, Any], digest: str,
 {corpus["clips"]:,} clips, {corpus["hours"]:,.2f} hours, from the folders {folders}{matched}\
 {chosen}.{broken}
 The corpus' index, which names every file and its hash, has the sha256 {markdown(corpus["index_sha256"])}.
+{trained_on}
 
 ## Use
 
@@ -143,3 +172,16 @@ Representation".
 | --- | --- |
 {settings}
 """
+
+
+def _describe_sounds(sounds: SoundList | None, name: str, file: str) -> str:
+    """What is known of the single clips of the corpus, as one paragraph."""
+    if sounds is None:
+        return "The checkpoint was written by an earlier version, which did not list the corpus' clips."
+    listed = markdown(Path(file).with_suffix(LIST_SUFFIX).name)
+    unlisted = f" {sounds.unidentified:,} files have neither." if sounds.unidentified else ""
+    return (
+        f"Its {len(sounds.freesound_ids):,} Freesound ids (found in file names) and {len(sounds.file_sha256):,} "
+        f"different file hashes are listed\nin {listed}, sha256 {hash_bytes(_format_list(sounds, name))}.{unlisted}\n"
+        "`benchmark run` compares them with the test clips of a task."
+    )

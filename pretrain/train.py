@@ -143,7 +143,7 @@ def make_content(run: Run, trainer: Trainer, progress: TrainingProgress) -> dict
     """A checkpoint: the encoder, and everything that training resumes from. Every process must call this."""
     encoder, front_end, card = trainer.learner.encoder, run.config.front_end, run.make_card(trainer.steps_done)
     return {
-        **make_entries(encoder, front_end, trainer.statistics, card=card),
+        **make_entries(encoder, front_end, trainer.statistics, card=card, trained_on=run.corpus.sounds),
         "training": {**trainer.state_dict(), **progress.state_dict()},
     }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bgknown.corpora.sounds import SoundList
 from bgknown.errors import InvalidInputError
 from pretrain.encoder import ByolaEncoder, make_encoder
 from pretrain.frontend import FrontEnd
@@ -48,4 +49,5 @@ def load(target: str, options: Options) -> ByolaEncoder:
         name=f"{NAME}-seed{options.seed}" if options.seed else NAME,
         mean=options.mean,
         std=options.std,
+        trained_on=SoundList(),
     )

@@ -17,6 +17,8 @@ from bgknown.errors import InvalidInputError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from bgknown.corpora.sounds import SoundList
+
 
 @runtime_checkable
 class Encoder(Protocol):
@@ -29,7 +31,10 @@ class Encoder(Protocol):
       passes a ``TrainingAudio``, which is more than an iterator; an encoder may rely on that only after checking;
     - ``frames(audio) -> (embeddings [B, T, D'], times_ms [B, T])``: one embedding per frame, and the frames' centres;
     - ``to(device)``: moves the encoder in place; an encoder without it stays on the CPU and gets its audio there;
-    - ``configuration``: a dictionary, writable as JSON, of everything besides the weights that its output depends on.
+    - ``configuration``: a dictionary, writable as JSON, of everything besides the weights that its output depends on;
+    - ``trained_on``: the sounds that it was trained on, so that test clips among them can be reported. A collection of
+      texts, each a Freesound id, a file name that holds one (``bgknown.corpora.freesound``) or the SHA-256 of a file;
+      or a ``bgknown.corpora.sounds.SoundList``. Empty says that it was not trained, None that this is unknown.
     """
 
     name: str
@@ -101,6 +106,9 @@ class LoadedEncoder:
     """Everything besides the weights that its embeddings depend on."""
     device: str = "cpu"
     """The device that it is on, where it expects audio."""
+    trained_on: SoundList | None = None
+    """The sounds that it was trained on, empty for none; None where that is unknown. Its embeddings do not depend on
+    it, so it is no part of ``key``."""
 
     @property
     def name(self) -> str:

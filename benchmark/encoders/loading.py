@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from benchmark.encoders.adapters.foreign import explain_failure
 from benchmark.encoders.contract import Encoder, FittedEncoder, LoadedEncoder, check_output
+from bgknown.corpora.sounds import SoundList, make_sound_list
+from bgknown.documents import shorten_value
 from bgknown.errors import InvalidInputError
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
@@ -51,6 +54,25 @@ def check_contract(encoder: Any, spec: str) -> Encoder:
             f"it must be a dictionary of text, numbers and lists"
         ) from error
     return encoder  # type: ignore[no-any-return]
+
+
+def read_trained_on(encoder: Encoder, spec: str) -> SoundList | None:
+    """The sounds that an encoder says it was trained on, empty for none; None where it does not say.
+
+    Raises:
+        InvalidInputError: its ``trained_on`` is not a collection of texts.
+    """
+    with explain_failure(spec, "has no readable trained_on"):
+        given = getattr(encoder, "trained_on", None)
+        if given is None or isinstance(given, SoundList):
+            return given
+        entries = list(given) if isinstance(given, Iterable) and not isinstance(given, str | bytes) else None
+    if entries is None or not all(isinstance(entry, str) for entry in entries):
+        raise InvalidInputError(
+            f"{spec}: the encoder's trained_on is {shorten_value(given)}; it must be a collection of texts (Freesound "
+            f"ids, file names or SHA-256), a SoundList, or None"
+        )
+    return make_sound_list(entries)
 
 
 def check_name(name: str, spec: str) -> None:

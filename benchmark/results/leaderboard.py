@@ -11,15 +11,17 @@ By default a table has the key figures of its task (``benchmark.results.key_figu
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmark.protocol import PLAIN_SETTING, TEXT_ENCODER, TEXT_MARK
 from benchmark.results.board import BoardOptions, Cell, Leaderboard, Line, Table
 from benchmark.results.clip_scores import ClipScores
 from benchmark.results.key_figures import METRICS, ORDER, SETTINGS, is_control
+from benchmark.results.leak_check import NOT_COMPARABLE, UNKNOWN, has_overlap, split_findings
 from benchmark.results.rows import OF_ITS_TASKS, RANKS, ResultRow, read_paper_rows
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.shown import name_few
 
 LISTED = 3
 """Number of figures that a note names before it only counts them."""
@@ -160,8 +162,7 @@ def _make_table(
 
 
 def _list_notes(protocol: str, rows: Sequence[ResultRow]) -> list[str]:
-    leaks = {row.task: row.leak_check for row in rows if row.leak_check not in {"", "ok", OF_ITS_TASKS}}
-    notes = [f"leak check of {name}: {outcome}" for name, outcome in leaks.items()]
+    notes = [*_list_leaks(rows)]
     if _drop_text_encoder(protocol) != protocol and any(row.source == "paper" for row in rows):
         notes.append(f"the paper's text encoder is {TEXT_ENCODER}")
     cut = [f"{row.encoder} {row.setting} {row.converged:.0%}" for row in rows if Cell(row=row).is_cut]
@@ -171,6 +172,20 @@ def _list_notes(protocol: str, rows: Sequence[ResultRow]) -> list[str]:
             f"†: some probes were cut before they converged (share that converged: {', '.join(cut[:LISTED])}{more})"
         )
     return notes
+
+
+def _list_leaks(rows: Sequence[ResultRow]) -> Iterator[str]:
+    """Notes on leaks within tasks, encoders trained on test clips, and encoders whose training data are unknown."""
+    checks = dict.fromkeys((row.task, row.encoder, *split_findings(row.leak_check)) for row in rows)
+    leaks = {task: found for task, _, found, _ in checks if found not in {"", "ok", OF_ITS_TASKS}}
+    yield from (f"leak check of {task}: {found}" for task, found in leaks.items())
+    for task, encoder, _, found in checks:
+        if has_overlap(found):
+            yield f"{encoder} {found.removeprefix('the encoder ')} of {task}"
+    for text in (UNKNOWN, NOT_COMPARABLE):
+        encoders = dict.fromkeys(encoder for _, encoder, _, found in checks if found == text)
+        if encoders:
+            yield f"{text}: {name_few(encoders, LISTED)}"
 
 
 def _is_plain(rows: Iterable[ResultRow]) -> bool:

@@ -17,6 +17,7 @@ class LogMelEncoder(MelSpectrogram):
     """[B, 2 F]: the means, then the standard deviations (of the population)."""
 
     name = "logmel"
+    trained_on = ()
 
     def __init__(self, options: MelOptions) -> None:
         super().__init__(options)

@@ -19,6 +19,7 @@ class MelPowerEncoder(MelSpectrogram):
     """[B, F]: the mean power of each band."""
 
     name = "melpower"
+    trained_on = ()
 
     def __init__(self, options: MelOptions) -> None:
         super().__init__(options)

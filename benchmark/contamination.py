@@ -1,0 +1,74 @@
+"""Whether an encoder was trained on what it is tested on.
+
+Sounds are compared by their Freesound ids, which are in the file names of several corpora, and by the SHA-256 of files.
+Copies in other formats whose names hold no id, and sounds of other sources, are not recognised.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.embedding.hashes import hash_contents
+from benchmark.results.leak_check import NOT_COMPARABLE, UNKNOWN, describe_overlap
+from benchmark.tasks.contract import TaskData
+from bgknown.corpora.freesound import find_freesound_id
+from bgknown.corpora.sounds import SoundList
+
+_SOURCE_COLUMNS = ("esc50_file", "file")
+
+
+def check_training_data(data: TaskData, trained_on: SoundList | None, *, cache: Path) -> str:
+    """Look for test clips among the sounds that an encoder was trained on.
+
+    Args:
+        data: the task.
+        trained_on: those sounds, empty for none; None where they are unknown.
+        cache: folder of the hashes of files.
+
+    Returns:
+        how many there are, that there are none, or that it is unknown; empty for an encoder that was not trained.
+    """
+    if trained_on is None:
+        return UNKNOWN
+    if trained_on.is_empty:
+        return ""
+    tested = np.unique(np.concatenate([fold.test for fold in data.folds]))
+    columns = [column for column in _SOURCE_COLUMNS if column in data.table]
+    names = data.table[columns[0]].to_numpy()[tested].tolist() if columns else []
+    backgrounds = data.backgrounds()[tested].tolist()
+    source_found, source_known = _find_names(names or [""] * len(tested), trained_on)
+    background_found, background_known = _find_names(backgrounds, trained_on)
+    comparable = bool((source_known | background_known).any())
+    if len(trained_on.file_sha256):
+        minus = {setting.minus for setting in data.settings if setting.minus}
+        for signal in data.signals:
+            found, known = _find_files(data, signal, tested, trained_on, cache)
+            comparable |= bool(known.any())
+            if signal in minus:
+                background_found |= found
+            else:
+                source_found |= found
+    if not comparable:
+        return NOT_COMPARABLE
+    return describe_overlap(sources=int(source_found.sum()), backgrounds=int(background_found.sum()), clips=len(tested))
+
+
+def _find_names(names: list[str], trained_on: SoundList) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """[n] which files hold a Freesound id of the list in their names, and [n] which could."""
+    ids = [find_freesound_id(name) for name in names]
+    known = np.array([number is not None for number in ids], dtype=np.bool_)
+    return trained_on.has_ids(ids), known & bool(len(trained_on.freesound_ids))
+
+
+def _find_files(
+    data: TaskData, signal: str, tested: NDArray[np.int64], trained_on: SoundList, cache: Path
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """[n] which test clips of a signal are files of the list, and [n] which have a hash."""
+    clips = [data.signals[signal][row] for row in tested]
+    unknown = sorted({clip.path for clip in clips if not clip.sha256 and clip.rendering is None})
+    of_path = dict(zip(unknown, hash_contents(unknown, cache=cache), strict=True))
+    hashes = [clip.sha256 or ("" if clip.rendering is not None else of_path[clip.path]) for clip in clips]
+    return trained_on.has_hashes(hashes), np.array([bool(digest) for digest in hashes], dtype=np.bool_)
