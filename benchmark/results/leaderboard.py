@@ -105,7 +105,8 @@ def _group_rows(rows: Sequence[ResultRow]) -> dict[tuple[str, str, str, str], li
     groups: dict[tuple[str, str, str, str], list[ResultRow]] = {}
     for row in rows:
         measured = list(datasets.get(row.task, {}))
-        if len(settings[row.task]) == 1 and len({data for data, _ in measured}) <= 1:
+        several = row.task in SETTINGS or len(settings[row.task]) > 1
+        if not several and len({data for data, _ in measured}) <= 1:
             groups.setdefault(("", row.protocol, "", row.metric), []).append(row)
             continue
         # the paper's figures join every dataset that was measured by its protocol
@@ -124,7 +125,7 @@ def _make_table(
     key: tuple[str, str, str, str], rows: Sequence[ResultRow], options: BoardOptions, clips: ClipScores
 ) -> Table:
     task, protocol, data, metric = key
-    names = {row.identity: row.setting if task and not _is_plain(rows) else _name_column(row) for row in rows}
+    names = {row.identity: row.setting if task and row.setting != PLAIN_SETTING else _name_column(row) for row in rows}
     columns = list(
         dict.fromkeys(names[row.identity] for row in (_sort_settings(task, rows) if task else _sort_tasks(rows)))
     )
@@ -171,10 +172,6 @@ def _list_notes(protocol: str, rows: Sequence[ResultRow]) -> list[str]:
             f"†: some probes were cut before they converged (share that converged: {', '.join(cut[:LISTED])}{more})"
         )
     return notes
-
-
-def _is_plain(rows: Iterable[ResultRow]) -> bool:
-    return len({row.setting for row in rows}) == 1
 
 
 def _is_control_column(column: str, rows: Sequence[ResultRow], names: Mapping[tuple[str, ...], str]) -> bool:
