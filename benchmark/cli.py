@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmark.cli_options import embedding_options, encoder_options
+from benchmark.cli_options import (
+    embedding_options,
+    encoder_option,
+    encoders_option,
+    loading_options,
+    results_option,
+)
 from benchmark.data_cli import data as data_group
 from benchmark.results_cli import compare, leaderboard, show_leaderboard
 from bgknown import __version__
-from bgknown.commands import FOLDER, PATH, begin_logging, echo
-from bgknown.commands import Group as BgknownGroup
+from bgknown.cli_options import cache_option, device_option, jobs_option, limit_option, out_option, skip_broken_option
+from bgknown.commands import ANY_PATH, HELP_SETTINGS, Group, begin_logging, echo
 from bgknown.shown import escape_line
 
 if TYPE_CHECKING:
@@ -21,13 +27,11 @@ if TYPE_CHECKING:
     from benchmark.run import Outcome
 
 
-class Group(BgknownGroup):
-    """The same manners as bgknown's commands."""
-
-    resumable = frozenset({"run", "embed", "demo"})
-
-
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Group,
+    resumable=["run", "embed", "demo"],
+    context_settings=HELP_SETTINGS,
+)
 @click.version_option(__version__, prog_name="benchmark")
 def main() -> None:
     """Measure audio encoders: how much of an added sound survives in y_mix - y_bg.
@@ -40,28 +44,34 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--encoder", "encoders", multiple=True, required=True, help="An encoder; may be repeated.")
-@click.option("--task", help="Tasks, separated by commas; a table my.csv is a task of your own [default: bgknown].")
-@click.option("--suite", help="Tasks that are reported together, as far as their data is there: nine.")
-@click.option("--data", multiple=True, help="DIR or TASK=DIR; may be repeated [default: $BGKNOWN_DATA].")
-@click.option("--splits", multiple=True, help="FILE or TASK=FILE with other labels and splits; may be repeated.")
-@click.option("--out", type=FOLDER, required=True, help="Folder of the results.")
-@click.option("--limit", type=int, help="Only so many clips of each task, to try it out.")
-@click.option("--seeds", type=int, help="How many seeds [default: the protocol's 3].")
+@encoders_option
+@click.option("--task", help="Tasks, separated by commas; my.csv is a task of your own [default: bgknown].")
+@click.option("--suite", help="Tasks that are reported together: nine; those without data are skipped.")
+@click.option("--data", multiple=True, help="Data folder, DIR or TASK=DIR; may be repeated [default: $BGKNOWN_DATA].")
+@click.option("--splits", multiple=True, help="Table of other labels and splits, FILE or TASK=FILE; may be repeated.")
+@results_option
+@limit_option("clips of each task")
+@click.option("--seeds", type=int, help="Number of seeds [default: the protocol's 3].")
 @click.option(
     "--protocol", help="How probes are trained: paper, evar, search or a .toml file [default: the task's own]."
 )
-@click.option("--text-encoder", help="Embeds texts: a folder, or an id on the hub [default: distilbert-base-uncased].")
-@click.option("--text-pooling", type=click.Choice(["mean", "cls"]), default="mean", help="Of its tokens.")
-@click.option("--skip-broken", is_flag=True, help="Leave out clips that are missing or broken, and count them.")
-@click.option("--shuffle-labels", is_flag=True, help="Control: measure with labels dealt out anew.")
-@click.option("--again", is_flag=True, help="Measure anew what was measured before in the same way.")
+@click.option("--text-encoder", help="Text encoder: a folder, or an id on the hub [default: distilbert-base-uncased].")
+@click.option(
+    "--text-pooling",
+    type=click.Choice(["mean", "cls"]),
+    default="mean",
+    show_default=True,
+    help="Pooling of tokens.",
+)
+@skip_broken_option
+@click.option("--shuffle-labels", is_flag=True, help="Control: measure with shuffled labels.")
+@click.option("--again", is_flag=True, help="Repeat measurements that already exist.")
 @embedding_options
-@encoder_options
+@loading_options
 def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: Path, **given: Any) -> None:
     """Measure encoders on tasks and add the results to OUT/leaderboard.csv.
 
-    A run that was stopped goes on where it was when the same command is given again.
+    An interrupted run resumes when the same command is run again.
 
     \b
     Example:
@@ -70,12 +80,13 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
     """
     from benchmark import run as running  # noqa: PLC0415
     from benchmark import suite as suites  # noqa: PLC0415
+    from benchmark.processes import pick_device  # noqa: PLC0415
     from benchmark.protocol import TEXT_ENCODER, open_protocol  # noqa: PLC0415
     from benchmark.tasks import name_of  # noqa: PLC0415
     from benchmark.tasks.locations import parse_locations, split_tables  # noqa: PLC0415
 
     if task and suite:
-        raise click.UsageError("--task and --suite exclude each other")
+        raise click.UsageError("give --task or --suite, not both")
     data = parse_locations(given["data"])
     names = (
         suites.find_present_tasks(suite, data)
@@ -87,18 +98,18 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
         tasks=names,
         data=data,
         out=out,
-        embedding=_embedding(given),
+        embedding=_make_settings(given),
         protocol=None if given["protocol"] is None else open_protocol(given["protocol"]),
         seeds=given["seeds"],
         splits=split_tables(given["splits"], [name_of(name) for name in names]),
-        device=running.pick_device(given["device"]),
+        device=pick_device(given["device"]),
         text_encoder=given["text_encoder"] or TEXT_ENCODER,
         **{name: given[name] for name in ("name", "limit", "trust_code", "skip_broken", "shuffle_labels", "again")},
         text_pooling=given["text_pooling"],
     )
     outcomes = []
     for outcome in running.run(options):
-        _tell(outcome, out)
+        _report(outcome, out)
         outcomes.append(outcome)
     if suite:
         for average in suites.average_suite(suite, outcomes, out):
@@ -106,15 +117,15 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
 
 
 @main.command()
-@click.option("--encoder", required=True, help="The encoder.")
-@click.option("--out", type=FOLDER, required=True, help="Folder for embeddings.npy [n, D], clips.csv and about.json.")
-@click.argument("audio", type=PATH, nargs=-1, required=True)
-@click.option("--duration", type=float, help="Cut or pad every clip to so many seconds [default: as it is].")
-@click.option("--skip-broken", is_flag=True, help="Leave out files that are missing or broken, and count them.")
+@encoder_option
+@out_option("embeddings.npy [n, D], clips.csv and about.json")
+@click.argument("audio", type=ANY_PATH, nargs=-1, required=True)
+@click.option("--duration", type=float, help="Cut or pad every clip to this many seconds [default: keep its length].")
+@skip_broken_option
 @embedding_options
-@encoder_options
+@loading_options
 def embed(*, encoder: str, audio: tuple[Path, ...], out: Path, duration: float | None, **given: Any) -> None:
-    """Embed audio files, or all audio files of folders, into an array for use elsewhere.
+    """Embed audio files, or all audio files in folders, into one array for use elsewhere.
 
     \b
     Example:
@@ -122,12 +133,14 @@ def embed(*, encoder: str, audio: tuple[Path, ...], out: Path, duration: float |
     """
     from benchmark.embedding.embed_files import embed_files  # noqa: PLC0415
     from benchmark.encoders.registry import load_encoder  # noqa: PLC0415
-    from benchmark.run import pick_device  # noqa: PLC0415
+    from benchmark.processes import pick_device  # noqa: PLC0415
 
     loaded = load_encoder(
         encoder, trust_code=given["trust_code"], device=pick_device(given["device"]), name=given["name"]
     )
-    report = embed_files(loaded, audio, out, _embedding(given), duration_s=duration, skip_broken=given["skip_broken"])
+    report = embed_files(
+        loaded, audio, out, _make_settings(given), duration_s=duration, skip_broken=given["skip_broken"]
+    )
     if report.problems:
         echo(report.note(), err=True)
     left_out = f", {len(report.problems):,} left out" if report.problems else ""
@@ -139,33 +152,36 @@ main.add_command(data_group)
 
 
 @main.command()
-@click.option("--encoder", required=True, help="The encoder.")
-@encoder_options
+@encoder_option
+@loading_options
 def check(*, encoder: str, **given: Any) -> None:
-    """Hold an encoder against the contract: shapes, determinism, batches, short and long input, speed.
+    """Check an encoder: shapes, determinism, batches, short and long input, speed.
 
     \b
     Example:
       benchmark check --encoder logmel
     """
-    from benchmark.encoders.check import check_encoder as hold  # noqa: PLC0415
-    from benchmark.encoders.check import format_findings, has_passed  # noqa: PLC0415
+    from benchmark.encoders.check import (  # noqa: PLC0415
+        check_encoder,
+        format_findings,
+        has_passed,
+    )
     from benchmark.encoders.registry import load_encoder  # noqa: PLC0415
-    from benchmark.run import pick_device  # noqa: PLC0415
+    from benchmark.processes import pick_device  # noqa: PLC0415
 
     loaded = load_encoder(
         encoder, trust_code=given["trust_code"], device=pick_device(given["device"]), name=given["name"]
     )
-    findings = hold(loaded)
+    findings = check_encoder(loaded)
     echo(format_findings(findings))
     if not has_passed(findings):
-        echo(f"error: encoder {loaded.name} breaks its contract", err=True)
+        echo(f"error: encoder {loaded.name} fails the check", err=True)
         raise SystemExit(1)
 
 
 @main.command()
 def encoders() -> None:
-    """List the encoders there are, and what else can be named as one.
+    """List the encoders, the kinds of encoders and their options.
 
     \b
     Example:
@@ -208,25 +224,25 @@ main.add_command(compare)
 
 
 @main.command()
-@click.option("--out", type=FOLDER, default=Path("bgknown-demo"), show_default=True, help="Folder for all of it.")
-@click.option("--jobs", type=int, help="Number of processes [default: all cores].")
-@click.option("--cache", type=FOLDER, help="The cache folder [default: $BGKNOWN_CACHE or the user's cache].")
-@click.option("--device", help="cpu, cuda or cuda:N [default: a GPU where there is one].")
+@out_option("the demo", required=False, default=Path("bgknown-demo"), show_default=True)
+@jobs_option
+@cache_option
+@device_option
 def demo(*, out: Path, jobs: int | None, cache: Path | None, device: str | None) -> None:
-    """Go the whole way on made audio: miniature corpora, BgKnown, two encoders, leaderboard.
+    """Run the whole pipeline on synthetic audio: miniature corpora, BgKnown, two encoders, leaderboard.
 
     \b
     Example:
       benchmark demo --out bgknown-demo
     """
-    from benchmark.demo import demo as go  # noqa: PLC0415
+    from benchmark.demo import demo as run_demo  # noqa: PLC0415
+    from benchmark.processes import pick_device  # noqa: PLC0415
     from benchmark.results.board import BoardOptions  # noqa: PLC0415
-    from benchmark.run import pick_device  # noqa: PLC0415
     from bgknown.corpora.headers import default_cache  # noqa: PLC0415
     from bgknown.jobs.parallel import count_cores  # noqa: PLC0415
 
     jobs = count_cores() if jobs is None else jobs
-    for outcome in go(out, cache=cache or default_cache(), jobs=jobs, device=pick_device(device)):
+    for outcome in run_demo(out, cache=cache or default_cache(), jobs=jobs, device=pick_device(device)):
         echo(f"{outcome.encoder}: {len(outcome.rows)} figures, predictions in {outcome.folder}", err=True)
     show_leaderboard([out / "results"], BoardOptions(metric="accuracy"))
     for title, path in (("dataset", out / "bgknown"), ("results", out / "results")):
@@ -234,21 +250,22 @@ def demo(*, out: Path, jobs: int | None, cache: Path | None, device: str | None)
 
 
 @main.command()
-@click.option("--cache", type=FOLDER, help="The cache folder [default: $BGKNOWN_CACHE or the user's cache].")
-@click.option("--clear", is_flag=True, help="Delete the embeddings in it.")
+@cache_option
+@click.option("--clear", is_flag=True, help="Delete them.")
 def cache(*, cache: Path | None, clear: bool) -> None:
-    """List the embeddings that are kept, or delete them.
+    """List cached embeddings, or delete them.
 
     \b
     Example:
       benchmark cache --clear
     """
-    from benchmark.embedding.store import clear_stores, list_stores  # noqa: PLC0415
+    from benchmark.embedding.store import list_stores  # noqa: PLC0415
     from bgknown.corpora.headers import default_cache  # noqa: PLC0415
+    from bgknown.jobs.caches import clear_embeddings  # noqa: PLC0415
 
     folder = cache or default_cache()
     if clear:
-        echo(f"{folder}: {clear_stores(folder) / 1e6:.1f} MB deleted")
+        echo(f"{folder}: {clear_embeddings(folder) / 1e6:.1f} MB deleted")
         return
     for about, size in list_stores(folder):
         facts = f"{about.get('precision', '')}, weights {about.get('weights_sha256', '')[:12] or 'none'}"
@@ -256,7 +273,7 @@ def cache(*, cache: Path | None, clear: bool) -> None:
     echo(folder / "embeddings")
 
 
-def _embedding(given: dict[str, Any]) -> EmbedSettings:
+def _make_settings(given: dict[str, Any]) -> EmbedSettings:
     from benchmark.embedding.embed import EmbedSettings  # noqa: PLC0415
     from bgknown.corpora.headers import default_cache  # noqa: PLC0415
     from bgknown.jobs.parallel import check_jobs, count_cores  # noqa: PLC0415
@@ -268,8 +285,8 @@ def _embedding(given: dict[str, Any]) -> EmbedSettings:
     )
 
 
-def _tell(outcome: Outcome, out: Path) -> None:
-    """The figures of one encoder on one task."""
+def _report(outcome: Outcome, out: Path) -> None:
+    """Print the figures of one encoder on one task."""
     from benchmark.run import summarise_rows  # noqa: PLC0415
     from benchmark.text_tables import align_columns  # noqa: PLC0415
 
@@ -280,6 +297,6 @@ def _tell(outcome: Outcome, out: Path) -> None:
     )
     header = ["setting", "metric", "mean %", "95 % over clips", "sd over seeds"]
     echo(align_columns(header, summarise_rows(outcome.rows), left=2))
-    for note in [*outcome.data.notes, *["measured before, and kept; --again measures anew"] * outcome.kept]:
+    for note in [*outcome.data.notes, *["already measured; --again repeats the measurement"] * outcome.kept]:
         echo(escape_line(f"note: {note}"))
     echo(f"predictions  {outcome.folder}\nresults      {out / 'leaderboard.csv'}\n")

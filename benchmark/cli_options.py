@@ -1,40 +1,35 @@
-"""Options that several commands of benchmark share."""
+"""Options that several commands of benchmark share, each with one help text."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from bgknown.commands import FOLDER
+from bgknown.cli_options import add_options, cache_option, device_option, jobs_option, name_option, out_option
 
+_ENCODER = "Encoder: a name, a file or KIND:TARGET (see `benchmark encoders`)"
 
-def encoder_options(command: Any) -> Any:
-    """The options of loading an encoder."""
-    for option in (
-        click.option("--name", help="What the encoder is called in results [default: by its file or kind]."),
-        click.option("--trust-code", is_flag=True, help="Allow encoders that are programs: they may do anything."),
-        click.option("--device", help="cpu, cuda or cuda:N [default: a GPU where there is one]."),
-    ):
-        command = option(command)
-    return command
-
-
-def embedding_options(command: Any) -> Any:
-    """The options of the embedding pass."""
-    for option in (
-        click.option(
-            "--cache", type=FOLDER, help="Folder for embeddings [default: $BGKNOWN_CACHE or the user's cache]."
-        ),
-        click.option("--jobs", type=int, help="Threads that decode audio [default: all cores]."),
-        click.option("--batch", type=int, default=32, show_default=True, help="Clips in a batch."),
-        click.option(
-            "--precision",
-            type=click.Choice(["float32", "bfloat16", "float16"]),
-            default="float32",
-            show_default=True,
-            help="What the encoder computes in.",
-        ),
-    ):
-        command = option(command)
-    return command
+encoder_option = click.option("--encoder", required=True, help=f"{_ENCODER}.")
+encoders_option = click.option(
+    "--encoder", "encoders", multiple=True, required=True, help=f"{_ENCODER}; may be repeated."
+)
+results_option = out_option("the results")
+task_filter_option = click.option("--task", help="Only this task.")
+loading_options = add_options(
+    device_option,
+    click.option("--trust-code", is_flag=True, help="Load encoders that run arbitrary code, if you trust them."),
+    name_option,
+)
+"""The options of loading an encoder."""
+embedding_options = add_options(
+    click.option(
+        "--precision",
+        type=click.Choice(["float32", "bfloat16", "float16"]),
+        default="float32",
+        show_default=True,
+        help="Precision that the encoder computes in.",
+    ),
+    click.option("--batch", type=int, default=32, show_default=True, help="Clips per batch."),
+    jobs_option,
+    cache_option,
+)
+"""The options of the embedding pass."""

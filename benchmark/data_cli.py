@@ -1,4 +1,4 @@
-"""The commands ``benchmark data``: what is there of the corpora."""
+"""The commands ``benchmark data``: which corpora are available, and whether they are sound."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from bgknown.commands import FOLDER, echo
+from bgknown.cli_options import cache_option
+from bgknown.commands import FOLDER_PATH, Group, echo
 from bgknown.shown import escape_line
 
 
-@click.group()
+@click.group(cls=Group)
 def data() -> None:
-    """Look at the corpora of the tasks before anything is measured.
+    """Inspect the corpora of the tasks before measuring.
 
     \b
     Example:
@@ -21,10 +22,10 @@ def data() -> None:
 
 
 @data.command()
-@click.argument("folder", type=FOLDER)
-@click.option("--cache", type=FOLDER, help="The cache folder [default: $BGKNOWN_CACHE or the user's cache].")
+@click.argument("folder", type=FOLDER_PATH)
+@cache_option
 def status(*, folder: Path, cache: Path | None) -> None:
-    """List which corpora of the nine tasks are in FOLDER, and how much of each.
+    """List which corpora of the nine tasks are in FOLDER, and how complete they are.
 
     \b
     Example:
@@ -48,13 +49,13 @@ def status(*, folder: Path, cache: Path | None) -> None:
 
 @data.command()
 @click.argument("task")
-@click.argument("folder", type=FOLDER)
-@click.option("--decode", is_flag=True, help="Decode every file to its end, too.")
-@click.option("--cache", type=FOLDER, help="The cache folder [default: $BGKNOWN_CACHE or the user's cache].")
+@click.argument("folder", type=FOLDER_PATH)
+@click.option("--decode", is_flag=True, help="Also decode every file to its end.")
+@cache_option
 def validate(*, task: str, folder: Path, decode: bool, cache: Path | None) -> None:
-    """Say everything that is wrong with a corpus: files, labels, splits, size, leaks.
+    """List everything that is wrong with a corpus: files, labels, splits, size, leaks.
 
-    TASK is a task's name, or a table my.csv of your own. The status is 1 if there is anything.
+    TASK is the name of a task, or a table my.csv of your own. The exit status is 1 if anything is wrong.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""The whole way in two minutes: miniature corpora, BgKnown from them, two encoders, leaderboard."""
+"""The whole pipeline in two minutes: miniature corpora, BgKnown built from them, two encoders, leaderboard."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def demo(out: Path, *, cache: Path, jobs: int, device: str = "cpu") -> Iterator[
         BgknownError: the folder holds something else, or cannot be written.
     """
     out = user_path(out)
-    logging.getLogger("bgknown.corpora").setLevel(logging.ERROR)  # these corpora are meant to be small
+    logging.getLogger("bgknown.corpora").setLevel(logging.ERROR)  # these corpora are small on purpose
     esc50, fsd50k = make(cache / "miniature")
     options = BuildOptions(draw=DrawOptions(), cache=cache, jobs=jobs)
     build(open_corpora(esc50, fsd50k, cache=cache), options, out / "bgknown")

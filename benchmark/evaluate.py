@@ -34,9 +34,9 @@ from benchmark.predictions import PREDICTION_COLUMNS, add_optional_columns, aver
 from benchmark.probe import ProbeProblem, ProbeResult, ProbeSettings, Resuming, draw_validation_rows, train_probes
 from benchmark.protocol import Protocol
 from benchmark.ranking import chance
-from benchmark.resuming import FOLDER
 from benchmark.scores import Evaluation, Score
 from benchmark.tasks.contract import Embeddings, Fold, TaskData, check_folds
+from bgknown.jobs.caches import PROBES
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def evaluate(loaded: LoadedEncoder, data: TaskData, protocol: Protocol, settings
     scores: list[Score] = []
     tables: list[pd.DataFrame] = []
     chosen: list[dict[str, str | int | float]] = []
-    resuming = Resuming(settings.cache / FOLDER)
+    resuming = Resuming(settings.cache / PROBES.folder)
     if processes.rank() == 0:
         found, table, chosen = _probe(data, by_fold, protocol, loaded.device, resuming)
         scores, tables = [*scores, *found], [*tables, table]
@@ -92,7 +92,7 @@ def evaluate(loaded: LoadedEncoder, data: TaskData, protocol: Protocol, settings
 def _embedded(
     loaded: LoadedEncoder, data: TaskData, settings: EmbedSettings, notes: list[str]
 ) -> Iterator[tuple[Fold, Embeddings]]:
-    """Every signal's embeddings for each fold; the same for all unless the encoder is fitted to training audio."""
+    """Embeddings of every signal for each fold; the same for all folds unless the encoder is fitted to audio."""
     clips = [clip for signal in data.signals.values() for clip in signal]
     ends = np.cumsum([len(signal) for signal in data.signals.values()])
     shared: NDArray[np.float32] | None = None
@@ -119,7 +119,7 @@ def _retrieval(
     fold, embeddings = embedded
     if data.text_encoder is None or processes.rank() > 0:
         return Evaluation(scores=[], predictions=pd.DataFrame(columns=PREDICTION_COLUMNS), seconds=0.0)
-    resuming = Resuming(cache / FOLDER)
+    resuming = Resuming(cache / PROBES.folder)
     given = (data.table, fold, embeddings, data.text_encoder, protocol)
     try:
         found = list(rank_queries(*given, device=device, cache=cache, resume=resuming))
@@ -159,7 +159,7 @@ def _retrieval(
 def _probe(
     data: TaskData, by_fold: list[tuple[Fold, Embeddings]], protocol: Protocol, device: str, resuming: Resuming
 ) -> tuple[list[Score], pd.DataFrame, list[dict[str, str | int | float]]]:
-    """All probes of a task in one training, those of all learning rates to choose from among them."""
+    """Train all probes of a task together, including those of all learning rates to choose from."""
     lr = data.facts.lr if protocol.lr is None else protocol.lr
     settings = ProbeSettings(
         lr=lr,
@@ -173,7 +173,7 @@ def _probe(
     epochs = len(problems) * settings.max_epochs
     with tqdm(total=epochs, desc="probes", unit="epoch", disable=not sys.stderr.isatty(), leave=False) as bar:
         trained = train_probes(problems, settings, device=device, progress=bar.update, resume=resuming)
-    # of equal losses the smaller rate: rates are tried in their order
+    # for equal losses the smaller rate: rates are in ascending order
     tried = [range(i * len(rates), (i + 1) * len(rates)) for i in range(len(places))]
     best = [min(indices, key=lambda i: trained[i].valid_loss) for indices in tried]
     results = [trained[i] for i in best]
@@ -197,7 +197,7 @@ def _probe(
 
 
 def _tell_of_edges(task: str, rates: Sequence[float], chosen: Sequence[float]) -> None:
-    """A log warning where most probes chose the smallest or largest rate, beyond which a better one may lie."""
+    """Log a warning if most probes chose the smallest or largest rate: a better one may be outside the range."""
     if len(rates) < 3:
         return
     for what, edge in (("smallest", min(rates)), ("largest", max(rates))):
@@ -217,7 +217,7 @@ def _problems(
     seeds: int,
     rates: Sequence[float],
 ) -> tuple[list[_Place], list[ProbeProblem]]:
-    """What each probe is for, and for each the problems with one learning rate after another."""
+    """What each probe is for, and its problems with each learning rate in turn."""
     places, problems = [], []
     labels = torch.from_numpy(data.view_labels())
     classes = len(data.classes())
@@ -263,7 +263,7 @@ def _predicted(data: TaskData, places: Sequence[_Place], results: Sequence[Probe
 def _split(
     data: TaskData, fold: Fold, settings: ProbeSettings, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Views to train on and views that decide when to stop."""
+    """Views to train on, and views that decide when to stop."""
     if fold.valid is not None:
         return data.trained_on(fold.train), fold.valid
     names = data.table["clip_id"].to_numpy()[fold.train].tolist()
@@ -272,12 +272,12 @@ def _split(
 
 
 def _predictions(data: TaskData, rows: NDArray[np.int64], **facts: str | int) -> pd.DataFrame:
-    """One row per clip, with what is the same for all of them."""
+    """One row per clip, with the values that are the same for all clips."""
     return pd.DataFrame({"clip_id": data.table["clip_id"].to_numpy()[rows]}).assign(task=data.facts.name, **facts)
 
 
 def _score(table: pd.DataFrame, setting: str, metric: str, rates: Sequence[float]) -> Score:
-    """A setting's score; a clip's is the mean over seeds, the rate the median of those of its probes, sorted."""
+    """A setting's score; that of a clip is the mean over seeds, and the rate the median over its probes."""
     part = table[table["setting"] == setting]
     scores = average_by_seed(part, setting, metric)
     by_clip = part.groupby("clip_id", sort=True)["score"].mean()

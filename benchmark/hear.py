@@ -9,7 +9,7 @@ r"""Any encoder as a HEAR module, so that HEAR's own tools can run on it.
 ``model_file_path`` is any name that ``benchmark run --encoder`` takes; further options follow in the same object. The
 runner's own ``--model`` accepts only a path that exists, such as
 ``--model ckpt.pth --model-options '{"mean": -7.1, "std": 4.2}'``. HEAR has no training audio, so encoders that need
-statistics of it must be given them as options, as in this example. Encoders that are programs are refused unless the
+statistics of it must be given them as options, as in this example. Encoders that run code are refused unless the
 environment variable ``BGKNOWN_TRUST_CODE`` is 1.
 
 Source: https://hearbenchmark.com/hear-api.html
@@ -58,10 +58,10 @@ def load_model(model_file_path: str = "", **options: object) -> Model:
 
     Args:
         model_file_path: a name, file or kind of the registry; ``logmel`` if empty.
-        options: more of what may follow a ``?`` (HEAR's runner hands ``--model-options`` over like this).
+        options: further options of the encoder (HEAR's runner passes ``--model-options`` like this).
 
     Raises:
-        BgknownError: there is no such encoder, or it needs statistics of training audio.
+        BgknownError: the encoder does not exist, or needs statistics of training audio.
     """
     spec = model_file_path or "logmel"
     if options:

@@ -1,4 +1,4 @@
-"""The processes that ``torchrun`` starts: each embeds its share, the first one goes on alone."""
+"""The processes that ``torchrun`` starts: each embeds its share, then the first one continues alone."""
 
 from __future__ import annotations
 
@@ -6,27 +6,40 @@ import os
 from datetime import timedelta
 from typing import Any
 
+from bgknown.jobs.devices import choose_device
+
 PATIENCE = timedelta(days=7)
-"""How long a process waits for the others; torchrun ends all of them when one fails."""
+"""How long a process waits for the others; torchrun ends them all when one fails."""
 
 
 def count() -> int:
-    """How many there are; 1 without torchrun."""
+    """Number of processes; 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def rank() -> int:
-    """Number of this one, from 0."""
+    """Number of this process, from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
-def local_rank() -> int:
-    """Number of this one on its machine, which is the number of its GPU."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
+def pick_device(name: str | None) -> str:
+    """The device of this process; under torchrun each process takes its own GPU.
+
+    Args:
+        name: cpu, cuda, cuda:N or mps; None for a CUDA GPU if there is one.
+
+    Raises:
+        InvalidInputError: it is not a device, or this machine does not have it.
+    """
+    import torch  # noqa: PLC0415  (``--help`` imports this module)
+
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    return choose_device(name, gpus=gpus, mps=torch.backends.mps.is_available(), local_rank=local_rank)
 
 
 def wait_for_all() -> None:
-    """Wait until every process is here."""
+    """Block until every process arrives."""
     from torch import distributed  # noqa: PLC0415
 
     if not distributed.is_initialized():
@@ -35,7 +48,7 @@ def wait_for_all() -> None:
 
 
 def gather(value: Any) -> list[Any]:
-    """What every process has, in the order of their numbers; each must call this."""
+    """The values of all processes in the order of their numbers; every process must call this."""
     from torch import distributed  # noqa: PLC0415
 
     wait_for_all()

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-from bgknown.documents import read_toml, shorten_value
+from bgknown.documents import read_toml
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import hash_bytes
+from bgknown.nearest import suggest
+from bgknown.settings import read_record
 from bgknown.userpath import user_path
 
 TEXT_ENCODER = "distilbert-base-uncased"
@@ -140,48 +138,11 @@ def open_protocol(name: str) -> Protocol:
         return PROTOCOLS[name]
     path = user_path(name)
     if path.suffix != ".toml" or not path.is_file():
-        close = difflib.get_close_matches(name, PROTOCOLS, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise NotFoundError(f"no protocol {name!r}; {hint}give one of {', '.join(PROTOCOLS)}, or a .toml file")
+        raise NotFoundError(f"no protocol {name!r}; {suggest(name, PROTOCOLS)}, or give a .toml file")
     given = read_toml(path)
-    readers: dict[str, Callable[[str, Any, Path], Any]] = {"rates": _rates, "retrieval": _retrieval}
-    values = {key: readers.get(key, _setting)(key, value, path) for key, value in given.items()}
+    if given.get("rates") == []:
+        raise InvalidInputError(f"{path}: rates is []; it must be a list of numbers")
+    protocol = read_record(Protocol, given, str(path), without=("name",))
+    values = {key: getattr(protocol, key) for key in given}
     stem = f"{path.stem}-{hash_bytes(repr(sorted(values.items())).encode())[:6]}"
-    return dataclasses.replace(Protocol(**values), name=stem)
-
-
-def _setting(key: str, value: Any, path: Path) -> Any:
-    special = {"lr": float, "rates": tuple, "retrieval": dict}
-    kinds = {
-        each.name: special.get(each.name, type(each.default))
-        for each in dataclasses.fields(Protocol)
-        if each.name != "name"
-    }
-    return _typed(key, value, kinds, str(path))
-
-
-def _rates(_key: str, value: Any, path: Path) -> tuple[float, ...]:
-    if not isinstance(value, list) or not value:
-        raise InvalidInputError(f"{path}: rates is {shorten_value(value)}, must be a list of numbers")
-    return tuple(_setting("lr", rate, path) for rate in value)
-
-
-def _retrieval(_key: str, value: Any, path: Path) -> ComposedSettings:
-    if not isinstance(value, dict):
-        raise InvalidInputError(f"{path}: retrieval is {shorten_value(value)}, must be a table [retrieval]")
-    kinds = {each.name: type(each.default) for each in dataclasses.fields(ComposedSettings)}
-    where = f"{path}, [retrieval]"
-    return ComposedSettings(**{key: _typed(key, found, kinds, where) for key, found in value.items()})
-
-
-def _typed(key: str, value: Any, kinds: Mapping[str, type], where: str) -> Any:
-    """A value of the type that its key asks for; whole numbers serve as numbers."""
-    if key not in kinds:
-        close = difflib.get_close_matches(key, kinds, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise InvalidInputError(f"{where}: unknown key {shorten_value(key)}; {hint}there are: {', '.join(kinds)}")
-    kind = kinds[key]
-    if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
-        wanted = "a number" if kind is float else "a whole number"
-        raise InvalidInputError(f"{where}: {key} is {shorten_value(value)}, must be {wanted}")
-    return kind(value)
+    return dataclasses.replace(protocol, name=stem)

@@ -1,4 +1,4 @@
-"""What is written of an evaluation: rows, predictions and the resolved configuration, and how they are found again."""
+"""What is stored of a measurement: rows, predictions and the resolved configuration; and how to find it again."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from bgknown.jobs.provenance import find_commit, read_clock
 log = logging.getLogger(__name__)
 
 OF_ONE_RUN = ("date", "seconds", "chosen_lr", "data", "files_sha256", "predictions_sha256")
-"""What the configuration of the same thing measured again may differ in."""
+"""Entries of the configuration that may differ when a measurement is repeated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Measuring:
-    """One encoder on one task, and all that its figures depend on."""
+    """One encoder on one task, and everything that its figures depend on."""
 
     loaded: LoadedEncoder
     """The encoder."""
@@ -50,13 +50,13 @@ class Measuring:
     out: Path
     """Folder of results."""
     limit: int | None
-    """Only so many clips."""
+    """Largest number of clips; None for all."""
     shuffle_labels: bool
-    """Whether labels were dealt out anew."""
+    """Whether labels were shuffled."""
 
     @property
     def identity(self) -> dict[str, str]:
-        """What makes a run the same run."""
+        """The values that identify a run."""
         precision = self.embedding.precision
         name = self.loaded.name
         marks = [self.data.variant] * bool(self.data.variant)
@@ -75,18 +75,18 @@ class Measuring:
         return self.out / "runs" / run_name(**self.identity)
 
     def files_sha256(self) -> str:
-        """Fingerprint of the content of all audio whose hash the dataset itself does not give; empty for none."""
-        told = {
+        """Fingerprint of all audio whose hashes the dataset does not list; empty if there is none."""
+        files = {
             name: [clip.path for clip in clips if not clip.sha256 and clip.rendering is None]
             for name, clips in self.data.signals.items()
         }
-        unique = sorted({path for paths in told.values() for path in paths})
+        unique = sorted({path for paths in files.values() for path in paths})
         known = dict(zip(unique, hash_contents(unique, cache=self.embedding.cache), strict=True))
-        lines = [f"{name} {known[path]}" for name, paths in told.items() for path in paths]
+        lines = [f"{name} {known[path]}" for name, paths in files.items() for path in paths]
         return hash_bytes("\n".join(lines).encode()) if lines else ""
 
     def configuration(self) -> dict[str, Any]:
-        """Everything but the audio that the figures depend on, and where they are measured, as JSON gives it back."""
+        """Everything except the audio that the figures depend on, and the machine, as JSON values."""
         loaded, data = self.loaded, self.data
         cuda = loaded.device.startswith("cuda")
         facts = {
@@ -119,13 +119,13 @@ class Measuring:
             facts["text_encoder"] = data.text_encoder.facts()
         if self.protocol.rates:
             del facts["lr"]
-        told: dict[str, Any] = json.loads(json.dumps(facts))
-        return told
+        as_json: dict[str, Any] = json.loads(json.dumps(facts))
+        return as_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outcome:
-    """What came out of one encoder on one task."""
+    """The result of one encoder on one task."""
 
     encoder: str
     """Its name in results."""
@@ -138,7 +138,7 @@ class Outcome:
     by_seed: Mapping[tuple[str, str], Sequence[float]]
     """For each setting and metric the score of each seed, 0..1."""
     kept: bool = False
-    """Whether it was measured before, and not again."""
+    """Whether it existed already and was not measured again."""
 
 
 def check_same(measuring: Measuring) -> None:
@@ -147,33 +147,36 @@ def check_same(measuring: Measuring) -> None:
     Raises:
         InvalidInputError: says what to do.
     """
-    before = _stored(measuring)
+    before = _read_stored(measuring)
     if before is None:
         return
     identity = measuring.identity
     lost = sorted(set(before.get("settings", {})) - {setting.name for setting in measuring.data.settings})
     if lost:
         log.warning(
-            "%s on %s was measured with %s too; those rows go", identity["encoder"], identity["task"], ", ".join(lost)
+            "%s on %s was also measured with %s; those rows are removed",
+            identity["encoder"],
+            identity["task"],
+            ", ".join(lost),
         )
     if before.get("encoder_configuration") != measuring.configuration()["encoder_configuration"]:
         raise InvalidInputError(
             f"{identity['encoder']} on {identity['task']} was measured with another configuration of the encoder "
-            f"({measuring.folder / CONFIGURATION}); give this one another name with --name, or delete that folder"
+            f"({measuring.folder / CONFIGURATION}); choose another name with --name, or delete that folder"
         )
     text, earlier = measuring.data.text_encoder, before.get("text_encoder")
     if text is not None and (not isinstance(earlier, dict) or earlier.get("sha256") != text.sha256):
         raise InvalidInputError(
             f"{identity['encoder']} on {identity['task']} was measured with another text encoder called {text.name} "
-            f"({measuring.folder / CONFIGURATION}); give this one's folder another name, or delete that folder"
+            f"({measuring.folder / CONFIGURATION}); rename the folder of this one, or delete that folder"
         )
 
 
 def warn_of_earlier(out: Path, data: TaskData) -> None:
-    """Say once, in a log warning, that results of 0.1.0 of the same dataset are there under its earlier id."""
+    """Log a warning if there are results of version 0.1.0 of the same dataset, under its earlier id."""
     try:
         earlier = [row for row in read_rows(out / FILE) if row.dataset_sha256 == data.sha256_of_0_1_0]
-    except BgknownError:  # there is none, or whoever writes it will say what is wrong
+    except BgknownError:  # there is none, or writing it will report what is wrong
         return
     if data.sha256_of_0_1_0 and earlier:
         log.warning(
@@ -188,19 +191,19 @@ def warn_of_earlier(out: Path, data: TaskData) -> None:
 
 
 def find_finished(measuring: Measuring) -> Outcome | None:
-    """What was measured before, if everything that it depends on is the same and all of it is there; else None.
+    """The stored result, if everything that it depends on is the same and it is complete; otherwise None.
 
-    Audio is the same if its content is, wherever it is and whatever its time of change. A stored configuration that is
-    damaged, or predictions that are not those that were written with it, count as absent.
+    Audio is the same if its content is, regardless of its place and time of change. A damaged configuration, or
+    predictions other than those written with it, count as absent.
     """
-    before = _stored(measuring)
+    before = _read_stored(measuring)
     if before is None:
         return None
-    same = {name: value for name, value in before.items() if name not in OF_ONE_RUN}
-    now_asked = {name: value for name, value in measuring.configuration().items() if name not in OF_ONE_RUN}
-    if same != now_asked or find_commit().endswith("+"):  # changed files may have changed since
+    stored = {name: value for name, value in before.items() if name not in OF_ONE_RUN}
+    requested = {name: value for name, value in measuring.configuration().items() if name not in OF_ONE_RUN}
+    if stored != requested or find_commit().endswith("+"):  # uncommitted changes may have changed since
         return None
-    if before.get("files_sha256") != measuring.files_sha256() or not _predictions_hold(measuring, before):
+    if before.get("files_sha256") != measuring.files_sha256() or not _has_its_predictions(measuring, before):
         return None
     identity = measuring.identity
     try:
@@ -231,8 +234,8 @@ def write_outcome(measuring: Measuring, evaluation: Evaluation, *, files: str | 
 
     Args:
         measuring: what was measured.
-        evaluation: what came out.
-        files: ``files_sha256`` as it was before the audio was read; default: as it is now.
+        evaluation: its figures.
+        files: ``files_sha256`` from before the audio was read; default: as it is now.
 
     Raises:
         StorageError: they cannot be written.
@@ -276,7 +279,7 @@ def write_outcome(measuring: Measuring, evaluation: Evaluation, *, files: str | 
     )
     add_rows(measuring.out, rows)
     if evaluation.resuming is not None:
-        evaluation.resuming.done()
+        evaluation.resuming.forget()
     return Outcome(
         encoder=identity["encoder"],
         data=data,
@@ -286,12 +289,12 @@ def write_outcome(measuring: Measuring, evaluation: Evaluation, *, files: str | 
     )
 
 
-def _stored(measuring: Measuring) -> dict[str, Any] | None:
-    """The configuration of the same run, if one was stored; None where there is none, or it is damaged."""
+def _read_stored(measuring: Measuring) -> dict[str, Any] | None:
+    """The stored configuration of the same run; None where there is none, or it is damaged."""
     return read_configuration(measuring.folder)
 
 
-def _predictions_hold(measuring: Measuring, before: Mapping[str, Any]) -> bool:
+def _has_its_predictions(measuring: Measuring, before: Mapping[str, Any]) -> bool:
     try:
         return hash_file(measuring.folder / PREDICTIONS) == before.get("predictions_sha256")
     except OSError:

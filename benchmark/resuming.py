@@ -1,6 +1,6 @@
-"""Trainings of probes and retrieval systems that go on where they were stopped: their state, stored now and then.
+"""Trainings of probes and retrieval systems that resume where they left off: their state, stored now and then.
 
-What is stored is forgotten when the results are written, not before: a full disk at the end does not cost a training.
+States are kept until the results are written, so that a full disk at the end does not cost a training.
 """
 
 from __future__ import annotations
@@ -16,28 +16,25 @@ from bgknown.jobs.files import advise_option, make_folder
 from bgknown.jobs.sealed import read_sealed, write_sealed
 
 INTERVAL_S = 60.0
-"""A stack is stored after the first epoch that ends so long after the last time."""
-FOLDER = "probes"
-"""Folder below the cache."""
-SUFFIX = ".pt"
+"""A stack is stored after the first epoch that ends at least this long after the last time."""
 
 
-class Progress:
-    """What is stored of one training; nothing of one that ends within ``INTERVAL_S``.
+class TrainingState:
+    """The stored state of one training; nothing is stored of one that ends within ``INTERVAL_S``.
 
     Args:
-        folder: where.
-        name: what tells it from any other training.
+        folder: where it is stored.
+        name: identifies the training.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.path = folder / f"{name}{SUFFIX}"
+        self.path = folder / f"{name}.pt"
         self.last = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
         """The state that was stored last; None where there is none, or it is damaged.
 
-        States of 0.1.0, which have no checksum, count as damaged: the training begins again.
+        States of version 0.1.0, which have no checksum, count as damaged: the training starts again.
         """
         data = read_sealed(self.path)
         if data is None:
@@ -47,17 +44,17 @@ class Progress:
 
     @property
     def used(self) -> bool:
-        """Whether anything is stored: then the end is, too, so that it is there while others are still trained."""
+        """Whether a state is stored. Then the final one is stored too, to be kept while other trainings continue."""
         return self.path.exists()
 
     @property
     def due(self) -> bool:
-        """Whether it is time to store."""
+        """Whether it is time to store the state."""
         return time.monotonic() - self.last >= INTERVAL_S
 
     @advise_option("--cache")
     def store(self, state: dict[str, Any]) -> None:
-        """Replace what is stored.
+        """Replace the stored state.
 
         Raises:
             StorageError: the disk is full or refuses.
@@ -68,29 +65,29 @@ class Progress:
         write_sealed(self.path, data.getbuffer())
         self.last = time.monotonic()
 
-    def done(self) -> None:
-        """Forget what is stored."""
+    def forget(self) -> None:
+        """Delete the stored state."""
         self.path.unlink(missing_ok=True)
 
 
 class Resuming:
-    """Where trainings of more than a minute store what they go on from.
+    """The stored states of several trainings.
 
     Args:
-        folder: the folder.
+        folder: where they are stored.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._all: list[Progress] = []
+        self._all: list[TrainingState] = []
 
-    def of(self, name: str) -> Progress:
-        """What is stored of one training, by what tells it from any other."""
-        progress = Progress(self.folder, name)
-        self._all.append(progress)
-        return progress
+    def of(self, name: str) -> TrainingState:
+        """The stored state of the training with this name."""
+        state = TrainingState(self.folder, name)
+        self._all.append(state)
+        return state
 
-    def done(self) -> None:
-        """Forget what is stored of all trainings that were asked for."""
-        for progress in self._all:
-            progress.done()
+    def forget(self) -> None:
+        """Delete the states of all trainings that ``of`` was called for."""
+        for state in self._all:
+            state.forget()

@@ -1,4 +1,4 @@
-"""What comes out of measuring one encoder on one task."""
+"""The figures of one encoder on one task."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Score:
     metric: str
     """The metric."""
     by_seed: list[float]
-    """The score of each seed, 0..1, the mean over its folds; one value where nothing was trained."""
+    """The score of each seed, 0..1, averaged over its folds; one value where nothing was trained."""
     by_clip: NDArray[np.float64]
-    """[n] the score of each test clip, the mean over its seeds."""
+    """[n] the score of each test clip, averaged over its seeds."""
     seeds: int
-    """Seeds; 0 where nothing was trained."""
+    """Number of seeds; 0 where nothing was trained."""
     lr: float | None
     """Learning rate of the probes; where each probe chose its own, the median."""
     groupings: tuple[NDArray[np.str_], ...] = ()
@@ -36,12 +36,12 @@ class Score:
     converged: float | None = None
     """Share of the probes that ended by their own rule; None where nothing was trained, or it is unknown."""
     n_test: int | None = None
-    """Number of test clips, where ``by_clip`` does not tell it because the metric is no mean over clips."""
+    """Number of test clips, where ``by_clip`` does not give it because the metric is not a mean over clips."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evaluation:
-    """What came out of one encoder on one task."""
+    """The figures of one encoder on one task, and how they came about."""
 
     scores: list[Score]
     """One per setting and metric."""
@@ -50,10 +50,10 @@ class Evaluation:
     seconds: float
     """Wall time."""
     chosen: list[dict[str, str | int | float]] = field(default_factory=list)
-    """Setting, fold, seed and learning rate of each probe, where it was chosen."""
+    """Setting, fold, seed and learning rate of each probe, where probes chose theirs."""
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     """Further tables by the names of their files."""
     notes: list[str] = field(default_factory=list)
-    """What must be known of the clips: which are silent, or beyond full scale."""
+    """Sentences on clips that are silent or beyond full scale."""
     resuming: Resuming | None = None
-    """What the training would go on from; to be forgotten once all this is written."""
+    """Stored states of the training; to be forgotten once the figures are written."""

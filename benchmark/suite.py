@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from benchmark.tasks import SUITES
 from benchmark.tasks.locations import Locations
 from bgknown.errors import NotFoundError
 from bgknown.jobs.files import hash_bytes
+from bgknown.nearest import suggest
 
 log = logging.getLogger(__name__)
 
@@ -31,40 +31,40 @@ class Average:
     mean: float
     """Percent."""
     over: tuple[str, ...]
-    """The tasks it is over."""
+    """The tasks that it averages."""
     missing: tuple[str, ...]
-    """The tasks of the suite that it is not over."""
+    """The tasks of the suite that it does not include."""
     in_part: tuple[str, ...] = ()
-    """The tasks whose corpora are there in part."""
+    """The tasks measured on a subset of their corpus."""
 
     def text(self) -> str:
         """One line for people."""
-        parts = f"; of a part of the corpus: {', '.join(self.in_part)}" if self.in_part else ""
+        parts = f"; on a subset of the corpus: {', '.join(self.in_part)}" if self.in_part else ""
         if not self.missing:
             return f"{self.encoder}: average over {len(self.over)} tasks {self.mean:.2f} %{parts}"
         return (
-            f"{self.encoder}: mean over {', '.join(self.over)} {self.mean:.2f} %; this is no average of the suite: "
-            f"{', '.join(self.missing)} missing{parts}"
+            f"{self.encoder}: mean over {', '.join(self.over)} {self.mean:.2f} %; this is not the average of the "
+            f"suite: {', '.join(self.missing)} missing{parts}"
         )
 
 
 def find_present_tasks(suite: str, data: Locations) -> tuple[str, ...]:
-    """The tasks of a suite whose corpora are there; a log warning names the others, which are not counted.
+    """The tasks of a suite whose corpora are present; a log warning names the others, which are not counted.
 
     Raises:
-        NotFoundError: there is no such suite, or none of its corpora is there.
+        NotFoundError: there is no such suite, or none of its corpora is present.
     """
     names = list_suite_tasks(suite)
-    there = tuple(name for name in names if data.given(name))
-    absent = [name for name in names if name not in there]
-    if not there:
+    present = tuple(name for name in names if data.given(name))
+    absent = [name for name in names if name not in present]
+    if not present:
         raise NotFoundError(
-            f"suite {suite}: none of its corpora is there; give --data DIR with folders {', '.join(names)}, "
+            f"suite {suite}: none of its corpora was found; give --data DIR with folders {', '.join(names)}, "
             f"or --data NAME=DIR for each (`benchmark data status DIR` shows what is missing)"
         )
     if absent:
         log.warning("suite %s: no data for %s; they are skipped and not counted", suite, ", ".join(absent))
-    return there
+    return present
 
 
 def list_suite_tasks(suite: str) -> tuple[str, ...]:
@@ -74,20 +74,18 @@ def list_suite_tasks(suite: str) -> tuple[str, ...]:
         NotFoundError: there is no such suite.
     """
     if suite not in SUITES:
-        close = difflib.get_close_matches(suite, SUITES, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise NotFoundError(f"no suite {suite!r}; {hint}there are: {', '.join(SUITES)}")
+        raise NotFoundError(f"no suite {suite!r}; {suggest(suite, SUITES)}")
     return SUITES[suite]
 
 
 def average_suite(suite: str, outcomes: Sequence[Outcome], out: Path) -> list[Average]:
-    """The average of each encoder; that of a complete suite is added to the leaderboard.
+    """Average each encoder over the tasks; averages of complete suites are added to the leaderboard.
 
-    Seeds are averaged over tasks one by one, so that the interval is over seeds like that of every task.
+    Each seed is averaged over the tasks separately, so that the interval is over seeds, like that of a task.
 
     Args:
         suite: its name.
-        outcomes: what was measured, of all tasks that were there.
+        outcomes: the results of all tasks that were measured.
         out: folder of results.
 
     Raises:

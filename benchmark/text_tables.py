@@ -13,8 +13,8 @@ def align_columns(header: Sequence[str], lines: Sequence[Sequence[str]], *, left
 
     Args:
         header: names of the columns.
-        lines: as many texts each.
-        left: this many columns are set to the left, the rest to the right.
+        lines: one text per column.
+        left: number of columns that are aligned left; the others are aligned right.
 
     Returns:
         Lines without trailing spaces or a final line break.
@@ -37,7 +37,7 @@ def format_markdown(
     left: int = 1,
     bold: Collection[tuple[int, int]] = (),
 ) -> str:
-    """A table in GitHub's Markdown, in which every text shows as it is; arguments as for ``align_columns``.
+    """A table in GitHub's Markdown, in which every text is shown literally; arguments as for ``align_columns``.
 
     Args:
         bold: line and column, from 0, of the cells in bold.

@@ -10,13 +10,23 @@ import click
 
 from bgknown import __version__
 from bgknown.apwd.cli import apwd
-from bgknown.commands import FILE, FOLDER, Group, begin_logging, echo
+from bgknown.cli_options import (
+    add_options,
+    cache_option,
+    format_option,
+    jobs_option,
+    limit_option,
+    out_option,
+    seed_option,
+    skip_broken_option,
+)
+from bgknown.commands import FILE_PATH, FOLDER_PATH, HELP_SETTINGS, Group, begin_logging, echo
 
 if TYPE_CHECKING:
     from bgknown.mixtures.build import BuildReport
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Group, resumable=["build"], context_settings=HELP_SETTINGS)
 @click.version_option(__version__, prog_name="bgknown")
 def main() -> None:
     """Build and check difference-aware audio datasets.
@@ -31,56 +41,37 @@ def main() -> None:
 main.add_command(apwd)
 
 
-def corpora_options(command: Any) -> Any:
-    """The options that name the corpora and the cache."""
-    for option in (
-        click.option(
-            "--cache", type=FOLDER, help="Folder for file headers [default: $BGKNOWN_CACHE or the user's cache]."
-        ),
-        click.option("--miniature", is_flag=True, help="Use a built-in pair of small corpora instead."),
-        click.option(
-            "--fsd50k", type=FOLDER, help="Folder of FSD50K: FSD50K.ground_truth, FSD50K.dev_audio, FSD50K.eval_audio."
-        ),
-        click.option("--esc50", type=FOLDER, help="Folder of ESC-50: meta/esc50.csv, audio/."),
-    ):
-        command = option(command)
-    return command
-
-
-def draw_options(command: Any) -> Any:
-    """The options of the draw."""
-    for option in (
-        click.option(
-            "--min-level", type=float, help="Least loudness of crop (a) in its recording, LUFS [default: -60]."
-        ),
-        click.option("--ref-db", type=float, help="Loudness of the background in the mixture, LUFS [default: -30]."),
-        click.option(
-            "--snr", type=(float, float), metavar="LOW HIGH", help="Range of the SNR, dB, uniform [default: 0 3]."
-        ),
-        click.option("--seed", type=int, help="Seed of the draw [default: 0]."),
-    ):
-        command = option(command)
-    return command
-
-
-def shared_options(command: Any) -> Any:
-    """The options of planning and building."""
-    for option in (
-        click.option("--jobs", type=int, help="Number of processes [default: all cores]."),
-        click.option("--limit", type=int, help="Only this many rows, of as many classes as possible and both splits."),
-        click.option("--skip-broken", is_flag=True, help="Go on without inputs that are broken, and count them."),
-    ):
-        command = option(command)
-    return command
+corpora_options = add_options(
+    click.option("--esc50", type=FOLDER_PATH, help="ESC-50 folder, with meta/esc50.csv and audio/."),
+    click.option(
+        "--fsd50k",
+        type=FOLDER_PATH,
+        help="FSD50K folder, with FSD50K.ground_truth, FSD50K.dev_audio and FSD50K.eval_audio.",
+    ),
+    click.option("--miniature", is_flag=True, help="Use a small built-in pair of corpora instead."),
+    cache_option,
+)
+"""The options that name the corpora and the cache."""
+draw_options = add_options(
+    seed_option("0"),
+    click.option("--snr", type=(float, float), metavar="LOW HIGH", help="Range of the SNR in dB [default: 0 3]."),
+    click.option("--ref-db", type=float, help="Loudness of the background in the mixture, LUFS [default: -30]."),
+    click.option("--min-level", type=float, help="Minimum loudness of crop (a) in its recording, LUFS [default: -60]."),
+)
+"""The options of the draw."""
+row_options = add_options(
+    skip_broken_option, limit_option("rows, of as many classes as possible and both splits"), jobs_option
+)
+"""The options of planning and building."""
 
 
 @main.command()
 @corpora_options
 @draw_options
-@shared_options
-@click.option("--out", type=FILE, required=True, help="The recipe to write, a CSV file.")
+@row_options
+@click.option("--out", type=FILE_PATH, required=True, help="Recipe file to write (CSV).")
 def plan(*, out: Path, **given: Any) -> None:
-    """Write a recipe: which background, which crops and which SNR each clip gets.
+    """Write a recipe: the background, crops and SNR of every clip.
 
     \b
     Example:
@@ -90,36 +81,29 @@ def plan(*, out: Path, **given: Any) -> None:
     from bgknown.mixtures import build as building  # noqa: PLC0415  (pandas and Scaper load only where they are used)
     from bgknown.mixtures import recipe as recipes  # noqa: PLC0415
 
-    options = _options(given)
+    options = _make_options(given)
     recipes.check_target(out)
-    drawn = building.plan(_corpora(given, options.cache), options.draw, jobs=options.jobs)
+    drawn = building.plan(_open_corpora(given, options.cache), options.draw, jobs=options.jobs)
     refuse_broken(drawn.problems, skip=options.skip_broken, kept="no recipe was written")
     recipe = recipes.take_rows(drawn.recipe, options.limit)
     recipes.write_recipe(recipe, out)
-    echo(_summary(recipe))
+    echo(_format_summary(recipe))
     echo(f"\nrecipe  {out}")
 
 
 @main.command()
 @corpora_options
 @draw_options
-@shared_options
-@click.option("--recipe", type=FILE, help="Use this recipe instead of drawing one.")
+@row_options
+@click.option("--recipe", type=FILE_PATH, help="Build this recipe instead of drawing one.")
 @click.option(
     "--reference-gain",
     type=click.Choice(["mixture", "source"]),
     default="mixture",
     show_default=True,
-    help="Whether references carry the gain that (a) has in the mixture, or none.",
+    help="Gain of the references: that of (a) in the mixture, or none (as in the source).",
 )
-@click.option(
-    "--format",
-    "container",
-    type=click.Choice(["wav", "flac"]),
-    default="wav",
-    show_default=True,
-    help="Type of the audio files.",
-)
+@format_option
 @click.option(
     "--engine",
     type=click.Choice(["scaper", "direct"]),
@@ -127,12 +111,12 @@ def plan(*, out: Path, **given: Any) -> None:
     show_default=True,
     help="Scaper itself, or the renderer that gives the same bytes and needs no Scaper.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be built, and write nothing.")
-@click.option("--out", type=FOLDER, required=True, help="Folder of the dataset.")
+@click.option("--dry-run", is_flag=True, help="Show what would be built, without writing anything.")
+@out_option("the dataset")
 def build(*, out: Path, dry_run: bool, **given: Any) -> None:
-    """Make BgKnown ESC-50: mixtures, reference backgrounds a, b and c, and JAMS.
+    """Build BgKnown ESC-50: mixtures, reference backgrounds a, b and c, and JAMS.
 
-    A build that was stopped goes on where it was when the same command is given again; a finished one is left alone.
+    An interrupted build resumes when the same command is run again; a finished one is left alone.
 
     \b
     Example:
@@ -142,12 +126,12 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
     from bgknown.mixtures import build as building  # noqa: PLC0415
 
     if given["recipe"] is not None and any(given[name] is not None for name in ("seed", "snr", "ref_db")):
-        raise click.UsageError("--seed, --snr and --ref-db belong to the draw; with --recipe the recipe says them")
-    options = _options(given)
-    corpora = _corpora(given, options.cache)
+        raise click.UsageError("--seed, --snr and --ref-db set up a draw; leave them out with --recipe")
+    options = _make_options(given)
+    corpora = _open_corpora(given, options.cache)
     if dry_run:
         report = building.dry_run(corpora, options, out)
-        echo(_summary(report.table))
+        echo(_format_summary(report.table))
         size = len(report.table) * building.ROW_BYTES
         what = (
             f"{out} is already complete" if report.was_finished else f"would write about {size / 1e9:.2f} GB to {out}"
@@ -155,14 +139,14 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
         echo(f"\n{what}")
         refuse_broken(report.problems, skip=options.skip_broken, kept="a build would stop there")
         return
-    _tell(building.build(corpora, options, out), out)
+    _report(building.build(corpora, options, out), out)
 
 
 @main.command()
-@click.argument("folder", type=FOLDER)
-@click.option("--jobs", type=int, help="Number of processes [default: all cores].")
+@click.argument("folder", type=FOLDER_PATH)
+@jobs_option
 def verify(folder: Path, jobs: int | None) -> None:
-    """Check a dataset: hash and measure every file again, and compare with recipe and manifest.
+    """Check a dataset: rehash and remeasure every file, and compare with recipe and manifest.
 
     \b
     Example:
@@ -182,9 +166,9 @@ def verify(folder: Path, jobs: int | None) -> None:
 
 
 @main.command()
-@click.argument("folder", type=FOLDER)
+@click.argument("folder", type=FOLDER_PATH)
 def miniature(folder: Path) -> None:
-    """Write the built-in pair of small corpora to a folder, in the layouts of ESC-50 and FSD50K.
+    """Write the small built-in corpora to a folder, in the layouts of ESC-50 and FSD50K.
 
     \b
     Example:
@@ -197,26 +181,27 @@ def miniature(folder: Path) -> None:
 
 
 @main.command()
-@click.option("--cache", type=FOLDER, help="The cache folder [default: $BGKNOWN_CACHE or the user's cache].")
-@click.option("--clear", is_flag=True, help="Delete what is in it.")
+@cache_option
+@click.option("--clear", is_flag=True, help="Delete its content.")
 def cache(cache: Path | None, clear: bool) -> None:
-    """Show where headers and the miniature corpora are kept, or delete them.
+    """Show the folder in which headers and miniature corpora are cached, or clear it.
 
     \b
     Example:
       bgknown cache --clear
     """
-    from bgknown.corpora.headers import clear_cache, default_cache  # noqa: PLC0415
+    from bgknown.corpora.headers import default_cache  # noqa: PLC0415
+    from bgknown.jobs.caches import clear_corpora  # noqa: PLC0415
 
     folder = cache or default_cache()
     if clear:
-        echo(f"{folder}: {clear_cache(folder) / 1e6:.1f} MB deleted")
+        echo(f"{folder}: {clear_corpora(folder) / 1e6:.1f} MB deleted")
     else:
         echo(folder)
 
 
-def _options(given: dict[str, Any]) -> Any:
-    """What was given on the command line, over the defaults of the library."""
+def _make_options(given: dict[str, Any]) -> Any:
+    """The options on the command line; those not given keep the library's defaults."""
     from bgknown.mixtures.draw import DrawOptions  # noqa: PLC0415
     from bgknown.mixtures.options import BuildOptions  # noqa: PLC0415
 
@@ -227,18 +212,18 @@ def _options(given: dict[str, Any]) -> Any:
     return BuildOptions(draw=DrawOptions(**draw), **others)
 
 
-def _corpora(given: dict[str, Any], cache: Path) -> Any:
-    """The two corpora that were named, or the miniature ones."""
+def _open_corpora(given: dict[str, Any], cache: Path) -> Any:
+    """The two corpora named by the options, or the miniature ones."""
     from bgknown.corpora.miniature import make  # noqa: PLC0415
     from bgknown.corpora.pair import open_corpora  # noqa: PLC0415
 
     esc50, fsd50k = given["esc50"], given["fsd50k"]
     if not given["miniature"]:
         if esc50 is None or fsd50k is None:
-            raise click.UsageError("give --esc50 and --fsd50k, or --miniature to try it without them")
+            raise click.UsageError("give --esc50 and --fsd50k, or --miniature to try the command without them")
         return open_corpora(esc50, fsd50k, cache=cache)
     if esc50 or fsd50k:
-        raise click.UsageError("--miniature stands instead of --esc50 and --fsd50k")
+        raise click.UsageError("--miniature replaces --esc50 and --fsd50k; give one or the other")
     logger = logging.getLogger("bgknown.corpora")
     level = logger.level
     logger.setLevel(logging.ERROR)  # these corpora are meant to be small
@@ -248,16 +233,16 @@ def _corpora(given: dict[str, Any], cache: Path) -> Any:
         logger.setLevel(level)
 
 
-def _tell(report: BuildReport, out: Path) -> None:
-    echo(_summary(report.table))
+def _report(report: BuildReport, out: Path) -> None:
+    echo(_format_summary(report.table))
     done = (
-        "was complete already; nothing was done"
+        "was already complete; nothing was done"
         if report.was_finished
         else f"{report.rendered} rendered, {report.kept} kept"
     )
     echo(f"\n{done}")
     if report.problems:
-        echo(f"{len(report.problems)} broken inputs left out (see skipped in dataset.json)")
+        echo(f"{len(report.problems)} broken inputs skipped (listed in dataset.json)")
     for title, name in (
         ("table", "manifest.csv"),
         ("audio", "audio/{mix,a,b,c}"),
@@ -267,7 +252,7 @@ def _tell(report: BuildReport, out: Path) -> None:
         echo(f"{title:<7}{out / name}")
 
 
-def _summary(table: Any) -> str:
+def _format_summary(table: Any) -> str:
     measured = "achieved_snr_db" in table.columns
     lines = ["split  clips  classes  backgrounds  SNR dB (mean, range)   seconds"]
     for split, part in table.groupby("split", sort=False):

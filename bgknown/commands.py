@@ -1,11 +1,13 @@
-"""What the command lines of all packages share: types of arguments, signals, and errors as one line."""
+"""The base of all command lines: types of arguments, signals, and errors as one line."""
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,11 @@ from bgknown.jobs import stopping, surroundings
 from bgknown.shown import escape_text
 from bgknown.userpath import user_path
 
-KEPT = "; finished work is kept, and the same command resumes where it left off"
+_KEPT = "; finished work is kept, and the same command resumes where it left off"
 
 
 class UserPath(click.Path):
-    """A path of which a leading ``~`` is expanded, also where the shell does not do it (``--out=~/x``)."""
+    """A path; a leading ``~`` is expanded even if the shell does not do it (``--out=~/x``)."""
 
     def __init__(self, *, file_okay: bool = True, dir_okay: bool = True) -> None:
         super().__init__(file_okay=file_okay, dir_okay=dir_okay, path_type=Path)
@@ -32,30 +34,39 @@ class UserPath(click.Path):
         return super().convert(user_path(value) if os.fspath(value) else value, param, ctx)
 
 
-FOLDER = UserPath(file_okay=False)
-FILE = UserPath(dir_okay=False)
-PATH = UserPath()
+HELP_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+"""Settings of a program's outermost group."""
+FOLDER_PATH = UserPath(file_okay=False)
+FILE_PATH = UserPath(dir_okay=False)
+ANY_PATH = UserPath()
 
 
 def echo(message: object = "", *, err: bool = False, nl: bool = True) -> None:
-    """Print a line, on stdout or stderr; what names and messages of others hold cannot steer the terminal."""
+    """Print a line, on stdout or stderr, with control characters escaped."""
     click.echo(escape_text(str(message)), err=err, nl=nl)
 
 
 class _Formatter(logging.Formatter):
-    """Log lines that cannot steer the terminal."""
+    """Log lines with control characters escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write out control characters."""
+        """Escape control characters."""
         return escape_text(super().format(record))
 
 
 def begin_logging(level: int, form: str = "%(levelname)s: %(message)s", *, force: bool = False) -> None:
-    """Send the log to stderr, where none is set up yet or ``force`` replaces it."""
+    """Send the log to stderr, unless a log is set up already and ``force`` is not given."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(form))
     logging.basicConfig(handlers=[handler], level=level, force=force)
     logging.addLevelName(logging.WARNING, "warning")
+
+
+class Command(click.Command):
+    """A command whose help ends in its example."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **_end_in_example(settings))
 
 
 class Group(click.Group):
@@ -64,8 +75,18 @@ class Group(click.Group):
     An interrupt (Ctrl-C, SIGTERM, SIGHUP) is one line too; the status is 128 and the signal's number.
     """
 
-    resumable: frozenset[str] = frozenset({"build"})
-    """Commands that resume where they were interrupted."""
+    command_class = Command
+
+    def __init__(self, *args: Any, resumable: Iterable[str] = (), **settings: Any) -> None:
+        """Make the group.
+
+        Args:
+            args: as for ``click.Group``.
+            resumable: its commands that resume where they were interrupted.
+            settings: as for ``click.Group``.
+        """
+        super().__init__(*args, **_end_in_example(settings))
+        self.resumable = frozenset(resumable)
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command line."""
@@ -82,10 +103,16 @@ class Group(click.Group):
             ctx.exit(1)
         except BrokenPipeError:  # `bgknown ... | head`: click ends quietly
             raise
-        except OSError as error:  # what no part of the library could foresee: a vanished mount, a failing disk
+        except OSError as error:  # unforeseen: a vanished mount, a failing disk
             echo(f"error: {error.filename or 'input or output'}: {error.strerror or error}", err=True)
             ctx.exit(1)
         except KeyboardInterrupt as error:
             stopping.acknowledge()
-            echo(f"interrupted{KEPT if ctx.invoked_subcommand in self.resumable else ''}", err=True)
+            echo(f"interrupted{_KEPT if ctx.invoked_subcommand in self.resumable else ''}", err=True)
             ctx.exit(128 + getattr(error, "number", signal.SIGINT))
+
+
+def _end_in_example(settings: dict[str, Any]) -> dict[str, Any]:
+    """A command's settings with the example of its help moved to the end, below the options."""
+    text, found, example = inspect.cleandoc(settings.get("help") or "").partition("\b\nExample:")
+    return {**settings, "help": text.rstrip(), "epilog": found + example} if found else settings

@@ -1,6 +1,6 @@
-"""JSON, TOML and YAML as trees of plain values, bounded in depth and size, so that reading one is safe and ends.
+"""JSON, TOML and YAML as trees of plain values, bounded in depth and size, so that reading one is safe and always ends.
 
-Deep nesting, numbers of thousands of digits, aliases that multiply and tags of a language's own types are refused in
+Deep nesting, numbers of thousands of digits, aliases that multiply and language-specific tags are refused in
 one line that names the file.
 """
 
@@ -18,20 +18,20 @@ from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error
 
 DEEPEST = 64
-"""Levels of nesting that are read."""
+"""Deepest nesting that is read."""
 MOST_DIGITS = 20
-"""Digits of a whole number that are read: those of 64 bits."""
+"""Longest whole number that is read, in digits: enough for 64 bits."""
 LARGEST_SETTINGS_BYTES = 1 << 18
-"""Size of a TOML or YAML file that is read; settings are small, and their parsers slow."""
+"""Largest TOML or YAML file that is read; settings are small, and their parsers are slow."""
 MOST_ALIASES = 20
-"""Aliases in a YAML file: more can multiply to more than any memory holds."""
+"""Most aliases in a YAML file; more could expand beyond any memory."""
 MOST_VALUES = 100_000
-"""Values of a YAML file, each counted as often as aliases repeat it."""
+"""Most values in a YAML file, each counted as often as aliases repeat it."""
 _LONG_KEY = re.compile(r"""(?<![\w"'.-])(?:[\w"'-]+[ \t]*\.[ \t]*){64}""")
 
 
 class _UnreadableError(ValueError):
-    """What a hook of a parser found."""
+    """A parser's hook refuses a value."""
 
 
 def parse_json(data: bytes | str, where: str, *, nan: bool = False) -> Any:
@@ -40,7 +40,7 @@ def parse_json(data: bytes | str, where: str, *, nan: bool = False) -> Any:
     Args:
         data: the text, or its bytes in UTF-8.
         where: its name, which begins every message.
-        nan: whether NaN and infinite numbers are let through, for readers that check every number they use.
+        nan: whether NaN and infinite numbers are accepted, for readers that check every number.
 
     Raises:
         InvalidInputError: it is not JSON, nested too deeply, or holds a number that is too large.
@@ -49,29 +49,29 @@ def parse_json(data: bytes | str, where: str, *, nan: bool = False) -> Any:
         text = data if isinstance(data, str) else data.decode("utf-8-sig")
         value = (_LENIENT if nan else _STRICT).decode(text)
     except RecursionError as error:
-        raise InvalidInputError(f"{where}: not JSON ({_too_deep()})") from error
+        raise InvalidInputError(f"{where}: not JSON ({_describe_depth()})") from error
     except ValueError as error:  # JSON's own errors and those of decoding are ValueErrors
-        raise InvalidInputError(f"{where}: not JSON ({_one_line(error)})") from error
-    return _bounded(value, f"{where}: not JSON")
+        raise InvalidInputError(f"{where}: not JSON ({_shorten_error(error)})") from error
+    return _check_bounds(value, f"{where}: not JSON")
 
 
 def read_json(path: Path) -> Any:
     """The value that a JSON file holds.
 
     Raises:
-        NotFoundError: there is no such file.
+        NotFoundError: the file does not exist.
         InvalidInputError: as ``parse_json``.
         StorageError: it cannot be read.
     """
-    return parse_json(_content(path), str(path))
+    return parse_json(_read_bytes(path), str(path))
 
 
 def read_object(path: Path) -> dict[str, Any]:
     """The object that a JSON file holds.
 
     Raises:
-        NotFoundError: there is no such file.
-        InvalidInputError: as ``parse_json``, or it holds something else than an object.
+        NotFoundError: the file does not exist.
+        InvalidInputError: as ``parse_json``, or it holds something other than an object.
         StorageError: it cannot be read.
     """
     if not path.is_file():
@@ -93,16 +93,16 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
         InvalidInputError: it is not TOML, nested too deeply, too long, or holds a number that is too large.
     """
     if len(text) > LARGEST_SETTINGS_BYTES:
-        raise InvalidInputError(f"{where}: not TOML ({_too_long()})")
+        raise InvalidInputError(f"{where}: not TOML ({_describe_size()})")
     if _LONG_KEY.search(text):  # tomllib takes time by the square of its parts
-        raise InvalidInputError(f"{where}: not TOML ({_too_deep()})")
+        raise InvalidInputError(f"{where}: not TOML ({_describe_depth()})")
     try:
-        tree = tomllib.loads(text, parse_float=_any_float)
+        tree = tomllib.loads(text, parse_float=_parse_any_float)
     except RecursionError as error:
-        raise InvalidInputError(f"{where}: not TOML ({_too_deep()})") from error
+        raise InvalidInputError(f"{where}: not TOML ({_describe_depth()})") from error
     except (ValueError, UnicodeError) as error:  # TOML's own errors are ValueErrors
-        raise InvalidInputError(f"{where}: not TOML ({_one_line(error)})") from error
-    _bounded(tree, f"{where}: not TOML")
+        raise InvalidInputError(f"{where}: not TOML ({_shorten_error(error)})") from error
+    _check_bounds(tree, f"{where}: not TOML")
     _check_plain(tree, f"{where}: not TOML")
     return tree
 
@@ -111,18 +111,18 @@ def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file.
 
     Raises:
-        NotFoundError: there is no such file.
+        NotFoundError: the file does not exist.
         InvalidInputError: as ``parse_toml``, or it is not UTF-8.
         StorageError: it cannot be read.
     """
-    return parse_toml(_text(path, "TOML"), str(path))
+    return parse_toml(_read_text(path, "TOML"), str(path))
 
 
 def read_yaml(path: Path) -> Any:
     """The value of a YAML file, of plain types only.
 
     Raises:
-        NotFoundError: there is no such file.
+        NotFoundError: the file does not exist.
         InvalidInputError: it is not YAML, too deep, too long, has too many aliases, or PyYAML is not installed.
         StorageError: it cannot be read.
     """
@@ -130,35 +130,35 @@ def read_yaml(path: Path) -> Any:
         import yaml  # type: ignore[import-untyped]  # noqa: PLC0415
     except ImportError as error:
         raise InvalidInputError(f"{path}: reading YAML needs PyYAML: pip install pyyaml, or give .json") from error
-    text = _text(path, "YAML")
+    text = _read_text(path, "YAML")
     try:
         aliases = depth = 0
         for event in yaml.parse(
             text, Loader=yaml.SafeLoader
-        ):  # lazily: what is too deep is not even scanned to its end
+        ):  # lazily: a file that is too deep is not scanned to its end
             aliases += isinstance(event, yaml.AliasEvent)
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if aliases > MOST_ALIASES or depth > DEEPEST:
-                raise _UnreadableError(_too_deep() if depth > DEEPEST else f"more than {MOST_ALIASES} aliases")
+                raise _UnreadableError(_describe_depth() if depth > DEEPEST else f"more than {MOST_ALIASES} aliases")
         value = yaml.safe_load(text)
     except RecursionError as error:
-        raise InvalidInputError(f"{path}: not YAML ({_too_deep()})") from error
+        raise InvalidInputError(f"{path}: not YAML ({_describe_depth()})") from error
     except MemoryError:
         raise
     except Exception as error:  # besides YAMLError, the constructors of dates and numbers raise almost anything
-        raise InvalidInputError(f"{path}: not YAML ({_one_line(error)})") from error
-    _bounded(value, f"{path}: not YAML", MOST_VALUES)
+        raise InvalidInputError(f"{path}: not YAML ({_shorten_error(error)})") from error
+    _check_bounds(value, f"{path}: not YAML", MOST_VALUES)
     _check_plain(value, f"{path}: not YAML", finite=True)
     return value
 
 
 def shorten_value(value: Any, most: int = 80) -> str:
-    """A value of a document for a message: at most so many characters, on one line."""
+    """A value of a document for a message: at most ``most`` characters, on one line."""
     text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
-def _content(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     if not path.is_file():
         raise NotFoundError(f"{path}: no such file")
     try:
@@ -167,24 +167,24 @@ def _content(path: Path) -> bytes:
         raise describe_storage_error(error, path) from error
 
 
-def _text(path: Path, kind: str) -> str:
+def _read_text(path: Path, kind: str) -> str:
     """The text of a file of settings."""
-    data = _content(path)
+    data = _read_bytes(path)
     if len(data) > LARGEST_SETTINGS_BYTES:
-        raise InvalidInputError(f"{path}: not {kind} ({_too_long()})")
+        raise InvalidInputError(f"{path}: not {kind} ({_describe_size()})")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidInputError(f"{path}: not {kind} (not text in UTF-8)") from error
 
 
-def _integer(text: str) -> int:
+def _parse_integer(text: str) -> int:
     if len(text) > MOST_DIGITS:
-        raise _UnreadableError(f"a whole number of {len(text):,} digits, at most {MOST_DIGITS} are read")
+        raise _UnreadableError(f"a whole number of {len(text):,} digits, at most {MOST_DIGITS} are allowed")
     return int(text)
 
 
-def _finite(text: str) -> float:
+def _parse_finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
         raise _UnreadableError(f"the number {text[:20]} is too large")
@@ -195,16 +195,16 @@ def _refuse(text: str) -> NoReturn:
     raise _UnreadableError(f"{text} is not a number")
 
 
-_STRICT = json.JSONDecoder(parse_int=_integer, parse_float=_finite, parse_constant=_refuse)
-_LENIENT = json.JSONDecoder(parse_int=_integer)
+_STRICT = json.JSONDecoder(parse_int=_parse_integer, parse_float=_parse_finite, parse_constant=_refuse)
+_LENIENT = json.JSONDecoder(parse_int=_parse_integer)
 
 
-def _any_float(text: str) -> float:
-    """TOML knows ``inf`` and ``nan``; a number that becomes infinite is one that nobody meant."""
-    return float(text) if "n" in text else _finite(text.replace("_", ""))
+def _parse_any_float(text: str) -> float:
+    """Accept ``inf`` and ``nan`` as TOML does, but no number that overflows: that is a mistake."""
+    return float(text) if "n" in text else _parse_finite(text.replace("_", ""))
 
 
-def _bounded(value: Any, where: str, most: int | None = None) -> Any:
+def _check_bounds(value: Any, where: str, most: int | None = None) -> Any:
     """The value, if it is not nested too deeply and, where ``most`` is given, holds no more values than that.
 
     Raises:
@@ -223,7 +223,7 @@ def _bounded(value: Any, where: str, most: int | None = None) -> Any:
         if not below:
             return value
         level = below
-    raise InvalidInputError(f"{where} ({_too_deep()})")
+    raise InvalidInputError(f"{where} ({_describe_depth()})")
 
 
 def _check_plain(value: Any, where: str, *, finite: bool = False) -> None:
@@ -247,15 +247,15 @@ def _check_plain(value: Any, where: str, *, finite: bool = False) -> None:
             raise InvalidInputError(f"{where} (a number that is not finite)")
 
 
-def _too_deep() -> str:
+def _describe_depth() -> str:
     return f"nested more than {DEEPEST} levels deep"
 
 
-def _too_long() -> str:
+def _describe_size() -> str:
     return f"longer than {LARGEST_SETTINGS_BYTES:,} bytes"
 
 
-def _one_line(error: Exception) -> str:
+def _shorten_error(error: Exception) -> str:
     """The first line of an error, without Python's advice on its own limits."""
     text = str(error).strip()
     if "Exceeds the limit" in text and "integer string conversion" in text:

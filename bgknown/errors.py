@@ -1,7 +1,7 @@
 """The errors a user can meet: one family, each member also a standard exception.
 
 A message names the thing, the value, the rule and what to do next, in one line. The command line prints it and
-exits with a status other than zero; a traceback is kept for defects of this software.
+exits with a status other than zero; a traceback is for defects of this software.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ class InvalidInputError(BgknownError, ValueError):
 
 
 class NotFoundError(BgknownError, LookupError):
-    """A file, folder, row or package that was asked for does not exist."""
+    """A requested file, folder, row or package does not exist."""
 
 
 class StorageError(BgknownError, OSError):
-    """Reading or writing failed: a full disk, a lock that another process holds, a folder of another build."""
+    """Reading or writing failed: a full disk, a lock held by another process, a folder of another build."""
 
 
 class BrokenInputError(BgknownError, ValueError):
-    """Some inputs are broken; each is listed, and what could be done without them has been kept."""
+    """Some inputs are broken; each is listed, and finished work is kept."""
 
 
 class NotFiniteError(InvalidInputError):

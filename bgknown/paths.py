@@ -1,4 +1,4 @@
-"""Names of files as tables and documents give them: what may follow a folder without leading out of it.
+"""Names of files in tables and documents: paths that stay inside a folder.
 
 A name that somebody else wrote is relative to a folder that the user has given. It must stay inside: no ``..``, no
 absolute path, no drive, no NUL. Links inside the folder are followed: the user, not the table, has made them.
@@ -16,11 +16,11 @@ from bgknown.errors import InvalidInputError
 _LONGEST_PART_BYTES = 255
 _LONGEST_BYTES = 2_000
 _ORDINARY = re.compile(r"(?:[\w-][\w .-]{0,99}/){0,9}[\w-][\w .-]{0,99}", re.ASCII)
-"""Names in which nothing need be looked for: most, in tables of hundreds of thousands."""
+"""Names that need no further check: most of those in large tables."""
 
 
 def find_fault(name: str) -> str:
-    """Why a name does not lead to a place inside a folder; empty where it does."""
+    """Why a name is not a path inside a folder; empty if it is."""
     if _ORDINARY.fullmatch(name):
         return ""
     path = name.replace("\\", "/")
@@ -47,28 +47,12 @@ def _has_surrogates(name: str) -> bool:
 
 
 def find_fault_of_plain(name: str) -> str:
-    """Why a name is not that of a file or folder directly in a folder; empty where it is."""
+    """Why a name is not that of a file or folder directly in a folder; empty if it is."""
     return find_fault(name) or ("has folders in it" if "/" in name or "\\" in name else "")
 
 
-def resolve_inside(root: Path, name: str, what: str) -> Path:
-    """The place that a name leads to, which is inside a folder.
-
-    Args:
-        root: the folder.
-        name: what a table or document says.
-        what: where it says so, which begins the message.
-
-    Raises:
-        InvalidInputError: the name leads out of the folder, or nowhere.
-    """
-    if fault := find_fault(name):
-        raise InvalidInputError(f"{what} {shorten_value(name)} {fault}; it must name a file inside {root}")
-    return root / name
-
-
 def check_inside(names: Iterable[str], lines: Sequence[int], where: Path, column: str, *, plain: bool = False) -> None:
-    """Check that every name of a table's column leads to a place inside the folder that it is relative to.
+    """Check that every name in a column of a table is a path inside the folder.
 
     Args:
         names: the names.
@@ -78,7 +62,7 @@ def check_inside(names: Iterable[str], lines: Sequence[int], where: Path, column
         plain: whether names must be without folders.
 
     Raises:
-        InvalidInputError: names the line of the first that does not.
+        InvalidInputError: one is not; names the first such line.
     """
     find = find_fault_of_plain if plain else find_fault
     for line, name in zip(lines, names, strict=True):

@@ -1,4 +1,4 @@
-"""Torch checkpoints read as data alone, whatever harmless values are stored next to the tensors.
+"""Torch checkpoints read as data only, whatever harmless values are stored next to the tensors.
 
 torch's restricted unpickler (``weights_only=True``) runs nothing that it does not know, and so refuses checkpoints that
 hold a numpy scalar, a ``defaultdict`` or an ``argparse.Namespace`` as well. Here each of these names means a small
@@ -23,7 +23,7 @@ _NUMBER_OR_TEXT = re.compile(r"[biufcSU]\d{1,9}|[?]")
 
 
 class Ignored:
-    """What stands in for an object that is not needed: it takes any arguments and any state, and keeps nothing."""
+    """Replaces an object that is not needed: it takes any arguments and state, and keeps nothing."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -33,7 +33,7 @@ class Ignored:
 
 
 class ElementType:
-    """What stands in for ``numpy.dtype``: its code and its byte order."""
+    """Replaces ``numpy.dtype``: its code and its byte order."""
 
     def __init__(self, code: object = "", *_: object) -> None:
         self.code = code if isinstance(code, str) and _NUMBER_OR_TEXT.fullmatch(code) else ""
@@ -45,7 +45,7 @@ class ElementType:
 
 
 class PlainDict:
-    """What stands in for subclasses of dict (``defaultdict``, Lightning's ``AttributeDict``): a plain one."""
+    """Replaces subclasses of dict (``defaultdict``, Lightning's ``AttributeDict``): a plain one."""
 
     def __new__(cls, *_: object) -> Any:
         """An empty dictionary, which the unpickler fills."""
@@ -53,7 +53,7 @@ class PlainDict:
 
 
 class PlainText:
-    """What stands in for subclasses of str, such as torch's version and paths."""
+    """Replaces subclasses of str, such as torch's version and paths."""
 
     def __new__(cls, *parts: object) -> Any:
         """The text itself."""
@@ -61,7 +61,7 @@ class PlainText:
 
 
 def make_scalar(kind: object, data: object = b"") -> Any:
-    """What stands in for numpy's constructor of scalars: a plain number or text; None for any other kind."""
+    """Replaces numpy's constructor of scalars: gives a plain number or text; None for any other kind."""
     if not isinstance(kind, ElementType) or not kind.code or not isinstance(data, bytes):
         return None
     dtype = np.dtype(kind.code).newbyteorder(kind.order)
@@ -129,7 +129,7 @@ _NAMES: dict[Any, tuple[str, ...]] = {
 
 
 def allow_harmless_names(torch: Any) -> AbstractContextManager[Any]:
-    """Let torch's restricted unpickler read harmless values, by what stands in for them.
+    """Let torch's restricted unpickler read harmless values, as plain replacements.
 
     Args:
         torch: the package, at least 2.6.
@@ -150,12 +150,12 @@ def load_torch_file(path: Path, torch: Any) -> Any:
         what was saved, with plain values in place of numpy scalars, ``defaultdict`` and the like.
 
     Raises:
-        Exception: whatever torch raises of a file that is damaged or holds code; the caller says what it means.
+        Exception: whatever torch raises for a file that is damaged or holds code; the caller explains it.
     """
     with warnings.catch_warnings():
-        # said of TorchScript archives, which end in an error
+        # warned about TorchScript archives, which end in an error
         warnings.filterwarnings("ignore", message=".*TorchScript archive", category=UserWarning)
-        # said of files of another pickle protocol, whose values are read as well, or end in an error
+        # warned about files of another pickle protocol, which are read as well, or end in an error
         warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
         with allow_harmless_names(torch):
             return torch.load(path, map_location="cpu", weights_only=True)

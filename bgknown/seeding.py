@@ -25,12 +25,12 @@ def derive_key(seed: int, *names: str) -> int:
 
 
 def make_generator(seed: int, *names: str) -> np.random.Generator:
-    """A PCG64 generator of its own for (seed, names)."""
+    """A separate PCG64 generator for (seed, names)."""
     return np.random.Generator(np.random.PCG64(derive_key(seed, *names)))
 
 
 def draw_ranks(seed: int, purpose: str, names: Sequence[str]) -> NDArray[np.uint64]:
-    """One key per name, so that sorting by it is a shuffle in which each name's place against another's is fixed.
+    """One key per name; sorting by it is a shuffle in which the relative order of any two names is fixed.
 
     Adding or removing a name does not change the order of the others.
     """
@@ -42,7 +42,7 @@ def score_pairs(item_key: int, keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
     Args:
         item_key: the key of the item that chooses.
-        keys: [K] keys of what it may choose from.
+        keys: [K] keys of the items to choose from.
 
     Returns:
         [K] scores; the item's order of preference is ascending. The mixing is the finaliser of SplitMix64

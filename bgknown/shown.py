@@ -1,11 +1,11 @@
-"""What others wrote, shown safely: in a terminal, in a page of Markdown, in a table that a spreadsheet opens."""
+"""Text from other people, shown safely: in a terminal, in a page of Markdown, in a table that a spreadsheet opens."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
-# C0 and C1 controls but tab and line feed; marks of direction; line and paragraph separators; what has no width;
+# C0 and C1 controls except tab and line feed; direction marks; line and paragraph separators; zero-width characters;
 # lone surrogates; tags, which are invisible letters
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
@@ -13,32 +13,32 @@ _UNSAFE = re.compile(
 )
 _BREAKS = re.compile("[\t\n]")
 _FORMULA = re.compile("'*[=+\\-@\t\r]")
-_MARKS = re.compile(r"([\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_]))")  # an underscore inside a word is only that
+_MARKS = re.compile(r"([\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_]))")  # underscores inside words mean nothing
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "://": "&#58;//", "www.": "www&#46;"}
 
 
 def escape_text(text: str) -> str:
-    """Text for a terminal: what could move the cursor, change colours or turn the direction is written out.
+    """Text for a terminal: characters that could move the cursor, change colours or turn the direction are escaped.
 
-    Line breaks and tabs stay, since messages have them; ``escape_line`` takes them, too.
+    Line breaks and tabs stay, since messages have them; ``escape_line`` escapes them too.
 
     >>> escape_text("a\\x1b[31mb")
     'a\\\\x1b[31mb'
     """
-    return _UNSAFE.sub(_written_out, text)
+    return _UNSAFE.sub(_escape, text)
 
 
 def escape_line(text: str) -> str:
-    """A name or another piece of text that others wrote, as one line for a terminal.
+    """A name or other text from other people, as one line for a terminal.
 
     >>> escape_line("a\\nerror: b")
     'a\\\\nerror: b'
     """
-    return _BREAKS.sub(_written_out, escape_text(text))
+    return _BREAKS.sub(_escape, escape_text(text))
 
 
 def markdown(text: str) -> str:
-    """Text for a page of Markdown: it shows as it is, with no link, image, HTML or formatting of its own."""
+    """Text for a page of Markdown: it is shown literally, without links, images, HTML or formatting."""
     text = escape_line(text)
     for mark, entity in _ENTITIES.items():
         text = text.replace(mark, entity)
@@ -46,7 +46,7 @@ def markdown(text: str) -> str:
 
 
 def escape_cell(text: str) -> str:
-    """Text for a CSV table that people open in a spreadsheet: what it would take for a formula gets an apostrophe.
+    """Text for a CSV table that people open in a spreadsheet: text that looks like a formula gets an apostrophe.
 
     ``unescape_cell`` gives the same text again.
 
@@ -57,7 +57,7 @@ def escape_cell(text: str) -> str:
 
 
 def unescape_cell(cell: str) -> str:
-    """The text that ``escape_cell`` was given.
+    """The text that ``escape_cell`` escaped.
 
     >>> unescape_cell("'=1+1"), unescape_cell("it's")
     ('=1+1', "it's")
@@ -65,12 +65,12 @@ def unescape_cell(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
 
 
-def _written_out(found: re.Match[str]) -> str:
+def _escape(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode()
 
 
 def name_few(names: Iterable[str], most: int = 4) -> str:
-    """The first few of some names that others wrote, and how many more there are, on one line."""
+    """The first few of some names from other people, and how many more there are, on one line."""
     listed = list(names)
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(map(escape_line, listed[:most])) + more

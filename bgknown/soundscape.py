@@ -1,4 +1,4 @@
-"""The frozen record of one soundscape: its layers, where they come from, when and how loud."""
+"""The record of one soundscape: its layers, their sources, times and loudness."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def find_exact_seconds(start: int, frames: int) -> tuple[float, float]:
         start: first sample at 44.1 kHz.
         frames: number of samples.
     """
-    for duration_s in _nudges(frames / RATE_HZ, frames / RATE_HZ):
-        for time_s in _nudges(start / RATE_HZ, start / RATE_HZ + duration_s):
+    for duration_s in _list_nudges(frames / RATE_HZ, frames / RATE_HZ):
+        for time_s in _list_nudges(start / RATE_HZ, start / RATE_HZ + duration_s):
             if int(time_s * RATE_HZ) == start and int((time_s + duration_s) * RATE_HZ) == start + frames:
                 return time_s, duration_s
     raise AssertionError(f"no seconds for samples {start} to {start + frames}")  # a defect: one step is always enough
 
 
-def _nudges(seconds: float, scale: float) -> list[float]:
+def _list_nudges(seconds: float, scale: float) -> list[float]:
     step = float(np.spacing(scale))
     return [seconds, float(np.nextafter(seconds, np.inf)), *(seconds + k * step for k in (1, 2, 3, 4))]

@@ -1,4 +1,4 @@
-"""CSV tables as text: the one reader that everything here uses, and the columns and rows of what it gives.
+"""CSV tables as text: the one reader that everything here uses, and checks of its columns and rows.
 
 A table is UTF-8 text with a header. Every row has as many fields as the header, and every value stays the text that it
 is: nothing is guessed to be a number, a date or missing. Line numbers in messages are those of an editor, also where a
@@ -38,7 +38,7 @@ def read_csv(path: Path, *, advice: str) -> pd.DataFrame:
         advice: what to do where the file is missing or has no rows; ends the message.
 
     Raises:
-        NotFoundError: there is no such file.
+        NotFoundError: the file does not exist.
         InvalidInputError: it is not a CSV table, or holds no rows; names the line.
         StorageError: it cannot be read.
     """
@@ -62,13 +62,13 @@ def parse_csv(data: bytes, where: str, *, advice: str) -> pd.DataFrame:
     header, rows = parse_rows(data, where)
     repeated = next((name for name in header if name and header.count(name) > 1), None)
     if repeated is not None:
-        raise InvalidInputError(f"{where}, line 1: there are two columns {repeated!r}; each needs a name of its own")
+        raise InvalidInputError(f"{where}, line 1: there are two columns {repeated!r}; column names must differ")
     if not header:
         raise InvalidInputError(f"{where}: not a CSV table: the file is empty; {advice}")
     lines, fields = [], []
     for line, row in rows:
         if len(row) != len(header):
-            raise InvalidInputError(f"{where}, line {line}: {_ragged(len(row), len(header))}")
+            raise InvalidInputError(f"{where}, line {line}: {_describe_ragged(len(row), len(header))}")
         lines.append(line)
         fields.append(row)
     if not fields:
@@ -80,15 +80,15 @@ def parse_csv(data: bytes, where: str, *, advice: str) -> pd.DataFrame:
 
 
 def parse_rows(data: bytes, where: str) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    """The header of a CSV file, and its rows with the line each begins on; empty lines are passed over.
+    """The header of a CSV file, and its rows with the line each begins on; empty lines are skipped.
 
-    Rows are as long as they are: comparing them with the header is up to the caller.
+    Rows keep their lengths; the caller compares them with the header.
 
     Raises:
-        InvalidInputError: at once, or while rows are taken: not UTF-8, NUL bytes, a quote that is never closed, a field
+        InvalidInputError: at once, or during iteration: not UTF-8, NUL bytes, a quote that is never closed, a field
             longer than 131,072 characters; names the line.
     """
-    rows = _rows(decode_text(data, where, "a CSV table"), where)
+    rows = _parse_records(decode_text(data, where, "a CSV table"), where)
     _, header = next(rows, (1, []))
     return header, rows
 
@@ -110,7 +110,7 @@ def decode_text(data: bytes, where: str, kind: str = "a text") -> str:
     return text
 
 
-def _rows(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
+def _parse_records(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     begins = 1
     try:
@@ -127,10 +127,10 @@ def _rows(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
         raise InvalidInputError(f"{where}, line {begins}: not a CSV table ({fault}); correct this line") from error
 
 
-def _ragged(found: int, wanted: int) -> str:
-    """What is wrong with a row of another length than the header."""
-    more = "a field that holds a comma must be in quotes" if found > wanted else "fields are missing"
-    return f"{found} field{'s' * (found != 1)}, the header has {wanted}; {more}"
+def _describe_ragged(found: int, expected: int) -> str:
+    """What is wrong with a row whose length differs from the header's."""
+    more = "a field that holds a comma must be in quotes" if found > expected else "fields are missing"
+    return f"{found} field{'s' * (found != 1)}, the header has {expected}; {more}"
 
 
 def read_text_table(path: Path, columns: Sequence[str], *, advice: str) -> pd.DataFrame:
@@ -138,11 +138,11 @@ def read_text_table(path: Path, columns: Sequence[str], *, advice: str) -> pd.Da
 
     Args:
         path: the file.
-        columns: the columns wanted, in the order wanted.
+        columns: the columns to return, in this order.
         advice: what to do where the file or its columns are missing; ends the message.
 
     Raises:
-        NotFoundError: the file is not there.
+        NotFoundError: the file does not exist.
         InvalidInputError: it is not a CSV table, lacks columns, or holds no rows; names the line.
         StorageError: it cannot be read.
     """
@@ -150,7 +150,7 @@ def read_text_table(path: Path, columns: Sequence[str], *, advice: str) -> pd.Da
 
 
 def select(table: pd.DataFrame, columns: Sequence[str], path: Path, *, advice: str) -> pd.DataFrame:
-    """Some columns of a table, in the order wanted.
+    """Some columns of a table, in the given order.
 
     Raises:
         InvalidInputError: the table lacks some; names them.
@@ -171,12 +171,12 @@ def parse_whole_numbers(table: pd.DataFrame, column: str, path: Path) -> list[in
     """A text column as integers of at most 12 digits.
 
     Raises:
-        InvalidInputError: names the first line that holds none.
+        InvalidInputError: a value is not one; names the first such line.
     """
     values = []
     for line, text in zip(find_line_numbers(table), table[column], strict=True):
         if not re.fullmatch(r"-?[0-9]{1,12}", text.strip()):
-            raise InvalidInputError(f"{path}, line {line}: {column} is {text[:40]!r}, must be a whole number")
+            raise InvalidInputError(f"{path}, line {line}: {column} is {text[:40]!r}; it must be a whole number")
         values.append(int(text.strip()))
     return values
 
@@ -185,15 +185,15 @@ def parse_numbers(table: pd.DataFrame, column: str, path: Path) -> list[float]:
     """A text column as finite floats.
 
     Raises:
-        InvalidInputError: names the first line that holds none.
+        InvalidInputError: a value is not one; names the first such line.
     """
     values = []
     for line, text in zip(find_line_numbers(table), table[column], strict=True):
         try:
-            value = math.nan if "_" in text else float(text)  # Python's 1_000 is nobody else's
+            value = math.nan if "_" in text else float(text)  # 1_000 is a number in Python only
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            raise InvalidInputError(f"{path}, line {line}: {column} is {text[:40]!r}, must be a number")
+            raise InvalidInputError(f"{path}, line {line}: {column} is {text[:40]!r}; it must be a number")
         values.append(value)
     return values

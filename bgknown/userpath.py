@@ -1,4 +1,4 @@
-"""Paths as users write them: ``~`` expanded, names kept as they were typed."""
+"""Paths as users write them: ``~`` is expanded, names are kept as typed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from bgknown.errors import NotFoundError
 def user_path(text: str | os.PathLike[str]) -> Path:
     """A path with a leading ``~`` or ``~user`` expanded.
 
-    A user who does not exist stays as typed, as in a shell: a file may be called ``~backup``. Links are not followed.
+    If the user does not exist, the text is kept, as in a shell: a file may be called ``~backup``. Links are not
+    followed.
 
     Raises:
-        NotFoundError: it begins with ``~`` and there is no home folder.
+        NotFoundError: it begins with ``~`` and the home folder is unknown.
     """
     return Path(expand(os.fspath(text)))
 
@@ -37,7 +38,7 @@ def expand(text: str) -> str:
 
 
 def absolute(path: Path) -> Path:
-    """The absolute path with its names as they were typed: links are followed only where ``..`` comes after one."""
+    """The absolute path with names as typed: links are followed only if ``..`` comes after one."""
     plain = Path(os.path.abspath(path))  # noqa: PTH100
     try:
         same = ".." not in path.parts or plain.samefile(path)
@@ -49,7 +50,7 @@ def absolute(path: Path) -> Path:
 def expand_fields(record: object, *names: str) -> None:
     """Expand ``~`` in fields of a frozen dataclass that are paths, tuples of paths or mappings to paths.
 
-    For ``__post_init__``, so that options given in Python are read as those of the command line are.
+    For ``__post_init__``, so that options in Python are read like those of the command line.
     """
     for name in names:
         object.__setattr__(record, name, _expand_all(getattr(record, name)))

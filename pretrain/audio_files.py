@@ -1,4 +1,4 @@
-"""The audio files of folders, with their names as they were typed."""
+"""The audio files of folders, with their names as typed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from bgknown.userpath import absolute
 
 
 def find_audio(folders: Sequence[Path]) -> tuple[Path, list[str]]:
-    """The audio files in folders and below, sorted by name; hidden ones are skipped and reported.
+    """Find the audio files in folders and below, sorted by name; hidden ones are skipped and reported.
 
-    Names count from the folder, or with several folders from the one that all of them are in. They are those that were
-    typed: of a folder that is a link, the link's. A folder inside another of them, or typed twice, counts once.
+    Names are relative to the folder, or with several folders to the one that contains them all. A folder that is a link
+    keeps its own name. A folder inside another one, or typed twice, counts once.
 
     Returns:
-        the folder that names count from, and the names.
+        the folder that names are relative to, and the names.
 
     Raises:
         StorageError: a folder cannot be read.
@@ -37,7 +37,7 @@ def find_audio(folders: Sequence[Path]) -> tuple[Path, list[str]]:
 
 
 def drop_nested(folders: Sequence[Path]) -> list[Path]:
-    """Absolute folders, without those that are the same as, or inside, another one; the outermost is kept."""
+    """Make folders absolute, and drop those that are equal to, or inside, another one."""
     typed = [absolute(folder) for folder in folders]
     real = [folder.resolve() for folder in typed]
     return [

@@ -1,4 +1,4 @@
-"""BatchNorm where torch's own does not serve: over the batches of all ranks, and behind a convolution of one channel.
+"""BatchNorm beyond torch's own: over the batches of all ranks, and folded into a convolution of one channel.
 
 Shape letters: B clips, C channels, F mel bands, T frames, K values under the kernel; W ranks.
 """
@@ -20,17 +20,17 @@ class GlobalBatchNorm(_BatchNorm):
 
     torch's SyncBatchNorm refuses CPU tensors.
 
-    Source: S. Ioffe, C. Szegedy, "Batch Normalization", ICML 2015. Means and variances of the ranks are put together
-    as T. F. Chan, G. H. Golub, R. J. LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+    Source: S. Ioffe, C. Szegedy, "Batch Normalization", ICML 2015. Means and variances of the ranks are combined as
+    in T. F. Chan, G. H. Golub, R. J. LeVeque, "Updating formulae and a pairwise algorithm for computing sample
     variances", 1979, which loses nothing where means are large.
     """
 
     def __init__(self, layer: _BatchNorm, ranks: Ranks) -> None:
-        """Take the place of a layer, with its parameters and buffers.
+        """Replace a layer, with its parameters and buffers.
 
         Args:
-            layer: of one or two dimensions.
-            ranks: whose batches.
+            layer: BatchNorm of one or two dimensions.
+            ranks: the ranks whose batches it normalises together.
         """
         super().__init__(layer.num_features, layer.eps, layer.momentum, device="meta")
         self.weight, self.bias = layer.weight, layer.bias
@@ -42,20 +42,20 @@ class GlobalBatchNorm(_BatchNorm):
         return
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise [B, C] or [B, C, F, T], in the type that comes in; statistics are float32."""
+        """Normalise [B, C] or [B, C, F, T] in the type of the input; statistics are float32."""
         if not self.training:
             return super().forward(input)
         normalised: Tensor
         normalised, mean, variance, count = _Normalise.apply(  # type: ignore[no-untyped-call]
             input, self.weight, self.bias, self.eps, self.ranks
         )
-        keep_statistics(self, mean, variance, count)
+        update_statistics(self, mean, variance, count)
         return normalised
 
 
 class _Normalise(torch.autograd.Function):
     @staticmethod
-    def forward(  # noqa: PLR0917 (torch gives them by position)
+    def forward(  # noqa: PLR0917 (torch passes them by position)
         ctx: Any, values: Tensor, weight: Tensor, bias: Tensor, eps: float, ranks: Ranks
     ) -> tuple[Tensor, Tensor, Tensor, float]:
         over = [dim for dim in range(values.dim()) if dim != 1]
@@ -87,7 +87,7 @@ class _Normalise(torch.autograd.Function):
 
 
 def replace_batch_norms(ranks: Ranks, module: nn.Module) -> None:
-    """Put ``GlobalBatchNorm`` in the place of every BatchNorm of a module, unless there is one rank alone."""
+    """Replace every BatchNorm of a module by ``GlobalBatchNorm``, unless there is only one rank."""
     if ranks.size == 1:
         return
     for name, child in list(module.named_children()):
@@ -98,14 +98,14 @@ def replace_batch_norms(ranks: Ranks, module: nn.Module) -> None:
 
 
 @torch.no_grad()
-def keep_statistics(layer: _BatchNorm, mean: Tensor, variance: Tensor, count: float) -> None:
-    """Move a layer's running statistics towards a batch's, as torch does, unless the layer is not to track them.
+def update_statistics(layer: _BatchNorm, mean: Tensor, variance: Tensor, count: float) -> None:
+    """Move a layer's running statistics towards those of a batch, as torch does, unless the layer does not track them.
 
     Args:
-        layer: in training, with a momentum.
+        layer: in training mode, with a momentum.
         mean: [C].
         variance: [C], divided by the count.
-        count: values of each channel that they are taken from.
+        count: number of values of each channel that they are computed from.
     """
     if not layer.track_running_stats or layer.running_mean is None or layer.running_var is None:
         return
@@ -117,18 +117,18 @@ def keep_statistics(layer: _BatchNorm, mean: Tensor, variance: Tensor, count: fl
 
 
 def fold_batch_norm(convolution: nn.Module, layer: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights and bias of the convolution that has a training step's BatchNorm in it.
+    """Weights and bias of a convolution that includes the BatchNorm of a training step.
 
-    What a convolution w of one channel makes of the values p under its kernel has the mean w mean(p) and the variance
-    w Cov(p) w', so BatchNorm's statistics follow from the K x K covariance of the images' patches. Nothing of the size
-    [B, C, F, T] is normalised, and nothing of that size goes back: gradients reach weight, scale and offset through the
-    folded values, which depend on the batch by constants alone, as the images need no gradient. The convolution's own
-    bias has no effect, as BatchNorm takes it off again.
+    The output of a convolution w of one channel on the values p under its kernel has the mean w mean(p) and the
+    variance w Cov(p) w', so BatchNorm's statistics follow from the K x K covariance of the images' patches. Nothing of
+    size [B, C, F, T] is normalised, neither forwards nor backwards: gradients reach weight, scale and offset through
+    the folded values, which depend on the batch only through constants, as the images need no gradient. The
+    convolution's own bias has no effect, as BatchNorm subtracts it again.
 
     Args:
-        convolution: of one channel to C, 3 x 3, padded by 1.
-        layer: the BatchNorm behind it, in training; it keeps the statistics.
-        images: [B, 1, F, T], without gradient.
+        convolution: from one channel to C, 3 x 3, padded by 1.
+        layer: the BatchNorm after it, in training mode; its running statistics are updated.
+        images: [B, 1, F, T], no gradient.
 
     Returns:
         [C, 1, 3, 3] and [C].
@@ -142,14 +142,14 @@ def fold_batch_norm(convolution: nn.Module, layer: nn.Module, images: Tensor) ->
         centre, variance = kernels @ mean, ((kernels @ covariance) * kernels).sum(dim=1).clamp_min(0.0)
         scale = layer.weight * torch.rsqrt(variance + layer.eps)
         offset = 0.0 if convolution.bias is None else convolution.bias
-        keep_statistics(layer, centre + offset, variance, images.numel() * ranks.size)
-        # not made of ``kernels``: the product keeps the weight's memory format, which the result's follows
+        update_statistics(layer, centre + offset, variance, images.numel() * ranks.size)
+        # not computed from ``kernels``: the product keeps the weight's memory format, which the result follows
         return convolution.weight * scale[:, None, None, None], layer.bias - scale * centre
 
 
 @torch.no_grad()
 def _patch_moments(images: Tensor, ranks: Ranks) -> tuple[Tensor, Tensor]:
-    """Mean [K] and covariance [K, K] of all patches of 3 x 3 of all ranks' images, zeros around them, in float64."""
+    """Mean [K] and covariance [K, K], in float64, of all 3 x 3 patches of all ranks' images padded with zeros."""
     bands, frames = images.shape[2:]
     padded = nn.functional.pad(images[:, 0], (1, 1, 1, 1))
     patches = torch.stack([padded[:, i : i + bands, j : j + frames] for i in range(3) for j in range(3)], dim=1)

@@ -9,44 +9,51 @@ from typing import Any
 import click
 
 from bgknown import __version__
-from bgknown.commands import FILE, FOLDER, PATH, begin_logging, echo
-from bgknown.commands import Group as BgknownGroup
+from bgknown.cli_options import (
+    add_options,
+    device_option,
+    jobs_option,
+    name_option,
+    out_option,
+    seed_option,
+    skip_broken_option,
+)
+from bgknown.commands import ANY_PATH, FILE_PATH, FOLDER_PATH, HELP_SETTINGS, Group, begin_logging, echo
+
+config_options = add_options(
+    click.option(
+        "--config",
+        "config_name",
+        default="paper",
+        show_default=True,
+        help="Configuration: paper, small, smoke, or a .toml file.",
+    ),
+    click.option(
+        "--set",
+        "changes",
+        multiple=True,
+        metavar="TABLE.KEY=VALUE",
+        help="Change one setting, for example training.batch=32; may be repeated.",
+    ),
+    click.option(
+        "--lambda",
+        "lambda_",
+        type=float,
+        help="Weight of the difference loss; 0 is BYOL-A [default: objective.lambda of the configuration].",
+    ),
+    seed_option("training.seed of the configuration"),
+)
+"""The options that choose a configuration."""
 
 
-class Group(BgknownGroup):
-    """The group of these commands."""
-
-    resumable = frozenset({"pack", "train"})
-
-
-def config_options(command: Any) -> Any:
-    """The options that say which configuration is meant."""
-    for option in (
-        click.option("--seed", type=int, help="Seed of weights and draws; in place of training.seed."),
-        click.option("--lambda", "lambda_", type=float, help="Weight of the difference loss; 0 is BYOL-A."),
-        click.option(
-            "--set",
-            "changes",
-            multiple=True,
-            metavar="TABLE.KEY=VALUE",
-            help="Change one setting, for example training.batch=32; may be repeated.",
-        ),
-        click.option(
-            "--config",
-            "config_name",
-            default="paper",
-            show_default=True,
-            help="paper, small, smoke, or a .toml file.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Group,
+    resumable=["pack", "train"],
+    context_settings=HELP_SETTINGS,
+)
 @click.version_option(__version__, prog_name="pretrain")
 def main() -> None:
-    """Train audio encoders: BYOL-A, and the difference-aware models whose embeddings can be subtracted.
+    """Train audio encoders: BYOL-A, and difference-aware models whose embeddings can be subtracted.
 
     \b
     Example:
@@ -58,20 +65,20 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--audio", type=FOLDER, multiple=True, required=True, help="Folder of audio; may be repeated.")
-@click.option("--out", type=FOLDER, required=True, help="Folder for the corpus.")
-@click.option("--match", multiple=True, metavar="PATTERN", help="Only files whose name matches; may be repeated.")
-@click.option("--sample", type=int, default=0, help="Choose so many files at random [default: all].")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the choice.")
+@click.option("--audio", type=FOLDER_PATH, multiple=True, required=True, help="Folder of audio; may be repeated.")
+@out_option("the corpus")
+@click.option("--match", multiple=True, metavar="PATTERN", help="Pack only files whose names match; may be repeated.")
+@click.option("--sample", type=int, default=0, metavar="N", help="Choose N files at random [default: all].")
+@seed_option()
 @click.option("--rate", "rate_hz", type=int, default=16_000, show_default=True, help="Sampling rate in Hz.")
-@click.option("--skip-broken", is_flag=True, help="Finish without files that are broken, and list them.")
-@click.option("--jobs", type=int, help="Number of processes [default: all cores].")
+@skip_broken_option
+@jobs_option
 def pack(*, audio: tuple[Path, ...], match: tuple[str, ...], jobs: int | None, **given: Any) -> None:
     """Pack folders of audio into one corpus, which is all that training reads.
 
-    Files are found below each folder; their names count from the folder, or with several folders from the one that
-    all of them are in, and are kept as typed where a folder is a link. Patterns such as '[1-3]-*' or 'dev/*' are
-    matched with those names. Hidden files are skipped.
+    Subfolders are searched. The name of a file is its path relative to the folder or, with several folders, relative
+    to the closest folder that contains them all; links keep the names as typed. Patterns such as '[1-3]-*' or 'dev/*'
+    are matched against these names. Hidden files are skipped.
 
     \b
     Example:
@@ -85,26 +92,26 @@ def pack(*, audio: tuple[Path, ...], match: tuple[str, ...], jobs: int | None, *
         given["jobs"] = jobs
     report = pack_corpus(PackOptions(audio=audio, match=match, **given))
     for problem in report.problems[:20]:
-        echo(f"left out: {problem.line()}", err=True)
+        echo(f"skipped: {problem.line()}", err=True)
     if len(report.problems) > 20:
         echo(f"... and {len(report.problems) - 20} more, all in corpus.json", err=True)
     for note in report.notes:
         echo(note, err=True)
-    left_out = f", {len(report.problems):,} broken files left out" if report.problems else ""
+    left_out = f", {len(report.problems):,} broken files skipped" if report.problems else ""
     echo(f"{given['out']}: {report.clips:,} clips, {report.hours:,.2f} hours{left_out}")
 
 
 @main.command()
-@click.option("--corpus", type=FOLDER, required=True, help="A corpus that pretrain pack has made.")
+@click.option("--corpus", type=FOLDER_PATH, required=True, help="Corpus made by `pretrain pack`.")
 @config_options
-@click.option("--out", type=FOLDER, required=True, help="Folder of the run; one that was stopped goes on.")
-@click.option("--device", help="cpu, cuda, cuda:1, ... [default: a GPU if there is one].")
-@click.option("--tensorboard", is_flag=True, help="Write TensorBoard's files beside log.csv.")
+@out_option("the run; an interrupted run resumes")
+@device_option
+@click.option("--tensorboard", is_flag=True, help="Also write TensorBoard files, next to log.csv.")
 def train(*, corpus: Path, out: Path, device: str | None, tensorboard: bool, **given: Any) -> None:
-    """Train an encoder; OUT/checkpoint.pt can be measured at any time and holds all that training goes on from.
+    """Train an encoder; OUT/checkpoint.pt can be measured at any time and holds all that is needed to resume.
 
-    Several processes or GPUs: torchrun --nproc-per-node=8 -m pretrain train ...; they share each batch, and learn what
-    one process would, but for rounding.
+    For several processes or GPUs: torchrun --nproc-per-node=8 -m pretrain train ...; they share each batch and learn
+    what one process would learn, except for rounding.
 
     \b
     Example:
@@ -115,14 +122,14 @@ def train(*, corpus: Path, out: Path, device: str | None, tensorboard: bool, **g
     from pretrain.train import train as train_encoder  # noqa: PLC0415
 
     begin_logging(logging.INFO, "%(message)s", force=True)
-    options = TrainOptions(corpus=corpus, config=_config(**given), out=out, device=device, tensorboard=tensorboard)
+    options = TrainOptions(corpus=corpus, config=_read_config(**given), out=out, device=device, tensorboard=tensorboard)
     echo(f"{train_encoder(options)}")
 
 
 @main.command()
-@click.argument("checkpoint", type=PATH)
-@click.option("--to", type=FILE, required=True, help="The encoder's file, NAME.safetensors; NAME.md is its model card.")
-@click.option("--name", help="What the encoder is called in results [default: the run's name].")
+@click.argument("checkpoint", type=ANY_PATH)
+@click.option("--to", type=FILE_PATH, required=True, help="File to write, NAME.safetensors; NAME.md is its model card.")
+@name_option
 def export(checkpoint: Path, to: Path, name: str | None) -> None:
     """Write the encoder of a run (its folder, or its checkpoint) as safetensors, with a model card.
 
@@ -132,25 +139,25 @@ def export(checkpoint: Path, to: Path, name: str | None) -> None:
     """
     from pretrain.export import export as export_encoder  # noqa: PLC0415
 
-    written = export_encoder(checkpoint, to, name=name)
-    if not written.finished:
-        echo("the run has not come to its end; the encoder is as its last checkpoint left it", err=True)
-    echo(f"{written.encoder}\n{written.card}")
+    exported = export_encoder(checkpoint, to, name=name)
+    if not exported.finished:
+        echo("the run has not ended; this is the encoder of its last checkpoint", err=True)
+    echo(f"{exported.encoder}\n{exported.card}")
 
 
 @main.command()
 @config_options
 def config(**given: Any) -> None:
-    """Print a configuration in full, as a file that --config takes.
+    """Print a complete configuration, as a file that --config accepts.
 
     \b
     Example:
       pretrain config --config small
     """
-    echo(_config(**given).as_toml().rstrip("\n"))
+    echo(_read_config(**given).as_toml().rstrip("\n"))
 
 
-def _config(*, config_name: str, changes: tuple[str, ...], lambda_: float | None, seed: int | None) -> Any:
+def _read_config(*, config_name: str, changes: tuple[str, ...], lambda_: float | None, seed: int | None) -> Any:
     from pretrain.config import read_config  # noqa: PLC0415
 
     short = [("objective.lambda", lambda_), ("training.seed", seed)]

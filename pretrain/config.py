@@ -1,34 +1,32 @@
 """The configuration of a training run: records whose defaults are the paper's, and TOML files that change them.
 
-A file holds the tables ``[front_end]``, ``[views]``, ``[network]``, ``[objective]`` and ``[training]``; what it leaves
-out keeps its default, and what these records do not know is an error. The configurations ``paper``, ``small`` and
-``smoke`` are such files, in ``pretrain/configurations``.
+A file holds the tables ``[front_end]``, ``[views]``, ``[network]``, ``[objective]`` and ``[training]``; keys that
+are left out keep their defaults, and unknown keys are errors. The configurations ``paper``, ``small`` and ``smoke`` are
+such files, in ``pretrain/configurations``.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, Self
 
-from bgknown.documents import parse_toml, shorten_value
+from bgknown.documents import parse_toml
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error
+from bgknown.settings import check_above, check_at_least, check_one_of, check_within, list_tables, read_record
 from bgknown.tables import decode_text
 from bgknown.userpath import user_path
 from pretrain.frontend import FrontEnd
+from pretrain.networks import NETWORKS
 from pretrain.views import ViewSettings
 
 NAMES = ("paper", "small", "smoke")
 """The configurations that come with the software."""
 DOMAINS = ("normalised", "power")
 DECIDED = ("float32", "bf16")
-PRECISIONS = ("auto", *DECIDED)
-NETWORKS = ("AudioNTT2022", "AudioNTT2020")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,44 +41,44 @@ class NetworkSettings:
     """Units of the first linear layer; AudioNTT2020 has d of them."""
 
     def __post_init__(self) -> None:
-        _one_of("network.name", self.name, NETWORKS)
-        _at_least("network.d", self.d, 1)
-        _at_least("network.hidden", self.hidden, 1)
+        check_one_of("network.name", self.name, NETWORKS)
+        check_at_least("network.d", self.d, 1)
+        check_at_least("network.hidden", self.hidden, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectiveSettings:
-    """What is learned."""
+    """The losses."""
 
     lambda_: float = 0.5
-    """Weight of the difference loss, 0..1; BYOL's loss has the rest, and 0 is BYOL-A. Called lambda in files."""
+    """Weight of the difference loss, 0..1; BYOL's loss gets the rest, and 0 is BYOL-A. Called lambda in files."""
     gamma_low: float = 0.4
-    """Least share of the other clip in a mixture."""
+    """Smallest share of the other clip in a mixture."""
     gamma_high: float = 0.6
     """Largest share of the other clip in a mixture."""
     mix_domain: str = "normalised"
-    """What mixtures are made of: normalised, the views as they are (the paper); or power, their un-normalised power."""
+    """Domain of mixing: normalised, the views as they are (the paper); or power, their un-normalised power."""
     reference_shift_s: float = 0.0
-    """Largest shift in time of the reference that is subtracted, in s; 0 takes the very views (the paper)."""
+    """Largest time shift of the subtracted reference, in s; 0 subtracts the same views (the paper)."""
     target_decay: float = 0.99
     """Decay of the target network's moving average."""
     head_hidden: int = 4_096
-    """Units between the two layers of projector and predictors."""
+    """Hidden units of projector and predictors."""
     projection: int = 256
-    """Size of what is compared, P."""
+    """Size of the projections that are compared, P."""
 
     def __post_init__(self) -> None:
-        _within("objective.lambda", self.lambda_, 0.0, 1.0)
+        check_within("objective.lambda", self.lambda_, 0.0, 1.0)
         if not 0.0 < self.gamma_low <= self.gamma_high < 1.0:
             raise InvalidInputError(
                 f"objective.gamma_low and gamma_high are {self.gamma_low} and {self.gamma_high}; "
-                f"both must lie between 0 and 1, the least first"
+                f"both must be above 0 and below 1, the lower first"
             )
-        _one_of("objective.mix_domain", self.mix_domain, DOMAINS)
-        _within("objective.reference_shift_s", self.reference_shift_s, 0.0, 60.0)
-        _within("objective.target_decay", self.target_decay, 0.0, 1.0)
-        _at_least("objective.head_hidden", self.head_hidden, 1)
-        _at_least("objective.projection", self.projection, 2)
+        check_one_of("objective.mix_domain", self.mix_domain, DOMAINS)
+        check_within("objective.reference_shift_s", self.reference_shift_s, 0.0, 60.0)
+        check_within("objective.target_decay", self.target_decay, 0.0, 1.0)
+        check_at_least("objective.head_hidden", self.head_hidden, 1)
+        check_at_least("objective.projection", self.projection, 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,29 +86,29 @@ class TrainingSettings:
     """How long, how large, how precise."""
 
     batch: int = 256
-    """Clips of a step, over all processes."""
+    """Clips per step, over all processes."""
     accumulate: int = 1
-    """Parts that a step's batch is worked on in, one after another, where memory is short. BatchNorm, the shift within
-    the batch and the normalisation of views then see a part, as with a batch of that size."""
+    """Number of parts in which the batch of a step is processed, to save memory. BatchNorm, the shift within the batch
+    and the normalisation of views then use one part, as with a batch of that size."""
     epochs: int = 100
     """Passes over the corpus."""
     steps: int = 0
-    """Steps in place of passes; 0 counts in epochs."""
+    """Number of steps, in place of epochs; 0 counts in epochs."""
     frames: int = 96
     """Frames of a crop, T; 96 are 0.95 s."""
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     seed: int = 0
-    """Of the weights and of all that is drawn."""
+    """Seed of the weights and of every draw."""
     statistics_crops: int = 10_000
-    """Crops that mean and deviation of the log-mel are taken from."""
+    """Number of crops from which mean and standard deviation of the log-mel are computed."""
     precision: str = "auto"
     """float32; bf16, the networks' arithmetic under autocast (losses, mixing and log-mel stay float32); or auto, the
-    faster of the two on the machine that begins the run, which is stored and kept when the run is resumed."""
+    faster of the two on the machine that starts the run; it is stored, and kept when the run resumes."""
     channels_last: bool = True
     """Whether convolutions keep channels innermost in memory."""
     compile: bool = False
-    """Whether torch.compile makes the networks' code; for a run of one process."""
+    """Whether to use torch.compile; for runs of one process."""
     log_every: int = 20
     """Steps from one line of the log to the next."""
     checkpoint_every: int = 1_000
@@ -118,12 +116,11 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         for name in ("batch", "accumulate", "epochs", "statistics_crops", "log_every", "checkpoint_every"):
-            _at_least(f"training.{name}", getattr(self, name), 1)
-        _at_least("training.steps", self.steps, 0)
-        _at_least("training.frames", self.frames, 8)
-        if not self.learning_rate > 0.0 or not math.isfinite(self.learning_rate):
-            raise InvalidInputError(f"training.learning_rate is {self.learning_rate}; it must be above 0")
-        _one_of("training.precision", self.precision, PRECISIONS)
+            check_at_least(f"training.{name}", getattr(self, name), 1)
+        check_at_least("training.steps", self.steps, 0)
+        check_at_least("training.frames", self.frames, 8)
+        check_above("training.learning_rate", self.learning_rate, 0.0)
+        check_one_of("training.precision", self.precision, ("auto", *DECIDED))
         if self.batch % self.accumulate or self.batch // self.accumulate < 2:
             raise InvalidInputError(
                 f"training.batch is {self.batch} in {self.accumulate} parts; "
@@ -133,7 +130,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Everything that determines a run, but for the corpus and the machine."""
+    """Everything that determines a run, except the corpus and the machine."""
 
     front_end: FrontEnd = field(default_factory=FrontEnd)
     views: ViewSettings = field(default_factory=ViewSettings)
@@ -154,14 +151,12 @@ class Config:
         return (self.training.frames - 1) * self.front_end.hop
 
     def total_steps(self, clips: int) -> int:
-        """Steps of the run on a corpus of so many clips; the batches run on over the ends of epochs."""
+        """Number of steps on a corpus of ``clips`` clips; batches may span the ends of epochs."""
         return self.training.steps or max(1, self.training.epochs * clips // self.training.batch)
 
     def tables(self) -> dict[str, dict[str, Any]]:
         """The configuration as the tables of a file."""
-        return {
-            table: {name.rstrip("_"): value for name, value in values.items()} for table, values in asdict(self).items()
-        }
+        return list_tables(self)
 
     def with_tables(self, tables: Mapping[str, Any], where: str) -> Self:
         """The configuration with some values changed.
@@ -173,15 +168,7 @@ class Config:
         Raises:
             InvalidInputError: a table or name is unknown, or a value is of another type or out of range.
         """
-        known = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        changed = {}
-        for table, values in tables.items():
-            if table not in known:
-                raise InvalidInputError(f"{where}: {_unknown('table', table, known)}")
-            if not isinstance(values, Mapping):
-                raise InvalidInputError(f"{where}: {table} must be a table: write [{table}] above its keys")
-            changed[table] = _changed(known[table], values, where, table)
-        return replace(self, **changed)
+        return read_record(type(self), tables, where, base=self)
 
     def as_toml(self) -> str:
         """The configuration as a file."""
@@ -199,21 +186,21 @@ def read_config(name: str, changes: Iterable[str] = ()) -> Config:
         changes: such as ``training.batch=32``; values as in TOML, text also without quotes.
 
     Raises:
-        NotFoundError: there is no such configuration or file.
+        NotFoundError: the configuration or file does not exist.
         InvalidInputError: it is not TOML, or a name or value in it is wrong.
     """
-    text, where = _text(name)
+    text, where = _read_text(name)
     tables = parse_toml(text, where)
     config = Config().with_tables(tables, where)
     given = list(changes)
     together: dict[str, dict[str, Any]] = {}  # applied at once: two values may only make sense with each other
     for change in given:
-        for table, values in _table_of(change).items():
+        for table, values in _parse_change(change).items():
             together.setdefault(table, {}).update(values)
     return config.with_tables(together, ", ".join(given)) if given else config
 
 
-def _text(name: str) -> tuple[str, str]:
+def _read_text(name: str) -> tuple[str, str]:
     if name in NAMES:
         return (resources.files("pretrain") / "configurations" / f"{name}.toml").read_text(encoding="utf-8"), name
     path = user_path(name)
@@ -225,7 +212,7 @@ def _text(name: str) -> tuple[str, str]:
         raise describe_storage_error(error, path) from error
 
 
-def _table_of(change: str) -> dict[str, dict[str, Any]]:
+def _parse_change(change: str) -> dict[str, dict[str, Any]]:
     """``training.batch=32`` as tables."""
     place, given, value = change.partition("=")
     table, dot, key = place.strip().partition(".")
@@ -236,48 +223,3 @@ def _table_of(change: str) -> dict[str, dict[str, Any]]:
     except InvalidInputError:
         parsed = value.strip()
     return {table: {key: parsed}}
-
-
-def _changed(record: Any, values: Mapping[str, Any], where: str, table: str) -> Any:
-    known = {entry.name.rstrip("_"): getattr(record, entry.name) for entry in fields(record)}
-    names = {entry.name.rstrip("_"): entry.name for entry in fields(record)}
-    given = {}
-    for name, value in values.items():
-        if name not in known:
-            raise InvalidInputError(f"{where}: {_unknown('key', name, known, table)}")
-        given[names[name]] = _typed(value, known[name], f"{where}: {table}.{name}")
-    try:
-        return replace(record, **given)
-    except InvalidInputError as error:
-        raise InvalidInputError(f"{where}: {error}") from error
-
-
-def _typed(value: Any, like: Any, what: str) -> Any:
-    """A value of the type of the one it replaces; whole numbers may stand for others."""
-    if isinstance(like, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not type(like):
-        kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-        raise InvalidInputError(f"{what} is {shorten_value(value)}; it must be {kinds[type(like)]}")
-    return value
-
-
-def _unknown(kind: str, name: str, known: Iterable[str], table: str = "") -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-    return f"unknown {kind} {shorten_value(name)}{f' in [{table}]' * bool(table)}; {hint}"
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise InvalidInputError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
-
-
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise InvalidInputError(f"{name} is {value}; it must be at least {least}")
-
-
-def _within(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise InvalidInputError(f"{name} is {value}; it must lie in {low:g}..{high:g}")

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error, hash_bytes
+from bgknown.settings import check_within, read_record
 from bgknown.tables import parse_csv, parse_whole_numbers
 from bgknown.userpath import user_path
 
@@ -81,6 +82,30 @@ class Corpus:
         return cut
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counts:
+    clips: int
+    hours: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Configuration:
+    folders: list[Any]
+    sample: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Description:
+    """What this version reads of corpus.json."""
+
+    counts: _Counts
+    configuration: _Configuration
+    rate_hz: int
+
+    def __post_init__(self) -> None:
+        check_within("rate_hz", self.rate_hz, 1, 2**31 - 1)
+
+
 def open_corpus(folder: Path) -> Corpus:
     """Open a packed corpus.
 
@@ -104,7 +129,7 @@ def open_corpus(folder: Path) -> Corpus:
         content = path.read_bytes()
     except OSError as error:
         raise describe_storage_error(error, path) from error
-    _check_description(description, folder / DESCRIPTION)
+    read_record(_Description, description, f"{folder / DESCRIPTION}: damaged; copy the corpus again", others=True)
     if hash_bytes(content) != description.get("index_sha256"):
         raise InvalidInputError(f"{path}: not the index that {DESCRIPTION} describes; copy the corpus again")
     table = _read_index(content, path)
@@ -138,20 +163,6 @@ def read_card(folder: Path) -> dict[str, Any]:
         "seed": description["configuration"].get("seed", 0),
         "index_sha256": description["index_sha256"],
     }
-
-
-def _check_description(description: dict[str, Any], path: Path) -> None:
-    wanted: dict[str, dict[str, tuple[type, ...]]] = {
-        "counts": {"clips": (int,), "hours": (int, float)},
-        "configuration": {"folders": (list,), "sample": (int,)},
-    }
-    for table, kinds in wanted.items():
-        found = description.get(table)
-        if not isinstance(found, dict) or any(type(found.get(name)) not in kind for name, kind in kinds.items()):
-            raise InvalidInputError(f"{path}: damaged; copy the corpus again")
-    rate_hz = description.get("rate_hz")
-    if type(rate_hz) is not int or not 1 <= rate_hz < 2**31:
-        raise InvalidInputError(f"{path}: damaged; copy the corpus again")
 
 
 def _read_index(content: bytes, path: Path) -> pd.DataFrame:

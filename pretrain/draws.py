@@ -1,8 +1,8 @@
-"""What a step draws: its clips, crops, views, shares and dropout.
+"""What a step draws: its clips, crops, views, shares and dropout masks.
 
-Every kind of draw of every step has a stream of its own, made from (seed, kind, step) alone. So all lambdas see
-identical crops and views, a resumed run draws what an undisturbed one would, and every process of a run draws for the
-whole batch and keeps its part. Shape letters: B clips of the whole batch, T frames.
+Every kind of draw of every step has its own random stream, made from (seed, kind, step) alone. All lambdas therefore
+see identical crops and views, a resumed run draws what an uninterrupted one would, and every process of a run draws for
+the whole batch and uses its part. Shape letters: B clips of the whole batch, T frames.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bgknown import seeding
 from pretrain.config import Config
-from pretrain.networks import AudioNTT, draw_kept
+from pretrain.networks import AudioNTT, draw_dropout_mask
 from pretrain.objective import draw_gamma
 from pretrain.views import ViewDraw, draw_views
 
@@ -28,9 +28,9 @@ class CropDraw:
     clips: NDArray[np.int64]
     """Which clips."""
     places: NDArray[np.float64]
-    """Where each crop begins, as a share 0..1 of the starts that there are."""
+    """Where each crop starts, 0..1 of the possible places."""
     later: NDArray[np.int64] | None
-    """By how many samples the reference's crop comes later; None without shifted references."""
+    """How many samples later the reference's crop starts; None without shifted references."""
 
     def part(self, rows: slice) -> CropDraw:
         """The draws of some rows."""
@@ -39,7 +39,7 @@ class CropDraw:
 
 
 class CropSampler:
-    """Draws a step's crops: the clips in an order of their own in each epoch, the batches running on over its end."""
+    """Draws a step's crops: each epoch has its own order of the clips, and batches continue across its end."""
 
     def __init__(self, config: Config, clips: int) -> None:
         self._config = config
@@ -64,21 +64,20 @@ class CropSampler:
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         if epoch not in self._orders:
-            drawn = seeding.make_generator(self._config.training.seed, "order", str(epoch))
-            return drawn.permutation(self._clips)
+            return seeding.make_generator(self._config.training.seed, "order", str(epoch)).permutation(self._clips)
         return self._orders[epoch]
 
 
 def draw_statistics_crops(config: Config, clips: int) -> CropDraw:
-    """The crops that mean and deviation of the log-mel are taken from: as many clips as there are, in turn."""
-    drawn = seeding.make_generator(config.training.seed, "statistics")
+    """Draw the crops that mean and standard deviation of the log-mel are measured on; all clips in turn."""
+    generator = seeding.make_generator(config.training.seed, "statistics")
     count = config.training.statistics_crops
-    order = drawn.permutation(clips)
-    return CropDraw(clips=order[np.arange(count) % clips], places=drawn.random(count), later=None)
+    order = generator.permutation(clips)
+    return CropDraw(clips=order[np.arange(count) % clips], places=generator.random(count), later=None)
 
 
 class StepDraw:
-    """What a step draws for its views, mixtures and dropout, for the whole batch or for each of its parts in turn."""
+    """What a step draws for its views, mixtures and dropout, for the whole batch or parts of it."""
 
     def __init__(self, config: Config, network: AudioNTT, step: int, device: torch.device) -> None:
         self._config, self._network, self._step, self._device = config, network, step, device
@@ -95,23 +94,25 @@ class StepDraw:
         return [view.part(rows).to(self._device) for view in self._views]
 
     def gamma(self, rows: slice) -> Tensor:
-        """The successors' shares in both mixtures of some clips, first and second views: [2 clips]."""
-        return _of_both(self._gamma, rows).to(self._device, non_blocking=True)
+        """Each successor's share in the mixtures of some clips, first and second views: [2 clips]."""
+        return _select_in_both(self._gamma, rows).to(self._device, non_blocking=True)
 
-    def kept(self, purpose: str, rows: slice) -> Tensor:
-        """Dropout's draw of some clips, first and second views.
+    def dropout_mask(self, purpose: str, rows: slice) -> Tensor:
+        """The dropout mask of some clips, first and second views.
 
-        It is made on the device for the whole batch, so that processes agree; devices differ.
+        It is drawn on the device for the whole batch, so that processes agree; kinds of device differ.
         """
         generator = self._generator(f"dropout {purpose}", self._device)
-        whole = draw_kept(self._network, 2 * self._config.training.batch, self._config.training.frames, generator)
-        return _of_both(whole, rows)
+        whole = draw_dropout_mask(
+            self._network, 2 * self._config.training.batch, self._config.training.frames, generator
+        )
+        return _select_in_both(whole, rows)
 
     def _generator(self, kind: str, device: torch.device | None = None) -> torch.Generator:
         seed = seeding.derive_key(self._config.training.seed, kind, str(self._step))
         return torch.Generator(device or torch.device("cpu")).manual_seed(seed)
 
 
-def _of_both(values: Tensor, rows: slice) -> Tensor:
+def _select_in_both(values: Tensor, rows: slice) -> Tensor:
     first, second = values.chunk(2)
     return torch.cat([first[rows], second[rows]])

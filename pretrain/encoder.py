@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from bgknown.errors import InvalidInputError
 from pretrain.checkpoint import is_own_checkpoint, read_encoder
-from pretrain.frontend import FrontEnd, LogMel, Statistics, check_audio, measure
+from pretrain.frontend import FrontEnd, LogMelSpectrogram, Statistics, check_audio, measure
 from pretrain.networks import CHANNELS, AudioNTT
-from pretrain.weights import FIRST, find_prefixes, flatten_tensors, read_file
+from pretrain.weights import FIRST, find_prefixes, flatten_tensors, read_tensors
 
 LOOKS_FOR = "AudioNTT weights (features.0.weight, fc.0.weight, fc.3.weight) or the format of this project's checkpoints"
-"""What a checkpoint is recognised by."""
+"""What checkpoints are recognised by."""
 
 _CPU_FRAMES = 4_096
 _DEVICE_FRAMES = 32_768
@@ -25,32 +25,32 @@ _DEVICE_FRAMES = 32_768
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What may follow the checkpoint's path."""
+    """Options after the checkpoint's path."""
 
     mean: float | None = None
-    """Mean of the log-mel to normalise by, with std; in place of the checkpoint's or the task's."""
+    """Mean of the log-mel to normalise by, with std; overrides the checkpoint's or the task's."""
     std: float | None = None
     """Standard deviation of the log-mel to normalise by, with mean."""
     prefix: str | None = None
-    """What the network's tensor names begin with, where the file holds several networks."""
+    """What the names of the network's tensors start with, in a file of several networks."""
 
 
 class ByolaEncoder:
     """An AudioNTT network behind its front end, with statistics to normalise by.
 
-    Audio too short for one frame after the network's poolings gets zeros at its end, up to the shortest that gives
-    one (30 ms for AudioNTT2022, 70 ms for AudioNTT2020 at a hop of 10 ms); longer audio is embedded as it is, but for
+    Audio too short for one frame after the network's poolings is padded with zeros to the shortest that gives one
+    (30 ms for AudioNTT2022, 70 ms for AudioNTT2020 at a hop of 10 ms). Longer audio is embedded unchanged, except for
     frames at the end that do not fill a pooling.
     """
 
     def __init__(self, network: AudioNTT, front_end: FrontEnd, statistics: Statistics | None, *, name: str) -> None:
-        """Put the parts together; the network goes to evaluation mode.
+        """Combine the parts; the network is put into evaluation mode.
 
         Args:
-            network: the network, for as many mel bands as the front end makes.
+            network: the network, for the front end's number of mel bands.
             front_end: the front end.
-            statistics: what the log-mel is normalised by; None only in a class that can take them from audio.
-            name: what the encoder is called in results.
+            statistics: what the log-mel is normalised by; None only in a class that can measure them on audio.
+            name: name of the encoder in results.
 
         Raises:
             InvalidInputError: network and front end differ in their mel bands.
@@ -66,12 +66,12 @@ class ByolaEncoder:
         self.network = network.eval()
         self.front_end = front_end
         self.statistics = statistics
-        self._log_mel = LogMel(front_end)
+        self._log_mel = LogMelSpectrogram(front_end)
         self._device = torch.device("cpu")
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """Network, front end and statistics as used, writable as JSON; statistics are None before ``fit``."""
+        """Network, front end and statistics, writable as JSON; statistics are None before ``fit``."""
         return {
             "network": {
                 "name": self.network.name,
@@ -92,7 +92,7 @@ class ByolaEncoder:
 
     @torch.no_grad()
     def embed(self, audio: Tensor) -> Tensor:
-        """Embed a batch of clips, each for itself.
+        """Embed a batch of clips, independently of each other.
 
         Args:
             audio: [B, N] floating point at ``rate_hz``, N at least 1, on any device.
@@ -101,9 +101,9 @@ class ByolaEncoder:
             [B, D] float32 on the encoder's device.
 
         Raises:
-            InvalidInputError: the audio has another shape or type, or statistics are not there yet.
+            InvalidInputError: the audio has another shape or type, or there are no statistics yet.
         """
-        return torch.cat([self.network(part).float() for part in self._parts(audio)])
+        return torch.cat([self.network(part).float() for part in self._normalise_parts(audio)])
 
     @torch.no_grad()
     def frames(self, audio: Tensor) -> tuple[Tensor, Tensor]:
@@ -113,47 +113,47 @@ class ByolaEncoder:
             audio: [B, N] floating point at ``rate_hz``, N at least 1, on any device.
 
         Returns:
-            embeddings [B, T', D] float32 and times [B, T'] in ms, both on the encoder's device. A frame stands for 4
+            embeddings [B, T', D] float32 and times [B, T'] in ms, both on the encoder's device. A frame covers 4
             (AudioNTT2022) or 8 (AudioNTT2020) frames of the log-mel, and its time is the middle of their centres.
 
         Raises:
-            InvalidInputError: the audio has another shape or type, or statistics are not there yet.
+            InvalidInputError: the audio has another shape or type, or there are no statistics yet.
         """
-        features = torch.cat([self.network.frame_features(part).float() for part in self._parts(audio)])
+        features = torch.cat([self.network.frame_features(part).float() for part in self._normalise_parts(audio)])
         pooled = 2**self.network.poolings
         places = torch.arange(features.shape[1], device=features.device, dtype=torch.float32)
         times_ms = (places * pooled + (pooled - 1) / 2) * (1_000.0 * self.front_end.hop / self.rate_hz)
         return features, times_ms.expand(features.shape[:2]).clone()
 
-    def _parts(self, audio: Tensor) -> Iterator[Tensor]:
+    def _normalise_parts(self, audio: Tensor) -> Iterator[Tensor]:
         """Normalised log-mels of the batch, a few clips at a time.
 
-        The first convolution's output is 16 KiB a frame, so that small parts stay in the cache of a CPU and the memory
-        of a GPU does not limit the batch.
+        The first convolution's output is 16 KiB a frame: small parts fit in the cache of a CPU, and the memory of a GPU
+        does not limit the batch.
         """
         if self.statistics is None:
             raise InvalidInputError(
-                f"encoder {self.name}: it has no mean and deviation of the log-mel yet; call fit with the task's "
-                f"training audio first, or give both as options: ?mean=...&std=..."
+                f"encoder {self.name}: mean and standard deviation of the log-mel are not known yet; call fit with "
+                f"the task's training audio first, or give both as options: ?mean=...&std=..."
             )
-        padded = self._padded(audio)
+        padded = self._pad(audio)
         frames = 1 + padded.shape[1] // self.front_end.hop
         clips = max(1, (_CPU_FRAMES if self._device.type == "cpu" else _DEVICE_FRAMES) // frames)
         for part in torch.split(padded, clips):
             yield self.statistics.normalise(self._log_mel(part))
 
-    def _padded(self, audio: Tensor) -> Tensor:
+    def _pad(self, audio: Tensor) -> Tensor:
         check_audio(audio)
         shortest = (2**self.network.poolings - 1) * self.front_end.hop
         return nn.functional.pad(audio.to(self._device), (0, max(0, shortest - audio.shape[1])))
 
 
 class FittedByolaEncoder(ByolaEncoder):
-    """An AudioNTT encoder that takes its statistics from the training audio of the task it is measured on."""
+    """An AudioNTT encoder whose statistics come from the training audio of the task it is measured on."""
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor]) -> None:
-        """Take mean and standard deviation of the log-mel over all of a task's training audio; starts over each time.
+        """Measure mean and standard deviation of the log-mel on all training audio of a task; each call starts afresh.
 
         Args:
             batches: audio batches [B, N], in any order.
@@ -163,7 +163,7 @@ class FittedByolaEncoder(ByolaEncoder):
         """
         self.statistics = None
         try:
-            self.statistics = measure(self._log_mel(self._padded(batch)) for batch in batches)
+            self.statistics = measure(self._log_mel(self._pad(batch)) for batch in batches)
         except InvalidInputError as error:
             raise InvalidInputError(f"encoder {self.name}: {error}") from error
 
@@ -177,18 +177,18 @@ def make_encoder(
     mean: float | None = None,
     std: float | None = None,
 ) -> ByolaEncoder:
-    """An encoder that has statistics, or else one with ``fit``.
+    """Create an encoder with statistics, or without them one that has ``fit``.
 
     Args:
         network: the network.
         front_end: its front end.
-        statistics: the statistics it comes with, if any.
-        name: what the encoder is called in results.
-        mean: in place of those statistics, together with std.
-        std: in place of those statistics, together with mean.
+        statistics: its statistics, if it has any.
+        name: name of the encoder in results.
+        mean: overrides those statistics, together with std.
+        std: overrides those statistics, together with mean.
 
     Raises:
-        InvalidInputError: only one of mean and std is given, or they make no sense.
+        InvalidInputError: only one of mean and std is given, or they are not valid.
     """
     if (mean is None) != (std is None):
         raise InvalidInputError(f"encoder {name}: mean is {mean} and std {std}; give both or neither")
@@ -203,7 +203,7 @@ def load(target: str, options: Options) -> ByolaEncoder:
 
     Args:
         target: the path of a ``.pt``, ``.pth``, ``.ckpt`` or ``.safetensors`` file.
-        options: statistics in place of the checkpoint's; which network of several.
+        options: statistics that override the checkpoint's; which network of several.
 
     Raises:
         NotFoundError: there is no such file.
@@ -227,7 +227,7 @@ def weights_of(target: str, options: Options) -> list[Path]:
 
 
 def recognises(path: Path) -> bool:
-    """Whether a checkpoint is one for this kind; ``load`` then says what is wrong with it, if anything.
+    """Whether a checkpoint is of this kind; ``load`` then reports what is wrong with it, if anything.
 
     Args:
         path: a ``.pt``, ``.pth``, ``.ckpt`` or ``.safetensors`` file; it is read as data only.
@@ -235,7 +235,7 @@ def recognises(path: Path) -> bool:
     Raises:
         InvalidInputError: the file is damaged, or holds code.
     """
-    content, metadata = read_file(path)
+    content, metadata = read_tensors(path)
     if is_own_checkpoint(metadata) or is_own_checkpoint(content):
         return True
     shapes = {name: tuple(tensor.shape) for name, tensor in flatten_tensors(content)}
@@ -244,5 +244,7 @@ def recognises(path: Path) -> bool:
 
 def _path(target: str) -> Path:
     if not target:
-        raise InvalidInputError("byola: no checkpoint named; give its path, for example byola:encoder.safetensors")
+        raise InvalidInputError(
+            "byola: the checkpoint is missing; give its path, for example byola:encoder.safetensors"
+        )
     return Path(target)

@@ -1,4 +1,4 @@
-"""Exporting: from a run's checkpoint to an encoder alone, with a model card."""
+"""Export: from a run's checkpoint to an encoder on its own, with a model card."""
 
 from __future__ import annotations
 
@@ -14,51 +14,51 @@ from bgknown.userpath import user_path
 from pretrain.checkpoint import Checkpoint, read_encoder, write_encoder
 
 _BEGINNING = "An audio encoder: "
-"""By which a model card is known."""
+"""What model cards are recognised by."""
 _COUNTED = ("clips", "hours", "broken", "sample", "seed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exported:
-    """What was written."""
+class ExportReport:
+    """The files of an export."""
 
     encoder: Path
     """The encoder, ``.safetensors``."""
     card: Path
     """Its model card, Markdown."""
     finished: bool
-    """Whether training had come to its end."""
+    """Whether training was finished."""
 
 
-def export(checkpoint: Path, to: Path, *, name: str | None = None) -> Exported:
-    """Write the encoder of a checkpoint as safetensors, front end and statistics within, and a model card beside it.
+def export(checkpoint: Path, to: Path, *, name: str | None = None) -> ExportReport:
+    """Write the encoder of a checkpoint as safetensors, with front end and statistics, and a model card next to it.
 
     Args:
         checkpoint: ``checkpoint.pt`` of a run, or the run's folder.
         to: a name that ends in ``.safetensors``; the card has the same name and ends in ``.md``.
-        name: what the encoder is called in results; None keeps the run's name.
+        name: name of the encoder in results; None keeps the run's name.
 
     Raises:
         NotFoundError: there is no checkpoint.
-        InvalidInputError: it is damaged, or no run of this software made it.
-        StorageError: a file cannot be written, or the card would replace a file that is no model card.
+        InvalidInputError: it is damaged, or was not made by a run of this software.
+        StorageError: a file cannot be written, or the card would replace a file that is not a model card.
     """
     checkpoint, to = user_path(checkpoint), user_path(to)
     path = checkpoint / "checkpoint.pt" if checkpoint.is_dir() else checkpoint
     read = read_encoder(path)
     if read.statistics is None or not _is_whole(read.card):
-        raise InvalidInputError(f"{path}: made by no run of pretrain train; there is nothing to tell of its training")
+        raise InvalidInputError(f"{path}: not made by pretrain train, so nothing is known about its training")
     card = {**read.card, "name": name or str(read.card.get("name") or to.stem)}
     text = to.with_suffix(".md")
     if text.exists() and _BEGINNING not in text.read_text(encoding="utf-8", errors="replace"):
-        raise StorageError(f"{text}: the model card would replace a file that is none; choose another --to")
+        raise StorageError(f"{text}: exists and is not a model card; choose another --to")
     write_encoder(to, read.network, read.front_end, read.statistics, card=card)
-    write_whole(text, write_model_card_text(read, card, hash_bytes(to.read_bytes()), to.name).encode())
-    return Exported(encoder=to, card=text, finished=card["steps_done"] == card["steps"])
+    write_whole(text, format_model_card(read, card, hash_bytes(to.read_bytes()), to.name).encode())
+    return ExportReport(encoder=to, card=text, finished=card["steps_done"] == card["steps"])
 
 
 def _is_whole(card: Mapping[str, Any]) -> bool:
-    """Whether a card holds what a model card tells, in the types that ``pretrain train`` writes."""
+    """Whether a card holds everything for a model card, in the types that ``pretrain train`` writes."""
     config, corpus = card.get("config"), card.get("corpus")
     if not isinstance(config, dict) or not isinstance(corpus, dict) or not all(map(_is_table, config.values())):
         return False
@@ -77,12 +77,12 @@ def _is_table(values: object) -> bool:
     return isinstance(values, dict) and all(isinstance(name, str) for name in values)
 
 
-def write_model_card_text(encoder: Checkpoint, card: Mapping[str, Any], digest: str, file: str) -> str:
-    """The model card: what it is, what it was trained on and how, how to use it.
+def format_model_card(encoder: Checkpoint, card: Mapping[str, Any], digest: str, file: str) -> str:
+    """The text of the model card: what it is, what it was trained on and how, how to use it.
 
     Args:
         encoder: the encoder.
-        card: what is stored with it.
+        card: the facts that are stored with it.
         digest: SHA-256 of its file.
         file: the file's name.
     """

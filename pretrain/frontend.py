@@ -18,7 +18,7 @@ from bgknown.documents import shorten_value
 from bgknown.errors import InvalidInputError
 
 _LARGEST = {"rate_hz": 768_000, "n_fft": 1 << 20, "window": 1 << 20, "hop": 1 << 20, "n_mels": 4_096}
-"""Far beyond what anybody uses."""
+"""Far beyond any practical value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class FrontEnd:
     n_fft: int = 400
     """Length of the Fourier transform in samples."""
     window: int = 400
-    """Length of the Hann window in samples; a shorter one than the transform stands in its middle."""
+    """Length of the Hann window in samples; one shorter than the transform is centred in it."""
     hop: int = 160
     """Samples from one frame's centre to the next."""
     n_mels: int = 64
@@ -49,7 +49,7 @@ class FrontEnd:
                 raise InvalidInputError(
                     f"front end: {field} is {shorten_value(value)}; it must be a whole number of at least 1"
                 )
-            if value > _LARGEST[field]:  # a file that says so would fill the memory
+            if value > _LARGEST[field]:  # a file with such values would fill the memory
                 raise InvalidInputError(f"front end: {field} is {value}; it must be at most {_LARGEST[field]:,}")
         for field in ("f_min", "f_max", "eps"):
             value = getattr(self, field)
@@ -61,16 +61,16 @@ class FrontEnd:
         if not 0 <= self.f_min < self.f_max <= self.rate_hz / 2:
             raise InvalidInputError(
                 f"front end: bands from {self.f_min:g} to {self.f_max:g} Hz; "
-                f"they must lie in 0..{self.rate_hz / 2:g} Hz, the lower edge first"
+                f"they must be within 0..{self.rate_hz / 2:g} Hz, the lower edge first"
             )
         if self.eps <= 0:
             raise InvalidInputError(
-                f"front end: eps is {self.eps:g}; it must be above 0, silence has no logarithm else"
+                f"front end: eps is {self.eps:g}; it must be above 0: otherwise log(0) is undefined for silence"
             )
 
     @property
     def shortest(self) -> int:
-        """The fewest samples whose edges can be mirrored; shorter audio gets zeros at its end."""
+        """Smallest number of samples whose edges can be mirrored; shorter audio is padded with zeros at its end."""
         return self.n_fft // 2 + 1
 
 
@@ -78,20 +78,20 @@ PUBLISHED = FrontEnd(n_fft=1_024, window=1_024, f_min=60.0, f_max=7_800.0)
 """The front end that BYOL-A's published weights were trained with (nttcslab/byol-a: config.yaml, config_v2.yaml)."""
 
 
-class LogMel(nn.Module):
+class LogMelSpectrogram(nn.Module):
     """Log-mel spectrograms: the natural logarithm of mel power plus eps, of centred frames.
 
     It follows what the published BYOL-A weights were trained on: librosa up to 0.9 for the networks of 2020, nnAudio
     for that of 2022. Both use a periodic Hann window, audio mirrored at its ends ("reflect", not librosa's present
     zeros), the power spectrogram, and mel filters of Slaney's scale and normalisation; torchaudio's default filters
-    differ. It has no parameters and nothing in its state dict.
+    differ. It has no parameters and an empty state dict.
     """
 
     window: Tensor
     filters: Tensor
 
     def __init__(self, settings: FrontEnd) -> None:
-        """Make the window and the filters.
+        """Create the window and the filters.
 
         Args:
             settings: the front end.
@@ -106,10 +106,10 @@ class LogMel(nn.Module):
         self.register_buffer("filters", torch.from_numpy(make_mel_filters(settings)), persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
-        """Turn audio into log-mel spectrograms, in float32 whatever autocast says.
+        """Turn audio into log-mel spectrograms, in float32 even under autocast.
 
         Args:
-            audio: [B, N] floating point, N at least 1. Shorter than ``settings.shortest`` it gets zeros at its end.
+            audio: [B, N] floating point, N at least 1. Audio shorter than ``settings.shortest`` is padded with zeros.
 
         Returns:
             [B, 1, F, T] float32 with T = 1 + N // hop; frame t is centred on sample t * hop.
@@ -136,7 +136,7 @@ class LogMel(nn.Module):
 
 
 def check_audio(audio: Tensor) -> None:
-    """Refuse what is no batch of clips.
+    """Refuse what is not a batch of clips.
 
     Raises:
         InvalidInputError: the shape is not [B, N] with N at least 1, or the type is not floating point.
@@ -203,7 +203,7 @@ class Statistics:
     mean: float
     """Mean over all clips, bands and frames."""
     std: float
-    """Standard deviation over the same values, as of a whole population."""
+    """Population standard deviation over the same values."""
 
     def __post_init__(self) -> None:
         for field in ("mean", "std"):
@@ -217,20 +217,20 @@ class Statistics:
             raise InvalidInputError(f"log-mel statistics: std is {self.std:g}; it must be above 0")
 
     def normalise(self, log_mel: Tensor) -> Tensor:
-        """Spectrograms of any shape, less the mean, divided by the deviation."""
+        """Subtract the mean from spectrograms of any shape and divide by the standard deviation."""
         return (log_mel - self.mean) / self.std
 
 
 def measure(log_mels: Iterable[Tensor]) -> Statistics:
-    """Take mean and standard deviation from spectrograms, whatever their order and grouping (but for rounding).
+    """Measure mean and standard deviation of spectrograms; order and grouping do not matter, except for rounding.
 
-    Sums run in float64 and nothing is kept, so that memory does not grow with the number of clips.
+    Sums are float64 and nothing else is kept, so memory does not grow with the number of clips.
 
     Args:
         log_mels: spectrograms of any shape, for example [B, 1, F, T].
 
     Raises:
-        InvalidInputError: there are none, they hold NaN or infinite values, or all values are the same.
+        InvalidInputError: there are none, they hold NaN or infinite values, or all values are equal.
     """
     count, total, squares = 0, 0.0, 0.0
     lowest, highest = math.inf, -math.inf
@@ -241,18 +241,18 @@ def measure(log_mels: Iterable[Tensor]) -> Statistics:
         count += values.numel()
         total += values.sum().item()
         squares += values.square().sum().item()
-        # extremes tell equal values exactly; the difference of two sums would leave rounding as the deviation
+        # extremes detect equal values exactly; from two sums, rounding errors would pass for a standard deviation
         lowest, highest = min(lowest, values.min().item()), max(highest, values.max().item())
     if count == 0:
         raise InvalidInputError(
-            "log-mel statistics: no audio was given; hand over at least one batch of training clips"
+            "log-mel statistics: no audio was given; at least one batch of training clips is required"
         )
     if not math.isfinite(total):
         raise InvalidInputError("log-mel statistics: the audio holds NaN or infinite samples; remove those clips")
     if lowest == highest:
         raise InvalidInputError(
-            f"log-mel statistics: all {count:,} values are {lowest:.4g}, so their deviation is 0; "
-            f"the audio is silent throughout: hand over training clips that hold sound"
+            f"log-mel statistics: all {count:,} values are {lowest:.4g}, so their standard deviation is 0; "
+            f"the audio is silent throughout: training clips with sound are required"
         )
     mean = total / count
     return Statistics(mean=mean, std=math.sqrt(max(0.0, squares / count - mean * mean)))

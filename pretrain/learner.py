@@ -4,9 +4,9 @@ Shape letters: B clips, F mel bands, T frames, D embedding size, P projection si
 the first view's clips first.
 
 What BatchNorm sees: both views {v, v'} as one batch, both mixtures {w, w'} as another, both shifted references as a
-third. Running statistics, which the finished encoder is evaluated with, are taken from {v, v'} alone, so that they are
-those of plain sound whatever lambda is. The target network stays in training mode: its BatchNorm and dropout work as
-the online network's do. Its parameters are an exponential moving average of the online ones; its running statistics
+third. Running statistics, which the finished encoder is evaluated with, come from {v, v'} alone, so that they are
+those of plain sound whatever lambda is. The target network stays in training mode: its BatchNorm and dropout work like
+those of the online network. Its parameters are an exponential moving average of the online ones; its running statistics
 are its own, from the same views, and nothing reads them.
 
 Source: D. Takeuchi, M. Yasuda, D. Niizumi, N. Harada, "Towards Learning a Difference-Aware General-Purpose Audio
@@ -28,72 +28,72 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from pretrain.batchnorm import replace_batch_norms
 from pretrain.config import Config, NetworkSettings
 from pretrain.networks import AudioNTT, AudioNTT2020, AudioNTT2022, initialise_weights
-from pretrain.objective import make_head, measure_spread, mix, subtract_background, symmetric
+from pretrain.objective import compute_symmetric_distance, make_head, measure_spread, mix, subtract_background
 from pretrain.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """What one step shows the networks."""
+    """What the networks see in one step."""
 
     views: Tensor
     """[2 B, 1, F, T] both views, normalised."""
-    kept: Tensor
-    """Dropout's draw for the online network, [2 B, ...]; see ``networks.draw_kept``."""
-    kept_target: Tensor
-    """Dropout's draw for the target network."""
+    mask: Tensor
+    """Dropout mask of the online network, [2 B, ...]; see ``networks.draw_dropout_mask``."""
+    target_mask: Tensor
+    """Dropout mask of the target network."""
     gamma: Tensor | None = None
     """[2 B] share of the successor in each mixture; None without a difference loss."""
-    kept_mixed: Tensor | None = None
-    """Dropout's draw for the mixtures."""
+    mixture_mask: Tensor | None = None
+    """Dropout mask of the mixtures."""
     scale: Tensor | float = 1.0
-    """What views are multiplied by before they are mixed as powers; see ``objective.mix``."""
+    """Factor of the views before they are mixed as powers; see ``objective.mix``."""
     reference: Tensor | None = None
-    """[2 B, 1, F, T] views of the clips at another time, to be subtracted in place of the views themselves."""
-    kept_reference: Tensor | None = None
-    """Dropout's draw for the references."""
+    """[2 B, 1, F, T] views of the clips at another time, subtracted in place of the views themselves."""
+    reference_mask: Tensor | None = None
+    """Dropout mask of the references."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Losses:
-    """What came of one step; single values."""
+    """The losses of one step; single values."""
 
     total: Tensor
     """(1 - lambda) byol + lambda difference; gradients flow through it."""
     byol: Tensor
-    """Loss of BYOL, 0..4."""
+    """BYOL's loss, 0..4."""
     difference: Tensor
-    """Loss of the difference, 0..4; NaN without one."""
+    """The difference loss, 0..4; NaN without one."""
     target_spread: Tensor
-    """How far the target's projections lie apart, 0..1; near 0 the networks have collapsed."""
+    """Spread of the target's projections, 0..1; near 0 the networks have collapsed."""
     embedding_spread: Tensor
-    """How far the embeddings lie apart, 0..1."""
+    """Spread of the embeddings, 0..1."""
 
-    def values(self) -> Tensor:
-        """All of them in their order, without gradients: [5]."""
+    def stack(self) -> Tensor:
+        """All losses in the order of the fields, without gradients: [5]."""
         return torch.stack([getattr(self, field.name).detach().float() for field in fields(self)])
 
     @classmethod
     def mean(cls, parts: list[Losses]) -> Losses:
         """The mean over the parts of a batch, without gradients."""
-        values = torch.stack([part.values() for part in parts]).mean(dim=0)
+        values = torch.stack([part.stack() for part in parts]).mean(dim=0)
         return cls(**{field.name: value for field, value in zip(fields(cls), values, strict=True)})
 
 
 class Learner(nn.Module):
     """Online encoder, projector, predictors, and the target.
 
-    With lambda 0 there is no second predictor and no second pass: it is BYOL-A, at BYOL-A's cost.
+    With lambda 0 there is neither a second predictor nor a second pass: that is BYOL-A, at the cost of BYOL-A.
     """
 
     def __init__(self, config: Config, ranks: Ranks = ALONE) -> None:
-        """Make all networks and initialise them from the seed.
+        """Create all networks and initialise them from the seed.
 
-        The encoder begins as ``audiontt2022-untrained`` with the same seed, whatever lambda is.
+        The encoder starts as ``audiontt2022-untrained`` with the same seed, whatever lambda is.
 
         Args:
-            config: of the run.
-            ranks: the processes that the batch is spread over.
+            config: configuration of the run.
+            ranks: the processes that share the batch.
         """
         super().__init__()
         seed, settings = config.training.seed, config.objective
@@ -103,9 +103,9 @@ class Learner(nn.Module):
 
         def head(name: str, values: int) -> nn.Sequential:
             with torch.device("meta"):  # no layer draws from the global generator
-                made = make_head(values, hidden=settings.head_hidden, out=settings.projection)
-            initialise_weights(made.to_empty(device="cpu"), seed, prefix=f"{name}.")
-            return made
+                layers = make_head(values, hidden=settings.head_hidden, out=settings.projection)
+            initialise_weights(layers.to_empty(device="cpu"), seed, prefix=f"{name}.")
+            return layers
 
         self.projector = head("projector", self.encoder.embedding_size)
         self.target_projector = head("projector", self.encoder.embedding_size)
@@ -113,77 +113,77 @@ class Learner(nn.Module):
         self.difference_predictor = head("difference_predictor", settings.projection) if self.weight else None
         for target in (self.target_encoder, self.target_projector):
             target.requires_grad_(False)
-        for bias in self._without_effect():
+        for bias in self._find_biases_without_effect():
             bias.requires_grad_(False)
         replace_batch_norms(ranks, self)
 
     def forward(self, inputs: Inputs) -> Losses:
-        """Both losses of one batch; call it in training mode."""
-        embeddings = self.encoder(inputs.views, inputs.kept)
+        """Both losses of one batch; the networks must be in training mode."""
+        embeddings = self.encoder(inputs.views, inputs.mask)
         predictions = self.predictor(self.projector(embeddings))
         with torch.no_grad():
-            targets = self.target_projector(self.target_encoder(inputs.views, inputs.kept_target))
-        byol = symmetric(predictions, targets)
-        total, loss = byol, torch.full_like(byol.detach(), torch.nan)
+            targets = self.target_projector(self.target_encoder(inputs.views, inputs.target_mask))
+        byol = compute_symmetric_distance(predictions, targets)
+        total, difference = byol, torch.full_like(byol.detach(), torch.nan)
         if self.difference_predictor is not None and inputs.gamma is not None:
-            remaining = self._remaining(inputs, embeddings)
-            loss = symmetric(self.difference_predictor(self.projector(remaining)), targets)
-            total = (1.0 - self.weight) * byol + self.weight * loss
+            remainder = self._embed_remainder(inputs, embeddings)
+            difference = compute_symmetric_distance(self.difference_predictor(self.projector(remainder)), targets)
+            total = (1.0 - self.weight) * byol + self.weight * difference
         return Losses(
             total=total,
             byol=byol.detach(),
-            difference=loss.detach(),
+            difference=difference.detach(),
             target_spread=measure_spread(targets, self.ranks),
             embedding_spread=measure_spread(embeddings, self.ranks),
         )
 
-    def _remaining(self, inputs: Inputs, embeddings: Tensor) -> Tensor:
+    def _embed_remainder(self, inputs: Inputs, embeddings: Tensor) -> Tensor:
         """f(w) - gamma s(f(v)), or with f of the shifted references in place of f(v): [2 B, D]."""
         assert inputs.gamma is not None
         mixtures = mix(inputs.views, inputs.gamma, scale=inputs.scale, ranks=self.ranks)
-        with _statistics_kept(self.encoder):
-            mixed = self.encoder(mixtures, inputs.kept_mixed)
+        with _freeze_statistics(self.encoder):
+            mixed = self.encoder(mixtures, inputs.mixture_mask)
             if inputs.reference is not None:
-                embeddings = self.encoder(inputs.reference, inputs.kept_reference)
+                embeddings = self.encoder(inputs.reference, inputs.reference_mask)
         return subtract_background(mixed, embeddings, inputs.gamma, ranks=self.ranks)
 
-    def _without_effect(self) -> Iterator[nn.Parameter]:
-        """Biases that a later BatchNorm takes off again, so that no loss depends on them: their gradient is 0.
+    def _find_biases_without_effect(self) -> Iterator[nn.Parameter]:
+        """Biases that a later BatchNorm subtracts again, so that no loss depends on them: their gradient is 0.
 
-        In floating point it is rounding, which Adam, whose steps do not depend on a gradient's size, would follow at
-        the full learning rate.
+        In floating point it is rounding noise, which Adam would follow at the full learning rate, because its steps do
+        not depend on the size of a gradient.
         """
         for layers in self.modules():
             if isinstance(layers, nn.Sequential):
                 for layer, following in itertools.pairwise(layers):
                     if isinstance(following, _BatchNorm) and isinstance(layer.bias, nn.Parameter):
                         yield layer.bias
-        last = self.projector[-1].bias  # goes through a predictor's first layer into its BatchNorm
+        last = self.projector[-1].bias  # passes through a predictor's first layer into its BatchNorm
         assert isinstance(last, nn.Parameter)
         yield last
 
     @torch.no_grad()
-    def follow(self) -> None:
+    def move_target(self) -> None:
         """Move the target towards the online network: target = decay target + (1 - decay) online."""
         for target, online in ((self.target_encoder, self.encoder), (self.target_projector, self.projector)):
             for behind, ahead in zip(target.parameters(), online.parameters(), strict=True):
                 behind.lerp_(ahead, 1.0 - self.decay)
 
-    def trained(self) -> list[nn.Parameter]:
+    def list_trainable(self) -> list[nn.Parameter]:
         """The parameters that gradients reach."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
 
 def make_network(settings: NetworkSettings, n_mels: int, seed: int) -> AudioNTT:
-    """The encoder of a configuration, initialised from a seed."""
+    """Create the encoder of a configuration, initialised from a seed."""
     if settings.name == AudioNTT2020.name:
         return AudioNTT2020(n_mels=n_mels, d=settings.d, seed=seed)
     return AudioNTT2022(n_mels=n_mels, d=settings.d, hidden=settings.hidden, seed=seed)
 
 
 @contextlib.contextmanager
-def _statistics_kept(network: nn.Module) -> Iterator[None]:
-    """BatchNorm works as in training, and leaves its running statistics as they are."""
+def _freeze_statistics(network: nn.Module) -> Iterator[None]:
+    """BatchNorm works as in training, but leaves its running statistics unchanged."""
     layers: list[Any] = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
     for layer in layers:
         layer.track_running_stats = False

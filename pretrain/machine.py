@@ -1,4 +1,4 @@
-"""What depends on the machine: the device, its arithmetic, and how memory is kept."""
+"""What depends on the machine: the device, its arithmetic, and how freed memory is kept."""
 
 from __future__ import annotations
 
@@ -11,52 +11,43 @@ import torch
 
 from bgknown.errors import InvalidInputError
 from bgknown.jobs import memory
+from bgknown.jobs.devices import choose_device
 
 CLEARLY = 0.8
-"""bf16 must take at most this share of float32's time on a CPU to be worth its rounding."""
+"""On a CPU, bf16 must take at most this share of float32's time to be worth its rounding."""
 
 
-def pick_device(name: str | None) -> torch.device:
-    """The device of this process; under torchrun each process has the GPU of its local rank.
+def take_device(name: str | None) -> torch.device:
+    """The device of this process, made torch's current one; under torchrun each process takes its own GPU.
 
     Args:
-        name: such as cpu, cuda or cuda:1; None takes a GPU if there is one.
+        name: cpu, cuda or cuda:N; None for a GPU if there is one.
 
     Raises:
-        InvalidInputError: torch knows no such device, or it is not there.
+        InvalidInputError: it is not such a device, or this machine does not have it.
     """
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError as error:
-        raise InvalidInputError(f"--device {name}: no device of torch; write cpu, cuda or cuda:1") from error
-    if device.type not in {"cpu", "cuda"}:
-        raise InvalidInputError(f"--device {name}: training runs on cpu or cuda")
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    device = torch.device(choose_device(name, gpus=gpus, local_rank=local_rank, kinds=("cpu", "cuda")))
     if device.type == "cuda":
-        index = device.index if device.index is not None else int(os.environ.get("LOCAL_RANK", "0"))
-        if index >= torch.cuda.device_count():
-            raise InvalidInputError(
-                f"--device {name or 'cuda'}: GPU {index} is not there ({torch.cuda.device_count()} found); "
-                f"take --device cpu, or start fewer processes"
-            )
-        device = torch.device("cuda", index)
         torch.cuda.set_device(device)
     return device
 
 
 def make_autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The networks' arithmetic: bfloat16 where it is exact enough, or float32 throughout."""
+    """Arithmetic of the networks: bfloat16 where it is exact enough, or float32 throughout."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
 def pick_precision(device: torch.device) -> str:
-    """bf16 where the device computes a training's convolutions faster in it, or else float32.
+    """bf16 where the device computes a training's convolutions faster in it, otherwise float32.
 
-    A GPU's features decide. A CPU is timed: what it can do, what torch makes of it and how fast that is are three
-    questions, and only the last one matters. Without bf16 arithmetic a CPU takes several times as long.
+    A GPU's features decide. A CPU is timed: neither its instructions nor torch's use of them tell how fast it is, and
+    without bf16 arithmetic a CPU takes several times as long.
     """
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    generator = torch.Generator().manual_seed(0)  # the global one is left alone
+    generator = torch.Generator().manual_seed(0)  # not the global one
     clips = torch.randn(8, 64, 16, 24, generator=generator)
     kernels = torch.randn(64, 64, 3, 3, generator=generator).requires_grad_()
     float32_s, bf16_s = (_time_convolution(clips, kernels, precision) for precision in ("float32", "bf16"))
@@ -64,19 +55,19 @@ def pick_precision(device: torch.device) -> str:
 
 
 def _time_convolution(clips: torch.Tensor, kernels: torch.Tensor, precision: str) -> float:
-    """Seconds that a convolution and its gradient take at best."""
+    """The shortest time, in seconds, of a convolution and its gradient."""
     times = []
-    for _ in range(4):  # the first one also chooses the code
-        begun = time.perf_counter()
+    for _ in range(4):  # the first one also selects the code
+        start = time.perf_counter()
         with make_autocast(clips.device, precision):
             result = torch.nn.functional.conv2d(clips, kernels, padding=1)
         torch.autograd.grad(result.float().sum(), kernels)
-        times.append(time.perf_counter() - begun)
+        times.append(time.perf_counter() - start)
     return min(times)
 
 
 def disable_tf32(device: torch.device, precision: str) -> None:
-    """Where float32 is asked for, have a GPU's convolutions compute in it, and not in TF32 as torch lets them.
+    """For float32, make a GPU's convolutions compute in float32 and not in TF32, torch's default.
 
     The statistics that BatchNorm is folded with are those of float32.
     """
@@ -86,7 +77,7 @@ def disable_tf32(device: torch.device, precision: str) -> None:
 
 @contextlib.contextmanager
 def explain_out_of_memory(remedy: str) -> Iterator[None]:
-    """Tell in one line that the memory does not suffice, be it the GPU's, torch's on the CPU or numpy's.
+    """Report as one line that memory ran out: the GPU's, torch's on the CPU, or numpy's.
 
     Args:
         remedy: what to do about it.
@@ -99,12 +90,12 @@ def explain_out_of_memory(remedy: str) -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise InvalidInputError(f"out of memory: {remedy}") from error
     except RuntimeError as error:
-        if "can't allocate memory" not in str(error):  # torch has no type of its own for this on a CPU
+        if "can't allocate memory" not in str(error):  # torch has no separate exception for this on a CPU
             raise
         raise InvalidInputError(f"out of memory: {remedy}") from error
 
 
-def keep_freed_memory(device: torch.device) -> None:
-    """On a CPU, keep freed memory for the tensors of the next step (``bgknown.jobs.memory``)."""
+def reuse_freed_memory(device: torch.device) -> None:
+    """On a CPU, reuse freed memory for the tensors of the next step (``bgknown.jobs.memory``)."""
     if device.type == "cpu":
         memory.keep_freed_memory()

@@ -19,27 +19,27 @@ from pretrain.batchnorm import fold_batch_norm
 CHANNELS = 64
 """C, of every convolution."""
 DROPOUT = 0.3
-"""Share of the units between the linear layers that a training step leaves out."""
+"""Share of the units between the linear layers that a training step drops."""
 
 
 class AudioNTT2022(nn.Module):
-    """Two convolution blocks; each frame's features and what two linear layers make of them, side by side.
+    """Two convolution blocks; each frame's features, followed by what two linear layers make of them.
 
     Source: D. Niizumi, D. Takeuchi, Y. Ohishi, N. Harada, K. Kashino, "BYOL for Audio: Exploring Pre-trained
     General-purpose Audio Representations", IEEE/ACM TASLP 31, 2023 (arXiv:2204.07402), section III-C.
     """
 
     name: ClassVar[str] = "AudioNTT2022"
-    """What checkpoints call it."""
+    """Its name in checkpoints."""
     poolings: ClassVar[int] = 2
-    """How often time and frequency are halved."""
+    """Number of times that time and frequency are halved."""
 
     def __init__(self, n_mels: int = 64, d: int = 3_072, *, hidden: int = 2_048, seed: int = 0) -> None:
-        """Make the network and initialise it from the seed.
+        """Create the network and initialise it from the seed.
 
         Args:
             n_mels: F, at least 4.
-            d: D; what exceeds C * (F // 4) comes from the linear layers.
+            d: D; values beyond C * (F // 4) come from the linear layers.
             hidden: units of the first linear layer.
             seed: for ``initialise_weights``.
 
@@ -60,22 +60,22 @@ class AudioNTT2022(nn.Module):
         self.to_empty(device="cpu")
         initialise_weights(self, seed)
 
-    def frame_features(self, log_mel: Tensor, kept: Tensor | None = None) -> Tensor:
+    def frame_features(self, log_mel: Tensor, mask: Tensor | None = None) -> Tensor:
         """Features of each frame: normalised log-mel [B, 1, F, T] -> [B, T', D], convolution features first.
 
         Args:
             log_mel: the clips.
-            kept: dropout's draw from ``draw_kept``; None for none.
+            mask: dropout mask from ``draw_dropout_mask``; None for no dropout.
         """
-        return torch.cat(self._parts(log_mel, kept), dim=2)
+        return torch.cat(self._parts(log_mel, mask), dim=2)
 
-    def forward(self, log_mel: Tensor, kept: Tensor | None = None) -> Tensor:
-        """Embed clips: normalised log-mel [B, 1, F, T] -> [B, D]; ``kept`` as for ``frame_features``."""
-        return torch.cat([mean_and_max(part) for part in self._parts(log_mel, kept)], dim=1)
+    def forward(self, log_mel: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Embed clips: normalised log-mel [B, 1, F, T] -> [B, D]; ``mask`` as for ``frame_features``."""
+        return torch.cat([mean_and_max(part) for part in self._parts(log_mel, mask)], dim=1)
 
-    def _parts(self, log_mel: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
-        local = _flatten(self.features(_checked(log_mel, self.n_mels, self.poolings)))
-        return local, _through(self.fc, local, kept)
+    def _parts(self, log_mel: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        local = _flatten(self.features(_check_log_mel(log_mel, self.n_mels, self.poolings)))
+        return local, _apply_linear(self.fc, local, mask)
 
 
 class AudioNTT2020(nn.Module):
@@ -86,12 +86,12 @@ class AudioNTT2020(nn.Module):
     """
 
     name: ClassVar[str] = "AudioNTT2020"
-    """What checkpoints call it."""
+    """Its name in checkpoints."""
     poolings: ClassVar[int] = 3
-    """How often time and frequency are halved."""
+    """Number of times that time and frequency are halved."""
 
     def __init__(self, n_mels: int = 64, d: int = 512, *, seed: int = 0) -> None:
-        """Make the network and initialise it from the seed.
+        """Create the network and initialise it from the seed.
 
         Args:
             n_mels: F, at least 8.
@@ -112,18 +112,20 @@ class AudioNTT2020(nn.Module):
         self.to_empty(device="cpu")
         initialise_weights(self, seed)
 
-    def frame_features(self, log_mel: Tensor, kept: Tensor | None = None) -> Tensor:
+    def frame_features(self, log_mel: Tensor, mask: Tensor | None = None) -> Tensor:
         """Features of each frame: normalised log-mel [B, 1, F, T] -> [B, T', D].
 
         Args:
             log_mel: the clips.
-            kept: dropout's draw from ``draw_kept``; None for none.
+            mask: dropout mask from ``draw_dropout_mask``; None for no dropout.
         """
-        return _through(self.fc, _flatten(self.features(_checked(log_mel, self.n_mels, self.poolings))), kept)
+        return _apply_linear(
+            self.fc, _flatten(self.features(_check_log_mel(log_mel, self.n_mels, self.poolings))), mask
+        )
 
-    def forward(self, log_mel: Tensor, kept: Tensor | None = None) -> Tensor:
-        """Embed clips: normalised log-mel [B, 1, F, T] -> [B, D]; ``kept`` as for ``frame_features``."""
-        return mean_and_max(self.frame_features(log_mel, kept))
+    def forward(self, log_mel: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Embed clips: normalised log-mel [B, 1, F, T] -> [B, D]; ``mask`` as for ``frame_features``."""
+        return mean_and_max(self.frame_features(log_mel, mask))
 
 
 AudioNTT = AudioNTT2022 | AudioNTT2020
@@ -135,14 +137,14 @@ NETWORKS: dict[str, type[AudioNTT2022] | type[AudioNTT2020]] = {
 """The networks by the names that checkpoints use."""
 
 
-def draw_kept(network: AudioNTT, clips: int, frames: int, generator: torch.Generator) -> Tensor:
-    """Draw which units between the linear layers a training step keeps: dropout, from a generator of one's own.
+def draw_dropout_mask(network: AudioNTT, clips: int, frames: int, generator: torch.Generator) -> Tensor:
+    """Draw a dropout mask: which units between the linear layers a training step keeps.
 
     Args:
-        network: for its units.
+        network: the network whose units are dropped.
         clips: B.
         frames: T, of the log-mel.
-        generator: where it lives, the draw is made.
+        generator: the mask is drawn on its device.
 
     Returns:
         [B, T', units] bool.
@@ -160,16 +162,16 @@ def mean_and_max(frames: Tensor) -> Tensor:
 
 
 def initialise_weights(network: nn.Module, seed: int, *, prefix: str = "") -> None:
-    """Draw all weights anew, in place, from the seed and the parameters' names alone.
+    """Draw all weights again, in place, from the seed and the parameters' names alone.
 
-    The distributions are torch's own for these layers, which the published training code leaves as they are: weights
-    and biases of convolutions and linear layers uniform in +-1/sqrt(fan in); BatchNorm as identity, its running
-    statistics forgotten. They are drawn by numpy, so that a seed means the same network on every machine.
+    The distributions are torch's defaults for these layers, which the published training code uses: weights and biases
+    of convolutions and linear layers uniform in +-1/sqrt(fan in); BatchNorm as identity, its running statistics reset.
+    They are drawn by numpy, so that a seed gives the same network on every machine.
 
     Args:
         network: convolutions, linear and BatchNorm layers, and layers without parameters.
         seed: any integer.
-        prefix: what the names begin with, so that networks of equal form may differ.
+        prefix: what the names begin with, so that networks of the same form can differ.
     """
     for name, layer in network.named_modules():
         if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d):
@@ -177,11 +179,9 @@ def initialise_weights(network: nn.Module, seed: int, *, prefix: str = "") -> No
         elif isinstance(layer, nn.Conv2d | nn.Linear):
             bound = 1.0 / math.sqrt(layer.weight[0].numel())
             for part, values in layer.named_parameters(recurse=False):
-                drawn = seeding.make_generator(seed, "initialise", f"{prefix}{name}.{part}").uniform(
-                    -bound, bound, values.shape
-                )
+                generator = seeding.make_generator(seed, "initialise", f"{prefix}{name}.{part}")
                 with torch.no_grad():
-                    values.copy_(torch.from_numpy(drawn))
+                    values.copy_(torch.from_numpy(generator.uniform(-bound, bound, values.shape)))
 
 
 class _Blocks(nn.Sequential):
@@ -190,7 +190,7 @@ class _Blocks(nn.Sequential):
     def forward(self, log_mel: Tensor) -> Tensor:
         """Normalised log-mel [B, 1, F, T] -> [B, C, F', T'].
 
-        The first block has the most values by far; in training its BatchNorm is folded into its convolution.
+        The first block has by far the most values; in training its BatchNorm is folded into its convolution.
         """
         convolution, norm, *others = self
         if norm.training and not log_mel.requires_grad:
@@ -208,29 +208,29 @@ def _blocks(count: int) -> _Blocks:
         layers += [
             nn.Conv2d(CHANNELS if block else 1, CHANNELS, 3, padding=1),
             nn.BatchNorm2d(CHANNELS),
-            nn.MaxPool2d(2),  # before the ReLU and not behind it: the result is the same, on a quarter of the values
+            nn.MaxPool2d(2),  # before the ReLU, not after it: the result is the same, on a quarter of the values
             nn.ReLU(inplace=True),
         ]
     return _Blocks(*layers)
 
 
 def _linear_layers(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    # The third layer is dropout's place in the published networks; here its draw comes with the call, because
-    # torch's own layer draws from the global generator.
+    # The third layer takes the place of dropout in the published networks. Here the mask is an argument of the call,
+    # because torch's own layer draws from the global generator.
     return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Identity(), nn.Linear(hidden, outputs), nn.ReLU())
 
 
-def _through(layers: nn.Sequential, local: Tensor, kept: Tensor | None) -> Tensor:
-    """The linear layers, with the units left out that are not kept and the others scaled to make up for them."""
+def _apply_linear(layers: nn.Sequential, local: Tensor, mask: Tensor | None) -> Tensor:
+    """The linear layers, without the units that the mask drops; the others are scaled up to compensate."""
     hidden: Tensor = layers[:3](local)
-    if kept is not None:
-        hidden = hidden * kept.to(hidden.dtype) * (1.0 / (1.0 - DROPOUT))
+    if mask is not None:
+        hidden = hidden * mask.to(hidden.dtype) * (1.0 / (1.0 - DROPOUT))
     features: Tensor = layers[3:](hidden)
     return features
 
 
 def _flatten(maps: Tensor) -> Tensor:
-    """Each frame's features in a row, mel by mel and in each mel channel by channel: [B, C, F', T'] -> [B, T', F' * C].
+    """Each frame's features in a row, mel band by mel band, in each all channels: [B, C, F', T'] -> [B, T', F' * C].
 
     The published linear layers expect this order.
     """
@@ -243,7 +243,7 @@ def _frame_values(n_mels: int, poolings: int) -> int:
     return int(CHANNELS * (n_mels // 2**poolings))
 
 
-def _checked(log_mel: Tensor, n_mels: int, poolings: int) -> Tensor:
+def _check_log_mel(log_mel: Tensor, n_mels: int, poolings: int) -> Tensor:
     if log_mel.dim() != 4 or log_mel.shape[1] != 1 or log_mel.shape[2] != n_mels:
         raise InvalidInputError(f"log-mel of shape {list(log_mel.shape)}; it must be [clips, 1, {n_mels}, frames]")
     if log_mel.shape[3] < 2**poolings:

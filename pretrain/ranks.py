@@ -1,13 +1,13 @@
 """The processes of a training run, and what is defined over all of them: rows, statistics, neighbours, gradients.
 
 A run of W processes (ranks, started by torchrun) trains on the same global batch as one process would: rank r holds
-its r-th part, W times as short. What looks at several clips looks at all ranks' clips:
+the r-th of W equal parts. Whatever depends on several clips depends on those of all ranks:
 
 - BatchNorm takes mean and variance over the global batch (``batchnorm.GlobalBatchNorm``);
-- the shift within the batch goes on to the next rank's first clip (``Ranks.successors``);
-- views are normalised by the global batch's mean and deviation, and the memory holds every rank's clips.
+- the shift within the batch continues with the next rank's first clip (``Ranks.successors``);
+- views are normalised by the global batch's mean and standard deviation, and the memory holds the clips of all ranks.
 
-With one process nothing is exchanged. Shape letters: B clips, C channels; W ranks.
+A single process exchanges nothing. Shape letters: B clips, C channels; W ranks.
 """
 
 from __future__ import annotations
@@ -27,22 +27,23 @@ from bgknown.errors import InvalidInputError
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """This process among all."""
+    """This process and how many there are."""
 
     rank: int = 0
     """Its number, from 0."""
     size: int = 1
-    """How many there are, W."""
+    """The number of processes, W."""
 
     def part(self, rows: range) -> slice:
-        """This rank's rows of rows that all share.
+        """This rank's part of rows that all ranks share.
 
         Raises:
             InvalidInputError: they cannot be shared equally.
         """
         if len(rows) % self.size:
             raise InvalidInputError(
-                f"{len(rows)} clips cannot be shared by {self.size} processes; take a batch size they divide"
+                f"{len(rows)} clips cannot be shared by {self.size} processes; use a batch size that "
+                f"is divisible by {self.size}"
             )
         share = len(rows) // self.size
         return slice(rows.start + self.rank * share, rows.start + (self.rank + 1) * share)
@@ -55,7 +56,7 @@ class Ranks:
         return torch.cat([rows[1:], following])
 
     def gather(self, rows: Tensor) -> Tensor:
-        """All ranks' rows in their order, without gradients: [W B, ...]."""
+        """The rows of all ranks in their order, without gradients: [W B, ...]."""
         if self.size == 1:
             return rows.detach()
         return torch.cat(self.every(rows.detach().contiguous()))
@@ -96,16 +97,16 @@ class Ranks:
             gradient.div_(self.size)
 
     def any(self, here: bool, device: torch.device) -> bool:
-        """Whether it is so on any rank."""
+        """Whether something holds on any rank; every rank must call this."""
         return bool(self.mean(torch.tensor(float(here), device=device)) > 0) if self.size > 1 else here
 
     def wait(self) -> None:
-        """Go on only when all ranks have come here."""
+        """Block until every rank arrives."""
         if self.size > 1:
             dist.barrier()
 
     def every(self, tensor: Tensor) -> list[Tensor]:
-        """Every rank's tensor, in their order, without gradients."""
+        """The tensors of all ranks in their order, without gradients."""
         parts = [torch.empty_like(tensor) for _ in range(self.size)]
         dist.all_gather(parts, tensor)
         return parts
@@ -116,7 +117,7 @@ ALONE = Ranks()
 
 
 class _FromNext(torch.autograd.Function):
-    """The next rank's tensor; its gradient goes back there."""
+    """The next rank's tensor; its gradient flows back to that rank."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, ranks: Ranks) -> Tensor:
@@ -130,12 +131,12 @@ class _FromNext(torch.autograd.Function):
 
 
 def join(device: torch.device) -> Ranks:
-    """The ranks that torchrun has started (nccl between GPUs, gloo between CPUs), or this process alone.
+    """Connect the ranks that torchrun has started (nccl between GPUs, gloo between CPUs), or be alone.
 
-    They stay joined until the process ends, so that several runs may follow one another.
+    They stay connected until the process ends, so that several runs can follow one another.
 
     Args:
-        device: this process's.
+        device: the device of this process.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return ALONE

@@ -1,7 +1,7 @@
-"""A trial step: how long a step takes on this machine, found out in seconds before the first one begins.
+"""A trial step: how long a step takes on this machine, measured within seconds before the first one.
 
-Networks of their own learn from a few clips, then from more, until a step is long enough to be measured or holds the
-whole batch. Nothing of the run is touched: a run with a trial ends with the same weights, bit for bit.
+Separate networks learn from a few clips, then from more, until a step is long enough to be measured or holds the whole
+batch. The run itself is not touched: with or without a trial it ends with the same weights, bit for bit.
 """
 
 from __future__ import annotations
@@ -10,36 +10,34 @@ import gc
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 
 from pretrain.config import Config
-
-if TYPE_CHECKING:
-    from pretrain.train import Trainer
+from pretrain.trainer import Trainer
 
 LONG_ENOUGH_S = 0.5
-"""A step of this length is measured well enough."""
+"""A step that takes this long is measured well enough."""
 _FEWEST, _MORE = 2, 4
 
 
 def time_step(config: Config, make: Callable[[Config], Trainer], processes: int = 1) -> float | None:
-    """Seconds that one step of a run takes, from steps of as few clips as it takes to measure that.
+    """Seconds that one step of a run takes, extrapolated from steps with few clips.
 
-    What processes tell each other is not part of it, nor is what torch.compile gains.
+    Communication between processes is not included, nor is what torch.compile gains.
 
     Args:
-        config: of the run.
-        make: makes a trainer of its own, on the run's device.
-        processes: how many the batch is spread over.
+        config: configuration of the run.
+        make: creates a separate trainer on the run's device.
+        processes: number of processes that share the batch.
 
     Returns:
-        The time; None where memory has no room for a trial beside the run.
+        the time; None where memory has no room for a trial next to the run.
     """
     share = config.training.batch // config.training.accumulate // processes
     try:
-        return config.training.accumulate * _extrapolate(_times(config, make, max(share, _FEWEST)), share)
+        times = _time_sizes(config, make, max(share, _FEWEST))
+        return config.training.accumulate * _extrapolate(times, share)
     except torch.OutOfMemoryError:
         return None
     finally:
@@ -48,10 +46,10 @@ def time_step(config: Config, make: Callable[[Config], Trainer], processes: int 
             torch.cuda.empty_cache()
 
 
-def _times(config: Config, make: Callable[[Config], Trainer], share: int) -> dict[int, float]:
-    """Seconds by the number of clips in a step, up to a step that is long enough or holds the whole share."""
+def _time_sizes(config: Config, make: Callable[[Config], Trainer], share: int) -> dict[int, float]:
+    """Seconds by number of clips in a step, up to a step that is long enough or holds the whole share."""
     trainer = make(_with_batch(config, _FEWEST))
-    _time(trainer, 0)  # the first step also loads code and asks for memory
+    _time(trainer, 0)  # the first step also loads code and allocates memory
     times: dict[int, float] = {}
     clips = _FEWEST
     while True:
@@ -67,15 +65,15 @@ def _with_batch(config: Config, clips: int) -> Config:
 
 
 def _time(trainer: Trainer, step: int) -> float:
-    begun = time.perf_counter()
+    start = time.perf_counter()
     for number, audio in trainer.batches(range(step, step + 1)):
         losses = trainer.step(number, audio)
-        losses.total.item()  # a GPU has finished when its result is here
-    return time.perf_counter() - begun
+        losses.total.item()  # waits until a GPU has finished
+    return time.perf_counter() - start
 
 
 def _extrapolate(times: dict[int, float], clips: int) -> float:
-    """Seconds for a number of clips: a constant and a share per clip, from the last two sizes."""
+    """Seconds for a number of clips: a constant plus a time per clip, from the last two sizes."""
     sizes = list(times)
     largest = sizes[-1]
     if len(sizes) == 1:

@@ -1,6 +1,6 @@
-"""The kind ``audiontt2022-untrained``: AudioNTT2022 as it is before any training, behind the paper's front end.
+"""The kind ``audiontt2022-untrained``: AudioNTT2022 before any training, with the paper's front end.
 
-What a random network keeps of the sound is the floor that a trained one is measured from.
+What a random network preserves of the sound is the baseline for a trained one.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ NAME = "audiontt2022-untrained"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What may follow the name."""
+    """Options after the name."""
 
     seed: int = 0
-    """Seed of the weights; others than 0 stand in the encoder's name."""
+    """Seed of the weights; a seed other than 0 is part of the encoder's name."""
     mean: float | None = None
-    """Mean of the log-mel to normalise by, with std; in place of the task's."""
+    """Mean of the log-mel to normalise by, with std; overrides the task's."""
     std: float | None = None
     """Standard deviation of the log-mel to normalise by, with mean."""
 

@@ -1,7 +1,7 @@
 """The views of BYOL-A: mixup with a memory of past inputs, random resize crop, random linear fader, in batches.
 
 A batch's views are drawn first, as numbers, from a generator (``draw_views``), then made on the device (``make_view``).
-Every step equals what the published code does to one clip after another.
+Every step equals what the published code does clip by clip.
 
 Shape letters: B batch, F mel bands, T frames, M clips of memory. Spectrograms are normalised log-mels [B, 1, F, T] of
 float32.
@@ -32,27 +32,29 @@ class ViewSettings:
     """How views are drawn; the defaults are the paper's."""
 
     mixup_ratio: float = 0.2
-    """Largest share of a remembered clip in a view; 0 turns mixup off."""
+    """Largest share of a remembered clip in a view; 0 disables mixup."""
     memory: int = 2_048
-    """Clips that are remembered."""
+    """Number of clips that are remembered."""
     canvas_time: float = 1.5
     """Width of the canvas that crops are taken from, in clip lengths."""
     crop_low: float = 0.6
-    """Least scale of a crop, in both directions."""
+    """Smallest scale of a crop, in both directions."""
     crop_high: float = 1.5
-    """Largest scale of a crop, in both directions; what exceeds the canvas is cut to it."""
+    """Largest scale of a crop, in both directions; larger crops are limited to the canvas."""
     fader_gain: float = 1.0
-    """Largest change of level at an end of the fade, in units of the normalised log-mel; 0 turns the fader off."""
+    """Largest change of level at an end of the fade, in units of the normalised log-mel; 0 disables the fader."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.mixup_ratio < 1.0:
-            raise InvalidInputError(f"mixup_ratio is {self.mixup_ratio}; it must lie in 0..1, 1 left out")
+            raise InvalidInputError(f"mixup_ratio is {self.mixup_ratio}; it must be at least 0 and below 1")
         if self.memory < 1:
             raise InvalidInputError(f"memory is {self.memory}; it must be at least 1 clip")
         if not 1.0 <= self.canvas_time < math.inf:
             raise InvalidInputError(f"canvas_time is {self.canvas_time}; the canvas must hold the clip: at least 1")
         if not 0.0 < self.crop_low <= self.crop_high < math.inf:
-            raise InvalidInputError(f"crops of {self.crop_low} to {self.crop_high}; both above 0, the least first")
+            raise InvalidInputError(
+                f"crops of {self.crop_low} to {self.crop_high}; both must be above 0, the smaller one first"
+            )
         if not 0.0 <= self.fader_gain < math.inf:
             raise InvalidInputError(f"fader_gain is {self.fader_gain}; it must be at least 0")
 
@@ -64,7 +66,7 @@ class ViewDraw:
     share: Tensor
     """Share of the remembered clip, 0..mixup_ratio; float32."""
     partner: Tensor
-    """Place of the remembered clip, 0..1 of what is remembered; float64."""
+    """Place of the remembered clip, 0..1 of those in memory; float64."""
     top: Tensor
     """First mel band of the crop."""
     height: Tensor
@@ -79,7 +81,7 @@ class ViewDraw:
     """Change of level at the last frame; float32."""
 
     def to(self, device: torch.device) -> Self:
-        """The same numbers on a device, which does not wait for them."""
+        """Copy the numbers to a device, without waiting."""
         return type(self)(
             **{field.name: getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)}
         )
@@ -134,7 +136,7 @@ def make_view(log_mel: Tensor, drawn: ViewDraw, memory: Tensor, settings: ViewSe
     Args:
         log_mel: [B, 1, F, T].
         drawn: on the same device.
-        memory: [M, F, T] remembered clips; M may be 0, then nothing is mixed in.
+        memory: [M, F, T] remembered clips; with M = 0 nothing is mixed in.
         settings: those of the draw.
 
     Returns:
@@ -151,7 +153,7 @@ def mixup(log_mel: Tensor, drawn: ViewDraw, memory: Tensor) -> Tensor:
     Args:
         log_mel: [B, 1, F, T].
         drawn: shares and partners.
-        memory: [M, F, T]; with M = 0 the clips stay as they are.
+        memory: [M, F, T]; with M = 0 the clips are unchanged.
     """
     if memory.shape[0] == 0:
         return log_mel
@@ -162,7 +164,7 @@ def mixup(log_mel: Tensor, drawn: ViewDraw, memory: Tensor) -> Tensor:
 
 
 def resize_crop(log_mel: Tensor, drawn: ViewDraw, canvas: int) -> Tensor:
-    """Cut a part out of each clip, which lies in the middle of a wider canvas of zeros, and resize it to the clip.
+    """Crop each clip, placed in the middle of a wider canvas of zeros, and resize the crop to the clip.
 
     Bicubic interpolation with aligned corners is linear in each direction by itself: two matrix products per clip, one
     over bands and one over frames, both with the columns that fall on the clip and not on the zeros around it.
@@ -178,24 +180,24 @@ def resize_crop(log_mel: Tensor, drawn: ViewDraw, canvas: int) -> Tensor:
     return torch.matmul(torch.matmul(vertical, log_mel.squeeze(1)), horizontal.transpose(1, 2)).unsqueeze(1)
 
 
-def make_interpolation(first: Tensor, count: Tensor, size: int, wanted: int) -> Tensor:
-    """Matrices of bicubic interpolation with aligned corners, of crops that may lie partly outside.
+def make_interpolation(first: Tensor, count: Tensor, size: int, length: int) -> Tensor:
+    """Matrices of bicubic interpolation with aligned corners, of crops that may be partly outside.
 
     Args:
         first: [B] first sample of each crop, counted from the first sample that there is; may be negative.
         count: [B] samples of each crop, at least 1.
         size: samples there are; what a crop has beyond them is zero.
-        wanted: samples to make of each crop.
+        length: number of samples to make of each crop.
 
     Returns:
-        [B, wanted, size] float32. A tap beyond the crop takes the crop's outermost sample, as
+        [B, length, size] float32. A tap beyond the crop takes the crop's outermost sample, as
         ``torch.nn.functional.interpolate(mode="bicubic", align_corners=True)`` does.
     """
-    steps = torch.arange(wanted, device=first.device, dtype=torch.float32)
-    ratio = (count - 1).float() / max(wanted - 1, 1)
+    steps = torch.arange(length, device=first.device, dtype=torch.float32)
+    ratio = (count - 1).float() / max(length - 1, 1)
     place = steps[None, :] * ratio[:, None]
     below = place.floor()
-    matrix = torch.zeros(first.shape[0], wanted, size + 1, device=first.device)
+    matrix = torch.zeros(first.shape[0], length, size + 1, device=first.device)
     for tap, weight in zip(range(-1, 3), _cubic(place - below), strict=True):
         inside = torch.minimum((below.long() + tap).clamp(min=0), (count - 1)[:, None]) + first[:, None]
         column = torch.where((inside >= 0) & (inside < size), inside, size)  # a last column gathers the zeros
@@ -248,11 +250,11 @@ class MemoryBank:
 
     @property
     def clips(self) -> Tensor:
-        """[M, F, T] what is remembered, M up to the settings' memory; in no order that matters."""
+        """[M, F, T] the remembered clips, M up to the settings' memory, in arbitrary order."""
         return self._clips[: self._filled]
 
     def remember(self, log_mel: Tensor) -> None:
-        """Remember a batch [B, 1, F, T] in place of the oldest clips; of a larger one its last clips."""
+        """Store a batch [B, 1, F, T] in place of the oldest clips; of a larger batch than the memory, the last."""
         size = self._clips.shape[0]
         new = log_mel.detach().squeeze(1)[-size:]
         places = (self._next + torch.arange(new.shape[0], device=new.device)) % size
@@ -265,28 +267,28 @@ class MemoryBank:
         return {"clips": self._clips, "filled": self._filled, "next": self._next}
 
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
-        """Go on from ``state_dict``."""
+        """Restore what ``state_dict`` returned."""
         clips = state["clips"]
         if not isinstance(clips, Tensor) or clips.shape != self._clips.shape:
             raise InvalidInputError(
                 f"memory bank: the checkpoint holds {tuple(getattr(clips, 'shape', ()))}, this run needs "
-                f"{tuple(self._clips.shape)}; resume with the configuration it was begun with"
+                f"{tuple(self._clips.shape)}; resume with the configuration that it was started with"
             )
         self._clips.copy_(clips)
         self._filled, self._next = int(state["filled"]), int(state["next"])
 
 
 def normalise_batch(views: Tensor, ranks: Ranks = ALONE) -> tuple[Tensor, Tensor]:
-    """Views less the mean over all values of the global batch, divided by their deviation; and that deviation.
+    """Normalise views by mean and standard deviation over all values of the global batch.
 
     Args:
         views: [2 B, 1, F, T], both views of this rank's clips.
-        ranks: the processes that the batch is spread over.
+        ranks: the processes that share the batch.
 
     Returns:
-        [2 B, 1, F, T], and the deviation as a single value.
+        [2 B, 1, F, T], and the standard deviation as a single value.
     """
     values = views.float()
-    mean, deviation = ranks.moments(values)
-    deviation = deviation.clamp_min(_EPS)
-    return (values - mean) / deviation, deviation
+    mean, std = ranks.moments(values)
+    std = std.clamp_min(_EPS)
+    return (values - mean) / std, std

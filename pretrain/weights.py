@@ -1,4 +1,4 @@
-"""Tensors from files, and the AudioNTT network that they make.
+"""Tensors from files, and the AudioNTT network that they belong to.
 
 Files are only ever read as data; no code in them is run.
 """
@@ -21,10 +21,10 @@ from bgknown.userpath import user_path
 from pretrain.networks import CHANNELS, NETWORKS, AudioNTT, AudioNTT2020, AudioNTT2022
 
 SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
-"""File types that are read."""
+"""Suffixes of the files that are read."""
 
 FIRST = "features.0.weight"
-"""The tensor by which an AudioNTT network is found, [C, 1, 3, 3]."""
+"""The tensor that AudioNTT networks are found by, [C, 1, 3, 3]."""
 
 _LINEAR = ("fc.0.weight", "fc.3.weight")
 _DEEPEST = 16  # levels of dictionaries in a checkpoint; a file may hold a dictionary that contains itself
@@ -32,7 +32,7 @@ _DEEPEST = 16  # levels of dictionaries in a checkpoint; a file may hold a dicti
 _CODE = re.compile(r"GLOBAL (\S+)|call reduce|create new object|Can only build")
 
 
-def read_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Read a checkpoint file, tensors on the CPU.
 
     Args:
@@ -75,14 +75,14 @@ def _read_torch(path: Path) -> dict[str, Any]:
         code = _CODE.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if code:
             raise InvalidInputError(
-                f"{path}: refused: it holds code beside tensors ({code[1] or 'an object to be made on loading'}); "
+                f"{path}: refused: it holds code besides tensors ({code[1] or 'an object to be made on loading'}); "
                 f"store the state dict alone, or a .safetensors file"
             ) from error
         if "TorchScript" in str(error):
-            raise InvalidInputError(f"{path}: a TorchScript archive, no checkpoint; store the state dict") from error
+            raise InvalidInputError(f"{path}: a TorchScript archive, not a checkpoint; store the state dict") from error
         raise InvalidInputError(
-            f"{path}: not readable as a torch checkpoint ({type(error).__name__}): it is truncated or of another kind; "
-            f"copy it again"
+            f"{path}: not readable as a torch checkpoint ({type(error).__name__}): it is truncated or another "
+            f"kind of file; copy it again"
         ) from error
     if not isinstance(content, Mapping):
         raise InvalidInputError(f"{path}: holds a {type(content).__name__}; it must hold a dictionary of tensors")
@@ -105,7 +105,7 @@ def flatten_tensors(entries: Mapping[str, Any], prefix: str = "", depth: int = 0
 
 
 def find_prefixes(names: Iterable[str]) -> list[str]:
-    """What stands before the names of each AudioNTT network among names of tensors; "" where nothing does."""
+    """The prefixes of all AudioNTT networks among names of tensors; "" for one without prefix."""
     known = set(names)
     found = [name.removesuffix(FIRST) for name in known if name == FIRST or name.endswith(f".{FIRST}")]
     return sorted(prefix for prefix in found if {prefix + name for name in _LINEAR} <= known)
@@ -114,7 +114,7 @@ def find_prefixes(names: Iterable[str]) -> list[str]:
 def read_network(
     entries: Mapping[str, Any], path: Path, *, n_mels: int, name: str | None = None, prefix: str | None = None
 ) -> AudioNTT:
-    """Make the network that a file's tensors are the weights of, its sizes taken from their shapes.
+    """Create the network that a file's tensors are the weights of, with sizes from their shapes.
 
     Args:
         entries: the file's entries, possibly nested.
@@ -130,26 +130,26 @@ def read_network(
         InvalidInputError: there is no such network, there are several, or tensors are missing, too many or of other
             shapes.
     """
-    tensors = _below(dict(flatten_tensors(entries)), prefix, path)
+    tensors = _select_below(dict(flatten_tensors(entries)), prefix, path)
     if name is None:
         name = AudioNTT2020.name if "features.8.weight" in tensors else AudioNTT2022.name
     if name not in NETWORKS:
         raise InvalidInputError(f"{path}: the network is {name!r}; this version knows {', '.join(sorted(NETWORKS))}")
     try:
-        network = _sized(name, n_mels, [tensors[linear] for linear in _LINEAR])
+        network = _make_for_weights(name, n_mels, [tensors[linear] for linear in _LINEAR])
     except InvalidInputError as error:
-        raise InvalidInputError(f"{path}: the linear layers fit no {name} ({error})") from error
-    wanted = network.state_dict()
-    for key, counter in wanted.items():  # absent before torch 0.4.1, and of no account in evaluation
+        raise InvalidInputError(f"{path}: the linear layers do not fit {name} ({error})") from error
+    expected = network.state_dict()
+    for key, counter in expected.items():  # absent before torch 0.4.1, and unused in evaluation
         if key.endswith("num_batches_tracked"):
             tensors.setdefault(key, counter)
-    _compare(tensors, wanted, f"{path}: {name} for {n_mels} mel bands")
+    _compare(tensors, expected, f"{path}: {name} for {n_mels} mel bands")
     network.load_state_dict(tensors)
     return network.eval()
 
 
-def _below(tensors: Mapping[str, Tensor], prefix: str | None, path: Path) -> dict[str, Tensor]:
-    """The tensors of the one network that is meant, their prefix removed."""
+def _select_below(tensors: Mapping[str, Tensor], prefix: str | None, path: Path) -> dict[str, Tensor]:
+    """The tensors of the requested network, without their prefix."""
     found = find_prefixes(tensors)
     places = ", ".join(repr(place) for place in found) or "none"
     if prefix is not None:
@@ -168,7 +168,7 @@ def _below(tensors: Mapping[str, Tensor], prefix: str | None, path: Path) -> dic
     return {name.removeprefix(chosen): tensor for name, tensor in tensors.items() if name.startswith(chosen)}
 
 
-def _sized(name: str, n_mels: int, linear: list[Tensor]) -> AudioNTT:
+def _make_for_weights(name: str, n_mels: int, linear: list[Tensor]) -> AudioNTT:
     rows = [int(weight.shape[0]) if weight.dim() == 2 else 0 for weight in linear]
     if name == AudioNTT2020.name:
         return AudioNTT2020(n_mels=n_mels, d=rows[0])
@@ -176,15 +176,15 @@ def _sized(name: str, n_mels: int, linear: list[Tensor]) -> AudioNTT:
     return AudioNTT2022(n_mels=n_mels, d=local + rows[1], hidden=rows[0])
 
 
-def _compare(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], what: str) -> None:
-    """Hold tensors from a file against those that a network has."""
-    missing = [name for name in wanted if name not in tensors]
+def _compare(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
+    """Compare tensors from a file with those that a network has."""
+    missing = [name for name in expected if name not in tensors]
     if missing:
-        raise InvalidInputError(f"{what}: {len(missing)} tensors missing: {name_few(missing)}; is the file whole?")
-    foreign = [name for name in tensors if name not in wanted]
+        raise InvalidInputError(f"{what}: {len(missing)} tensors missing: {name_few(missing)}; is the file complete?")
+    foreign = [name for name in tensors if name not in expected]
     if foreign:
         raise InvalidInputError(f"{what}: {len(foreign)} tensors too many: {name_few(foreign)}; is it another network?")
-    for name, tensor in wanted.items():
+    for name, tensor in expected.items():
         given = tensors[name]
         if given.shape != tensor.shape:
             raise InvalidInputError(

@@ -104,7 +104,7 @@ def test_values_with_a_name_in_front(home):
     assert split_tables(["~/my.csv"], ["gtzan"]) == {"gtzan": table}
     assert split_tables(["gtzan=~/my.csv"], ["gtzan"]) == {"gtzan": table}
     assert own.locate_table("~/my.csv?duration_s=2") == table
-    assert own.read_facts("~/my.csv").name == "my"
+    assert own.read_own_facts("~/my.csv").name == "my"
 
 
 def test_environment_variables(home, monkeypatch):

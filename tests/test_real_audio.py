@@ -100,7 +100,7 @@ def test_probes_are_as_good_as_scikit_learn_s_logistic_regression(data, settings
     assert by_clip(evaluation, "clean").mean() > 0.6
 
 
-def test_another_background_does_not_serve_where_differences_are_exact(data, settings):
+def test_another_background_does_not_work_where_differences_are_exact(data, settings):
     evaluation = evaluate(load_encoder("melpower"), data, Protocol(), settings)
     result = compare_paired(by_clip(evaluation, "a"), by_clip(evaluation, "shuffled"))
     assert result.low > 0

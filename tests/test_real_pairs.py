@@ -72,7 +72,7 @@ def test_splits_share_no_source(real):
     assert folds == {"1", "2", "3", "4"}
 
 
-def test_audio_is_heard_and_differs(real):
+def test_audio_is_decoded_and_differs(real):
     _, root = real
     for first in sorted((root / "set" / "audio").rglob("*_s1.wav"))[:20]:
         pcm = [soundfile.read(path)[0] for path in (first, first.with_name(first.name.replace("_s1", "_s2")))]

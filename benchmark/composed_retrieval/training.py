@@ -15,7 +15,7 @@ from benchmark.composed_retrieval.networks import Batch, Networks
 from benchmark.composed_retrieval.pairs import Pairs, System, hold_out_pairs
 from benchmark.probe.standardised import GPU_SHARE, measure_standardisation
 from benchmark.protocol import ComposedSettings
-from benchmark.resuming import Progress, Resuming
+from benchmark.resuming import Resuming, TrainingState
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.memory import keep_freed_memory
 from bgknown.seeding import derive_key, draw_ranks
@@ -109,7 +109,7 @@ class Training:
         self.best_epoch = torch.zeros(len(systems), dtype=torch.int64)
         self.epoch = 0
 
-    def run(self, progress: Callable[[int], object], stored: Progress | None) -> None:
+    def run(self, progress: Callable[[int], object], stored: TrainingState | None) -> None:
         """Train to the last epoch, from where it was stopped."""
         state = stored.load() if stored is not None else None
         if state is not None:

@@ -1,4 +1,4 @@
-"""What embeddings outside the cache were made by: a small record next to them."""
+"""Where embeddings outside the cache come from: a small record next to them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ ABOUT = "about.json"
 
 
 def write_about(out: Path, loaded: LoadedEncoder, clips: Sequence[Clip], precision: str, *, fitted_on: str) -> None:
-    """Write which encoder made some embeddings, and which clips its statistics come from.
+    """Write which encoder computed embeddings, and which clips its statistics come from.
 
     Args:
         out: the folder of the embeddings.
         loaded: the encoder.
-        clips: the clips that were embedded, which an encoder takes its statistics from where it needs some.
-        precision: what it computed in.
+        clips: the clips that were embedded, also the source of statistics if the encoder needs some.
+        precision: the precision that it computed in.
         fitted_on: SHA-256 over the audio of these clips; empty for encoders that need no statistics.
 
     Raises:

@@ -16,7 +16,7 @@ from benchmark.encoders.contract import LoadedEncoder
 from bgknown.jobs.parallel import count_cores
 
 AHEAD = 4
-"""Batches that may be decoded before the encoder wants them."""
+"""Largest number of batches decoded before the encoder needs them."""
 
 Decoded = list[tuple[NDArray[np.float32], str]]
 """Samples and SHA-256 of the file, of each clip of a batch."""
@@ -25,7 +25,7 @@ Decoded = list[tuple[NDArray[np.float32], str]]
 def decode_ahead(
     batches: list[list[Clip]], loaded: LoadedEncoder, jobs: int, broken: BrokenClips
 ) -> Iterator[tuple[list[Clip], Decoded]]:
-    """Batches with their audio, without broken clips, which are noted; at most ``AHEAD`` are decoded ahead."""
+    """Batches with their audio, without broken clips, which are recorded; at most ``AHEAD`` are decoded ahead."""
     rate_hz, at_once = loaded.encoder.rate_hz, 1 if loaded.device != "cpu" else AHEAD
     with ThreadPoolExecutor(jobs or count_cores()) as pool:
         waiting: deque[tuple[list[Clip], list[Future[tuple[NDArray[np.float32], str]]]]] = deque()
@@ -39,14 +39,14 @@ def decode_ahead(
                 if at_once > 1:
                     wait(future for _, futures in waiting for future in futures)
                 for _ in range(min(at_once, len(waiting))):
-                    whole = _whole(*waiting.popleft(), broken)
+                    whole = _collect_batch(*waiting.popleft(), broken)
                     if whole:
                         yield [clip for clip, _ in whole], [audio for _, audio in whole]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _whole(
+def _collect_batch(
     batch: list[Clip], futures: list[Future[tuple[NDArray[np.float32], str]]], broken: BrokenClips
 ) -> list[tuple[Clip, tuple[NDArray[np.float32], str]]]:
     """The clips of a batch that could be decoded."""

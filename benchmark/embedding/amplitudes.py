@@ -1,6 +1,6 @@
 """Which clips of a store of embeddings are silent or beyond full scale, kept next to the embeddings.
 
-A clip that is embedded already is not decoded again, so what was found out then is remembered.
+A clip that is already embedded is not decoded again, so these facts are remembered.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ FILE = "amplitudes.jsonl"
 
 
 def report_amplitudes(folder: Path, clips: Mapping[tuple[Path, str], str], notes: list[str]) -> None:
-    """Log one sentence on silent clips and one on clips beyond full scale, where there are any, and note them.
+    """Log one sentence on silent clips and one on clips beyond full scale, if there are any.
 
     Args:
-        folder: of the store.
+        folder: folder of the store.
         clips: SHA-256 of the file, by its path and the part of it.
-        notes: takes the sentences.
+        notes: receives the sentences.
     """
     known = read_amplitudes(folder)
     found = {str(path): known[sha256, crop] for (path, crop), sha256 in clips.items() if (sha256, crop) in known}
@@ -41,7 +41,7 @@ def report_amplitudes(folder: Path, clips: Mapping[tuple[Path, str], str], notes
 
 
 def read_amplitudes(folder: Path) -> dict[tuple[str, str], Amplitude]:
-    """What is remembered, by SHA-256 and part of the file; lines that a kill cut short are passed over."""
+    """The remembered facts, by SHA-256 and part of the file; truncated lines are skipped."""
     found: dict[tuple[str, str], Amplitude] = {}
     with contextlib.suppress(OSError), (folder / FILE).open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
@@ -56,7 +56,7 @@ def write_amplitudes(folder: Path, clips: Sequence[tuple[str, str, NDArray[np.fl
     """Remember the clips that are silent or beyond full scale.
 
     Args:
-        folder: of the store.
+        folder: folder of the store.
         clips: SHA-256 of the file, part of it, and [N] samples.
 
     Raises:
@@ -68,6 +68,6 @@ def write_amplitudes(folder: Path, clips: Sequence[tuple[str, str, NDArray[np.fl
         if (amplitude := measure_amplitude(audio)) != Amplitude()
     ]
     if lines:
-        with contextlib.suppress(OSError):  # the next line says what is wrong
+        with contextlib.suppress(OSError):  # the next line reports what is wrong
             (folder / FILE).touch()
         append_line(folder / FILE, "\n".join(lines))

@@ -1,4 +1,4 @@
-"""Clips that cannot be used: all of one pass are found before any is reported, so that none costs a pass of its own."""
+"""Clips that cannot be used: all of a pass are found before any is reported, so that each does not cost a pass."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from benchmark.tasks.contract import TaskData
 
 GIVE_UP = 512
-"""Clips with NaN or infinite embeddings and none without, after which the encoder is at fault and not the clips."""
+"""Number of clips with NaN or infinite embeddings, and none without, after which the encoder is at fault."""
 NAMED = 3
-"""Broken clips that a message names."""
+"""Number of broken clips that a message names."""
 
 
 class BrokenClips:
@@ -29,7 +29,7 @@ class BrokenClips:
 
     Args:
         encoder: its name.
-        embedded: clips that it has embedded before.
+        embedded: number of clips that it has already embedded.
     """
 
     def __init__(self, encoder: str, *, embedded: int = 0) -> None:
@@ -40,15 +40,15 @@ class BrokenClips:
         self._silent: list[Path] = []
 
     def add(self, error: BrokenClipError) -> None:
-        """Note a clip that cannot be decoded."""
+        """Record a clip that cannot be decoded."""
         self.problems |= error.problems
 
     def add_silent(self, clip: Clip) -> None:
-        """Note a silent clip that an encoder's statistics are taken from; it is broken if they are spoilt."""
+        """Record a silent clip that an encoder takes statistics from; it counts as broken if they are unusable."""
         self._silent.append(clip.path)
 
     def keep_finite(self, clips: Sequence[Clip], rows: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Which rows of a batch are finite; the clips of the others are noted.
+        """Which rows of a batch are finite; the clips of the others are recorded.
 
         Raises:
             InvalidInputError: hardly any clip has a finite embedding.
@@ -92,7 +92,7 @@ class BrokenClips:
         count = len(self._not_finite)
         raise InvalidInputError(
             f"encoder {self.encoder}: embed returned NaN or infinite values for {count} of {count} clips, the first "
-            f"for {self._not_finite[0]}; `benchmark check` shows what it makes of silence, noise and extremes"
+            f"for {self._not_finite[0]}; `benchmark check` shows its output for silence, noise and extremes"
         )
 
 
@@ -101,7 +101,7 @@ def make_broken_error(problems: Mapping[Path, str], total: int) -> BrokenClipErr
 
     Args:
         problems: what is wrong with each file.
-        total: number of clips that there are.
+        total: number of all clips.
     """
     if len(problems) == 1:
         message = f"{describe(problems)}; repair it, or leave it out with --skip-broken"
@@ -114,7 +114,7 @@ def make_broken_error(problems: Mapping[Path, str], total: int) -> BrokenClipErr
 
 
 def describe(problems: Mapping[Path, str]) -> str:
-    """The first few files, each with what is wrong with it."""
+    """List the first few files, each with what is wrong with it."""
     first = [f"{path}: {problems[path]}" for path in sorted(problems)[:NAMED]]
     return ", ".join(first) + (f" and {len(problems) - NAMED:,} more" if len(problems) > NAMED else "")
 
@@ -122,7 +122,7 @@ def describe(problems: Mapping[Path, str]) -> str:
 def find_usable_rows(
     table: pd.DataFrame, signals: Mapping[str, list[Clip]], broken: Mapping[Path, str]
 ) -> tuple[NDArray[np.bool_], list[str]]:
-    """The rows of a task of several signals that can be used: a row is left out in all signals if it is in one.
+    """Find the usable rows of a task of several signals: a row is left out in all signals if it is in one.
 
     Args:
         table: one row per clip, with clip_id.
@@ -148,7 +148,7 @@ def find_usable_rows(
 
 
 def explain_broken_pairs(data: TaskData, error: BrokenTextsError) -> BgknownError:
-    """The pairs whose texts have no embedding, which can be left out; the error itself where none has one."""
+    """The error for pairs whose texts do not have an embedding; the error itself if none has one."""
     texts = data.table["text"].tolist()
     if error.texts >= set(texts) or processes.count() > 1:  # texts are embedded by one process alone
         return error

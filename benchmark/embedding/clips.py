@@ -1,4 +1,4 @@
-"""Clips of audio as encoders want them: decoded, mono, at the encoder's rate, of the length that a task says."""
+"""Clips of audio as encoders take them: decoded, mono, at the encoder's rate, of the task's length."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RESAMPLER = f"soxr {soxr.__version__} HQ"
-"""What converts sampling rates; a part of what embeddings are cached under."""
+"""What converts sampling rates; a part of the embeddings' key in the cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendering:
-    """What a soundscape without a file of audio is rendered from."""
+    """What a soundscape without an audio file is rendered from."""
 
     source: Path
     """The source tree that its JAMS names."""
     fingerprint: str
-    """Of that tree; the same tree elsewhere gives the same audio."""
+    """Fingerprint of that tree; the same tree in another place gives the same audio."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,19 +43,19 @@ class Clip:
     """One piece of audio to embed."""
 
     path: Path
-    """The file; the JAMS of one that is rendered."""
+    """The file; for a rendered clip its JAMS."""
     duration_s: float | None = None
     """Cut or zero-padded to this length; None for the file's own length."""
     place: float = 0.0
-    """Where a longer file is cut, 0 <= place < 1 of all the places there are: 0 for its start."""
+    """Where a longer file is cut, 0 <= place < 1 of all possible places: 0 for its start."""
     sha256: str = ""
-    """What the file's bytes must hash to, where that is known."""
+    """The SHA-256 that the file must have, where it is known."""
     rendering: Rendering | None = None
-    """What it is rendered from, where there is no file of audio."""
+    """What it is rendered from, where there is no audio file."""
 
     @property
     def crop(self) -> str:
-        """Length and place as words, and what it is rendered from: what an embedding depends on beside the file."""
+        """Length, place and rendering as text: what an embedding depends on besides the file."""
         length = "whole" if self.duration_s is None else f"{self.duration_s!r}s"
         place = f" at {self.place!r}" if self.place else ""
         return length + place + (f" of {self.rendering.fingerprint[:16]}" if self.rendering is not None else "")
@@ -93,10 +93,10 @@ def _state(clip: Clip) -> FileState | None:
 
 
 def count_samples(clip: Clip, rate_hz: int) -> int:
-    """Samples of a clip at a rate; decoded only where the header cannot tell (see ``read_header``).
+    """Samples of a clip at a rate; decoded only if the header does not tell (see ``read_header``).
 
     Raises:
-        InvalidInputError, NotFoundError: the file is missing, broken or no audio; names it.
+        InvalidInputError, NotFoundError: the file is missing, broken or not audio; names it.
     """
     if clip.duration_s is not None:
         return round(clip.duration_s * rate_hz)
@@ -106,7 +106,7 @@ def count_samples(clip: Clip, rate_hz: int) -> int:
         with explain_file_faults("cannot be read"):
             header = read_header(clip.path)
     except BgknownError as error:
-        raise _naming(clip, error) from error
+        raise _name_clip(clip, error) from error
     return max(header.frames * rate_hz // header.rate_hz, 1)
 
 
@@ -115,14 +115,14 @@ def read_clip(clip: Clip, rate_hz: int) -> tuple[NDArray[np.float32], str]:
 
     Args:
         clip: what to read.
-        rate_hz: the rate wanted; other rates are converted by soxr ("HQ") before the clip is cut.
+        rate_hz: the rate to return; other rates are converted by soxr ("HQ") before the clip is cut.
 
     Returns:
         [N] float32 mono, full scale -1..1, and the SHA-256 of the file.
 
     Raises:
-        InvalidInputError, NotFoundError: the file is missing, broken, no audio, not finite, or not the one its dataset
-            lists; names it.
+        InvalidInputError, NotFoundError: the file is missing, broken, not audio, not finite, or not the one that
+            its dataset lists; names it.
     """
     try:
         with explain_file_faults("cannot be read"):
@@ -135,25 +135,20 @@ def read_clip(clip: Clip, rate_hz: int) -> tuple[NDArray[np.float32], str]:
             if clip.rendering is None:
                 _, audio = read_file(clip.path, rate_hz, np.float32)
             else:
-                audio = _rendered(clip, rate_hz)
+                audio = _render(clip, rate_hz)
             check_finite(audio)
     except BgknownError as error:
-        raise _naming(clip, error) from error
-    wanted = count_samples(clip, rate_hz) if clip.duration_s is not None else max(audio.size, 1)
-    start = int(clip.place * (max(audio.size - wanted, 0) + 1))
-    out = np.zeros(wanted, dtype=np.float32)
-    part = audio[start : start + wanted]
+        raise _name_clip(clip, error) from error
+    length = count_samples(clip, rate_hz) if clip.duration_s is not None else max(audio.size, 1)
+    start = int(clip.place * (max(audio.size - length, 0) + 1))
+    out = np.zeros(length, dtype=np.float32)
+    part = audio[start : start + length]
     out[: part.size] = part
     return out, digest
 
 
-def find_decoding_fault(path: Path) -> str:
-    """What is wrong with a file that is decoded to its end; empty for nothing."""
-    return listen(path)[0]
-
-
-def listen(path: Path) -> tuple[str, Amplitude]:
-    """What is wrong with a file that is decoded to its end (empty for nothing), and what is remarkable about it."""
+def examine_file(path: Path) -> tuple[str, Amplitude]:
+    """Decode a file to its end: what is wrong with it (empty for nothing), and whether it is silent or clipped."""
     try:
         audio, _ = read_clip(Clip(path=path), 16_000)
     except BgknownError as error:
@@ -170,17 +165,17 @@ def _soundscape(clip: Clip) -> Soundscape:
         raise NotFoundError(NO_SUCH_FILE) from error
 
 
-def _rendered(clip: Clip, rate_hz: int) -> NDArray[np.float32]:
+def _render(clip: Clip, rate_hz: int) -> NDArray[np.float32]:
     """The samples that a 16-bit file of the soundscape would hold, at another rate."""
     from bgknown.apwd.rendering import render  # noqa: PLC0415  (compiles the direct renderer)
 
     if clip.rendering is None:
-        raise InvalidInputError("there is nothing to render it from")
+        raise InvalidInputError("its source tree is unknown")
     pcm = render(_soundscape(clip), clip.rendering.source, clip.path.stem)
     return resample(pcm.astype(np.float32) * np.float32(2.0**-15), RATE_HZ, rate_hz)
 
 
-def _naming(clip: Clip, error: BgknownError) -> BgknownError:
+def _name_clip(clip: Clip, error: BgknownError) -> BgknownError:
     if isinstance(error, NotFoundError):
         return NotFoundError(f"{clip.path}: {error}")
     return BrokenClipError(f"{clip.path}: {error}", problems={clip.path: str(error)})

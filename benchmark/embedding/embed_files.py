@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,18 +21,19 @@ from bgknown.audio.files import NO_SUCH_FILE
 from bgknown.corpora.listing import SUFFIXES, check_utf8, list_audio, list_fitting, locate, name_some, report_hidden
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import advise_option, make_folder, write_whole
+from bgknown.nearest import nearest
 from bgknown.userpath import user_path
 
 MAX_DURATION_S = 3600.0
-"""Longest clip that may be asked for."""
+"""Longest clip that may be requested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedReport:
-    """What came of embedding files."""
+    """The result of embedding files."""
 
     clips: int
-    """Clips that were embedded."""
+    """Number of clips that were embedded."""
     problems: Mapping[Path, str]
     """Files that were left out, and why."""
 
@@ -57,19 +57,19 @@ def embed_files(
 
     Args:
         loaded: the encoder.
-        audio: files and folders; files of a folder come in the order of their names.
+        audio: files and folders; files of a folder are sorted by name.
         out: the folder to write to.
         settings: how.
-        duration_s: cut or pad every clip to this length; None for its own.
+        duration_s: cut or pad every clip to this length; None for its own length.
         skip_broken: leave out files that are missing or broken, or that the encoder gives NaN or infinite values for.
 
     Raises:
-        NotFoundError, InvalidInputError, StorageError: as ``embed_clips``; also where a folder has no audio.
+        NotFoundError, InvalidInputError, StorageError: as ``embed_clips``; also where a folder does not contain audio.
     """
     if duration_s is not None and not 0 < duration_s < MAX_DURATION_S:
         raise InvalidInputError(f"the duration is {duration_s} s; it must be between 0 and {MAX_DURATION_S:g}")
     out = user_path(out)
-    files, problems = find_audio(audio)
+    files, problems = find_clips(audio)
     if problems and not skip_broken:
         raise NotFoundError(describe(problems))
     while True:
@@ -96,13 +96,13 @@ def embed_files(
     return EmbedReport(clips=len(files), problems=problems)
 
 
-def find_audio(audio: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
-    """The files to embed, with their names as they were typed, and those that are missing.
+def find_clips(audio: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
+    """Find the files to embed, with their names as typed, and those that are missing.
 
-    Hidden files in folders are skipped and reported; one that is named itself is taken.
+    Hidden files in folders are skipped and reported; one that is named explicitly is used.
 
     Raises:
-        NotFoundError: a folder has no audio.
+        NotFoundError: a folder does not contain audio.
         InvalidInputError: a name is not UTF-8.
     """
     files: list[Path] = []
@@ -114,27 +114,28 @@ def find_audio(audio: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
             listing = list_audio(path)
             report_hidden(path, listing.hidden)
             if not listing.files:
-                raise NotFoundError(f"{path}: no audio files ({', '.join(SUFFIXES)}) in this folder{_others(path)}")
+                raise NotFoundError(
+                    f"{path}: no audio files ({', '.join(SUFFIXES)}) in this folder{_describe_other_files(path)}"
+                )
             files += [path / name for name in listing.files]
         elif path.is_file():
             files.append(path)
         else:
-            missing[path] = NO_SUCH_FILE + _near(path)
+            missing[path] = NO_SUCH_FILE + _suggest_near(path)
     return files, missing
 
 
-def _others(folder: Path) -> str:
+def _describe_other_files(folder: Path) -> str:
     """The types of the files that a folder has instead."""
     types = {Path(name).suffix or "no suffix" for name in list_fitting(folder, lambda _: True).files}
     return f"; there are files of other types: {name_some(sorted(types))}" if types else ""
 
 
-def _near(path: Path) -> str:
+def _suggest_near(path: Path) -> str:
     """Names that exist next to a file that does not."""
     if not path.parent.is_dir():
         return ""
     names = list_audio(path.parent, below=False).files
-    close = difflib.get_close_matches(path.name, names, n=1)
-    if close:
-        return f"; did you mean {path.with_name(close[0])}?"
+    if close := nearest(path.name, names):
+        return f"; did you mean {path.with_name(close)}?"
     return f"; in this folder there are {name_some(names)}" if names else ""

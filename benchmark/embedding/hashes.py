@@ -1,7 +1,7 @@
 """SHA-256 of many files, remembered in the cache folder while the state of each file stays the same.
 
-Runs compare the content of a task's audio with that of the run before. Reading 150,000 files for it each time would
-take minutes, so a hash is taken again only where a file's size, times or inode have changed.
+Runs compare the content of a task's audio with that of the previous run. Reading 150,000 files each time would take
+minutes, so a file is hashed again only if its size, times or inode have changed.
 """
 
 from __future__ import annotations
@@ -16,16 +16,12 @@ from pathlib import Path
 from benchmark.embedding.clips import Clip
 from benchmark.encoders.contract import FittedEncoder, LoadedEncoder
 from bgknown.errors import InvalidInputError, StorageError
+from bgknown.jobs.caches import HASHES
 from bgknown.jobs.files import hash_bytes, hash_file, list_state, make_folder
 from bgknown.jobs.parallel import in_threads
 from bgknown.jobs.sealed import read_sealed, write_sealed
 
 log = logging.getLogger(__name__)
-
-FOLDER = "hashes"
-"""Folder below the cache."""
-PATTERN = "v1-*.csv"
-"""Names of the tables in it."""
 
 Known = dict[str, tuple[list[int], str]]
 
@@ -44,11 +40,11 @@ def hash_contents(paths: Sequence[Path], *, cache: Path) -> list[str]:
         return []
     absolute = [path.absolute() for path in paths]
     root = Path(os.path.commonpath([path.parent for path in absolute]))
-    table = cache / FOLDER / PATTERN.replace("*", hash_bytes(os.fsencode(root))[:16])
+    table = cache / HASHES.folder / HASHES.files.replace("*", hash_bytes(os.fsencode(root))[:16])
     names = [os.fsencode(path.relative_to(root)).decode(errors="backslashreplace") for path in absolute]
     known = _load(table)
     states = in_threads(list_state, absolute, title="states of files", unit="file")
-    found = [_of_state(known.get(name), state) for name, state in zip(names, states, strict=True)]
+    found = [_recall(known.get(name), state) for name, state in zip(names, states, strict=True)]
     changed = [place for place, digest in enumerate(found) if not digest]
     if changed:
         digests = hash_files([absolute[place] for place in changed])
@@ -64,7 +60,7 @@ def hash_files(paths: Sequence[Path]) -> list[str]:
     return in_threads(_hash, paths, title="hashes of files", unit="file") if paths else []
 
 
-def _of_state(known: tuple[list[int], str] | None, state: list[int]) -> str:
+def _recall(known: tuple[list[int], str] | None, state: list[int]) -> str:
     return known[1] if known is not None and state and known[0] == state else ""
 
 
@@ -76,7 +72,7 @@ def _hash(path: Path) -> str:
 
 
 def _load(table: Path) -> Known:
-    """The hashes in a table; none where there is none, or it is damaged."""
+    """The hashes in a table; empty where there is none, or it is damaged."""
     data = read_sealed(table)
     if data is None:
         return {}
@@ -105,7 +101,7 @@ def hash_fit(loaded: LoadedEncoder, fit_on: Sequence[Clip], *, cache: Path) -> s
         return ""
     if not fit_on:
         raise InvalidInputError(
-            f"encoder {loaded.name} takes statistics from a task's training audio, and there is none"
+            f"encoder {loaded.name} takes statistics from a task's training audio, but there is none"
         )
     unknown = [clip.path for clip in fit_on if not clip.sha256]
     known = dict(zip(unknown, hash_contents(unknown, cache=cache), strict=True))

@@ -1,17 +1,17 @@
-"""Embeddings on disk: found by the audio they are of, appended while they are made, memory-mapped when they are read.
+"""Embeddings on disk: found by their audio, appended as they are computed, memory-mapped when they are read.
 
 ::
 
-    {cache}/embeddings/{key}/           one folder for everything that decides an embedding beside the audio
+    {cache}/embeddings/{key}/           one folder for everything that an embedding depends on besides the audio
         about.json                      what the key stands for, for people
         part-{process}.f32              rows of D float32
         part-{process}.csv              one line for each: ``benchmark.embedding.store_index``
 
-Every process writes parts of its own, so any number may work on one folder. A row counts once its line is there: data
-is flushed first. A row or a line whose checksum is wrong is made again.
+Every process writes its own parts, so any number may work on one folder. A row counts once its line exists: data is
+flushed first. A row or a line with a wrong checksum is computed again.
 
-A file is the one that was embedded while its state (``bgknown.jobs.files.FileState``) is the same; where that has
-changed, the hash of its content decides.
+A file counts as the one that was embedded while its state (``bgknown.jobs.files.FileState``) is the same; otherwise the
+hash of its content decides.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import json
 import logging
 import os
 import re
-import shutil
 import tempfile
 import uuid
 import zlib
@@ -33,30 +32,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark import resuming
-from benchmark.embedding import hashes
 from benchmark.embedding.clips import Clip
-from benchmark.embedding.store_index import Line, read_line, write_line
+from benchmark.embedding.store_index import IndexLine, read_line, write_line
+from bgknown.jobs.caches import EMBEDDINGS, measure_folder
 from bgknown.jobs.files import FileState, advise_option, describe_storage_error, make_folder, write_whole
 from bgknown.jobs.sealed import read_json_object
 
 log = logging.getLogger(__name__)
 
 
-ABOUT = "about.json"
 GENERATION = "again-"
 BLOCK_ROWS = 4096
 """Rows that are copied at a time."""
 IN_MEMORY_BYTES = 1 << 30
 """Copies of embeddings up to this size are held in memory."""
 NEWEST = "newest"
-"""Names the folder that is used now, where a store was emptied."""
+"""File that names the current folder of a store that was emptied."""
 _AGAIN = re.compile(rf"{GENERATION}[0-9a-f]{{32}}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """Where an embedding lies."""
+    """Where an embedding is."""
 
     part: Path
     """The data file."""
@@ -65,7 +62,7 @@ class Entry:
     crc32: int
     """Checksum of its bytes."""
     sha256: str
-    """Of the audio file."""
+    """SHA-256 of the audio file."""
 
 
 class Store:
@@ -83,12 +80,12 @@ class Store:
             self._load(index)
 
     def find(self, clip: Clip, state: FileState) -> Entry | None:
-        """The embedding of a file whose state has not changed since it was made, if its checksum holds."""
+        """The embedding of a file whose state has not changed since, if its checksum is right."""
         entry = self.by_file.get((_path(clip), clip.crop, state))
         return entry if entry is not None and self._holds(entry) else None
 
     def may_hold(self, clip: Clip, state: FileState) -> bool:
-        """Whether hashing a file may find its embedding: one of its path, or of its name and size, is there."""
+        """Whether hashing a file may find its embedding: one of its path, or of its name and size, exists."""
         return not self._known.isdisjoint({(_path(clip), clip.crop), (clip.path.name, state.size, clip.crop)})
 
     def find_audio(self, sha256: str, crop: str) -> Entry | None:
@@ -101,7 +98,7 @@ class Store:
         """Add embeddings [n, D] of clips, with each one's file state and SHA-256.
 
         Raises:
-            StorageError: the disk is full or refuses; what was there before is still good.
+            StorageError: the disk is full or refuses; earlier embeddings are unharmed.
         """
         rows = np.ascontiguousarray(rows, dtype="<f4")
         try:
@@ -121,17 +118,17 @@ class Store:
 
     @advise_option("--cache")
     def alias(self, entries: Sequence[Entry], items: Sequence[tuple[Clip, FileState]]) -> None:
-        """Note that files hold audio that was embedded before, so that they need not be read again."""
+        """Record that files hold audio that is already embedded, so that they need not be read again."""
         self._note(entries, [(clip, state, entry.sha256) for entry, (clip, state) in zip(entries, items, strict=True)])
 
     def gather(self, entries: Sequence[Entry]) -> NDArray[np.float32]:
-        """Embeddings as [n, D] float32: a view of the file where they lie there one after another.
+        """Embeddings as [n, D] float32: a view of the file if they are consecutive there.
 
-        Otherwise they are copied: into memory, or where they are large into a file without a name, which is mapped and
-        vanishes with the array.
+        Otherwise they are copied: into memory, or large ones into an unnamed file, which is mapped and disappears with
+        the array.
 
         Raises:
-            StorageError: there is no room for that file.
+            StorageError: there is not enough room for that file.
         """
         first = entries[0]
         if all(entry.part == first.part and entry.row == first.row + i for i, entry in enumerate(entries)):
@@ -149,7 +146,7 @@ class Store:
             raise describe_storage_error(error, self.folder) from error
 
     def _blocks(self, entries: Sequence[Entry]) -> Iterator[NDArray[np.float32]]:
-        """Copies of embeddings, some at a time."""
+        """Copies of embeddings, block by block."""
         for start in range(0, len(entries), BLOCK_ROWS):
             block = entries[start : start + BLOCK_ROWS]
             out = np.empty((len(block), self.size), dtype=np.float32)
@@ -157,8 +154,8 @@ class Store:
                 out[place] = self._map(entry)[entry.row]
             yield out
 
-    def emptied(self) -> Store:
-        """The same store without anything in it: a new folder in it, so that another process may go on with the old.
+    def start_empty(self) -> Store:
+        """Replace the content by a new, empty folder in this one, so that other processes can finish with the old one.
 
         Raises:
             StorageError: the folder cannot be made.
@@ -171,7 +168,7 @@ class Store:
         return Store(folder, self.size)
 
     def close(self) -> None:
-        """Close what is being written."""
+        """Close the file that is being written."""
         if self._data is not None:
             self._data.close()
             self._data = None
@@ -180,7 +177,7 @@ class Store:
         index = self._own.with_suffix(".csv")
         lines = [
             write_line(
-                Line(
+                IndexLine(
                     part=entry.part.name,
                     row=entry.row,
                     crc32=entry.crc32,
@@ -207,18 +204,18 @@ class Store:
         self._known |= {(path, crop), (os.path.basename(path), state.size, crop)}  # noqa: PTH119  (quick)
 
     def _load(self, index: Path) -> None:
-        """Read an index; a line that is damaged, or cut short by a kill, is passed over."""
+        """Read an index; lines that are damaged, or truncated by a kill, are skipped."""
         try:
             lines = index.read_bytes().split(b"\n")
         except OSError as error:
-            log.warning("%s cannot be read (%s); its embeddings are made again", index, error.strerror or error)
+            log.warning("%s cannot be read (%s); its embeddings are computed again", index, error.strerror or error)
             return
         for line in filter(None, map(read_line, lines)):
             entry = Entry(part=self.folder / line.part, row=line.row, crc32=line.crc32, sha256=line.sha256)
             self._remember(entry, line.crop, line.path, line.state, sure=line.sure)
 
     def _map(self, entry: Entry) -> NDArray[np.float32]:
-        """The data file of an entry, mapped anew where it has grown up to it."""
+        """The data file of an entry, mapped again if it has grown."""
         known = self._maps.get(entry.part)
         if known is None or len(known) <= entry.row:
             rows = entry.part.stat().st_size // (4 * self.size)
@@ -251,15 +248,15 @@ def open_store(cache: Path, key: str, size: int, about: dict[str, Any]) -> Store
     Raises:
         StorageError: the folder cannot be made.
     """
-    folder = cache / "embeddings" / key[:32]
+    folder = cache / EMBEDDINGS.folder / key[:32]
     make_folder(folder)
     if not _about(folder):
-        write_whole(folder / ABOUT, (json.dumps(about, indent=2, sort_keys=True) + "\n").encode())
+        write_whole(folder / EMBEDDINGS.mark, (json.dumps(about, indent=2, sort_keys=True) + "\n").encode())
     return Store(_newest(folder), size)
 
 
 def _newest(folder: Path) -> Path:
-    """The folder that a store uses now: its own, or the one in it that ``newest`` names, never another."""
+    """The current folder of a store: its own, or the folder in it that ``newest`` names, never another."""
     try:
         name = (folder / NEWEST).read_bytes().decode(errors="replace")
     except OSError:
@@ -269,9 +266,9 @@ def _newest(folder: Path) -> Path:
 
 
 def _about(folder: Path) -> dict[str, Any]:
-    """What a store's about.json says; nothing where it is missing or damaged."""
+    """The content of a store's about.json; empty where it is missing or damaged."""
     try:
-        facts = read_json_object((folder / ABOUT).read_bytes()) or {}
+        facts = read_json_object((folder / EMBEDDINGS.mark).read_bytes()) or {}
     except OSError:
         return {}
     named = {"name", "precision", "weights_sha256"}
@@ -279,21 +276,9 @@ def _about(folder: Path) -> dict[str, Any]:
 
 
 def list_stores(cache: Path) -> list[tuple[dict[str, Any], int]]:
-    """What is in a cache folder: each store's about.json, and its size in bytes."""
+    """List the stores in a cache folder: each one's about.json, and its size in bytes."""
     found = []
-    for about in sorted((cache / "embeddings").glob(f"*/{ABOUT}")):
+    for about in sorted((cache / EMBEDDINGS.folder).glob(f"*/{EMBEDDINGS.mark}")):
         facts = _about(about.parent) or {"name": "?"}
-        found.append((facts, sum(path.stat().st_size for path in about.parent.rglob("*") if path.is_file())))
+        found.append((facts, measure_folder(about.parent)))
     return found
-
-
-def clear_stores(cache: Path) -> int:
-    """Delete all embeddings of a cache folder, hashes of files, and states of stopped probes; returns bytes freed."""
-    freed = sum(size for _, size in list_stores(cache))
-    stopped = (cache / resuming.FOLDER).glob(f"*{resuming.SUFFIX}")
-    for path in (*stopped, *(cache / hashes.FOLDER).glob(hashes.PATTERN)):
-        freed += path.stat().st_size
-        path.unlink()
-    for about in list((cache / "embeddings").glob(f"*/{ABOUT}")):
-        shutil.rmtree(about.parent)
-    return freed

@@ -24,7 +24,7 @@ _CHARACTERS = {escape: character for character, escape in _ESCAPES.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class IndexLine:
     """Where the embedding of a file is."""
 
     part: str
@@ -34,29 +34,29 @@ class Line:
     crc32: int
     """Checksum of the row's bytes."""
     sha256: str
-    """Of the audio file."""
+    """SHA-256 of the audio file."""
     crop: str
     """Length and place of the clip."""
     state: FileState
-    """Of the audio file."""
+    """State of the audio file."""
     path: str
     """The audio file."""
     sure: bool = True
-    """Whether a file of this state is this file."""
+    """Whether the state identifies the file."""
 
 
-def write_line(line: Line) -> bytes:
-    """A line with its checksum and line break."""
+def write_line(line: IndexLine) -> bytes:
+    """Format a line, with its checksum and line break."""
     path = re.sub(r"[\\\n\r]", lambda found: _ESCAPES[found[0]], line.path)
     text = io.StringIO()
     facts = [line.part, line.row, line.crc32, line.sha256, line.crop, *line.state.facts(), path]
     csv.writer(text, lineterminator="").writerow(facts)
-    data = text.getvalue().encode(errors="surrogateescape")  # names of files need not be UTF-8
+    data = text.getvalue().encode(errors="surrogateescape")  # file names may not be UTF-8
     return data + b"," + _check(data) + b"\n"
 
 
-def read_line(data: bytes) -> Line | None:
-    """A line without its line break; None where it is damaged, or names a part that no store writes."""
+def read_line(data: bytes) -> IndexLine | None:
+    """Parse a line without its line break; None where it is damaged, or names a part that no store writes."""
     content, _, check = data.rpartition(b",")
     old = check == b"."
     if not old and check != _check(content):
@@ -65,7 +65,7 @@ def read_line(data: bytes) -> Line | None:
         (fields,) = csv.reader([content.decode(errors="surrogateescape")])
         part, row, crc32, sha256, crop, *facts, path = fields
         state = _state([int(fact) for fact in facts], 2 if old else 4)
-        line = Line(
+        line = IndexLine(
             part=part,
             row=int(row),
             crc32=int(crc32),
@@ -75,7 +75,7 @@ def read_line(data: bytes) -> Line | None:
             path=path if old or "\\" not in path else re.sub(r"\\[\\nr]", _character, path),
             sure=not old,
         )
-    except (ValueError, csv.Error):  # too few or too many fields, no numbers
+    except (ValueError, csv.Error):  # too few or too many fields, or not numbers
         return None
     if not _PART.fullmatch(part) or line.row < 0 or (old and Path(path).suffix.lower() not in _READ_WHOLE):
         return None

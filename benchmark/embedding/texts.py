@@ -25,7 +25,7 @@ from benchmark import processes
 from benchmark.encoders.adapters.foreign import explain_failure
 from benchmark.encoders.adapters.hf_loading import check_tensors, check_whole_model, load_with_report
 from benchmark.encoders.adapters.snapshot import (
-    FACTS,
+    FACT_FILES,
     WEIGHTS,
     explain_loading_failure,
     find_model_folder,
@@ -35,6 +35,7 @@ from benchmark.encoders.adapters.snapshot import (
 from benchmark.encoders.fingerprint import hash_weights
 from benchmark.protocol import TEXT_ENCODER
 from bgknown.errors import InvalidInputError
+from bgknown.jobs.caches import TEXTS
 from bgknown.jobs.files import advise_option, hash_bytes, make_folder
 from bgknown.jobs.sealed import unseal, write_sealed
 from bgknown.userpath import expand
@@ -45,14 +46,12 @@ log = logging.getLogger(__name__)
 POOLINGS = ("mean", "cls")
 BATCH = 256
 """Texts in a batch."""
-FOLDER = "texts"
-"""Folder below the cache."""
 INTERVAL_S = 60.0
-"""Embeddings are stored after the first batch that ends so long after the last time."""
+"""Embeddings are stored after the first batch that ends at least this long after the last time."""
 KIND = "text encoder "
-"""What stands before its name in messages."""
+"""What precedes its name in messages."""
 PROBE = "add the sound of a dog, and make the rain louder"
-"""A text by which a model is tried."""
+"""A text that a model is tried on."""
 
 
 class BrokenTextsError(InvalidInputError):
@@ -70,17 +69,17 @@ class TextEncoder:
     """A frozen text model with its tokenizer."""
 
     name: str
-    """What it is called: the folder's name, or the id on the hub."""
+    """Its name: that of the folder, or the id on the hub."""
     pooling: str
     """``mean`` or ``cls``."""
     sha256: str
-    """Of the model's files."""
+    """SHA-256 of the model's files."""
     model: Any
     """The model."""
     tokenizer: Any
     """Its tokenizer."""
     device: str
-    """Where it is."""
+    """The device that it is on."""
 
     @property
     def embedding_size(self) -> int:
@@ -88,7 +87,7 @@ class TextEncoder:
         return int(self.model.config.hidden_size)
 
     def facts(self) -> dict[str, str]:
-        """What its embeddings depend on."""
+        """What its embeddings depend on, writable as JSON."""
         return {
             "name": self.name,
             "pooling": self.pooling,
@@ -134,14 +133,15 @@ def load_text_encoder(target: str = TEXT_ENCODER, *, pooling: str = "mean", devi
     folder = find_model_folder(target, kind=KIND)
     check_whole_model(folder, target, kind=KIND)
     if not (folder / "config.json").is_file():
-        raise InvalidInputError(f"{KIND}{target}: this folder holds no whole model (there is no config.json)")
+        raise InvalidInputError(f"{KIND}{target}: this folder does not hold a complete model (config.json is missing)")
     with silence(transformers), explain_loading_failure(target, kind=KIND):
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     whole, report = load_with_report(transformers.AutoModel, folder, target, kind=KIND)
     model = _text_part(whole)
     if not hasattr(model.config, "vocab_size") or tokenizer.pad_token is None:
         raise InvalidInputError(
-            f"{KIND}{target}: {type(whole).__name__} is no text model, or its tokenizer has no padding token"
+            f"{KIND}{target}: {type(whole).__name__} is not a text model, or its tokenizer "
+            "does not have a padding token"
         )
     tokens = tokenizer([PROBE], return_tensors="pt")
     with torch.no_grad(), explain_loading_failure(target, kind=KIND, what="fails on a text"):
@@ -151,9 +151,9 @@ def load_text_encoder(target: str = TEXT_ENCODER, *, pooling: str = "mean", devi
             lambda: _pooled(model(**tokens).last_hidden_state, tokens["attention_mask"], pooling),
             f"{KIND}{target}",
         )
-    files = sorted(file for pattern in (*FACTS, *WEIGHTS) for file in folder.glob(pattern))
+    files = sorted(file for pattern in (*FACT_FILES, *WEIGHTS) for file in folder.glob(pattern))
     return TextEncoder(
-        name=Path(target).absolute().name if Path(target).is_dir() else target,  # a link has a name of its own
+        name=Path(target).absolute().name if Path(target).is_dir() else target,  # a link has its own name
         pooling=pooling,
         sha256=hash_weights(whole, files),
         model=model.to(device),
@@ -163,7 +163,7 @@ def load_text_encoder(target: str = TEXT_ENCODER, *, pooling: str = "mean", devi
 
 
 def _pooled(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    """Of hidden states [B, T, D] the mean of a text's own tokens, or the first one."""
+    """Pool hidden states [B, T, D]: the mean over a text's tokens, or the first token."""
     if pooling == "cls":
         return hidden[:, 0]
     own = mask.unsqueeze(2).to(hidden.dtype)
@@ -171,7 +171,7 @@ def _pooled(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
 
 
 def _text_part(model: Any) -> Any:
-    """What of a model reads text: the encoder of one that writes, too (T5, BART), the text tower of CLIP or CLAP."""
+    """The part of a model that reads text: the encoder of T5 or BART, the text tower of CLIP or CLAP."""
     if getattr(model.config, "is_encoder_decoder", False):
         return model.get_encoder()
     return getattr(model, "text_model", model)
@@ -180,7 +180,7 @@ def _text_part(model: Any) -> Any:
 def embed_texts(
     encoder: TextEncoder, texts: Sequence[str], cache: Path
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Embed texts, each different one once, from the cache where it holds them.
+    """Embed texts, each distinct one once, from the cache where it holds them.
 
     Args:
         encoder: the text encoder.
@@ -196,7 +196,7 @@ def embed_texts(
     """
     unique = sorted(set(texts))
     known = _load(_path(encoder, cache))
-    missing = sorted((text for text in unique if text not in known), key=len)  # of like length, so with little padding
+    missing = sorted((text for text in unique if text not in known), key=len)  # similar lengths, so little padding
     broken: list[str] = []
     quietly, stored = processes.rank() > 0 or not sys.stderr.isatty(), time.monotonic()
     with tqdm(total=len(missing), desc=f"texts {encoder.name}", unit="text", disable=quietly, leave=False) as bar:
@@ -225,11 +225,11 @@ def embed_texts(
 
 def _path(encoder: TextEncoder, cache: Path) -> Path:
     facts = {name: value for name, value in encoder.facts().items() if name != "name"}
-    return cache / FOLDER / f"{hash_bytes(repr(sorted(facts.items())).encode())[:32]}.npz"
+    return cache / TEXTS.folder / f"{hash_bytes(repr(sorted(facts.items())).encode())[:32]}.npz"
 
 
 def _load(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Cached embeddings by text; none where there are none, or they are damaged.
+    """Cached embeddings by text; empty where there are none, or they are damaged.
 
     A cache of 0.1.0 has no checksum of its own; that of its zip members decides.
     """

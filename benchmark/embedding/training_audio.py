@@ -14,9 +14,9 @@ from bgknown.jobs.parallel import count_cores
 
 
 class DecodedAudio:
-    """Clips that are decoded whenever they are asked for; an implementation of ``TrainingAudio``.
+    """Clips that are decoded on request; an implementation of ``TrainingAudio``.
 
-    No audio is kept, so memory is that of the batches in use, however often the clips are read.
+    No audio is kept, so only the batches in use take memory, however often the clips are read.
     """
 
     def __init__(
@@ -26,23 +26,23 @@ class DecodedAudio:
         stream: Callable[[], Iterator[Tensor]],
         *,
         jobs: int,
-        heard: Callable[[int], object],
+        report: Callable[[int], object],
         broken: BrokenClips,
     ) -> None:
         """Describe the audio; nothing is decoded yet.
 
         Args:
-            batches: the clips; those of one batch have the same length.
+            batches: the clips; those of one batch have equal length.
             rate_hz: the rate to decode at.
             stream: decodes all batches, in their order.
             jobs: threads that decode single clips; 0 for the number of cores.
-            heard: is called with the number of clips that ``read`` decoded, for a progress bar.
+            report: called with the number of clips that ``read`` decoded, for a progress bar.
             broken: collects clips that ``read`` cannot decode, for which it gives silence, and silent ones: statistics
                 that broken clips have entered are not used.
         """
         self.lengths = [samples for batch in batches for samples in [count_samples(batch[0], rate_hz)] * len(batch)]
         self._clips = [clip for batch in batches for clip in batch]
-        self._batches, self._rate_hz, self._stream, self._heard = len(batches), rate_hz, stream, heard
+        self._batches, self._rate_hz, self._stream, self._report = len(batches), rate_hz, stream, report
         self._jobs, self._broken = jobs or count_cores(), broken
 
     def __len__(self) -> int:
@@ -57,7 +57,7 @@ class DecodedAudio:
         """Clips [N] on the CPU by their numbers."""
         with ThreadPoolExecutor(min(self._jobs, max(len(numbers), 1))) as pool:
             decoded = list(pool.map(self._read, numbers))
-        self._heard(len(numbers))
+        self._report(len(numbers))
         return decoded
 
     def _read(self, number: int) -> Tensor:

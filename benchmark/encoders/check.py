@@ -1,4 +1,4 @@
-"""Encoders held against the contract before they are measured (``benchmark.encoders.contract``)."""
+"""Checks that an encoder keeps the contract (``benchmark.encoders.contract``), to run before measuring it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from benchmark.text_tables import align_columns
 from bgknown.errors import BgknownError
 from bgknown.seeding import make_generator
 
-BATCH = 8
+_BATCH = 8
 """Clips in a batch of the checks."""
-DURATION_S = 5.0
-"""Their length."""
+_DURATION_S = 5.0
+"""Length of these clips, s."""
 SHORT_S, LONG_S = 0.1, 30.0
 TOLERANCE = 1e-4
-"""How far, relative to the largest value of an embedding, a clip alone may be from itself in a batch: rounding."""
+"""Largest difference, relative to the largest value of an embedding, that rounding may explain."""
 SPEED_S = 2.0
-"""How long the speed is measured."""
+"""Duration of the speed measurement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Finding:
     name: str
     """What was checked."""
     passed: bool | None
-    """Whether it holds; None for what is only told."""
+    """Whether it holds; None for what is only reported."""
     detail: str
     """The number, or what went wrong."""
 
@@ -45,27 +45,27 @@ def check_encoder(loaded: LoadedEncoder) -> list[Finding]:
     Encoders that take statistics of training audio take them from noise first.
     """
     encoder, rate_hz = loaded.encoder, loaded.encoder.rate_hz
-    findings = [_facts(loaded)]
-    noise = make_noise("noise", BATCH, round(DURATION_S * rate_hz)).to(loaded.device)
+    findings = [_report_facts(loaded)]
+    noise = make_noise("noise", _BATCH, round(_DURATION_S * rate_hz)).to(loaded.device)
     if isinstance(encoder, FittedEncoder):
-        findings.append(_finding("needs fit", lambda: _fit(loaded, noise)))
+        findings.append(_run_check("needs fit", lambda: _check_fit(loaded, noise)))
     checks: list[tuple[str, Callable[[], tuple[bool | None, str]]]] = [
-        ("shape and type", lambda: _shape(loaded, noise)),
-        ("finite: silence", lambda: _finite(loaded, torch.zeros_like(noise))),
-        ("finite: full scale", lambda: _finite(loaded, torch.sign(noise))),
-        ("finite: constant", lambda: _finite(loaded, torch.full_like(noise, 0.5))),
-        ("deterministic", lambda: _deterministic(loaded, noise)),
-        ("batch invariant", lambda: _batch_invariant(loaded, noise)),
-        ("input unchanged", lambda: _unchanged(loaded, noise)),
-        ("tells clips apart", lambda: _apart(loaded, noise)),
-        (f"short input, {SHORT_S:g} s", lambda: _finite(loaded, noise[:, : round(SHORT_S * rate_hz)])),
-        (f"long input, {LONG_S:g} s", lambda: _finite(loaded, make_noise("noise", 1, round(LONG_S * rate_hz)))),
-        ("padding", lambda: _padding(loaded, noise)),
-        *([("frames", lambda: _frames(loaded, noise))] if isinstance(encoder, FrameEncoder) else []),
-        ("speed", lambda: _speed(loaded, noise)),
-        ("memory", _memory),
+        ("shape and type", lambda: _check_shape(loaded, noise)),
+        ("finite: silence", lambda: _check_finite(loaded, torch.zeros_like(noise))),
+        ("finite: full scale", lambda: _check_finite(loaded, torch.sign(noise))),
+        ("finite: constant", lambda: _check_finite(loaded, torch.full_like(noise, 0.5))),
+        ("deterministic", lambda: _check_deterministic(loaded, noise)),
+        ("batch invariant", lambda: _check_batch_invariance(loaded, noise)),
+        ("input unchanged", lambda: _check_input_unchanged(loaded, noise)),
+        ("distinguishes clips", lambda: _check_distinction(loaded, noise)),
+        (f"short input, {SHORT_S:g} s", lambda: _check_finite(loaded, noise[:, : round(SHORT_S * rate_hz)])),
+        (f"long input, {LONG_S:g} s", lambda: _check_finite(loaded, make_noise("noise", 1, round(LONG_S * rate_hz)))),
+        ("padding", lambda: _measure_padding(loaded, noise)),
+        *([("frames", lambda: _check_frames(loaded, noise))] if isinstance(encoder, FrameEncoder) else []),
+        ("speed", lambda: _measure_speed(loaded, noise)),
+        ("memory", _measure_memory),
     ]
-    return [*findings, *(_finding(name, work) for name, work in checks)]
+    return [*findings, *(_run_check(name, work) for name, work in checks)]
 
 
 def has_passed(findings: Sequence[Finding]) -> bool:
@@ -86,18 +86,18 @@ def make_noise(name: str, clips: int, samples: int) -> Tensor:
     return torch.from_numpy(np.clip(0.1 * draw, -1.0, 1.0).astype(np.float32))
 
 
-def _finding(name: str, work: Callable[[], tuple[bool | None, str]]) -> Finding:
+def _run_check(name: str, work: Callable[[], tuple[bool | None, str]]) -> Finding:
     try:
         holds, detail = work()
     except BgknownError as error:
         holds, detail = False, str(error)
-    except Exception as error:  # noqa: BLE001  (an encoder is anybody's code)
+    except Exception as error:  # noqa: BLE001  (an encoder may run any code)
         reason = (str(error).strip().splitlines() or [""])[0]
         holds, detail = False, f"{type(error).__name__}: {reason}"
     return Finding(name=name, passed=holds, detail=detail)
 
 
-def _facts(loaded: LoadedEncoder) -> Finding:
+def _report_facts(loaded: LoadedEncoder) -> Finding:
     encoder = loaded.encoder
     plausible = 4_000 <= encoder.rate_hz <= 192_000
     weights = f"weights {loaded.weights_sha256[:12]}" if loaded.weights_sha256 else "no weights"
@@ -106,49 +106,49 @@ def _facts(loaded: LoadedEncoder) -> Finding:
 
 
 def _embed(loaded: LoadedEncoder, audio: Tensor) -> Tensor:
-    """Embed a copy: an encoder that writes to its input fails the one check that is about it."""
+    """Embed a copy, so that an encoder that writes to its input fails only the check for that."""
     with torch.inference_mode():
         output = loaded.encoder.embed(audio.clone().to(loaded.device))
     return check_output(loaded.encoder, output, len(audio))
 
 
-def _fit(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
-    """Unfitted it must refuse, with whatever error; then it takes its statistics."""
+def _check_fit(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
+    """Check that the encoder refuses audio before it is fitted, with any error, and fit it."""
     try:
         _embed(loaded, noise[:1])
-        told = "embeds without statistics, which it should refuse"
-    except Exception:  # noqa: BLE001  (an encoder is anybody's code)
-        told = ""
+        fault = "embeds without statistics; it must refuse"
+    except Exception:  # noqa: BLE001  (an encoder may run any code)
+        fault = ""
     if isinstance(loaded.encoder, FittedEncoder):
-        loaded.encoder.fit(iter([noise[: BATCH // 2], noise[BATCH // 2 :]]))
-    return not told, told or "statistics taken from noise"
+        loaded.encoder.fit(iter([noise[: _BATCH // 2], noise[_BATCH // 2 :]]))
+    return not fault, fault or "statistics taken from noise"
 
 
-def _shape(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
+def _check_shape(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
     with torch.inference_mode():
         raw = loaded.encoder.embed(noise.clone())
-    output = check_output(loaded.encoder, raw, BATCH)
+    output = check_output(loaded.encoder, raw, _BATCH)
     return raw.dtype == torch.float32, f"{list(output.shape)} {str(raw.dtype).removeprefix('torch.')}"
 
 
-def _finite(loaded: LoadedEncoder, audio: Tensor) -> tuple[bool, str]:
+def _check_finite(loaded: LoadedEncoder, audio: Tensor) -> tuple[bool, str]:
     output = _embed(loaded, audio)
     return True, f"largest value {float(output.abs().max()):.3g}"
 
 
-def _deterministic(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
-    apart = _apart_by(_embed(loaded, noise), _embed(loaded, noise))
+def _check_deterministic(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
+    apart = _measure_difference(_embed(loaded, noise), _embed(loaded, noise))
     return apart <= TOLERANCE, f"differs by {apart:.2g} from one run to the next"
 
 
-def _batch_invariant(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
+def _check_batch_invariance(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
     together = _embed(loaded, noise)
     alone = torch.cat([_embed(loaded, clip.unsqueeze(0)) for clip in noise])
-    apart = _apart_by(together, alone)
+    apart = _measure_difference(together, alone)
     return apart <= TOLERANCE, f"a clip alone differs by {apart:.2g} from itself in a batch"
 
 
-def _unchanged(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
+def _check_input_unchanged(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
     given = noise.clone()
     with torch.inference_mode():
         loaded.encoder.embed(given)
@@ -156,51 +156,51 @@ def _unchanged(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
     return same, "" if same else "embed writes to its input"
 
 
-def _apart(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
+def _check_distinction(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
     tone = torch.sin(torch.arange(noise.shape[1]) * 0.2).expand(2, -1)
-    apart = _apart_by(_embed(loaded, noise[:2]), _embed(loaded, 0.5 * tone))
+    apart = _measure_difference(_embed(loaded, noise[:2]), _embed(loaded, 0.5 * tone))
     return apart > TOLERANCE, f"noise and a tone differ by {apart:.2g}"
 
 
-def _padding(loaded: LoadedEncoder, noise: Tensor) -> tuple[None, str]:
+def _measure_padding(loaded: LoadedEncoder, noise: Tensor) -> tuple[None, str]:
     whole = _embed(loaded, noise)
     padded = _embed(loaded, torch.nn.functional.pad(noise, (0, noise.shape[1])))
-    return None, f"as much silence behind a clip changes it by {_apart_by(whole, padded):.2g}"
+    return None, f"appending its own length of silence changes an embedding by {_measure_difference(whole, padded):.2g}"
 
 
-def _frames(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
+def _check_frames(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
     if not isinstance(loaded.encoder, FrameEncoder):
         return False, "no frames"
     with torch.inference_mode():
         frames, times_ms = loaded.encoder.frames(noise.clone())
-    if frames.ndim != 3 or len(frames) != BATCH or list(times_ms.shape) != list(frames.shape[:2]):
-        return False, f"frames {list(frames.shape)} and times {list(times_ms.shape)}, must be [B, T, D] and [B, T]"
+    if frames.ndim != 3 or len(frames) != _BATCH or list(times_ms.shape) != list(frames.shape[:2]):
+        return False, f"frames {list(frames.shape)} and times {list(times_ms.shape)}; it must be [B, T, D] and [B, T]"
     rising = bool((times_ms[:, 1:] > times_ms[:, :-1]).all())
-    inside = float(times_ms.min()) >= 0 and float(times_ms.max()) <= 1_000 * DURATION_S + 1_000
+    inside = float(times_ms.min()) >= 0 and float(times_ms.max()) <= 1_000 * _DURATION_S + 1_000
     finite = bool(torch.isfinite(frames).all())
     step_ms = float(times_ms[0, -1] - times_ms[0, 0]) / max(frames.shape[1] - 1, 1)
-    return rising and inside and finite, f"{list(frames.shape)}, one each {step_ms:.1f} ms"
+    return rising and inside and finite, f"{list(frames.shape)}, one every {step_ms:.1f} ms"
 
 
-def _speed(loaded: LoadedEncoder, noise: Tensor) -> tuple[None, str]:
+def _measure_speed(loaded: LoadedEncoder, noise: Tensor) -> tuple[None, str]:
     clips, began = 0, time.perf_counter()
     while time.perf_counter() - began < SPEED_S or clips == 0:
         _embed(loaded, noise)
-        clips += BATCH
+        clips += _BATCH
     rate = clips / (time.perf_counter() - began)
-    return None, f"{rate:,.1f} clips of {DURATION_S:g} s a second, {rate * DURATION_S:,.0f} times real time"
+    return None, f"{rate:,.1f} clips of {_DURATION_S:g} s a second, {rate * _DURATION_S:,.0f} times real time"
 
 
-def _apart_by(one: Tensor, other: Tensor) -> float:
+def _measure_difference(one: Tensor, other: Tensor) -> float:
     """Largest difference relative to the largest value of each clip's embedding."""
     scale = one.abs().amax(dim=1, keepdim=True).clamp(min=1e-30)
     return float(((one - other).abs() / scale).max())
 
 
-def _memory() -> tuple[None, str]:
+def _measure_memory() -> tuple[None, str]:
     try:
         import resource  # noqa: PLC0415  (absent on Windows)
     except ImportError:
-        return None, "not known on this system"
+        return None, "unknown on this system"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
     return None, f"peak of this process {peak:,.0f} MB"

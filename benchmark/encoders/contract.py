@@ -1,4 +1,4 @@
-"""The contract of an encoder, and what the rest of the package is told about one.
+"""The contract of an encoder, and the record that identifies a loaded one.
 
 Shape letters: B batch, N samples, T frames, D embedding size. Audio is mono float32, full scale -1..1, at the encoder's
 own rate; all clips of a batch have the same length.
@@ -28,19 +28,19 @@ class Encoder(Protocol):
       encoder needs before it can embed (the published BYOL-A weights do). Fitting again starts over. ``benchmark``
       passes a ``TrainingAudio``, which is more than an iterator; an encoder may rely on that only after checking;
     - ``frames(audio) -> (embeddings [B, T, D'], times_ms [B, T])``: one embedding per frame, and the frames' centres;
-    - ``to(device)``: moves the encoder in place; one without it stays on the CPU and is handed audio there;
-    - ``configuration``: a dictionary, writable as JSON, of everything beside the weights that its output depends on.
+    - ``to(device)``: moves the encoder in place; an encoder without it stays on the CPU and gets its audio there;
+    - ``configuration``: a dictionary, writable as JSON, of everything besides the weights that its output depends on.
     """
 
     name: str
-    """What the encoder is called in results."""
+    """The name of the encoder in results."""
     rate_hz: int
     """The sampling rate that its input must have."""
     embedding_size: int
     """D."""
 
     def embed(self, audio: Tensor) -> Tensor:
-        """Embed a batch: [B, N] float32 -> [B, D] float32, without gradients, each clip for itself."""
+        """Embed a batch: [B, N] float32 -> [B, D] float32, without gradients, each clip independently of the others."""
         ...
 
 
@@ -91,20 +91,20 @@ class LoadedEncoder:
     encoder: Encoder
     """The encoder."""
     spec: str
-    """What it was asked for by: a name, a file, ``kind:...``."""
+    """What was requested: a name, a file, ``kind:...``."""
     kind: str
     """The kind that loaded it."""
     weights_sha256: str
     """SHA-256 of the file, or of all files of the folder, that the weights come from; of the parameters themselves
     where code made them; empty where there are none."""
     configuration: dict[str, Any] = field(default_factory=dict)
-    """Everything beside the weights that its embeddings depend on."""
+    """Everything besides the weights that its embeddings depend on."""
     device: str = "cpu"
-    """Where it is, and where audio must be handed to it."""
+    """The device that it is on, where it expects audio."""
 
     @property
     def name(self) -> str:
-        """What the encoder is called in results."""
+        """The name of the encoder in results."""
         return self.encoder.name
 
     @property
@@ -121,7 +121,7 @@ class LoadedEncoder:
 
 
 def check_output(encoder: Encoder, output: object, batch: int, *, finite: bool = True) -> Tensor:
-    """Hold an encoder's output against the contract.
+    """Check that an encoder's output keeps the contract.
 
     Args:
         encoder: the encoder, for its name and embedding size.
@@ -133,26 +133,28 @@ def check_output(encoder: Encoder, output: object, batch: int, *, finite: bool =
         [B, D] float32 on the CPU.
 
     Raises:
-        InvalidInputError: it is no tensor, has another shape or type, or holds NaN or infinite values.
+        InvalidInputError: it is not a tensor, has another shape or type, or holds NaN or infinite values.
     """
     import torch  # noqa: PLC0415
 
-    wanted = [batch, encoder.embedding_size]
+    expected = [batch, encoder.embedding_size]
     if not isinstance(output, torch.Tensor):
         raise InvalidInputError(
-            f"encoder {encoder.name}: embed returned {type(output).__name__}; it must return a float32 tensor {wanted}"
+            f"encoder {encoder.name}: embed returned {type(output).__name__}; it must return a tensor {expected}"
         )
     if output.layout is not torch.strided:
         raise InvalidInputError(f"encoder {encoder.name}: embed returned a sparse tensor; it must return a dense one")
-    if list(output.shape) != wanted:
-        raise InvalidInputError(f"encoder {encoder.name}: embed returned shape {list(output.shape)}, must be {wanted}")
+    if list(output.shape) != expected:
+        raise InvalidInputError(
+            f"encoder {encoder.name}: embed returned shape {list(output.shape)}; it must be {expected}"
+        )
     if not output.dtype.is_floating_point:
-        raise InvalidInputError(f"encoder {encoder.name}: embed returned {output.dtype}, must be float32")
+        raise InvalidInputError(f"encoder {encoder.name}: embed returned {output.dtype}; it must be float32")
     embeddings = output.detach().float().cpu()
     bad = ~torch.isfinite(embeddings).all(dim=1)
     if finite and bool(bad.any()):
         raise InvalidInputError(
             f"encoder {encoder.name}: embed returned NaN or infinite values for {int(bad.sum())} of {batch} clips; "
-            f"`benchmark check` shows what it makes of silence, noise and extremes"
+            f"`benchmark check` shows its output for silence, noise and extremes"
         )
     return embeddings

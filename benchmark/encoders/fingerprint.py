@@ -1,4 +1,4 @@
-"""What tells one set of weights from another."""
+"""Hashes that identify an encoder's weights and code."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def hash_weights(encoder: Any, files: Sequence[Path]) -> str:
     if len(files) == 1:
         return hash_file(files[0])
     if files:
-        folder = Path(*_common(files))
+        folder = Path(*_find_common_folder(files))
         lines = sorted(f"{hash_file(file)} {file.relative_to(folder).as_posix()}" for file in files)
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
     digest, seen = hashlib.sha256(), False
-    for place, module in _modules(encoder):
+    for place, module in _list_modules(encoder):
         for name, tensor in sorted(module.state_dict(keep_vars=False).items()):
             if not isinstance(tensor, torch.Tensor):
                 continue
@@ -42,7 +42,7 @@ def hash_weights(encoder: Any, files: Sequence[Path]) -> str:
     return digest.hexdigest() if seen else ""
 
 
-def _common(files: Sequence[Path]) -> list[str]:
+def _find_common_folder(files: Sequence[Path]) -> list[str]:
     parts = [file.parent.parts for file in files]
     shared = []
     for level in zip(*parts, strict=False):
@@ -52,7 +52,7 @@ def _common(files: Sequence[Path]) -> list[str]:
     return shared
 
 
-def _modules(encoder: Any) -> Iterator[tuple[str, torch.nn.Module]]:
+def _list_modules(encoder: Any) -> Iterator[tuple[str, torch.nn.Module]]:
     """The torch modules that an object is or holds, a few levels deep, in the order of their names."""
     waiting, seen = [("", encoder, 0)], set()
     while waiting:
@@ -74,7 +74,7 @@ def _modules(encoder: Any) -> Iterator[tuple[str, torch.nn.Module]]:
 
 
 def hash_code_beside(kind: type) -> str:
-    """SHA-256 of all Python files in the folder of the file that a class's ``embed`` stands in; empty where none is.
+    """SHA-256 of all Python files in the folder that a class's ``embed`` is in; empty if there is no file.
 
     Changing any of them may change what the class does, and importing is free to reach all of them.
     """

@@ -1,6 +1,6 @@
 """The kinds of encoders that come with this software: how each is written, what it is, which module loads it.
 
-What a kind's module holds is told in ``registry``.
+``registry`` says what the module of a kind must define.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from benchmark.encoders.options import OptionFacts
 
 CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors")
-"""Files whose content says what they are."""
+"""Suffixes of files whose content decides their kind."""
 IN_FILES = ("torchscript", "exported", "onnx")
-"""Kinds whose target is a file, when they are named."""
+"""Kinds whose target is a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class Kind:
     """A kind of encoder."""
 
     name: str
-    """What stands before the colon, or the whole name."""
+    """The part before the colon, or the whole name."""
     syntax: str
     """How it is written."""
     about: str
@@ -28,9 +28,9 @@ class Kind:
     module: str
     """The module that loads it."""
     runs_code: bool = False
-    """Whether loading runs somebody's program."""
+    """Whether loading runs arbitrary code."""
     options: tuple[OptionFacts, ...] = ()
-    """What may follow the ``?``."""
+    """The options that may follow the ``?``."""
 
 
 _ADAPTERS = "benchmark.encoders.adapters"
@@ -99,10 +99,10 @@ BUILT_IN = {
         Kind(
             name="python",
             syntax="FILE.py:CLASS or PACKAGE.MODULE:FACTORY",
-            about="any Python object with name, rate_hz, embedding_size and embed, or a torch module with rate_hz",
+            about="a Python object with name, rate_hz, embedding_size and embed, or a torch module with rate_hz",
             module=f"{_ADAPTERS}.python",
             runs_code=True,
         ),
     )
 }
-"""They by their names."""
+"""The kinds by name."""

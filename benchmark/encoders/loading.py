@@ -1,4 +1,4 @@
-"""What an object needs to be an encoder: members, a name, a device, and the same answer to the same audio."""
+"""Checks of a loaded encoder: its members, name and device, and equal embeddings for equal audio."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from bgknown.errors import InvalidInputError
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
 REPEATED = {"float32": 1e-3, "bfloat16": 2e-2, "float16": 1e-2}
-"""How far, relative to its largest value, an embedding may be from that of the same clip in the same batch a moment
-before: kernels of a GPU may add in another order, in the precision that they compute in; dropout changes far more."""
+"""Largest difference, relative to the largest value, between two embeddings of the same batch: a GPU may add in another
+order, in the precision that it computes in; dropout changes far more."""
 _WHOLE = "a positive whole number"
 
 
@@ -25,23 +25,23 @@ def check_contract(encoder: Any, spec: str) -> Encoder:
 
     Args:
         encoder: any object.
-        spec: what it was asked for by, for messages.
+        spec: the name it was requested by, for messages.
 
     Raises:
-        InvalidInputError: says what is missing or wrong.
+        InvalidInputError: a member is missing or wrong.
     """
     for attribute, need in (("name", "a text"), ("rate_hz", _WHOLE), ("embedding_size", _WHOLE)):
-        with explain_failure(spec, f"has no {attribute} that can be read"):
+        with explain_failure(spec, f"has no readable {attribute}"):
             value = getattr(encoder, attribute, None)
         whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
         if not (whole if need == _WHOLE else isinstance(value, str) and value):
-            told = f"is {value!r}" if hasattr(encoder, attribute) else "is missing"
-            raise InvalidInputError(f"{spec}: the encoder's {attribute} {told}, must be {need}")
+            found = f"is {value!r}" if hasattr(encoder, attribute) else "is missing"
+            raise InvalidInputError(f"{spec}: the encoder's {attribute} {found}; it must be {need}")
     if not callable(getattr(encoder, "embed", None)):
         raise InvalidInputError(f"{spec}: the encoder has no method embed(audio [B, N]) -> [B, D]")
     if not LOWEST_RATE_HZ <= encoder.rate_hz <= HIGHEST_RATE_HZ:
         raise InvalidInputError(
-            f"{spec}: the encoder's rate_hz is {encoder.rate_hz}, must lie in {LOWEST_RATE_HZ}..{HIGHEST_RATE_HZ}"
+            f"{spec}: the encoder's rate_hz is {encoder.rate_hz}; it must be in {LOWEST_RATE_HZ}..{HIGHEST_RATE_HZ}"
         )
     try:
         json.dumps(dict(getattr(encoder, "configuration", {})), sort_keys=True, allow_nan=False)
@@ -54,19 +54,19 @@ def check_contract(encoder: Any, spec: str) -> Encoder:
 
 
 def check_name(name: str, spec: str) -> None:
-    """Refuse a name that no row of results can hold, before anything is measured.
+    """Check that rows of results can hold a name.
 
     Raises:
-        InvalidInputError: it is empty, has spaces at an end, or characters that cannot be seen.
+        InvalidInputError: it is empty, has spaces at its ends or invisible characters.
     """
     if not name or name != name.strip() or not name.isprintable():
         raise InvalidInputError(
-            f"{spec}: the encoder's name is {name!r}; it must be one line without spaces at its ends (give it --name)"
+            f"{spec}: the encoder's name is {name!r}; it must be one line without spaces at its ends (use --name)"
         )
 
 
 def rename(encoder: Encoder, name: str, spec: str) -> None:
-    """Call an encoder something else.
+    """Give an encoder another name.
 
     Raises:
         InvalidInputError: its name is a property, or it is a frozen record.
@@ -75,7 +75,7 @@ def rename(encoder: Encoder, name: str, spec: str) -> None:
         encoder.name = name
     except AttributeError as error:
         raise InvalidInputError(
-            f"{spec}: the encoder's name {encoder.name!r} cannot be changed to {name!r}; leave the new name out"
+            f"{spec}: the encoder's name {encoder.name!r} cannot be changed to {name!r}; omit the new name"
         ) from error
 
 
@@ -83,10 +83,10 @@ def move(encoder: Any, device: str, spec: str) -> str:
     """Move an encoder to a device, where it can be moved.
 
     Returns:
-        where it is then: the CPU, for one that cannot.
+        the device that it is on: the CPU for one that cannot be moved.
 
     Raises:
-        InvalidInputError: there is no such device, its memory is full, or the encoder's own ``to`` fails.
+        InvalidInputError: the device does not exist, its memory is full, or the encoder's own ``to`` fails.
     """
     if not hasattr(encoder, "to"):
         return "cpu"
@@ -99,31 +99,31 @@ def check_repeatable(name: str, first: NDArray[np.float32], second: NDArray[np.f
     """Check that an encoder gave the same embeddings [B, D] for the same batch twice.
 
     Args:
-        name: the encoder.
-        first: what it gave.
-        second: what it gave for the same batch directly afterwards.
-        precision: what it computed in.
+        name: the name of the encoder.
+        first: the first embeddings.
+        second: the embeddings of the same batch directly afterwards.
+        precision: the precision that it computed in.
 
     Raises:
-        InvalidInputError: it answers differently from call to call.
+        InvalidInputError: the embeddings differ from call to call.
     """
     largest = np.abs(first).max(axis=1).clip(min=1e-30)
     apart = float((np.abs(first - second).max(axis=1) / largest).max())
     if apart > REPEATED[precision]:
         raise InvalidInputError(
-            f"encoder {name} answers differently from call to call: the same {len(first)} clips give embeddings that "
+            f"encoder {name} gives different embeddings from call to call: those of the same {len(first)} clips "
             f"differ by {apart:.2g} of their largest value ({REPEATED[precision]:g} is allowed); put it into "
-            f"evaluation mode (eval()) and switch off or seed what it draws (dropout, dither, random crops)"
+            f"evaluation mode (eval()) and switch off or seed its random draws (dropout, dither, random crops)"
         )
 
 
 def try_out(loaded: LoadedEncoder, duration_s: float) -> None:
-    """Let an encoder embed two clips of noise twice, before anything is measured.
+    """Embed two clips of noise twice, as a check before anything is measured.
 
-    Encoders that need statistics of training audio first are left alone.
+    Encoders that need statistics of training audio first are skipped.
 
     Raises:
-        InvalidInputError: it fails, breaks its contract, or answers differently from call to call.
+        InvalidInputError: it fails, breaks the contract, or gives different embeddings from call to call.
     """
     if isinstance(loaded.encoder, FittedEncoder):
         return

@@ -1,25 +1,19 @@
-"""Options of encoders: what follows a ``?`` in the name of one, read into the kind's own settings."""
+"""Options in names, which follow a ``?``: parsed as text, and listed with what they do.
+
+``bgknown.settings.read_options`` turns the text into a record.
+"""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
-import difflib
 import inspect
 import itertools
 import textwrap
-import types
-import typing
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from bgknown.errors import InvalidInputError
-
-Record = TypeVar("Record")
-
-_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +36,7 @@ def parse_options(text: str, where: str) -> dict[str, str]:
         where: the whole name, for messages.
 
     Raises:
-        InvalidInputError: a part is no ``key=value``, or a key comes twice.
+        InvalidInputError: a part is not ``key=value``, or a key is repeated.
     """
     if not text:
         return {}
@@ -56,33 +50,9 @@ def parse_options(text: str, where: str) -> dict[str, str]:
     return given
 
 
-def resolve_options(record: type[Record], given: Mapping[str, str], where: str) -> Record:
-    """A kind's settings with the options that were given.
-
-    Args:
-        record: a frozen dataclass whose fields are str, int, float or bool, or one of them or None.
-        given: options as text.
-        where: the whole name, for messages.
-
-    Raises:
-        InvalidInputError: an option is unknown, or its value is of the wrong type.
-    """
-    kinds = typing.get_type_hints(record)
-    names = [field.name for field in dataclasses.fields(record)]  # type: ignore[arg-type]
-    values = {}
-    for name, text in given.items():
-        if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {close[0]}? " if close else ""
-            there = f"there are: {', '.join(names)}" if names else "it takes none"
-            raise InvalidInputError(f"{where}: unknown option {name!r}; {hint}{there}")
-        values[name] = _value(text, kinds[name], f"{where}: option {name}")
-    return record(**values)
-
-
 def list_options(record: type) -> list[OptionFacts]:
     """The options of a kind, with the docstrings of their fields."""
-    about = _field_docs(record)
+    about = _read_field_docs(record)
     return [
         OptionFacts(
             name=field.name,
@@ -93,27 +63,8 @@ def list_options(record: type) -> list[OptionFacts]:
     ]
 
 
-def _value(text: str, kind: Any, what: str) -> Any:
-    if isinstance(kind, types.UnionType):
-        kinds = [part for part in typing.get_args(kind) if part is not type(None)]
-        if text.lower() == "none":
-            return None
-        kind = kinds[0]
-    if kind is str:
-        return text
-    if kind is bool:
-        if text.lower() not in (*_TRUE, *_FALSE):
-            raise InvalidInputError(f"{what} is {text!r}, must be true or false")
-        return text.lower() in _TRUE
-    try:
-        return kind(text)
-    except ValueError as error:
-        wanted = "a whole number" if kind is int else "a number"
-        raise InvalidInputError(f"{what} is {text!r}, must be {wanted}") from error
-
-
-def _field_docs(record: type) -> dict[str, str]:
-    """The strings that stand below the fields of a dataclass, in one line each."""
+def _read_field_docs(record: type) -> dict[str, str]:
+    """The docstrings of the fields of a dataclass, each on one line."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(record)))
     except (OSError, TypeError):  # no source: a compiled plug-in

@@ -1,6 +1,6 @@
-"""From a name to an encoder: built-in names, files, and kinds of other people's encoders.
+"""From a name to an encoder: built-in names, files, and kinds of third-party encoders.
 
-Written ``NAME``, ``FILE`` or ``KIND:TARGET``, with options behind a ``?``: ``hf:facebook/wav2vec2-base?layer=6``.
+Written ``NAME``, ``FILE`` or ``KIND:TARGET``, with options after a ``?``: ``hf:facebook/wav2vec2-base?layer=6``.
 Nothing heavy is imported until an encoder is loaded. A kind is a module with
 
 - ``Options``, a frozen dataclass of what may follow the ``?``;
@@ -13,7 +13,6 @@ Packages add kinds through the entry-point group ``benchmark.encoders``, whose e
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import re
@@ -25,10 +24,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from benchmark.encoders.kinds import BUILT_IN, CHECKPOINTS, IN_FILES, Kind
-from benchmark.encoders.options import list_options, parse_options, resolve_options
+from benchmark.encoders.options import list_options, parse_options
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
 from bgknown.jobs.files import FileState, hash_bytes, read_state
 from bgknown.jobs.surroundings import prepare_libraries
+from bgknown.nearest import nearest
+from bgknown.settings import read_options
 from bgknown.userpath import expand, user_path
 
 if TYPE_CHECKING:
@@ -40,19 +41,19 @@ _LONGEST_OPTIONS = 40  # characters of a name
 
 
 def list_kinds() -> list[Kind]:
-    """All kinds there are, those of installed packages first, with their options.
+    """All kinds, those of installed packages first, with their options.
 
     Raises:
         InvalidInputError: an installed package is broken, or two offer the same name.
     """
     found = []
-    for name, kind in {**_plug_ins(), **BUILT_IN}.items():
-        module = _module(kind)
+    for name, kind in {**_list_plug_ins(), **BUILT_IN}.items():
+        module = _import_kind(kind)
         about = kind.about or (module.__doc__ or "").strip().splitlines()[0]
         found.append(
             Kind(
                 name=name,
-                syntax=_plug_in_syntax(name, module) if kind.syntax == "" else kind.syntax,
+                syntax=_describe_plug_in(name, module) if kind.syntax == "" else kind.syntax,
                 about=about,
                 module=kind.module,
                 runs_code=kind.runs_code,
@@ -66,13 +67,13 @@ def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", na
     """Load an encoder by its name, file or kind.
 
     Args:
-        spec: what to load.
-        trust_code: whether it may be a program.
-        device: where it is to run; an encoder that cannot move stays on the CPU.
-        name: what to call it in results.
+        spec: the name, file or kind with a target.
+        trust_code: whether it may run arbitrary code.
+        device: the device to run on; an encoder that cannot be moved stays on the CPU.
+        name: its name in results.
 
     Raises:
-        NotFoundError: there is no such name, file or package; says which are close.
+        NotFoundError: the name, file or package does not exist; suggests the closest.
         InvalidInputError: a file cannot be recognised or is damaged, an option is wrong, or the encoder breaks its
             contract.
     """
@@ -81,25 +82,22 @@ def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", na
     from benchmark.encoders.fingerprint import hash_weights  # noqa: PLC0415
     from benchmark.encoders.loading import check_contract, check_name, move, rename  # noqa: PLC0415
 
-    prepare_libraries()  # models and their feature extractors import librosa, and it numba
+    prepare_libraries()  # models and their feature extractors import librosa, which imports numba
     head, options_text = _split(spec)
-    kind, target = _kind_of(head, spec)
+    kind, target = _find_kind(head, spec)
     if kind.runs_code and not trust_code:
-        raise InvalidInputError(
-            f"{spec}: is a program ({kind.about}) and may do anything on this machine; "
-            f"if you trust it, say so with --trust-code"
-        )
-    module = _module(kind)
+        raise InvalidInputError(f"{spec}: runs arbitrary code ({kind.about}); pass --trust-code if you trust it")
+    module = _import_kind(kind)
     given = parse_options(options_text, spec)
-    options = resolve_options(module.Options, {key: expand(value) for key, value in given.items()}, spec)
+    options = read_options(module.Options, {key: expand(value) for key, value in given.items()}, spec)
     while True:
-        before = _states(module, target, options)
+        before = _read_states(module, target, options)
         with explain_failure(spec, "cannot be loaded") if kind.runs_code else nullcontext():
             encoder = check_contract(module.load(target, options), spec)
         files = module.weights_of(target, options) if hasattr(module, "weights_of") else []
         digest = hash_weights(encoder, files)
-        if before is None or before == _states(module, target, options):
-            break  # else a training has replaced its checkpoint meanwhile, and the hash may be that of other weights
+        if before is None or before == _read_states(module, target, options):
+            break  # otherwise training replaced the checkpoint meanwhile, and the hash may be of other weights
     if name is not None or given:
         rename(encoder, name or name_with_options(encoder.name, given), spec)
     check_name(encoder.name, spec)
@@ -114,8 +112,8 @@ def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", na
     )
 
 
-def _states(module: Any, target: str, options: Any) -> list[tuple[str, FileState]] | None:
-    """What tells whether the files of an encoder were replaced; None where they are not there, or there are none."""
+def _read_states(module: Any, target: str, options: Any) -> list[tuple[str, FileState]] | None:
+    """State of an encoder's files, which shows whether they were replaced; None if there are none."""
     if not hasattr(module, "weights_of"):
         return None
     try:
@@ -125,7 +123,7 @@ def _states(module: Any, target: str, options: Any) -> list[tuple[str, FileState
 
 
 def _split(spec: str) -> tuple[str, str]:
-    """What stands before the options, and the options; a path that exists as it stands has none."""
+    """The part before the options, and the options; a path that exists as a whole has none."""
     if not spec.strip():
         raise InvalidInputError("the encoder's name is empty; `benchmark encoders` lists what there is")
     if _exists(spec):
@@ -137,7 +135,7 @@ def _split(spec: str) -> tuple[str, str]:
 def name_with_options(name: str, options: Mapping[str, str]) -> str:
     """An encoder's name with the options that it was given, so that two configurations are two encoders in results.
 
-    Long options are told apart by a hash.
+    Long options are replaced by a hash.
     """
     text = "&".join(f"{key}={value}" for key, value in sorted(options.items()))
     short = text if len(text) <= _LONGEST_OPTIONS and text.isprintable() else hash_bytes(text.encode())[:8]
@@ -147,40 +145,40 @@ def name_with_options(name: str, options: Mapping[str, str]) -> str:
 def _exists(path: str) -> bool:
     try:
         return user_path(path).exists()
-    except (OSError, ValueError):  # longer than a name may be
+    except (OSError, ValueError):  # the name is too long
         return False
 
 
-def _kind_of(head: str, spec: str) -> tuple[Kind, str]:
-    """The kind that a name asks for, and the target."""
-    every = {**_plug_ins(), **BUILT_IN}
+def _find_kind(head: str, spec: str) -> tuple[Kind, str]:
+    """The kind that a name refers to, and its target."""
+    every = {**_list_plug_ins(), **BUILT_IN}
     head = expand(head)
     before, colon, after = head.partition(":")
     if before in every:
         after = expand(after)
-        return every[before], _named_file(before, after, spec) if before in IN_FILES else after
+        return every[before], _check_named_file(before, after, spec) if before in IN_FILES else after
     path = Path(head)
     if path.suffix == ".pt2":
-        return BUILT_IN["exported"], _existing(path, spec)
+        return BUILT_IN["exported"], _check_file(path, spec)
     if path.suffix == ".onnx":
-        return BUILT_IN["onnx"], _existing(path, spec)
+        return BUILT_IN["onnx"], _check_file(path, spec)
     if path.suffix in CHECKPOINTS:
-        return _by_content(Path(_existing(path, spec))), head
-    close = difflib.get_close_matches(before, [*every, *_files_beside(path)], n=1)
+        return _find_kind_by_content(Path(_check_file(path, spec))), head
+    close = nearest(before, [*every, *_list_siblings(path)])
     named = re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", head) is not None
     if colon and (before.endswith(".py") or (named and (not close or _importable(before)))):
         return BUILT_IN["python"], head
     if path.is_file():
         raise InvalidInputError(
-            f"{head}: a file of this type is no encoder; known are {', '.join((*CHECKPOINTS, '.pt2', '.onnx'))} "
-            f"and FILE.py:CLASS"
+            f"{head}: a file of this type is not an encoder; use {', '.join((*CHECKPOINTS, '.pt2', '.onnx'))} "
+            f"or FILE.py:CLASS"
         )
-    hint = f"did you mean {close[0]}? " if close else ""
+    hint = f"did you mean {close}? " if close else ""
     raise NotFoundError(f"no encoder {head!r}; {hint}names and kinds are: {', '.join(every)}")
 
 
 def _importable(module: str) -> bool:
-    """Whether there is a package or module of its first name; to look inside a package would be to run it."""
+    """Whether a package or module with its first name exists; looking inside a package would run it."""
     from benchmark.encoders.adapters.foreign import import_path  # noqa: PLC0415
 
     with import_path(Path.cwd()):
@@ -190,29 +188,29 @@ def _importable(module: str) -> bool:
             return False
 
 
-def _named_file(kind: str, target: str, spec: str) -> str:
+def _check_named_file(kind: str, target: str, spec: str) -> str:
     if not target:
-        raise InvalidInputError(f"{spec}: no file named; write {kind}:FILE")
-    return _existing(Path(target), spec)
+        raise InvalidInputError(f"{spec}: names no file; write {kind}:FILE")
+    return _check_file(Path(target), spec)
 
 
-def _existing(path: Path, spec: str) -> str:
+def _check_file(path: Path, spec: str) -> str:
     if path.is_dir():
-        raise InvalidInputError(f"{path}: is a folder, must be a file; a folder of transformers is hf:{path}")
+        raise InvalidInputError(f"{path}: is a folder; it must be a file (a transformers folder is hf:{path})")
     if not path.is_file():
-        close = difflib.get_close_matches(path.name, _files_beside(path), n=1)
-        hint = f"; did you mean {path.with_name(close[0])}?" if close else ""
+        close = nearest(path.name, _list_siblings(path))
+        hint = f"; did you mean {path.with_name(close)}?" if close else ""
         raise NotFoundError(f"{spec}: no such file{hint}")
     if path.stat().st_size == 0:
         raise InvalidInputError(f"{path}: the file is empty (0 bytes)")
     return str(path)
 
 
-def _files_beside(path: Path) -> list[str]:
+def _list_siblings(path: Path) -> list[str]:
     return [file.name for file in path.parent.iterdir() if file.is_file()] if path.parent.is_dir() else []
 
 
-def _by_content(path: Path) -> Kind:
+def _find_kind_by_content(path: Path) -> Kind:
     """The kind of a checkpoint: a program of TorchScript, or weights that a plug-in recognises."""
     from benchmark.encoders.adapters.checkpoint import describe_entries, is_exported, is_torchscript  # noqa: PLC0415
 
@@ -221,8 +219,8 @@ def _by_content(path: Path) -> Kind:
     if is_exported(path):
         return BUILT_IN["exported"]
     looked_for = ["a TorchScript program", "a program of torch.export"]
-    for kind in _plug_ins().values():
-        module = _module(kind)
+    for kind in _list_plug_ins().values():
+        module = _import_kind(kind)
         if hasattr(module, "recognises"):
             if module.recognises(path):
                 return kind
@@ -232,7 +230,7 @@ def _by_content(path: Path) -> Kind:
     )
 
 
-def _plug_ins() -> dict[str, Kind]:
+def _list_plug_ins() -> dict[str, Kind]:
     found: dict[str, Kind] = {}
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         if entry.name in BUILT_IN or (entry.name in found and found[entry.name].module != entry.value):
@@ -244,11 +242,11 @@ def _plug_ins() -> dict[str, Kind]:
     return found
 
 
-def _plug_in_syntax(name: str, module: ModuleType) -> str:
+def _describe_plug_in(name: str, module: ModuleType) -> str:
     return f"{name}:FILE, or FILE alone" if hasattr(module, "recognises") else name
 
 
-def _module(kind: Kind) -> Any:
+def _import_kind(kind: Kind) -> Any:
     try:
         return importlib.import_module(kind.module)
     except BgknownError:

@@ -15,7 +15,7 @@ from torch.optim.adam import adam
 
 from benchmark.probe.problem import ProbeProblem, ProbeResult, ProbeSettings
 from benchmark.probe.standardised import BLOCK_ROWS, Standardisations, StandardisedRows
-from benchmark.resuming import Progress
+from benchmark.resuming import TrainingState
 from bgknown.errors import InvalidInputError
 from bgknown.seeding import derive_key
 
@@ -105,7 +105,7 @@ class Stack:
         self.epochs = [0] * len(problems)
 
     def run(
-        self, interrupted: threading.Event, progress: Callable[[int], object], stored: Progress | None = None
+        self, interrupted: threading.Event, progress: Callable[[int], object], stored: TrainingState | None = None
     ) -> list[ProbeResult]:
         """Train until every probe has stopped, then predict; nothing comes out of a training that was interrupted.
 

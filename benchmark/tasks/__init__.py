@@ -1,8 +1,7 @@
-"""The tasks, one file each, loaded when they are asked for."""
+"""The tasks, one file each, loaded on first use."""
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +9,7 @@ from types import ModuleType
 from benchmark.tasks import labelled, own
 from benchmark.tasks.contract import TaskData, TaskFacts, TaskOptions
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.nearest import suggest
 from bgknown.userpath import user_path
 
 SUITES = {
@@ -29,14 +29,10 @@ def load_task(name: str) -> ModuleType:
     """The module of a task.
 
     Raises:
-        NotFoundError: there is no such task; says which are close.
+        NotFoundError: the task does not exist; suggests the closest.
     """
     if name not in MODULES:
-        close = difflib.get_close_matches(name, MODULES, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise NotFoundError(
-            f"no task {name!r}; {hint}there are: {', '.join(MODULES)}; a task of your own is a {OWN} file"
-        )
+        raise NotFoundError(f"no task {name!r}; {suggest(name, MODULES)}; a task of your own is a {OWN} file")
     return importlib.import_module(MODULES[name])
 
 
@@ -46,7 +42,7 @@ def is_own(name: str) -> bool:
 
 
 def name_of(name: str) -> str:
-    """What a task is called in results and after ``--data``: its name, or the stem of its table."""
+    """The name of a task in results and in ``--data``: its own, or the stem of its table."""
     return Path(name.partition("?")[0]).stem if is_own(name) else name
 
 
@@ -56,11 +52,11 @@ def list_needs(name: str) -> tuple[str, ...]:
 
 
 def read_facts(name: str) -> TaskFacts:
-    """What is published about a task, or was said about a user's own.
+    """What is published about a task, or the settings of a user's own.
 
     Raises:
-        NotFoundError: there is no such task.
-        InvalidInputError: the name or the options of an own task are wrong.
+        NotFoundError: the task does not exist.
+        InvalidInputError: the name or the options of a user's own task are wrong.
     """
     if not is_own(name):
         found: TaskFacts = load_task(name).FACTS
@@ -68,28 +64,28 @@ def read_facts(name: str) -> TaskFacts:
     stem = name_of(name)
     if stem in MODULES:
         raise InvalidInputError(
-            f"{name}: a task of your own cannot be called {stem}, as one of this project is: give the file another "
-            f"name, or take its labels and splits for that task by --task {stem} --splits FILE"
+            f"{name}: a task of your own cannot have the name of a built-in task, {stem}: give the file another "
+            f"name, or use its labels and splits for that task with --task {stem} --splits FILE"
         )
     if stem != stem.strip():
-        raise InvalidInputError(f"{name!r}: a task's name may have no spaces around it; give the file another name")
-    return own.read_facts(name)
+        raise InvalidInputError(f"{name!r}: the name of a task must not begin or end with spaces; rename the file")
+    return own.read_own_facts(name)
 
 
 def prepare(name: str, root: Path, options: TaskOptions) -> TaskData:
     """Read a task.
 
     Args:
-        name: its name, or the table of a user's own.
+        name: its name, or the table of a user's own task.
         root: its folder.
-        options: what was said about how to read it.
+        options: how to read it.
 
     Raises:
-        NotFoundError, InvalidInputError: it is not there, or breaks a rule.
+        NotFoundError, InvalidInputError: it does not exist, or breaks a rule.
     """
     root = user_path(root)
     if is_own(name):
-        return labelled.prepare(read_facts(name), own.index(name, root), root, options)
+        return labelled.prepare(read_facts(name), own.index_own(name, root), root, options)
     module = load_task(name)
     if hasattr(module, "prepare"):
         data: TaskData = module.prepare(root, options)

@@ -23,13 +23,13 @@ from benchmark.embedding.texts import load_text_encoder
 from benchmark.tasks.contract import Fold, Setting, TaskData, TaskFacts, TaskOptions
 from benchmark.tasks.labelled import take_limit
 from bgknown.apwd.manifest import derive_pair_set_id, read_manifest
+from bgknown.apwd.pairs import SIDES
 from bgknown.apwd.sources.tree import open_tree
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import hash_bytes
 
 SETTINGS = evaluation.SETTINGS
-SIDES = ("s1", "s2")
-SPLITS = {"dev": "train", "eval": "test"}
+_SPLITS = {"dev": "train", "eval": "test"}
 JAMS, SOURCE = "apwd-jams", "apwd-source"
 NEEDS = (JAMS, SOURCE)
 """Other data it can use: what pairs without audio are rendered from."""
@@ -64,25 +64,27 @@ def prepare(of: TaskFacts, root: Path, options: TaskOptions) -> TaskData:
         options: ``data`` may name JAMS and source tree; ``text_encoder`` embeds the texts.
 
     Raises:
-        NotFoundError: there is no finished set, no pair of the scene, or the text encoder cannot be had.
-        InvalidInputError: the set is damaged, or nothing says where audio is rendered from.
+        NotFoundError: there is no finished set, it has no pair of the scene, or the text encoder is not available.
+        InvalidInputError: the set is damaged, or has no audio and nothing to render it from.
     """
     if options.splits is not None or options.shuffle_labels:
         name = "--splits" if options.splits is not None else "--shuffle-labels"
-        raise InvalidInputError(f"{name}: {of.name} has no labels, and a split of its own: dev and eval")
-    table = _pairs(of, root).rename(columns={"pair": "file"})
-    table = take_limit(table.assign(label="", split=table["split"].map(SPLITS)), options.limit)
+        raise InvalidInputError(
+            f"{name}: {of.name} has a fixed split and no labels; omit --splits and --shuffle-labels"
+        )
+    table = _read_pairs(of, root).rename(columns={"pair": "file"})
+    table = take_limit(table.assign(label="", split=table["split"].map(_SPLITS)), options.limit)
     table = table.rename(columns={"file": "clip_id"})
-    signals = _signals(table, root, options)
+    signals = _list_signals(table, root, options)
     rendering = signals["s1"][0].rendering
     keep, notes = find_usable_rows(table, signals, options.broken)
     table = table[keep].reset_index(drop=True)
     signals = {side: list(itertools.compress(clips, keep)) for side, clips in signals.items()}
-    parts = {split: np.flatnonzero(table["split"] == split) for split in SPLITS.values()}
+    parts = {split: np.flatnonzero(table["split"] == split) for split in _SPLITS.values()}
     return TaskData(
         facts=of,
         root=root,
-        table=table.assign(**{side: _located(table, side) for side in SIDES}),
+        table=table.assign(**{side: _locate(table, side) for side in SIDES}),
         signals=signals,
         settings=[Setting(name=name, about=about, signal=signal) for name, (about, signal, _) in SETTINGS.items()],
         folds=[Fold(name="", train=parts["train"], test=parts["test"])],
@@ -90,15 +92,15 @@ def prepare(of: TaskFacts, root: Path, options: TaskOptions) -> TaskData:
             table.rename(columns={"clip_id": "pair"}), sources="" if rendering is None else rendering.fingerprint
         ),
         sha256_of_0_1_0=hash_bytes(table.to_csv(index=False, lineterminator="\n").encode()),
-        leak_check=check_leaks(table),
+        leak_check=check_soundscape_leaks(table),
         skipped=int((~keep).sum()),
         in_part=not keep.all(),
-        notes=[*_notes(of, table), *notes],
+        notes=[*_describe_difference(of, table), *notes],
         text_encoder=load_text_encoder(options.text_encoder, pooling=options.text_pooling, device=options.device),
     )
 
 
-def check_leaks(table: pd.DataFrame) -> str:
+def check_soundscape_leaks(table: pd.DataFrame) -> str:
     """Look for soundscapes that are in both splits."""
     known: dict[str, set[str]] = {"train": set(), "test": set()}
     for side in SIDES:
@@ -108,21 +110,21 @@ def check_leaks(table: pd.DataFrame) -> str:
     return f"{len(shared):,} soundscapes in training and test" if shared else "ok"
 
 
-def _pairs(of: TaskFacts, root: Path) -> pd.DataFrame:
+def _read_pairs(of: TaskFacts, root: Path) -> pd.DataFrame:
     """The scene's pairs that have both sides, sorted by name."""
     scene = of.name.removeprefix("apwd-")
     table = read_manifest(root)
     found = table[(table["scene"] == scene) & (table["jams_s2"] != "")]
     if found.empty:
         there = ", ".join(sorted(set(table["scene"])))
-        raise NotFoundError(f"{root}: holds no pairs of the scene {scene} with both sides; its scenes are {there}")
-    strange = set(found["split"]) - set(SPLITS)
+        raise NotFoundError(f"{root}: has no pairs of the scene {scene} with both sides; its scenes are {there}")
+    strange = set(found["split"]) - set(_SPLITS)
     if strange:
-        raise InvalidInputError(f"{root}: the split {sorted(strange)[0]!r} is none of {', '.join(SPLITS)}")
+        raise InvalidInputError(f"{root}: a split is {sorted(strange)[0]!r}; it must be one of {', '.join(_SPLITS)}")
     return found.sort_values("pair", ignore_index=True)
 
 
-def _signals(table: pd.DataFrame, root: Path, options: TaskOptions) -> dict[str, list[Clip]]:
+def _list_signals(table: pd.DataFrame, root: Path, options: TaskOptions) -> dict[str, list[Clip]]:
     """Clips of both sides: files, or JAMS to render."""
     if bool((table[list(SIDES)] != "").all(axis=None)):
         return {
@@ -136,11 +138,11 @@ def _signals(table: pd.DataFrame, root: Path, options: TaskOptions) -> dict[str,
     missing = [name for name in NEEDS if name not in data]
     if missing:
         raise InvalidInputError(
-            f"{root}: pairs have no audio; say what to render it from, "
+            f"{root}: the pairs have no audio; give the folders to render it from, "
             f"{' '.join(f'--data {name}=DIR' for name in missing)}, "
             f"or build them with audio (`bgknown apwd build --source`)"
         )
-    rendering = Rendering(source=data[SOURCE], fingerprint=_tree_sha256(data[SOURCE], options.cache))
+    rendering = Rendering(source=data[SOURCE], fingerprint=_hash_tree(data[SOURCE], options.cache))
     return {
         side: [
             Clip(path=data[JAMS] / file, sha256=digest, rendering=rendering)
@@ -150,7 +152,7 @@ def _signals(table: pd.DataFrame, root: Path, options: TaskOptions) -> dict[str,
     }
 
 
-def _tree_sha256(source: Path, cache: Path) -> str:
+def _hash_tree(source: Path, cache: Path) -> str:
     """Fingerprint of the names and content of a source tree's files; the same tree elsewhere has the same."""
     files = [source_file.file for sources in open_tree(source).files.values() for source_file in sources]
     hashes = hash_contents([source / file for file in files], cache=cache)
@@ -159,12 +161,12 @@ def _tree_sha256(source: Path, cache: Path) -> str:
     )
 
 
-def _located(table: pd.DataFrame, side: str) -> pd.Series:
+def _locate(table: pd.DataFrame, side: str) -> pd.Series:
     """Where a person finds a side: its audio, or its JAMS."""
     return table[side].where(table[side] != "", table[f"jams_{side}"])
 
 
-def _notes(of: TaskFacts, table: pd.DataFrame) -> list[str]:
+def _describe_difference(of: TaskFacts, table: pd.DataFrame) -> list[str]:
     there = {part: int((table["split"] == part).sum()) for part in of.counts}
-    told = [f"{there[part]:,} of {count:,} {part} pairs" for part, count in of.counts.items() if there[part] != count]
-    return [f"these are not the published pairs: {', '.join(told)}"] if told else []
+    found = [f"{there[part]:,} of {count:,} {part} pairs" for part, count in of.counts.items() if there[part] != count]
+    return [f"these are not the published pairs: {', '.join(found)}"] if found else []

@@ -1,7 +1,7 @@
 """BgKnown ESC-50: how much of an added sound survives in y_mix - y_bg (Takeuchi et al., section 5.2).
 
 Probe settings of the paper: mix (y_mix alone), and y_mix minus the embedding of a reference background: a (the same
-5 s), b (half of them) or c (none of them). Controls beside them: bg (the background alone: what a probe gets from the
+5 s), b (half of them) or c (none of them). Controls: bg (the background alone: what a probe gets from the
 background's company), shuffled (y_mix minus another clip's background: what subtracting just any background does) and
 clean (the ESC-50 clip itself: the ceiling), which needs ESC-50 (``--data esc50=DIR``).
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from benchmark.embedding.broken import find_usable_rows
 from benchmark.embedding.clips import Clip
-from benchmark.ranking import chance_recall, compute_ranks
+from benchmark.ranking import RECALLS, chance_recall, compute_ranks
 from benchmark.tasks.contract import (
     Embeddings,
     Fold,
@@ -65,7 +65,6 @@ SETTINGS = {
     "shuffled": ("control: y_mix minus another recording's y_bg", "mix", "a"),
     "clean": ("control: the ESC-50 clip itself", "clean", ""),
 }
-RECALLS = (1, 5, 10)
 NEEDS = ("esc50",)
 """Other data it can use."""
 
@@ -78,22 +77,22 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
         options: ``data["esc50"]`` gives the clean clips.
 
     Raises:
-        NotFoundError: there is no finished dataset, or ESC-50's audio is not where it was said to be.
+        NotFoundError: there is no finished dataset, or the ESC-50 folder lacks its audio.
         InvalidInputError: the dataset contradicts itself, or a table of splits was given.
     """
     if options.splits is not None:
-        raise InvalidInputError(f"--splits {options.splits}: bgknown has its own split; draw another recipe instead")
+        raise InvalidInputError(f"--splits {options.splits}: bgknown has a fixed split; draw another recipe instead")
     dataset = open_dataset(root)
     faults = list(find_table_faults(dataset))
     if faults:
         more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
-        raise InvalidInputError(f"{root}: {faults[0]}{more}; `bgknown verify {root}` lists all: build it again")
+        raise InvalidInputError(f"{root}: {faults[0]}{more}; `bgknown verify {root}` lists all; build it again")
     table = take_rows(dataset.table.reset_index(drop=True), options.limit).assign(label=lambda rows: rows["category"])
     if options.shuffle_labels:
         table = table.assign(label=shuffle_labels(table["label"], table["split"], table["clip_id"]))
-    signals = {name: _signal(dataset, table, name) for name in ("mix", "a", "b", "c")}
+    signals = {name: _list_clips(dataset, table, name) for name in ("mix", "a", "b", "c")}
     if "esc50" in options.data:
-        signals["clean"] = _clean(table, options.data["esc50"])
+        signals["clean"] = _find_clean_clips(table, options.data["esc50"])
     fingerprint = dataset.id
     keep, notes = find_usable_rows(table, signals, options.broken)
     if not keep.all():  # fewer clips are another dataset
@@ -131,7 +130,7 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
         sha256_of_0_1_0=hash_file(root / MANIFEST),
         skipped=int(dataset.description["counts"]["skipped"]) + int((~keep).sum()),
         in_part=not keep.all(),
-        leak_check=check_leaks(table),
+        leak_check=check_source_leaks(table),
         notes=notes,
         measures=measure_retrieval,
     )
@@ -169,13 +168,13 @@ def measure_retrieval(data: TaskData, embeddings: Embeddings) -> list[Measure]:
 
 
 def pair_other_backgrounds(table: pd.DataFrame) -> NDArray[np.int64] | None:
-    """For every clip another clip of the same split with another recording; each serves once.
+    """For every clip another clip of the same split with another recording; each is used once.
 
-    The clips of a split are put into a random order in which those of one recording stand together, and each takes the
-    one that stands further on by the size of the largest such group.
+    The clips of a split are put into a random order in which those of one recording are adjacent. Each clip gets the
+    one that follows at a distance of the size of the largest such group.
 
     Returns:
-        [n] rows, or None where one recording serves more than half of a split.
+        [n] rows, or None if one recording is used by more than half of a split.
     """
     other = np.full(len(table), -1, dtype=np.int64)
     key = pd.DataFrame(
@@ -194,7 +193,7 @@ def pair_other_backgrounds(table: pd.DataFrame) -> NDArray[np.int64] | None:
     return other
 
 
-def check_leaks(table: pd.DataFrame) -> str:
+def check_source_leaks(table: pd.DataFrame) -> str:
     """Look for Freesound ids that are in both splits, as clip or as background."""
     sides: dict[str, set[str]] = {"train": set(), "test": set()}
     for split, clip_id, file in zip(table["split"], table["clip_id"], table["fsd50k_file"], strict=True):
@@ -204,12 +203,12 @@ def check_leaks(table: pd.DataFrame) -> str:
     return f"{len(shared)} sources in both splits" if shared else "ok"
 
 
-def _signal(dataset: Dataset, table: pd.DataFrame, name: str) -> list[Clip]:
+def _list_clips(dataset: Dataset, table: pd.DataFrame, name: str) -> list[Clip]:
     pairs = zip(table[f"{name}_file"], table[f"{name}_sha256"], strict=True)
     return [Clip(path=dataset.root / file, duration_s=FACTS.duration_s, sha256=digest) for file, digest in pairs]
 
 
-def _clean(table: pd.DataFrame, esc50: Path) -> list[Clip]:
+def _find_clean_clips(table: pd.DataFrame, esc50: Path) -> list[Clip]:
     """The ESC-50 clips, cut or padded to the mixtures' length, otherwise as they are."""
     stems = [PurePosixPath(file).stem for file in table["esc50_file"]]
     names = find_by_stem(esc50 / "audio", stems, missing_suffix=".wav")

@@ -1,6 +1,6 @@
 """What a task is: clips, their labels and splits, and the settings in which encoders are measured on it.
 
-One module of ``benchmark.tasks`` stands for each task, all with the same names:
+Each task is a module of ``benchmark.tasks``, all with the same names:
 
 - ``FACTS``: what is published about it (``TaskFacts``);
 - ``SETTINGS``: what is measured on it, by name: what it means, the signal, and the signal that is subtracted;
@@ -82,7 +82,7 @@ class TaskOptions:
     data: Mapping[str, Path] = field(default_factory=dict)
     """Folders of other corpora by their names."""
     limit: int | None = None
-    """Only so many clips, of as many classes as possible and all parts."""
+    """Use at most this many clips, of as many classes as possible and all parts."""
     splits: Path | None = None
     """A table (file_name, label, and split or fold) to take in place of the task's own labels and splits."""
     skip_broken: bool = False
@@ -226,19 +226,19 @@ class Task(Protocol):
 
 
 def shuffle_labels(labels: pd.Series, parts: pd.Series, names: pd.Series) -> pd.Series:
-    """Labels dealt out anew among the clips of each part (split or fold), by the clips' names.
+    """Labels shuffled among the clips of each part (split or fold), by the clips' names.
 
-    Every part keeps as many clips of each class as it had, so nothing but the audio's bearing on them is lost.
+    Every part keeps its number of clips of each class; only the relation between audio and label is lost.
     """
-    dealt = pd.Series(draw_ranks(0, "shuffled labels", names.tolist()), index=labels.index)
+    order = pd.Series(draw_ranks(0, "shuffled labels", names.tolist()), index=labels.index)
     shuffled = labels.copy()
-    for _, part in dealt.groupby(parts):
+    for _, part in order.groupby(parts):
         shuffled.loc[part.index] = labels.loc[part.sort_values().index].to_numpy()
     return shuffled
 
 
 def check_folds(data: TaskData) -> None:
-    """Refuse a division in which a class cannot be learned or a part is empty.
+    """Check that every part has clips and every class can be learned.
 
     Raises:
         InvalidInputError: names the fold and the classes.
@@ -254,7 +254,7 @@ def check_folds(data: TaskData) -> None:
             if unknown:
                 raise InvalidInputError(
                     f"{where}: {format_classes(unknown)} in the {part} part but not in training; "
-                    f"a probe cannot learn them: repair the table, or leave these clips out"
+                    f"a probe cannot learn them: repair the table, or remove these clips"
                 )
 
 

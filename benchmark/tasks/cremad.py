@@ -5,7 +5,7 @@ Layout::
     AudioWAV/{speaker}_{sentence}_{emotion}_{level}.wav
 
 CREMA-D has no split. This one is EVAR's, by speaker: ``data_manifests/cremad_speakers.csv``. Four clips that EVAR and
-TensorFlow Datasets leave out are left out here, too.
+TensorFlow Datasets leave out are left out here too.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ def index(root: Path) -> pd.DataFrame:
     for file in files:
         found = re.fullmatch(r"AudioWAV/(\d{4})_([A-Z]{3})_([A-Z]{3})_[A-Z]{1,2}\.\w+", file)
         if found is None or found.group(3) not in EMOTIONS:
-            raise InvalidInputError(f"{root / file}: is not named as CREMA-D's clips are, such as 1001_DFA_ANG_XX.wav")
+            raise InvalidInputError(f"{root / file}: is not named like a clip of CREMA-D, such as 1001_DFA_ANG_XX.wav")
         speaker, sentence, emotion = found.groups()
         if speaker not in split_of:
-            raise InvalidInputError(f"{root / file}: speaker {speaker} is none of CREMA-D's 91, 1001 to 1091")
+            raise InvalidInputError(f"{root / file}: speaker is {speaker}; it must be from 1001 to 1091")
         if f"{speaker}_{sentence}_{emotion}" not in LEFT_OUT:
             rows.append((file, emotion, split_of[speaker], speaker))
     return pd.DataFrame(rows, columns=["file", "label", "split", "group"])

@@ -6,8 +6,8 @@ Layout::
     GTZANindex.txt                         optional: Sturm's index of artists, lines "file ::: artist ::: title"
 
 930 of the 1,000 clips are in the split, ``data_manifests/gtzan_fault_filtered.csv``: no repeated recordings, no
-distorted ones, and no artist on both sides. The artists can only be checked where the index is there. In the copies
-that go round as WAV, ``jazz.00054.wav`` does not decode, and it is in the split: leave it out with ``--skip-broken``.
+distorted ones, and no artist on both sides. The artists can only be checked if the index exists. In the
+circulating WAV copies, ``jazz.00054.wav``, which is in the split, does not decode: skip it with ``--skip-broken``.
 """
 
 from __future__ import annotations

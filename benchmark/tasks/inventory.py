@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark import tasks
-from benchmark.embedding.clips import listen
+from benchmark.embedding.clips import examine_file
 from benchmark.tasks import labelled, own
 from benchmark.tasks.contract import TaskFacts, TaskOptions, check_folds
 from bgknown.corpora.headers import read_header_facts
@@ -18,7 +18,7 @@ from bgknown.jobs.parallel import in_threads
 from bgknown.userpath import user_path
 
 LISTED = 20
-"""Broken files that ``validate`` tells one by one."""
+"""Number of broken files that ``validate`` lists one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,23 +51,23 @@ class Findings:
     faults: list[str]
     """What is wrong."""
     notes: list[str]
-    """What must be known, but is so in the published corpus, too."""
+    """What users should know, but is true of the published corpus too."""
 
 
 def status(root: Path, *, cache: Path) -> list[Stock]:
-    """What is there of each corpus of the nine tasks.
+    """How complete each corpus of the nine tasks is.
 
     Args:
         root: a folder with one folder per task.
-        cache: cache folder, in which headers of files are remembered.
+        cache: cache folder, in which headers of files are kept.
 
     Raises:
-        NotFoundError: there is no such folder.
+        NotFoundError: the folder does not exist.
     """
     root = user_path(root)
     if not root.is_dir():
         raise NotFoundError(f"{root}: no such folder; give the one that holds {', '.join(tasks.SUITES['nine'])}")
-    return [_stock(name, root / name, cache) for name in tasks.SUITES["nine"]]
+    return [_take_stock(name, root / name, cache) for name in tasks.SUITES["nine"]]
 
 
 def validate(name: str, root: Path, *, cache: Path, decode: bool = False) -> Findings:
@@ -76,23 +76,23 @@ def validate(name: str, root: Path, *, cache: Path, decode: bool = False) -> Fin
     Args:
         name: the task, or a user's own table.
         root: its folder.
-        cache: cache folder, in which headers of files are remembered.
-        decode: decode every file to its end, too.
+        cache: cache folder, in which headers of files are kept.
+        decode: also decode every file to its end.
 
     Raises:
-        NotFoundError, InvalidInputError: its tables cannot be read, so nothing else can be said.
+        NotFoundError, InvalidInputError: its tables cannot be read, so nothing else can be checked.
     """
     root = user_path(root)
-    facts, table = _listing(name, root)
+    facts, table = _list_clips(name, root)
     labelled.check_table(table, f"{root}: task {facts.name}")
-    told = labelled.describe_difference(facts, table)
-    faults, notes = [f"{root}: lists {told}"] * bool(told), list[str]()
+    difference = labelled.describe_difference(facts, table)
+    faults, notes = [f"{root}: lists {difference}"] * bool(difference), list[str]()
     headers = read_header_facts(root, table["file"].tolist(), cache=cache, title=f"{facts.name} headers")
     problems = headers["problem"].to_numpy(dtype=object)
     paths = [root / file for file in table["file"]]
     if decode:
         whole = np.flatnonzero(problems == "")
-        heard = in_threads(listen, [paths[row] for row in whole], title=f"{facts.name} decoding", unit="file")
+        heard = in_threads(examine_file, [paths[row] for row in whole], title=f"{facts.name} decoding", unit="file")
         problems[whole] = [fault for fault, _ in heard]
         silent = [paths[row] for row, (_, found) in zip(whole, heard, strict=True) if found.silent]
         notes += [f"{path}: is silent (its mono audio stays within one step of 16 bits)" for path in silent[:LISTED]]
@@ -114,29 +114,30 @@ def validate(name: str, root: Path, *, cache: Path, decode: bool = False) -> Fin
     return Findings(faults=faults, notes=notes)
 
 
-def _listing(name: str, root: Path) -> tuple[TaskFacts, pd.DataFrame]:
+def _list_clips(name: str, root: Path) -> tuple[TaskFacts, pd.DataFrame]:
     if tasks.is_own(name):
-        return tasks.read_facts(name), own.index(name, root)
+        return tasks.read_facts(name), own.index_own(name, root)
     module = tasks.load_task(name)
     if not hasattr(module, "index"):
         raise InvalidInputError(f"{name} is a dataset of this project: `bgknown verify {root}` checks it")
     return module.FACTS, module.index(root)
 
 
-def _stock(name: str, root: Path, cache: Path) -> Stock:
+def _take_stock(name: str, root: Path, cache: Path) -> Stock:
     facts, table = tasks.read_facts(name), None
     if not root.is_dir():
         return Stock(facts=facts, root=root, state="missing")
     try:
-        _, table = _listing(name, root)
+        _, table = _list_clips(name, root)
         labelled.check_table(table, name)
     except BgknownError as error:
         return Stock(facts=facts, root=root, state="unreadable", what=str(error))
     headers = read_header_facts(root, table["file"].tolist(), cache=cache, title=f"{name} headers")
     whole = (headers["problem"] == "").to_numpy()
     seconds = (headers["frames"][whole] / headers["rate_hz"][whole]).sum()
-    told = labelled.describe_difference(facts, table)
-    faults = [f"lists {told}"] * bool(told) + [f"{(~whole).sum():,} clips are missing or broken"] * bool((~whole).any())
+    difference = labelled.describe_difference(facts, table)
+    faults = [f"lists {difference}"] * bool(difference)
+    faults += [f"{(~whole).sum():,} clips are missing or broken"] * bool((~whole).any())
     return Stock(
         facts=facts,
         root=root,

@@ -33,51 +33,51 @@ from bgknown.corpora.listing import compose_name
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import hash_bytes
 from bgknown.seeding import derive_key, draw_ranks
-from bgknown.shown import escape_line
+from bgknown.shown import escape_line, name_few
 
-PARTS = ("train", "valid", "test")
+TASK_SPLITS = ("train", "valid", "test")
 """Values of ``split``."""
-NAMED = 3
-"""Broken files that a message names."""
 
 
 def prepare(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOptions) -> TaskData:
-    """Make a task of a table of clips.
+    """Make a task from a table of clips.
 
     Args:
         facts: what is published about the task.
         table: file, label, split or fold, and group, as ``benchmark.tasks.contract`` says.
-        root: the folder that the files lie in.
-        options: what was said about how to read it.
+        root: the folder of the files.
+        options: how to read it.
 
     Raises:
         NotFoundError, InvalidInputError: the table breaks a rule, or clips are broken and must not be skipped.
     """
-    notes, told = [], ""
+    notes, difference = [], ""
     if options.splits is None:
-        told = describe_difference(facts, table)
-        if told:
-            notes.append(f"the corpus is there in part: {told}")
+        difference = describe_difference(facts, table)
+        if difference:
+            notes.append(f"the corpus is incomplete: {difference}")
     else:
         table = splits.apply_splits(options.splits, table, root)
         notes.append(f"labels and splits are those of {options.splits}")
-    # what is drawn or hashed by a name must not depend on the Unicode form in which a disk gives names back
-    told_apart = {column: [compose_name(text) for text in table[column]] for column in ("file", "label", "group")}
-    table = table.assign(on_disk=table["file"], **told_apart)
+    # draws and hashes by name must not depend on the Unicode form in which a disk returns names
+    composed = {column: [compose_name(text) for text in table[column]] for column in ("file", "label", "group")}
+    table = table.assign(on_disk=table["file"], **composed)
     check_table(table, f"{root}: task {facts.name}")
     listed = pd.concat([table.reset_index(drop=True), read_headers(facts, table, root, options)], axis=1)
     broken = listed[listed["problem"] != ""]
     if not broken.empty and not options.skip_broken:
-        raise InvalidInputError(_told(facts, root, broken, len(listed)))
+        raise InvalidInputError(_describe_broken(facts, root, broken, len(listed)))
     if not broken.empty:
-        notes.append(f"{len(broken)} of {len(listed)} clips are left out, {_how(broken)}: {_named(broken)}")
+        notes.append(
+            f"{len(broken)} of {len(listed)} clips are left out, {_describe_state(broken)}: {_name_clips(broken)}"
+        )
     whole = listed[listed["problem"] == ""].sort_values("file", ignore_index=True)
     lost = sorted(set(listed["label"]) - set(whole["label"]))
     if lost:
         notes.append(f"{format_classes(lost)} left out with them: the task has {whole['label'].nunique():,} classes")
     clips = take_limit(whole, options.limit)
     if clips.empty:
-        raise InvalidInputError(f"{root}: task {facts.name}: there are no clips that can be used")
+        raise InvalidInputError(f"{root}: task {facts.name}: it has no usable clips")
     folds = make_folds(clips)
     views, training_rows = cut_views(clips, folds, facts.duration_s, root)
     data = TaskData(
@@ -90,7 +90,7 @@ def prepare(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOpti
         sha256=fingerprint_table(facts, clips),
         skipped=len(broken),
         leak_check=check_leaks(clips["group"].to_numpy(), folds, facts.groups),
-        in_part=bool(told) or len(clips) < len(listed),
+        in_part=bool(difference) or len(clips) < len(listed),
         notes=notes,
         training_rows=training_rows,
     )
@@ -102,7 +102,7 @@ def prepare(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOpti
 
 
 def check_table(table: pd.DataFrame, where: str) -> None:
-    """Refuse a table that is empty, lists a file twice, or lacks labels or parts.
+    """Check that a table has clips, each once, with labels and parts.
 
     Raises:
         InvalidInputError: names the first such file.
@@ -121,12 +121,12 @@ def check_table(table: pd.DataFrame, where: str) -> None:
                 f"{where}: there is only one fold, {table['fold'].iloc[0]}; at least two are needed"
             )
         return
-    strange = ~table["split"].isin(PARTS)
+    strange = ~table["split"].isin(TASK_SPLITS)
     if strange.any():
         first = table[strange].iloc[0]
         raise InvalidInputError(
             f"{where}: the split of {escape_line(first['file'])} is {first['split']!r}; "
-            f"it must be one of {', '.join(PARTS)}"
+            f"it must be one of {', '.join(TASK_SPLITS)}"
         )
 
 
@@ -143,13 +143,13 @@ def describe_difference(facts: TaskFacts, table: pd.DataFrame) -> str:
     """By how much a table differs in size from the published corpus; empty for not at all."""
     found, total = count_clips(table), sum(facts.counts.values())
     other = [part for part, count in facts.counts.items() if found.get(part, 0) != count]
-    told = [f"{found.get(part, 0):,} of {facts.counts[part]:,} {_part_named(part)}" for part in other]
-    if other and len(table) != total and len(facts.counts) > len(PARTS):
-        told = [f"{len(table):,} of {total:,} clips"]
+    parts = [f"{found.get(part, 0):,} of {facts.counts[part]:,} {_name_part(part)}" for part in other]
+    if other and len(table) != total and len(facts.counts) > len(TASK_SPLITS):
+        parts = [f"{len(table):,} of {total:,} clips"]
     classes = table["label"].nunique()
     if classes != facts.classes:
-        told.append(f"{classes:,} of {facts.classes:,} classes")
-    return ", ".join(told)
+        parts.append(f"{classes:,} of {facts.classes:,} classes")
+    return ", ".join(parts)
 
 
 def count_clips(table: pd.DataFrame) -> dict[str, int]:
@@ -161,9 +161,9 @@ def count_clips(table: pd.DataFrame) -> dict[str, int]:
 
 
 def take_limit(table: pd.DataFrame, limit: int | None) -> pd.DataFrame:
-    """``limit`` rows of as many classes as there is room for, each with a clip of all of its parts.
+    """At most ``limit`` rows, of as many classes as fit, each with a clip of all of its parts.
 
-    A smaller limit takes a part of the rows of a larger one.
+    The rows of a smaller limit are a subset of those of a larger one.
     """
     if limit is None or limit >= len(table):
         return table
@@ -190,7 +190,7 @@ def make_folds(table: pd.DataFrame) -> list[Fold]:
             for name in sorted(set(of_clip), key=lambda name: (len(name), name))
         ]
     split = table["split"].to_numpy()
-    train, valid, test = (np.flatnonzero(split == part) for part in PARTS)
+    train, valid, test = (np.flatnonzero(split == part) for part in TASK_SPLITS)
     return [Fold(name="", train=train, test=test, valid=valid if len(valid) else None)]
 
 
@@ -210,7 +210,7 @@ def cut_views(
     for fold in folds:
         trained[fold.train] = True
         from_start[fold.test] = True
-        # where no part of a table decides when to stop, some of the training clips do
+        # without a validation part, some of the training clips decide when to stop
         from_start[fold.train if fold.valid is None else fold.valid] = True
     places = draw_ranks(0, "crop", table["file"].tolist()) / 2.0**64
     drawn = np.where(longer & trained, places, 0.0)
@@ -231,7 +231,7 @@ def check_leaks(groups: NDArray[np.object_], folds: Sequence[Fold], what: str) -
     """Look for groups (speakers, sources) that are on both sides of a split.
 
     Returns:
-        ``ok``; how many there are, and where; or that they are not known.
+        ``ok``; or how many there are, and where; or that groups are unknown.
     """
     if not (groups != "").any():
         return f"not checked: {what} are not known"
@@ -241,9 +241,9 @@ def check_leaks(groups: NDArray[np.object_], folds: Sequence[Fold], what: str) -
         shared["training and test"] |= tested & set(groups[fold.train])
         if fold.valid is not None:
             shared["validation and test"] |= tested & set(groups[fold.valid])
-    told = "; ".join(f"{len(found):,} {what} in {where}" for where, found in shared.items() if found)
+    leaks = "; ".join(f"{len(found):,} {what} in {where}" for where, found in shared.items() if found)
     unknown = int((groups == "").sum())
-    return (told or "ok") + (f" ({what} of {unknown:,} clips are not known)" if unknown else "")
+    return (leaks or "ok") + (f" ({what} of {unknown:,} clips are not known)" if unknown else "")
 
 
 def fingerprint_table(facts: TaskFacts, table: pd.DataFrame) -> str:
@@ -253,23 +253,22 @@ def fingerprint_table(facts: TaskFacts, table: pd.DataFrame) -> str:
     return hash_bytes(f"{facts.duration_s!r}\n".encode(), text.encode())
 
 
-def _part_named(part: str) -> str:
+def _name_part(part: str) -> str:
     names = {"clips": "clips", "train": "training clips", "valid": "validation clips", "test": "test clips"}
     return names.get(part, f"clips of {part}")
 
 
-def _told(facts: TaskFacts, root: Path, broken: pd.DataFrame, total: int) -> str:
+def _describe_broken(facts: TaskFacts, root: Path, broken: pd.DataFrame, total: int) -> str:
     return (
-        f"{root}: {len(broken)} of {total} clips of {facts.name} are {_how(broken)}: {_named(broken)}; repair them, "
-        f"or leave them out with --skip-broken (`benchmark data validate {facts.name} {root}` lists all)"
+        f"{root}: {len(broken)} of {total} clips of {facts.name} are {_describe_state(broken)}: {_name_clips(broken)}; "
+        f"repair them, or leave them out with --skip-broken (`benchmark data validate {facts.name} {root}` lists all)"
     )
 
 
-def _how(broken: pd.DataFrame) -> str:
+def _describe_state(broken: pd.DataFrame) -> str:
     missing = int((broken["problem"] == NO_SUCH_FILE).sum())
     return "missing" if missing == len(broken) else f"broken or missing ({missing:,})" if missing else "broken"
 
 
-def _named(broken: pd.DataFrame) -> str:
-    first = [escape_line(f"{row.file} ({row.problem})") for row in broken.head(NAMED).itertuples()]
-    return ", ".join(first) + (f" and {len(broken) - NAMED} more" if len(broken) > NAMED else "")
+def _name_clips(broken: pd.DataFrame) -> str:
+    return name_few((f"{row.file} ({row.problem})" for row in broken.itertuples()), 3)

@@ -29,12 +29,12 @@ def list_folders(root: Path) -> list[str]:
 
 
 def list_top_folders(root: Path, corpus: str, what: str) -> list[str]:
-    """The folders of a corpus that has one for each class, or source.
+    """The folders of a corpus with one folder per class, or per source.
 
     Args:
         root: folder of the corpus.
         corpus: its name.
-        what: what a folder in it stands for.
+        what: what a folder in it is.
 
     Raises:
         NotFoundError: there are none.
@@ -48,12 +48,12 @@ def list_top_folders(root: Path, corpus: str, what: str) -> list[str]:
 
 
 def require_clips(root: Path, folder: str, what: str, hidden: list[str]) -> list[str]:
-    """``bgknown.corpora.listing.list_files``, where there must be some.
+    """``bgknown.corpora.listing.list_files``, at least one.
 
     Args:
         root: folder of the corpus.
         folder: the folder in it.
-        what: what a folder there stands for.
+        what: what a folder there is.
         hidden: gets the hidden files.
 
     Raises:
@@ -62,7 +62,7 @@ def require_clips(root: Path, folder: str, what: str, hidden: list[str]) -> list
     clips = list_files(root, folder, hidden)
     if not clips:
         raise InvalidInputError(
-            f"{root / folder}: contains no audio, and every folder there is {what}; fill it or remove it"
+            f"{root / folder}: contains no audio, but every folder there is {what}; fill it or remove it"
         )
     return clips
 
@@ -71,7 +71,7 @@ def read_numbered_lines(path: Path) -> list[tuple[int, str]]:
     """The lines of a text file with their numbers, from 1, without empty ones.
 
     Raises:
-        NotFoundError: there is no such file.
+        NotFoundError: the file does not exist.
         InvalidInputError: it is not text; names the line.
         StorageError: it cannot be read.
     """
@@ -91,10 +91,10 @@ def read_lines(path: Path) -> list[str]:
 
 
 def split_by_hash(purpose: str, names: Sequence[str], shares: Mapping[str, float]) -> dict[str, str]:
-    """A part for each name, by a hash of the name alone, in the proportion of the shares.
+    """A part for each name, by a hash of the name alone, in proportion to the shares.
 
     Args:
-        purpose: what the names are; the same name goes elsewhere for another purpose.
+        purpose: what the names are; another purpose gives other parts.
         names: speakers, tones.
         shares: parts and their shares, which sum to 1.
     """

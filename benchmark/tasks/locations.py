@@ -1,14 +1,14 @@
-"""Where a task's data lies: ``--data DIR``, ``--data task=DIR``, or ``BGKNOWN_DATA``."""
+"""Where the data of a task is: ``--data DIR``, ``--data task=DIR``, or ``BGKNOWN_DATA``."""
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.nearest import suggest
 from bgknown.userpath import expand_fields, user_path
 
 VARIABLE = "BGKNOWN_DATA"
@@ -16,7 +16,7 @@ VARIABLE = "BGKNOWN_DATA"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Locations:
-    """What was said about where data lies."""
+    """The folders of data that were given."""
 
     named: Mapping[str, Path]
     """Folders given for a task or corpus by name."""
@@ -30,7 +30,7 @@ class Locations:
         """The folder of a task: given by name, or a subfolder of the general one, or that one itself.
 
         Raises:
-            NotFoundError: nothing was given.
+            NotFoundError: no folder was given.
         """
         found = self.named.get(task) or self._below(task) or self.general
         if found is None:
@@ -38,26 +38,24 @@ class Locations:
         return found
 
     def check(self, names: Sequence[str]) -> None:
-        """Refuse a folder that was given for something unknown.
+        """Check that every folder was given for a known name.
 
         Args:
-            names: what there may be a folder for.
+            names: the names that may have a folder.
 
         Raises:
-            InvalidInputError: names it, and the closest name.
+            InvalidInputError: one was not; suggests the closest name.
         """
         for name in self.named:
             if name not in names:
-                close = difflib.get_close_matches(name, names, n=1)
-                hint = f"did you mean {close[0]}? " if close else ""
-                raise InvalidInputError(f"--data {name}={self.named[name]}: no such data; {hint}{', '.join(names)}")
+                raise InvalidInputError(f"--data {name}={self.named[name]}: no such data; {suggest(name, names)}")
 
     def given(self, name: str) -> bool:
-        """Whether a folder was given for a name, or lies in the general folder."""
+        """Whether a folder was given for a name, or is in the general folder."""
         return name in self.named or self._below(name) is not None
 
     def known(self, names: Sequence[str]) -> dict[str, Path]:
-        """The folders of those corpora that were given or lie in the general folder."""
+        """The folders of those corpora that were given or are in the general folder."""
         found = {name: self.named.get(name) or self._below(name) for name in names}
         return {name: path for name, path in found.items() if path is not None}
 
@@ -71,7 +69,7 @@ def parse_locations(given: Sequence[str]) -> Locations:
     """Read the values of ``--data``.
 
     Raises:
-        InvalidInputError: two general folders, a name twice, or an empty value.
+        InvalidInputError: two general folders, a repeated name, or an empty value.
         NotFoundError: a folder does not exist.
     """
     named: dict[str, Path] = {}
@@ -99,14 +97,14 @@ def split_tables(given: Sequence[str], tasks: Sequence[str]) -> dict[str, Path]:
     """Read the values of ``--splits``: FILE for a single task, or TASK=FILE.
 
     Raises:
-        InvalidInputError: a table is for no task that is measured, for several, or there are two for one.
+        InvalidInputError: a table is for a task that is not measured, for several tasks, or a task has two.
     """
     tables: dict[str, Path] = {}
     for value in given:
         name, equals, file = value.partition("=")
         plain = not equals or _exists(value)
         if plain and len(tasks) != 1:
-            raise InvalidInputError(f"--splits {value}: there are {len(tasks)} tasks; say for which, as TASK=FILE")
+            raise InvalidInputError(f"--splits {value}: there are {len(tasks)} tasks; write TASK=FILE")
         task, path = (tasks[0], user_path(value)) if plain else (name, user_path(file))
         if task not in tasks:
             raise InvalidInputError(f"--splits {value}: task {task!r} is not measured; there are: {', '.join(tasks)}")
@@ -119,5 +117,5 @@ def split_tables(given: Sequence[str], tasks: Sequence[str]) -> dict[str, Path]:
 def _exists(path: str) -> bool:
     try:
         return user_path(path).exists()
-    except (OSError, ValueError):  # longer than a name may be
+    except (OSError, ValueError):  # the name is too long
         return False

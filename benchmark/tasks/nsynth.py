@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.tasks.contract import PLAIN, TaskFacts
-from benchmark.tasks.labelled import PARTS
+from benchmark.tasks.labelled import TASK_SPLITS
 from bgknown.corpora import check_folder
 from bgknown.corpora.listing import find_files
 from bgknown.documents import read_object, shorten_value
@@ -46,7 +46,7 @@ def index(root: Path) -> pd.DataFrame:
         InvalidInputError: a list is damaged, or a note in it has no family.
     """
     rows = []
-    for split in PARTS:
+    for split in TASK_SPLITS:
         check_folder(root, "NSynth", f"nsynth-{split}/examples.json")
         path = root / f"nsynth-{split}" / "examples.json"
         for note, facts in read_object(path).items():

@@ -1,6 +1,6 @@
-"""A user's own task: a table of files, labels and splits (``benchmark.tasks.splits`` says its form).
+"""A user's own task: a table of files, labels and splits (``benchmark.tasks.splits`` describes its form).
 
-``my.csv?duration_s=4&lr=1e-3``: the task is called ``my``, its files lie beside the table (or in ``--data my=DIR``).
+``my.csv?duration_s=4&lr=1e-3``: the task is called ``my``; its files are next to the table (or in ``--data my=DIR``).
 """
 
 from __future__ import annotations
@@ -10,39 +10,40 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.encoders import options
+from benchmark.encoders.options import parse_options
 from benchmark.tasks.contract import TaskFacts
 from benchmark.tasks.labelled import count_clips
 from benchmark.tasks.splits import read_splits
 from bgknown.corpora.listing import find_files
 from bgknown.errors import InvalidInputError
+from bgknown.settings import read_options
 from bgknown.userpath import user_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnSettings:
-    """What may follow the table's name."""
+    """The options that may follow the table's name."""
 
     duration_s: float | None = None
-    """Cut or pad every clip to so many seconds; by default each is as long as it is."""
+    """Cut or pad every clip to this many seconds; by default clips keep their lengths."""
     lr: float = 1e-3
-    """Learning rate of the probe, by a protocol that does not search for one."""
+    """Learning rate of the probe, for a protocol that does not search for one."""
 
     def __post_init__(self) -> None:
         if self.duration_s is not None and not 0 < self.duration_s <= 3600:
-            raise InvalidInputError(f"duration_s is {self.duration_s}; it must lie between 0 and 3600")
+            raise InvalidInputError(f"duration_s is {self.duration_s}; it must be above 0 and at most 3600")
         if not 0 < self.lr < 1e3:
-            raise InvalidInputError(f"lr is {self.lr}; it must be above 0")
+            raise InvalidInputError(f"lr is {self.lr}; it must be above 0 and below 1000")
 
 
-def read_facts(name: str) -> TaskFacts:
-    """What is known about an own task.
+def read_own_facts(name: str) -> TaskFacts:
+    """The facts of a user's own task.
 
     Raises:
-        NotFoundError, InvalidInputError: there is no such table, or it or its options break a rule.
+        NotFoundError, InvalidInputError: the table does not exist, or it or its options break a rule.
     """
     path, given = locate_table(name), name.partition("?")[2]
-    settings = options.resolve_options(OwnSettings, options.parse_options(given, name), name)
+    settings = read_options(OwnSettings, parse_options(given, name), name)
     table = read_splits(path)
     return TaskFacts(
         name=path.stem,
@@ -61,19 +62,19 @@ def read_facts(name: str) -> TaskFacts:
 
 
 def locate_table(name: str) -> Path:
-    """The file of an own task's table."""
+    """The table of a user's own task."""
     return user_path(name.partition("?")[0])
 
 
-def index(name: str, root: Path) -> pd.DataFrame:
-    """The table of an own task: file (as it is on disk), label, split or fold, group.
+def index_own(name: str, root: Path) -> pd.DataFrame:
+    """The clips of a user's own task: file (as it is on disk), label, split or fold, group.
 
     Args:
         name: the table, with or without options.
         root: the folder that its files are in.
 
     Raises:
-        NotFoundError, InvalidInputError: as ``read_facts``.
+        NotFoundError, InvalidInputError: as ``read_own_facts``.
     """
     table = read_splits(locate_table(name))
     return table.assign(file=find_files(root, table["file"].tolist()))

@@ -60,7 +60,7 @@ def index(root: Path) -> pd.DataFrame:
         for (number, file), found in zip(listed, there, strict=True):
             if found.split("/")[0] not in words:
                 raise InvalidInputError(
-                    f"{root / name}, line {number}: {escape_line(file)} is a clip of no word that is there"
+                    f"{root / name}, line {number}: {escape_line(file)} is a clip of a word whose folder is missing"
                 )
             if split_of.get(found, "train") != "train":
                 where = "twice" if split_of[found] == split else f"on {LISTS['valid']}, too"
@@ -81,7 +81,7 @@ def index(root: Path) -> pd.DataFrame:
 
 
 def _check_form(file: str, where: str) -> None:
-    """Refuse a line of a list that is not a folder and a file."""
+    """Check that a line of a list is a folder and a file."""
     _, *names = file.split("/")
     if len(names) != 1 or find_fault(file) or find_fault(names[0]):
         raise InvalidInputError(f"{where}: {shorten_value(file)} is not of the form 'bed/0a7c2a8d_nohash_0.wav'")

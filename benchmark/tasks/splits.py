@@ -26,15 +26,15 @@ def read_splits(path: Path) -> pd.DataFrame:
         that are not used, and rows of hidden files are left out.
 
     Raises:
-        NotFoundError: there is no such file.
-        InvalidInputError: it is no such table.
+        NotFoundError: the file does not exist.
+        InvalidInputError: it is not such a table.
     """
     path = user_path(path)
     whole = read_csv(path, advice=FORM)
     named = "file_name" if "file_name" in whole else "file"
     part = "fold" if "fold" in whole and "split" not in whole else "split"
-    wanted = [named, "label", part, *(["group"] if "group" in whole else [])]
-    table = select(whole, wanted, path, advice=FORM).rename(columns={named: "file"})
+    columns = [named, "label", part, *(["group"] if "group" in whole else [])]
+    table = select(whole, columns, path, advice=FORM).rename(columns={named: "file"})
     _check_names(table["file"], find_line_numbers(whole), path)
     table["file"] = [PurePosixPath(name.replace("\\", "/")).as_posix() for name in table["file"]]
     table["label"] = table["label"].str.strip()
@@ -48,7 +48,7 @@ def read_splits(path: Path) -> pd.DataFrame:
 
 
 def apply_splits(path: Path, table: pd.DataFrame, root: Path) -> pd.DataFrame:
-    """A corpus's clips with the labels and splits of a table in place of their own.
+    """The clips of a corpus with the labels and splits of another table.
 
     Names are compared without their types (.wav, .flac, .ogg), and may have folders more or fewer in front. A clip of
     the corpus that is not in the table is not used.
@@ -59,14 +59,14 @@ def apply_splits(path: Path, table: pd.DataFrame, root: Path) -> pd.DataFrame:
         root: the corpus's folder; the table may also name files there that the corpus's own table leaves out.
 
     Raises:
-        NotFoundError: there is no such table, or files that it names are not in the corpus.
-        InvalidInputError: it is no such table, or a name in it fits several clips.
+        NotFoundError: the table, or a file that it names, does not exist.
+        InvalidInputError: it is not such a table, or a name in it fits several clips.
     """
-    wanted = read_splits(path)
-    files = _matched(wanted["file"].tolist(), table["file"].tolist(), root, path)
+    chosen = read_splits(path)
+    files = _match(chosen["file"].tolist(), table["file"].tolist(), root, path)
     own = dict(zip(table["file"], table["group"], strict=True))
-    groups = [given or own.get(file, "") for file, given in zip(files, wanted["group"], strict=True)]
-    return wanted.assign(file=files, group=groups)
+    groups = [given or own.get(file, "") for file, given in zip(files, chosen["group"], strict=True)]
+    return chosen.assign(file=files, group=groups)
 
 
 def _check_names(names: Iterable[str], lines: Sequence[int], path: Path) -> None:
@@ -80,7 +80,7 @@ def _check_names(names: Iterable[str], lines: Sequence[int], path: Path) -> None
             )
 
 
-def _matched(names: Sequence[str], files: Sequence[str], root: Path, path: Path) -> list[str]:
+def _match(names: Sequence[str], files: Sequence[str], root: Path, path: Path) -> list[str]:
     """The corpus's file for every name of a table of splits.
 
     A name is looked for as it is, then without its type, then with folders fewer in front, then with more; the first
@@ -92,16 +92,16 @@ def _matched(names: Sequence[str], files: Sequence[str], root: Path, path: Path)
     for file in files:
         stem = _stem(file)
         by_stem.setdefault(stem, []).append(file)
-        for tail in _tails(stem)[1:]:
+        for tail in _list_tails(stem)[1:]:
             tails.setdefault(tail, []).append(file)
     found, unknown = [], []
     for name in names:
         stem = _stem(name)
-        near = next((by_stem[tail] for tail in _tails(stem) if tail in by_stem), [])
+        near = next((by_stem[tail] for tail in _list_tails(stem) if tail in by_stem), [])
         fits = [name] if name in exact else near or tails.get(stem, [])
         if len(fits) > 1:
             raise InvalidInputError(
-                f"{path}: {escape_line(name)} may be {fits[0]} or {fits[1]} of {root}; name it with its folder and type"
+                f"{path}: {escape_line(name)} may be {fits[0]} or {fits[1]} in {root}; add its folder and suffix"
             )
         there = fits[0] if fits else find_files(root, [name], [])[0]
         if not fits and (PurePosixPath(name).is_absolute() or not (root / there).is_file()):
@@ -121,7 +121,7 @@ def _stem(name: str) -> str:
     return str(path.with_suffix("")) if is_audio(path.name) else str(path)
 
 
-def _tails(stem: str) -> list[str]:
+def _list_tails(stem: str) -> list[str]:
     """A name, then the same with one folder after another taken off in front."""
     parts = stem.split("/")
     return ["/".join(parts[i:]) for i in range(len(parts))]

@@ -4,8 +4,8 @@ Layout::
 
     {tone}/{midi}.ogg                      MIDI notes 21 to 108
 
-The published audio has no split: a tone goes to training, validation or test by a hash of its name, in the proportion
-of EVAR's (1,692 / 195 / 197 of 2,084). EVAR's own table serves with ``--splits``.
+The published audio has no split: a tone goes to training, validation or test by a hash of its name, in proportion to
+EVAR's (1,692 / 195 / 197 of 2,084). EVAR's own table works with ``--splits``.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def index(root: Path) -> pd.DataFrame:
     for (file, _), note in zip(rows, notes, strict=True):
         if note not in LABELS:
             raise InvalidInputError(
-                f"{root / file}: is not named by a MIDI note from {NOTES[0]} to {NOTES[-1]}, such as 60.ogg"
+                f"{root / file}: is not named after a MIDI note from {NOTES[0]} to {NOTES[-1]}, such as 60.ogg"
             )
     shares = {split: count / sum(TONES.values()) for split, count in TONES.items()}
     split_of = split_by_hash("surge tone", [compose_name(tone) for tone in tones], shares)

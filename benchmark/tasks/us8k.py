@@ -19,7 +19,7 @@ from bgknown.errors import InvalidInputError
 from bgknown.paths import check_inside
 from bgknown.tables import find_line_numbers, parse_whole_numbers, read_text_table
 
-TABLE = "metadata/UrbanSound8K.csv"
+_TABLE = "metadata/UrbanSound8K.csv"
 FOLD_SIZES = (873, 888, 925, 990, 936, 823, 838, 806, 816, 837)
 
 FACTS = TaskFacts(
@@ -46,8 +46,8 @@ def index(root: Path) -> pd.DataFrame:
         NotFoundError: the folder or its table is missing.
         InvalidInputError: the table breaks a rule; names the line.
     """
-    check_folder(root, "UrbanSound8K", TABLE)
-    path = root / TABLE
+    check_folder(root, "UrbanSound8K", _TABLE)
+    path = root / _TABLE
     columns = ["slice_file_name", "fold", "class"]
     table = read_text_table(path, columns, advice=f"UrbanSound8K's own has {', '.join(columns)} (see {FACTS.url})")
     folds = parse_whole_numbers(table, "fold", path)
@@ -55,7 +55,7 @@ def index(root: Path) -> pd.DataFrame:
     check_inside(table["slice_file_name"], lines, path, "slice_file_name", plain=True)
     for line, fold in zip(lines, folds, strict=True):
         if not 1 <= fold <= len(FOLD_SIZES):
-            raise InvalidInputError(f"{path}, line {line}: fold is {fold}, must lie in 1..{len(FOLD_SIZES)}")
+            raise InvalidInputError(f"{path}, line {line}: fold is {fold}; it must be from 1 to {len(FOLD_SIZES)}")
     files = [f"audio/fold{fold}/{name}" for fold, name in zip(folds, table["slice_file_name"], strict=True)]
     return pd.DataFrame(
         {

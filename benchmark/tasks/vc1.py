@@ -21,7 +21,7 @@ from bgknown.errors import InvalidInputError
 from bgknown.paths import find_fault
 
 LIST = "iden_split.txt"
-SPLITS = {"1": "train", "2": "valid", "3": "test"}
+_SPLITS = {"1": "train", "2": "valid", "3": "test"}
 
 FACTS = TaskFacts(
     name="vc1",
@@ -54,11 +54,11 @@ def index(root: Path) -> pd.DataFrame:
     for number, line in read_numbered_lines(root / LIST):
         split, _, file = line.partition(" ")
         parts = file.strip().split("/")
-        if split not in SPLITS or len(parts) != 3 or find_fault(file.strip()) or "" in parts or "." in parts:
+        if split not in _SPLITS or len(parts) != 3 or find_fault(file.strip()) or "" in parts or "." in parts:
             raise InvalidInputError(
                 f"{root / LIST}, line {number}: {shorten_value(line)} is not of the form "
                 f"'1 id10001/1zcIwhmdeo4/00001.wav'"
             )
-        rows.append((f"wav/{file.strip()}", parts[0], SPLITS[split], f"{parts[0]}/{parts[1]}"))
+        rows.append((f"wav/{file.strip()}", parts[0], _SPLITS[split], f"{parts[0]}/{parts[1]}"))
     table = pd.DataFrame(rows, columns=["file", "label", "split", "group"])
     return table.assign(file=find_files(root, table["file"].tolist()))

@@ -2,10 +2,10 @@
 
 Layout::
 
-    {language}/{user}-{date}-{letters}/wav/*.wav       or flac/*.flac; where an upload has both, wav
+    {language}/{user}-{date}-{letters}/wav/*.wav       or flac/*.flac; if an upload has both, wav
 
 VoxForge has no split: a speaker (the user's name of the upload) goes to training, validation or test by a hash of the
-name, in the proportion 70/10/20. Uploads by ``anonymous`` are of people unknown, and stay together.
+name, in the proportions 70/10/20. Uploads by ``anonymous`` are by unknown people, and stay together.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SETTINGS = PLAIN
 def index(root: Path) -> pd.DataFrame:
     """List the uploads of VoxForge: file, label (the language), split, group (the speaker).
 
-    A log warning tells of uploads without audio.
+    Uploads without audio are reported as a log warning.
 
     Raises:
         NotFoundError: the folder is missing.
@@ -57,11 +57,11 @@ def index(root: Path) -> pd.DataFrame:
     for language in list_top_folders(root, "VoxForge", "language"):
         before = len(rows)
         for upload in list_folders(root / language):
-            clips = _clips_of(root, f"{language}/{upload}", hidden)
+            clips = _list_clips(root, f"{language}/{upload}", hidden)
             rows += [(file, language, speaker_of(upload)) for file in clips]
             silent += [f"{language}/{upload}"] * (not clips)
         if len(rows) == before:
-            inside = "an upload" if _clips_of(root, language, hidden) else "no upload with audio in wav/ or flac/"
+            inside = "an upload" if _list_clips(root, language, hidden) else "no upload with audio in wav/ or flac/"
             raise InvalidInputError(
                 f"{root / language}: {inside}; every folder of {root} must be a language with its uploads in it"
             )
@@ -73,12 +73,12 @@ def index(root: Path) -> pd.DataFrame:
     return table.assign(split=[split_of[speaker] for speaker in table["group"]])
 
 
-def _clips_of(root: Path, upload: str, hidden: list[str]) -> list[str]:
-    """The clips of an upload, in the one of its folders that has them."""
+def _list_clips(root: Path, upload: str, hidden: list[str]) -> list[str]:
+    """The clips of an upload, from its ``wav`` or ``flac`` folder."""
     return list_files(root, f"{upload}/wav", hidden) or list_files(root, f"{upload}/flac", hidden)
 
 
 def speaker_of(upload: str) -> str:
-    """The user's name in an upload's: what stands before the date."""
+    """The user in the name of an upload: the part before the date."""
     found = re.match(r"(.+?)-\d{8}", upload)
     return compose_name((found.group(1) if found else upload).lower())

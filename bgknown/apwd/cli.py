@@ -7,21 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bgknown.commands import FILE, FOLDER, Group, echo
+from bgknown.cli_options import (
+    cache_option,
+    format_option,
+    jobs_option,
+    limit_option,
+    out_option,
+    seed_option,
+    skip_broken_option,
+)
+from bgknown.commands import FILE_PATH, FOLDER_PATH, Group, echo
 
 if TYPE_CHECKING:
     from bgknown.apwd.build import PairReport
 
 
-class ApwdGroup(Group):
-    """The group of these commands."""
-
-    resumable = frozenset({"prepare", "build", "draw"})
-
-
-@click.group(cls=ApwdGroup)
+@click.group(cls=Group, resumable=["prepare", "build", "draw"])
 def apwd() -> None:
-    """Audio pairs with a difference: prepare sources, draw pairs, render them, and say what differs.
+    """Audio pairs with a difference: prepare sources, draw pairs, render them, describe what differs.
 
     \b
     Example:
@@ -29,40 +32,33 @@ def apwd() -> None:
     """
 
 
-def jobs_option(command: Any) -> Any:
-    """The option that says how many processes work."""
-    return click.option("--jobs", type=int, help="Number of processes [default: all cores].")(command)
-
-
-def scenes_option(command: Any) -> Any:
-    """The option that names another file of scenes."""
-    return click.option(
-        "--scenes", "scenes_file", type=FILE, help="TOML file of scenes [default: data_manifests/apwd_scenes.toml]."
-    )(command)
+scenes_option = click.option(
+    "--scenes", "scenes_file", type=FILE_PATH, help="TOML file of scenes [default: data_manifests/apwd_scenes.toml]."
+)
 
 
 @apwd.command()
-@click.option("--fsd50k", type=FOLDER, required=True, help="Folder of FSD50K, or of a corpus in its layout.")
-@click.option("--esc50", type=FOLDER, required=True, help="Folder of ESC-50, or of a corpus in its layout.")
+@click.option("--fsd50k", type=FOLDER_PATH, required=True, help="FSD50K folder, or a corpus with the same layout.")
+@click.option("--esc50", type=FOLDER_PATH, required=True, help="ESC-50 folder, or a corpus with the same layout.")
 @click.option(
     "--lists",
-    type=FOLDER,
-    help="Published lists of sources: org_audio_csv of APwD or audio_csv of AudioDiffCaps [default: by labels].",
+    type=FOLDER_PATH,
+    help="Published source lists: org_audio_csv of APwD or audio_csv of AudioDiffCaps [default: by label].",
 )
-@click.option("--scene", "scene_names", multiple=True, help="Only the sources of this scene; may be repeated.")
+@click.option("--scene", "scene_names", multiple=True, help="Prepare only the sources of this scene; may be repeated.")
 @click.option(
     "--background",
     "backgrounds",
     multiple=True,
     metavar="LABEL=FSD50K_LABEL",
-    help="A background of your own: recordings with this label of FSD50K, or one of several with commas.",
+    help="Your own background: recordings with this FSD50K label, or one of several (with commas); may be repeated.",
 )
 @click.option(
     "--event",
     "events",
     multiple=True,
     metavar="LABEL[=CATEGORY]",
-    help="An event class of your own: clips of this category of ESC-50.",
+    help="Your own event class: clips of this ESC-50 category; may be repeated.",
 )
 @scenes_option
 @click.option(
@@ -75,14 +71,14 @@ def scenes_option(command: Any) -> Any:
 @click.option(
     "--repeat-samples",
     is_flag=True,
-    help="Reproduce a fault of AudioDiffCaps: backgrounds with each sample repeated, not the recording looped.",
+    help="Reproduce a fault of AudioDiffCaps: repeat each sample of a background instead of looping the recording.",
 )
-@click.option("--skip-broken", is_flag=True, help="Go on without sources that are missing or broken, and count them.")
-@click.option("--cache", type=FOLDER, help="Folder for file headers [default: $BGKNOWN_CACHE or the user's cache].")
+@skip_broken_option
+@cache_option
 @jobs_option
-@click.option("--out", type=FOLDER, required=True, help="Folder of the source tree.")
+@out_option("the source tree")
 def prepare(*, scenes_file: Path | None, jobs: int | None, cache: Path | None, **given: Any) -> None:
-    """Make the source tree that the JAMS name: looped backgrounds, trimmed events, 16 bits, 44.1 kHz.
+    """Prepare the source tree that the JAMS refer to: looped backgrounds, trimmed events, 16 bits, 44.1 kHz.
 
     \b
     Example:
@@ -90,19 +86,23 @@ def prepare(*, scenes_file: Path | None, jobs: int | None, cache: Path | None, *
     """
     from bgknown.apwd.sources import prepare as preparing  # noqa: PLC0415
 
-    given["backgrounds"] = {name: tuple(value.split(",")) for name, value in _assigned(given["backgrounds"]).items()}
-    given["events"] = _assigned(given["events"])
+    given["backgrounds"] = {
+        name: tuple(value.split(",")) for name, value in _parse_assignments(given["backgrounds"]).items()
+    }
+    given["events"] = _parse_assignments(given["events"])
     chosen: dict[str, Any] = {} if cache is None else {"cache": cache}
-    report = preparing.prepare(preparing.PrepareOptions(**given, **chosen, **_jobs(jobs), scenes=_scenes(scenes_file)))
+    report = preparing.prepare(
+        preparing.PrepareOptions(**given, **chosen, **_choose_jobs(jobs), scenes=_read_scenes(scenes_file))
+    )
     echo("split  role        label                 files   seconds")
     for (split, role, label), part in report.table.groupby(["split", "role", "label"]):
         echo(f"{split:<6} {role:<11} {label:<20} {len(part):>6,} {part['frames'].sum() / 44_100:>9,.0f}")
     done = f"{report.prepared} sources prepared, {report.kept} kept"
-    echo(f"\n{'was complete already; nothing was done' if report.was_finished else done}")
+    echo(f"\n{'was already complete; nothing was done' if report.was_finished else done}")
     if report.not_clean:
-        echo(f"{report.not_clean} clips that the lists call not clean left out, as published")
+        echo(f"{report.not_clean} clips that the lists mark as not clean left out, as published")
     if report.problems:
-        echo(f"{len(report.problems)} missing or broken sources left out (see skipped in source.json)")
+        echo(f"{len(report.problems)} missing or broken sources skipped (listed in source.json)")
     echo(f"tree   {given['out']}")
 
 
@@ -110,30 +110,32 @@ RANGE: dict[str, Any] = {"type": (float, float), "metavar": "LOW HIGH"}
 
 
 @apwd.command()
-@click.option("--source", type=FOLDER, required=True, help="The source tree to draw from (`bgknown apwd prepare`).")
-@click.option("--scene", required=True, help="The scene: its background, its event classes.")
-@click.option("--event", "events", multiple=True, help="An event class, instead of the scene's; may be repeated.")
+@click.option("--source", type=FOLDER_PATH, required=True, help="Source tree to draw from, of `apwd prepare`.")
+@click.option("--scene", required=True, help="Scene to draw: its background and its event classes.")
+@click.option("--event", "events", multiple=True, help="Event class to use instead of the scene's; may be repeated.")
 @click.option(
     "--pairs",
     multiple=True,
     metavar="[SPLIT=]N",
-    help="Pairs of a split, or of each [default: as published, dev=50000 and eval=1000].",
+    help="Number of pairs of a split, or of every split [default: as published, dev=50000 and eval=1000].",
 )
 @click.option("--name", help="Name of the draw [default: apwd_SCENE_seedN].")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draw.")
+@seed_option()
 @click.option("--duration", "duration_s", type=float, help="Length of a soundscape, s [default: 10].")
-@click.option("--backgrounds", type=int, help="Background layers of a soundscape [default: 2].")
+@click.option("--backgrounds", type=int, help="Background layers in a soundscape [default: 2].")
 @click.option("--ref-db", **RANGE, help="Loudness of a background, LUFS [default: -36 -26].")
 @click.option("--snr", "snr_db", **RANGE, help="SNR of an event, dB [default: 0 12].")
-@click.option("--change", "change_db", **RANGE, help="Change of an event's level, dB [default: 6 11].")
+@click.option("--change", "change_db", **RANGE, help="Change in the level of an event, dB [default: 6 11].")
 @click.option("--event-length", "event_s", **RANGE, help="Length of an event, s [default: 3 5].")
 @click.option("--onset", "onset_s", **RANGE, help="Onset of an event, s [default: 0 8].")
-@click.option("--changes", metavar="W,W,...", help="Weights of one change, of two, ... [default: 21,18].")
-@click.option("--kept", metavar="W,W,...", help="Weights of no class kept on both sides, of one, ... [default: none].")
+@click.option("--changes", metavar="W,W,...", help="Weights of one change, two changes, ... [default: 21,18].")
+@click.option(
+    "--kept", metavar="W,W,...", help="Weights of no class, one class, ... kept on both sides [default: none]."
+)
 @click.option("--kind", "kinds", multiple=True, metavar="KIND=W", help="Weight of a kind of change; others get 0.")
 @scenes_option
 @jobs_option
-@click.option("--out", type=FOLDER, required=True, help="Folder that gets the folder of the draw.")
+@out_option("draws; each draw gets a folder in it")
 def draw(*, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
     """Draw new pairs and write them as JAMS, for `bgknown apwd build`.
 
@@ -144,55 +146,50 @@ def draw(*, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
     from bgknown.apwd import draw as drawn  # noqa: PLC0415
     from bgknown.apwd import pair_draw as drawing  # noqa: PLC0415
 
-    scenes = _scenes(scenes_file)
+    scenes = _read_scenes(scenes_file)
     places = {name: given.pop(name) for name in ("source", "scene", "events", "name", "out")}
-    pairs = _counts(given.pop("pairs"), tuple(scenes.splits))
+    pairs = _parse_counts(given.pop("pairs"), tuple(scenes.splits))
     for name in ("changes", "kept"):
         if given[name] is not None:
-            given[name] = _weights(given[name], f"--{name}")
-    given["kinds"] = {kind: _weights(weight, "--kind")[0] for kind, weight in _assigned(given["kinds"]).items()} or None
+            given[name] = _parse_weights(given[name], f"--{name}")
+    given["kinds"] = {
+        kind: _parse_weights(weight, "--kind")[0] for kind, weight in _parse_assignments(given["kinds"]).items()
+    } or None
     rules = drawing.PairRules(**{name: value for name, value in given.items() if value is not None})
-    report = drawn.draw(drawn.PairDrawOptions(**places, scenes=scenes, pairs=pairs, rules=rules, **_jobs(jobs)))
+    report = drawn.draw(drawn.PairDrawOptions(**places, scenes=scenes, pairs=pairs, rules=rules, **_choose_jobs(jobs)))
     echo("\n".join(f"{split:<20} {count:>8,} pairs" for split, count in report.counts.items()))
     echo("\n".join(f"{kind:<20} {count:>8,}" for kind, count in report.kinds.items()))
     if report.was_finished:
-        echo("\nwas complete already; nothing was done")
+        echo("\nwas already complete; nothing was done")
     echo(f"\nJAMS   {report.folder}")
 
 
 @apwd.command()
-@click.option("--jams", type=FOLDER, required=True, help="Folder of the JAMS pairs, at any depth.")
-@click.option("--source", type=FOLDER, help="The source tree that the JAMS name.")
-@click.option("--manifest-only", is_flag=True, help="Write manifest and texts from the JAMS alone, without audio.")
+@click.option("--jams", type=FOLDER_PATH, required=True, help="Folder of JAMS pairs; subfolders are searched.")
+@click.option("--source", type=FOLDER_PATH, help="Source tree that the JAMS refer to.")
+@click.option("--manifest-only", is_flag=True, help="Write only manifest and texts, from the JAMS, without audio.")
 @click.option(
     "--text-table",
     "text_tables",
-    type=FILE,
+    type=FILE_PATH,
     multiple=True,
-    help="CSV of texts to use instead: pair,text or AudioDiffCaps'.",
+    help="CSV file of texts to use instead, with columns pair,text or as in AudioDiffCaps; may be repeated.",
 )
 @scenes_option
 @click.option(
-    "--engine", type=click.Choice(["direct", "scaper"]), default="direct", show_default=True, help="What renders."
+    "--engine", type=click.Choice(["direct", "scaper"]), default="direct", show_default=True, help="Renderer to use."
 )
-@click.option(
-    "--format",
-    "container",
-    type=click.Choice(["wav", "flac"]),
-    default="wav",
-    show_default=True,
-    help="Type of the audio.",
-)
-@click.option("--bits", type=click.Choice(["16", "32"]), default="16", show_default=True, help="Bits of a sample.")
-@click.option("--limit", type=int, help="Only this many pairs, of every scene and split.")
-@click.option("--skip-broken", is_flag=True, help="Go on without pairs that are broken, and count them.")
+@format_option
+@click.option("--bits", type=click.Choice(["16", "32"]), default="16", show_default=True, help="Bits per sample.")
+@limit_option("pairs, of every scene and split")
+@skip_broken_option
 @jobs_option
-@click.option("--out", type=FOLDER, required=True, help="Folder of the set.")
+@out_option("the set")
 def build(*, manifest_only: bool, scenes_file: Path | None, bits: str, jobs: int | None, **given: Any) -> None:
     """Render JAMS pairs, and write what changes from s1 to s2 as text, codes and classes.
 
-    Renders what scaper.generate_from_jams renders. A build that was stopped goes on where it was when the same command
-    is given again; a finished one is left alone.
+    Renders what scaper.generate_from_jams renders. An interrupted build resumes when the same command is run again; a
+    finished one is left alone.
 
     \b
     Example:
@@ -203,21 +200,21 @@ def build(*, manifest_only: bool, scenes_file: Path | None, bits: str, jobs: int
     if manifest_only == (given["source"] is not None):
         raise click.UsageError("give --source to render audio, or --manifest-only to write none")
     options = building.PairBuildOptions(
-        **given, scenes=_scenes(scenes_file), bits=32 if bits == "32" else 16, **_jobs(jobs)
+        **given, scenes=_read_scenes(scenes_file), bits=32 if bits == "32" else 16, **_choose_jobs(jobs)
     )
-    _tell(building.build(options), options.out)
+    _report(building.build(options), options.out)
 
 
 @apwd.command()
-@click.argument("folder", type=FOLDER)
-@click.option("--jams", type=FOLDER, help="Folder of its JAMS: read them again and compare texts and changes.")
-@click.option("--source", type=FOLDER, help="Its source tree, for --against-scaper.")
-@click.option("--against-scaper", type=int, default=0, metavar="N", help="Render N files with Scaper and compare.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the choice of those files.")
+@click.argument("folder", type=FOLDER_PATH)
+@click.option("--jams", type=FOLDER_PATH, help="Folder of its JAMS: also compare texts and changes with them.")
+@click.option("--source", type=FOLDER_PATH, help="Its source tree, needed by --against-scaper.")
+@click.option("--against-scaper", type=int, default=0, metavar="N", help="Also render N files with Scaper.")
+@seed_option()
 @scenes_option
 @jobs_option
 def verify(folder: Path, *, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
-    """Check a set of pairs: hash every file again and compare with the manifest.
+    """Check a set of pairs: rehash every file and compare with the manifest.
 
     \b
     Example:
@@ -226,7 +223,7 @@ def verify(folder: Path, *, scenes_file: Path | None, jobs: int | None, **given:
     from bgknown.apwd.verify import verify as check  # noqa: PLC0415
     from bgknown.jobs.parallel import count_cores  # noqa: PLC0415
 
-    checked = check(folder, jobs=count_cores() if jobs is None else jobs, scenes=_scenes(scenes_file), **given)
+    checked = check(folder, jobs=count_cores() if jobs is None else jobs, scenes=_read_scenes(scenes_file), **given)
     for fault in checked.faults:
         echo(fault)
     if checked.faults:
@@ -237,8 +234,8 @@ def verify(folder: Path, *, scenes_file: Path | None, jobs: int | None, **given:
     echo(f"ok: {checked.pairs} pairs, {checked.files} files{scaper if rendered else ''}")
 
 
-def _assigned(texts: tuple[str, ...]) -> dict[str, str]:
-    """LABEL=VALUE options; the label alone stands for itself."""
+def _parse_assignments(texts: tuple[str, ...]) -> dict[str, str]:
+    """LABEL=VALUE options; without a value, the label is the value."""
     pairs = {}
     for text in texts:
         label, _, value = text.partition("=")
@@ -248,46 +245,46 @@ def _assigned(texts: tuple[str, ...]) -> dict[str, str]:
     return pairs
 
 
-def _counts(texts: tuple[str, ...], splits: tuple[str, ...]) -> dict[str, int]:
-    """SPLIT=N options; a number alone is that of each split."""
+def _parse_counts(texts: tuple[str, ...], splits: tuple[str, ...]) -> dict[str, int]:
+    """SPLIT=N options; a number alone is used for every split."""
     counts: dict[str, int] = {}
     for text in texts:
         split, equals, number = text.rpartition("=")
         if not number.isdecimal():
-            raise click.UsageError(f"--pairs {text}: N or SPLIT=N wanted, N a whole number")
+            raise click.UsageError(f"--pairs is {text}; it must be N or SPLIT=N, with N a whole number")
         counts |= {name: int(number) for name in ([split] if equals else splits)}
     return counts
 
 
-def _weights(text: str, option: str) -> tuple[float, ...]:
+def _parse_weights(text: str, option: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise click.UsageError(f"{option} {text}: numbers wanted") from error
+        raise click.UsageError(f"{option} is {text}; it must be numbers, separated by commas") from error
 
 
-def _scenes(file: Path | None) -> Any:
+def _read_scenes(file: Path | None) -> Any:
     from bgknown.apwd import scenes  # noqa: PLC0415
 
     return scenes.read_published_scenes() if file is None else scenes.read(file)
 
 
-def _jobs(jobs: int | None) -> dict[str, Any]:
+def _choose_jobs(jobs: int | None) -> dict[str, Any]:
     return {} if jobs is None else {"jobs": jobs}
 
 
-def _tell(report: PairReport, out: Path) -> None:
-    echo(_summary(report.table))
+def _report(report: PairReport, out: Path) -> None:
+    echo(_format_summary(report.table))
     done = f"{report.rendered} made, {report.kept} kept"
-    echo(f"\n{'was complete already; nothing was done' if report.was_finished else done}")
+    echo(f"\n{'was already complete; nothing was done' if report.was_finished else done}")
     if report.problems:
-        echo(f"{len(report.problems)} broken pairs left out (see skipped in dataset.json)")
+        echo(f"{len(report.problems)} broken pairs skipped (listed in dataset.json)")
     echo(f"table  {out / 'manifest.csv'}")
     if (report.table["s1"] != "").any():
         echo(f"audio  {out / 'audio'}")
 
 
-def _summary(table: Any) -> str:
+def _format_summary(table: Any) -> str:
     lines = ["scene        split   pairs  one change  several  a text, for example"]
     for (scene, split), part in table.groupby(["scene", "split"]):
         count = part["changes"].str.count(";") + (part["changes"] != "")

@@ -6,16 +6,17 @@ They stand in ``data_manifests/apwd_scenes.toml``; a file of the same form may b
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from bgknown.documents import parse_toml, shorten_value
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error
+from bgknown.nearest import suggest
 from bgknown.paths import find_fault_of_plain
+from bgknown.settings import read_record
 from bgknown.tables import decode_text
 
 SPLITS = ("dev", "eval")
@@ -69,7 +70,7 @@ class Scenes:
             NotFoundError: there is no such scene; lists those there are.
         """
         if name not in self.scenes:
-            raise NotFoundError(f"no scene {name!r}; there are {', '.join(self.scenes)}")
+            raise NotFoundError(f"no scene {name!r}; {suggest(name, self.scenes)}")
         return self.scenes[name]
 
     def scene_of(self, background: str) -> str:
@@ -102,88 +103,89 @@ def read(path: Path) -> Scenes:
         raise describe_storage_error(error, path) from error
 
 
-_KEYS: dict[str, dict[str, type]] = {
-    "splits": {"fsd50k": str, "esc50_folds": list, "pairs": int},
-    "scenes": {"background": str, "fsd50k": list, "events": list},
-    "events": {"esc50": str, "nouns": list},
-    "backgrounds": {"nouns": list},
-}
-_OPTIONAL = {"pairs", "nouns"}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SplitTable:
+    fsd50k: str
+    esc50_folds: tuple[int, ...]
+    pairs: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SceneTable:
+    background: str
+    fsd50k: tuple[str, ...]
+    events: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _EventTable:
+    esc50: str
+    nouns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _BackgroundTable:
+    nouns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    """The tables of a file of scenes."""
+
+    splits: dict[str, _SplitTable]
+    scenes: dict[str, _SceneTable]
+    events: dict[str, _EventTable] = field(default_factory=dict)
+    backgrounds: dict[str, _BackgroundTable] = field(default_factory=dict)
 
 
 def _read(text: str, where: str) -> Scenes:
-    tree = parse_toml(text, where)
-    _check(tree, where)
-    events = tree.get("events", {})
-    nouns = {**events, **tree.get("backgrounds", {})}
-    scenes = Scenes(
+    file = read_record(_File, parse_toml(text, where), where)
+    _check(file, where)
+    nouns: Mapping[str, _EventTable | _BackgroundTable] = {**file.events, **file.backgrounds}
+    return Scenes(
         scenes={
-            name: Scene(
-                name=name,
-                background=scene["background"],
-                fsd50k=tuple(scene["fsd50k"]),
-                events=tuple(scene["events"]),
-            )
-            for name, scene in tree["scenes"].items()
+            name: Scene(name=name, background=scene.background, fsd50k=scene.fsd50k, events=scene.events)
+            for name, scene in file.scenes.items()
         },
         splits={
-            name: Split(
-                name=name,
-                fsd50k=split["fsd50k"],
-                esc50_folds=tuple(split["esc50_folds"]),
-                pairs=split.get("pairs", 1000),
-            )
-            for name, split in tree["splits"].items()
+            name: Split(name=name, fsd50k=split.fsd50k, esc50_folds=split.esc50_folds, pairs=split.pairs)
+            for name, split in file.splits.items()
         },
-        esc50={name: event["esc50"] for name, event in events.items()},
-        nouns={name: tuple(entry["nouns"]) for name, entry in nouns.items() if entry.get("nouns")},
+        esc50={name: event.esc50 for name, event in file.events.items()},
+        nouns={name: entry.nouns for name, entry in nouns.items() if entry.nouns},
     )
-    for scene in scenes.scenes.values():
-        if find_fault_of_plain(scene.background):
-            raise InvalidInputError(
-                f"{where}: scenes.{scene.name}.background {shorten_value(scene.background)} cannot be a folder name"
-            )
-        for label in scene.events:
-            if label not in events:
-                raise InvalidInputError(
-                    f"{where}: scenes.{scene.name}.events names {label!r}, but [events] has no such"
-                )
-    return scenes
 
 
-def _check(tree: dict[str, Any], where: str) -> None:
-    for part in tree:
-        if part not in _KEYS:
-            raise InvalidInputError(f"{where}: unknown key {part!r}; there are {', '.join(_KEYS)}")
-    for part, keys in _KEYS.items():
-        entries = tree.get(part, {})
-        if not isinstance(entries, dict) or (part in {"splits", "scenes"} and not entries):
-            raise InvalidInputError(f"{where}: [{part}] is missing or no table")
-        for name, entry in entries.items():
+def _check(file: _File, where: str) -> None:
+    """Check names, and what must fit together.
+
+    Raises:
+        InvalidInputError: names the key that breaks a rule.
+    """
+    for table in ("splits", "scenes", "events", "backgrounds"):
+        for name, entry in getattr(file, table).items():
             if find_fault_of_plain(name):
                 raise InvalidInputError(
-                    f"{where}: {part}.{shorten_value(name)} cannot be a folder name; give it another name"
+                    f"{where}: {table}.{shorten_value(name)} cannot be a folder name; use another name"
                 )
-            _check_entry(entry, keys, f"{where}: {part}.{name}")
-    if set(tree["splits"]) != set(SPLITS):
-        raise InvalidInputError(f"{where}: splits are {', '.join(tree['splits'])}; they must be {' and '.join(SPLITS)}")
-    shared = set(tree["splits"]["dev"]["esc50_folds"]) & set(tree["splits"]["eval"]["esc50_folds"])
-    if shared or tree["splits"]["dev"]["fsd50k"] == tree["splits"]["eval"]["fsd50k"]:
+            for key in ("fsd50k", "esc50_folds", "events"):
+                if getattr(entry, key, None) == ():
+                    raise InvalidInputError(f"{where}: {table}.{name}.{key} is []; it must have at least one entry")
+    if not file.scenes:
+        raise InvalidInputError(f"{where}: scenes has no scene; there must be at least one table [scenes.NAME]")
+    for name, scene in file.scenes.items():
+        if find_fault_of_plain(scene.background):
+            raise InvalidInputError(
+                f"{where}: scenes.{name}.background {shorten_value(scene.background)} cannot be a folder name"
+            )
+        for label in scene.events:
+            if label not in file.events:
+                raise InvalidInputError(
+                    f"{where}: scenes.{name}.events names {shorten_value(label)}, which [events] does not have; "
+                    f"{suggest(label, file.events)}"
+                )
+    if set(file.splits) != set(SPLITS):
+        raise InvalidInputError(f"{where}: splits are {', '.join(file.splits)}; they must be {' and '.join(SPLITS)}")
+    dev, evaluation = (file.splits[name] for name in SPLITS)
+    if set(dev.esc50_folds) & set(evaluation.esc50_folds) or dev.fsd50k == evaluation.fsd50k:
         raise InvalidInputError(f"{where}: splits.dev and splits.eval share sources; they must be disjoint")
-
-
-def _check_entry(entry: Any, keys: Mapping[str, type], where: str) -> None:
-    if not isinstance(entry, dict):
-        raise InvalidInputError(f"{where} is no table")
-    for key in entry:
-        if key not in keys:
-            raise InvalidInputError(f"{where}: unknown key {key!r}; there are {', '.join(keys)}")
-    for key, kind in keys.items():
-        if key not in entry and key in _OPTIONAL:
-            continue
-        value = entry.get(key)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise InvalidInputError(f"{where}.{key} is {shorten_value(value)}, must be of type {kind.__name__}")
-        item = int if key == "esc50_folds" else str
-        if isinstance(value, list) and not (value and all(type(part) is item for part in value)):
-            raise InvalidInputError(f"{where}.{key} must be a list of {item.__name__} with at least one entry")

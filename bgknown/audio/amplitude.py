@@ -1,4 +1,4 @@
-"""Silence and clipping: what can be read and yet is not the sound it should be.
+"""Silence and clipping: audio that can be read but is probably not what it should be.
 
 A recording beyond full scale (float WAV, MP3, Ogg) is cut off there as soon as it becomes integers, which distorts it.
 A stereo recording whose channels cancel out is silent as soon as they are averaged. Neither is an error; both are
@@ -20,7 +20,7 @@ SILENT_PEAK = 2.0**-15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Amplitude:
-    """What is remarkable about the amplitude of some audio."""
+    """Whether some audio is silent or clipped."""
 
     silent: bool = False
     """Whether it is silent; see ``SILENT_PEAK``."""
@@ -37,7 +37,7 @@ def measure_amplitude(audio: NDArray[np.floating[Any]]) -> Amplitude:
 
 
 def describe_amplitudes(found: Mapping[str, Amplitude], *, what: str, cut_off: bool) -> list[str]:
-    """One sentence on silence and one on clipping, where there is any: how many, and the first by name.
+    """One sentence each on silence and clipping, if there is any: how many, and the first by name.
 
     Args:
         found: by name.
@@ -53,7 +53,7 @@ def describe_amplitudes(found: Mapping[str, Amplitude], *, what: str, cut_off: b
 
 
 def describe_counts(*, silent: Collection[str], clipped: Collection[str], what: str, cut_off: bool) -> list[str]:
-    """``describe_amplitudes`` of the names of what is silent and of what is clipped."""
+    """``describe_amplitudes`` for names of silent and of clipped audio."""
     beyond = "beyond full scale and cut off there" if cut_off else "beyond full scale"
     kinds: Sequence[tuple[Collection[str], str]] = (
         (silent, "silent (their mono audio stays within one step of 16 bits)"),

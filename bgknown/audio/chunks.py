@@ -20,17 +20,17 @@ _KINDS = {b"RIFF", b"RIFX", b"RF64", b"FORM", b"riff", b"caff", b".snd", b"dns."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Samples:
+class DataChunk:
     """The chunk of a file that holds its samples."""
 
     start: int
-    """Its first byte."""
+    """Position of its first byte."""
     declared: int
     """Its length in bytes as declared."""
     field: int
-    """Where that length is written."""
+    """Position of that length."""
     form: str
-    """How, as ``struct`` has it: ``<I``, ``>I``, ``<Q`` or ``>q``."""
+    """Its format for ``struct``: ``<I``, ``>I``, ``<Q`` or ``>q``."""
     head: int = 0
     """Bytes before ``start`` that the declared length counts too."""
     codec: int = 0
@@ -45,25 +45,25 @@ class Samples:
         return self.declared == 0 or near_31_bits or self.declared >= 0x100000000 - _MARGIN
 
     def stop(self, size: int) -> int:
-        """Where the samples end, in a file of ``size`` bytes; beyond it where the file was cut."""
+        """Where the samples end, in a file of ``size`` bytes; beyond it if the file was cut."""
         stop = self.start + self.declared - self.head
         return size if self.unknown and not (self.declared > self.head and stop <= size) else stop
 
     def repair(self, size: int) -> list[Piece]:
-        """A file of ``size`` bytes with the length that its samples have in fact."""
+        """A file of ``size`` bytes with the actual length of its samples."""
         length = size - self.start + self.head
         length = min(length, 0xFFFFFFFF) if self.form in {"<I", ">I"} else length
         value = struct.pack(self.form, length)
         return [(0, self.field), value, (self.field + len(value), size)]
 
 
-def is_known(data: Bytes) -> bool:
-    """Whether a file begins like one of these kinds."""
+def has_chunks(data: Bytes) -> bool:
+    """Whether a file begins like one of these containers."""
     return data[:4] in _KINDS
 
 
-def find_samples(data: Bytes, size: int) -> Samples | None:
-    """The samples of a file of ``size`` bytes, or None where the file is of another kind or has no such chunk."""
+def find_samples(data: Bytes, size: int) -> DataChunk | None:
+    """The samples of a file of ``size`` bytes, or None if the file is of another kind or has no such chunk."""
     kind = data[:4]
     if kind in {b"RIFF", b"RIFX", b"RF64", b"FORM"}:
         return _find_in_riff(data, size, kind)
@@ -74,11 +74,11 @@ def find_samples(data: Bytes, size: int) -> Samples | None:
     if kind in {b".snd", b"dns."} and size >= 12:
         form: Literal[">I", "<I"] = ">I" if kind == b".snd" else "<I"
         start, declared = (struct.unpack(form, data[place : place + 4])[0] for place in (4, 8))
-        return Samples(start=min(start, size), declared=declared, field=8, form=form)
+        return DataChunk(start=min(start, size), declared=declared, field=8, form=form)
     return None
 
 
-def _find_in_riff(data: Bytes, size: int, kind: bytes) -> Samples | None:
+def _find_in_riff(data: Bytes, size: int, kind: bytes) -> DataChunk | None:
     order = ">" if kind in {b"RIFX", b"FORM"} else "<"
     place, codec, long_field = 12, 0, 0
     for _ in range(_MOST_CHUNKS):
@@ -86,22 +86,22 @@ def _find_in_riff(data: Bytes, size: int, kind: bytes) -> Samples | None:
             break
         name, length = struct.unpack(f"{order}4sI", data[place : place + 8])
         if name == b"fmt " and place + 10 <= size:
-            codec = _codec(data[place + 8 : place + 48], order)
+            codec = _read_codec(data[place + 8 : place + 48], order)
         if name == b"ds64" and kind == b"RF64" and place + 24 <= size:
             long_field = place + 16
         if name == (b"SSND" if kind == b"FORM" else b"data"):
             if long_field:
                 declared = struct.unpack("<Q", data[long_field : long_field + 8])[0]
-                return Samples(start=place + 8, declared=declared, field=long_field, form="<Q", codec=codec)
-            samples = Samples(start=place + 8, declared=length, field=place + 4, form=f"{order}I", codec=codec)
+                return DataChunk(start=place + 8, declared=declared, field=long_field, form="<Q", codec=codec)
+            samples = DataChunk(start=place + 8, declared=length, field=place + 4, form=f"{order}I", codec=codec)
             # an empty recording may be followed by other chunks
             return None if length == 0 and _are_chunks(data, place + 8, size, order) else samples
         place += 8 + length + (length & 1)
     return None
 
 
-def _codec(form: bytes, order: str) -> int:
-    """The format tag; of the extensible kind the one that its sub-format begins with."""
+def _read_codec(form: bytes, order: str) -> int:
+    """The format tag; for the extensible kind, the one at the start of its sub-format."""
     tag = int(struct.unpack_from(f"{order}H", form)[0])
     return int(struct.unpack_from(f"{order}H", form, 24)[0]) if tag == 0xFFFE and len(form) >= 26 else tag
 
@@ -120,28 +120,28 @@ def _are_chunks(data: Bytes, place: int, size: int, order: str) -> bool:
     return False
 
 
-def _find_in_w64(data: Bytes, size: int) -> Samples | None:
+def _find_in_w64(data: Bytes, size: int) -> DataChunk | None:
     place = 40
     for _ in range(_MOST_CHUNKS):
         if place + _W64_HEAD > size:
             break
         name, length = data[place : place + 4], struct.unpack("<Q", data[place + 16 : place + 24])[0]
         if name == b"data":
-            return Samples(start=place + 24, declared=length, field=place + 16, form="<Q", head=_W64_HEAD)
+            return DataChunk(start=place + 24, declared=length, field=place + 16, form="<Q", head=_W64_HEAD)
         if length < _W64_HEAD:
             break
         place += length + -length % 8
     return None
 
 
-def _find_in_caf(data: Bytes, size: int) -> Samples | None:
+def _find_in_caf(data: Bytes, size: int) -> DataChunk | None:
     place = 8
     for _ in range(_MOST_CHUNKS):
         if place + 12 > size:
             break
         name, length = struct.unpack(">4sq", data[place : place + 12])
         if name == b"data":
-            return Samples(start=place + 12, declared=length, field=place + 4, form=">q")
+            return DataChunk(start=place + 12, declared=length, field=place + 4, form=">q")
         if length < 0:
             break
         place += 12 + length

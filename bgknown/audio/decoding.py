@@ -1,4 +1,4 @@
-"""Decoding audio files of every kind, in blocks, to where the decoder ends.
+"""Decoding audio files of every kind, in blocks, until the decoder ends.
 
 What a header says of the length is used only to notice that a file was cut. Memory is taken for what has been decoded,
 never for what a header announces.
@@ -22,7 +22,7 @@ from bgknown.audio.pieces import Piece, Pieces, View
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
 
 NO_SUCH_FILE = "no such file"
-"""What is said of a file that is listed but absent."""
+"""The problem of a file that is listed but missing."""
 RATE_LIMITS_HZ = (1_000, 768_000)
 """The lowest and the highest sampling rate that audio may have."""
 BLOCK_SAMPLES = 1 << 18
@@ -32,25 +32,25 @@ LONGEST_FRAMES = 1 << 31
 
 _MPEG_CODECS = {0x50, 0x55}
 _PLAIN = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"}
-_MOST_FRAMES_PER_BYTE = 1 << 16  # the most compact there is: a block of silence in FLAC
+_MOST_FRAMES_PER_BYTE = 1 << 16  # the most compact coding: a block of silence in FLAC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Layout:
-    """How a file is to be read."""
+    """How to read a file."""
 
     parts: tuple[tuple[Piece, ...], ...] = ()
-    """Streams to decode one after another, where the file is not simply decoded as it is."""
+    """Streams to decode one after another, where the file cannot be decoded directly."""
     skip: int = 0
-    """Samples to leave out at the start."""
+    """Samples to drop at the start."""
     exact: bool | None = None
-    """Whether the decoder must give as many samples as the header says; None if that depends on the coding."""
+    """Whether the decoder must return as many samples as the header declares; None if that depends on the coding."""
 
 
 class _Decoder(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
     """A file that is decoded from its start to its end.
 
-    soundfile seeks after each block to where it is already, and in some files libsndfile then goes somewhere else.
+    After each block soundfile seeks to its current position, and in some files libsndfile then moves elsewhere.
     """
 
     def seekable(self) -> bool:
@@ -59,13 +59,13 @@ class _Decoder(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no t
 
 
 class AudioFile:
-    """An audio file that is being read; a context manager.
+    """An audio file, open for reading; a context manager.
 
     Args:
         path: the file.
 
     Raises:
-        NotFoundError: there is no such file.
+        NotFoundError: the file does not exist.
         InvalidInputError: the file is empty, cut, or not audio.
     """
 
@@ -91,7 +91,7 @@ class AudioFile:
             if exact and frames <= 0:
                 raise InvalidInputError("the file holds no samples")
             self.declared = frames if exact else None
-            """Samples per channel, where the header says so reliably."""
+            """Samples per channel, where the header is reliable."""
             self.as_it_is = not layout.parts
             """Whether libsndfile reads the file without help, so that it can be sliced."""
             self._stack = stack.pop_all()
@@ -105,13 +105,13 @@ class AudioFile:
         self._stack.close()
 
     def blocks(self, dtype: DTypeLike) -> Iterator[NDArray[Any]]:
-        """All samples in blocks [n, C], n at least 1; each is good until the next one is asked for.
+        """All samples in blocks [n, C], n at least 1; each is valid until the next one is requested.
 
         Args:
             dtype: int16, float32 or float64.
 
         Raises:
-            InvalidInputError: the file cannot be decoded to its end, or ends elsewhere than its header says.
+            InvalidInputError: the file cannot be decoded to its end, or does not end where its header says.
         """
         skip, found = self._skip, 0
         buffer = np.empty((max(BLOCK_SAMPLES // self.channels, 1), self.channels), dtype)
@@ -136,7 +136,7 @@ class AudioFile:
         low, high = RATE_LIMITS_HZ
         if not low <= self.rate_hz <= high:
             raise InvalidInputError(
-                f"its header says a sampling rate of {self.rate_hz:,} Hz; it must be {low:,} to {high:,} Hz"
+                f"its header declares a sampling rate of {self.rate_hz:,} Hz; it must be {low:,} to {high:,} Hz"
             )
         for decoder in self._decoders[1:]:
             if (decoder.samplerate, decoder.channels) != (self.rate_hz, self.channels):
@@ -148,7 +148,7 @@ class AudioFile:
 
 
 def inspect(data: View, size: int) -> _Layout:
-    """How a file of ``size`` bytes is to be read.
+    """How to read a file of ``size`` bytes.
 
     Raises:
         InvalidInputError: the file was cut, or is a pointer to audio rather than audio.
@@ -165,7 +165,7 @@ def inspect(data: View, size: int) -> _Layout:
         return _Layout(parts=tuple(parts), exact=True)
     samples = chunks.find_samples(data, size)
     if samples is None:
-        return _Layout() if chunks.is_known(data) else _inspect_mpeg(data, begin, size, always=False)
+        return _Layout() if chunks.has_chunks(data) else _inspect_mpeg(data, begin, size, always=False)
     stop = samples.stop(size)
     if stop > size:
         raise InvalidInputError("the file is truncated: its header declares more data than the file contains")
@@ -188,11 +188,11 @@ def _inspect_flac(data: View, begin: int, size: int) -> _Layout:
 
 
 def _inspect_mpeg(data: View, start: int, stop: int, *, always: bool) -> _Layout:
-    """How an MPEG stream is to be read, if it is one.
+    """How to read an MPEG stream, if it is one.
 
     Args:
         data, start, stop: where it is.
-        always: whether it is a part of a file, which must be taken out of it.
+        always: whether it is part of another file and must be extracted.
     """
     stream = mpeg.find_stream(data.whole(), start, stop)
     if stream is None:
@@ -204,7 +204,7 @@ def _inspect_mpeg(data: View, start: int, stop: int, *, always: bool) -> _Layout
 
 
 def _check_no_stand_in(data: View) -> None:
-    """Refuse small files that are often found where audio should be."""
+    """Refuse small files that often replace audio."""
     head = data[:64]
     if head.startswith(b"version https://git-lfs"):
         raise InvalidInputError("is a Git LFS pointer, not the audio itself; fetch the audio with `git lfs pull`")
@@ -216,11 +216,11 @@ def _check_no_stand_in(data: View) -> None:
 
 @contextlib.contextmanager
 def explain_file_faults(what: str) -> Iterator[None]:
-    """Whatever one file makes libsndfile, numpy or the system raise is a problem of that file.
+    """Turn whatever libsndfile, numpy or the system raises for a file into a problem of that file.
 
     Raises:
         NotFoundError: the file does not exist.
-        InvalidInputError: anything else; says ``what`` and the reason.
+        InvalidInputError: anything else; gives ``what`` and the reason.
     """
     try:
         yield
@@ -231,17 +231,17 @@ def explain_file_faults(what: str) -> Iterator[None]:
     except MemoryError as error:
         raise InvalidInputError(f"{what} (out of memory)") from error
     except Exception as error:
-        raise InvalidInputError(f"{what} ({_reason(error)})") from error
+        raise InvalidInputError(f"{what} ({_explain(error)})") from error
 
 
-def _reason(error: Exception) -> str:
+def _explain(error: Exception) -> str:
     said = getattr(error, "strerror", None) if isinstance(error, OSError) else getattr(error, "error_string", None)
     text = str(said or error).strip().rstrip(".")
     return text.splitlines()[0] if text else type(error).__name__
 
 
 def _check_file(path: Path) -> int:
-    """The size of a file that can be read."""
+    """The size of a readable file."""
     if not path.is_file():
         if path.exists():
             raise InvalidInputError("is not a regular file")

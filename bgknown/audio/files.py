@@ -32,10 +32,10 @@ Sample = TypeVar("Sample", np.float32, np.float64)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What kind of audio a file holds, and how much."""
+    """The kind of audio in a file, and its length."""
 
     frames: int
-    """Samples per channel at the file's own rate; counted where the file's header cannot tell."""
+    """Samples per channel at the file's own rate; counted where the header is not reliable."""
     rate_hz: int
     """Sampling rate of the file."""
     channels: int
@@ -43,13 +43,13 @@ class Header:
     container: str
     """Container as libsndfile names it: WAV, FLAC, OGG, ..."""
     sliceable: bool = True
-    """Whether libsndfile reads the file as it is, and its header knows the length."""
+    """Whether libsndfile reads the file directly, and its header has the length."""
     integers: bool = False
     """Whether samples are stored as integers, so that none is beyond full scale."""
 
     @property
     def native(self) -> bool:
-        """Whether the file can be sliced as it stands: 44.1 kHz, mono, and of a type whose seeks are exact.
+        """Whether the file can be sliced directly: 44.1 kHz, mono, and of a type whose seeks are exact.
 
         Ogg is left out: libsndfile seeks by granule position, which in some files is off by thousands of samples
         from what reading from the start gives.
@@ -69,13 +69,13 @@ def count_frames_44k(frames: Any, rate_hz: Any) -> Any:
 
 
 def read_header(path: Path) -> Header:
-    """What kind of audio a file holds and how long it is.
+    """The kind of audio in a file, and its length.
 
     The audio is decoded, to count its samples, only where the header cannot tell its length: in MP3 without a length
     tag, FLAC that was written to a pipe, and block codings such as ADPCM and GSM.
 
     Raises:
-        NotFoundError: there is no such file.
+        NotFoundError: the file does not exist.
         InvalidInputError: the file is empty, truncated, or not audio.
     """
     with AudioFile(path) as file:
@@ -99,12 +99,12 @@ def read_frames(path: Path, start: int, stop: int) -> NDArray[np.float64]:
     """Samples [start, stop) of a file whose header is ``native``, as [N] float64.
 
     Raises:
-        InvalidInputError: the file cannot be decoded there, or is shorter.
+        InvalidInputError: the file cannot be decoded there, or is too short.
     """
     with explain_file_faults(f"cannot be decoded at samples {start}..{stop}"):
         audio, _ = soundfile.read(str(path), start=start, stop=stop, dtype="float64", always_2d=True)
     if audio.shape[0] != stop - start:
-        raise InvalidInputError(f"ends at sample {start + audio.shape[0]}, {stop} needed: the file is truncated")
+        raise InvalidInputError(f"ends at sample {start + audio.shape[0]} of {stop}: the file is truncated")
     return np.ascontiguousarray(audio[:, 0])
 
 
@@ -118,10 +118,10 @@ def read_whole_44k(path: Path, header: Header) -> NDArray[np.float64]:
 
 
 def read_whole(path: Path, header: Header, rate_hz: int, dtype: type[Sample]) -> NDArray[Sample]:
-    """``read_file`` for a file whose header is known, and from which its length may not differ.
+    """``read_file`` for a file whose header is known, whose length must equal it.
 
     Raises:
-        InvalidInputError, NotFiniteError: as ``read_file``; also where the file is of another length.
+        InvalidInputError, NotFiniteError: as ``read_file``; also if the file has another length.
     """
     found, audio = read_file(path, rate_hz, dtype)
     if found.frames != header.frames:
@@ -137,13 +137,13 @@ def read_file(path: Path, rate_hz: int, dtype: type[Sample]) -> tuple[Header, ND
 
     Args:
         path: the file.
-        rate_hz: the rate wanted.
-        dtype: float64, or float32, which is quicker and for files of 16 bits as exact up to the conversion of the rate.
+        rate_hz: the rate to convert to.
+        dtype: float64, or float32, which is faster and, up to rate conversion, equally exact for files of 16 bits.
 
     Raises:
-        NotFoundError: there is no such file.
+        NotFoundError: the file does not exist.
         InvalidInputError: the file is empty, truncated, not audio, or cannot be decoded to its end.
-        NotFiniteError: it is not at the rate wanted and holds NaN or infinite samples.
+        NotFiniteError: it is not at that rate and holds NaN or infinite samples.
     """
     with AudioFile(path) as file, explain_file_faults("cannot be decoded"):
         mono = _read_mono(file, dtype)
@@ -173,7 +173,7 @@ def _read_mono(file: AudioFile, dtype: type[Sample]) -> NDArray[Sample]:
         part = mono[found:stop]
         if block.shape[1] == 1:
             part[:] = block[:, 0]
-        elif block.shape[1] == 2:  # the same as the mean, in a tenth of its time
+        elif block.shape[1] == 2:  # the same as the mean, in a tenth of the time
             np.add(block[:, 0], block[:, 1], out=part, dtype=dtype)
             part /= 2
         else:
@@ -191,19 +191,19 @@ def resample(mono: NDArray[Sample], own_rate_hz: int, rate_hz: int) -> NDArray[S
         NotFiniteError: the rates differ and there are NaN or infinite samples.
     """
     if own_rate_hz != rate_hz:
-        check_finite(mono)  # one NaN would spread over everything that the resampler's filter touches
-        wanted = mono.shape[0] * rate_hz // own_rate_hz
+        check_finite(mono)  # one NaN would spread over the whole filter of the resampler
+        length = mono.shape[0] * rate_hz // own_rate_hz
         mono = np.asarray(soxr.resample(mono, own_rate_hz, rate_hz, quality="HQ"))
-        missing = wanted - mono.shape[0]
-        mono = np.pad(mono, (0, missing)) if missing > 0 else mono[:wanted]
+        missing = length - mono.shape[0]
+        mono = np.pad(mono, (0, missing)) if missing > 0 else mono[:length]
     return np.ascontiguousarray(mono)
 
 
 def check_finite(audio: NDArray[np.floating[Any]]) -> None:
-    """Refuse NaN and infinite samples.
+    """Check that all samples are finite.
 
     Raises:
-        NotFiniteError: says how many there are and where the first one is.
+        NotFiniteError: some are not; gives their number and the first.
     """
     bad = np.flatnonzero(~np.isfinite(audio))
     if bad.size:
@@ -211,7 +211,7 @@ def check_finite(audio: NDArray[np.floating[Any]]) -> None:
 
 
 def as_pcm32(audio: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Samples as SoX hands them over: 32-bit PCM, truncated towards zero, saturated, as float64 again.
+    """Samples as SoX returns them: 32-bit PCM, truncated towards zero, saturated, as float64 again.
 
     Audio of up to 24 bits passes unchanged. Decoded Ogg and float files may exceed full scale, which SoX clips.
     """
@@ -226,7 +226,7 @@ def to_pcm16(audio: NDArray[np.float64]) -> NDArray[np.int16]:
     """Round to 16-bit PCM by way of Scaper's 32-bit PCM, saturating at both ends.
 
     Scaper writes 32-bit files (times 2^31, rounded to even); rounding those to 16 bits differs by one step here and
-    there from rounding the float samples once, so both roundings are made.
+    there from rounding the float samples once, so both roundings are applied.
 
     Args:
         audio: [N] samples, full scale -1..1; +1.0 becomes 32,767, never -32,768.
@@ -244,14 +244,14 @@ def encode(pcm: NDArray[np.int16] | NDArray[np.int32], container: str) -> bytes:
     """The bytes of a mono 44.1 kHz file of 16 or 32 bits.
 
     Args:
-        pcm: [N] samples; their type says how many bits.
+        pcm: [N] samples; their type determines the number of bits.
         container: "wav" or "flac" (16 bits only).
     """
     return b"".join(encode_parts(pcm, container))
 
 
 def encode_parts(pcm: NDArray[np.int16] | NDArray[np.int32], container: str) -> tuple[bytes | memoryview, ...]:
-    """``encode`` in parts, of which a WAV file's samples are those of ``pcm`` themselves, not a copy."""
+    """``encode`` in parts; the samples of a WAV file are ``pcm`` itself, not a copy."""
     if container == "wav":
         return make_wav_head(pcm.nbytes, 8 * pcm.itemsize), pcm.astype(
             pcm.dtype.newbyteorder("<"), copy=False
@@ -281,7 +281,7 @@ def map_pcm16(path: Path, frames: int) -> NDArray[np.int16] | None:
         frames: its length in samples.
 
     Returns:
-        None where the file is of another kind.
+        None if the file is of another kind.
     """
     with path.open("rb") as file:
         head = file.read(12)

@@ -38,7 +38,7 @@ def measure_lufs(audio: NDArray[np.floating], rate_hz: int) -> float:
     from scipy.signal import sosfilt  # noqa: PLC0415  (half a second, which commands that measure nothing need not wait)
 
     weighted = sosfilt(design_k_weighting(rate_hz), audio)
-    power = _block_powers(weighted, rate_hz)
+    power = _measure_block_powers(weighted, rate_hz)
     with np.errstate(divide="ignore"):
         block_lufs = OFFSET_DB + 10.0 * np.log10(power)
     audible = power[block_lufs >= SILENCE_LUFS]
@@ -51,7 +51,7 @@ def measure_lufs(audio: NDArray[np.floating], rate_hz: int) -> float:
     return max(float(OFFSET_DB + 10.0 * np.log10(gated.mean())), SILENCE_LUFS)
 
 
-def _block_powers(weighted: NDArray[np.floating], rate_hz: int) -> NDArray[np.float64]:
+def _measure_block_powers(weighted: NDArray[np.floating], rate_hz: int) -> NDArray[np.float64]:
     """Mean squares of blocks of 0.4 s that overlap by 75 %, with pyloudnorm's own bounds and count."""
     duration_s = weighted.shape[0] / rate_hz
     blocks = int(np.round((duration_s - BLOCK_S) / (BLOCK_S * STEP)) + 1)

@@ -1,4 +1,4 @@
-"""MPEG audio streams (MP3): how many frames there are, and what the length tag in the first one says.
+"""MPEG audio streams (MP3): the number of frames, and the length tag in the first one.
 
 libsndfile never reads past the length that it takes from the stream's tag (Xing or Info) or, without one, estimates
 from the first frames; with a variable bit rate the estimate is off by several times. A stream whose tag is missing or
@@ -46,42 +46,42 @@ class Stream:
     """An MPEG audio stream within a file."""
 
     start: int
-    """Where its first frame begins that holds audio."""
+    """Position of its first frame with audio."""
     stop: int
-    """Where the bytes to be read end."""
+    """End of the bytes to read."""
     head: bytes
     """The header of its first frame."""
     frames: int
     """Frames, without the one that holds the tag."""
     tagged: int
-    """Frames that the tag says there are; 0 where there is no tag that says so."""
+    """Number of frames according to the tag; 0 without such a tag."""
 
     @property
     def exact(self) -> bool:
-        """Whether the tag may be believed: it counts all frames there are (some encoders count the tag's, too)."""
+        """Whether the tag is reliable: it counts all frames (some encoders count the tag's frame too)."""
         return self.tagged >= self.frames > 0
 
 
 def find_stream(data: bytes, start: int, stop: int) -> Stream | None:
-    """The stream in bytes [start, stop) of a file, or None where none begins there."""
+    """The stream in bytes [start, stop) of a file, or None if none begins there."""
     start = skip_id3(data, start, stop)
     for place in range(start, min(start + _SEARCHED_BYTES, stop - 4)):
-        first = _frame(data, place)
+        first = _read_frame(data, place)
         if first is None:
             continue
-        following = _frame(data, place + first.size)
+        following = _read_frame(data, place + first.size)
         if following is not None and following.kind == first.kind:
             break
     else:
         return None
-    tagged, has_tag = _tag(data, place, first)
+    tagged, has_tag = _read_tag(data, place, first)
     audio = place + first.size if has_tag else place
     count = _count_frames(data, audio, stop, first.kind)
     return Stream(start=audio, stop=stop, head=bytes(data[place : place + 4]), frames=count, tagged=tagged)
 
 
 def make_lead_in(stream: Stream) -> tuple[bytes, int]:
-    """What to put before a stream so that all of it is decoded, and how many samples that adds at the start.
+    """Bytes to put before a stream so that all of it is decoded, and the number of samples they add.
 
     First a frame with a tag that counts a few frames more than there are. With a tag, the decoder leaves out the
     first 529 samples, which are its own delay and which it gives without one; so a frame of silence comes next, of
@@ -91,16 +91,16 @@ def make_lead_in(stream: Stream) -> tuple[bytes, int]:
     if layer != 3:
         return b"", 0
     head = bytes([0xFF, stream.head[1] | 1, 0x90 | stream.head[2] & 0x0C, stream.head[3]])
-    frame = _frame(head, 0)
+    frame = _read_frame(head, 0)
     if frame is None:
         return b"", 0
     tag = struct.pack(">4sII", b"Info", 1, stream.frames + _SPARE_FRAMES)
-    first = (head + bytes(_side_bytes(version, frame.mono)) + tag).ljust(frame.size, b"\0")
+    first = (head + bytes(_count_side_bytes(version, frame.mono)) + tag).ljust(frame.size, b"\0")
     return first + head.ljust(frame.size, b"\0"), (1152 if version == 3 else 576) - _DECODER_DELAY
 
 
 def skip_id3(data: Bytes, start: int, stop: int) -> int:
-    """Where the first byte after ID3v2 tags is."""
+    """Position of the first byte after ID3v2 tags."""
     while stop - start >= 10 and data[start : start + 3] == b"ID3":
         size = 0
         for byte in data[start + 6 : start + 10]:
@@ -109,7 +109,7 @@ def skip_id3(data: Bytes, start: int, stop: int) -> int:
     return min(start, stop)
 
 
-def _frame(data: bytes, place: int) -> _Frame | None:
+def _read_frame(data: bytes, place: int) -> _Frame | None:
     head = data[place : place + 4]
     if len(head) < 4 or head[0] != 0xFF or head[1] < 0xE0:
         return None
@@ -127,14 +127,14 @@ def _frame(data: bytes, place: int) -> _Frame | None:
     return _Frame(kind=(version, layer, rate), size=size, mono=head[3] >> 6 == 3)
 
 
-def _side_bytes(version: int, mono: bool) -> int:
+def _count_side_bytes(version: int, mono: bool) -> int:
     """Length of the side information of layer 3, after which the tag begins."""
     return (17 if mono else 32) if version == 3 else (9 if mono else 17)
 
 
-def _tag(data: bytes, place: int, first: _Frame) -> tuple[int, bool]:
-    """How many frames the tag counts (0 where it does not say), and whether the frame holds a tag."""
-    begin = place + 4 + _side_bytes(first.kind[0], first.mono)
+def _read_tag(data: bytes, place: int, first: _Frame) -> tuple[int, bool]:
+    """Number of frames that the tag counts (0 if it does not), and whether the frame holds a tag."""
+    begin = place + 4 + _count_side_bytes(first.kind[0], first.mono)
     tag = data[begin : begin + 12]
     if first.kind[1] != 3 or tag[:4] not in {b"Xing", b"Info"} or len(tag) < 12:
         return 0, False
@@ -143,10 +143,10 @@ def _tag(data: bytes, place: int, first: _Frame) -> tuple[int, bool]:
 
 
 def _count_frames(data: bytes, place: int, stop: int, kind: tuple[int, int, int]) -> int:
-    """Whole frames of a stream; what is no frame in between is passed over."""
+    """Whole frames of a stream; other bytes in between are skipped."""
     count = 0
     while place < stop - 4:
-        frame = _frame(data, place)
+        frame = _read_frame(data, place)
         if frame is None or frame.kind != kind:
             place = data.find(b"\xff", place + 1)
             if place < 0:

@@ -1,4 +1,4 @@
-"""A file put together from parts of another one and from bytes, without copying it."""
+"""A file assembled from parts of another one and from bytes, without copying."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _HEAD_BYTES = 1 << 12
 
 
 class View:
-    """The bytes of a file by their places, read when they are wanted.
+    """The bytes of a file by their positions, read on demand.
 
     Args:
         file: the file; it is not closed.
@@ -32,7 +32,7 @@ class View:
         return self._file.read(max(stop - start, 0))
 
     def whole(self) -> bytes:
-        """All of them."""
+        """All bytes."""
         return self[:]
 
 
@@ -44,10 +44,10 @@ Piece = bytes | tuple[int, int]
 
 
 class Pieces:
-    """A file to read from, made of pieces that follow one another; it has the methods that libsndfile needs.
+    """A readable file made of consecutive pieces, with the methods that libsndfile needs.
 
     Args:
-        data: what the parts are parts of.
+        data: the file that the parts are from.
         pieces: the pieces.
     """
 
@@ -58,13 +58,13 @@ class Pieces:
         self._place = 0
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to a place, as files do; a place before the start or after the end is the start or the end."""
+        """Move to a position, clipped to the start and the end."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._starts[-1]}[whence]
         self._place = min(max(base + offset, 0), self._starts[-1])
         return self._place
 
     def tell(self) -> int:
-        """The place."""
+        """The position."""
         return self._place
 
     def read(self, size: int = -1) -> bytes:

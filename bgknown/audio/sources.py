@@ -29,18 +29,18 @@ class Source:
     frames: int
     """Its length in samples at 44.1 kHz."""
     converted: NDArray[np.float64] | None = None
-    """[frames] its samples at 44.1 kHz, where the file cannot be sliced as it stands."""
+    """[frames] its samples at 44.1 kHz, where the file cannot be sliced directly."""
 
     def read(self, start: int, stop: int) -> tuple[NDArray[np.float64], Amplitude]:
         """Samples [start, stop) as Scaper mixes them, [N] float64, and whether they were cut off at full scale.
 
         Raises:
-            InvalidInputError: the slice leaves the recording or cannot be decoded.
+            InvalidInputError: the slice exceeds the recording or cannot be decoded.
             NotFiniteError: it holds NaN or infinite samples.
         """
         if not 0 <= start < stop <= self.frames:
             raise InvalidInputError(
-                f"samples {start:,} to {stop:,} are required, the file has {self.frames:,} at 44.1 kHz"
+                f"samples {start:,} to {stop:,} are required, but the file has {self.frames:,} at 44.1 kHz"
             )
         audio = read_frames(self.path, start, stop) if self.converted is None else self.converted[start:stop]
         check_finite(audio)
@@ -51,7 +51,7 @@ class SourceStore:
     """Opens sources and remembers the last few conversions.
 
     Args:
-        keep: how many conversions stay in memory (30 s take 11 MB).
+        keep: number of conversions kept in memory (30 s take 11 MB).
     """
 
     def __init__(self, keep: int = 4) -> None:
@@ -62,7 +62,7 @@ class SourceStore:
         """A source for a file.
 
         Raises:
-            NotFoundError: there is no such file.
+            NotFoundError: the file does not exist.
             InvalidInputError: it cannot be read.
         """
         with explain_file_faults("cannot be read"):

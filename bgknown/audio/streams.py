@@ -1,4 +1,4 @@
-"""FLAC and Ogg streams: how long they say they are, where they end, and how many follow one another in a file."""
+"""FLAC and Ogg streams: declared lengths, actual ends, and how many follow one another in a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import pairwise
 from bgknown.audio.pieces import Bytes, Piece
 
 _TAIL_BYTES = 1 << 18
-"""Where at most the last frame of a FLAC file is looked for."""
+"""Bytes at the end of a FLAC file that are searched for its last frame."""
 _ATTEMPTS = 4
 _SHORTEST_FRAME = 10
 """Bytes of a frame of silence: a header of 6, a constant of 1 + 1, and a checksum of 2."""
@@ -27,11 +27,11 @@ class Link:
     start: int
     stop: int
     whole: bool
-    """Whether its last page is there and says that it is the last (RFC 3533, section 6)."""
+    """Whether its last page exists and is marked as the last (RFC 3533, section 6)."""
 
 
 def find_links(data: bytes, size: int) -> list[Link]:
-    """The streams of an Ogg file; streams that run side by side (sound and pictures) are one."""
+    """The streams of an Ogg file; parallel streams (sound and pictures) count as one."""
     starts, wholes, in_head, place = list[int](), list[bool](), False, 0
     serials, sound = set[bytes](), True
     while (place := data.find(b"OggS", place)) >= 0:
@@ -58,14 +58,14 @@ def find_links(data: bytes, size: int) -> list[Link]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flac:
-    """What the header of a FLAC file says of its length, and what its last frame does."""
+    """The length of a FLAC file by its header and by its last frame."""
 
     total: int
     """Samples according to the header; 0 for unknown."""
     end: int | None
-    """Samples up to the end of the last frame, where that frame could be found."""
+    """Samples up to the end of the last frame, if that frame was found."""
     field: int
-    """Where the header holds the total: the lower half of this byte, and the four that follow."""
+    """Position of the total in the header: the lower half of this byte, and the four that follow."""
 
     def without_total(self, data: Bytes, size: int) -> list[Piece]:
         """The file with an unknown total, so that libsndfile reads to its end."""
@@ -77,7 +77,7 @@ class Flac:
 
 
 def read_flac(data: Bytes, start: int, size: int) -> Flac | None:
-    """The length of a FLAC file whose mark ``fLaC`` is at ``start``; None where the header is cut or missing.
+    """The length of a FLAC file whose mark ``fLaC`` is at ``start``; None if the header is cut or missing.
 
     Source: RFC 9639, sections 8.2 (streaminfo) and 9.1 (frame header).
     """
@@ -91,12 +91,12 @@ def read_flac(data: Bytes, start: int, size: int) -> Flac | None:
     first = max(size - (min(largest + 16, _TAIL_BYTES) if largest else _TAIL_BYTES), start + 42)
     tail = data[first:size]
     attempts = 0
-    for place in _places(tail) if total else ():
-        found = _frame_end(tail[place : place + 16], block)
+    for place in _find_places(tail) if total else ():
+        found = _find_frame_end(tail[place : place + 16], block)
         if found is None:
             continue
         attempts += 1
-        if found == total or _crc(tail[place:], 0x8005, 16) == 0:
+        if found == total or _compute_crc(tail[place:], 0x8005, 16) == 0:
             end = found
             break
         if attempts == _ATTEMPTS:
@@ -104,7 +104,7 @@ def read_flac(data: Bytes, start: int, size: int) -> Flac | None:
     return Flac(total=total, end=end, field=start + 8 + 13)
 
 
-def _places(tail: bytes) -> Iterator[int]:
+def _find_places(tail: bytes) -> Iterator[int]:
     """Where frames may begin, the last first."""
     place = len(tail)
     while (place := max(tail.rfind(mark, 0, place) for mark in (b"\xff\xf8", b"\xff\xf9"))) >= 0:
@@ -112,8 +112,8 @@ def _places(tail: bytes) -> Iterator[int]:
         place += 1  # the next mark may end where this one begins
 
 
-def _frame_end(head: bytes, block: int) -> int | None:
-    """Samples up to the end of a frame, from its header; None where it is no header."""
+def _find_frame_end(head: bytes, block: int) -> int | None:
+    """Samples up to the end of a frame, from its header; None if it is not a header."""
     if len(head) < _SHORTEST_FRAME or head[3] & 1 or head[2] >> 4 == 0 or head[2] & 15 == 15 or head[3] >> 4 > 10:
         return None
     head = head.ljust(16, b"\0")  # the frame may be shorter than the longest header
@@ -130,13 +130,13 @@ def _frame_end(head: bytes, block: int) -> int | None:
     else:
         samples = _BLOCKS[code]
     place += {12: 1, 13: 2, 14: 2}.get(head[2] & 15, 0)
-    if _crc(head[:place], 0x07, 8) != head[place]:
+    if _compute_crc(head[:place], 0x07, 8) != head[place]:
         return None
     return (number if head[1] & 1 else number * block) + samples
 
 
-def _crc(data: bytes, polynomial: int, bits: int) -> int:
-    """The checksum that FLAC uses; of a frame with its own at the end it is 0."""
+def _compute_crc(data: bytes, polynomial: int, bits: int) -> int:
+    """FLAC's checksum; it is 0 for a frame that includes its checksum."""
     top, mask, value = 1 << (bits - 1), (1 << bits) - 1, 0
     for byte in data:
         value ^= byte << (bits - 8)

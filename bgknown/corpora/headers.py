@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hashlib
 import io
 import logging
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,39 +14,19 @@ import pandas as pd
 
 from bgknown.audio.files import read_header
 from bgknown.errors import BgknownError, StorageError
-from bgknown.jobs.files import hash_bytes, make_folder, write_whole
+from bgknown.jobs.caches import HEADERS
+from bgknown.jobs.files import hash_bytes, make_folder, read_state, write_whole
 from bgknown.jobs.parallel import in_threads
-from bgknown.jobs.surroundings import default_cache, list_library_folders
+from bgknown.jobs.surroundings import default_cache
 
-__all__ = ["clear_cache", "default_cache", "read_header_facts"]
+__all__ = ["default_cache", "read_header_facts"]
 log = logging.getLogger(__name__)
 
 STATE_COLUMNS = ["size", "mtime_ns", "ctime_ns", "inode"]
-"""What shows that a file has changed; a file put in the place of another may have its size and time."""
+"""What shows that a file has changed (``bgknown.jobs.files.FileState``)."""
 FACT_COLUMNS = [*STATE_COLUMNS, "frames", "rate_hz", "channels", "container", "problem"]
 _CACHE_VERSION = 2
 _CACHE_COLUMNS = ["file", *FACT_COLUMNS, "check"]
-MINIATURE_MARK = ".miniature"
-"""A file in each corpus that was made by ``bgknown.corpora.miniature``."""
-
-
-def clear_cache(cache: Path) -> int:
-    """Delete what this software has put into a cache folder; returns the number of bytes freed."""
-    corpora = [mark.parent for mark in (cache / "miniature").glob(f"*/{MINIATURE_MARK}")]
-    for name in ("ESC-50", "FSD50K"):  # what a kill left unfinished
-        corpora += [path for path in (cache / "miniature").glob(f".{name}-*") if path not in corpora]
-    libraries = list_library_folders(cache)
-    tables = list((cache / "headers").glob("v*-????????????????.csv"))
-    inside = [path for corpus in [*corpora, *libraries] for path in corpus.rglob("*") if path.is_file()]
-    freed = sum(path.stat().st_size for path in [*tables, *inside])
-    for corpus in [*corpora, *libraries]:
-        shutil.rmtree(corpus)
-    for path in tables:
-        path.unlink()
-    for folder in (cache / "headers", cache / "miniature"):
-        with contextlib.suppress(OSError):  # not there, or something of the user's is in it
-            folder.rmdir()
-    return freed
 
 
 def read_header_facts(root: Path, files: Sequence[str], *, cache: Path, title: str) -> pd.DataFrame:
@@ -67,7 +45,7 @@ def read_header_facts(root: Path, files: Sequence[str], *, cache: Path, title: s
         problem.
     """
     known = _load(root, cache)
-    states = [_state(root / file) for file in files]
+    states = [_list_state(root / file) for file in files]
     rows = [known.get((file, *state)) if state[-1] else None for file, state in zip(files, states, strict=True)]
     unread = [place for place, row in enumerate(rows) if row is None]
     if unread:
@@ -92,18 +70,21 @@ def _facts(path: Path) -> _Facts:
     return header.frames, header.rate_hz, header.channels, header.container, ""
 
 
-def _state(path: Path) -> _State:
-    """The state of a file; its inode is 0 on file systems that have none, where nothing is remembered."""
+def _list_state(path: Path) -> _State:
+    """The state of a file in the order of ``STATE_COLUMNS``; zeros for one that is missing.
+
+    The inode is 0 on file systems that have none, where nothing is remembered.
+    """
     try:
-        facts = path.stat()
+        state = read_state(path)
     except OSError:
         return 0, 0, 0, 0
-    return facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino
+    return state.size, state.mtime_ns, state.ctime_ns, state.inode
 
 
 def _cache_file(root: Path, cache: Path) -> Path:
     name = hash_bytes(str(root.resolve()).encode())[:16]
-    return cache / "headers" / f"v{_CACHE_VERSION}-{name}.csv"
+    return cache / HEADERS.folder / f"v{_CACHE_VERSION}-{name}.csv"
 
 
 def _load(root: Path, cache: Path) -> dict[tuple[Any, ...], _Facts]:

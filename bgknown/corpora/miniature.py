@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgknown.audio.files import RATE_HZ, encode, to_pcm16
-from bgknown.corpora.headers import MINIATURE_MARK
 from bgknown.errors import StorageError
+from bgknown.jobs.caches import MINIATURE
 from bgknown.jobs.files import advise_option, describe_storage_error, hash_file, make_folder, write_whole
 from bgknown.seeding import make_generator
 
@@ -61,13 +61,13 @@ def _make_whole(folder: Path, maker: Callable[[Path], None], wanted: str) -> Non
     """Make a corpus aside and rename it; leave one that is there, and refuse to touch one that is not ours."""
     if _is_made(folder, wanted):
         return
-    if folder.exists() and not (folder / MINIATURE_MARK).is_file():
+    if folder.exists() and not (folder / MINIATURE.mark).is_file():
         raise StorageError(f"{folder}: is there already and was not made by this command; choose another folder")
     make_folder(folder.parent)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         maker(aside)
-        write_whole(aside / MINIATURE_MARK, _mark(aside, wanted))
+        write_whole(aside / MINIATURE.mark, _mark(aside, wanted))
         aside.chmod(0o755)
         if _is_made(folder, wanted):  # another process was quicker
             return
@@ -84,7 +84,7 @@ def _make_whole(folder: Path, maker: Callable[[Path], None], wanted: str) -> Non
 
 def _is_made(folder: Path, wanted: str) -> bool:
     """Whether a corpus is there, of this size, with every file as it was made."""
-    mark = folder / MINIATURE_MARK
+    mark = folder / MINIATURE.mark
     try:
         return mark.is_file() and mark.read_bytes() == _mark(folder, wanted)
     except OSError:

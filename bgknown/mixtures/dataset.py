@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -25,9 +25,11 @@ from bgknown.audio.files import RATE_HZ, read_pcm16
 from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import hash_bytes
+from bgknown.jobs.problems import Problem
 from bgknown.mixtures import recipe as recipes
 from bgknown.mixtures.snr import SHORTEST_EVENT_FRAMES
 from bgknown.paths import check_inside
+from bgknown.settings import read_record
 from bgknown.tables import find_line_numbers, list_records, parse_numbers, parse_whole_numbers, read_text_table
 from bgknown.userpath import user_path
 
@@ -168,36 +170,42 @@ def read_description(root: Path) -> dict[str, Any]:
         raise InvalidInputError(f"{path}: describes {PAIRS}, not BgKnown ESC-50; `bgknown apwd verify` checks those")
     if description.get("format") != FORMAT:
         raise InvalidInputError(f"{path}: has format {description.get('format')!r}, this version reads format {FORMAT}")
-    _check_shape(description, _SHAPE, path, "")
+    read_record(_Description, description, f"{path}: the dataset is damaged", others=True)
     return description
 
 
-_SHAPE: dict[str, Any] = {
-    "name": str,
-    "version": str,
-    "configuration": {"renderer": str, "reference_gain": ("mixture", "source"), "container": ("wav", "flac")},
-    "corpora": {"esc50": dict, "fsd50k": dict},
-    "recipe_sha256": str,
-    "counts": {"rows": int, "train": int, "test": int, "skipped": int},
-    "skipped": [{"where": str, "code": str, "what": str}],
-}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Configuration:
+    renderer: str
+    reference_gain: Literal["mixture", "source"]
+    container: Literal["wav", "flac"]
 
 
-def _check_shape(value: Any, shape: Any, path: Path, name: str) -> None:
-    """Refuse a description that lacks what this version reads."""
-    if isinstance(shape, dict):
-        good = isinstance(value, dict)
-        for key, part in shape.items() if good else ():
-            _check_shape(value.get(key), part, path, f"{name}.{key}".lstrip("."))
-    elif isinstance(shape, list):
-        good = isinstance(value, list)
-        for place, item in enumerate(value if good else ()):
-            _check_shape(item, shape[0], path, f"{name}[{place}]")
-    else:
-        good = value in shape if isinstance(shape, tuple) else isinstance(value, shape) and type(value) is not bool
-    if not good:
-        found = "missing" if value is None else json.dumps(value)[:40]
-        raise InvalidInputError(f"{path}: {name} is {found}; the dataset is damaged")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Corpora:
+    esc50: dict[str, Any]
+    fsd50k: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counts:
+    rows: int
+    train: int
+    test: int
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Description:
+    """What this version reads of dataset.json."""
+
+    name: str
+    version: str
+    configuration: _Configuration
+    corpora: _Corpora
+    recipe_sha256: str
+    counts: _Counts
+    skipped: tuple[Problem, ...]
 
 
 def _typed(text: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -10,9 +10,9 @@ import torch
 
 from benchmark import evaluate as evaluating
 from benchmark import record, resuming, tasks
-from benchmark.embedding import embed as embedding
 from benchmark.embedding.clips import BrokenClipError
 from benchmark.embedding.embed import EmbedSettings
+from benchmark.embedding.embedding_pass import EmbeddingPass
 from benchmark.encoders.registry import load_encoder
 from benchmark.protocol import PROTOCOLS
 from benchmark.results.rows import read_rows
@@ -103,7 +103,7 @@ def clean_checkout(monkeypatch):
 
 def test_a_folder_of_results_that_cannot_be_written_costs_nothing(corpora, tmp_path, monkeypatch):
     (tmp_path / "results").write_text("a file")
-    monkeypatch.setattr(embedding, "_run", lambda *given, **more: pytest.fail("it was measured"))
+    monkeypatch.setattr(EmbeddingPass, "embed_missing", lambda *given, **more: pytest.fail("it was measured"))
     with pytest.raises(StorageError, match="results: a file of this name is in the way"):
         list(run(options(corpora, tmp_path, "cremad")))
 
@@ -124,7 +124,7 @@ def test_probes_are_not_lost_when_their_results_cannot_be_written(corpora, tmp_p
     assert len(stored) == BRIEF.seeds
     epochs = []
     with monkeypatch.context() as patch:
-        patch.setattr(evaluating.Resuming, "done", lambda self: epochs.append(1))
+        patch.setattr(evaluating.Resuming, "forget", lambda self: epochs.append(1))
         patch.setattr("benchmark.probe.stack.Stack._train_epoch", lambda self: pytest.fail("an epoch was trained"))
         (outcome,) = run(asked)
     assert epochs == [1]

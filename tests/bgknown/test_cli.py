@@ -28,13 +28,23 @@ ALL = [*commands(main, "bgknown"), *commands(benchmark, "benchmark"), *commands(
 
 
 @pytest.mark.parametrize(("name", "command"), ALL, ids=[name for name, _ in ALL])
-def test_every_help_holds_an_example_and_every_option_is_explained(name, command):
+def test_every_help_ends_in_an_example_and_explains_every_option(name, command):
     result = CliRunner().invoke(command, ["--help"])
     assert result.exit_code == 0
-    assert f"Example:\n    {name.split()[0]} " in result.output
+    assert f"Example:\n    {name.split()[0]} " in result.output.split("Options:")[-1]
     for option in command.params:
         if isinstance(option, click.Option):
             assert option.help, option.name
+
+
+@pytest.mark.parametrize(
+    "name", ["--cache", "--jobs", "--device", "--skip-broken", "--format", "--trust-code", "--name"]
+)
+def test_an_option_of_several_commands_has_one_help_text(name):
+    own = {"bgknown apwd draw"} if name == "--name" else set()  # there it names the draw, elsewhere the encoder
+    options = [option for place, command in ALL if place not in own for option in command.params if name in option.opts]
+    assert len(options) > 1
+    assert len({option.help for option in options}) == 1
 
 
 def test_plan_build_and_verify(tiny, tmp_path):
@@ -77,7 +87,7 @@ def test_a_dry_run_says_what_it_would_do(tiny, tmp_path):
         (["build", "--out", "o", "--esc50", "x", "--fsd50k", "x", "--limit", "0"], "the limit is 0"),
     ],
 )
-def test_errors_are_one_line(arguments, message):
+def test_errors_are_reported_in_one_line(arguments, message):
     result = run(*arguments, status=1)
     assert result.stderr.startswith("error: ")
     assert message in result.stderr
@@ -88,8 +98,8 @@ def test_errors_are_one_line(arguments, message):
     ("arguments", "message"),
     [
         (["build", "--out", "o"], "give --esc50 and --fsd50k, or --miniature"),
-        (["build", "--out", "o", "--miniature", "--esc50", "x"], "--miniature stands instead"),
-        (["build", "--out", "o", "--miniature", "--recipe", "r", "--seed", "1"], "belong to the draw"),
+        (["build", "--out", "o", "--miniature", "--esc50", "x"], "--miniature replaces"),
+        (["build", "--out", "o", "--miniature", "--recipe", "r", "--seed", "1"], "set up a draw"),
         (["build", "--miniature"], "Missing option '--out'"),
     ],
 )
@@ -136,16 +146,16 @@ def test_plan_writes_over_recipes_only(tiny, tmp_path):
     assert "the recipe needs a file name" in run("plan", *tiny.arguments(), "--out", "", status=1).stderr
 
 
-def test_the_report_tells_apart_what_was_done(tiny, tmp_path):
+def test_the_report_distinguishes_what_was_done(tiny, tmp_path):
     tiny.clip("1-100-A-0").unlink()
     build = ("build", *tiny.arguments(), "--out", tmp_path / "out", "--jobs", 1)
     run(*build, status=1)
     skipping = run(*build, "--skip-broken")
     assert "0 rendered, 9 kept" in skipping.output
-    assert "1 broken inputs left out" in skipping.output
+    assert "1 broken inputs skipped" in skipping.output
     again = run(*build)
-    assert "was complete already; nothing was done" in again.output
-    assert "1 broken inputs left out" in again.output
+    assert "was already complete; nothing was done" in again.output
+    assert "1 broken inputs skipped" in again.output
 
 
 def test_the_cache_is_shown_and_cleared(tiny):

@@ -27,7 +27,7 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ('{"a": "\0"}', "not JSON"),
     ],
 )
-def test_what_is_no_json_is_one_short_line(text, message):
+def test_text_that_is_not_json_is_reported_in_one_short_line(text, message):
     with pytest.raises(InvalidInputError, match=message) as caught:
         parse_json(text, "x.json")
     assert str(caught.value).startswith("x.json: not JSON (")
@@ -40,7 +40,7 @@ def test_good_json_is_read():
     assert parse_json(json.dumps(value), "x") == value
 
 
-def test_an_object_is_asked_for(tmp_path):
+def test_only_a_json_object_is_accepted(tmp_path):
     (tmp_path / "x.json").write_text("[1]")
     with pytest.raises(InvalidInputError, match=r"x\.json: damaged \(not a JSON object\)"):
         read_object(tmp_path / "x.json")
@@ -59,7 +59,7 @@ def test_an_object_is_asked_for(tmp_path):
         ("#" + "x" * 300_000, "longer than"),
     ],
 )
-def test_what_is_no_toml_is_one_short_line_and_quick(text, message):
+def test_text_that_is_not_toml_is_quickly_reported_in_one_short_line(text, message):
     began = time.monotonic()
     with pytest.raises(InvalidInputError, match=message) as caught:
         parse_toml(text, "x.toml")
@@ -85,7 +85,7 @@ def test_what_is_no_toml_is_one_short_line_and_quick(text, message):
         ("a: \0", "not YAML"),
     ],
 )
-def test_what_is_no_yaml_is_one_short_line_and_quick(tmp_path, text, message):
+def test_text_that_is_not_yaml_is_quickly_reported_in_one_short_line(tmp_path, text, message):
     pytest.importorskip("yaml")
     (tmp_path / "x.yaml").write_text(text)
     began = time.monotonic()

@@ -98,7 +98,7 @@ def test_code_is_refused_and_not_run(tmp_path, evil):
     assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
 
 
-def test_what_stands_in_for_numpy_calls_nothing_of_numpy(tmp_path):
+def test_replacements_of_numpy_call_nothing_of_numpy(tmp_path):
     """A file cannot make arrays of any size, or of objects at addresses that it chooses."""
     for arguments in [(np.ndarray, (10**15,), b"b"), (dict, (), b"b")]:
         torch.save({"extra": Calls(np.empty(0).__reduce__()[0], *arguments)}, tmp_path / "c.pt")

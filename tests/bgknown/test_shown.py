@@ -23,23 +23,23 @@ from bgknown.shown import escape_cell, escape_line, escape_text, markdown, unesc
         ("é 日本 ± \u0301", "é 日本 ± \u0301"),
     ],
 )
-def test_what_steers_a_terminal_is_written_out(text, wanted):
+def test_characters_that_steer_a_terminal_are_escaped(text, wanted):
     assert escape_text(text) == wanted
 
 
-def test_a_name_is_one_line():
+def test_a_name_is_reported_in_one_line():
     assert escape_line("a\nerror: b\tc\u2028d") == "a\\nerror: b\\tc\\u2028d"
 
 
 @given(st.text())
-def test_cells_come_back_and_are_no_formulas(text):
+def test_cells_are_restored_and_are_not_formulas(text):
     stored = escape_cell(text)
     assert unescape_cell(stored) == text
     assert not stored.startswith(("=", "+", "-", "@", "\t", "\r"))
 
 
 @pytest.mark.parametrize("text", ["'=x", "''@x", "'x", "=cmd|' /C calc'!A0", "-1", "+", "it's"])
-def test_cells_with_apostrophes_come_back(text):
+def test_cells_with_apostrophes_are_restored(text):
     assert unescape_cell(escape_cell(text)) == text
 
 

@@ -20,6 +20,6 @@ def test_every_start_of_a_recording_of_30_seconds():
         assert (int(time_s * RATE_HZ), int((time_s + duration_s) * RATE_HZ)) == (start, start + 5 * RATE_HZ)
 
 
-def test_plain_quotients_would_not_do():
+def test_plain_quotients_would_not_be_exact():
     missed = sum(int(k / RATE_HZ * RATE_HZ) != k for k in range(1_000_000))
     assert 0.05 < missed / 1_000_000 < 0.1

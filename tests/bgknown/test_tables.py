@@ -32,14 +32,14 @@ def read(tmp_path, content):
         ("pair,text\n\n\n", "the table has no rows"),
     ],
 )
-def test_what_is_no_table_is_refused_by_line(tmp_path, content, message):
+def test_text_that_is_not_a_table_is_refused_by_line(tmp_path, content, message):
     with pytest.raises(InvalidInputError, match=message) as caught:
         read(tmp_path, content)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
 
 
-def test_every_value_stays_the_text_that_it_is(tmp_path):
+def test_every_value_remains_text(tmp_path):
     values = ["NA", "nan", "1e5", "007", "", " x ", "True", "None", "1.0", "null"]
     content = "a,b\n" + "".join(f'{value},"{value}"\n' for value in values)
     table = read(tmp_path, content)
@@ -55,21 +55,21 @@ def test_byte_order_mark_line_ends_and_empty_lines_do_not_matter(tmp_path, conte
 def test_line_numbers_are_those_of_an_editor(tmp_path):
     table = read(tmp_path, 'n,text\n1,"a\nb\nc"\n\n2,b\nx,c\n')
     assert list(find_line_numbers(table)) == [2, 6, 7]
-    with pytest.raises(InvalidInputError, match="line 7: n is 'x', must be a whole number"):
+    with pytest.raises(InvalidInputError, match="line 7: n is 'x'; it must be a whole number"):
         parse_whole_numbers(table, "n", tmp_path / "t.csv")
-    with pytest.raises(InvalidInputError, match="line 7: n is 'x', must be a number"):
+    with pytest.raises(InvalidInputError, match="line 7: n is 'x'; it must be a number"):
         parse_numbers(table[["n"]], "n", tmp_path / "t.csv")
 
 
 @pytest.mark.parametrize("text", ["1_000", "9" * 5_000, "²", "1e3", "", "١", "0x1"])
-def test_what_is_no_whole_number_is_refused(tmp_path, text):
+def test_text_that_is_not_a_whole_number_is_refused(tmp_path, text):
     table = read(tmp_path, f"n,b\n{text},x\n")
     with pytest.raises(InvalidInputError, match="must be a whole number"):
         parse_whole_numbers(table, "n", tmp_path / "t.csv")
 
 
 @pytest.mark.parametrize("text", ["1e999", "nan", "-inf", "1_0", "x"])
-def test_what_is_no_number_is_refused(tmp_path, text):
+def test_text_that_is_not_a_number_is_refused(tmp_path, text):
     with pytest.raises(InvalidInputError, match="must be a number"):
         parse_numbers(read(tmp_path, f"n,b\n{text},x\n"), "n", tmp_path / "t.csv")
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from benchmark.embedding.clips import find_decoding_fault
+from benchmark.embedding.clips import examine_file
 from bgknown.audio.files import read_file, read_header, read_sliceable
 from bgknown.errors import BgknownError
 from pretrain.pack import _pack_file
@@ -112,7 +112,7 @@ def check(path: Path) -> str:
         outcome = "refused" if len(str(error).splitlines()) == 1 else "refused in other than one line"
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    fault = find_decoding_fault(path)
+    fault, _ = examine_file(path)
     assert bool(fault) == (outcome == "refused") or "NaN" in fault, fault
     packed = _pack_file(path.parent, 16_000, path.name)
     assert (packed.problem is None) != bool(fault) or "less than one sample" in str(packed.problem), (packed, fault)

@@ -28,7 +28,7 @@ from benchmark.embedding.clips import Clip
 from benchmark.embedding.store import list_stores, open_store
 from benchmark.predictions import PREDICTION_COLUMNS
 from benchmark.results.run_folder import read_configuration, write_run
-from benchmark.resuming import Progress
+from benchmark.resuming import TrainingState
 from bgknown.corpora import miniature
 from bgknown.errors import BrokenInputError
 from bgknown.jobs.files import FileState, hash_file
@@ -80,7 +80,7 @@ class Cache:
 
 def make_store(folder: Path) -> object:
     first = open_store(folder / "cache", "a" * 64, 3, {"name": "x", "weights_sha256": "1", "precision": "float32"})
-    store = first.emptied()
+    store = first.start_empty()
     rows = np.arange(12, dtype=np.float32).reshape(4, 3)
     items = [
         (
@@ -131,7 +131,7 @@ STATE = {
 
 
 def use_probe(folder: Path, _: object) -> bool:
-    state = Progress(folder, "x").load()
+    state = TrainingState(folder, "x").load()
     if state is None:
         return False
     assert torch.equal(state["parameters"]["weight"], STATE["parameters"]["weight"])
@@ -240,7 +240,7 @@ def make_miniature(folder: Path) -> object:
 CACHES = {
     "embeddings": Cache(make=make_store, use=use_store),
     "texts": Cache(make=lambda folder: texts._save(folder / "texts.npz", TEXTS), use=use_texts),
-    "probes": Cache(make=lambda folder: Progress(folder, "x").store(STATE), use=use_probe),
+    "probes": Cache(make=lambda folder: TrainingState(folder, "x").store(STATE), use=use_probe),
     "hashes": Cache(make=make_hashes, use=use_hashes, files="cache/**/*"),
     "workspace": Cache(make=make_workspace, use=use_workspace, files=".work/*"),
     "packing": Cache(make=make_packing, use=use_packing, files="out/.work/*.json*"),

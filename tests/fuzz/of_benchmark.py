@@ -130,7 +130,7 @@ def _names(name: str, below: str = "") -> Any:
 
 def _evar(folder: Path, suffix: str) -> None:
     options = evar.Options(config=str(folder / f"c{suffix}"))
-    fields = evar._configuration(options)
+    fields = evar._make_configuration(options)
     if not str(fields["weight_file"]).startswith(("/", ".", "~")):  # the user's own word, which may be any folder
         evar.weights_of("x.Y", options)
     evar.Configuration(fields)

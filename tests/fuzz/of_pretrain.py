@@ -18,7 +18,7 @@ from pretrain.export import export
 from pretrain.frontend import FrontEnd, Statistics
 from pretrain.networks import AudioNTT2022
 from pretrain.pack_journal import read_packed
-from pretrain.progress import COLUMNS, _rows_up_to
+from pretrain.progress import COLUMNS, read_rows_up_to
 from tests.fuzz.mutate import mutate, tree
 from tests.fuzz.runner import Target
 
@@ -143,7 +143,7 @@ TARGETS = [
         kind="csv",
         place="log.csv",
         seed_inputs=lambda: ["\n".join(_LOG).encode()],
-        call=lambda folder: _rows_up_to(folder / "log.csv", 30),
+        call=lambda folder: read_rows_up_to(folder / "log.csv", 30),
     ),
     Target(
         name="checkpoint",

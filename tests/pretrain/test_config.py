@@ -51,15 +51,15 @@ def test_values_are_changed_one_by_one():
     [
         ("training.batches=3", "unknown key 'batches' in [training]; did you mean batch?"),
         ("trainig.batch=3", "unknown table 'trainig'; did you mean training?"),
-        ("objective.colour=3", "unknown key 'colour' in [objective]; there are lambda, gamma_low"),
+        ("objective.colour=3", "unknown key 'colour' in [objective]; there are: lambda, gamma_low"),
         ("training.batch=big", "training.batch is 'big'; it must be a whole number"),
         ("training.batch=2.5", "training.batch is 2.5; it must be a whole number"),
         ("training.batch=true", "training.batch is True; it must be a whole number"),
         ("training.compile=1", "training.compile is 1; it must be true or false"),
         ("training.learning_rate=nan", "training.learning_rate is nan; it must be above 0"),
-        ("objective.lambda=1.5", "objective.lambda is 1.5; it must lie in 0..1"),
-        ("objective.lambda=nan", "objective.lambda is nan; it must lie in 0..1"),
-        ("objective.gamma_low=0.7", "both must lie between 0 and 1, the least first"),
+        ("objective.lambda=1.5", "objective.lambda is 1.5; it must be from 0 to 1"),
+        ("objective.lambda=nan", "objective.lambda is nan; it must be from 0 to 1"),
+        ("objective.gamma_low=0.7", "both must be above 0 and below 1, the lower first"),
         ("objective.mix_domain=air", "objective.mix_domain is 'air'; it must be one of normalised, power"),
         ("training.precision=int8", "must be one of auto, float32, bf16"),
         ("training.accumulate=3", "training.batch is 256 in 3 parts; the parts must be equal"),
@@ -73,7 +73,7 @@ def test_values_are_changed_one_by_one():
         ("batch=3", "write TABLE.KEY=VALUE"),
     ],
 )
-def test_what_makes_no_sense_is_one_line(change, message):
+def test_wrong_values_are_reported_in_one_line(change, message):
     with pytest.raises(InvalidInputError) as caught:
         read_config("paper", [change])
     assert message in str(caught.value)
@@ -84,7 +84,7 @@ def test_files_are_named_in_messages(tmp_path):
     path = tmp_path / "mine.toml"
     for text, message in (
         ("[training]\nbatch = \n", "not TOML"),
-        ("training = 3\n", "training must be a table"),
+        ("training = 3\n", "training is 3; it must be a table: write [training] above its keys"),
         ("[training]\nbatchh = 3\n", "unknown key 'batchh' in [training]; did you mean batch?"),
     ):
         path.write_text(text)

@@ -49,7 +49,7 @@ def test_all_objectives_see_identical_crops_views_and_dropout(change):
     assert np.array_equal(crops.places, other_crops.places)
     assert all(torch.equal(one, other) for one, other in zip(views, other_views, strict=True))
     for purpose in ("online", "target"):
-        assert torch.equal(drawn.kept(purpose, slice(0, 8)), others.kept(purpose, slice(0, 8)))
+        assert torch.equal(drawn.dropout_mask(purpose, slice(0, 8)), others.dropout_mask(purpose, slice(0, 8)))
 
 
 def test_seeds_steps_and_purposes_draw_differently():
@@ -58,7 +58,7 @@ def test_seeds_steps_and_purposes_draw_differently():
     assert not np.array_equal(crops.places, other_crops.places)
     assert not torch.equal(views[0], other_views[0])
     assert not torch.equal(views[0], views[1])
-    assert not torch.equal(drawn.kept("online", slice(0, 8)), drawn.kept("target", slice(0, 8)))
+    assert not torch.equal(drawn.dropout_mask("online", slice(0, 8)), drawn.dropout_mask("target", slice(0, 8)))
     network = AudioNTT2022(16, 320, hidden=64)
     assert not torch.equal(StepDraw(smoke(), network, 4, CPU).gamma(slice(0, 8)), drawn.gamma(slice(0, 8)))
 
@@ -69,7 +69,7 @@ def test_parts_of_a_draw_make_up_the_whole():
     for number in range(2):
         together = torch.cat([vars_of(drawn.views(part)[number]) for part in parts], dim=1)
         assert torch.equal(together, views[number])
-    for draw in (drawn.gamma, lambda rows: drawn.kept("online", rows)):
+    for draw in (drawn.gamma, lambda rows: drawn.dropout_mask("online", rows)):
         whole, cut = draw(slice(0, 8)), [draw(part) for part in parts]
         first, second = zip(*(part.chunk(2) for part in cut), strict=True)
         assert torch.equal(whole, torch.cat([*first, *second]))
@@ -77,7 +77,7 @@ def test_parts_of_a_draw_make_up_the_whole():
 
 def test_dropout_keeps_its_share():
     drawn = StepDraw(smoke("training.frames=96"), AudioNTT2022(16, 320, hidden=64), 0, CPU)
-    kept = drawn.kept("online", slice(0, 8))
+    kept = drawn.dropout_mask("online", slice(0, 8))
     assert kept.shape == (16, 24, 64)
     assert kept.double().mean().item() == pytest.approx(1 - DROPOUT, abs=0.01)
 

@@ -15,7 +15,7 @@ from pretrain import encoder as byola
 from pretrain import untrained
 from pretrain.checkpoint import write_encoder
 from pretrain.encoder import ByolaEncoder, FittedByolaEncoder
-from pretrain.frontend import PUBLISHED, FrontEnd, LogMel, Statistics
+from pretrain.frontend import PUBLISHED, FrontEnd, LogMelSpectrogram, Statistics
 from pretrain.networks import AudioNTT2020, AudioNTT2022
 from tests.pretrain.made import RATE_HZ, noise, published_2020, published_2022
 
@@ -42,7 +42,7 @@ def test_an_embedding_is_front_end_statistics_network(make):
     encoder = make()
     audio = noise(3, 8_000)
     with torch.no_grad():
-        expected = encoder.network((LogMel(encoder.front_end)(audio) - STATISTICS.mean) / STATISTICS.std)
+        expected = encoder.network((LogMelSpectrogram(encoder.front_end)(audio) - STATISTICS.mean) / STATISTICS.std)
     embeddings = encoder.embed(audio)
     assert embeddings.dtype == torch.float32
     assert embeddings.shape == (3, encoder.embedding_size)
@@ -140,12 +140,12 @@ def test_published_weights_are_fitted_on_training_audio(published):
     assert encoder.name == "AudioNTT2020-BYOLA-64x96d512"
     assert isinstance(encoder, FittedByolaEncoder)
     assert encoder.configuration["statistics"] is None
-    with pytest.raises(InvalidInputError, match=r"no mean and deviation .* call fit .* \?mean=\.\.\.&std="):
+    with pytest.raises(InvalidInputError, match=r"standard deviation .* not known yet; call fit .* \?mean=\.\.\.&std="):
         encoder.embed(noise(1, 4_000))
     audio = [noise(3, 8_000, seed=1), noise(2, 4_321, seed=2), noise(1, 300, seed=3)]
     encoder.fit(iter(audio))
     heard = [*audio[:2], torch.nn.functional.pad(audio[2], (0, 1_120 - 300))]
-    values = np.concatenate([LogMel(PUBLISHED)(batch).double().numpy().ravel() for batch in heard])
+    values = np.concatenate([LogMelSpectrogram(PUBLISHED)(batch).double().numpy().ravel() for batch in heard])
     assert encoder.statistics.mean == pytest.approx(values.mean(), rel=1e-10)
     assert encoder.statistics.std == pytest.approx(values.std(), rel=1e-10)
     first = encoder.embed(audio[0])
@@ -183,7 +183,7 @@ def test_published_weights_of_2022_have_3072_values(tmp_path):
 
 
 def test_targets_and_options_that_make_no_sense_are_refused(published):
-    with pytest.raises(InvalidInputError, match="no checkpoint named"):
+    with pytest.raises(InvalidInputError, match="the checkpoint is missing"):
         byola.load("", byola.Options())
     with pytest.raises(NotFoundError, match=r"absent\.pth: no such file"):
         byola.load("absent.pth", byola.Options())

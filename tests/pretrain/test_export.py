@@ -7,7 +7,7 @@ from benchmark.encoders.registry import load_encoder
 from bgknown import __version__
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
 from pretrain.checkpoint import read_encoder, write_encoder
-from pretrain.export import export, write_model_card_text
+from pretrain.export import export, format_model_card
 from pretrain.frontend import FrontEnd, Statistics
 from pretrain.networks import AudioNTT2022
 from pretrain.train import TrainOptions, train
@@ -78,18 +78,18 @@ def test_exporting_twice_gives_the_same_bytes(run, tmp_path):
 def test_what_cannot_be_exported_is_one_line(run, tmp_path):
     with pytest.raises(NotFoundError, match="no such file"):
         export(tmp_path, tmp_path / "encoder.safetensors")
-    with pytest.raises(InvalidInputError, match="choose a name that ends so"):
+    with pytest.raises(InvalidInputError, match="choose a name with this suffix"):
         export(run, tmp_path / "encoder.pt")
     alone = tmp_path / "alone.safetensors"
     write_encoder(alone, AudioNTT2022(), FrontEnd(), Statistics(mean=-8, std=4))
-    with pytest.raises(InvalidInputError, match="made by no run of pretrain train"):
+    with pytest.raises(InvalidInputError, match="not made by pretrain train"):
         export(alone, tmp_path / "encoder.safetensors")
     assert [path.name for path in tmp_path.iterdir()] == ["alone.safetensors"]
 
 
 def test_a_file_that_is_no_model_card_is_not_replaced(run, tmp_path):
     (tmp_path / "README.md").write_text("# Mine\n")
-    with pytest.raises(StorageError, match="README.md: the model card would replace a file that is none"):
+    with pytest.raises(StorageError, match="README.md: exists and is not a model card"):
         export(run, tmp_path / "README.safetensors")
     assert (tmp_path / "README.md").read_text() == "# Mine\n"
     assert not (tmp_path / "README.safetensors").exists()
@@ -98,7 +98,7 @@ def test_a_file_that_is_no_model_card_is_not_replaced(run, tmp_path):
 def test_the_card_says_which_files_were_taken(run):
     read = read_encoder(run / "checkpoint.pt")
     corpus = {**read.card["corpus"], "match": ["[1-3]-*", "dev/*"], "sample": 200, "seed": 7, "broken": 3}
-    text = write_model_card_text(read, {**read.card, "corpus": corpus}, "0" * 64, "encoder.safetensors")
+    text = format_model_card(read, {**read.card, "corpus": corpus}, "0" * 64, "encoder.safetensors")
     for told in (
         "of the files that match \\[1-3\\]-\\* or dev/\\*",
         "200 files chosen at random with seed 7",

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bgknown.errors import InvalidInputError
-from pretrain.frontend import PUBLISHED, FrontEnd, LogMel, Statistics, make_mel_filters, measure
+from pretrain.frontend import PUBLISHED, FrontEnd, LogMelSpectrogram, Statistics, make_mel_filters, measure
 from tests.pretrain.made import RATE_HZ, noise
 
 FRONT_ENDS = {
@@ -44,7 +44,7 @@ def librosa_log_mel(audio, front_end):
 def test_log_mel_is_librosas(front_end):
     # both work in float32: the power agrees to a few units in the sixth digit, so does its logarithm absolutely
     audio = noise(3, 12_345)
-    ours = LogMel(front_end)(audio)
+    ours = LogMelSpectrogram(front_end)(audio)
     theirs = np.stack([librosa_log_mel(clip.astype(np.float64), front_end) for clip in audio.numpy()])
     assert ours.dtype == torch.float32
     assert ours.shape == (3, 1, front_end.n_mels, 1 + 12_345 // front_end.hop)
@@ -69,11 +69,11 @@ def test_a_tone_is_loudest_in_its_own_band():
     edges_hz = librosa.mel_frequencies(n_mels=66, fmin=50, fmax=8_000)
     for band in (5, 30, 60):
         tone = torch.sin(2 * torch.pi * float(edges_hz[band + 1]) * time_s)
-        assert LogMel(FrontEnd())(tone[None])[0, 0, :, 50].argmax() == band
+        assert LogMelSpectrogram(FrontEnd())(tone[None])[0, 0, :, 50].argmax() == band
 
 
 def test_silence_is_the_logarithm_of_eps():
-    log_mel = LogMel(FrontEnd())(torch.zeros(2, 4_000))
+    log_mel = LogMelSpectrogram(FrontEnd())(torch.zeros(2, 4_000))
     assert torch.allclose(log_mel, torch.tensor(np.log(np.finfo(np.float32).eps), dtype=torch.float32))
 
 
@@ -82,8 +82,8 @@ def test_silence_is_the_logarithm_of_eps():
 def test_short_audio_is_audio_with_zeros_at_its_end(front_end, samples):
     audio = noise(2, samples)
     padded = torch.nn.functional.pad(audio, (0, max(0, front_end.shortest - samples)))
-    log_mel = LogMel(front_end)(audio)
-    assert torch.equal(log_mel, LogMel(front_end)(padded))
+    log_mel = LogMelSpectrogram(front_end)(audio)
+    assert torch.equal(log_mel, LogMelSpectrogram(front_end)(padded))
     assert log_mel.shape[3] == 1 + padded.shape[1] // front_end.hop
     np.testing.assert_allclose(
         log_mel[1, 0].numpy(), librosa_log_mel(padded[1].double().numpy(), front_end), rtol=0, atol=5e-5
@@ -92,15 +92,15 @@ def test_short_audio_is_audio_with_zeros_at_its_end(front_end, samples):
 
 def test_autocast_does_not_reach_the_front_end():
     audio = noise(2, 4_000)
-    log_mel = LogMel(FrontEnd())
+    log_mel = LogMelSpectrogram(FrontEnd())
     plain = log_mel(audio)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(log_mel(audio), plain)
 
 
 def test_a_front_end_adds_nothing_to_state_dicts():
-    assert LogMel(FrontEnd()).state_dict() == {}
-    assert list(LogMel(FrontEnd()).parameters()) == []
+    assert LogMelSpectrogram(FrontEnd()).state_dict() == {}
+    assert list(LogMelSpectrogram(FrontEnd()).parameters()) == []
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_front_end_adds_nothing_to_state_dicts():
 )
 def test_what_is_no_batch_of_clips_is_refused(audio, said):
     with pytest.raises(InvalidInputError, match=said):
-        LogMel(FrontEnd())(audio)
+        LogMelSpectrogram(FrontEnd())(audio)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_what_is_no_batch_of_clips_is_refused(audio, said):
         ({"n_fft": 400.0}, "n_fft is 400.0"),
         ({"n_mels": True}, "n_mels is True"),
         ({"window": 512}, "window is 512; it must not exceed n_fft, 400"),
-        ({"f_max": 9_000}, "from 50 to 9000 Hz; they must lie in 0..8000 Hz"),
+        ({"f_max": 9_000}, "from 50 to 9000 Hz; they must be within 0..8000 Hz"),
         ({"f_min": 8_000}, "from 8000 to 8000 Hz"),
         ({"f_min": float("nan")}, "f_min is nan; it must be a number"),
         ({"eps": 0}, "eps is 0; it must be above 0"),
@@ -140,7 +140,7 @@ def test_settings_that_break_a_rule_are_refused(settings, said):
 
 def test_bands_without_a_bin_are_refused():
     with pytest.raises(InvalidInputError, match=r"holds no bin of a 256-point transform .* fewer bands or a larger"):
-        LogMel(FrontEnd(n_fft=256, window=256, n_mels=128))
+        LogMelSpectrogram(FrontEnd(n_fft=256, window=256, n_mels=128))
 
 
 def test_whole_numbers_and_fractions_mean_the_same_settings():

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pretrain.learner import Inputs, Learner
-from pretrain.networks import DROPOUT, AudioNTT2022, draw_kept
+from pretrain.networks import DROPOUT, AudioNTT2022, draw_dropout_mask
 from tests.pretrain.made import smoke
 
 B, F, T = 6, 16, 32
@@ -16,20 +16,20 @@ B, F, T = 6, 16, 32
 def inputs(learner, seed=0, gamma=True, reference=False):
     drawn = torch.Generator().manual_seed(seed)
 
-    def kept():
-        return draw_kept(learner.encoder, 2 * B, T, drawn)
+    def mask():
+        return draw_dropout_mask(learner.encoder, 2 * B, T, drawn)
 
     views = torch.randn(2 * B, 1, F, T, generator=drawn)
-    values = {"kept": kept(), "kept_target": kept(), "kept_mixed": kept()}
+    values = {"mask": mask(), "target_mask": mask(), "mixture_mask": mask()}
     share = 0.4 + 0.2 * torch.rand(2 * B, generator=drawn)
-    shifted = {"reference": torch.randn(2 * B, 1, F, T, generator=drawn), "kept_reference": kept()}
+    shifted = {"reference": torch.randn(2 * B, 1, F, T, generator=drawn), "reference_mask": mask()}
     return Inputs(views=views, **values, gamma=share if gamma else None, **(shifted if reference else {}))
 
 
 def moved(learner):
     """A learner whose target is no longer equal to the online network."""
     with torch.no_grad():
-        for number, parameter in enumerate(learner.trained()):
+        for number, parameter in enumerate(learner.list_trainable()):
             parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))
     return learner.train()
 
@@ -74,12 +74,12 @@ def reference(learner, given):
     """L_byol and L_diff of the paper, in float64."""
     f, g, q = (wide(getattr(learner, name)) for name in ("encoder", "projector", "predictor"))
     v, gamma = given.views.double(), given.gamma.double()
-    y = encode(f, v, given.kept)
-    target = head(wide(learner.target_projector), encode(wide(learner.target_encoder), v, given.kept_target))
+    y = encode(f, v, given.mask)
+    target = head(wide(learner.target_projector), encode(wide(learner.target_encoder), v, given.target_mask))
     share = gamma[:, None, None, None]
     w = torch.log(share * successors(v).exp() + (1 - share) * v.exp())
-    known = y if given.reference is None else encode(f, given.reference, given.kept_reference)
-    remaining = encode(f, w, given.kept_mixed) - gamma[:, None] * successors(known)
+    known = y if given.reference is None else encode(f, given.reference, given.reference_mask)
+    remaining = encode(f, w, given.mixture_mask) - gamma[:, None] * successors(known)
     found = head(wide(learner.difference_predictor), head(g, remaining))
     return loss(head(q, head(g, y)), target).item(), loss(found, target).item()
 
@@ -160,8 +160,8 @@ def test_the_target_follows_the_online_network_and_gets_no_gradient():
     before = copy.deepcopy(learner)
     learner(inputs(learner)).total.backward()
     assert all(parameter.grad is None for parameter in learner.target_encoder.parameters())
-    assert all(parameter.grad is not None for parameter in learner.trained())
-    learner.follow()
+    assert all(parameter.grad is not None for parameter in learner.list_trainable())
+    learner.move_target()
     for target, was, online in (
         (learner.target_encoder, before.target_encoder, learner.encoder),
         (learner.target_projector, before.target_projector, learner.projector),

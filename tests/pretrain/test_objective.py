@@ -7,14 +7,14 @@ import torch
 
 from bgknown.errors import InvalidInputError
 from pretrain.objective import (
-    distance,
+    compute_distance,
+    compute_symmetric_distance,
     draw_gamma,
     make_head,
     mix,
     shift_views,
     subtract_background,
     swap_views,
-    symmetric,
 )
 
 B, D, P, F, T = 5, 12, 6, 4, 7
@@ -36,9 +36,9 @@ def reference_distance(predicted, target) -> float:
 def test_byol_s_loss_is_the_equation_in_both_directions():
     predicted, target = values(2 * B, P), values(2 * B, P, seed=1)
     expected = 0.5 * (reference_distance(predicted[:B], target[B:]) + reference_distance(predicted[B:], target[:B]))
-    assert symmetric(predicted, target).item() == pytest.approx(expected, abs=1e-5)
-    assert symmetric(target, swap_views(target)).item() == pytest.approx(0.0, abs=1e-6)
-    assert distance(predicted, -3.0 * predicted).item() == pytest.approx(4.0, abs=1e-5)
+    assert compute_symmetric_distance(predicted, target).item() == pytest.approx(expected, abs=1e-5)
+    assert compute_symmetric_distance(target, swap_views(target)).item() == pytest.approx(0.0, abs=1e-6)
+    assert compute_distance(predicted, -3.0 * predicted).item() == pytest.approx(4.0, abs=1e-5)
 
 
 def test_with_the_deviation_as_scale_powers_are_mixed():
@@ -84,7 +84,7 @@ def test_the_difference_loss_is_equation_3():
         return log_mels.flatten(1).double() @ f
 
     z = subtract_background(encode(mix(views.double(), gamma)), encode(views), gamma) @ g
-    found = symmetric(z @ q, target)
+    found = compute_symmetric_distance(z @ q, target)
     total = 0.0
     for view in range(2):
         for number in range(B):
@@ -103,7 +103,7 @@ def test_gradients_are_those_of_finite_differences():
 
     def loss(views, matrix):
         mixed = mix(views, gamma).flatten(1)
-        return symmetric(subtract_background(mixed @ matrix, views.flatten(1) @ matrix, gamma), target)
+        return compute_symmetric_distance(subtract_background(mixed @ matrix, views.flatten(1) @ matrix, gamma), target)
 
     views = values(4, 1, 2, 3, dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(loss, (views, weights.requires_grad_()))
@@ -112,7 +112,7 @@ def test_gradients_are_those_of_finite_differences():
 def test_gradients_flow_through_both_parts_and_not_into_the_target():
     mixed, plain = values(4, D).requires_grad_(), values(4, D, seed=1).requires_grad_()
     target = values(4, D, seed=2).requires_grad_()
-    symmetric(subtract_background(mixed, plain, torch.full((4,), 0.5)), target).backward()
+    compute_symmetric_distance(subtract_background(mixed, plain, torch.full((4,), 0.5)), target).backward()
     assert mixed.grad.abs().sum() > 0
     assert plain.grad.abs().sum() > 0
     assert target.grad is None
@@ -123,14 +123,14 @@ def test_the_shift_stays_within_a_view():
     assert shift_views(views).flatten().tolist() == [1, 2, 0, 4, 5, 3]
     assert swap_views(views).flatten().tolist() == [3, 4, 5, 0, 1, 2]
     for function in (shift_views, swap_views):
-        with pytest.raises(InvalidInputError, match="an even number of clips, this one 5"):
+        with pytest.raises(InvalidInputError, match="an even number of clips, but has 5"):
             function(torch.zeros(5, 2))
 
 
 def test_losses_are_float32_under_autocast():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         predicted, target = values(4, P).bfloat16(), values(4, P, seed=1).bfloat16()
-        assert distance(predicted, target).dtype == torch.float32
+        assert compute_distance(predicted, target).dtype == torch.float32
         assert mix(values(4, 1, F, T).bfloat16(), torch.full((4,), 0.5)).dtype == torch.float32
         assert (
             subtract_background(values(4, D).bfloat16(), values(4, D).bfloat16(), torch.full((4,), 0.5)).dtype
@@ -144,7 +144,7 @@ def test_gamma_is_uniform_and_has_its_own_stream():
     assert 0.4 <= gamma.min() < 0.402
     assert 0.598 < gamma.max() <= 0.6
     for low, high in ((0.0, 0.5), (0.5, 1.0), (0.6, 0.4)):
-        with pytest.raises(InvalidInputError, match="both must lie between 0 and 1"):
+        with pytest.raises(InvalidInputError, match="both must be between 0 and 1"):
             draw_gamma(1, low, high, torch.Generator())
 
 

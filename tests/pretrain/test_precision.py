@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from bgknown.errors import StorageError
-from pretrain import machine, progress, state, trial
-from pretrain.train import Trainer
+from pretrain import machine, progress, state, train, trial
+from pretrain.trainer import Trainer
 from tests.pretrain.made import make_corpus, smoke
 from tests.pretrain.runs import assert_equal, rows, run, stored
 
@@ -48,7 +48,7 @@ def test_auto_is_stored_as_what_it_became_and_kept_on_another_machine(corpus, tm
     assert stored(tmp_path / "run")["card"]["config"]["training"]["precision"] == picked
     run(corpus, tmp_path / "named", f"training.precision={picked}")
     assert_equal(tmp_path / "run", tmp_path / "named")
-    with pytest.raises(StorageError, match=f"training.precision is {picked} there and {other} here"):
+    with pytest.raises(StorageError, match=f"training.precision is {picked} in the folder but {other} was requested"):
         run(corpus, tmp_path / "run", f"training.precision={other}")
 
 
@@ -56,7 +56,7 @@ def test_a_run_of_bf16_is_resumed_by_auto_as_it_is(corpus, tmp_path, caplog):
     run(corpus, tmp_path / "run", "training.precision=bf16", "training.steps=3")
     caplog.set_level(logging.INFO)
     run(corpus, tmp_path / "run", AUTO)
-    assert "precision: bf16, as the run has it" in caplog.text
+    assert "precision: bf16, as in the run so far" in caplog.text
     assert stored(tmp_path / "run")["card"]["config"]["training"]["precision"] == "bf16"
 
 
@@ -75,7 +75,7 @@ def test_the_estimate_comes_before_the_first_step_and_changes_nothing(corpus, tm
     assert before  # the trial's steps
     assert after == [batch] * 6
     assert "estimate: about 0 s for 6 steps" in caplog.text or " s for 6 steps" in caplog.text
-    monkeypatch.setattr(progress, "time_step", lambda *_: None)
+    monkeypatch.setattr(train, "time_step", lambda *_: None)
     run(corpus, tmp_path / "without")
     assert_equal(tmp_path / "run", tmp_path / "without")
     assert rows(tmp_path / "run") == rows(tmp_path / "without")
@@ -83,7 +83,7 @@ def test_the_estimate_comes_before_the_first_step_and_changes_nothing(corpus, tm
 
 def test_a_finished_run_has_no_trial(corpus, tmp_path, monkeypatch):
     run(corpus, tmp_path / "run")
-    monkeypatch.setattr(progress, "time_step", lambda *_: pytest.fail("a trial"))
+    monkeypatch.setattr(train, "time_step", lambda *_: pytest.fail("a trial"))
     run(corpus, tmp_path / "run")
 
 

@@ -13,7 +13,7 @@ import torch
 
 from bgknown.errors import InvalidInputError, StorageError
 from bgknown.jobs import files
-from pretrain.train import Trainer
+from pretrain.trainer import Trainer
 from tests.pretrain.made import make_corpus
 from tests.pretrain.runs import assert_equal, rows, run, stored
 from tests.stopping import stop_when
@@ -110,7 +110,7 @@ def test_a_finished_run_is_left_as_it_is_and_can_be_made_longer(corpus, tmp_path
     run(corpus, tmp_path / "run")
     assert path.read_bytes() == before
     run(corpus, tmp_path / "run", "training.steps=9", "training.log_every=3")
-    assert "going on from step 6 of 9" in caplog.text
+    assert "resuming from step 6 of 9" in caplog.text
     assert stored(tmp_path / "run")["card"]["steps_done"] == 9
     run(corpus, tmp_path / "long", "training.steps=9")
     longer, whole = stored(tmp_path / "run"), stored(tmp_path / "long")
@@ -119,17 +119,17 @@ def test_a_finished_run_is_left_as_it_is_and_can_be_made_longer(corpus, tmp_path
 
 def test_another_configuration_or_corpus_is_refused(corpus, tmp_path):
     run(corpus, tmp_path / "run")
-    with pytest.raises(StorageError, match=r"holds another run: objective.lambda is 0.5 there and 0.2 here"):
+    with pytest.raises(StorageError, match="another run: objective.lambda is 0.5 in the folder but 0.2 was requested"):
         run(corpus, tmp_path / "run", "objective.lambda=0.2")
     other = make_corpus(tmp_path / "other", (20_000, 20_000))
-    with pytest.raises(StorageError, match="the corpus is another one"):
+    with pytest.raises(StorageError, match="the corpus is a different one"):
         run(other, tmp_path / "run")
 
 
 def test_a_folder_that_is_not_a_run_s_is_left_alone(corpus, tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("mine")
-    with pytest.raises(StorageError, match="the folder is not empty and holds no run"):
+    with pytest.raises(StorageError, match="the folder is not empty and does not hold a run"):
         run(corpus, tmp_path / "notes")
     assert [path.name for path in (tmp_path / "notes").iterdir()] == ["a.txt"]
     with pytest.raises(StorageError, match="a file of this name is in the way"):
@@ -151,14 +151,14 @@ def test_two_runs_at_once_are_refused(corpus, tmp_path):
         thread.start()
         thread.join()
     assert len(errors) == 1
-    assert "another process trains there" in errors[0]
+    assert "another process is training there" in errors[0]
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda path: path.write_bytes(path.read_bytes()[:1000]), "checkpoint.pt"),
-        (lambda path: torch.save({"encoder": {}}, path), "holds no training to go on from"),
+        (lambda path: torch.save({"encoder": {}}, path), "does not hold a training to resume"),
         (
             lambda path: torch.save(
                 {**torch.load(path, weights_only=True), "training": {"learner": {"fc": torch.zeros(1)}}}, path

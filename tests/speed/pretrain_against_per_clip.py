@@ -32,12 +32,12 @@ sys.path.insert(0, str(ROOT))
 from pretrain.config import read_config  # noqa: E402
 from pretrain.corpus import open_corpus  # noqa: E402
 from pretrain.draws import CropSampler  # noqa: E402
-from pretrain.frontend import LogMel  # noqa: E402
-from pretrain.machine import keep_freed_memory  # noqa: E402
+from pretrain.frontend import LogMelSpectrogram  # noqa: E402
+from pretrain.machine import reuse_freed_memory  # noqa: E402
 from pretrain.networks import AudioNTT2022  # noqa: E402
 from pretrain.objective import make_head  # noqa: E402
 from pretrain.ranks import ALONE  # noqa: E402
-from pretrain.train import Trainer  # noqa: E402
+from pretrain.trainer import Trainer  # noqa: E402
 from tests.pretrain.made import make_corpus  # noqa: E402
 
 EPS = torch.finfo(torch.float32).eps
@@ -112,7 +112,11 @@ def distance(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 def per_clip(corpus: Path, weight: float, steps: int) -> float:
     """Seconds a step of the published procedure."""
     config, opened = read_config("small", [f"objective.lambda={weight}"]), open_corpus(corpus)
-    sampler, log_mel, views = CropSampler(config, len(opened)), LogMel(config.front_end), Views(config.views.memory)
+    sampler, log_mel, views = (
+        CropSampler(config, len(opened)),
+        LogMelSpectrogram(config.front_end),
+        Views(config.views.memory),
+    )
     encoder, projector, predictor, other = Encoder(), make_head(3_072), make_head(256), make_head(256)
     targets = copy.deepcopy(nn.ModuleList([encoder, projector]))
     online = nn.ModuleList([encoder, projector, predictor, *([other] if weight else [])])
@@ -158,7 +162,7 @@ def per_clip(corpus: Path, weight: float, steps: int) -> float:
 def ours(corpus: Path, weight: float, steps: int, *changes: str) -> float:
     """Seconds a step of this software, with the configuration `small`, or with settings of it changed."""
     config = read_config("small", [f"objective.lambda={weight}", "training.statistics_crops=256", *changes])
-    keep_freed_memory(torch.device("cpu"))
+    reuse_freed_memory(torch.device("cpu"))
     trainer = Trainer(config, open_corpus(corpus), torch.device("cpu"), ALONE)
     trainer.take_statistics()
     seconds, began = [], time.perf_counter()

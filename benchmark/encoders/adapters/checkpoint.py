@@ -1,4 +1,4 @@
-"""What a checkpoint file is and holds, found out without running anything in it."""
+"""What a checkpoint file is and contains, determined without running code in it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from bgknown.errors import InvalidInputError
 from bgknown.pickles import load_torch_file
 
 MOST = 4
-"""How many names are told."""
+"""How many names a message lists."""
 LONGEST = 60
-"""How much of each, in characters."""
+"""Number of characters of each."""
 
 
 def is_torchscript(path: Path) -> bool:

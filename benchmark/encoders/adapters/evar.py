@@ -1,13 +1,13 @@
 """The kind ``evar``: a class of EVAR's interface, ``evar:module.Class?config=file.yaml``.
 
-Such a class is made with a configuration (fields like weight_file, feature_d, sample_rate, n_fft), takes statistics of
-the task's training audio in ``precompute(device, data_loader)``, and turns audio [B, N] into embeddings [B, D] when it
-is called; ``encode_frames`` gives [B, D, T].
+Such a class is constructed with a configuration (fields like weight_file, feature_d, sample_rate, n_fft), takes
+statistics of the task's training audio in ``precompute(device, data_loader)``, and turns audio [B, N] into embeddings
+[B, D] when it is called; ``encode_frames`` gives [B, D, T].
 
-EVAR completes the configuration with facts of the task (its ``make_cfg``). Here they are
+EVAR adds facts of the task to the configuration (its ``make_cfg``). Here they are
 
 - ``unit_samples``, the length of the task's clips: that of the audio at hand, unless the configuration or an option
-  sets it. A class that reads it when it is made, as AR_AST does, is made again for audio of another length;
+  sets it. A class that reads it on construction, as AR_AST does, is constructed again for audio of another length;
 - ``task_name``: an option, empty by default;
 - ``return_filename``: false. A class that wants file names in place of audio is refused;
 - ``mean`` and ``std``: none by default, as in EVAR, so that the class measures them.
@@ -53,7 +53,7 @@ MAX_UNIT_S = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the class is made with."""
+    """What the class is constructed with."""
 
     config: str | None = None
     """EVAR's configuration, a .yaml or .json file."""
@@ -74,9 +74,9 @@ class MissingFieldError(InvalidInputError, AttributeError):
 
 
 class Configuration(dict[str, Any]):
-    """A dictionary whose values are attributes too, as EVAR's classes expect; dictionaries inside it likewise.
+    """A dictionary whose values are attributes too, as EVAR's classes expect; nested dictionaries work the same way.
 
-    It notes which fields are read, and its copies note them in the same place.
+    It records which fields are read; its copies share the record.
     """
 
     def __init__(self, values: Mapping[str, Any] | None = None) -> None:
@@ -90,7 +90,7 @@ class Configuration(dict[str, Any]):
             raise AttributeError(name)
         if name not in self:
             raise MissingFieldError(
-                f"evar: the class asks for {name}, which the configuration lacks; add it to ?config="
+                f"evar: the class asks for {name}, which the configuration lacks; add it to the file of ?config="
             )
         return self[name]
 
@@ -107,27 +107,27 @@ class Configuration(dict[str, Any]):
         return super().get(name, default)
 
     def copy(self) -> Configuration:
-        """Another of the same content."""
+        """A copy with the same content."""
         return Configuration(self)
 
 
 def load(target: str, options: Options) -> EvarEncoder:
-    """Import the class and make it.
+    """Import the class and construct it.
 
     Raises:
-        NotFoundError: there is no such module, class or configuration.
+        NotFoundError: the module, class or configuration does not exist.
         InvalidInputError: its code raises an exception, or the configuration lacks a field.
     """
     where, _, name = target.rpartition(".")
     if not where:
-        raise InvalidInputError(f"evar:{target}: must be written evar:MODULE.CLASS")
-    given = _configuration(options)
+        raise InvalidInputError(f"evar:{target}: write it as evar:MODULE.CLASS")
+    given = _make_configuration(options)
     module = import_name(where)
     kind = get_member(module, name, f"evar:{target}")
     is_class: bool = inspect.isclass(kind)
     if not is_class:
-        raise InvalidInputError(f"evar:{target}: is a {type(kind).__name__}, must be a class")
-    rate_hz = given.get("sample_rate")  # a class of no rate is refused later, after it has named what else it lacks
+        raise InvalidInputError(f"evar:{target}: is a {type(kind).__name__}; it must be a class")
+    rate_hz = given.get("sample_rate")  # a class without a rate is refused later, after other missing fields are named
     make = partial(_make, kind, given, f"evar:{target}")
     model, configuration = make(None if rate_hz is None else check_whole_number(rate_hz, RATE.format(target)))
     for_one_length = "unit_samples" in configuration.__dict__["asked"] or _mentions(kind, "unit_samples")
@@ -138,7 +138,7 @@ def load(target: str, options: Options) -> EvarEncoder:
         remake=(lambda samples: make(samples)[0]) if for_one_length else None,
         follows="unit_samples" not in given,
     )
-    # where the weights are does not matter: they are told apart by their content; nor do facts of the task, unless set
+    # the path of the weights does not matter, only their content; nor do facts of the task, unless they are set
     unset = {"weight_file", *({*TASK_FIELDS, "unit_samples"} - set(given))}
     fields = {name: value for name, value in configuration.items() if name not in unset}
     encoder.configuration = {"evar": json.loads(json.dumps(fields, default=str)), **hash_code(module)}
@@ -148,26 +148,26 @@ def load(target: str, options: Options) -> EvarEncoder:
 
 
 def weights_of(target: str, options: Options) -> list[Path]:
-    """The file of weights; nothing where there is none, and the model's tensors are hashed."""
-    weights = _configuration(options).get("weight_file")
+    """The file of weights; empty if there is none, and then the model's tensors are hashed."""
+    weights = _make_configuration(options).get("weight_file")
     return list_weight_files(str(weights), f"evar:{target}") if weights and _exists(str(weights)) else []
 
 
 def _exists(path: str) -> bool:
     try:
         return Path(path).exists()
-    except OSError:  # longer than a name may be, or in a folder that may not be read
+    except OSError:  # the name is too long, or its folder is not readable
         return False
 
 
 def _make(kind: type, given: Configuration, where: str, samples: int | None) -> tuple[Any, Configuration]:
-    """The object and what it was made with, for clips of N samples unless the configuration says how many.
+    """Construct the object for clips of N samples, unless the configuration fixes N; returns its configuration too.
 
-    Weights that it draws are the same each time, so that those of another length are the same model.
+    Random weights are the same each time, so the model is the same for every length.
     """
     known = {} if samples is None else {"unit_samples": samples}
     configuration = Configuration({**TASK_FIELDS, **known, **given})
-    with import_path(Path.cwd()), explain_failure(where, "cannot be made"), torch.random.fork_rng(devices=[]):
+    with import_path(Path.cwd()), explain_failure(where, "cannot be constructed"), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         with redirect_stdout(sys.stderr):  # standard output is for results
             return kind(configuration), configuration
@@ -176,20 +176,20 @@ def _make(kind: type, given: Configuration, where: str, samples: int | None) -> 
 def _mentions(kind: type, field: str) -> bool:
     """Whether the code of a class, or of one that it is derived from, mentions a field."""
     for parent in kind.__mro__:
-        if parent.__module__.partition(".")[0] in ("torch", "builtins"):  # long to search, and nothing is there
+        if parent.__module__.partition(".")[0] in ("torch", "builtins"):  # large, and cannot mention it
             continue
         try:
             if field in inspect.getsource(parent):
                 return True
-        except (OSError, TypeError):  # made without a file
+        except (OSError, TypeError):  # defined without a file
             continue
     return False
 
 
-def _configuration(options: Options) -> Configuration:
+def _make_configuration(options: Options) -> Configuration:
     values: dict[str, Any] = {"weight_file": None}
     if options.config is not None:
-        values |= _read(Path(options.config))
+        values |= _read_fields(Path(options.config))
     if options.weight_file is not None:
         list_weight_files(options.weight_file, "evar: option weight_file")
         values["weight_file"] = options.weight_file
@@ -199,26 +199,26 @@ def _configuration(options: Options) -> Configuration:
         if value is not None:
             values[name] = value
     if options.unit_s is not None:
-        values["unit_samples"] = _unit_samples(options.unit_s, values.get("sample_rate"))
+        values["unit_samples"] = _count_unit_samples(options.unit_s, values.get("sample_rate"))
     return Configuration(values)
 
 
-def _unit_samples(unit_s: float, rate_hz: Any) -> int:
+def _count_unit_samples(unit_s: float, rate_hz: Any) -> int:
     """N of the task's clips, rounded down as EVAR does."""
     if rate_hz is None:
         raise InvalidInputError("evar: option unit_s needs a sample_rate, in the configuration or as an option")
     number = check_whole_number(rate_hz, "evar: sample_rate of the configuration")
     if not 0 < unit_s < MAX_UNIT_S or int(unit_s * number) < 1:
-        raise InvalidInputError(f"evar: option unit_s is {unit_s}, must be a length between 0 and {MAX_UNIT_S} s")
+        raise InvalidInputError(f"evar: option unit_s is {unit_s}; it must be a length between 0 and {MAX_UNIT_S} s")
     return int(unit_s * number)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_fields(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise NotFoundError(f"{path}: no such file; option config must name EVAR's .yaml or a .json")
+        raise NotFoundError(f"{path}: no such file; option config must name a .yaml file of EVAR or a .json file")
     values = read_json(path) if path.suffix == ".json" else read_yaml(path)
     if not isinstance(values, dict):
-        raise InvalidInputError(f"{path}: holds a {type(values).__name__}, must hold fields and values")
+        raise InvalidInputError(f"{path}: holds a {type(values).__name__}; it must hold fields and values")
     strange = [name for name in values if not isinstance(name, str)]
     if strange:
         raise InvalidInputError(f"{path}: the field {shorten_value(strange[0])} must have a text as its name")

@@ -19,9 +19,9 @@ from bgknown.errors import InvalidInputError
 from bgknown.seeding import make_generator
 
 BASE = "BaseAudioRepr"
-"""EVAR's base class, whose ``precompute`` does nothing and whose ``encode_frames`` is not there yet."""
+"""EVAR's base class, whose ``precompute`` does nothing and whose ``encode_frames`` is not implemented."""
 BATCH_SIZE = 32
-"""Clips in a batch of training audio where the configuration does not say; EVAR's own say 128 or 256."""
+"""Clips in a batch of training audio if the configuration has no value; EVAR's own have 128 or 256."""
 
 
 class EvarEncoder(ModuleEncoder):
@@ -29,10 +29,10 @@ class EvarEncoder(ModuleEncoder):
 
     Args:
         model: the object.
-        configuration: what it was made with.
-        where: what it was asked for by, for messages.
-        remake: makes it for clips of N samples; None where it is the same for all lengths.
-        follows: whether unit_samples is the length of the audio at hand; otherwise it is set and stays.
+        configuration: what it was constructed with.
+        where: the name it was requested by, for messages.
+        remake: constructs it for clips of N samples; None if it is the same for all lengths.
+        follows: whether unit_samples follows the length of the audio; otherwise it is fixed.
     """
 
     def __init__(
@@ -50,8 +50,8 @@ class EvarEncoder(ModuleEncoder):
         super().__init__(model, name=type(model).__name__, rate_hz=rate_hz, embedding_size=1)
         if getattr(model, "filename_mode", False) or configuration.get("return_filename"):
             raise InvalidInputError(
-                f"{where}: the class takes names of files (return_filename) and would read them by itself, "
-                f"which cannot be measured; only classes that take audio can"
+                f"{where}: the class reads files by their names (return_filename), which cannot be "
+                f"measured; use a class that takes audio"
             )
         self._remake, self._follows = remake, follows
         numbers = {"unit_samples": rate_hz, "batch_size": BATCH_SIZE}
@@ -64,9 +64,9 @@ class EvarEncoder(ModuleEncoder):
         self.embedding_size = self._find_size(configuration.get("feature_d"), where)
 
     def _find_size(self, feature_d: Any, where: str) -> int:
-        """D as it is, or as the configuration says where that cannot be tried (on a CPU, on so short a clip).
+        """D as measured, or from the configuration if it cannot be measured (on a CPU, on a short clip).
 
-        EVAR does not rely on feature_d, and its own AR_BYOLAX returns more values than it says.
+        EVAR does not rely on feature_d, and its own AR_BYOLAX returns more values than that.
         """
         try:
             return self._measure_size(where)
@@ -83,7 +83,7 @@ class EvarEncoder(ModuleEncoder):
         """Embed a batch: [B, N] -> [B, D].
 
         Raises:
-            InvalidInputError: it needs statistics and has not been fitted, or was fitted to clips of another length
+            InvalidInputError: it needs statistics and was not fitted, or was fitted to clips of another length
                 while it is made for one length.
         """
         self._prepare(audio.shape[1])
@@ -91,11 +91,11 @@ class EvarEncoder(ModuleEncoder):
         return output
 
     def _prepare(self, samples: int) -> None:
-        """Be ready for clips of N samples."""
+        """Prepare for clips of N samples."""
         self._follow(samples)
 
     def _follow(self, samples: int) -> None:
-        """Have unit_samples be the length of the audio, unless it is set; a class made for one length is made again."""
+        """Set unit_samples to the length of the audio, unless fixed; a class for one length is constructed again."""
         if not self._follows or samples == self._samples:
             return
         if self._remake is not None:
@@ -116,7 +116,7 @@ class FittedEvarEncoder(EvarEncoder):
     fitted = False
 
     def fit(self, batches: Iterable[Tensor]) -> None:
-        """Hand the training audio to ``precompute``, in a torch DataLoader as EVAR's own.
+        """Pass the training audio to ``precompute``, in a torch DataLoader like EVAR's own.
 
         Args:
             batches: a ``TrainingAudio``, which is decoded as the class reads it, in the batches of its configuration;
@@ -124,15 +124,15 @@ class FittedEvarEncoder(EvarEncoder):
 
         Raises:
             InvalidInputError: ``precompute`` raises an exception, or the clips differ in length while the class is
-                made for one length.
+                for one length.
         """
         self.fitted = False
         audio = batches if isinstance(batches, TrainingAudio) else HeldAudio(batches)
         loader, lengths = make_loader(audio, self.batch_size), set(audio.lengths)
         if self._remake is not None and self._follows and len(lengths) > 1:
             raise InvalidInputError(
-                f"encoder {self.name}: is made for clips of one length, and the training audio has {len(lengths)} "
-                f"(from {min(lengths)} to {max(lengths)} samples): set a duration for the task's clips"
+                f"encoder {self.name}: accepts clips of one length, but the training audio has {len(lengths)} "
+                f"(from {min(lengths)} to {max(lengths)} samples): set a duration for the task"
             )
         if lengths:
             self._follow(max(lengths))
@@ -143,21 +143,21 @@ class FittedEvarEncoder(EvarEncoder):
             raise InvalidInputError(f"encoder {self.name}: has no statistics yet; call fit with training audio first")
         if self._remake is not None and self._follows and samples != self._samples:
             raise InvalidInputError(
-                f"encoder {self.name}: is made for clips of one length, and was fitted to clips of {self._samples} "
+                f"encoder {self.name}: accepts clips of one length and was fitted to clips of {self._samples} "
                 f"samples; this one has {samples}"
             )
         self._follow(samples)
 
     def _measure_size(self, where: str) -> int:
         noise = make_generator(0, "evar size").standard_normal((2, self._samples)).astype("float32")
-        try:  # it embeds only after it was fitted; noise will do
+        try:  # it embeds only after it is fitted; noise suffices
             self._precompute(make_loader(HeldAudio([torch.from_numpy(noise) / 10]), self.batch_size), io.StringIO())
             return super()._measure_size(where)
         finally:
             self.fitted = False
 
     def _precompute(self, loader: PairLoader, output: TextIO) -> None:
-        """Have the class take its statistics, and what it prints go elsewhere than to the results."""
+        """Let the class take its statistics, with its output redirected away from the results."""
         with explain_failure(self.name, "precompute fails"), torch.no_grad(), redirect_stdout(output):
             self.model.precompute(self.device, loader)
         self.fitted = True
@@ -171,15 +171,15 @@ class FramedEvarEncoder(EvarEncoder):
         """Frames [B, T, D'] and the middle of each one's share of the clip [B, T] in ms.
 
         Raises:
-            InvalidInputError: ``encode_frames`` does not return [B, D', T], or the encoder has not been fitted.
+            InvalidInputError: ``encode_frames`` does not return [B, D', T], or the encoder was not fitted.
         """
         self._prepare(audio.shape[1])
         output = self.model.encode_frames(self.on_device(audio))
         if not isinstance(output, Tensor) or output.ndim != 3 or len(output) != len(audio):
             shape = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise InvalidInputError(
-                f"encoder {self.name}: encode_frames returned {shape} for audio {list(audio.shape)}, "
-                f"must be [{len(audio)}, D, T]"
+                f"encoder {self.name}: encode_frames returned {shape} for audio {list(audio.shape)}; "
+                f"it must be [{len(audio)}, D, T]"
             )
         step_ms = 1_000.0 * audio.shape[1] / self.rate_hz / output.shape[2]
         times_ms = (torch.arange(output.shape[2], device=output.device) + 0.5) * step_ms
@@ -187,10 +187,10 @@ class FramedEvarEncoder(EvarEncoder):
 
 
 class FittedFramedEvarEncoder(FramedEvarEncoder, FittedEvarEncoder):
-    """An EVAR class that does both."""
+    """An EVAR class with both."""
 
 
-KINDS: dict[tuple[bool, bool], type[EvarEncoder]] = {
+_ENCODERS: dict[tuple[bool, bool], type[EvarEncoder]] = {
     (False, False): EvarEncoder,
     (True, False): FittedEvarEncoder,
     (False, True): FramedEvarEncoder,
@@ -200,11 +200,11 @@ KINDS: dict[tuple[bool, bool], type[EvarEncoder]] = {
 
 
 def choose_encoder_class(kind: type) -> type[EvarEncoder]:
-    """What an EVAR class is wrapped in."""
-    return KINDS[_own(kind, "precompute"), _own(kind, "encode_frames")]
+    """The wrapper for an EVAR class."""
+    return _ENCODERS[_defines(kind, "precompute"), _defines(kind, "encode_frames")]
 
 
-def _own(kind: type, method: str) -> bool:
-    """Whether a class has a method of its own, in place of the one of EVAR's base class."""
+def _defines(kind: type, method: str) -> bool:
+    """Whether a class overrides a method of EVAR's base class."""
     owner = next((parent for parent in kind.__mro__ if method in vars(parent)), None)
     return owner is not None and owner.__name__ != BASE

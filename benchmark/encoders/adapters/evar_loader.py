@@ -17,11 +17,11 @@ from torch.utils.data import DataLoader, Dataset
 from benchmark.encoders.contract import TrainingAudio
 from bgknown.seeding import make_generator
 
-Pair = tuple[Tensor, Tensor]
+_Pair = tuple[Tensor, Tensor]
 
 
 class HeldAudio:
-    """Batches that are in memory, as a ``TrainingAudio``."""
+    """Batches in memory, as a ``TrainingAudio``."""
 
     def __init__(self, batches: Iterable[Tensor]) -> None:
         self.batches = [batch.cpu() for batch in batches]
@@ -41,11 +41,11 @@ class HeldAudio:
         return [self._clips[number] for number in numbers]
 
 
-class PairDataset(Dataset[Pair]):
+class PairDataset(Dataset[_Pair]):
     """Clips with a label each, which is always 0: statistics must not depend on labels."""
 
     split = "train"
-    """As EVAR's datasets say it."""
+    """As in EVAR's datasets."""
 
     def __init__(self, audio: TrainingAudio) -> None:
         self.audio = audio
@@ -54,17 +54,17 @@ class PairDataset(Dataset[Pair]):
         """The number of clips."""
         return len(self.audio.lengths)
 
-    def __getitem__(self, number: int) -> Pair:
+    def __getitem__(self, number: int) -> _Pair:
         """A clip [N] and its label."""
         return self.__getitems__([number])[0]
 
-    def __getitems__(self, numbers: Sequence[int]) -> list[Pair]:
-        """Several of them at once, which are decoded side by side; torch's loader asks for a batch in this way."""
+    def __getitems__(self, numbers: Sequence[int]) -> list[_Pair]:
+        """Several clips at once, decoded in parallel; torch's loader requests batches like this."""
         every = range(len(self))  # knows negative numbers, and ends an iteration with IndexError
         return [(clip, torch.tensor(0)) for clip in self.audio.read([every[number] for number in numbers])]
 
 
-class PairLoader(DataLoader[Pair]):
+class PairLoader(DataLoader[_Pair]):
     """A DataLoader whose batches hold clips of one length, although those of the dataset may differ."""
 
     def __init__(self, dataset: PairDataset, batches: list[list[int]], batch_size: int) -> None:
@@ -79,7 +79,7 @@ def make_loader(audio: TrainingAudio, batch_size: int) -> PairLoader:
     Args:
         audio: the audio. It is shuffled, always in the same way, and cut into new batches, except that batches which
             are in memory stay as they are.
-        batch_size: clips in a batch; fewer where no more of one length are left.
+        batch_size: clips in a batch; fewer if no more of one length remain.
     """
     if not isinstance(audio, HeldAudio):
         return PairLoader(PairDataset(audio), _shuffle(audio.lengths, batch_size), batch_size)

@@ -1,8 +1,7 @@
-"""Other people's Python: found, run under a name of its own, and held to an interface."""
+"""Third-party Python code: import it under a separate name, and check its interface."""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -22,25 +21,26 @@ from torch import Tensor
 
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error
+from bgknown.nearest import nearest
 
 _brought: dict[str, Path] = {}
-"""Modules that came from somebody's folder, by their names in ``sys.modules``."""
+"""Modules that came from a user's folder, by their names in ``sys.modules``."""
 
 
 def import_file(path: Path) -> ModuleType:
-    """Run a Python file as a module; files beside it can be imported by it.
+    """Run a Python file as a module; it can import files in the same folder.
 
     Raises:
-        NotFoundError: there is no such file.
+        NotFoundError: the file does not exist.
         InvalidInputError: it raises an exception; names its line.
     """
     if not path.is_file():
-        beside = [file.name for file in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise NotFoundError(f"{path}: no such file{_near(path.name, beside)}")
+        siblings = [file.name for file in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise NotFoundError(f"{path}: no such file{_suggest(path.name, siblings)}")
     name = f"_bgknown_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise InvalidInputError(f"{path}: is no Python file")
+        raise InvalidInputError(f"{path}: is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickles look their module up
     try:
@@ -56,8 +56,8 @@ def import_name(name: str) -> ModuleType:
     """Import a module by its name, from what is installed or from the current folder.
 
     Raises:
-        NotFoundError: there is no such module.
-        InvalidInputError: it raises an exception while it is imported, or needs a module that is not there.
+        NotFoundError: the module does not exist.
+        InvalidInputError: it raises an exception while it is imported, or needs a module that does not exist.
     """
     with import_path(Path.cwd()):
         try:
@@ -67,31 +67,31 @@ def import_name(name: str) -> ModuleType:
             absent = error.__cause__.name if isinstance(error.__cause__, ModuleNotFoundError) else None
             if absent is None or not f"{name}.".startswith(f"{absent}."):
                 raise
-            beside = [file.stem for file in Path.cwd().glob("*.py")]
+            siblings = [file.stem for file in Path.cwd().glob("*.py")]
             raise NotFoundError(
                 f"no module {name!r}: it is neither installed nor in the current folder"
-                f"{_near(name, beside, list_all=False)}"
+                f"{_suggest(name, siblings, list_all=False)}"
             ) from error
 
 
 def get_member(module: ModuleType, name: str, where: str) -> Any:
-    """What a module calls by a name.
+    """The member of a module with a name.
 
     Raises:
-        NotFoundError: it has no such name; says which are close.
+        NotFoundError: it has no such member; suggests the closest.
     """
     if not hasattr(module, name):
         own = [known for known in vars(module) if not known.startswith("_")]
-        raise NotFoundError(f"{where}: no {name!r} in it{_near(name, own)}")
+        raise NotFoundError(f"{where}: no {name!r} in it{_suggest(name, own)}")
     return getattr(module, name)
 
 
 @contextmanager
 def explain_failure(who: str, what: str) -> Iterator[None]:
-    """Turn any exception of other people's code into one line that names its place.
+    """Turn any exception of third-party code into one line that names its place.
 
     Raises:
-        InvalidInputError: instead of what was raised.
+        InvalidInputError: in place of the exception.
     """
     try:
         yield
@@ -99,15 +99,15 @@ def explain_failure(who: str, what: str) -> Iterator[None]:
         raise
     except BaseException as error:
         reason = (str(error).strip().splitlines() or [""])[0]
-        raise InvalidInputError(f"{who}: {what}: {type(error).__name__}: {reason} ({_place(error)})") from error
+        raise InvalidInputError(f"{who}: {what}: {type(error).__name__}: {reason} ({_find_place(error)})") from error
 
 
 @contextmanager
 def import_path(folder: Path) -> Iterator[None]:
-    """Let modules of a folder be imported for a while.
+    """Allow imports from a folder, temporarily.
 
     A module that another folder brought earlier makes room for one of the same name in this folder, so that two
-    encoders whose files are both called ``model.py`` do not get each other's.
+    encoders whose files are both called ``model.py`` do not import each other's.
     """
     folder = folder.resolve()
     for name, origin in list(_brought.items()):
@@ -117,7 +117,7 @@ def import_path(folder: Path) -> Iterator[None]:
             del _brought[name]
     before = set(sys.modules)
     sys.path.insert(0, str(folder))
-    importlib.invalidate_caches()  # files may have been written since the folder was last looked at
+    importlib.invalidate_caches()  # files may have been written since the last import
     try:
         yield
     finally:
@@ -138,7 +138,7 @@ def hash_code(module: ModuleType) -> dict[str, str]:
 
 
 def hash_folder_code(module: ModuleType) -> dict[str, str]:
-    """SHA-256 of all Python files in the folder of a module, where its own file alone does not say what it does."""
+    """SHA-256 of all Python files in the folder of a module, where its own file is not all of its code."""
     file = getattr(module, "__file__", None)
     files = sorted(Path(file).parent.glob("*.py")) if file is not None else []
     content = b"\0".join(path.read_bytes() for path in files if path.is_file())
@@ -146,10 +146,10 @@ def hash_folder_code(module: ModuleType) -> dict[str, str]:
 
 
 def list_weight_files(given: str | None, where: str) -> list[Path]:
-    """The files of weights that were given: one, or all of a folder.
+    """The given files of weights: one, or all files of a folder.
 
     Raises:
-        NotFoundError: there is no such file or folder.
+        NotFoundError: the file or folder does not exist.
         StorageError: the folder cannot be read.
     """
     if not given:
@@ -164,19 +164,19 @@ def list_weight_files(given: str | None, where: str) -> list[Path]:
 
 
 def check_whole_number(value: Any, what: str) -> int:
-    """A positive whole number that an attribute must be.
+    """Check that an attribute is a positive whole number, and return it.
 
     Raises:
         InvalidInputError: it is not.
     """
     number = not isinstance(value, bool) and isinstance(value, numbers.Real) and math.isfinite(value)
     if not number or value != int(value) or value < 1:
-        raise InvalidInputError(f"{what} is {value!r}, must be a positive whole number")
+        raise InvalidInputError(f"{what} is {value!r}; it must be a positive whole number")
     return int(value)
 
 
-def _place(error: BaseException) -> str:
-    """Where somebody's code went wrong: the last line of theirs, not of the libraries that it called."""
+def _find_place(error: BaseException) -> str:
+    """Where third-party code failed: its own last line, not that of a library that it called."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}"
     libraries = (str(Path(torch.__file__).parents[1]), sysconfig.get_paths()["stdlib"], str(Path(__file__).parent))
@@ -186,16 +186,15 @@ def _place(error: BaseException) -> str:
     return f"{call.filename}, line {call.lineno}"
 
 
-def _near(name: str, names: Iterable[str], *, list_all: bool = True) -> str:
+def _suggest(name: str, names: Iterable[str], *, list_all: bool = True) -> str:
     known = sorted(names)
-    close = difflib.get_close_matches(name, known, n=1)
-    if close:
-        return f"; did you mean {close[0]}?"
+    if close := nearest(name, known):
+        return f"; did you mean {close}?"
     return f"; there are: {', '.join(known[:8])}" if known and list_all else ""
 
 
 class ModuleEncoder:
-    """What the wrappers of other people's models share: a device, and modules in evaluation mode."""
+    """The base of wrappers of third-party models: a device, and modules in evaluation mode."""
 
     def __init__(self, model: Any, *, name: str, rate_hz: int, embedding_size: int) -> None:
         self.model = model
@@ -206,12 +205,12 @@ class ModuleEncoder:
             model.eval()
 
     def to(self, device: str | torch.device) -> Self:
-        """Move the model, where it can be moved."""
+        """Move the model, if it can be moved."""
         if isinstance(self.model, torch.nn.Module):
             self.model.to(device)
             self.device = torch.device(device)
         return self
 
     def on_device(self, audio: Tensor) -> Tensor:
-        """Audio [B, N] float32 where the model is."""
+        """Audio [B, N] float32 on the model's device."""
         return audio.to(self.device, torch.float32)

@@ -30,7 +30,7 @@ from bgknown.userpath import expand
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Nothing: HEAR's interface has the weights only."""
+    """No options: HEAR's interface has only the weights."""
 
 
 class HearEncoder(ModuleEncoder):
@@ -40,7 +40,7 @@ class HearEncoder(ModuleEncoder):
         facts = {}
         for attribute in ("sample_rate", "scene_embedding_size"):
             if not hasattr(model, attribute):
-                raise InvalidInputError(f"{where}: its model has no {attribute}, which HEAR's interface asks for")
+                raise InvalidInputError(f"{where}: its model has no {attribute}, which HEAR's interface requires")
             facts[attribute] = check_whole_number(getattr(model, attribute), f"{where}: {attribute} of its model")
         super().__init__(
             model,
@@ -72,7 +72,7 @@ def load(target: str, options: Options) -> HearEncoder:
     """Import the module and load its model.
 
     Raises:
-        NotFoundError: there is no such module or file of weights.
+        NotFoundError: the module or the file of weights does not exist.
         InvalidInputError: the module lacks parts of the interface, or its code raises an exception.
     """
     name, weights = _parts(target)
@@ -81,7 +81,7 @@ def load(target: str, options: Options) -> HearEncoder:
     for function in ("load_model", "get_scene_embeddings"):
         if not callable(getattr(module, function, None)):
             raise InvalidInputError(
-                f"hear:{target}: module {name} has no function {function}; HEAR's interface asks for it"
+                f"hear:{target}: module {name} has no function {function}; HEAR's interface requires it"
             )
     folder = Path(name).parent if name.endswith(".py") else Path.cwd()
     with import_path(folder), explain_failure(f"hear:{target}", "its model cannot be loaded"):
@@ -93,7 +93,7 @@ def load(target: str, options: Options) -> HearEncoder:
 
 
 def weights_of(target: str, options: Options) -> list[Path]:
-    """The file of weights, or all of their folder; nothing where none is named, and the tensors are hashed."""
+    """The file of weights, or all files of their folder; empty if none is given, and then the tensors are hashed."""
     _, weights = _parts(target)
     return list_weight_files(weights, f"hear:{target}")
 
@@ -101,5 +101,5 @@ def weights_of(target: str, options: Options) -> list[Path]:
 def _parts(target: str) -> tuple[str, str]:
     name, _, weights = target.partition("@")
     if not name:
-        raise InvalidInputError(f"hear:{target}: no module; write hear:MODULE or hear:MODULE@WEIGHTS")
+        raise InvalidInputError(f"hear:{target}: names no module; write hear:MODULE or hear:MODULE@WEIGHTS")
     return name, expand(weights)

@@ -24,9 +24,9 @@ from bgknown.pickles import allow_harmless_names
 from bgknown.shown import name_few
 
 ADAPTER = "adapter_config.json"
-"""The file by which a folder of PEFT is found."""
+"""The file that marks a folder of PEFT."""
 NEUTRAL = 0.01
-"""A value of weights that makes nothing infinite: 0 has no direction, which weight normalisation divides by."""
+"""A weight that makes nothing infinite; weight normalisation would divide by the norm of 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Report:
     reshaped: tuple[str, ...]
     """Tensors that have another shape in the file, each with both shapes."""
     unread: tuple[str, ...]
-    """The names of both kinds: what the model has random values for."""
+    """The names of both kinds, for which the model has random values."""
     unknown: tuple[str, ...]
     """Tensors of the file that the model does not have."""
 
@@ -62,8 +62,8 @@ def load_with_report(auto: Any, folder: Path, target: str, *, kind: str = "hf:")
     Args:
         auto: the class of transformers that loads it.
         folder: the folder of the model.
-        target: what the user called it, for messages.
-        kind: what stands before the target in messages.
+        target: its name as given by the user, for messages.
+        kind: the prefix of the target in messages.
 
     Raises:
         NotFoundError: it is not on the hub.
@@ -78,10 +78,10 @@ def load_with_report(auto: Any, folder: Path, target: str, *, kind: str = "hf:")
         reason = " ".join(str(facts["error_msgs"][0]).split())
         raise InvalidInputError(f"{kind}{target}: its tensors do not fit {type(model).__name__} ({reason})")
     missing = sorted(facts["missing_keys"])
-    shapes = {name: (list(there), list(wanted)) for name, there, wanted in sorted(facts["mismatched_keys"])}
+    shapes = {name: (list(found), list(expected)) for name, found, expected in sorted(facts["mismatched_keys"])}
     return model, Report(
         missing=tuple(missing),
-        reshaped=tuple(f"{name} {there} for {wanted}" for name, (there, wanted) in shapes.items()),
+        reshaped=tuple(f"{name} {found} for {expected}" for name, (found, expected) in shapes.items()),
         unread=(*missing, *shapes),
         unknown=tuple(sorted(facts["unexpected_keys"])),
     )
@@ -99,33 +99,33 @@ def check_tensors(model: Any, report: Report, embed: Callable[[], Tensor], who: 
     Raises:
         InvalidInputError: tensors that the embedding needs are missing, of another shape, NaN or infinite.
     """
-    unread, lost = _unread_tensors(model, report)
+    unread, lost = _list_unread_tensors(model, report)
     places = {tensor.data_ptr() for tensor in unread}
     _fill(unread, torch.nan)
     if not lost and _is_finite(embed):
         return
-    read = [(name, tensor) for name, tensor in _tensors(model) if tensor.data_ptr() not in places]
+    read = [(name, tensor) for name, tensor in _list_tensors(model) if tensor.data_ptr() not in places]
     broken = [name for name, tensor in read if not bool(torch.isfinite(tensor).all())]
     if broken:
         _fill(unread, NEUTRAL)
     if lost or (unread and (not broken or _is_finite(embed))):
-        raise InvalidInputError(f"{who}: {_what_is_wrong(model, report)}")
+        raise InvalidInputError(f"{who}: {_describe_faults(model, report)}")
     if broken:
         raise InvalidInputError(
             f"{who}: {len(broken)} tensors hold NaN or infinite values: {name_few(broken, 3)}; "
-            f"copy the model again, or take an earlier checkpoint"
+            f"copy the model again, or use an earlier checkpoint"
         )
-    embed()  # an exception of its own says what is wrong
+    embed()  # its own exception says what is wrong
     raise InvalidInputError(f"{who}: its tensors are finite, but it gives NaN or infinite values for a second of noise")
 
 
-def _tensors(model: Any) -> list[tuple[str, Tensor]]:
+def _list_tensors(model: Any) -> list[tuple[str, Tensor]]:
     every = itertools.chain(model.named_parameters(), model.named_buffers())
     return [(name, tensor) for name, tensor in every if tensor.is_floating_point() and not tensor.is_meta]
 
 
-def _unread_tensors(model: Any, report: Report) -> tuple[list[Tensor], list[str]]:
-    """The tensors that were not read, and the names of those that cannot be tried because they hold nothing.
+def _list_unread_tensors(model: Any, report: Report) -> tuple[list[Tensor], list[str]]:
+    """The tensors that were not read, and the names of those that are empty and cannot be tried.
 
     Counters and positions (whole numbers) are computed by the model itself, and so is a tensor that shares its memory
     with one that was read.
@@ -156,30 +156,30 @@ def _is_finite(embed: Callable[[], Tensor]) -> bool:
         return False
 
 
-def _what_is_wrong(model: Any, report: Report) -> str:
-    """Which tensors the file lacks, and what it holds in their place."""
+def _describe_faults(model: Any, report: Report) -> str:
+    """Which tensors the file lacks, and what it has instead."""
     total = len(model.state_dict())
     faults = []
     if report.missing:
         faults.append(f"its file lacks {len(report.missing)} of the {total} tensors of {type(model).__name__}")
         faults[-1] += f", and its embedding depends on them: {name_few(report.missing, 3)}"
     if report.reshaped:
-        faults.append(f"{len(report.reshaped)} tensors have other shapes than its config.json says")
+        faults.append(f"{len(report.reshaped)} tensors have shapes other than those in its config.json")
         faults[-1] += f": {name_few(report.reshaped, 3)}"
     if not faults:
         faults.append(f"tensors of {type(model).__name__} were left without values")
-    return f"{'; '.join(faults)}; {_advice(report)}"
+    return f"{'; '.join(faults)}; {_advise(report)}"
 
 
-def _advice(report: Report) -> str:
+def _advise(report: Report) -> str:
     if any("lora_" in name or ".base_layer." in name for name in report.unknown):
         return "the file holds an adapter: merge it into the model (PEFT: merge_and_unload) and save the whole"
-    wanted = set(report.missing)
+    missing = set(report.missing)
     before: Counter[str] = Counter()
     for name in report.unknown:
         parts = name.split(".")
         for place in range(1, len(parts)):
-            if ".".join(parts[place:]) in wanted:
+            if ".".join(parts[place:]) in missing:
                 before[".".join(parts[:place]) + "."] += 1
                 break
     if before:

@@ -1,4 +1,4 @@
-"""Which part of a model of transformers hears, and what it is handed."""
+"""Which part of a transformers model takes audio, and what its input is."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from benchmark.encoders.adapters.snapshot import import_transformers
 from bgknown.errors import InvalidInputError
 
 AUDIO_INPUTS = frozenset({"input_values", "input_features", "audio_mel"})
-"""What the input of models of audio is called."""
+"""Names of the input of audio models."""
 MASKS = ("attention_mask", "input_features_mask", "padding_mask")
-"""What a mask of the clip's own samples or frames is called, 1 where they are its own."""
-TOWERS = ("audio_tower", "audio_model", "audio_encoder", "speech_encoder")
-"""What models of several modalities call the part that hears."""
+"""Names of the mask that is 1 for the clip's own samples or frames and 0 for padding."""
+_TOWERS = ("audio_tower", "audio_model", "audio_encoder", "speech_encoder")
+"""Names of the audio part in models of several modalities."""
 WITH_PRENET = frozenset({"speecht5"})
-"""Families whose plain model lacks the layers that take in audio; their speech recogniser has them."""
+"""Families whose plain model lacks the input layers for audio; their speech recogniser has them."""
 
 
 def find_loader(config: Any, target: str) -> Any:
-    """The class of transformers that loads a model with the part that hears.
+    """The class of transformers that loads a model with its audio part.
 
     Raises:
         InvalidInputError: this version of transformers has none.
@@ -39,17 +39,17 @@ def find_loader(config: Any, target: str) -> Any:
         return found
     raise InvalidInputError(
         f"hf:{target}: models of type {config.model_type} are not encoders that transformers "
-        f"{transformers.__version__} loads by themselves; give a model of audio alone"
+        f"{transformers.__version__} loads directly; use an audio-only model"
     )
 
 
 def find_tower(model: Any, target: str) -> Any:
-    """The part of a model that hears: the audio tower of several, the encoder of one with a decoder, or the whole.
+    """The audio part of a model: the audio tower of several towers, the encoder next to a decoder, or the whole model.
 
     Raises:
         InvalidInputError: it has none, or is a codec or a vocoder, which has no embedding.
     """
-    tower = _part(model)
+    tower = _get_part(model)
     if callable(getattr(tower, "encode", None)) and callable(getattr(tower, "decode", None)):
         raise InvalidInputError(
             f"hf:{target}: {type(tower).__name__} is a codec: it turns audio into tokens and back, "
@@ -64,10 +64,10 @@ def find_tower(model: Any, target: str) -> Any:
     return tower
 
 
-def _part(model: Any) -> Any:
+def _get_part(model: Any) -> Any:
     places = [model, *(getattr(model, name) for name in ("model", "thinker") if hasattr(model, name))]
     for place in places:
-        for name in TOWERS:
+        for name in _TOWERS:
             if isinstance(getattr(place, name, None), torch.nn.Module):
                 return getattr(place, name)
     if getattr(model.config, "is_encoder_decoder", False) and model.main_input_name != "input_ids":
@@ -79,9 +79,9 @@ def _part(model: Any) -> Any:
 
 
 def find_arguments(tower: Any, extractor: Any) -> tuple[str, str | None]:
-    """What a tower calls its features and its mask; None where it is given no mask.
+    """The names of a tower's features and mask; None if it gets no mask.
 
-    Towers behind Whisper's extractor hear the padding, as they did in training, unless they have a mask of features.
+    Towers behind Whisper's extractor process the padding, as in training, unless they have a mask of features.
     """
     names = list(inspect.signature(tower.forward).parameters)
     behind_whispers = isinstance(extractor, import_transformers().WhisperFeatureExtractor)

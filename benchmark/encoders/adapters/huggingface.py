@@ -7,7 +7,7 @@ is never run, weights are read as data, and a model whose file lacks tensors tha
 
 Where a model has an embedding of its own for a clip, that is the default: of AST the mean of its two class tokens, of
 CLAP the projected embedding of length 1 that its texts are compared with. Of all others it is the mean of the frames.
-Where the feature extractor pads (Whisper's to 30 s, AST's to about 10 s), only frames that lie within the clip are
+Where the feature extractor pads (Whisper's to 30 s, AST's to about 10 s), only frames within the clip are
 pooled.
 
 Clips longer than the feature extractor takes, which it would cut off or draw a part from at random, are cut into pieces
@@ -34,7 +34,7 @@ from benchmark.encoders.adapters.hf_loading import check_tensors, check_whole_mo
 from benchmark.encoders.adapters.hf_padding import Window, measure_window
 from benchmark.encoders.adapters.hf_tower import AUDIO_INPUTS, MASKS, find_arguments, find_loader, find_tower
 from benchmark.encoders.adapters.snapshot import (
-    FACTS,
+    FACT_FILES,
     WEIGHTS,
     explain_loading_failure,
     find_model_folder,
@@ -47,26 +47,26 @@ from bgknown.userpath import absolute
 
 AST = "audio-spectrogram-transformer"
 AST_TOKENS = 2
-"""The class token and the distillation token, which stand before AST's patches."""
-POOLINGS = ("model", "mean", "max", "mean+max", "first")
+"""The class token and the distillation token, which precede AST's patches."""
+_POOLINGS = ("model", "mean", "max", "mean+max", "first")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What is taken from the model."""
+    """Which output of the model is used."""
 
     pooling: str = "model"
-    """model: the model's own (AST, CLAP), else mean; mean, max, mean+max of frames; first: the first frame or token."""
+    """model: the model's own (AST, CLAP), or mean; mean, max, mean+max of frames; first: the first frame or token."""
     layer: int | None = None
     """Hidden layer, 0 the input of the first, negative from the end; by default the model's output."""
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     local_files_only: bool = False
-    """Take what was fetched from the hub before, without asking it."""
+    """Use files downloaded from the hub earlier, without contacting it."""
 
     def __post_init__(self) -> None:
-        if self.pooling not in POOLINGS:
-            raise InvalidInputError(f"option pooling is {self.pooling!r}; it must be one of {', '.join(POOLINGS)}")
+        if self.pooling not in _POOLINGS:
+            raise InvalidInputError(f"option pooling is {self.pooling!r}; it must be one of {', '.join(_POOLINGS)}")
 
 
 class TransformersEncoder(ModuleEncoder):
@@ -92,7 +92,7 @@ class TransformersEncoder(ModuleEncoder):
         with explain_loading_failure(target, what="its preprocessor fails on noise"):
             self.window = self._window()
         with explain_loading_failure(
-            target, what=f"{type(tower).__name__} gives no embedding of what its preprocessor prepares"
+            target, what=f"{type(tower).__name__} gives no embedding for the output of its preprocessor"
         ):
             self.embedding_size = int(self.embed(probe_audio(rate_hz)).shape[1])
 
@@ -116,7 +116,7 @@ class TransformersEncoder(ModuleEncoder):
     def _window(self) -> Window:
         if self.is_clap:
             return Window(longest=int(self.extractor.nb_max_samples), padded=True)
-        if self.family == AST:  # spectra of 25 ms, one each 10 ms
+        if self.family == AST:  # spectra of 25 ms, one every 10 ms
             spectra = int(self.extractor.max_length) - 1
             return Window(longest=spectra * (self.rate_hz // 100) + self.rate_hz // 40, padded=True)
         masked = self._prepared(list(probe_audio(self.rate_hz).numpy()))[1] is not None
@@ -128,7 +128,7 @@ class TransformersEncoder(ModuleEncoder):
         return features
 
     def _pieces(self, audio: Tensor) -> tuple[Tensor, int]:
-        """Clips [B, N] as pieces [B * count, L] that the model takes whole, and how many each clip has."""
+        """Clips [B, N] as pieces [B * count, L] that the model accepts whole, and their number per clip."""
         samples = audio.shape[1]
         count = -(-samples // self.longest) if self.longest else 1
         if count <= 1:
@@ -138,7 +138,7 @@ class TransformersEncoder(ModuleEncoder):
         return torch.stack([audio[:, start : start + length] for start in starts], dim=1).flatten(0, 1), count
 
     def _own(self, inputs: dict[str, Tensor]) -> Tensor | None:
-        """The embedding [B, D] that the model itself has for a clip, where it has one."""
+        """The model's own embedding [B, D] of a clip, if it has one."""
         own: Tensor | None = None
         if self.family == "clap":
             features = self.model.get_audio_features(**inputs)
@@ -157,11 +157,11 @@ class TransformersEncoder(ModuleEncoder):
         return frames.mean(dim=1)
 
     def _within(self, hidden: Tensor, samples: int, share: Fraction) -> Tensor:
-        """Of hidden states, the frames [B, T, D] that stand for the clip's samples and not for padding."""
+        """The frames [B, T, D] of hidden states that represent the clip's samples, without padding."""
         if hidden.ndim == 4:  # CLAP's HTSAT: [B, D, F, T], which repeats a short clip
             return hidden.flatten(2).mT
         if self.family == AST:
-            if self.options.pooling == "first":  # its class tokens stand before the patches
+            if self.options.pooling == "first":  # its class tokens precede the patches
                 return hidden
             config = self.model.config
             rows = (config.num_mel_bins - config.patch_size) // config.frequency_stride + 1
@@ -184,7 +184,7 @@ class TransformersEncoder(ModuleEncoder):
         if layer is not None:
             if not -len(states) <= layer < len(states):
                 raise InvalidInputError(
-                    f"{self.name}: option layer is {layer}; it must lie in {-len(states)}..{len(states) - 1}"
+                    f"{self.name}: option layer is {layer}; it must be from {-len(states)} to {len(states) - 1}"
                 )
             states = states[layer]
         hidden: Tensor = states
@@ -195,7 +195,7 @@ class TransformersEncoder(ModuleEncoder):
         return hidden
 
     def _inputs(self, audio: Tensor) -> tuple[dict[str, Tensor], Fraction]:
-        """What the model's own feature extractor makes of each clip, and the share that is the clip's own."""
+        """The features of each clip by the model's own extractor, and the share that is not padding."""
         samples = audio.shape[1]
         features, mask, is_longer = self._prepared(list(audio.detach().cpu().numpy().astype(np.float32)))
         self.window.check_whole(samples, features[0].numel(), f"hf:{self.target}")
@@ -248,7 +248,7 @@ def load(target: str, options: Options) -> TransformersEncoder:
     """Load a model and its feature extractor.
 
     Raises:
-        NotFoundError: transformers is not installed, or there is no such folder or id, or the hub cannot be reached.
+        NotFoundError: transformers is not installed, the folder or id does not exist, or the hub cannot be reached.
         InvalidInputError: the model is not an audio model, its files are damaged, or tensors that its embedding needs
             are missing from them.
     """
@@ -281,7 +281,7 @@ def probe_audio(rate_hz: int) -> Tensor:
 def weights_of(target: str, options: Options) -> list[Path]:
     """The model's files: of the folder, or of the hub's snapshot in the cache."""
     folder = find_model_folder(target, revision=options.revision, local_files_only=options.local_files_only)
-    return sorted(file for pattern in (*FACTS, *WEIGHTS) for file in folder.glob(pattern))
+    return sorted(file for pattern in (*FACT_FILES, *WEIGHTS) for file in folder.glob(pattern))
 
 
 @contextlib.contextmanager

@@ -13,8 +13,8 @@ FLOOR = 1e-7
 """Added to the mel power before the natural logarithm."""
 
 
-class LogMel(MelSpectrogram):
-    """[B, 2 F]: the means, then the deviations (of the population)."""
+class LogMelEncoder(MelSpectrogram):
+    """[B, 2 F]: the means, then the standard deviations (of the population)."""
 
     name = "logmel"
 
@@ -39,12 +39,12 @@ class LogMel(MelSpectrogram):
         return torch.log(self.power(audio) + FLOOR)
 
 
-def load(target: str, options: MelOptions) -> LogMel:
+def load(target: str, options: MelOptions) -> LogMelEncoder:
     """The baseline.
 
     Raises:
-        InvalidInputError: there is a target.
+        InvalidInputError: a target is given.
     """
     if target:
-        raise InvalidInputError(f"logmel takes no target, {target!r} given; write logmel alone, or logmel?n_mels=128")
-    return LogMel(options)
+        raise InvalidInputError(f"logmel takes no target but got {target!r}; write logmel, or logmel?n_mels=128")
+    return LogMelEncoder(options)

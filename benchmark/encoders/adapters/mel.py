@@ -41,8 +41,8 @@ class MelOptions:
                 raise InvalidInputError(f"option {name} is {getattr(self, name)}; it must be at least 1")
         if not 0 <= self.f_min < self.f_max <= self.rate_hz / 2:
             raise InvalidInputError(
-                f"options f_min {self.f_min:g} and f_max {self.f_max:g}: "
-                f"must lie in 0..{self.rate_hz / 2:g} Hz, the lower first"
+                f"options f_min {self.f_min:g} and f_max {self.f_max:g}; "
+                f"they must be in 0..{self.rate_hz / 2:g} Hz, the lower first"
             )
 
 

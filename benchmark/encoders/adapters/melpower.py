@@ -15,7 +15,7 @@ from bgknown.errors import InvalidInputError
 Options = MelOptions
 
 
-class MelPower(MelSpectrogram):
+class MelPowerEncoder(MelSpectrogram):
     """[B, F]: the mean power of each band."""
 
     name = "melpower"
@@ -37,12 +37,12 @@ class MelPower(MelSpectrogram):
         return power, self.times_ms(power)
 
 
-def load(target: str, options: MelOptions) -> MelPower:
+def load(target: str, options: MelOptions) -> MelPowerEncoder:
     """The baseline.
 
     Raises:
-        InvalidInputError: there is a target.
+        InvalidInputError: a target is given.
     """
     if target:
-        raise InvalidInputError(f"melpower takes no target, {target!r} given; write melpower alone")
-    return MelPower(options)
+        raise InvalidInputError(f"melpower takes no target but got {target!r}; write melpower")
+    return MelPowerEncoder(options)

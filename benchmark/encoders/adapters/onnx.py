@@ -1,6 +1,6 @@
-"""The kind ``onnx``: an ONNX model in a file; its sampling rate may stand in its metadata as ``rate_hz``.
+"""The kind ``onnx``: an ONNX model in a file; its metadata may give the sampling rate as ``rate_hz``.
 
-An ONNX model is data, not code. Its tensors may lie in files beside it; a model that points anywhere else is refused.
+An ONNX model is data, not code. Its tensors may be in files next to it; a model that points anywhere else is refused.
 """
 
 from __future__ import annotations
@@ -27,39 +27,39 @@ class OnnxEncoder(ProgramEncoder):
     """An ONNX model in onnxruntime."""
 
     def __init__(self, path: Path, rate_hz: int, options: ProgramOptions) -> None:
-        runtime = _package("onnxruntime")
+        runtime = _import_package("onnxruntime")
         self._session = self._open(path, ["CPUExecutionProvider"])
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 2:
-            told = ", ".join(f"{item.name} {item.shape}" for item in inputs)
-            raise InvalidInputError(f"{path}: its inputs are {told}; it must have one, audio [B, N]")
+            found = ", ".join(f"{item.name} {item.shape}" for item in inputs)
+            raise InvalidInputError(f"{path}: its inputs are {found}; it must have one, audio [B, N]")
         self._input = inputs[0].name
         self._clips, self._samples = (size if isinstance(size, int) else None for size in inputs[0].shape)
         self.configuration = {"onnxruntime": runtime.__version__}
         super().__init__(path, self._call, rate_hz, options, samples=self._samples)
 
     def to(self, device: str | torch.device) -> Self:
-        """Run on a GPU where onnxruntime can, else stay."""
+        """Run on a GPU if onnxruntime can; otherwise stay on the CPU."""
         place = torch.device(device)
-        if place.type == "cuda" and "CUDAExecutionProvider" in _package("onnxruntime").get_available_providers():
+        if place.type == "cuda" and "CUDAExecutionProvider" in _import_package("onnxruntime").get_available_providers():
             choice = ("CUDAExecutionProvider", {"device_id": place.index or 0})
             self._session = self._open(self._path, [choice, "CPUExecutionProvider"])
         return self
 
     def _open(self, path: Path, providers: list[Any]) -> Any:
-        runtime = _package("onnxruntime")
+        runtime = _import_package("onnxruntime")
         settings = runtime.SessionOptions()
-        settings.log_severity_level = 4  # not even errors, which are raised as well
+        settings.log_severity_level = 4  # silence errors too: they are also raised
         settings.intra_op_num_threads = torch.get_num_threads()
         with explain_failure(str(path), "cannot be loaded as ONNX"):
-            # external data are found beside the file itself, where they were checked, not beside a link to it
+            # external data is found next to the file itself, where it was checked, not next to a link to it
             return runtime.InferenceSession(str(path.resolve()), sess_options=settings, providers=providers)
 
     def _call(self, audio: Tensor) -> list[Tensor]:
         samples = np.ascontiguousarray(audio.cpu().numpy(), dtype=np.float32)
         if self._samples is not None and samples.shape[1] != self._samples:
             raise InvalidInputError(
-                f"{self._path}: takes clips of {self._samples} samples, not {samples.shape[1]}; "
+                f"{self._path}: accepts clips of {self._samples} samples, not {samples.shape[1]}; "
                 f"export it again with a dynamic length"
             )
         step = self._clips or len(samples)
@@ -75,13 +75,13 @@ def load(target: str, options: ProgramOptions) -> OnnxEncoder:
     """Load the model.
 
     Raises:
-        NotFoundError: onnxruntime is not installed, or external data are missing.
-        InvalidInputError: the model is damaged, points outside its folder, does not say its rate, or returns something
+        NotFoundError: onnxruntime is not installed, or external data is missing.
+        InvalidInputError: the model is damaged, points outside its folder, does not give its rate, or returns something
             else than [B, D].
     """
     path = Path(target)
-    model = _model(path)
-    _external_files(model, path)
+    model = _read_model(path)
+    _list_external_files(model, path)
     said = {item.key: item.value for item in model.metadata_props}
     rates = (int(said[name]) if re.fullmatch("[0-9]{1,9}", said.get(name, "")) else None for name in RATE_NAMES)
     return OnnxEncoder(path, find_rate(path, options, rates), options)
@@ -90,34 +90,34 @@ def load(target: str, options: ProgramOptions) -> OnnxEncoder:
 def weights_of(target: str, options: ProgramOptions) -> list[Path]:
     """The model and the files of its external data."""
     path = Path(target).resolve()
-    return [path, *_external_files(_model(path), path)]
+    return [path, *_list_external_files(_read_model(path), path)]
 
 
-def _model(path: Path) -> Any:
+def _read_model(path: Path) -> Any:
     """The model without its external data."""
-    onnx = _package("onnx")
-    with explain_failure(str(path), "is no ONNX model"):
+    onnx = _import_package("onnx")
+    with explain_failure(str(path), "is not an ONNX model"):
         return onnx.load(str(path), load_external_data=False)
 
 
-def _external_files(model: Any, path: Path) -> list[Path]:
-    """The files beside the model that hold its tensors.
+def _list_external_files(model: Any, path: Path) -> list[Path]:
+    """The files next to the model that hold its tensors.
 
     Raises:
-        InvalidInputError: one lies outside the model's folder, by name or by a link.
+        InvalidInputError: one is outside the model's folder, by name or by a link.
         NotFoundError: one is missing.
     """
     folder = path.resolve().parent
     locations = {
         entry.value
-        for tensor in _all_tensors(model)
+        for tensor in _list_all_tensors(model)
         if tensor.data_location == tensor.EXTERNAL
         for entry in tensor.external_data
         if entry.key == "location"
     }
     files = []
     for location in sorted(locations, key=repr):
-        if not isinstance(location, str):  # protobuf gives the bytes of what is not UTF-8
+        if not isinstance(location, str):  # protobuf returns bytes for text that is not UTF-8
             raise InvalidInputError(f"{path}: the name of its external data, {shorten_value(location)}, is not text")
         file = folder / location
         if find_fault(location) or not file.resolve().is_relative_to(folder):
@@ -127,38 +127,38 @@ def _external_files(model: Any, path: Path) -> list[Path]:
             )
         if not file.is_file():
             raise NotFoundError(
-                f"{path}: its external data {shorten_value(location)} are missing; put them beside the model"
+                f"{path}: its external data {shorten_value(location)} is missing; put the file next to the model"
             )
         files.append(file)
     return files
 
 
-def _all_tensors(model: Any) -> Iterator[Any]:
+def _list_all_tensors(model: Any) -> Iterator[Any]:
     """All stored tensors of a model, those inside its functions too."""
-    yield from _tensors(model.graph)
+    yield from _list_tensors(model.graph)
     for function in model.functions:
-        yield from _of_nodes(function.node)
+        yield from _list_node_tensors(function.node)
 
 
-def _tensors(graph: Any) -> Iterator[Any]:
+def _list_tensors(graph: Any) -> Iterator[Any]:
     """All stored tensors of a graph and of the graphs inside it."""
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
-    yield from _of_nodes(graph.node)
+    yield from _list_node_tensors(graph.node)
 
 
-def _of_nodes(nodes: Iterable[Any]) -> Iterator[Any]:
+def _list_node_tensors(nodes: Iterable[Any]) -> Iterator[Any]:
     for node in nodes:
         for attribute in node.attribute:
             yield from [attribute.t, *attribute.tensors]
             for sparse in [attribute.sparse_tensor, *attribute.sparse_tensors]:
                 yield from (sparse.values, sparse.indices)
             for inner in [attribute.g, *attribute.graphs]:
-                yield from _tensors(inner)
+                yield from _list_tensors(inner)
 
 
-def _package(name: str) -> Any:
+def _import_package(name: str) -> Any:
     try:
         return __import__(name)
     except ImportError as error:

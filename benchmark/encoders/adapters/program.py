@@ -1,4 +1,4 @@
-"""What programs in files (TorchScript, torch.export, ONNX) have in common: a rate, an output, and its form."""
+"""The common part of programs in files (TorchScript, torch.export, ONNX): sampling rate and form of the output."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from torch import Tensor
 from benchmark.encoders.adapters.foreign import check_whole_number, explain_failure
 from bgknown.errors import InvalidInputError
 
-POOLINGS = ("none", "mean")
+_POOLINGS = ("none", "mean")
 RATE_NAMES = ("rate_hz", "sample_rate", "sampling_rate")
-"""What a program may call its sampling rate."""
+"""Names that a program may give its sampling rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramOptions:
-    """What the file may not say itself."""
+    """Facts that the file may not contain."""
 
     rate_hz: int | None = None
-    """Sampling rate in Hz; needed where the file does not say it."""
+    """Sampling rate in Hz; required if the file does not give it."""
     pooling: str = "none"
     """mean: average the frames of an output [B, T, D]."""
     output: int = 0
-    """Which of several outputs is taken, from 0."""
+    """Which of several outputs to use, from 0."""
 
     def __post_init__(self) -> None:
-        if self.pooling not in POOLINGS:
-            raise InvalidInputError(f"option pooling is {self.pooling!r}; it must be one of {', '.join(POOLINGS)}")
+        if self.pooling not in _POOLINGS:
+            raise InvalidInputError(f"option pooling is {self.pooling!r}; it must be one of {', '.join(_POOLINGS)}")
         if self.output < 0:
             raise InvalidInputError(f"option output is {self.output}; it must be at least 0")
 
@@ -48,14 +48,14 @@ class ProgramEncoder:
         *,
         samples: int | None = None,
     ) -> None:
-        """Find the embedding size from what the program makes of silence.
+        """Find the embedding size from the program's output for silence.
 
         Args:
             path: the file.
             run: the program.
             rate_hz: its sampling rate.
-            options: what the file does not say itself.
-            samples: the only length that it takes; None for any, of which one second is tried.
+            options: facts that the file does not contain.
+            samples: the only length that it accepts; None for any, of which one second is tried.
         """
         self.name, self.rate_hz = path.stem, rate_hz
         self._path, self._run, self._options = path, run, options
@@ -73,25 +73,25 @@ class ProgramEncoder:
                 )
             output = output[self._options.output]
         if not isinstance(output, torch.Tensor):
-            raise InvalidInputError(f"{self._path}: returns {type(output).__name__}, must be a tensor [B, D]")
+            raise InvalidInputError(f"{self._path}: returns {type(output).__name__}; it must be a tensor [B, D]")
         if output.ndim == 3 and self._options.pooling == "mean":
             output = output.mean(dim=1)
         if output.ndim != 2 or len(output) != len(audio):
             hint = "; of frames [B, T, D] the mean is taken by ?pooling=mean" if output.ndim == 3 else ""
             raise InvalidInputError(
-                f"{self._path}: returns {list(output.shape)} for audio {list(audio.shape)}, "
-                f"must be [{len(audio)}, D]{hint}"
+                f"{self._path}: returns {list(output.shape)} for audio {list(audio.shape)}; "
+                f"it must be [{len(audio)}, D]{hint}"
             )
         return output
 
 
 def find_rate(path: Path, options: ProgramOptions, said: Iterable[Any]) -> int:
-    """The sampling rate: the option, or the first thing that the file says.
+    """The sampling rate: the option, or the first one that the file gives.
 
     Raises:
-        InvalidInputError: nobody says it, or it is no positive whole number.
+        InvalidInputError: it is not given, or is not a positive whole number.
     """
     for value in (options.rate_hz, *said):
         if value is not None:
             return check_whole_number(value, f"{path}: its sampling rate")
-    raise InvalidInputError(f"{path}: does not say its sampling rate; give it as {path}?rate_hz=16000")
+    raise InvalidInputError(f"{path}: does not give its sampling rate; write {path}?rate_hz=16000")

@@ -31,35 +31,35 @@ from benchmark.encoders.fingerprint import hash_weights
 from bgknown.documents import parse_json, shorten_value
 from bgknown.errors import InvalidInputError
 
-PARTS = ("rate_hz", "embedding_size", "embed", "fit", "frames", "to")
-"""What an encoder may have beside its name and configuration."""
+_PARTS = ("rate_hz", "embedding_size", "embed", "fit", "frames", "to")
+"""Members that an encoder may have besides its name and configuration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the object is made with."""
+    """What the object is constructed with."""
 
     weights: str | None = None
-    """A file of weights, handed over as the argument ``weights``."""
+    """A file of weights, passed as the argument ``weights``."""
     args: str = "{}"
     """Keyword arguments as JSON."""
 
 
 class Made:
-    """An object as it was made, with a name, and with the sums of its code and tensors in its configuration.
+    """A constructed object with a name, and with checksums of its code and tensors in its configuration.
 
-    They are kept here because the object may have no room for attributes.
+    They are kept here because the object may not accept attributes.
     """
 
     def __init__(self, made: Any, facts: dict[str, str], target: str) -> None:
         self.made = made
-        for attribute in PARTS:
+        for attribute in _PARTS:
             if hasattr(made, attribute):
                 setattr(self, attribute, getattr(made, attribute))
         self._name = type(made).__name__
         own = getattr(made, "configuration", {})
         if not isinstance(own, Mapping):
-            raise InvalidInputError(f"{target}: its configuration is a {type(own).__name__}, must be a dictionary")
+            raise InvalidInputError(f"{target}: its configuration is a {type(own).__name__}; it must be a dictionary")
         self.configuration = {**own, **facts}
 
     @property
@@ -87,45 +87,45 @@ class TorchModule(ModuleEncoder):
 
 
 def load(target: str, options: Options) -> Any:
-    """Make the object.
+    """Construct the object.
 
     Raises:
-        NotFoundError: there is no such file, module or name.
-        InvalidInputError: its code raises an exception, or what it makes is no encoder.
+        NotFoundError: the file, module or name does not exist.
+        InvalidInputError: its code raises an exception, or does not construct an encoder.
     """
-    where, name = _parts(target)
+    where, name = _split_target(target)
     module = import_file(Path(where)) if where.endswith(".py") else import_name(where)
     make = module
     for part in name.split("."):
         make = get_member(make, part, where)
     if not callable(make):
-        raise InvalidInputError(f"{target}: {name} is a {type(make).__name__}, must be a class or a function")
+        raise InvalidInputError(f"{target}: {name} is a {type(make).__name__}; it must be a class or a function")
     list_weight_files(options.weights, target)
-    arguments = _arguments(options, target)
+    arguments = _parse_arguments(options, target)
     folder = Path(where).parent if where.endswith(".py") else Path.cwd()
-    with import_path(folder), explain_failure(target, "cannot be made"):
+    with import_path(folder), explain_failure(target, "cannot be constructed"):
         made = make(**arguments)
     if isinstance(made, torch.nn.Module):
         made.eval()
     facts = {**hash_code(module), "tensors_sha256": hash_weights(made, [])}
     if isinstance(made, torch.nn.Module) and not hasattr(made, "embed"):
-        encoder = _wrapped(made, target)
+        encoder = _wrap(made, target)
         encoder.configuration = facts
         return encoder
     return Made(made, facts, target)
 
 
 def weights_of(target: str, options: Options) -> list[Path]:
-    """The Python file and the weights that were given; without either, the tensors are hashed.
+    """The given Python file and weights; without either, the tensors are hashed.
 
-    What the code reads by itself is told by the configuration, which has the sum of all tensors.
+    What the code reads by itself is covered by the configuration, which has the checksum of all tensors.
     """
-    where, _ = _parts(target)
+    where, _ = _split_target(target)
     files = [Path(where)] if where.endswith(".py") else []
     return [*files, *list_weight_files(options.weights, target)]
 
 
-def _wrapped(module: torch.nn.Module, target: str) -> TorchModule:
+def _wrap(module: torch.nn.Module, target: str) -> TorchModule:
     said: list[Any] = [getattr(module, name) for name in RATE_NAMES if hasattr(module, name)]
     rate_hz = check_whole_number(said[0] if said else None, f"{target}: its rate_hz (or sample_rate)")
     size = measure_size(module, rate_hz, target)
@@ -148,21 +148,21 @@ def measure_size(model: Any, samples: int, where: str) -> int:
         output = model(torch.zeros(2, samples))
     if not isinstance(output, torch.Tensor) or output.ndim != 2 or output.shape[0] != 2:
         shape = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-        raise InvalidInputError(f"{where}: returns {shape} for audio [2, {samples}], must be [2, D]")
+        raise InvalidInputError(f"{where}: returns {shape} for audio [2, {samples}]; it must be [2, D]")
     return int(output.shape[1])
 
 
-def _parts(target: str) -> tuple[str, str]:
+def _split_target(target: str) -> tuple[str, str]:
     where, colon, name = target.rpartition(":")
     if not (where and colon and name):
-        raise InvalidInputError(f"python encoder {target!r}: must be written FILE.py:CLASS or PACKAGE.MODULE:FACTORY")
+        raise InvalidInputError(f"python encoder {target!r}: write it as FILE.py:CLASS or PACKAGE.MODULE:FACTORY")
     return where, name
 
 
-def _arguments(options: Options, target: str) -> dict[str, Any]:
-    arguments = parse_json(options.args, f"{target}: option args is {shorten_value(options.args)}, must be JSON")
+def _parse_arguments(options: Options, target: str) -> dict[str, Any]:
+    arguments = parse_json(options.args, f"{target}: option args is {shorten_value(options.args)}; it must be JSON")
     if not isinstance(arguments, dict):
-        raise InvalidInputError(f"{target}: option args is {shorten_value(options.args)}, must be a JSON object")
+        raise InvalidInputError(f"{target}: option args is {shorten_value(options.args)}; it must be a JSON object")
     if options.weights is not None:
         arguments["weights"] = options.weights
     return arguments

@@ -35,7 +35,7 @@ class TorchScriptEncoder(ProgramEncoder):
             return self._program(audio.to(self._device))
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError as error:  # the interpreter's traceback; what went wrong stands at its end
+        except RuntimeError as error:  # the interpreter's traceback; its last line says what went wrong
             reason = (str(error).strip().splitlines() or [""])[-1]
             raise InvalidInputError(f"{self._path}: fails on audio {list(audio.shape)}: {reason}") from error
 
@@ -44,7 +44,7 @@ def load(target: str, options: ProgramOptions) -> TorchScriptEncoder:
     """Load the program.
 
     Raises:
-        InvalidInputError: it is damaged, does not say its rate, or returns something else than [B, D].
+        InvalidInputError: it is damaged, does not give its rate, or does not return [B, D].
     """
     path = Path(target)
     with explain_failure(target, "cannot be loaded as TorchScript"), warnings.catch_warnings():

@@ -30,12 +30,12 @@ from benchmark.encoders.adapters.foreign import (
 )
 from bgknown.errors import InvalidInputError
 
-FACTS = ("sampling_rate", "output_dim", "hop_size_in_ms")
+_FACTS = ("sampling_rate", "output_dim", "hop_size_in_ms")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Nothing: such a class is made without arguments."""
+    """No options: such a class is constructed without arguments."""
 
 
 class XaresEncoder(ModuleEncoder):
@@ -43,9 +43,9 @@ class XaresEncoder(ModuleEncoder):
 
     def __init__(self, model: Any, where: str) -> None:
         facts = {}
-        for attribute in FACTS:
+        for attribute in _FACTS:
             if not hasattr(model, attribute):
-                raise InvalidInputError(f"{where}: has no {attribute}, which X-ARES's interface asks for")
+                raise InvalidInputError(f"{where}: has no {attribute}, which X-ARES's interface requires")
             facts[attribute] = getattr(model, attribute)
         super().__init__(
             model,
@@ -55,7 +55,7 @@ class XaresEncoder(ModuleEncoder):
         )
         hop_ms = facts["hop_size_in_ms"]
         if isinstance(hop_ms, bool) or not isinstance(hop_ms, int | float) or not hop_ms > 0:
-            raise InvalidInputError(f"{where}: hop_size_in_ms is {hop_ms!r}, must be a positive number")
+            raise InvalidInputError(f"{where}: hop_size_in_ms is {hop_ms!r}; it must be a positive number")
         self.hop_ms, self.where = float(hop_ms), where
 
     @torch.inference_mode()
@@ -74,22 +74,24 @@ class XaresEncoder(ModuleEncoder):
         output = self.model(self.on_device(audio))
         if not isinstance(output, torch.Tensor) or output.ndim != 3:
             shape = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-            raise InvalidInputError(f"{self.where}: returned {shape} for audio {list(audio.shape)}, must be [B, T, D]")
+            raise InvalidInputError(
+                f"{self.where}: returned {shape} of audio {list(audio.shape)}; it must be [B, T, D]"
+            )
         return output
 
 
 def load(target: str, options: Options) -> XaresEncoder:
-    """Run the file and make its encoder.
+    """Run the file and construct its encoder.
 
     Raises:
-        NotFoundError: there is no such file or class.
+        NotFoundError: the file or class does not exist.
         InvalidInputError: several classes fit, none does, or the code raises an exception.
     """
     file, _, name = target.partition(".py:")
     path = Path(f"{file}.py" if name else target)
     module = import_file(path)
-    kind = get_member(module, name, str(path)) if name else _only_class(module, path)
-    with import_path(path.parent), explain_failure(f"xares:{target}", "cannot be made"):
+    kind = get_member(module, name, str(path)) if name else _find_only_class(module, path)
+    with import_path(path.parent), explain_failure(f"xares:{target}", "cannot be constructed"):
         model = kind()
     encoder = XaresEncoder(model, f"xares:{target}")
     encoder.configuration = hash_code(module)
@@ -97,19 +99,19 @@ def load(target: str, options: Options) -> XaresEncoder:
 
 
 def weights_of(target: str, options: Options) -> list[Path]:
-    """Nothing: weights lie where the class says, and its tensors are hashed."""
+    """No files: the class finds its weights itself, so its tensors are hashed."""
     return []
 
 
-def _only_class(module: ModuleType, path: Path) -> Any:
-    """The class of a file that sets what X-ARES asks for; of several, the one called ...Encoder, as X-ARES does."""
+def _find_only_class(module: ModuleType, path: Path) -> Any:
+    """The class of a file that sets what X-ARES requires; of several, the one called ...Encoder, as in X-ARES."""
     own = [kind for _, kind in inspect.getmembers(module, inspect.isclass) if kind.__module__ == module.__name__]
-    fitting = [kind for kind in own if all(_sets(kind, fact) for fact in FACTS)]
+    fitting = [kind for kind in own if all(_sets(kind, fact) for fact in _FACTS)]
     named = [kind for kind in fitting if kind.__name__.endswith("Encoder")]
     if len(fitting) == 1 or len(named) == 1:
         return (named if len(named) == 1 else fitting)[0]
     if not fitting:
-        raise InvalidInputError(f"{path}: no class in it has {', '.join(FACTS)}; name the class as {path}:CLASS")
+        raise InvalidInputError(f"{path}: no class in it has {', '.join(_FACTS)}; name the class as {path}:CLASS")
     names = ", ".join(kind.__name__ for kind in fitting)
     raise InvalidInputError(f"{path}: several classes fit: {names}; name one as {path}:{fitting[0].__name__}")
 

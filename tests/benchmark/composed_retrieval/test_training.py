@@ -188,7 +188,7 @@ def test_a_training_that_is_stopped_goes_on_to_the_same_bits(tmp_path, monkeypat
     assert again > 1
     assert sum(done) == SETTINGS.epochs
     assert list(tmp_path.iterdir())  # kept until the results are written
-    stored.done()
+    stored.forget()
     assert not list(tmp_path.iterdir())
     for one, other in zip(whole, training.latents(test), strict=True):
         assert torch.equal(one.queries, other.queries)

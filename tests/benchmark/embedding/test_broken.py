@@ -15,7 +15,7 @@ from benchmark import tasks
 from benchmark.cli import main
 from benchmark.embedding import ahead, texts
 from benchmark.embedding import broken as breaking
-from benchmark.embedding import embed as embedding
+from benchmark.embedding import embedding_pass as embedding
 from benchmark.embedding.clips import BrokenClipError, Clip, read_clip
 from benchmark.embedding.embed import EmbedSettings, embed_clips
 from benchmark.embedding.embed_files import embed_files

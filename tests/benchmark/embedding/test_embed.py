@@ -14,9 +14,10 @@ import torch
 from benchmark.embedding import store
 from benchmark.embedding.clips import Clip, FileState
 from benchmark.embedding.embed import EmbedSettings, embed_clips
-from benchmark.embedding.store import clear_stores, list_stores, open_store
+from benchmark.embedding.store import list_stores, open_store
 from benchmark.encoders.registry import load_encoder
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
+from bgknown.jobs.caches import clear_embeddings
 from bgknown.jobs.files import hash_bytes
 from tests.benchmark.made_encoders import Bands, Fitted, loaded
 from tests.conftest import noise, write_wav
@@ -157,7 +158,7 @@ def test_a_fitted_encoder_is_fitted_on_training_audio_and_cached_by_it(clips, se
     unfitted = Fitted()
     assert np.array_equal(embed_clips(loaded(unfitted), clips, settings, fit_on=clips[:8]), first)
     assert unfitted.level is None  # everything came from the cache
-    with pytest.raises(InvalidInputError, match="takes statistics from a task's training audio, and there is none"):
+    with pytest.raises(InvalidInputError, match="takes statistics from a task's training audio, but there is none"):
         embed_clips(loaded(Fitted()), clips, settings)
 
 
@@ -184,7 +185,7 @@ def fail(output):
         (lambda output: output.unsqueeze(1), r"embed returned shape \[4, 1, 24\]"),
         (lambda output: output.long(), "embed returned torch.int64, must be float32"),
         (lambda output: output.numpy(), "embed returned ndarray"),
-        (fail, r"failed on a batch \[4, 4410\] that begins with .*00\.wav: RuntimeError: no kernel image$"),
+        (fail, r"failed on a batch \[4, 4410\] that starts with .*00\.wav: RuntimeError: no kernel image$"),
     ],
 )
 def test_an_encoder_that_breaks_its_contract_is_one_line(clips, settings, fault, message):
@@ -217,7 +218,7 @@ def test_the_cache_is_listed_and_emptied(clips, settings):
     ((about, size),) = list_stores(settings.cache)
     assert about["name"] == "bands"
     assert size > 20 * 24 * 4
-    assert clear_stores(settings.cache) == size
+    assert clear_embeddings(settings.cache) == size
     assert list_stores(settings.cache) == []
 
 
@@ -346,7 +347,7 @@ def test_a_store_that_is_emptied_leaves_another_process_its_own(tmp_path):
     first, second = (open_store(tmp_path, "a" * 64, 2, about) for _ in range(2))
     clip, state = Clip(path=tmp_path / "1.wav"), FileState(size=1, mtime_ns=1)
     first.append(np.ones((1, 2), np.float32), [(clip, state, "s")])
-    fresh = second.emptied()
+    fresh = second.start_empty()
     assert fresh.find(clip, state) is None
     other = Clip(path=tmp_path / "2.wav")
     first.append(np.full((1, 2), 2.0, np.float32), [(other, state, "t")])
@@ -357,7 +358,7 @@ def test_a_store_that_is_emptied_leaves_another_process_its_own(tmp_path):
     opened = open_store(tmp_path, "a" * 64, 2, about)
     assert opened.gather([opened.find(clip, state)]).tolist() == [[3, 3]]
     assert opened.find(other, state) is None
-    again = opened.emptied()
+    again = opened.start_empty()
     assert again.folder.parent == first.folder
     assert open_store(tmp_path, "a" * 64, 2, about).find(clip, state) is None
 

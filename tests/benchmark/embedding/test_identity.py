@@ -18,7 +18,7 @@ from benchmark.embedding.clips import Clip
 from benchmark.embedding.embed import EmbedSettings, embed_clips
 from benchmark.embedding.hashes import hash_contents
 from benchmark.embedding.store import NEWEST, open_store
-from benchmark.embedding.store_index import Line, read_line, write_line
+from benchmark.embedding.store_index import IndexLine, read_line, write_line
 from benchmark.record import warn_of_earlier
 from benchmark.results.rows import ResultRow, add_rows
 from benchmark.tasks.bgknown import prepare
@@ -230,7 +230,7 @@ def test_rows_of_0_1_0_under_the_earlier_id_are_pointed_out_and_kept(built, tmp_
     assert caplog.text == ""
 
 
-LINE = Line(
+LINE = IndexLine(
     part=f"part-{'0' * 32}.f32",
     row=7,
     crc32=2**32 - 1,

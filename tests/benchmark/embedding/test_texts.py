@@ -157,14 +157,14 @@ def test_without_the_hub_one_line_says_the_two_ways_out(monkeypatch, tmp_path):
         load_text_encoder(DEFAULT)
     message = str(error.value)
     assert message.startswith("text encoder distilbert-base-uncased: no such folder, and the hub lacks it or cannot be")
-    assert "give a folder that save_pretrained wrote, or fetch the model first" in message
+    assert "use a folder that save_pretrained wrote, or download the model first" in message
     assert "\n" not in message
 
 
 @pytest.mark.parametrize(
     ("maker", "message"),
     [
-        (lambda path: path.mkdir() or path, "this folder holds no whole model"),
+        (lambda path: path.mkdir() or path, "this folder does not hold a complete model"),
         (lambda path: made.hubert(path).removeprefix("hf:"), "text encoder .*Hubert"),
     ],
 )
@@ -177,7 +177,7 @@ def test_a_tokenizer_that_cannot_pad_is_one_line(tmp_path):
     torch.manual_seed(0)
     config = transformers.DistilBertConfig(vocab_size=40, dim=16, n_layers=1, n_heads=2, hidden_dim=32)
     folder = words(tmp_path / "tiny", transformers.DistilBertModel(config))
-    with pytest.raises(InvalidInputError, match="its tokenizer has no padding token"):
+    with pytest.raises(InvalidInputError, match="its tokenizer does not have a padding token"):
         load_text_encoder(str(folder))
 
 

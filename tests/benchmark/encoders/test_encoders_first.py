@@ -64,9 +64,9 @@ def more(place, tmp_path):
 
 
 @pytest.mark.parametrize("encoder", ["Dropout", "Stats"])
-def test_an_encoder_that_answers_differently_each_time_is_refused_by_run(more, tmp_path, encoder):
+def test_a_nondeterministic_encoder_is_refused_by_run(more, tmp_path, encoder):
     result = run("run", "--encoder", f"mine.py:{encoder}", "--trust-code", *more, status=1)
-    assert "encoder tones answers differently from call to call: the same" in result.stderr
+    assert "encoder tones gives different embeddings from call to call: those" in result.stderr
     assert "put it into evaluation mode (eval())" in result.stderr
     assert not (tmp_path / "results" / FILE).exists()
     run("embed", "--encoder", f"mine.py:{encoder}", "--trust-code", "--out", "array", more[1][8:] + "/audio", status=1)
@@ -77,7 +77,7 @@ def test_an_encoder_that_answers_differently_each_time_is_refused_by_run(more, t
     ("third", "message"),
     [
         ("mine.py:Failing", "encoder failing: fails on 5 s of noise: RuntimeError: no such kernel"),
-        ("mine.py:Dropout", "answers differently from call to call"),
+        ("mine.py:Dropout", "gives different embeddings from call to call"),
         ("mine.py:NotANumber", "NaN or infinite values"),
         ("mine.py:Nowhere", "no 'Nowhere' in it"),
         ("nowhere.pt", "no such file"),
@@ -110,7 +110,7 @@ def test_the_same_answer_is_one_up_to_rounding():
     check_repeatable("x", np.zeros((2, 2), np.float32), np.zeros((2, 2), np.float32), "float32")
 
 
-def test_trying_out_leaves_the_random_numbers_of_others_alone():
+def test_trying_an_encoder_does_not_change_global_random_numbers():
     torch.manual_seed(0)
     before = torch.get_rng_state()
     interface.try_out(loaded(), 1.0)
@@ -123,10 +123,10 @@ class Drawing(Bands):
         return super().embed(audio) * torch.rand(len(audio), 1)
 
 
-def test_the_library_compares_when_asked_to(tmp_path):
+def test_the_library_compares_on_request(tmp_path):
     write_wav(tmp_path / "a.wav", noise(0.1, 0), 16_000)
     clips, settings = [Clip(path=tmp_path / "a.wav")], EmbedSettings(cache=tmp_path / "cache")
-    with pytest.raises(InvalidInputError, match="encoder bands answers differently from call to call"):
+    with pytest.raises(InvalidInputError, match="encoder bands gives different embeddings from call to call"):
         embed_clips(loaded(Drawing()), clips, settings, twice=True)
     assert embed_clips(loaded(), clips, settings, twice=True).shape == (1, 24)
 

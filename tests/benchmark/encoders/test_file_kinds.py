@@ -57,7 +57,7 @@ def test_packages_are_not_run_before_they_are_trusted(tmp_path, monkeypatch):
     package.mkdir()
     (package / "__init__.py").write_text("open('touched', 'w').close()\n")
     (package / "made.py").write_text(made.PYTHON)
-    with pytest.raises(InvalidInputError, match="is a program .* say so with --trust-code"):
+    with pytest.raises(InvalidInputError, match="runs arbitrary code .* pass --trust-code"):
         load_encoder("logmel_.made:Mine")
     assert not Path("touched").exists()
     assert load_encoder("logmel_.made:Mine", trust_code=True).name == "mine"
@@ -80,7 +80,7 @@ def logged():
 
 @pytest.mark.parametrize("make", [made.exported, made.torchscript, made.onnx_model, made.own_checkpoint])
 @pytest.mark.parametrize("keep", [0.5, 0.99])
-def test_a_truncated_file_is_one_line(tmp_path, logged, make, keep):
+def test_a_truncated_file_is_reported_in_one_line(tmp_path, logged, make, keep):
     path = Path(make(tmp_path))
     data = path.read_bytes()
     path.write_bytes(data[: int(keep * len(data))])
@@ -91,22 +91,22 @@ def test_a_truncated_file_is_one_line(tmp_path, logged, make, keep):
 
 
 @pytest.mark.parametrize("kind", ["torchscript", "exported", "onnx"])
-def test_a_kind_of_file_needs_a_file(tmp_path, monkeypatch, kind):
+def test_a_file_kind_requires_a_file(tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
     Path("empty").touch()
     Path("folder").mkdir()
     for spec in (kind, f"{kind}:"):
-        with pytest.raises(InvalidInputError, match=f"no file named; write {kind}:FILE"):
+        with pytest.raises(InvalidInputError, match=f"names no file; write {kind}:FILE"):
             load_encoder(spec, trust_code=True)
     with pytest.raises(NotFoundError, match=r"no such file; did you mean empty\?"):
         load_encoder(f"{kind}:emty", trust_code=True)
     with pytest.raises(InvalidInputError, match=r"the file is empty \(0 bytes\)"):
         load_encoder(f"{kind}:empty", trust_code=True)
-    with pytest.raises(InvalidInputError, match="is a folder, must be a file"):
+    with pytest.raises(InvalidInputError, match="is a folder; it must be a file"):
         load_encoder(f"{kind}:folder", trust_code=True)
 
 
-def test_what_is_not_recognised_says_what_it_holds(tmp_path):
+def test_unrecognised_files_are_reported_with_their_content(tmp_path):
     nested = {"model": {"head": {"weight": torch.zeros(2)}, "tail\nline": torch.zeros(1)}, "epoch": 3}
     torch.save(nested, tmp_path / "nested.pt")
     with pytest.raises(InvalidInputError, match=r"found: model\.head\.weight, model\.tail line, epoch$"):
@@ -127,7 +127,7 @@ def test_names_in_a_file_are_read_without_running_it(tmp_path, monkeypatch):
     assert not Path("touched").exists()
 
 
-def test_data_of_a_linked_onnx_model_lie_beside_the_model_itself(tmp_path):
+def test_data_of_a_linked_onnx_model_is_next_to_the_model_itself(tmp_path):
     real, link, other = (tmp_path / name for name in ("real", "link", "other"))
     for folder in (real, link, other):
         folder.mkdir()
@@ -158,7 +158,7 @@ def test_onnx_data_of_functions_stay_in_the_folder_too(tmp_path):
         load_encoder(str(path))
 
 
-def test_programs_say_what_they_make_of_audio_that_is_too_short(tmp_path, capfd):
+def test_audio_that_is_too_short_for_a_program_is_reported(tmp_path, capfd):
     encoder = load_encoder(made.torchscript(tmp_path), trust_code=True).encoder
     with pytest.raises(InvalidInputError, match=r"script\.pt: fails on audio \[1, 100\]: .*Kernel size") as raised:
         encoder.embed(torch.zeros(1, 100))
@@ -174,7 +174,7 @@ def test_bands_without_a_frequency_are_refused():
     assert load_encoder("logmel?n_mels=300&n_fft=4096").encoder.embedding_size == 600
 
 
-def test_an_encoder_that_cannot_be_moved_is_one_line():
+def test_an_encoder_that_cannot_be_moved_is_reported_in_one_line():
     with pytest.raises(InvalidInputError, match="logmel: cannot be moved to device 'tpu': RuntimeError"):
         load_encoder("logmel", device="tpu")
 
@@ -200,7 +200,7 @@ class Unwritable(Fixed):
 def test_what_an_encoder_says_of_itself_is_checked():
     here = f"{Path(__file__)}"
     assert load_encoder(f"{here}:Fixed", trust_code=True).name == "fixed"
-    with pytest.raises(InvalidInputError, match="name 'fixed' cannot be changed to 'mine'; leave the new name out"):
+    with pytest.raises(InvalidInputError, match="name 'fixed' cannot be changed to 'mine'; omit the new name"):
         load_encoder(f"{here}:Fixed", trust_code=True, name="mine")
     with pytest.raises(InvalidInputError, match=r"configuration cannot be written as JSON \(Object of type float32"):
         load_encoder(f"{here}:Unwritable", trust_code=True)

@@ -13,9 +13,10 @@ from safetensors.torch import save_file
 import pretrain.encoder
 from benchmark.encoders import registry
 from benchmark.encoders.kinds import BUILT_IN
-from benchmark.encoders.options import list_options, parse_options, resolve_options
+from benchmark.encoders.options import list_options, parse_options
 from benchmark.encoders.registry import list_kinds, load_encoder
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.settings import read_options
 from tests.benchmark import kinds as made
 
 
@@ -36,9 +37,9 @@ class Settings:
 
 def test_options_become_typed_settings():
     given = parse_options("layer=-2&gain=0.5&fast=true&pooling=a%26b", "x")
-    assert resolve_options(Settings, given, "x") == Settings(layer=-2, gain=0.5, fast=True, pooling="a&b")
-    assert resolve_options(Settings, parse_options("layer=none&fast=0", "x"), "x") == Settings()
-    assert resolve_options(Settings, parse_options("", "x"), "x") == Settings()
+    assert read_options(Settings, given, "x") == Settings(layer=-2, gain=0.5, fast=True, pooling="a&b")
+    assert read_options(Settings, parse_options("layer=none&fast=0", "x"), "x") == Settings()
+    assert read_options(Settings, parse_options("", "x"), "x") == Settings()
 
 
 def test_options_are_listed_with_their_docstrings():
@@ -55,16 +56,16 @@ def test_options_are_listed_with_their_docstrings():
     ("text", "message"),
     [
         ("layr=3", "x: unknown option 'layr'; did you mean layer"),
-        ("layer=3.5", "x: option layer is '3.5', must be a whole number"),
-        ("gain=loud", "option gain is 'loud', must be a number"),
-        ("fast=maybe", "option fast is 'maybe', must be true or false"),
+        ("layer=3.5", "x: option layer is '3.5'; it must be a whole number"),
+        ("gain=loud", "option gain is 'loud'; it must be a number"),
+        ("fast=maybe", "option fast is 'maybe'; it must be true or false"),
         ("layer", "must be written key=value&key=value"),
         ("layer=1&layer=2", "an option is given twice"),
     ],
 )
-def test_wrong_options_are_one_line(text, message):
+def test_wrong_options_are_reported_in_one_line(text, message):
     with pytest.raises(InvalidInputError, match=message):
-        resolve_options(Settings, parse_options(text, "x"), "x")
+        read_options(Settings, parse_options(text, "x"), "x")
 
 
 def test_every_kind_is_listed_with_its_options():
@@ -125,17 +126,17 @@ def faulty(tmp_path_factory):
         ("logmel?f_max=9000", InvalidInputError, "f_max 9000"),
         ("absent.pt", NotFoundError, "absent.pt: no such file"),
         ("modle.onnx", NotFoundError, r"no such file; did you mean .*model\.onnx"),
-        ("folder.pt", InvalidInputError, "is a folder, must be a file"),
+        ("folder.pt", InvalidInputError, "is a folder; it must be a file"),
         ("empty.pt", InvalidInputError, "the file is empty"),
-        ("notes.txt", InvalidInputError, "a file of this type is no encoder"),
+        ("notes.txt", InvalidInputError, "a file of this type is not an encoder"),
         ("noise.pt", InvalidInputError, "not readable as a torch checkpoint"),
         ("noise.safetensors", InvalidInputError, "not a whole safetensors file"),
-        ("noise.onnx", InvalidInputError, "is no ONNX model"),
+        ("noise.onnx", InvalidInputError, "is not an ONNX model"),
         ("foreign.pt", InvalidInputError, r"not recognised as an encoder; looked for: AudioNTT weights .* TorchScript"),
         ("foreign.safetensors", InvalidInputError, "not recognised as an encoder"),
-        ("byola", InvalidInputError, "no checkpoint named"),
+        ("byola", InvalidInputError, "the checkpoint is missing"),
         ("hf:nowhere/at-all", NotFoundError, "no such folder, and the hub lacks it or cannot be reached"),
-        ("hf:folder.pt", InvalidInputError, "this folder holds no whole model"),
+        ("hf:folder.pt", InvalidInputError, "this folder does not hold a whole model"),
         ("hear:nowhere", NotFoundError, "no module 'nowhere'"),
         ("hear:hearing.py@absent.pt", NotFoundError, "no such file absent.pt"),
         ("hear:mine.py", InvalidInputError, "has no function load_model"),
@@ -146,23 +147,23 @@ def faulty(tmp_path_factory):
             "asks for feature_d, which the configuration lacks",
         ),
         ("evar:ar_made.AR_Plain?config=absent.yaml", NotFoundError, "absent.yaml: no such file"),
-        ("evar:ar_made", InvalidInputError, "must be written evar:MODULE.CLASS"),
+        ("evar:ar_made", InvalidInputError, "write it as evar:MODULE.CLASS"),
         ("xares:mine.py", InvalidInputError, "no class in it has sampling_rate"),
         ("xares:absent.py", NotFoundError, "absent.py: no such file"),
         ("mine.py:Mina", NotFoundError, "no 'Mina' in it; did you mean Mine"),
-        ("mine.py:number", InvalidInputError, "number is a int, must be a class or a function"),
+        ("mine.py:number", InvalidInputError, "number is a int; it must be a class or a function"),
         ("mine.py:Mine?args=[]", InvalidInputError, "must be a JSON object"),
-        ('mine.py:Mine?args={"loud":1}', InvalidInputError, "cannot be made: TypeError"),
+        ('mine.py:Mine?args={"loud":1}', InvalidInputError, "cannot be constructed: TypeError"),
         ("broken.py:Mine", InvalidInputError, r"cannot be run: SyntaxError.*broken\.py, line 2"),
         ("raising.py:Mine", InvalidInputError, r"cannot be run: ZeroDivisionError.*raising\.py, line 1"),
         ("absent.py:Mine", NotFoundError, "absent.py: no such file"),
         ("nowhere.at.all:make", NotFoundError, "no module 'nowhere.at.all'"),
-        ("bare.py:Bare", InvalidInputError, "the encoder's rate_hz is missing, must be a positive whole number"),
+        ("bare.py:Bare", InvalidInputError, "the encoder's rate_hz is missing; it must be a positive whole number"),
         ("bare.py:Mute", InvalidInputError, "has no method embed"),
         ("bare.py:Negative", InvalidInputError, "embedding_size is -3"),
     ],
 )
-def test_what_cannot_be_loaded_is_one_line(faulty, monkeypatch, spec, error, message):
+def test_files_that_cannot_be_loaded_are_reported_in_one_line(faulty, monkeypatch, spec, error, message):
     monkeypatch.chdir(faulty)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(error, match=message) as raised:
@@ -171,10 +172,10 @@ def test_what_cannot_be_loaded_is_one_line(faulty, monkeypatch, spec, error, mes
 
 
 @pytest.mark.parametrize("make", [made.torchscript, made.exported, made.hear, made.evar, made.xares, made.python_file])
-def test_programs_are_refused_unless_they_are_trusted(tmp_path, monkeypatch, make):
+def test_code_is_refused_unless_it_is_trusted(tmp_path, monkeypatch, make):
     monkeypatch.chdir(tmp_path)
     spec = make(tmp_path)
-    with pytest.raises(InvalidInputError, match="is a program .* say so with --trust-code"):
+    with pytest.raises(InvalidInputError, match="runs arbitrary code .* pass --trust-code"):
         load_encoder(spec)
     load_encoder(spec, trust_code=True)
 
@@ -199,7 +200,7 @@ def test_pickled_code_is_refused_and_not_run(tmp_path, monkeypatch, name):
 
 def test_a_program_without_a_rate_says_how_to_give_it(tmp_path):
     spec = made.onnx_model(tmp_path, rate_hz=None)
-    with pytest.raises(InvalidInputError, match=r"does not say its sampling rate; give it as .*\?rate_hz=16000"):
+    with pytest.raises(InvalidInputError, match=r"does not give its sampling rate; write .*\?rate_hz=16000"):
         load_encoder(spec)
     assert load_encoder(f"{spec}?rate_hz=8000").encoder.rate_hz == 8000
 
@@ -241,14 +242,14 @@ def test_onnx_data_outside_the_folder_are_refused(tmp_path, location):
         load_encoder(str(path))
 
 
-def test_onnx_data_that_are_missing_are_named(tmp_path):
+def test_missing_onnx_data_is_named(tmp_path):
     path = made.onnx_external(tmp_path)
     (tmp_path / "weights.bin").unlink()
-    with pytest.raises(NotFoundError, match="external data 'weights.bin' are missing"):
+    with pytest.raises(NotFoundError, match="external data 'weights.bin' is missing"):
         load_encoder(path)
 
 
-def test_onnx_weights_beside_the_model_count(tmp_path):
+def test_onnx_weights_next_to_the_model_count(tmp_path):
     path = made.onnx_external(tmp_path)
     before = load_encoder(path).weights_sha256
     data = bytearray((tmp_path / "weights.bin").read_bytes())
@@ -293,13 +294,13 @@ def test_layers_and_poolings_of_transformers(tmp_path):
         assert torch.allclose(load_encoder(f"{spec}?pooling={pooling}").encoder.embed(audio), expected, atol=1e-5)
     first, last = (load_encoder(f"{spec}?layer={layer}").encoder.embed(audio) for layer in (0, -1))
     assert not torch.allclose(first, last)
-    with pytest.raises(InvalidInputError, match=r"option layer is 7; it must lie in -3\.\.2"):
+    with pytest.raises(InvalidInputError, match=r"option layer is 7; it must be from -3 to 2"):
         load_encoder(f"{spec}?layer=7")
     with pytest.raises(InvalidInputError, match="option pooling is 'median'"):
         load_encoder(f"{spec}?pooling=median")
 
 
-def test_whisper_averages_only_what_lies_within_the_clip(tmp_path):
+def test_whisper_averages_only_frames_within_the_clip(tmp_path):
     encoder = load_encoder(made.whisper(tmp_path)).encoder
     audio = torch.randn(1, 32_000, generator=torch.Generator().manual_seed(0))
     frames, times_ms = encoder.frames(audio)

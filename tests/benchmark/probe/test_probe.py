@@ -193,7 +193,7 @@ def test_a_training_that_is_stopped_goes_on_to_the_same_bits(tmp_path, monkeypat
     assert again > 2
     assert sum(done) == len(problems) * SETTINGS.max_epochs
     assert list(tmp_path.iterdir())  # until somebody has written the results
-    stored.done()
+    stored.forget()
     assert not list(tmp_path.iterdir())
     for one, other in zip(whole, results, strict=True):
         assert torch.equal(one.weight, other.weight)

@@ -82,7 +82,7 @@ def test_columns_are_chosen_in_their_order_and_renamed(out, tmp_path):
         (["--names", "logmel=x"], "no encoder or column 'logmel' to rename; did you mean log_mel"),
         (["--names", "x"], "--names is 'x'; it must be OLD=NEW"),
         (["--names", "log_mel=mel&power"], "two encoders are both called 'mel&power'"),
-        (["--per-class", "--confusion"], "exclude each other"),
+        (["--per-class", "--confusion"], "give --per-class or --confusion, not both"),
     ],
 )
 def test_invalid_choices_are_reported(out, arguments, match):

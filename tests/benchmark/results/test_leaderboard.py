@@ -145,7 +145,7 @@ def test_the_paper_is_shown_next_to_other_text_encoders_too():
 
 
 def test_unknown_names_are_reported_with_the_nearest():
-    with pytest.raises(NotFoundError, match="no result of task 'bgknow'; did you mean bgknown. known: bgknown"):
+    with pytest.raises(NotFoundError, match="no result of task 'bgknow'; did you mean bgknown. there are: bgknown"):
         arrange(ROWS, task="bgknow")
     with pytest.raises(NotFoundError, match="no result of metric 'acuracy'; did you mean accuracy"):
         arrange(ROWS, metric="acuracy")
@@ -219,7 +219,7 @@ def test_results_in_a_read_only_folder_are_shown(tmp_path):
     assert "melpower" in result.stdout
     assert "page" not in result.stdout
     assert "leaderboard.md" in result.stderr
-    assert "give another --out" in result.stderr
+    assert "pass the copy as --out" in result.stderr
 
 
 def test_layout_keeps_columns_apart():

@@ -238,7 +238,7 @@ def broken(change):
         (broken(lambda lines: "extra," + lines[0]), "line 1: the columns are not those of this version"),
         (broken(lambda lines: "".join(lines)[:-40]), "line 3: .* values instead of 25, column [a-z0-9_]+ is wrong"),
         (broken(lambda lines: "".join(lines)[:-6]), "line 3: .*source is 'mea', must be measured or paper"),
-        (broken(lambda lines: "".join(lines).replace("1.5", "1.5x")), "line 3: std is '1.5x', must be a number"),
+        (broken(lambda lines: "".join(lines).replace("1.5", "1.5x")), "line 3: std is '1.5x'; it must be a number"),
         (broken(lambda lines: "".join(lines).replace("1.5", "nan")), "line 3: .*std is nan, must be a finite number"),
         (broken(lambda lines: "".join(lines).replace("50.0", "")), "line 2: .*mean is missing"),
         (broken(lambda lines: lines[0] + lines[1] * 2), "line 3: the same figure as line 2"),
@@ -355,11 +355,11 @@ def test_a_run_needs_a_name_and_columns(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-def test_damaged_predictions_are_one_line(tmp_path):
+def test_damaged_predictions_are_reported_as_one_line(tmp_path):
     with pytest.raises(NotFoundError, match="no such file; run this benchmark again"):
         read_predictions(tmp_path)
     predictions(score=["1.0", "yes"]).to_csv(tmp_path / "predictions.csv", index=False)
-    with pytest.raises(InvalidInputError, match="predictions.csv, line 3: score is 'yes', must be a number"):
+    with pytest.raises(InvalidInputError, match="predictions.csv, line 3: score is 'yes'; it must be a number"):
         read_predictions(tmp_path)
 
 

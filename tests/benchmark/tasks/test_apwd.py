@@ -87,7 +87,7 @@ def test_a_run_gives_all_controls_and_metrics(place, tmp_path, monkeypatch):
     given[given.index("--out") + 1] = tmp_path / "out"
     message = run("run", *given, status=1).stderr
     assert "was measured with another text encoder called encoder" in message
-    assert "give this one's folder another name" in message
+    assert "rename the folder of this one" in message
     board = run("leaderboard", "--out", tmp_path / "out").output
     assert "apwd-rain: mean rank, protocol" in board
     assert "apwd-rain: R@1 (%)" in board
@@ -116,17 +116,17 @@ def test_the_pairs_of_a_scene(place, options):
 def test_a_soundscape_in_both_splits_is_a_leak():
     columns = {"jams_s1_sha256": ["a", "b", "c"], "jams_s2_sha256": ["d", "e", "a"]}
     table = pd.DataFrame({"split": ["train", "train", "test"], **columns})
-    assert apwd.check_leaks(table) == "1 soundscapes in training and test"
+    assert apwd.check_soundscape_leaks(table) == "1 soundscapes in training and test"
 
 
-def test_what_is_missing_is_one_line(place, options, tmp_path):
-    with pytest.raises(NotFoundError, match="holds no pairs of the scene traffic with both sides; its scenes are rain"):
+def test_missing_files_are_reported_in_one_line(place, options, tmp_path):
+    with pytest.raises(NotFoundError, match="has no pairs of the scene traffic with both sides; its scenes are rain"):
         tasks.prepare("apwd-traffic", place / "set", options)
     with pytest.raises(InvalidInputError, match=r"pairs have no audio; .*--data apwd-jams=DIR"):
         tasks.prepare("apwd-rain", place / "texts", options)
     with pytest.raises(NotFoundError, match="no set of pairs"):
         tasks.prepare("apwd-rain", tmp_path, options)
-    with pytest.raises(InvalidInputError, match="apwd-rain has no labels"):
+    with pytest.raises(InvalidInputError, match="apwd-rain has a fixed split and no labels"):
         tasks.prepare("apwd-rain", place / "set", dataclasses.replace(options, shuffle_labels=True))
 
 
@@ -136,7 +136,7 @@ def test_without_the_text_encoder_one_line_says_the_two_ways_out(place, tmp_path
     given = [each for each in arguments(place, tmp_path / "out") if each not in {"--text-encoder", place / "encoder"}]
     message = run("run", *given, status=1).stderr
     assert message.startswith("error: text encoder distilbert-base-uncased: no such folder, and the hub lacks it")
-    assert "give a folder that save_pretrained wrote, or fetch the model first" in message
+    assert "use a folder that save_pretrained wrote, or download the model first" in message
     assert len(message.splitlines()) == 1
     assert not Path(tmp_path / "out").exists()
 

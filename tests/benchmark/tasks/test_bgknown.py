@@ -8,7 +8,7 @@ import torch
 
 from benchmark.embedding.clips import read_clip
 from benchmark.tasks import load_task
-from benchmark.tasks.bgknown import SETTINGS, check_leaks, measure_retrieval, pair_other_backgrounds, prepare
+from benchmark.tasks.bgknown import SETTINGS, check_source_leaks, measure_retrieval, pair_other_backgrounds, prepare
 from benchmark.tasks.contract import TaskOptions
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.mixtures.dataset import open_dataset
@@ -46,7 +46,7 @@ def test_shuffled_takes_another_recording_of_the_same_split(data):
 
 
 @pytest.mark.parametrize("sizes", [[1, 1], [3, 1, 2], [5, 5], [4, 3, 1, 1], [2] * 9])
-def test_recordings_that_serve_often_can_be_shuffled(sizes):
+def test_recordings_that_are_used_often_can_be_shuffled(sizes):
     files = [f"r{place}" for place, size in enumerate(sizes) for _ in range(size)]
     table = pd.DataFrame({"split": "test", "fsd50k_file": files, "clip_id": [f"c{i}" for i in range(len(files))]})
     table = table.sample(frac=1.0, random_state=0, ignore_index=True)
@@ -89,9 +89,9 @@ def test_folds_labels_and_facts(data, built):
 def test_a_source_in_both_splits_is_a_leak():
     table = pd.DataFrame({"split": ["train", "test", "test"], "clip_id": ["1-5-A-0", "4-5-B-0", "4-6-A-0"]})
     table["fsd50k_file"] = ["x/7.wav", "y/8.wav", "y/9.wav"]
-    assert check_leaks(table) == "1 sources in both splits"
-    assert check_leaks(table.assign(clip_id=["1-5-A-0", "4-4-B-0", "4-6-A-0"])) == "ok"
-    assert check_leaks(table.assign(clip_id=["1-9-A-0", "4-4-B-0", "4-6-A-0"])) == "1 sources in both splits"
+    assert check_source_leaks(table) == "1 sources in both splits"
+    assert check_source_leaks(table.assign(clip_id=["1-5-A-0", "4-4-B-0", "4-6-A-0"])) == "ok"
+    assert check_source_leaks(table.assign(clip_id=["1-9-A-0", "4-4-B-0", "4-6-A-0"])) == "1 sources in both splits"
 
 
 def test_clean_is_cut_to_the_length_of_the_mixtures(data):

@@ -121,7 +121,7 @@ def test_the_last_place_is_inside_the_clip(root):
         ({"split": ["train"] * 7 + ["dev"]}, "the split of 7.wav is 'dev'; it must be one of train, valid, test"),
     ],
 )
-def test_a_table_that_breaks_a_rule_is_one_line(root, options, changes, message):
+def test_a_table_that_breaks_a_rule_is_reported_in_one_line(root, options, changes, message):
     with pytest.raises(InvalidInputError, match=message):
         prepare(FACTS, table(**changes), root, options)
 
@@ -131,11 +131,11 @@ def test_one_fold_is_refused(root, options):
         prepare(FACTS, table().drop(columns="split").assign(fold="1"), root, options)
 
 
-def test_no_clips_are_refused(root, options):
+def test_an_empty_table_is_refused(root, options):
     with pytest.raises(InvalidInputError, match="lists no clips"):
         prepare(FACTS, table().iloc[:0], root, options)
     gone = table(file=[f"gone {i}.wav" for i in range(8)])
-    with pytest.raises(InvalidInputError, match="there are no clips that can be used"):
+    with pytest.raises(InvalidInputError, match="it has no usable clips"):
         prepare(FACTS, gone, root, dataclasses.replace(options, skip_broken=True))
 
 
@@ -164,7 +164,7 @@ def test_folds_are_in_their_own_order():
     assert [fold.name for fold in make_folds(many)] == ["1", "2", "3", "10"]
 
 
-def test_leaks_are_told_with_their_number_and_place():
+def test_leaks_are_reported_with_their_number_and_place():
     folds = make_folds(table())
     groups = np.array(["x", "y", "z", "z", "p", "q", "x", "p"], dtype=object)
     assert check_leaks(groups, folds, "singers") == "1 singers in training and test; 1 singers in validation and test"
@@ -187,7 +187,7 @@ def test_a_limit_keeps_classes_whole_before_it_takes_more_of_them():
     assert take_limit(listed, 60) is listed
 
 
-def test_labels_are_dealt_out_anew_within_each_part():
+def test_labels_are_shuffled_within_each_part():
     labels = pd.Series(list("aaabbbccc") * 4)
     parts = pd.Series(["1"] * 18 + ["2"] * 18)
     names = pd.Series([str(i) for i in range(36)])
@@ -200,7 +200,7 @@ def test_labels_are_dealt_out_anew_within_each_part():
     assert sorted(again) == sorted(labels)
 
 
-def test_the_fingerprint_tells_what_is_measured(root, options):
+def test_the_fingerprint_identifies_what_is_measured(root, options):
     one = prepare(FACTS, table(), root, options)
     same = prepare(FACTS, table(), root, options)
     other = prepare(FACTS, table(label=["b", "a"] * 4), root, options)
@@ -217,7 +217,7 @@ def test_files_that_are_known_to_be_broken_are_left_out(root, options):
     assert "3.wav (cannot be decoded)" in " ".join(data.notes)
 
 
-def test_the_difference_to_the_published_size_is_told(root, options):
+def test_the_difference_from_the_published_size_is_reported(root, options):
     assert not prepare(FACTS, table(), root, options).notes
     larger = dataclasses.replace(FACTS, counts={"train": 5, "valid": 2, "test": 2})
-    assert prepare(larger, table(), root, options).notes == ["the corpus is there in part: 4 of 5 training clips"]
+    assert prepare(larger, table(), root, options).notes == ["the corpus is incomplete: 4 of 5 training clips"]

@@ -251,7 +251,7 @@ def test_packed_names_are_those_that_were_typed(audio, tmp_path):
     assert drop_nested([audio / "b", audio]) == [audio]
 
 
-def test_embed_says_what_there_is_instead(audio, tmp_path):
+def test_embed_says_which_files_exist_instead(audio, tmp_path):
     (tmp_path / "link").symlink_to(audio)
     assert embed_files.find_audio([tmp_path / "link" / "b" / f"{NFC}.flac"])[0] == [tmp_path / "link/b" / f"{NFD}.flac"]
     assert embed_files.find_audio([audio / "._a.wav"])[0] == [audio / "._a.wav"]
@@ -267,7 +267,7 @@ def test_embed_says_what_there_is_instead(audio, tmp_path):
         embed_files.find_audio([audio / "texts"])
 
 
-def test_names_that_are_not_utf8_are_one_line(audio, tmp_path):
+def test_names_that_are_not_utf8_are_reported_in_one_line(audio, tmp_path):
     os.close(os.open(os.fsencode(audio) + b"/a\xff.wav", os.O_CREAT))
     for act in (
         lambda: embed_files.find_audio([audio]),

@@ -36,7 +36,7 @@ def test_names_are_found_whatever_their_type(corpus, tmp_path):
     assert found["group"].tolist() == ["y", "z"]
 
 
-def test_names_may_have_folders_more_or_fewer(corpus, tmp_path):
+def test_names_may_have_more_or_fewer_folders(corpus, tmp_path):
     more = write(tmp_path / "a.csv", "file,label,split\nwork/16k/us8k/audio/fold1/1-0.wav,dog,train\n")
     assert apply_splits(more, corpus, tmp_path)["file"].tolist() == [FILES[0]]
     fewer = write(tmp_path / "b.csv", "file,label,split\nfold2/1-0.wav,dog,train\n")
@@ -49,7 +49,7 @@ def test_a_name_that_fits_several_clips_is_refused(corpus, tmp_path):
         apply_splits(table, corpus, tmp_path)
 
 
-def test_a_name_that_is_not_there_is_refused(corpus, tmp_path):
+def test_a_missing_name_is_refused(corpus, tmp_path):
     table = write(tmp_path / "a.csv", "file,label,split\nother/1-0.wav,dog,train\nx,dog,test\n")
     with pytest.raises(NotFoundError, match=r"a.csv: other/1-0.wav \(and 1 more\) is not in"):
         apply_splits(table, corpus, tmp_path)
@@ -86,22 +86,22 @@ def test_labels_are_the_same_with_and_without_spaces(tmp_path):
         ("file,label,split\na,b,\n", "no clip has a split"),
     ],
 )
-def test_another_table_is_one_line(tmp_path, text, message):
+def test_the_wrong_table_is_reported_in_one_line(tmp_path, text, message):
     with pytest.raises(InvalidInputError, match=message):
         read_splits(write(tmp_path / "a.csv", text))
 
 
-def test_no_table_is_one_line(tmp_path):
+def test_a_missing_table_is_reported_in_one_line(tmp_path):
     with pytest.raises(NotFoundError, match=r"no such file; it must have the columns file_name"):
         read_splits(tmp_path / "a.csv")
 
 
-def test_which_table_is_for_which_task(tmp_path):
+def test_tables_are_assigned_to_tasks(tmp_path):
     table = write(tmp_path / "a.csv", "")
     assert split_tables([str(table)], ["us8k"]) == {"us8k": table}
     assert split_tables([f"us8k={table}"], ["us8k", "vc1"]) == {"us8k": table}
     for given, names, message in (
-        ([str(table)], ["us8k", "vc1"], "there are 2 tasks; say for which"),
+        ([str(table)], ["us8k", "vc1"], "there are 2 tasks; write TASK=FILE"),
         ([f"gtzan={table}"], ["us8k"], "task 'gtzan' is not measured"),
         ([f"us8k={table}", str(table)], ["us8k"], "gives us8k twice"),
     ):
@@ -126,7 +126,7 @@ def test_a_task_takes_a_published_table_unchanged(tmp_path):
     assert data.sha256 != tasks.prepare("us8k", tmp_path / "us8k", TaskOptions(cache=tmp_path)).sha256
 
 
-def test_a_leak_in_a_given_table_is_told(tmp_path):
+def test_a_leak_in_a_given_table_is_reported(tmp_path):
     """EVAR splits VoxForge by upload; the same user's uploads may then be on both sides."""
     make_voxforge(tmp_path / "voxforge")
     listed = tasks.load_task("voxforge").index(tmp_path / "voxforge")
@@ -157,7 +157,7 @@ def test_a_task_of_one_s_own(mine, tmp_path, monkeypatch):
     assert "no faults" in run("data", "validate", mine, tmp_path).output
 
 
-def test_an_own_task_s_files_may_lie_elsewhere(mine, tmp_path, monkeypatch):
+def test_files_of_an_own_task_may_be_elsewhere(mine, tmp_path, monkeypatch):
     monkeypatch.setenv("BGKNOWN_CACHE", str(tmp_path / "cache"))
     (tmp_path / "tables").mkdir()
     table = mine.rename(tmp_path / "tables" / "mine.csv")
@@ -168,21 +168,21 @@ def test_an_own_task_s_files_may_lie_elsewhere(mine, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("?duration_s=0", "duration_s is 0.0; it must lie between 0 and 3600"),
+        ("?duration_s=0", "duration_s is 0.0; it must be above 0 and at most 3600"),
         ("?length=4", "unknown option 'length'"),
         ("?lr=-1", "lr is -1.0; it must be above 0"),
     ],
 )
-def test_wrong_options_of_an_own_task_are_one_line(mine, given, message):
+def test_wrong_options_of_an_own_task_are_reported_in_one_line(mine, given, message):
     with pytest.raises(InvalidInputError, match=message):
-        own.read_facts(f"{mine}{given}")
+        own.read_own_facts(f"{mine}{given}")
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("esc50.csv", "cannot be called esc50, .* by --task esc50 --splits FILE"),
-        ("mine .csv", "no spaces around"),
+        ("esc50.csv", "name of a built-in task, esc50: .* with --task esc50 --splits FILE"),
+        ("mine .csv", "must not begin or end with spaces"),
     ],
 )
 def test_a_name_that_results_cannot_carry_is_refused_at_once(mine, name, message):
@@ -232,14 +232,14 @@ def test_clips_of_the_same_name_and_another_type_keep_their_own_labels(tmp_path)
 def test_a_name_that_leads_out_of_the_folder_is_refused(name, tmp_path):
     path = write(tmp_path / "my.csv", f"file,label,split\na.wav,dog,train\n{name},cat,test\n")
     with pytest.raises(InvalidInputError, match=r"my\.csv, line 3: the file .* leads out of the folder"):
-        own.index(str(path), tmp_path)
+        own.index_own(str(path), tmp_path)
 
 
 def test_absolute_paths_are_followed_in_a_task_of_ones_own_alone(tmp_path):
     elsewhere = tmp_path / "elsewhere" / "x.wav"
     sound(elsewhere, 300)
     table = write(tmp_path / "my.csv", f"file,label,split\n{elsewhere},dog,train\n")
-    assert own.index(str(table), tmp_path)["file"].tolist() == [str(elsewhere)]
+    assert own.index_own(str(table), tmp_path)["file"].tolist() == [str(elsewhere)]
     corpus = pd.DataFrame({"file": ["a.wav"], "label": "own", "split": "train", "group": ""})
     with pytest.raises(NotFoundError, match=r"x\.wav is not in .*; names must be relative to that folder"):
         apply_splits(table, corpus, tmp_path)

@@ -178,7 +178,7 @@ def test_folds_are_the_official_ones_and_leak_nothing(name, corpora, options):
 
 
 @pytest.mark.parametrize("name", NINE)
-def test_every_task_is_measured_far_over_chance(name, suite):
+def test_every_task_is_measured_far_above_chance(name, suite):
     row, (_, classes, _, leaks) = rows_of(suite[0])[name], EXPECTED[name]
     assert row.mean > 100 * 2 / classes
     assert (row.setting, row.metric, row.seeds, row.leak_check) == ("clip", "accuracy", 3, leaks)
@@ -209,11 +209,11 @@ def test_the_average_is_over_all_nine(suite):
     average = rows["nine-tasks"]
     assert average.mean == pytest.approx(sum(rows[name].mean for name in NINE) / 9)
     assert (average.setting, average.seeds, average.n_test, average.low) == ("average", 3, None, None)
-    told = f"logmel: average over 9 tasks {average.mean:.2f} %; of a part of the corpus: {', '.join(NINE)}\n"
+    told = f"logmel: average over 9 tasks {average.mean:.2f} %; on a subset of the corpus: {', '.join(NINE)}\n"
     assert told in suite[1].output
 
 
-def test_the_leaderboard_shows_the_suite_beside_the_paper(suite, corpora, cache, tmp_path):
+def test_the_leaderboard_shows_the_suite_next_to_the_paper(suite, corpora, cache, tmp_path):
     common = ["--task", "esc50", "--data", corpora, "--cache", cache, "--device", "cpu", "--out", tmp_path]
     run("run", "--encoder", "logmel", *common)
     board = run("leaderboard", "--out", tmp_path).output
@@ -222,11 +222,11 @@ def test_the_leaderboard_shows_the_suite_beside_the_paper(suite, corpora, cache,
     assert "82.37 [80.81, 83.93]" in board
 
 
-def test_what_was_measured_is_kept_and_measured_again_when_asked(suite):
+def test_measurements_are_kept_and_repeated_on_request(suite):
     out, _, common = suite
     before = read_rows(out)
     kept = run("run", "--encoder", "logmel", *common)
-    assert kept.output.count("measured before, and kept") == 9
+    assert kept.output.count("already measured; --again") == 9
     means = {task: row.mean for task, row in rows_of(out).items()}
     assert {row.identity for row in read_rows(out)} == {row.identity for row in before}
     assert {row.task: row.mean for row in before if "shuffled" not in row.protocol} == pytest.approx(means)
@@ -243,19 +243,19 @@ def test_missing_corpora_are_skipped_and_not_counted(corpora, cache, brief, tmp_
     done = run("run", "--encoder", "logmel", "--suite", "nine", *given, "--cache", cache, "--out", tmp_path)
     assert "no data for esc50, us8k, vc1, voxforge, gtzan, nsynth, surge; they are skipped" in caplog.text
     assert "mean over spcv2, cremad" in done.output
-    assert "this is no average of the suite" in done.output
+    assert "this is not the average of the suite" in done.output
     assert {row.task for row in read_rows(tmp_path)} == {"spcv2", "cremad"}
 
 
-def test_no_corpus_of_a_suite_is_one_line(tmp_path):
+def test_a_suite_without_corpora_is_reported_in_one_line(tmp_path):
     done = run("run", "--encoder", "logmel", "--suite", "nine", "--data", tmp_path, "--out", "x", status=1)
-    assert "none of its corpora is there" in done.stderr
+    assert "none of its corpora was found" in done.stderr
     done = run("run", "--encoder", "logmel", "--suite", "nien", "--data", tmp_path, "--out", "x", status=1)
     assert "no suite 'nien'; did you mean nine?" in done.stderr
 
 
 @pytest.mark.parametrize("name", NINE)
-def test_another_folder_is_one_line(name, tmp_path):
+def test_the_wrong_folder_is_reported_in_one_line(name, tmp_path):
     with pytest.raises(BgknownError, match=str(tmp_path)):
         tasks.prepare(name, tmp_path / "nowhere", TaskOptions(cache=tmp_path))
     (tmp_path / "empty").mkdir()
@@ -290,7 +290,7 @@ def test_a_broken_clip_is_an_error_unless_it_is_skipped(name, damage, corpora, t
     assert any(victim.name in fault or "more clips" in fault for fault in found.faults)
 
 
-def test_a_listed_clip_that_is_missing_is_told_where_lists_name_it(corpora, tmp_path):
+def test_a_listed_clip_that_is_missing_is_reported(corpora, tmp_path):
     root = copy_of(corpora, "spcv2", tmp_path)
     (root / "yes" / "00000008_nohash_0.wav").unlink()
     with pytest.raises(InvalidInputError, match="yes/00000008_nohash_0.wav"):
@@ -342,7 +342,7 @@ def test_predictions_name_the_fold_and_cover_every_clip(suite):
     assert 100 * by_seed.mean() == pytest.approx(row.mean)
 
 
-def test_status_lists_what_is_there(corpora, cache, tmp_path):
+def test_status_lists_the_corpora_that_exist(corpora, cache, tmp_path):
     stocks = inventory.status(corpora, cache=cache)
     assert [stock.facts.name for stock in stocks] == list(NINE)
     assert {stock.state for stock in stocks} == {"in part"}
@@ -391,14 +391,14 @@ def test_a_clip_that_breaks_while_it_is_decoded_is_left_out_and_counted(corpora,
 
 
 @pytest.mark.parametrize(("name", "folder"), [("spcv2", "wow"), ("surge", "tone 99"), ("voxforge", "it")])
-def test_an_empty_class_is_one_line(name, folder, corpora, tmp_path):
+def test_an_empty_class_is_reported_in_one_line(name, folder, corpora, tmp_path):
     root = copy_of(corpora, name, tmp_path)
     (root / folder).mkdir()
     with pytest.raises(InvalidInputError, match=rf"{folder}: (contains no audio|no upload with audio)"):
         tasks.load_task(name).index(root)
 
 
-def test_a_class_that_loses_all_its_clips_is_told(corpora, tmp_path):
+def test_a_class_that_loses_all_its_clips_is_reported(corpora, tmp_path):
     """Nothing is dropped silently: with fewer classes the task is another, and easier."""
     root = copy_of(corpora, "us8k", tmp_path)
     for path in root.rglob("*-2-?-0.wav"):
@@ -409,24 +409,24 @@ def test_a_class_that_loses_all_its_clips_is_told(corpora, tmp_path):
     assert data.in_part
 
 
-def test_uploads_without_audio_are_told(corpora, tmp_path, caplog):
+def test_uploads_without_audio_are_reported(corpora, tmp_path, caplog):
     root = copy_of(corpora, "voxforge", tmp_path)
     (root / "de" / "zoe-20100719-abc" / "etc").mkdir(parents=True)
     tasks.load_task("voxforge").index(root)
     assert "1 uploads hold no audio in wav/ or flac/, such as de/zoe-20100719-abc" in caplog.text
 
 
-def test_uploads_that_are_not_in_a_language_are_one_line(corpora, tmp_path):
+def test_uploads_that_are_not_in_a_language_are_reported_in_one_line(corpora, tmp_path):
     root = copy_of(corpora, "voxforge", tmp_path)
     with pytest.raises(InvalidInputError, match=r"annde-20100710-abc: an upload; every folder of .* must be a lang"):
         tasks.load_task("voxforge").index(root / "de")
 
 
 @pytest.mark.parametrize("name", ["x", "20", "109", "060"])
-def test_a_file_that_is_no_note_of_surge_is_one_line(name, corpora, tmp_path):
+def test_a_file_that_is_not_a_note_of_surge_is_reported_in_one_line(name, corpora, tmp_path):
     root = copy_of(corpora, "surge", tmp_path)
     (root / "tone 00" / "60.ogg").rename(root / "tone 00" / f"{name}.ogg")
-    with pytest.raises(InvalidInputError, match=rf"tone 00/{name}.ogg: is not named by a MIDI note from 21 to 108"):
+    with pytest.raises(InvalidInputError, match=rf"tone 00/{name}.ogg: is not named after a MIDI note from 21 to 108"):
         tasks.load_task("surge").index(root)
 
 
@@ -437,7 +437,12 @@ def test_a_file_that_is_no_note_of_surge_is_one_line(name, corpora, tmp_path):
         ("vc1", "iden_split.txt", "1 id10000/1.wav", "is not of the form"),
         ("spcv2", "testing_list.txt", "yes/00000008_nohash_0.wav", "yes/00000008_nohash_0.wav is listed twice"),
         ("spcv2", "testing_list.txt", "yes/00000006_nohash_0.wav", "is listed on validation_list.txt, too"),
-        ("spcv2", "testing_list.txt", "_background_noise_/running_tap.wav", "is a clip of no word that is there"),
+        (
+            "spcv2",
+            "testing_list.txt",
+            "_background_noise_/running_tap.wav",
+            "is a clip of a word whose folder is missing",
+        ),
         ("spcv2", "testing_list.txt", "yes", "'yes' is not of the form 'bed/"),
         ("spcv2", "testing_list.txt", "yes/../../x.wav", "is not of the form 'bed/"),
         ("spcv2", "testing_list.txt", "yes/..", "is not of the form 'bed/"),
@@ -447,7 +452,7 @@ def test_a_file_that_is_no_note_of_surge_is_one_line(name, corpora, tmp_path):
         ("vc1", "iden_split.txt", "1 id1/a\0/x.wav", "holds a NUL byte"),
     ],
 )
-def test_a_wrong_line_of_a_list_is_one_line(name, file, line, message, corpora, tmp_path):
+def test_a_wrong_line_of_a_list_is_reported_in_one_line(name, file, line, message, corpora, tmp_path):
     root = copy_of(corpora, name, tmp_path)
     with (root / file).open("a") as listed:
         listed.write(f"{line}\n")
@@ -455,9 +460,9 @@ def test_a_wrong_line_of_a_list_is_one_line(name, file, line, message, corpora, 
         tasks.load_task(name).index(root)
 
 
-def test_classes_that_are_not_there_are_told(corpora, options):
+def test_missing_classes_are_reported(corpora, options):
     data = tasks.prepare("esc50", corpora / "esc50", options)
-    assert data.notes == ["the corpus is there in part: 30 of 2,000 clips, 3 of 50 classes"]
+    assert data.notes == ["the corpus is incomplete: 30 of 2,000 clips, 3 of 50 classes"]
 
 
 def test_search_takes_the_rate_of_smallest_validation_loss(suite):
@@ -494,7 +499,7 @@ def test_search_compares_the_losses(corpora, cache, options, monkeypatch, caplog
 
 
 def test_bgknown_takes_no_table_of_splits(tmp_path):
-    with pytest.raises(InvalidInputError, match="bgknown has its own split"):
+    with pytest.raises(InvalidInputError, match="bgknown has a fixed split"):
         bgknown.prepare(tmp_path, TaskOptions(cache=tmp_path, splits=tmp_path / "x.csv"))
     with pytest.raises(InvalidInputError, match="bgknown verify"):
         inventory.validate("bgknown", tmp_path, cache=tmp_path)
@@ -509,7 +514,7 @@ def test_the_tasks_are_listed_with_licence_and_citation():
 
 
 @pytest.mark.parametrize("note", ["../../x", "/etc/x", "a/b", "", "\0", "\ud800"])
-def test_a_note_of_nsynth_that_leads_elsewhere_is_one_line(note, corpora, tmp_path):
+def test_a_note_of_nsynth_that_leads_elsewhere_is_reported_in_one_line(note, corpora, tmp_path):
     root = copy_of(corpora, "nsynth", tmp_path)
     about = {"instrument_family_str": "bass", "instrument_str": "x"}
     (root / "nsynth-test" / "examples.json").write_text(json.dumps({note: about}))
@@ -518,7 +523,7 @@ def test_a_note_of_nsynth_that_leads_elsewhere_is_one_line(note, corpora, tmp_pa
 
 
 @pytest.mark.parametrize("facts", [[], "x", None, {"instrument_family_str": ["bass"], "instrument_str": "x"}])
-def test_a_note_of_nsynth_of_another_type_is_one_line(facts, corpora, tmp_path):
+def test_a_note_of_nsynth_of_another_type_is_reported_in_one_line(facts, corpora, tmp_path):
     root = copy_of(corpora, "nsynth", tmp_path)
     (root / "nsynth-test" / "examples.json").write_text(json.dumps({"a": facts}))
     with pytest.raises(InvalidInputError, match="note 'a' lacks instrument_family_str or instrument_str"):
@@ -526,7 +531,7 @@ def test_a_note_of_nsynth_of_another_type_is_one_line(facts, corpora, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../x.wav", "..", "a/b.wav", "/etc/x.wav"])
-def test_a_slice_of_us8k_that_leads_elsewhere_is_one_line(name, corpora, tmp_path):
+def test_a_slice_of_us8k_that_leads_elsewhere_is_reported_in_one_line(name, corpora, tmp_path):
     root = copy_of(corpora, "us8k", tmp_path)
     table = root / "metadata" / "UrbanSound8K.csv"
     lines = table.read_text().splitlines()
@@ -536,7 +541,7 @@ def test_a_slice_of_us8k_that_leads_elsewhere_is_one_line(name, corpora, tmp_pat
         tasks.load_task("us8k").index(root)
 
 
-def test_a_name_on_disk_that_is_no_text_is_one_line(corpora, tmp_path):
+def test_a_name_on_disk_that_is_not_text_is_reported_in_one_line(corpora, tmp_path):
     root = copy_of(corpora, "surge", tmp_path)
     try:
         (root / "tone \udce9").mkdir()

@@ -33,7 +33,7 @@ def test_from_corpora_to_a_set(corpora, tmp_path):
     assert "dev    foreground  wail                      4" in prepared.output
     assert "sources prepared, 0 kept" in prepared.output
     again = run("prepare", *corpora, *labels, "--out", tmp_path / "source", "--jobs", 1)
-    assert "was complete already; nothing was done" in again.output
+    assert "was already complete; nothing was done" in again.output
     scenes = tmp_path / "scenes.toml"
     scenes.write_text(
         '[splits.dev]\nfsd50k = "dev"\nesc50_folds = [1, 2, 3, 4]\n[splits.eval]\nfsd50k = "eval"\nesc50_folds = [5]\n'
@@ -65,12 +65,12 @@ def test_from_corpora_to_a_set(corpora, tmp_path):
     assert "ok: 6 pairs, 12 files" in verified.output
 
 
-def test_build_and_verify_tell_what_they_did(made, tmp_path):
+def test_build_and_verify_report_what_they_did(made, tmp_path):
     build = ["build", "--jams", made.jams, "--source", made.source, "--out", tmp_path / "set", "--jobs", 1]
     first = run(*build)
     assert "rain         dev         7           6        1  " in first.output
     assert f"audio  {tmp_path / 'set' / 'audio'}" in first.output
-    assert "was complete already; nothing was done" in run(*build).output
+    assert "was already complete; nothing was done" in run(*build).output
     against = ["--jams", made.jams, "--source", made.source, "--against-scaper", 3]
     checked = run("verify", tmp_path / "set", *against, "--jobs", 1)
     assert "ok: 14 pairs, 28 files, 3 rendered by Scaper too: 3 equal, 0 off by one step at most" in checked.output
@@ -95,8 +95,12 @@ def test_manifest_only_writes_no_audio(made, tmp_path):
         (["build", "--jams", "x", "--source", "s", "--out", "y"], 1, "error: s: no source tree"),
         (["verify", "x"], 1, "error: x/dataset.json: missing"),
         (["draw", "--source", "x", "--scene", "rain", "--out", "y"], 1, "error: x: no source tree"),
-        (["draw", "--source", "x", "--scene", "rain", "--out", "y", "--pairs", "dev"], 2, "--pairs dev: N or SPLIT=N"),
-        (["draw", "--source", "x", "--scene", "rain", "--out", "y", "--kept", "a"], 2, "--kept a: numbers wanted"),
+        (["draw", "--source", "x", "--scene", "rain", "--out", "y", "--pairs", "dev"], 2, "--pairs is dev; it must"),
+        (
+            ["draw", "--source", "x", "--scene", "rain", "--out", "y", "--kept", "a"],
+            2,
+            "--kept is a; it must",
+        ),
         (
             ["draw", "--source", "x", "--scene", "rain", "--out", "y", "--kind", "sing=1"],
             1,
@@ -115,7 +119,7 @@ def test_manifest_only_writes_no_audio(made, tmp_path):
         ),
     ],
 )
-def test_what_cannot_be_done_is_one_line(arguments, status, message, tmp_path, monkeypatch):
+def test_impossible_requests_are_reported_in_one_line(arguments, status, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = run(*arguments, status=status)
     assert message in result.stderr
@@ -123,7 +127,7 @@ def test_what_cannot_be_done_is_one_line(arguments, status, message, tmp_path, m
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupt_is_one_line(made, tmp_path, monkeypatch):
+def test_an_interrupt_is_reported_in_one_line(made, tmp_path, monkeypatch):
     def interrupted(options):
         raise KeyboardInterrupt
 

@@ -242,7 +242,7 @@ def test_a_finished_draw_is_left_alone_and_another_one_refused(tree, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"scene": "desert"}, NotFoundError, "no scene 'desert'; there are rain, traffic"),
+        ({"scene": "desert"}, NotFoundError, "no scene 'desert'; there are: rain, traffic"),
         ({"scene": "traffic"}, NotFoundError, "no dev/background/car_passing with files in it; there are rain"),
         ({"events": ("dog", "cat")}, NotFoundError, "no dev/foreground/cat with files in it; there are birds, dog"),
         ({"events": ("dog",)}, InvalidInputError, r"1 event classes \(dog\) for up to 2 changes"),

@@ -46,7 +46,7 @@ def test_a_scene_of_ones_own(tmp_path):
     assert scenes.scene_of("wind") == "wind"
     assert scenes.nouns_of("gull") == ("gull", "crying gull")
     assert scenes.nouns_of("door_knock") == ("door knock",)
-    with pytest.raises(NotFoundError, match="no scene 'rain'; there are sea"):
+    with pytest.raises(NotFoundError, match="no scene 'rain'; there are: sea"):
         scenes.scene("rain")
 
 
@@ -54,16 +54,20 @@ def test_a_scene_of_ones_own(tmp_path):
     ("old", "new", "message"),
     [
         ("[scenes.sea]", "[scenes.sea", "not TOML"),
-        ("pairs = 10", "pears = 10", "splits.eval: unknown key 'pears'; there are fsd50k, esc50_folds, pairs"),
-        ("pairs = 10", "pairs = true", "splits.eval.pairs is True, must be of type int"),
+        ("pairs = 10", "pears = 10", r"unknown key 'pears' in \[splits.eval\]; did you mean pairs\? there are: fsd50k"),
+        ("pairs = 10", "pairs = true", "splits.eval.pairs is True; it must be a whole number"),
         ("[events.gull]", "[event.gull]", "unknown key 'event'"),
-        ("[events.gull]", "[events.crow]", r"scenes.sea.events names 'gull', but \[events\] has no such"),
+        (
+            "[events.gull]",
+            "[events.crow]",
+            r"names 'gull', which \[events\] does not have; there are: crow",
+        ),
         ("esc50_folds = [3]", "esc50_folds = [2]", "share sources; they must be disjoint"),
-        ("esc50_folds = [3]", 'esc50_folds = ["3"]', "splits.eval.esc50_folds must be a list of int"),
-        ("esc50_folds = [3]", "esc50_folds = []", "must be a list of int with at least one entry"),
+        ("esc50_folds = [3]", 'esc50_folds = ["3"]', "splits.eval.esc50_folds.1 is '3'; it must be a whole number"),
+        ("esc50_folds = [3]", "esc50_folds = []", r"splits.eval.esc50_folds is \[\]; it must have at least one entry"),
         ('fsd50k = "eval"', 'fsd50k = "dev"', "share sources"),
         ("[splits.eval]", "[splits.test]", "splits are dev, test; they must be dev and eval"),
-        ('background = "waves"', "", "scenes.sea.background is None, must be of type str"),
+        ('background = "waves"', "", "scenes.sea.background is missing"),
     ],
 )
 def test_a_file_that_breaks_the_form(old, new, message, tmp_path):
@@ -77,5 +81,5 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(InvalidInputError, match="not a text in UTF-8"):
         read(tmp_path / "bytes.toml")
-    with pytest.raises(InvalidInputError, match=r"\[splits\] is missing or no table"):
+    with pytest.raises(InvalidInputError, match="splits is missing"):
         read(write(tmp_path, ""))

@@ -64,7 +64,7 @@ def read(path, data):
 
 @pytest.mark.parametrize("riff", [None, 36, 0, 0xFFFFFFFF])
 @pytest.mark.parametrize("length", STREAM_LENGTHS)
-def test_a_wav_whose_length_was_never_filled_in_is_read_whole(tmp_path, length, riff):
+def test_a_wav_without_its_length_is_read_whole(tmp_path, length, riff):
     audio = read(tmp_path / "x.wav", wav_of_length(length, riff=riff))
     assert np.array_equal(audio, read(tmp_path / "y.wav", made("WAV", "PCM_16")))
 
@@ -222,7 +222,7 @@ def test_many_channels_are_averaged_in_bounded_memory(tmp_path):
         (b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        ", "AppleDouble"),
     ],
 )
-def test_what_stands_in_for_audio_is_named(tmp_path, data, message):
+def test_files_that_replace_audio_are_named(tmp_path, data, message):
     (tmp_path / "x.wav").write_bytes(data)
     with pytest.raises(InvalidInputError, match=message):
         read_header(tmp_path / "x.wav")

@@ -102,7 +102,7 @@ def test_a_truncated_flac_is_noticed_where_it_is_read(tmp_path):
         read_frames(path, 2 * RATE_HZ, 3 * RATE_HZ)
 
 
-def test_bad_files_are_told_apart(tmp_path):
+def test_bad_files_are_distinguished(tmp_path):
     with pytest.raises(NotFoundError, match="no such file"):
         read_header(tmp_path / "x.wav")
     (tmp_path / "x.wav").touch()

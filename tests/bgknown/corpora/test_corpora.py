@@ -6,6 +6,7 @@ import soundfile
 
 from bgknown.corpora import esc50, fsd50k, headers
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.jobs import caches
 from tests.conftest import RATE_HZ, noise
 
 BOTH = pytest.mark.parametrize("reader", [esc50, fsd50k], ids=["esc50", "fsd50k"])
@@ -187,6 +188,6 @@ def test_the_cache_can_be_named_and_deleted(tiny, monkeypatch):
     (named / "miniature" / ".ESC-50-killed" / "audio" / "x.wav").touch()
     for name in ("mine.txt", "headers/mine.h", "miniature/painting.jpg"):
         (named / name).write_text("kept")
-    assert headers.clear_cache(named) > 0
+    assert caches.clear_corpora(named) > 0
     left = [path.relative_to(named).as_posix() for path in named.rglob("*") if path.is_file()]
     assert sorted(left) == ["headers/mine.h", "mine.txt", "miniature/painting.jpg"]

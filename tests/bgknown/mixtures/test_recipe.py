@@ -52,11 +52,11 @@ def test_its_columns_are_the_contract():
         (lambda t: t.drop(columns=["b_start", "snr_db"]), "columns b_start, snr_db missing"),
         (lambda t: t.iloc[:0], "has no rows"),
         (lambda t: pd.concat([t, t.iloc[:1]]), "line 12: clip 1-100-A-0 has two rows"),
-        (lambda t: t.assign(a_start="--5"), "line 2: a_start is '--5', must be a whole number"),
-        (lambda t: t.assign(a_start="9" * 5000), "line 2: a_start is '9{40}', must be a whole number"),
-        (lambda t: t.assign(a_start="1.5"), "line 2: a_start is '1.5', must be a whole number"),
-        (lambda t: t.assign(snr_db="loud"), "line 2: snr_db is 'loud', must be a number"),
-        (lambda t: t.assign(ref_db="nan"), "line 2: ref_db is 'nan', must be a number"),
+        (lambda t: t.assign(a_start="--5"), "line 2: a_start is '--5'; it must be a whole number"),
+        (lambda t: t.assign(a_start="9" * 5000), "line 2: a_start is '9{40}'; it must be a whole number"),
+        (lambda t: t.assign(a_start="1.5"), "line 2: a_start is '1.5'; it must be a whole number"),
+        (lambda t: t.assign(snr_db="loud"), "line 2: snr_db is 'loud'; it must be a number"),
+        (lambda t: t.assign(ref_db="nan"), "line 2: ref_db is 'nan'; it must be a number"),
     ],
 )
 def test_a_bad_table_is_refused_with_its_line(recipe, tmp_path, change, message):

@@ -174,15 +174,18 @@ def test_a_cell_that_makes_no_sense_is_one_line(root, column, value):
         (lambda d: d.pop("skipped"), "skipped is missing"),
         (lambda d: d.pop("recipe_sha256"), "recipe_sha256 is missing"),
         (lambda d: d.pop("corpora"), "corpora is missing"),
-        (lambda d: d.update(skipped=["x"]), r"skipped\[0\] is \"x\""),
-        (lambda d: d["configuration"].update(container="mp3"), 'configuration.container is "mp3"'),
+        (lambda d: d.update(skipped=["x"]), r"skipped\.1 is 'x'; it must be a table"),
+        (
+            lambda d: d["configuration"].update(container="mp3"),
+            "configuration.container is 'mp3'; it must be one of",
+        ),
     ],
 )
 def test_a_description_that_lacks_something_is_one_line(root, change, message):
     description = json.loads((root / "dataset.json").read_text())
     change(description)
     (root / "dataset.json").write_text(json.dumps(description))
-    with pytest.raises(InvalidInputError, match=f"dataset.json: {message}"):
+    with pytest.raises(InvalidInputError, match=f"dataset.json: the dataset is damaged: {message}"):
         faults(root)
 
 

@@ -9,7 +9,7 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader
 
-from benchmark.embedding import embed as embedding
+from benchmark.embedding import embedding_pass as embedding
 from benchmark.embedding.clips import Clip
 from benchmark.embedding.embed import EmbedSettings, embed_clips
 from benchmark.encoders.adapters import evar
@@ -53,7 +53,7 @@ def test_evar_configurations_are_what_evars_classes_expect(ar):
     assert ar("AR_Asks").embedding_size == 4
 
 
-def test_evar_weights_are_told_by_their_content_and_not_by_their_place(ar, folder):
+def test_evar_weights_are_identified_by_content_and_not_by_path(ar, folder):
     first = ar("AR_Mean").model.state_dict()
     for name in ("a.pth", "b.pth"):
         torch.save(first, folder / name)
@@ -199,11 +199,9 @@ def test_evar_classes_for_one_length_are_fitted_and_used_at_that_length(ar, reco
     encoder = ar("AR_FixedLevel")
     rows = fit(encoder, record([80] * 4), folder)
     assert rows[3, 0] == pytest.approx(0.03 * 39.5 / 0.015 * encoder.model.drawn[0].item(), rel=1e-5)
-    with pytest.raises(
-        InvalidInputError, match="AR_FixedLevel: is made for clips of one length, and was fitted to .* 80"
-    ):
+    with pytest.raises(InvalidInputError, match="AR_FixedLevel: accepts clips of one length and was fitted to .* 80"):
         encoder.embed(noise(2, 400))
-    message = r"clips of one length, and the training audio has 2 \(from 80 to 90 samples\): set a duration"
+    message = r"clips of one length, but the training audio has 2 \(from 80 to 90 samples\): set a duration"
     with pytest.raises(InvalidInputError, match=message):
         ar("AR_FixedLevel").fit([noise(2, 80), noise(2, 90)])
 
@@ -231,7 +229,7 @@ def test_evar_frames_of_another_shape_are_refused(ar):
         encoder.frames(noise(2, 400))
 
 
-def test_evar_statistics_that_fail_are_one_line(ar):
+def test_evar_statistics_that_fail_are_reported_in_one_line(ar):
     with pytest.raises(InvalidInputError, match=r"AR_Frames: precompute fails: RuntimeError.*ar_made\.py, line \d+"):
         ar("AR_Frames").fit([])
 
@@ -242,14 +240,14 @@ def test_evar_statistics_that_fail_are_one_line(ar):
         ("evar.ar_made.AR_Mean", {}, InvalidInputError, "asks for n_fft, which the configuration lacks; add it to"),
         ("evar.ar_made.AR_Frames", {}, InvalidInputError, r"no sample_rate; give it .* as \?sample_rate=16000"),
         ("evar.ar_made.AR_Main", {"config": "made.yaml"}, NotFoundError, "no 'AR_Main' in it; did you mean AR_Mean?"),
-        ("evar.ar_made.make", {"config": "made.yaml"}, InvalidInputError, "is a function, must be a class"),
+        ("evar.ar_made.make", {"config": "made.yaml"}, InvalidInputError, "is a function; it must be a class"),
         ("evar.ar_absent.AR", {"config": "made.yaml"}, NotFoundError, r"no module 'evar\.ar_absent'"),
         ("evar.ar_made.AR_Mean", {"config": "a.yaml"}, NotFoundError, r"a\.yaml: no such file"),
-        ("evar.ar_made.AR_Mean", {"config": "list.yaml"}, InvalidInputError, "holds a list, must hold fields"),
+        ("evar.ar_made.AR_Mean", {"config": "list.yaml"}, InvalidInputError, "holds a list; it must hold fields"),
         ("evar.ar_made.AR_Mean", {"config": "bad.yaml"}, InvalidInputError, "not YAML"),
         ("evar.ar_made.AR_Mean", {"config": "bad.json"}, InvalidInputError, "not JSON"),
-        ("evar.ar_made.AR_Files", {"config": "made.yaml"}, InvalidInputError, "the class takes names of files"),
-        ("evar.ar_made.AR_Mean", {"config": "files.json"}, InvalidInputError, "the class takes names of files"),
+        ("evar.ar_made.AR_Files", {"config": "made.yaml"}, InvalidInputError, "the class reads files by their names"),
+        ("evar.ar_made.AR_Mean", {"config": "files.json"}, InvalidInputError, "the class reads files by their names"),
         ("evar.ar_made.AR_Mean", {"config": "batch.json"}, InvalidInputError, "batch_size of its configuration is 0"),
         (
             "evar.ar_made.AR_Mean",
@@ -262,13 +260,13 @@ def test_evar_statistics_that_fail_are_one_line(ar):
             "evar.ar_made.AR_Mean",
             {"config": "made.yaml", "unit_s": -1.0},
             InvalidInputError,
-            "option unit_s is -1.0, must",
+            "option unit_s is -1.0; it must",
         ),
         ("evar.ar_made.AR_Mean", {"weight_file": "a.pth"}, NotFoundError, r"option weight_file: no such file a\.pth"),
     ],
 )
 @pytest.mark.usefixtures("ar")
-def test_evar_classes_that_cannot_be_made_are_one_line(folder, target, options, error, message):
+def test_evar_classes_that_cannot_be_made_are_reported_in_one_line(folder, target, options, error, message):
     write(folder / "list.yaml", "- 1\n- 2\n")
     write(folder / "bad.yaml", "a: [\n")
     write(folder / "bad.json", "{")

@@ -20,12 +20,12 @@ def test_whole_numbers_may_be_of_any_type(value, number):
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, None, "16000", float("nan"), float("inf")])
-def test_what_is_no_whole_number_is_refused(value):
-    with pytest.raises(InvalidInputError, match="rate is .*, must be a positive whole number"):
+def test_text_that_is_not_a_whole_number_is_refused(value):
+    with pytest.raises(InvalidInputError, match="rate is .*; it must be a positive whole number"):
         check_whole_number(value, "rate")
 
 
-def test_each_file_gets_the_modules_beside_it(folder):
+def test_each_file_gets_the_modules_next_to_it(folder):
     for place in ("one", "two"):
         write(folder / place / "network.py", f"place = {place!r}\n")
         write(folder / place / "parts" / "__init__.py", "")
@@ -36,7 +36,7 @@ def test_each_file_gets_the_modules_beside_it(folder):
         assert (module.network.place, module.layer.place) == (place, place)
 
 
-def test_a_module_of_another_current_folder_is_not_taken(folder, monkeypatch):
+def test_a_module_of_another_current_folder_is_not_imported(folder, monkeypatch):
     for place in ("one", "two"):
         write(folder / place / "network.py", f"place = {place!r}\n")
         monkeypatch.chdir(folder / place)
@@ -69,7 +69,7 @@ def test_a_file_that_fails_leaves_no_module(folder):
         ("", "", InvalidInputError, "cannot be imported: ValueError"),
     ],
 )
-def test_modules_that_cannot_be_imported_are_one_line(folder, text, name, error, message):
+def test_modules_that_cannot_be_imported_are_reported_in_one_line(folder, text, name, error, message):
     write(folder / "theirs.py", text)
     with pytest.raises(error, match=message) as raised:
         import_name(name)
@@ -78,5 +78,7 @@ def test_modules_that_cannot_be_imported_are_one_line(folder, text, name, error,
 
 def test_the_line_that_is_named_is_theirs_and_not_a_librarys(folder):
     write(folder / "mine.py", "import torch\n\ndef make():\n    return torch.zeros(2) @ torch.zeros(3)\n")
-    with pytest.raises(InvalidInputError, match=r"mine\.py:make: cannot be made: RuntimeError: .*mine\.py, line 4\)$"):
+    with pytest.raises(
+        InvalidInputError, match=r"mine\.py:make: cannot be constructed: RuntimeError: .*mine\.py, line 4\)$"
+    ):
         python.load("mine.py:make", python.Options())

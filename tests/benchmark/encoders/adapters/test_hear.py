@@ -54,14 +54,18 @@ def test_hear_loads_late_imports_and_weights_of_a_folder(folder):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("def load_model", "def load", "has no function load_model; HEAR's interface asks for it"),
+        ("def load_model", "def load", "has no function load_model; HEAR's interface requires it"),
         ("def get_scene_embeddings", "def scene", "has no function get_scene_embeddings"),
-        ("sample_rate, scene", "rate, scene", "its model has no sample_rate, which HEAR's interface asks for"),
-        (" = 16000, 6, 6", " = 16000, None, 6", "scene_embedding_size of its model is None, must be a positive whole"),
+        ("sample_rate, scene", "rate, scene", "its model has no sample_rate, which HEAR's interface requires"),
+        (
+            " = 16000, 6, 6",
+            " = 16000, None, 6",
+            "scene_embedding_size of its model is None; it must be a positive whole",
+        ),
         ("    model = Model()", "    model = Modell()", r"cannot be loaded: NameError.*hearing\.py, line 1\d\)"),
     ],
 )
-def test_hear_modules_that_lack_something_are_one_line(folder, old, new, message):
+def test_hear_modules_that_lack_something_are_reported_in_one_line(folder, old, new, message):
     assert old in made.HEAR
     write(folder / "hearing.py", made.HEAR.replace(old, new))
     with pytest.raises(InvalidInputError, match=message) as raised:
@@ -69,7 +73,7 @@ def test_hear_modules_that_lack_something_are_one_line(folder, old, new, message
     assert "\n" not in str(raised.value)
 
 
-def test_wrong_shapes_are_told_when_files_are_embedded(folder):
+def test_wrong_shapes_are_reported_when_files_are_embedded(folder):
     write(folder / "hearing.py", made.HEAR.replace("return get_timestamp_embeddings(audio, model)[0].mean(dim=1)", "1"))
     loaded = load_encoder("hear:hearing.py", trust_code=True)
     assert loaded.encoder.embed(noise(2, 9_000)) is None
@@ -77,5 +81,5 @@ def test_wrong_shapes_are_told_when_files_are_embedded(folder):
     from benchmark.encoders.contract import check_output  # noqa: PLC0415
 
     loaded = load_encoder("hear:hearing.py", trust_code=True)
-    with pytest.raises(InvalidInputError, match=r"embed returned shape \[2, 15\], must be \[2, 6\]"):
+    with pytest.raises(InvalidInputError, match=r"embed returned shape \[2, 15\]; it must be \[2, 6\]"):
         check_output(loaded.encoder, loaded.encoder.embed(noise(2, 9_000)), 2)

@@ -70,7 +70,7 @@ def changed(name, value):
         (renamed("feed_forward", "ffn"), r"the file has others instead: encoder\.layers\.0\.ffn.* another model\?"),
         (
             changed("encoder.layer_norm.bias", torch.zeros(8)),
-            r"1 tensors have other shapes than its config\.json says: encoder\.layer_norm\.bias \[8\] for \[16\]",
+            r"1 tensors have shapes other than those in its config\.json: encoder\.layer_norm\.bias \[8\] for \[16\]",
         ),
         (
             changed("encoder.layer_norm.bias", torch.full((16,), torch.nan)),
@@ -155,7 +155,7 @@ def test_a_missing_shard_is_named(whole, tmp_path):
     expected = load(str(whole), Options()).embed(AUDIO)
     assert torch.equal(load(str(tmp_path / "shards"), Options()).embed(AUDIO), expected)
     (tmp_path / "shards" / "model-00002-of-00003.safetensors").unlink()
-    with pytest.raises(InvalidInputError, match=r"holds no whole model .*model-00002-of-00003"):
+    with pytest.raises(InvalidInputError, match=r"does not hold a whole model .*model-00002-of-00003"):
         load(str(tmp_path / "shards"), Options())
 
 

@@ -218,7 +218,7 @@ def other_bins():
         (talker, "no part that turns audio into an embedding .* takes input_ids"),
         (text_to_speech, "lacks .* of the .* tensors of SpeechT5ForSpeechToText"),
         (reader, r"BertModel has no part that turns audio into an embedding \(BertModel takes input_ids\)"),
-        (other_bins, "Qwen2AudioEncoder gives no embedding of what its preprocessor prepares"),
+        (other_bins, "Qwen2AudioEncoder gives no embedding for the output of its preprocessor"),
     ],
 )
 def test_models_without_an_embedding_of_audio_are_one_plain_line(tmp_path, make, message):
@@ -252,9 +252,9 @@ def test_what_an_extractor_does_to_lengths_is_found_by_trying(least, most, longe
     assert (window.longest, window.padded) == (longest, padded)
 
 
-def test_padding_that_does_not_show_is_refused_unless_a_mask_tells():
+def test_invisible_padding_is_refused_unless_a_mask_marks_it():
     extractor = Extractor(20_000)
-    with pytest.raises(InvalidInputError, match="which of its frames belong to a clip cannot be told"):
+    with pytest.raises(InvalidInputError, match="it is unknown which of its frames belong to a clip"):
         measure_window(extractor, extractor, RATE_HZ, "hf:x", masked=False)
     assert measure_window(extractor, extractor, RATE_HZ, "hf:x", masked=True) == Window(longest=None, padded=False)
 

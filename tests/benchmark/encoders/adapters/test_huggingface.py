@@ -236,14 +236,14 @@ def test_the_users_settings_of_transformers_are_kept(tmp_path, capfd):
     before = settings.get_verbosity(), settings.is_progress_bar_enabled()
     capfd.readouterr()
     load(folder, Options())
-    with pytest.raises(InvalidInputError, match="holds no whole model"):
+    with pytest.raises(InvalidInputError, match="does not hold a whole model"):
         load(str(tmp_path), Options())
     assert (settings.get_verbosity(), settings.is_progress_bar_enabled()) == before
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("maker", MAKERS)
-def test_what_it_depends_on_is_written_down(tmp_path, maker):
+def test_what_an_embedding_depends_on_is_recorded(tmp_path, maker):
     folder = folder_of(maker(tmp_path))
     encoder = load(folder, Options())
     assert encoder.name == Path(folder).name
@@ -279,15 +279,15 @@ def test_a_model_that_was_fetched_before_needs_no_network(tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("target", "options", "error", "message"),
     [
-        ("", {}, InvalidInputError, "hf: no model; write hf:DIRECTORY or hf:OWNER/NAME"),
+        ("", {}, InvalidInputError, "hf: names no model; write hf:DIRECTORY or hf:OWNER/NAME"),
         ("./Wav2Vec", {}, NotFoundError, r"hf:\./Wav2Vec: no such folder; did you mean Wav2Vec2\?"),
-        ("/nowhere/at/all", {}, NotFoundError, "no such folder, and no id on the hub looks like this"),
-        ("Wav2Vec2", {"revision": "main"}, InvalidInputError, "is a folder; option revision is for models of the hub"),
-        ("Wav2Vec2", {"layer": 9}, InvalidInputError, r"option layer is 9; it must lie in -3\.\.2"),
-        ("text", {}, InvalidInputError, "hf:text: this folder holds no whole model .*preprocessor_config"),
+        ("/nowhere/at/all", {}, NotFoundError, "no such folder, and ids on the hub have another form"),
+        ("Wav2Vec2", {"revision": "main"}, InvalidInputError, "is a folder; option revision is for models on the hub"),
+        ("Wav2Vec2", {"layer": 9}, InvalidInputError, r"option layer is 9; it must be from -3 to 2"),
+        ("text", {}, InvalidInputError, "hf:text: this folder does not hold a whole model .*preprocessor_config"),
     ],
 )
-def test_what_cannot_be_loaded_is_one_line(tmp_path, monkeypatch, target, options, error, message):
+def test_files_that_cannot_be_loaded_are_reported_in_one_line(tmp_path, monkeypatch, target, options, error, message):
     made.wav2vec2(tmp_path)
     made.saved(
         tmp_path,

@@ -123,7 +123,7 @@ def test_torch_modules_are_wrapped(mine):
     assert encoder.to("cpu") is encoder
 
 
-def test_weights_are_handed_over_and_listed(folder):
+def test_weights_are_passed_and_listed(folder):
     write(folder / "mine.py", made.PYTHON.replace('"mine", gain', 'f"mine of {weights}", gain'))
     (folder / "w.bin").touch()
     options = python.Options(weights="w.bin", args='{"gain": 3}')
@@ -136,22 +136,27 @@ def test_weights_are_handed_over_and_listed(folder):
 @pytest.mark.parametrize(
     ("name", "options", "error", "message"),
     [
-        ("Wrong", {}, InvalidInputError, "its configuration is a str, must be a dictionary"),
-        ("Rateless", {}, InvalidInputError, r"its rate_hz \(or sample_rate\) is None, must be a positive whole number"),
-        ("Frames", {}, InvalidInputError, r"returns \[2, 8000, 1\] for audio \[2, 8000\], must be \[2, D\]"),
+        ("Wrong", {}, InvalidInputError, "its configuration is a str; it must be a dictionary"),
+        (
+            "Rateless",
+            {},
+            InvalidInputError,
+            r"its rate_hz \(or sample_rate\) is None; it must be a positive whole number",
+        ),
+        ("Frames", {}, InvalidInputError, r"returns \[2, 8000, 1\] for audio \[2, 8000\]; it must be \[2, D\]"),
         ("Outer.Iner", {}, NotFoundError, "no 'Iner' in it; did you mean Inner?"),
         ("Slotted", {"weights": "a.bin"}, NotFoundError, r"mine\.py:Slotted: no such file a\.bin"),
-        ("Slotted", {"args": '{"gain": 1}'}, InvalidInputError, "cannot be made: TypeError"),
+        ("Slotted", {"args": '{"gain": 1}'}, InvalidInputError, "cannot be constructed: TypeError"),
         ("Slotted", {"args": "gain"}, InvalidInputError, "must be JSON"),
     ],
 )
-def test_objects_that_are_no_encoders_are_one_line(mine, name, options, error, message):
+def test_objects_that_are_not_encoders_are_reported_in_one_line(mine, name, options, error, message):
     with pytest.raises(error, match=message) as raised:
         mine(name, **options)
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.usefixtures("mine")
-def test_what_a_factory_forgets_to_return_is_one_line():
+def test_a_factory_that_returns_nothing_is_reported_in_one_line():
     with pytest.raises(InvalidInputError, match="mine.py:nothing: the encoder's rate_hz is missing"):
         load_encoder("mine.py:nothing", trust_code=True)

@@ -47,21 +47,21 @@ def test_several_xares_classes_are_listed(folder):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("self.output_dim = 5", "", "has no output_dim, which X-ARES's interface asks for"),
-        ("self.sampling_rate = 16000", "self.sampling_rate = 0.5", "sampling_rate is 0.5, must be a positive whole"),
-        ("hop_size_in_ms = 50", "hop_size_in_ms = None", "hop_size_in_ms is None, must be a positive number"),
-        ("super().__init__()", "1 / 0", r"cannot be made: ZeroDivisionError.*file\.py, line 6"),
+        ("self.output_dim = 5", "", "has no output_dim, which X-ARES's interface requires"),
+        ("self.sampling_rate = 16000", "self.sampling_rate = 0.5", "sampling_rate is 0.5; it must be a positive whole"),
+        ("hop_size_in_ms = 50", "hop_size_in_ms = None", "hop_size_in_ms is None; it must be a positive number"),
+        ("super().__init__()", "1 / 0", r"cannot be constructed: ZeroDivisionError.*file\.py, line 6"),
     ],
 )
-def test_xares_classes_that_lack_something_are_one_line(folder, old, new, message):
+def test_xares_classes_that_lack_something_are_reported_in_one_line(folder, old, new, message):
     assert old in made.XARES
     write(folder / "file.py", made.XARES.replace(old, new))
     with pytest.raises(InvalidInputError, match=message):
         xares.load("file.py:Encoder", xares.Options())
 
 
-def test_xares_output_that_is_no_frames_is_refused(folder):
+def test_xares_output_without_frames_is_refused(folder):
     write(folder / "file.py", made.XARES.replace("mean(dim=3) * self.scale", "mean(dim=(1, 3))"))
     encoder = xares.load("file.py", xares.Options())
-    with pytest.raises(InvalidInputError, match=r"returned \[2, 5\] for audio \[2, 8000\], must be \[B, T, D\]"):
+    with pytest.raises(InvalidInputError, match=r"returned \[2, 5\] of audio \[2, 8000\]; it must be \[B, T, D\]"):
         encoder.embed(noise(2, 8_000))

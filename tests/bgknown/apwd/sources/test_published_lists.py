@@ -80,7 +80,7 @@ def test_a_broken_list_of_events_is_refused_by_line(tmp_path, bells, message):
         (("1-1-A-0", "test", 0, 9), "line 2: split is 'test', must be dev or eval"),
         (("1-1-A-0", "dev", 9, 9), "line 2: st 9 and ed 9 must be 0 <= st < ed"),
         (("1-1-A-0", "dev", -1, 9), "st -1 and ed 9"),
-        (("1-1-A-0", "dev", 1.5, 9), "st is '1.5', must be a whole number"),
+        (("1-1-A-0", "dev", 1.5, 9), "st is '1.5'; it must be a whole number"),
     ],
 )
 def test_a_broken_active_part_is_refused_by_line(tmp_path, clip, message):
@@ -141,7 +141,7 @@ def test_a_scene_without_sources_is_named_and_so_is_the_way_out(tiny):
         NotFoundError, match="no sources for the event 'birds': ESC-50 at .* lists nothing of chirping_birds"
     ):
         choose(tiny.open(), scenes.read_published_scenes(), ("rain",), NO_LABELS, None)
-    with pytest.raises(NotFoundError, match="no scene 'snow'; there are rain, traffic"):
+    with pytest.raises(NotFoundError, match="no scene 'snow'; there are: rain, traffic"):
         choose(tiny.open(), tiny_scenes(), ("snow",), NO_LABELS, None)
 
 

@@ -1,0 +1,231 @@
+"""One pass of an encoder over a list of clips.
+
+Decoding and resampling run in threads, a few batches ahead at most, so memory does not grow with the number of clips.
+They run ahead of an encoder on a GPU. With one on the CPU they alternate with it, because each uses all cores and both
+at once would only slow each other down.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from benchmark import processes
+from benchmark.embedding.ahead import Decoded, decode_ahead
+from benchmark.embedding.amplitudes import write_amplitudes
+from benchmark.embedding.batches import group_by_length
+from benchmark.embedding.broken import BrokenClips
+from benchmark.embedding.clips import Clip, read_clip
+from benchmark.embedding.recognition import find_by_content
+from benchmark.embedding.settings import PRECISIONS, EmbedSettings
+from benchmark.embedding.store import Entry, Store
+from benchmark.embedding.training_audio import DecodedAudio
+from benchmark.encoders.adapters.foreign import explain_failure
+from benchmark.encoders.contract import FittedEncoder, LoadedEncoder, check_output
+from benchmark.encoders.loading import check_repeatable
+from bgknown.errors import BgknownError, InvalidInputError, StorageError
+from bgknown.jobs.files import FileState
+from bgknown.shown import escape_line
+
+log = logging.getLogger(__name__)
+
+SPOT_TOLERANCE = 1e-2
+"""How far, relative to its largest value, a cached embedding may differ from a new one."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class EmbeddingPass:
+    """An encoder, the clips that it embeds, and the embeddings that are known so far."""
+
+    loaded: LoadedEncoder
+    """The encoder."""
+    settings: EmbedSettings
+    """How embeddings are computed."""
+    store: Store
+    """Where they are kept."""
+    states: Mapping[Clip, FileState]
+    """The clips, each with the state of its file."""
+    broken: BrokenClips
+    """Clips that cannot be used."""
+    found: dict[Clip, Entry | None] = field(default_factory=dict)
+    """The cached embedding of each clip; None where there is none."""
+
+    def find_cached(self) -> None:
+        """Look the clips up in the store, which is emptied if the encoder gives other embeddings than it holds.
+
+        Raises:
+            StorageError: it would have to be emptied, but other processes use it.
+        """
+        self.found = {clip: self.store.find(clip, state) for clip, state in self.states.items()}
+        find_by_content(self.store, self.found, self.states)
+        for clip, entry in self.found.items():
+            if entry is not None and clip.sha256 and entry.sha256 != clip.sha256:
+                self.found[clip] = None  # not the bytes that the dataset lists: read again, which checks them
+        self._check_cached()
+        self.broken.embedded = sum(entry is not None for entry in self.found.values())
+
+    def embed_missing(self, batches: Sequence[list[Clip]], *, fit_on: Sequence[Clip], twice: bool) -> None:
+        """Embed this process's share of the clips that are not cached.
+
+        Args:
+            batches: all clips.
+            fit_on: audio for an encoder that takes statistics from it.
+            twice: embed the first batch twice, and compare.
+
+        Raises:
+            InvalidInputError: the encoder breaks its contract.
+            StorageError: the store cannot be written.
+        """
+        share = batches[processes.rank() :: processes.count()]
+        missing = [[clip for clip in batch if self.found[clip] is None] for batch in share]
+        todo = [batch for batch in missing if batch]
+        if not todo:
+            return
+        if isinstance(self.loaded.encoder, FittedEncoder):
+            self._fit(self.loaded.encoder, fit_on)
+            if self.broken.problems.keys() & {clip.path for clip in fit_on}:
+                return  # the statistics include audio that will be left out
+        kept = sum(map(len, batches)) - sum(map(len, todo))
+        with self._show(f"embed {self.loaded.name}", kept + sum(map(len, todo)), initial=kept) as bar:
+            for batch, decoded in decode_ahead(todo, self.loaded, self.settings.jobs, self.broken):
+                twice = not self._embed_batch(batch, decoded, twice=twice) and twice
+                bar.update(len(batch))
+
+    def collect(self) -> dict[Clip, Entry]:
+        """Where the embeddings of all clips are, once every process has embedded its share.
+
+        Raises:
+            StorageError: embeddings cannot be read back.
+        """
+        if processes.count() > 1:
+            processes.wait_for_all()
+            self.store = Store(self.store.folder, self.store.size)
+        entries = {clip: self.found[clip] or self.store.find(clip, state) for clip, state in self.states.items()}
+        find_by_content(self.store, entries, self.states)  # another process may have seen another state of a file
+        whole = {clip: entry for clip, entry in entries.items() if entry is not None}
+        lost = next((clip for clip in entries if clip not in whole), None)
+        if lost is not None:
+            raise StorageError(
+                f"{self.store.folder}: the embedding of {lost.path} cannot be read back: the disk or the file is "
+                f"failing; empty the cache (`benchmark cache --clear`) and run again"
+            )
+        return whole
+
+    def _check_cached(self) -> None:
+        """Empty the store if the encoder gives other embeddings: weights may change in ways that no key can see."""
+        known = next(((clip, entry) for clip, entry in self.found.items() if entry is not None), None)
+        if known is None or isinstance(self.loaded.encoder, FittedEncoder):
+            return
+        clip, entry = known
+        new = self._encode([clip], [read_clip(clip, self.loaded.encoder.rate_hz)])[0]
+        kept = self.store.gather([entry])[0]
+        if np.abs(new - kept).max() <= SPOT_TOLERANCE * max(float(np.abs(kept).max()), 1e-30):
+            return
+        name = self.loaded.name
+        if processes.count() > 1:
+            raise StorageError(
+                f"{self.store.folder}: encoder {name} no longer gives the embeddings that are cached for it; "
+                f"empty the cache (`benchmark cache --clear`) and run again"
+            )
+        log.warning("encoder %s no longer gives the embeddings that are cached for it; they are computed again", name)
+        self.found.update(dict.fromkeys(self.found))
+        self.store = self.store.start_empty()
+
+    def _fit(self, encoder: FittedEncoder, fit_on: Sequence[Clip]) -> None:
+        """Let an encoder take its statistics from audio."""
+        rate_hz, jobs = encoder.rate_hz, self.settings.jobs
+        batches = group_by_length(list(dict.fromkeys(fit_on)), rate_hz, self.settings.batch_size, self.broken)
+
+        def stream() -> Iterator[torch.Tensor]:
+            for batch, decoded in decode_ahead(batches, self.loaded, jobs, self.broken):
+                for clip, (samples, _) in zip(batch, decoded, strict=True):
+                    if not samples.any():
+                        self.broken.add_silent(clip)
+                yield self._to_device(decoded)
+                bar.update(len(batch))
+
+        with self._show(f"statistics for {self.loaded.name}", len(fit_on), leave=False) as bar:
+            audio = DecodedAudio(batches, rate_hz, stream, jobs=jobs, report=bar.update, broken=self.broken)
+            try:
+                with explain_failure(f"encoder {self.loaded.name}", "cannot be fitted"):
+                    encoder.fit(audio)
+            except InvalidInputError:
+                if not self.broken.problems:  # otherwise broken clips may have left it without audio
+                    raise
+
+    def _embed_batch(self, batch: Sequence[Clip], decoded: Decoded, *, twice: bool) -> bool:
+        """Embed a batch into the store, except broken clips and audio that is stored under another name.
+
+        Returns:
+            whether the batch was embedded twice, as requested.
+        """
+        new: list[tuple[Clip, tuple[NDArray[np.float32], str]]] = []
+        for clip, (audio, digest) in zip(batch, decoded, strict=True):
+            entry = self.store.find_audio(digest, clip.crop)
+            if entry is None:
+                new.append((clip, (audio, digest)))
+            else:
+                self.store.alias([entry], [(clip, self.states[clip])])
+        if not new:
+            return False
+        clips, audios = [clip for clip, _ in new], [item for _, item in new]
+        rows = self._encode(clips, audios)
+        finite = self.broken.keep_finite(clips, rows)
+        if not finite.any():
+            return False
+        if twice:
+            again = self._encode(clips, audios)
+            check_repeatable(self.loaded.name, rows[finite], again[finite], self.settings.precision)
+        usable = list(itertools.compress(new, finite))
+        self.store.append(rows[finite], [(clip, self.states[clip], digest) for clip, (_, digest) in usable])
+        write_amplitudes(self.store.folder, [(digest, clip.crop, audio) for clip, (audio, digest) in usable])
+        return twice
+
+    def _encode(self, clips: Sequence[Clip], decoded: Decoded) -> NDArray[np.float32]:
+        """Embed one batch and check the output against the contract; values may be NaN or infinite."""
+        encoder, name, audio = self.loaded.encoder, self.loaded.name, self._to_device(decoded)
+        kind = PRECISIONS[self.settings.precision]
+        precision = torch.autocast(torch.device(self.loaded.device).type, dtype=kind) if kind else nullcontext()
+        try:
+            with torch.inference_mode(), precision:
+                output = encoder.embed(audio)
+        except BgknownError:
+            raise
+        except (Exception, SystemExit) as error:  # an encoder that exits must not end the run
+            if isinstance(error, torch.OutOfMemoryError):
+                raise InvalidInputError(
+                    f"encoder {name} ran out of memory on a batch {list(audio.shape)}: lower --batch"
+                ) from error
+            reason = (str(error).strip().splitlines() or [""])[0]
+            raise InvalidInputError(
+                f"encoder {name} failed on a batch {list(audio.shape)} that starts with {clips[0].path}: "
+                f"{type(error).__name__}: {reason}"
+            ) from error
+        return check_output(encoder, output, len(clips), finite=False).numpy()
+
+    def _to_device(self, decoded: Decoded) -> torch.Tensor:
+        """A batch [B, N] on the encoder's device."""
+        return torch.from_numpy(np.stack([samples for samples, _ in decoded])).to(self.loaded.device)
+
+    @staticmethod
+    def _show(title: str, total: int, *, initial: int = 0, leave: bool = True) -> tqdm[NoReturn]:
+        """A progress bar of the first process, silent when stderr is not a terminal."""
+        return tqdm(
+            total=total,
+            initial=initial,
+            desc=escape_line(title),
+            unit="clip",
+            disable=not sys.stderr.isatty() or processes.rank() > 0,
+            leave=leave,
+            smoothing=0.05,
+        )

@@ -1,0 +1,66 @@
+"""Options that commands of all packages share, each with one help text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from bgknown.commands import FOLDER_PATH
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+cache_option = click.option(
+    "--cache", type=FOLDER_PATH, help="Cache folder [default: $BGKNOWN_CACHE or the user's cache]."
+)
+jobs_option = click.option("--jobs", type=int, help="Number of parallel workers [default: all cores].")
+skip_broken_option = click.option("--skip-broken", is_flag=True, help="Skip missing or broken inputs, and count them.")
+device_option = click.option("--device", help="cpu, cuda or cuda:N [default: a GPU if there is one].")
+name_option = click.option("--name", help="Name of the encoder in results [default: from its file, kind or run].")
+format_option = click.option(
+    "--format",
+    "container",
+    type=click.Choice(["wav", "flac"]),
+    default="wav",
+    show_default=True,
+    help="Format of the audio files.",
+)
+
+
+def out_option(what: str, **settings: Any) -> Callable[[Decorated], Decorated]:
+    """The option ``--out``, a folder.
+
+    Args:
+        what: what the folder holds.
+        settings: further settings of the option.
+    """
+    return click.option("--out", type=FOLDER_PATH, **{"required": True, **settings}, help=f"Folder of {what}.")
+
+
+def limit_option(what: str) -> Callable[[Decorated], Decorated]:
+    """The option ``--limit``.
+
+    Args:
+        what: what is counted.
+    """
+    return click.option("--limit", type=int, metavar="N", help=f"Use at most N {what} (for a quick try).")
+
+
+def seed_option(default: str | None = None) -> Callable[[Decorated], Decorated]:
+    """The option ``--seed``: 0 by default, or None where ``default`` says in words what is used then."""
+    settings: dict[str, Any] = {} if default else {"default": 0, "show_default": True}
+    return click.option(
+        "--seed", type=int, help=f"Random seed{f' [default: {default}]' if default else ''}.", **settings
+    )
+
+
+def add_options(*options: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:
+    """One decorator for several options, listed by the help in this order."""
+
+    def decorate(command: Decorated) -> Decorated:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
