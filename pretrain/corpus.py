@@ -35,7 +35,7 @@ class Corpus:
     """An open corpus."""
 
     folder: Path
-    """Where it lies."""
+    """Its folder."""
     rate_hz: int
     """Its sampling rate."""
     files: list[str]
@@ -45,7 +45,7 @@ class Corpus:
     lengths: NDArray[np.int64]
     """Each clip's samples."""
     audio: NDArray[np.int16]
-    """All samples, mapped, not read."""
+    """All samples, mapped and not read."""
     fingerprint: str
     """SHA-256 of the index, which holds that of every file."""
 
@@ -59,13 +59,13 @@ class Corpus:
         samples: int,
         later: NDArray[np.int64] | None = None,
     ) -> NDArray[np.int16]:
-        """Cut a part out of each clip; shorter clips are whole and get zeros at their end.
+        """Cut a part out of each clip; a shorter clip is used whole and padded with zeros.
 
         Args:
             clips: [B] which clips.
-            places: [B] where, as a share 0..1 of the starts that there are.
+            places: [B] where, as a share 0..1 of the possible starts.
             samples: N.
-            later: [B] samples to shift each crop by, as far as the clip reaches; negative is earlier.
+            later: [B] samples to shift each crop by, within the clip; negative is earlier.
 
         Returns:
             [B, N] int16.
@@ -110,16 +110,16 @@ def open_corpus(folder: Path) -> Corpus:
     """Open a packed corpus.
 
     Args:
-        folder: what ``pretrain pack`` was given as ``--out``.
+        folder: the ``--out`` of ``pretrain pack``.
 
     Raises:
         NotFoundError: there is no finished corpus.
-        InvalidInputError: its parts are damaged or do not belong together.
+        InvalidInputError: its files are damaged or do not belong together.
     """
     folder = user_path(folder)
     path = folder / INDEX
     if not path.is_file():
-        raise NotFoundError(f"{folder}: holds no finished corpus ({INDEX} missing); {_MAKE}")
+        raise NotFoundError(f"{folder}: not a finished corpus ({INDEX} missing); {_MAKE}")
     description = read_object(folder / DESCRIPTION)
     if description.get("format") != FORMAT:
         raise InvalidInputError(
@@ -151,7 +151,7 @@ def open_corpus(folder: Path) -> Corpus:
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """What is worth telling about a corpus: counts, hours, how it was sampled."""
+    """The facts about a corpus for a model card: counts, hours, how it was sampled."""
     description = read_object(folder / DESCRIPTION)
     return {
         "clips": description["counts"]["clips"],

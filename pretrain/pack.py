@@ -1,13 +1,12 @@
 """Packing: folders of audio files into one corpus that training reads (``pretrain.corpus`` says what it holds).
 
 This is the only part of training that needs audio libraries. Files are packed in the order of their names, by several
-processes; what is done is in a journal, so that a run that was killed goes on and ends with the same bytes.
+processes; finished work is in a journal, so that a run that was killed resumes and ends with the same bytes.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,15 +21,25 @@ from bgknown.audio.decoding import explain_file_faults
 from bgknown.audio.files import check_finite, read_file, to_pcm16
 from bgknown.corpora.listing import SUFFIXES, name_some
 from bgknown.documents import read_object
-from bgknown.errors import BgknownError, BrokenInputError, InvalidInputError, NotFoundError
-from bgknown.jobs.files import describe_storage_error, hash_bytes, list_state, open_own, sync_folder, write_whole
-from bgknown.jobs.parallel import count_cores, in_processes
-from bgknown.jobs.problems import Problem, list_problems, make_problem
+from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
+from bgknown.jobs.files import describe_storage_error, hash_bytes, list_state, open_own
+from bgknown.jobs.parallel import count_cores, one_by_one
+from bgknown.jobs.problems import Problem, make_problem
+from bgknown.jobs.resumable import Job, JobOutcome, UnitResult
 from bgknown.jobs.workspace import Workspace
 from bgknown.userpath import absolute, expand_fields
 from pretrain.audio_files import find_audio, matches_any
-from pretrain.corpus import AUDIO, COLUMNS, DESCRIPTION, FORMAT, INDEX
-from pretrain.pack_journal import BATCH, Packed, PackWriter, drop_mended, drop_replaced, read_packed
+from pretrain.corpus import AUDIO, COLUMNS, DESCRIPTION, FORMAT, INDEX, open_corpus
+from pretrain.pack_journal import (
+    BATCH,
+    PART,
+    DecodedFile,
+    PackedFile,
+    PackWriter,
+    drop_changed,
+    drop_repaired,
+    read_packed,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,15 +51,15 @@ class PackOptions:
     out: Path
     """Folder of the corpus."""
     match: tuple[str, ...] = ()
-    """Patterns, of which a file's name below the folders must match one; none takes all."""
+    """Patterns; a file's name below the folders must match one of them. None takes all files."""
     sample: int = 0
-    """Files to choose at random; 0 takes all."""
+    """Number of files to choose at random; 0 takes all."""
     seed: int = 0
-    """Of the choice."""
+    """Seed of the choice."""
     rate_hz: int = 16_000
     """Sampling rate of the corpus."""
     skip_broken: bool = False
-    """Whether to finish without the files that are broken."""
+    """Leave out broken files."""
     jobs: int = field(default_factory=count_cores)
     """Number of processes."""
 
@@ -60,12 +69,12 @@ class PackOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackReport:
-    """What came of it."""
+    """What a packing did."""
 
     clips: int
     """Clips in the corpus."""
     hours: float
-    """Their length."""
+    """Their length in hours."""
     kept: int
     """Clips that an earlier run had packed."""
     clipped: int
@@ -75,19 +84,19 @@ class PackReport:
     silent: int = 0
     """Clips that are silent."""
     notes: tuple[str, ...] = ()
-    """A sentence on silent clips and one on clipped ones, where there are any."""
+    """A sentence on silent clips and one on clipped ones, if there are any."""
 
 
 def pack(options: PackOptions) -> PackReport:
-    """Pack a corpus, from the start or from where an earlier run was stopped.
+    """Pack a corpus, or resume where an earlier run stopped.
 
     Raises:
-        NotFoundError: a folder is not there, or holds no audio that is wanted.
+        NotFoundError: a folder is missing, or holds no audio that matches.
         InvalidInputError: an option is out of range.
         StorageError: the output folder holds something else, another run holds it, or the disk is full.
         BrokenInputError: files are broken and ``skip_broken`` is not given; the others are kept for the next run.
     """
-    root, names = find(options)
+    root, names = find_pack_files(options)
     description = {
         "name": "packed corpus",
         "format": FORMAT,
@@ -101,37 +110,31 @@ def pack(options: PackOptions) -> PackReport:
         },
         "inputs": {"files": len(names), "names_sha256": hash_bytes("\n".join(names).encode())},
     }
-    workspace = Workspace(options.out, read=_read_description, manifest=INDEX, description=DESCRIPTION)
-    with workspace.claim(description) as finished:
-        if finished:
-            content = read_object(options.out / DESCRIPTION)
-            return _report(content, content["counts"]["clips"])
-        rows, problems, kept = _pack_all(options, root, names, workspace)
-        if problems and not options.skip_broken:
-            raise BrokenInputError(
-                f"{list_problems(problems)}\n{len(rows)} of {len(names)} files are packed; fix these files and run the "
-                f"command again, or give --skip-broken to finish without them"
-            )
-        if not rows:
-            raise BrokenInputError(f"{list_problems(problems)}\nnothing is left to pack")
-        return _report(_finish(options, workspace, description, rows, problems), kept)
+    job = Job(
+        workspace=Workspace(options.out, read=_read_description, manifest=INDEX, description=DESCRIPTION),
+        description=description,
+        noun="file",
+        jobs=options.jobs,
+        skip_broken=options.skip_broken,
+    )
+    return job.run(lambda: _pack_files(job, options, root, names), lambda: _report_finished_corpus(job))
 
 
 def _read_description(out: Path) -> dict[str, Any]:
     return read_object(out / DESCRIPTION)
 
 
-def find(options: PackOptions) -> tuple[Path, list[str]]:
-    """The files to pack: the folder that their names count from, and their names in order.
+def find_pack_files(options: PackOptions) -> tuple[Path, list[str]]:
+    """The files to pack: the folder that their names are relative to, and their names in order.
 
-    With several folders, names count from the folder that all of them lie in.
+    With several folders, names are relative to the folder that contains all of them.
 
     Raises:
         NotFoundError, InvalidInputError: as ``pack``.
     """
     if options.sample < 0 or options.rate_hz < 1_000:
         raise InvalidInputError(
-            f"--sample {options.sample}, --rate {options.rate_hz}; files are counted from 0, rates from 1,000 Hz"
+            f"--sample {options.sample}, --rate {options.rate_hz}; --sample must be 0 or more, --rate at least 1,000 Hz"
         )
     for folder in options.audio:
         if not folder.is_dir():
@@ -147,14 +150,14 @@ def find(options: PackOptions) -> tuple[Path, list[str]]:
             f"{name_some(dict.fromkeys((found[0], found[len(found) // 2], found[-1])))}"
         )
     if options.sample > len(names):
-        raise InvalidInputError(f"--sample {options.sample}: there are {len(names):,} files; take at most as many")
+        raise InvalidInputError(f"--sample {options.sample}: there are {len(names):,} files; give at most that number")
     if options.sample:
         order = np.argsort(seeding.draw_ranks(options.seed, "pack", names), kind="stable")
         names = sorted(names[place] for place in order[: options.sample])
     return root, names
 
 
-def _pack_file(root: Path, rate_hz: int, name: str) -> Packed:
+def _decode_file(root: Path, rate_hz: int, name: str) -> DecodedFile:
     path = root / name
     state = list_state(path)
     try:
@@ -165,86 +168,80 @@ def _pack_file(root: Path, rate_hz: int, name: str) -> Packed:
             if not audio.size:
                 raise InvalidInputError(f"less than one sample at {rate_hz} Hz")
             found = measure_amplitude(audio)
-            return Packed(name, to_pcm16(audio), digest, state, clipped=found.clipped, silent=found.silent)
     except BgknownError as error:
-        return Packed(name, None, problem=make_problem(error, where=name, what="audio"))
+        return DecodedFile(file=PackedFile(name=name, problem=make_problem(error, where=name, what="audio")))
+    file = PackedFile(name=name, sha256=digest, state=state, clipped=found.clipped, silent=found.silent)
+    pcm = np.ascontiguousarray(to_pcm16(audio), dtype="<i2")
+    return DecodedFile(file=file, pcm=pcm, pcm_sha256=hash_bytes(pcm.data))
 
 
-def _pack_all(
-    options: PackOptions, root: Path, names: list[str], workspace: Workspace
-) -> tuple[list[dict[str, Any]], list[Problem], int]:
-    """Pack what is not packed yet: rows of the index, what is broken, and how many rows were there before."""
-    work = partial(_pack_file, root, options.rate_hz)
-    part, final = workspace.folder / AUDIO, options.out / AUDIO
+def _pack_files(job: Job, options: PackOptions, root: Path, names: list[str]) -> PackReport:
+    """Pack what is missing."""
+    decode = partial(_decode_file, root, options.rate_hz)
+    part, final = options.out / PART, options.out / AUDIO
     try:
         if final.exists() and not part.exists():  # killed between putting the audio and the index in place
             final.replace(part)
-        with open_own(part) as file:
-            done = read_packed(workspace.journal, names, os.fstat(file.fileno()).st_size)
-            done = drop_mended(drop_replaced(done, root, options.jobs), work, options.jobs)
-            kept = sum("problem" not in entry for entry in done)
-            writer = PackWriter(file, workspace.journal, done)
-            clips = in_processes(
-                work,
-                names[len(done) :],
-                jobs=options.jobs,
-                title="packing",
-                unit="file",
-                batch=BATCH,
-                ordered=True,
-            )
+        with open_own(part) as audio:
+            done = drop_changed(read_packed(job.folder.journal, names), root, options.out, options.jobs)
+            done = drop_repaired(done, decode, options.jobs)
+            kept = sum(file.problem is None for file in done)
+            writer = PackWriter(audio, options.out, job.folder.journal, done)
+            rest = names[len(done) :]
             try:
-                for clip in clips:
-                    writer.add(clip)
+                for decoded in job.run_units(one_by_one(decode), rest, title="packing", batch=BATCH, ordered=True):
+                    writer.add(decoded)
             finally:
                 writer.flush()
     except BgknownError:
         raise
     except OSError as error:
         raise describe_storage_error(error, part) from error
-    rows = [entry for entry in writer.entries if "problem" not in entry]
-    return rows, [Problem(**entry["problem"]) for entry in writer.entries if "problem" in entry], kept
+    results = [UnitResult(record=None if file.problem else file, problem=file.problem) for file in writer.files]
+    outcome = JobOutcome[PackedFile](kept=kept).add(results)
+    job.check(outcome, len(names))
+    return _make_report(_write_corpus(job, options, outcome), kept)
 
 
-def _finish(
-    options: PackOptions,
-    workspace: Workspace,
-    description: dict[str, Any],
-    rows: list[dict[str, Any]],
-    problems: list[Problem],
-) -> dict[str, Any]:
+def _write_corpus(job: Job, options: PackOptions, outcome: JobOutcome[PackedFile]) -> dict[str, Any]:
     """Put the corpus under its final names, the index last."""
-    table = pd.DataFrame(rows).rename(columns={"name": "file"})[list(COLUMNS)]
+    files, problems = outcome.records, outcome.problems
+    rows = [(file.name, *file.samples, file.sha256) for file in files]
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
     index = table.to_csv(index=False, lineterminator="\n").encode()
+    silent, clipped = ([file.name for file in files if getattr(file, mark)] for mark in ("silent", "clipped"))
     counts = {
         "clips": len(table),
         "broken": len(problems),
-        "clipped": sum("clipped" in row for row in rows),
+        "clipped": len(clipped),
         "hours": round(int(table["length"].sum()) / options.rate_hz / 3_600, 4),
+        **({"silent": len(silent)} if silent else {}),
     }
-    skipped = [asdict(problem) for problem in sorted(problems)]
-    names = {mark: [row["name"] for row in rows if mark in row] for mark in ("silent", "clipped")}
-    counts |= {"silent": len(names["silent"])} if names["silent"] else {}
-    notes = describe_counts(**names, what="clips", cut_off=True)
+    notes = describe_counts(silent=silent, clipped=clipped, what="clips", cut_off=True)
     content = {
-        **description,
+        **job.description,
         "counts": counts,
-        "skipped": skipped,
+        "skipped": [asdict(problem) for problem in sorted(problems)],
         **({"notes": notes} if notes else {}),
         "index_sha256": hash_bytes(index),
     }
-    out = options.out
     try:
-        (workspace.folder / AUDIO).replace(out / AUDIO)
+        (options.out / PART).replace(options.out / AUDIO)
     except OSError as error:
-        raise describe_storage_error(error, out / AUDIO) from error
-    write_whole(out / DESCRIPTION, (json.dumps(content, indent=2) + "\n").encode(), aside=workspace.scratch)
-    write_whole(out / INDEX, index, aside=workspace.scratch)
-    sync_folder(out)
+        raise describe_storage_error(error, options.out / AUDIO) from error
+    job.finish({DESCRIPTION: (json.dumps(content, indent=2) + "\n").encode(), INDEX: index})
     return content
 
 
-def _report(content: dict[str, Any], kept: int) -> PackReport:
+def _report_finished_corpus(job: Job) -> PackReport:
+    out = job.workspace.out
+    job.check_finished_files({AUDIO: None})
+    open_corpus(out)  # checks the index, and the size of the audio
+    content = _read_description(out)
+    return _make_report(content, content["counts"]["clips"])
+
+
+def _make_report(content: dict[str, Any], kept: int) -> PackReport:
     counts = content["counts"]
     problems = tuple(Problem(**problem) for problem in content["skipped"])
     return PackReport(

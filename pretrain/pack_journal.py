@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bgknown.jobs.files import hash_file, list_state
+from bgknown.jobs.files import hash_file, list_state, read_state
 from bgknown.jobs.parallel import in_processes
-from bgknown.jobs.problems import Problem, is_problem
-from bgknown.jobs.workspace import append_entries, read_journal
+from bgknown.jobs.problems import Problem
+from bgknown.jobs.units import FinishedUnit, StoredBytes, read_units, write_units
+from bgknown.jobs.workspace import WORK
+from pretrain.corpus import AUDIO
 
 BATCH = 8
 """Files that a process is given at a time."""
 FLUSH = 256
-"""Clips after which audio and journal are flushed: as many as a kill may cost."""
+"""Clips after which audio and journal are flushed: a kill loses at most this many."""
+PART = f"{WORK}/{AUDIO}"
+"""The audio while it is unfinished, relative to the folder of the corpus."""
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedFile:
     """One file, packed or broken."""
 
     name: str
-    """As in the index."""
-    samples: NDArray[np.int16] | None
-    """[N] at the corpus's rate; None for a broken file."""
+    """Its name in the index."""
     sha256: str = ""
     """Of the file."""
-    state: list[int] | None = None
+    state: list[int] = field(default_factory=list)
     """Size, times and inode of the file."""
     clipped: bool = False
     """Whether samples were beyond full scale."""
@@ -41,99 +43,130 @@ class Packed:
     """Whether it is silent."""
     problem: Problem | None = None
     """What is wrong with a broken file."""
+    audio: StoredBytes | None = None
+    """Its samples in the audio; None for a broken file, or until they are written."""
+
+    @classmethod
+    def from_unit(cls, unit: FinishedUnit) -> PackedFile:
+        """The file that a unit of the journal describes."""
+        record, problem = dict(unit.record), unit.record.get("problem")
+        record["problem"] = Problem(**problem) if problem is not None else None
+        return cls(name=unit.name, sha256=unit.digest, audio=next(iter(unit.files), None), **record)
+
+    def to_unit(self) -> FinishedUnit:
+        """The unit for the journal; its digest is the hash of the file."""
+        problem = None if self.problem is None else asdict(self.problem)
+        record = {"state": self.state, "clipped": self.clipped, "silent": self.silent, "problem": problem}
+        files = () if self.audio is None else (self.audio,)
+        return FinishedUnit(name=self.name, digest=self.sha256, record=record, files=files)
+
+    @property
+    def samples(self) -> tuple[int, int]:
+        """Start and length of its samples in the audio."""
+        return (0, 0) if self.audio is None else (self.audio.start // 2, (self.audio.size or 0) // 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodedFile:
+    """What a worker has read of a file."""
+
+    file: PackedFile
+    """The file."""
+    pcm: NDArray[np.int16] | None = None
+    """[N] samples at the corpus's rate, little-endian; None for a broken file."""
+    pcm_sha256: str = ""
+    """Of the samples."""
 
 
 class PackWriter:
     """Appends clips to the audio, and, once they are safe on the disk, to the journal."""
 
-    def __init__(self, file: BinaryIO, journal: Path, done: list[dict[str, Any]]) -> None:
-        self.entries = done
-        self._file, self._journal = file, journal
-        self._next = next((entry["start"] + entry["length"] for entry in reversed(done) if "start" in entry), 0)
-        self._waiting = 0
-        file.truncate(2 * self._next)
-        file.seek(2 * self._next)
+    def __init__(self, audio: BinaryIO, out: Path, journal: Path, done: list[PackedFile]) -> None:
+        self.files = done
+        self._audio, self._out, self._journal = audio, out, journal
+        self._next = _find_end(done)
+        self._waiting: list[PackedFile] = []
+        if os.fstat(audio.fileno()).st_size != self._next:  # truncating changes the file's state
+            audio.truncate(self._next)
+        audio.seek(self._next)
 
-    def add(self, clip: Packed) -> None:
+    def add(self, decoded: DecodedFile) -> None:
         """Append one clip, or note that it is broken."""
-        if clip.samples is None:
-            assert clip.problem is not None
-            self.entries.append({"name": clip.name, "problem": asdict(clip.problem)})
-        else:
-            self._file.write(clip.samples.astype("<i2").tobytes())
-            entry = {"name": clip.name, "start": self._next, "length": len(clip.samples), "sha256": clip.sha256}
-            entry["state"] = clip.state
-            marks = {name: True for name in ("clipped", "silent") if getattr(clip, name)}
-            self.entries.append(entry | marks)
-            self._next += len(clip.samples)
-        self._waiting += 1
-        if self._waiting >= FLUSH:
+        file = decoded.file
+        if decoded.pcm is not None:
+            size = self._audio.write(decoded.pcm.data)
+            audio = StoredBytes(file=PART, sha256=decoded.pcm_sha256, state=[], start=self._next, size=size)
+            file = replace(file, audio=audio)
+            self._next += size
+        self._waiting.append(file)
+        if len(self._waiting) >= FLUSH:
             self.flush()
 
     def flush(self) -> None:
         """Make what was added survive a kill."""
-        if self._waiting:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            append_entries(self._journal, *self.entries[-self._waiting :])
-            self._waiting = 0
+        if not self._waiting:
+            return
+        self._audio.flush()
+        os.fsync(self._audio.fileno())
+        state = read_state(self._out / PART).facts()
+        files = [
+            file if file.audio is None else replace(file, audio=replace(file.audio, state=state))
+            for file in self._waiting
+        ]
+        self._waiting = []
+        write_units(self._journal, [file.to_unit() for file in files])
+        self.files += files
 
 
-def read_packed(journal: Path, names: list[str], size: int) -> list[dict[str, Any]]:
-    """What earlier runs have packed: the journal's entries as far as they follow the names and their audio is there."""
-    done: list[dict[str, Any]] = []
-    start = 0
-    for entry in filter(_is_whole, read_journal(journal)):
+def read_packed(journal: Path, names: Sequence[str]) -> list[PackedFile]:
+    """What earlier runs have packed: the files of the journal as far as they follow the names."""
+    done: list[PackedFile] = []
+    for unit in read_units(journal):
+        try:
+            file = PackedFile.from_unit(unit)
+        except TypeError:  # of another version
+            break
         place = len(done)
-        if place == len(names) or entry.get("name") != names[place]:
-            if place and entry.get("name") in names[:place]:  # an earlier run went back to a file that had been mended
-                done = done[: names.index(entry["name"])]
-                start = next((old["start"] + old["length"] for old in reversed(done) if "start" in old), 0)
-            else:
+        if place == len(names) or file.name != names[place]:
+            if file.name not in names[:place]:
                 break
-        if "problem" not in entry:
-            if entry["start"] != start or 2 * (start + entry["length"]) > size:
-                break
-            start += entry["length"]
-        done.append(entry)
+            done = done[: names.index(file.name)]  # an earlier run resumed from a file that had been repaired
+        if file.audio is not None and file.audio.start != _find_end(done):
+            break
+        done.append(file)
     return done
 
 
-def drop_replaced(done: list[dict[str, Any]], root: Path, jobs: int) -> list[dict[str, Any]]:
-    """What is packed of files that are still the same; where their state has changed, their content decides."""
-    packed = [(place, entry) for place, entry in enumerate(done) if "problem" not in entry]
-    changed = [(place, entry) for place, entry in packed if entry["state"] != list_state(root / entry["name"])]
-    if not changed:
-        return done
-    work, entries = partial(_is_same, root), [entry for _, entry in changed]
-    again = in_processes(work, entries, jobs=jobs, title="packed files again", unit="file", batch=BATCH, ordered=True)
-    replaced = [place for (place, _), same in zip(changed, again, strict=True) if not same]
-    return done[: replaced[0]] if replaced else done
+def drop_changed(done: list[PackedFile], root: Path, out: Path, jobs: int) -> list[PackedFile]:
+    """The files before the first that was replaced since it was packed, or whose samples are not intact.
+
+    If the state of a file or of the audio has changed, its hash decides.
+    """
+    last = next((file.audio for file in reversed(done) if file.audio is not None), None)
+    flushed = last is not None and last.state == list_state(out / PART)  # the audio is as the last flush left it
+    check = partial(_is_intact, root, None if flushed else out)
+    good = in_processes(check, done, jobs=jobs, title="packed files again", unit="file", batch=64, ordered=True)
+    return done[: next((place for place, passes in enumerate(list(good)) if not passes), len(done))]
 
 
-def _is_same(root: Path, entry: dict[str, Any]) -> bool:
+def drop_repaired(done: list[PackedFile], decode: Callable[[str], DecodedFile], jobs: int) -> list[PackedFile]:
+    """The files before the first that was broken in an earlier run and is whole now."""
+    broken = {file.name: place for place, file in enumerate(done) if file.problem is not None}
+    again = in_processes(decode, list(broken), jobs=jobs, title="broken files again", unit="file", batch=BATCH)
+    repaired = [broken[decoded.file.name] for decoded in again if decoded.pcm is not None]
+    return done[: min(repaired, default=len(done))]
+
+
+def _is_intact(root: Path, out: Path | None, file: PackedFile) -> bool:
+    if file.audio is None:
+        return True
     try:
-        return hash_file(root / entry["name"]) == str(entry["sha256"])
+        same = file.state == list_state(root / file.name) or hash_file(root / file.name) == file.sha256
     except OSError:
         return False
+    return same and (out is None or file.audio.is_intact(out))
 
 
-def drop_mended(done: list[dict[str, Any]], work: Callable[[str], Packed], jobs: int) -> list[dict[str, Any]]:
-    """Try files again that were broken in an earlier run; packing goes on from the first one that is whole now."""
-    broken = {entry["name"]: place for place, entry in enumerate(done) if "problem" in entry}
-    if not broken:
-        return done
-    again = in_processes(work, list(broken), jobs=jobs, title="broken files again", unit="file", batch=BATCH)
-    mended = [broken[packed.name] for packed in again if packed.problem is None]
-    return done[: min(mended)] if mended else done
-
-
-def _is_whole(entry: dict[str, Any]) -> bool:
-    """Whether an entry of the journal has what ``PackWriter`` writes."""
-    problem = entry.get("problem")
-    if "problem" in entry:
-        return isinstance(problem, dict) and is_problem(problem)
-    sizes = [entry.get("start"), entry.get("length")]
-    return all(type(size) is int and 0 <= size < 2**48 for size in sizes) and all(
-        isinstance(entry.get(name), kind) for name, kind in (("name", str), ("sha256", str), ("state", list))
-    )
+def _find_end(done: Sequence[PackedFile]) -> int:
+    """The byte after the last clip."""
+    return next((file.audio.start + (file.audio.size or 0) for file in reversed(done) if file.audio is not None), 0)

@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from bgknown.errors import StorageError
+from bgknown.jobs import units
+
 
 def stop_when(
     command: Sequence[str], ready: Callable[[], bool], by: signal.Signals = signal.SIGKILL, limit_s: float = 120
@@ -52,3 +55,15 @@ def heard(number: signal.Signals) -> Iterator[None]:
 def count(folder: Path, pattern: str) -> int:
     """Files of a pattern below a folder that may not be there yet."""
     return len(list(folder.rglob(pattern))) if folder.is_dir() else 0
+
+
+def fill_disk_after(monkeypatch, files: int) -> None:
+    """Let the disk be full once a job has written this many files of its units."""
+    whole, numbers = units.write_aside, iter(range(files))
+
+    def write_aside(path, *parts, **options):
+        if next(numbers, None) is None:
+            raise StorageError(f"{path}: the disk is full: free some space and run the same command again")
+        return whole(path, *parts, **options)
+
+    monkeypatch.setattr(units, "write_aside", write_aside)

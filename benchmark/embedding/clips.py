@@ -167,11 +167,11 @@ def _soundscape(clip: Clip) -> Soundscape:
 
 def _render(clip: Clip, rate_hz: int) -> NDArray[np.float32]:
     """The samples that a 16-bit file of the soundscape would hold, at another rate."""
-    from bgknown.apwd.rendering import render  # noqa: PLC0415  (compiles the direct renderer)
+    from bgknown.apwd.rendering import render_pcm16  # noqa: PLC0415  (compiles the direct renderer)
 
     if clip.rendering is None:
         raise InvalidInputError("its source tree is unknown")
-    pcm = render(_soundscape(clip), clip.rendering.source, clip.path.stem)
+    pcm = render_pcm16(_soundscape(clip), clip.rendering.source, clip.path.stem)
     return resample(pcm.astype(np.float32) * np.float32(2.0**-15), RATE_HZ, rate_hz)
 
 

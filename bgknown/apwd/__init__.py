@@ -1,4 +1,4 @@
-"""APwD, pairs of soundscapes with a difference and a text that says what to change.
+"""APwD, pairs of soundscapes that differ, with a text that says what to change.
 
 ``prepare`` makes the source tree, ``build`` renders published or drawn JAMS pairs, ``draw`` draws new pairs, and
 ``pairs.open_pairs`` renders on demand.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,51 +13,53 @@ from typing import Any
 import pandas as pd
 
 from bgknown.apwd.manifest import (
-    COLUMNS,
     FORMAT,
     TEXTS,
     derive_pair_set_id,
     format_pair_manifest,
+    make_table,
     read_manifest,
     read_pair_description,
 )
 from bgknown.apwd.pairs import SIDES, PairFiles, find_pairs
 from bgknown.apwd.scenes import Scenes, read_published_scenes
+from bgknown.apwd.sources.tree import check_tree
 from bgknown.apwd.text import TEMPLATES
 from bgknown.apwd.text_table import read_text_tables
-from bgknown.apwd.worker import AudioTarget, Bits, Container, PairResult, PairTask, build_pairs
+from bgknown.apwd.worker import AudioTarget, Bits, BuiltPair, PairTask, build_pairs
 from bgknown.audio.files import RATE_HZ
-from bgknown.errors import BrokenInputError, InvalidInputError, NotFoundError, StorageError
-from bgknown.jobs.files import hash_bytes, make_folder, sync_folder, write_whole
+from bgknown.errors import InvalidInputError
+from bgknown.jobs.files import hash_bytes
 from bgknown.jobs.parallel import check_jobs, count_cores, in_batches
-from bgknown.jobs.problems import Problem, list_problems, refuse_broken
+from bgknown.jobs.problems import Problem, refuse_broken
+from bgknown.jobs.resumable import Job, JobOutcome
 from bgknown.jobs.workspace import Workspace
 from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, PAIRS, format_description
 from bgknown.render import scaper
-from bgknown.render.layers import Engine
+from bgknown.render.layers import Container, Engine
 from bgknown.userpath import expand_fields
 from bgknown.version import VERSION
 
 log = logging.getLogger(__name__)
 
-ROWS = 2
-"""Number of how a pair is rendered; raised when its bytes change. Unfinished work of another number is made again."""
 DURATION_S = 10.0
-"""Length of a published soundscape, for the estimate of the space that is needed."""
+"""Length of a published soundscape, to estimate the space that is needed."""
+Texts = dict[str, tuple[str, ...]]
+"""Texts from tables, by pair."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairBuildOptions:
-    """What a build of pairs depends on."""
+    """The options of a build of pairs."""
 
     jams: Path
-    """Folder of the JAMS; they are looked for in all folders below it."""
+    """Folder of the JAMS, at any depth."""
     out: Path
     """Folder of the set; new, empty, or holding the same build."""
     source: Path | None = None
-    """The source tree that the JAMS name (the folder called ``source``); None makes manifest and texts alone."""
+    """The source tree that the JAMS name (the folder called ``source``); None makes only manifest and texts."""
     text_tables: tuple[Path, ...] = ()
-    """CSV files of texts that stand instead of those made from the JAMS."""
+    """CSV files of texts that replace those made from the JAMS."""
     scenes: Scenes = field(default_factory=read_published_scenes)
     """The scenes, and the words for their classes."""
     engine: Engine = "direct"
@@ -68,9 +69,9 @@ class PairBuildOptions:
     bits: Bits = 16
     """Bits of a sample: 16, or 32 as Scaper writes them."""
     limit: int | None = None
-    """Only the first pairs, in the order of their names, as many of each split as there are."""
+    """Build only this many pairs, of every scene and split."""
     skip_broken: bool = False
-    """Go on without pairs that are broken."""
+    """Leave out broken pairs."""
     jobs: int = field(default_factory=count_cores)
     """Number of processes."""
 
@@ -80,7 +81,7 @@ class PairBuildOptions:
         if self.limit is not None and self.limit < 1:
             raise InvalidInputError(f"the limit is {self.limit}; it must be at least 1 pair")
         if self.container == "flac" and self.bits == 32:
-            raise InvalidInputError("FLAC holds no 32 bits; give --format wav or --bits 16")
+            raise InvalidInputError("FLAC cannot hold 32 bits; give --format wav or --bits 16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,7 @@ class PairReport:
     rendered: int
     """Pairs rendered, or described, in this run."""
     kept: int
-    """Pairs that were there already."""
+    """Pairs that an earlier run had made."""
     problems: list[Problem]
     """What was left out (--skip-broken)."""
     was_finished: bool = False
@@ -100,42 +101,46 @@ class PairReport:
 
 
 def build(options: PairBuildOptions) -> PairReport:
-    """Make a set of pairs, or go on with it where an earlier run stopped.
+    """Make a set of pairs, or resume where an earlier run stopped.
 
     Raises:
         BrokenInputError: some pairs are broken; lists them. Good pairs are kept, no manifest is written.
         StorageError: the folder holds something else, is locked, or the disk is full.
         InvalidInputError: the JAMS do not make pairs, or a table of texts breaks a rule.
-        NotFoundError: a folder is missing, or Scaper is not installed where it is to render.
+        NotFoundError: a folder is missing, or Scaper is to render and is not installed.
     """
     if options.source is not None:
-        _check_source(options.source)
+        check_tree(options.source)
         if options.engine == "scaper":
             scaper.check_installed()
     texts = read_text_tables(options.text_tables)
-    files = _taken(find_pairs(options.jams), options.limit)
+    files = _take_first(find_pairs(options.jams), options.limit)
     _check_texts(texts, files, options.text_tables)
-    description = describe_set(options, files, texts)
-    workspace = Workspace(options.out, read=read_pair_description, manifest=MANIFEST, description=DESCRIPTION)
-    with workspace.claim(description) as finished:
-        if finished:
-            return _finished_report(options.out)
-        results = _work(options, files, texts, workspace)
-        problems = [result.problem for result in results if result.problem is not None]
-        good = [result for result in results if result.record is not None]
-        kept = (
-            f"{len(good)} of {len(files)} pairs are kept in {options.out}" if options.source else "nothing was written"
-        )
-        refuse_broken(problems, skip=options.skip_broken, kept=kept)
-        if not good:
-            raise BrokenInputError(
-                f"nothing is left to build: all {len(files)} pairs are broken:\n{list_problems(problems)}"
-            )
-        table = _table(good)
-        _finish(options, workspace, table, texts, {**description, **_outcome(table, problems)})
-    _warn(good, table)
-    already = sum(result.kept for result in good)
-    return PairReport(table=table, rendered=len(good) - already, kept=already, problems=problems)
+    job = Job(
+        workspace=Workspace(options.out, read=read_pair_description, manifest=MANIFEST, description=DESCRIPTION),
+        description=describe_set(options, files, texts),
+        noun="pair",
+        jobs=options.jobs,
+        skip_broken=options.skip_broken,
+    )
+    return job.run(lambda: _make_pairs(job, options, files, texts), lambda: _report_finished_pairs(job))
+
+
+def _make_pairs(job: Job, options: PairBuildOptions, files: Sequence[PairFiles], texts: Texts) -> PairReport:
+    """Make what is missing."""
+    tasks = _list_tasks(job, options, files, texts)
+    missing = sum(len(task.files.sides()) for task in tasks if task.target is not None and task.known is None)
+    if options.container == "wav":
+        hint = ", or use --manifest-only and render on demand"
+        job.check_space(int(missing * DURATION_S * RATE_HZ * options.bits // 8), hint=hint)
+    results = job.run_units(build_pairs, tasks, title="pairs", batch=256 if options.source is None else 16)
+    outcome = JobOutcome[BuiltPair]().add(results)
+    job.check(outcome, len(files), stored=options.source is not None)
+    table = make_table(pair.row for pair in outcome.records)
+    _write_pair_tables(job, table, texts, outcome.problems)
+    _warn_of_pairs(outcome.records, table)
+    rendered = len(table) - outcome.kept
+    return PairReport(table=table, rendered=rendered, kept=outcome.kept, problems=outcome.problems)
 
 
 def describe_pairs(options: PairBuildOptions) -> pd.DataFrame:
@@ -145,30 +150,16 @@ def describe_pairs(options: PairBuildOptions) -> pd.DataFrame:
         BrokenInputError, InvalidInputError, NotFoundError: as ``build``.
     """
     texts = read_text_tables(options.text_tables)
-    files = _taken(find_pairs(options.jams), options.limit)
+    files = _take_first(find_pairs(options.jams), options.limit)
     _check_texts(texts, files, options.text_tables)
-    results = list(_described(options, files, texts))
-    problems = [result.problem for result in results if result.problem is not None]
-    refuse_broken(problems, skip=options.skip_broken, kept="nothing was written")
-    return _table([result for result in results if result.record is not None])
+    tasks = _list_tasks(None, options, files, texts)
+    results = in_batches(build_pairs, tasks, jobs=options.jobs, title="JAMS", unit="pair", batch=256)
+    outcome = JobOutcome[BuiltPair]().add(results)
+    refuse_broken(outcome.problems, skip=options.skip_broken, kept="nothing was written")
+    return make_table(pair.row for pair in outcome.records)
 
 
-def _table(results: Sequence[PairResult]) -> pd.DataFrame:
-    rows = [{name: (result.record or {}).get(name, "") for name in COLUMNS} for result in results]
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    return table.sort_values("pair", ignore_index=True)
-
-
-def _check_source(source: Path) -> None:
-    if not any((source / split).is_dir() for split in ("dev", "eval")):
-        hint = f"; did you mean {source / 'source'}?" if (source / "source").is_dir() else ""
-        raise NotFoundError(
-            f"{source}: no source tree (no folder dev or eval in it){hint}; `bgknown apwd prepare` makes one, "
-            "and --manifest-only needs none"
-        )
-
-
-def _taken(files: list[PairFiles], limit: int | None) -> list[PairFiles]:
+def _take_first(files: list[PairFiles], limit: int | None) -> list[PairFiles]:
     """The first pairs of each folder in turn, so that every scene and split has some."""
     if limit is None or limit >= len(files):
         return files
@@ -179,7 +170,7 @@ def _taken(files: list[PairFiles], limit: int | None) -> list[PairFiles]:
     return sorted((pair for _, _, pair in ranked[:limit]), key=lambda pair: pair.pair)
 
 
-def _check_texts(texts: dict[str, tuple[str, ...]], files: Sequence[PairFiles], tables: Sequence[Path]) -> None:
+def _check_texts(texts: Texts, files: Sequence[PairFiles], tables: Sequence[Path]) -> None:
     if not tables:
         return
     missing = [pair.pair for pair in files if pair.pair not in texts]
@@ -190,9 +181,7 @@ def _check_texts(texts: dict[str, tuple[str, ...]], files: Sequence[PairFiles], 
         )
 
 
-def describe_set(
-    options: PairBuildOptions, files: Sequence[PairFiles], texts: dict[str, tuple[str, ...]]
-) -> dict[str, Any]:
+def describe_set(options: PairBuildOptions, files: Sequence[PairFiles], texts: Texts) -> dict[str, Any]:
     """The part of dataset.json that is known before the build: no times, no paths of a machine."""
     names = json.dumps([[pair.pair, pair.s1, pair.s2] for pair in files])
     audio = None
@@ -223,24 +212,19 @@ def describe_set(
     }
 
 
-def _work(
-    options: PairBuildOptions, files: Sequence[PairFiles], texts: dict[str, tuple[str, ...]], workspace: Workspace
-) -> list[PairResult]:
-    if options.source is None:
-        return list(_described(options, files, texts))
-    known = workspace.finished()
-    _check_space(options, files, len(known))
-    target = AudioTarget(
-        source=options.source,
-        out=options.out,
-        scratch=workspace.scratch,
-        journal=workspace.journal,
-        container=options.container,
-        bits=options.bits,
-        engine=options.engine,
-        stamp=json.dumps([options.engine, options.container, options.bits, ROWS]),
-    )
-    tasks = [
+def _list_tasks(job: Job | None, options: PairBuildOptions, files: Sequence[PairFiles], texts: Texts) -> list[PairTask]:
+    """The pairs as workers get them; without a job, or without sources, they have no audio."""
+    target, known = None, {}
+    if job is not None and options.source is not None:
+        known = job.find_known()
+        target = AudioTarget(
+            source=options.source,
+            folder=job.folder,
+            container=options.container,
+            bits=options.bits,
+            engine=options.engine,
+        )
+    return [
         PairTask(
             files=pair,
             jams=options.jams,
@@ -251,33 +235,9 @@ def _work(
         )
         for pair in files
     ]
-    return list(in_batches(build_pairs, tasks, jobs=options.jobs, title="pairs", unit="pair", batch=16))
 
 
-def _described(
-    options: PairBuildOptions, files: Sequence[PairFiles], texts: dict[str, tuple[str, ...]]
-) -> Iterator[PairResult]:
-    tasks = [
-        PairTask(files=pair, jams=options.jams, scenes=options.scenes, texts=texts.get(pair.pair), target=None)
-        for pair in files
-    ]
-    yield from in_batches(build_pairs, tasks, jobs=options.jobs, title="JAMS", unit="pair", batch=256)
-
-
-def _check_space(options: PairBuildOptions, files: Sequence[PairFiles], done: int) -> None:
-    """Refuse to begin what the disk cannot hold; an estimate by the length of published soundscapes."""
-    make_folder(options.out)
-    sides = sum(len(pair.sides()) for pair in files[done:])
-    needed = int(sides * DURATION_S * RATE_HZ * options.bits // 8)
-    free = shutil.disk_usage(options.out).free
-    if options.container == "wav" and needed > free:
-        raise StorageError(
-            f"{options.out}: the disk has {free / 1e9:.2f} GB free, {sides} files need about {needed / 1e9:.2f} GB; "
-            "free some space, give an --out elsewhere, or use --manifest-only and render on demand"
-        )
-
-
-def _outcome(table: pd.DataFrame, problems: Sequence[Problem]) -> dict[str, Any]:
+def _describe_pairs_outcome(table: pd.DataFrame, problems: Sequence[Problem]) -> dict[str, Any]:
     """The part of dataset.json that is known only after the build."""
     counts = Counter(zip(table["scene"], table["split"], strict=True))
     return {
@@ -291,43 +251,29 @@ def _outcome(table: pd.DataFrame, problems: Sequence[Problem]) -> dict[str, Any]
     }
 
 
-def _finish(
-    options: PairBuildOptions,
-    workspace: Workspace,
-    table: pd.DataFrame,
-    texts: dict[str, tuple[str, ...]],
-    description: dict[str, Any],
-) -> None:
-    out = options.out
-    for folder in sorted({(out / file).parent for side in SIDES for file in table[side] if file}):
-        sync_folder(folder)
+def _write_pair_tables(job: Job, table: pd.DataFrame, texts: Texts, problems: Sequence[Problem]) -> None:
+    out = job.workspace.out
+    tables: dict[str, bytes] = {}
     if any(len(several) > 1 for several in texts.values()):
         rows = [(pair, text) for pair in table["pair"] for text in texts[pair]]
-        content = pd.DataFrame(rows, columns=["pair", "text"]).to_csv(index=False, lineterminator="\n")
-        write_whole(out / TEXTS, content.encode(), aside=workspace.scratch)
-    write_whole(out / DESCRIPTION, format_description(description), aside=workspace.scratch)
-    sync_folder(out)
-    write_whole(out / MANIFEST, format_pair_manifest(table), aside=workspace.scratch)
-    sync_folder(out)
+        tables[TEXTS] = pd.DataFrame(rows, columns=["pair", "text"]).to_csv(index=False, lineterminator="\n").encode()
+    tables[DESCRIPTION] = format_description({**job.description, **_describe_pairs_outcome(table, problems)})
+    tables[MANIFEST] = format_pair_manifest(table)
+    job.finish(tables, folders=sorted({(out / file).parent for side in SIDES for file in table[side] if file}))
 
 
-def _finished_report(out: Path) -> PairReport:
-    table = read_manifest(out)
-    missing = [file for side in SIDES for file in table[side] if file and not (out / file).is_file()]
-    if missing:
-        raise StorageError(
-            f"{out}: the finished set lacks {len(missing)} of its files (the first: {missing[0]}); "
-            "delete the folder and build again to get the same bytes"
-        )
-    skipped = [Problem(**problem) for problem in read_pair_description(out)["skipped"]]
+def _report_finished_pairs(job: Job) -> PairReport:
+    table = read_manifest(job.workspace.out)
+    job.check_finished_files({file: None for side in SIDES for file in table[side] if file})
+    skipped = [Problem(**problem) for problem in read_pair_description(job.workspace.out)["skipped"]]
     return PairReport(table=table, rendered=0, kept=len(table), problems=skipped, was_finished=True)
 
 
-def _warn(results: Sequence[PairResult], table: pd.DataFrame) -> None:
+def _warn_of_pairs(pairs: Sequence[BuiltPair], table: pd.DataFrame) -> None:
     alike = table[(table["changes"] == "") & (table["jams_s2"] != "")]
     if len(alike):
         log.warning(
             "%d pairs have no difference that their JAMS show (the first: %s)", len(alike), alike["pair"].iloc[0]
         )
-    if clipped := sum(result.clipped > 0 for result in results):
+    if clipped := sum(pair.clipped > 0 for pair in pairs):
         log.warning("%d pairs clip: some of their samples are at full scale", clipped)

@@ -1,7 +1,7 @@
-"""What changes from the first soundscape of a pair to the second, read off their layers.
+"""What changes from the first soundscape of a pair to the second, according to their layers.
 
-Classes are compared, not files: a clip, an onset or a background's start that was drawn again is no change; a class
-that appears, disappears, or sounds louder or quieter by several decibels is one. An event of a background's class is
+Classes are compared, not files: another clip, onset or start of a background is not a change; a class that
+appears, disappears, or becomes louder or quieter by several decibels is one. An event of a background's class is
 that background made louder.
 
 Source: D. Takeuchi et al., Introducing Auxiliary Text Query-modifier to Content-based Audio Retrieval, Interspeech
@@ -58,16 +58,16 @@ def find_changes(first: Soundscape, second: Soundscape) -> tuple[Change, ...]:
         InvalidInputError: a label holds ";" or ":".
     """
     backgrounds = {layer.label for scape in (first, second) for layer in scape.backgrounds}
-    before, after = _levels(first), _levels(second)
+    before, after = _list_levels(first), _list_levels(second)
     found = []
     for label in sorted({*before, *after}):
-        kind = _kind(before.get(label, []), after.get(label, []), is_background=label in backgrounds)
+        kind = _find_kind(before.get(label, []), after.get(label, []), is_background=label in backgrounds)
         if kind is not None:
             found.append(Change(kind=kind, label=label))
     return tuple(sorted(found))
 
 
-def _levels(soundscape: Soundscape) -> dict[str, list[float]]:
+def _list_levels(soundscape: Soundscape) -> dict[str, list[float]]:
     """The SNR of every event, by class."""
     levels: dict[str, list[float]] = {}
     for event in soundscape.events:
@@ -75,7 +75,7 @@ def _levels(soundscape: Soundscape) -> dict[str, list[float]]:
     return levels
 
 
-def _kind(before: Sequence[float], after: Sequence[float], *, is_background: bool) -> str | None:
+def _find_kind(before: Sequence[float], after: Sequence[float], *, is_background: bool) -> str | None:
     if len(before) != len(after):
         more = len(after) > len(before)
         if is_background:
@@ -103,17 +103,17 @@ def parse_codes(text: str, where: str) -> tuple[Change, ...]:
 
     Args:
         text: codes joined by ";"; empty for no change.
-        where: begins the message of an error.
+        where: the beginning of error messages.
 
     Raises:
-        InvalidInputError: a code is none.
+        InvalidInputError: a code is not valid.
     """
     found = []
     for code in text.split(";") if text else []:
         kind, colon, label = code.partition(":")
         try:
             if not colon:
-                raise InvalidInputError(f"{code!r} is no change; KIND:LABEL wanted")
+                raise InvalidInputError(f"{code!r} is not a change; it must be KIND:LABEL")
             found.append(Change(kind=kind, label=label))
         except InvalidInputError as error:
             raise InvalidInputError(f"{where}: {error}") from error

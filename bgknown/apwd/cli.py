@@ -143,7 +143,7 @@ def draw(*, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
     Example:
       bgknown apwd draw --source source --scene rain --pairs dev=1000 --pairs eval=100 --out drawn
     """
-    from bgknown.apwd import draw as drawn  # noqa: PLC0415
+    from bgknown.apwd import draw as draws  # noqa: PLC0415
     from bgknown.apwd import pair_draw as drawing  # noqa: PLC0415
 
     scenes = _read_scenes(scenes_file)
@@ -156,7 +156,7 @@ def draw(*, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
         kind: _parse_weights(weight, "--kind")[0] for kind, weight in _parse_assignments(given["kinds"]).items()
     } or None
     rules = drawing.PairRules(**{name: value for name, value in given.items() if value is not None})
-    report = drawn.draw(drawn.PairDrawOptions(**places, scenes=scenes, pairs=pairs, rules=rules, **_choose_jobs(jobs)))
+    report = draws.draw(draws.PairDrawOptions(**places, scenes=scenes, pairs=pairs, rules=rules, **_choose_jobs(jobs)))
     echo("\n".join(f"{split:<20} {count:>8,} pairs" for split, count in report.counts.items()))
     echo("\n".join(f"{kind:<20} {count:>8,}" for kind, count in report.kinds.items()))
     if report.was_finished:
@@ -266,7 +266,7 @@ def _parse_weights(text: str, option: str) -> tuple[float, ...]:
 def _read_scenes(file: Path | None) -> Any:
     from bgknown.apwd import scenes  # noqa: PLC0415
 
-    return scenes.read_published_scenes() if file is None else scenes.read(file)
+    return scenes.read_published_scenes() if file is None else scenes.read_scenes(file)
 
 
 def _choose_jobs(jobs: int | None) -> dict[str, Any]:

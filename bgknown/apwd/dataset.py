@@ -1,4 +1,4 @@
-"""Pairs as a Python dataset: from a set on disk, or rendered on demand from JAMS and source tree, nothing written."""
+"""Pairs as a Python dataset: from a set on disk, or rendered on demand without writing anything."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bgknown.apwd.build import PairBuildOptions, describe_pairs
 from bgknown.apwd.manifest import read_manifest
 from bgknown.apwd.pairs import SIDES
-from bgknown.apwd.rendering import render
+from bgknown.apwd.rendering import render_pcm16
 from bgknown.audio.files import RATE_HZ, read_file, resample
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError, StorageError
 from bgknown.jams.reading import parse_jams
@@ -29,11 +29,11 @@ class PairSet:
     table: pd.DataFrame
     """The manifest, every column as text, indexed by pair (which is a column too)."""
     root: Path | None
-    """Folder of the set; None where there is none on disk."""
+    """Folder of the set; None if there is none on disk."""
     jams: Path | None = None
-    """Folder of the JAMS, for pairs without files of audio."""
+    """Folder of the JAMS, for pairs without audio files."""
     source: Path | None = None
-    """The source tree, for pairs without files of audio."""
+    """The source tree, for pairs without audio files."""
 
     def __len__(self) -> int:
         return len(self.table)
@@ -44,7 +44,7 @@ class PairSet:
         Args:
             pair: a row of the table.
             side: "s1" or "s2".
-            rate_hz: the rate wanted; other rates than 44.1 kHz are converted by soxr ("HQ").
+            rate_hz: sampling rate of the result; soxr ("HQ") converts to rates other than 44.1 kHz.
 
         Returns:
             [N] float32, full scale -1..1; N is 10 s of the rate for the published pairs.
@@ -76,8 +76,8 @@ class PairSet:
             rate_hz: as for ``audio``.
         """
         table = self.table
-        for column, wanted in (("split", split), ("scene", scene)):
-            table = table if wanted is None else table[table[column] == wanted]
+        for column, value in (("split", split), ("scene", scene)):
+            table = table if value is None else table[table[column] == value]
         names = ("pair", "split", "scene", "text", "changes", "classes_s1", "classes_s2")
         for row in list_records(table):
             sides = [side for side in SIDES if row[f"jams_{side}"]]
@@ -94,12 +94,12 @@ class PairSet:
 
     def _render(self, file: str, name: str, rate_hz: int) -> NDArray[np.float32]:
         if self.jams is None or self.source is None:
-            raise InvalidInputError(f"{name} has no file of audio; give jams and source, to render it from")
+            raise InvalidInputError(f"{name} has no audio file; give jams and source to render it")
         try:
             data = (self.jams / file).read_bytes()
         except OSError as error:
             raise StorageError(f"{self.jams / file}: {error.strerror or error}") from error
-        pcm = render(parse_jams(data, name), self.source, name)
+        pcm = render_pcm16(parse_jams(data, name), self.source, name)
         return resample(pcm.astype(np.float32) * np.float32(2.0**-15), RATE_HZ, rate_hz)
 
 
@@ -108,14 +108,14 @@ def open_pairs(
 ) -> PairSet:
     """Open pairs.
 
-    With ``root``, the finished set there; where it was built with ``--manifest-only``, ``jams`` and ``source`` say what
-    to render from. Without ``root``, the pairs of ``jams``, described in memory and rendered from ``source``.
+    With ``root``, the finished set there; if it was built with ``--manifest-only``, it is rendered from ``jams`` and
+    ``source``. Without ``root``, the pairs of ``jams``, described in memory and rendered from ``source``.
 
     Args:
-        root: folder of a set that ``bgknown apwd build`` has made.
+        root: folder of a set made by ``bgknown apwd build``.
         jams: folder of JAMS pairs.
-        source: the source tree that the JAMS name.
-        jobs: processes that read the JAMS, where there is no set.
+        source: the source tree that the JAMS refer to.
+        jobs: number of processes that read the JAMS if there is no set.
 
     Raises:
         NotFoundError: a folder is missing, or there is no finished set.

@@ -18,13 +18,15 @@ from typing import Any
 
 from bgknown.apwd.changes import find_changes
 from bgknown.apwd.pair_draw import PairRules, Sources, draw_pair, gather_sources
+from bgknown.apwd.pairs import SIDES
 from bgknown.apwd.scenes import Scenes, read_published_scenes
 from bgknown.apwd.sources.tree import SourceTree, open_tree
 from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, StorageError
 from bgknown.jams.writing import compose_jams
-from bgknown.jobs.files import describe_storage_error, make_folder, sync_folder, write_unflushed, write_whole
-from bgknown.jobs.parallel import check_jobs, count_cores, in_processes
+from bgknown.jobs.parallel import check_jobs, count_cores, one_by_one
+from bgknown.jobs.resumable import Job, UnitResult
+from bgknown.jobs.units import FinishedUnit, JobFolder, make_digest
 from bgknown.jobs.workspace import Workspace
 from bgknown.userpath import expand_fields
 from bgknown.version import VERSION
@@ -33,27 +35,29 @@ NAME = "APwD draw"
 FORMAT = 1
 """Number of this layout; a reader refuses those it does not know."""
 DRAW = "draw.json"
+ROWS = 1
+"""Number of how a pair is drawn; raised when its JAMS change, so that older ones are remade."""
 _BATCH = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairDrawOptions:
-    """What a draw of pairs depends on."""
+    """The options of a draw of pairs."""
 
     source: Path
     """The source tree."""
     out: Path
-    """Folder that gets the folder of the draw."""
+    """Folder in which the folder of the draw is made."""
     scene: str
     """The scene's name."""
     scenes: Scenes = field(default_factory=read_published_scenes)
-    """The scenes there are."""
+    """The scenes."""
     events: tuple[str, ...] = ()
     """Event classes; none means the scene's."""
     pairs: Mapping[str, int] = field(default_factory=dict)
-    """Pairs of each split; one that is not named gets the published number, 0 leaves it out."""
+    """Pairs of each split; by default the published number, and 0 leaves a split out."""
     name: str | None = None
-    """Name of the draw, with which every pair's begins; by default apwd_{scene}_seed{seed}."""
+    """Name of the draw, with which every pair's name begins; by default apwd_{scene}_seed{seed}."""
     rules: PairRules = field(default_factory=PairRules)
     """Ranges and weights."""
     jobs: int = field(default_factory=count_cores)
@@ -71,13 +75,13 @@ class PairDrawOptions:
 
     @property
     def prefix(self) -> str:
-        """With what every pair's name begins."""
+        """What every pair's name begins with."""
         return self.name or f"apwd_{self.scene}_seed{self.rules.seed}"
 
     def counts(self) -> dict[str, int]:
         """Pairs of each split, without empty ones."""
-        wanted = {split: self.pairs.get(split, facts.pairs) for split, facts in self.scenes.splits.items()}
-        return {split: count for split, count in wanted.items() if count > 0}
+        counts = {split: self.pairs.get(split, facts.pairs) for split, facts in self.scenes.splits.items()}
+        return {split: count for split, count in counts.items() if count > 0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +95,11 @@ class DrawReport:
     kinds: dict[str, int]
     """Changes of each kind."""
     was_finished: bool = False
-    """Whether all was there before this run."""
+    """Whether the draw was complete before this run."""
 
 
 def draw(options: PairDrawOptions) -> DrawReport:
-    """Draw pairs and write them as JAMS, or go on with it where an earlier run stopped.
+    """Draw pairs and write them as JAMS, or resume where an earlier run stopped.
 
     Raises:
         NotFoundError: there is no such tree or scene, or the tree lacks a label.
@@ -109,29 +113,45 @@ def draw(options: PairDrawOptions) -> DrawReport:
     tree.check_disjoint(labels)
     counts = options.counts()
     if not counts:
-        raise InvalidInputError("no pairs are wanted: every split has 0")
+        raise InvalidInputError("no pairs to draw: the number of pairs is 0 for every split")
     sources = {split: gather_sources(tree, split, scene.background, events, options.rules) for split in counts}
     folder = options.out / options.prefix
-    description = _describe(options, tree, labels, counts)
-    workspace = Workspace(folder, read=read_draw_description, manifest=DRAW, description=DRAW)
-    with workspace.claim(description) as finished:
-        if finished:
-            kinds = read_draw_description(folder)["kinds"]
-            return DrawReport(folder=folder, counts=counts, kinds=kinds, was_finished=True)
-        workspace.write_plan(description)  # from here on a stopped run has left something to go on from
-        kinds = dict.fromkeys(sorted(options.rules.kinds), 0)
-        for split, count in counts.items():
-            make_folder(folder / split / "jams")
-            work = partial(_write_pair, tree=tree, sources=sources[split], options=options, scratch=workspace.scratch)
-            done = in_processes(work, range(count), jobs=options.jobs, title=split, unit="pair", batch=_BATCH)
-            for found in done:
-                for kind in found:
-                    kinds[kind] += 1
-            sync_folder(folder / split / "jams")
-        _flush()
-        content = json.dumps({**description, "kinds": kinds}, indent=2) + "\n"
-        write_whole(folder / DRAW, content.encode(), aside=workspace.scratch)
-    return DrawReport(folder=folder, counts=counts, kinds=kinds)
+    job = Job(
+        workspace=Workspace(folder, read=read_draw_description, manifest=DRAW, description=DRAW),
+        description=_describe_draw(options, tree, labels, counts),
+        noun="pair",
+        jobs=options.jobs,
+    )
+    return job.run(
+        lambda: _make_draw(job, options, tree, sources, counts),
+        lambda: _report_finished_draw(job, options.prefix, counts),
+    )
+
+
+def _make_draw(
+    job: Job, options: PairDrawOptions, tree: SourceTree, sources: Mapping[str, Sources], counts: dict[str, int]
+) -> DrawReport:
+    """Make what is missing."""
+    folder, known, digest = job.folder, job.find_known(), make_digest(job.description, ROWS)
+    kinds = dict.fromkeys(sorted(options.rules.kinds), 0)
+    for split, count in counts.items():
+        work = partial(_write_pair, tree=tree, sources=sources[split], options=options, folder=folder, digest=digest)
+        units = [(number, known.get(_name_pair(options.prefix, split, number))) for number in range(count)]
+        for result in job.run_units(one_by_one(work), units, title=split, batch=_BATCH):
+            for kind in result.record or ():
+                kinds[kind] += 1
+    _flush_disks()
+    content = json.dumps({**job.description, "kinds": kinds}, indent=2) + "\n"
+    job.finish({DRAW: content.encode()}, folders=[folder.out / split / "jams" for split in counts])
+    return DrawReport(folder=folder.out, counts=counts, kinds=kinds)
+
+
+def _report_finished_draw(job: Job, prefix: str, counts: Mapping[str, int]) -> DrawReport:
+    names = [(split, _name_pair(prefix, split, number)) for split, count in counts.items() for number in range(count)]
+    job.check_finished_files({f"{split}/jams/{name}_{side}.jams": None for split, name in names for side in SIDES})
+    folder = job.workspace.out
+    kinds = read_draw_description(folder)["kinds"]
+    return DrawReport(folder=folder, counts=dict(counts), kinds=kinds, was_finished=True)
 
 
 def read_draw_description(folder: Path) -> dict[str, Any]:
@@ -149,10 +169,10 @@ def read_draw_description(folder: Path) -> dict[str, Any]:
     return description
 
 
-def _describe(
+def _describe_draw(
     options: PairDrawOptions, tree: SourceTree, labels: Sequence[str], counts: dict[str, int]
 ) -> dict[str, Any]:
-    """What draw.json says: no times, no paths of a machine."""
+    """The content of draw.json that is known before the draw: no times, no paths of a machine."""
     scene = options.scenes.scene(options.scene)
     return {
         "name": NAME,
@@ -169,17 +189,42 @@ def _describe(
     }
 
 
+def _name_pair(prefix: str, split: str, number: int) -> str:
+    return f"{prefix}_{split}_{number:05d}"
+
+
 def _write_pair(
-    number: int, *, tree: SourceTree, sources: Sources, options: PairDrawOptions, scratch: Path
-) -> list[str]:
-    """Draw one pair and put its JAMS under their final names; gives the kinds of its changes."""
+    unit: tuple[int, FinishedUnit | None],
+    *,
+    tree: SourceTree,
+    sources: Sources,
+    options: PairDrawOptions,
+    folder: JobFolder,
+    digest: str,
+) -> UnitResult[list[str]]:
+    """Draw one pair and put its JAMS under their final names, unless an earlier run has done so.
+
+    Args:
+        unit: the pair's number in its split, and what an earlier run has made of it.
+        tree, sources, options: what it is drawn from.
+        folder: where it goes.
+        digest: fingerprint of everything that the draw depends on.
+
+    Returns:
+        The kinds of its changes.
+    """
+    number, known = unit
+    kept = folder.find_kept(known, digest)
+    if kept is not None:
+        return UnitResult(record=kept["kinds"], kept=True)
     plan, *sides = draw_pair(sources, options.rules, options.prefix, number)
     if (found := find_changes(*sides)) != plan.changes:
-        raise AssertionError(f"pair {number} shows {found}, {plan.changes} were meant")  # a defect
+        raise AssertionError(f"pair {number} shows {found}, but {plan.changes} were drawn")  # a defect
     split = sources.split
-    folder = options.out / options.prefix / split / "jams"
-    for side, soundscape in zip(("s1", "s2"), sides, strict=True):
-        name = f"{options.prefix}_{split}_{number:05d}_{side}"
+    pair = _name_pair(options.prefix, split, number)
+    parts = []
+    for side, soundscape in zip(SIDES, sides, strict=True):
+        name = f"{pair}_{side}"
         where = f"datasets/{options.prefix}/{split}"
         content = compose_jams(
             replace(soundscape, name=name),
@@ -190,22 +235,16 @@ def _write_pair(
             paths=(f"{where}/wav/{name}.wav", f"{where}/jams/{name}.jams"),
             no_audio=True,
         )
-        _put(folder / f"{name}.jams", json.dumps(content, indent=2).encode(), scratch)
-    return [change.kind for change in plan.changes]
+        # not flushed: that would take longer than drawing; ``_flush_disks`` does it once
+        data = json.dumps(content, indent=2).encode()
+        parts.append(folder.set_aside(f"{split}/jams/{name}.jams", data, flush=False))
+    kinds = [change.kind for change in plan.changes]
+    folder.settle(pair, digest, {"kinds": kinds}, parts)
+    return UnitResult(record=kinds)
 
 
-def _put(path: Path, data: bytes, scratch: Path) -> None:
-    """Write aside and rename, without flushing each of many small files; what is there already is left alone."""
-    try:
-        if path.is_file() and path.read_bytes() == data:
-            return
-    except OSError as error:
-        raise describe_storage_error(error, path) from error
-    write_unflushed(path, data, aside=scratch)
-
-
-def _flush() -> None:
-    """Have the system write what it holds, so that draw.json never stands for files that a power cut can take."""
+def _flush_disks() -> None:
+    """Flush everything to the disk, so that draw.json never describes files that a power cut could take away."""
     try:
         os.sync()
     except OSError as error:

@@ -10,6 +10,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,29 +29,54 @@ from bgknown.userpath import user_path
 FORMAT = 1
 """Number of this layout; a reader refuses those it does not know."""
 TEXTS = "texts.csv"
-COLUMNS = [
-    "pair",
-    "split",
-    "scene",
-    "s1",
-    "s2",
-    "text",
-    "classes_s1",
-    "classes_s2",
-    "changes",
-    "jams_s1",
-    "jams_s2",
-    "s1_sha256",
-    "s2_sha256",
-    "jams_s1_sha256",
-    "jams_s2_sha256",
-]
-"""s1 and s2 are paths of audio relative to the set, jams_s1 and jams_s2 of JAMS relative to their folder; classes are
-joined by ";" and changes are codes joined by ";". What does not exist is empty."""
 
 
-def audio_path(scene: str, split: str, pair: str, side: str, container: str) -> str:
-    """Where the audio of a side lies, relative to the set."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairRow:
+    """One pair. The fields are the columns of the manifest, in their order; what does not exist is empty."""
+
+    pair: str
+    """The pair's name."""
+    split: str
+    """dev or eval."""
+    scene: str
+    """The scene."""
+    s1: str = ""
+    """Audio of the first soundscape, relative to the set."""
+    s2: str = ""
+    """Audio of the second soundscape."""
+    text: str = ""
+    """What changes from s1 to s2."""
+    classes_s1: str = ""
+    """Event classes of s1, joined by ";"."""
+    classes_s2: str = ""
+    """Event classes of s2."""
+    changes: str = ""
+    """Codes of the changes, joined by ";"."""
+    jams_s1: str = ""
+    """JAMS of s1, relative to the folder of the JAMS."""
+    jams_s2: str = ""
+    """JAMS of s2."""
+    s1_sha256: str = ""
+    """Of the audio of s1."""
+    s2_sha256: str = ""
+    """Of the audio of s2."""
+    jams_s1_sha256: str = ""
+    """Of the JAMS of s1."""
+    jams_s2_sha256: str = ""
+    """Of the JAMS of s2."""
+
+
+COLUMNS = [field.name for field in fields(PairRow)]
+
+
+def make_table(rows: Iterable[PairRow]) -> pd.DataFrame:
+    """The manifest of some pairs, sorted by pair."""
+    return pd.DataFrame([asdict(row) for row in rows], columns=COLUMNS).sort_values("pair", ignore_index=True)
+
+
+def compose_audio_path(scene: str, split: str, pair: str, side: str, container: str) -> str:
+    """The path of the audio of a side, relative to the set."""
     return f"audio/{scene}/{split}/{pair}_{side}.{container}"
 
 
@@ -62,14 +89,15 @@ def read_manifest(root: Path) -> pd.DataFrame:
     """
     root = user_path(root)
     if not (root / MANIFEST).is_file():
-        unfinished = "its build has not ended: run the same `bgknown apwd build` again"
-        raise NotFoundError(f"{root}: {unfinished if (root / '.work').is_dir() else 'no set of pairs'} (no {MANIFEST})")
+        unfinished = "its build is not finished: run the same `bgknown apwd build` again"
+        state = unfinished if (root / ".work").is_dir() else "no set of pairs"
+        raise NotFoundError(f"{root}: {state} (no {MANIFEST})")
     table = read_text_table(root / MANIFEST, COLUMNS, advice="the set is damaged; build it again")
     repeated = table["pair"][table["pair"].duplicated()]
     if not repeated.empty:
         raise InvalidInputError(
             f"{root / MANIFEST}, line {find_line_numbers(table)[repeated.index[0]]}: "
-            f"the pair {repeated.iloc[0]} is there twice"
+            f"the pair {repeated.iloc[0]} has two rows"
         )
     for column in ("s1", "s2", "jams_s1", "jams_s2"):
         there = [(line, name) for line, name in zip(find_line_numbers(table), table[column], strict=True) if name]
@@ -80,7 +108,7 @@ def read_manifest(root: Path) -> pd.DataFrame:
 def derive_pair_set_id(table: pd.DataFrame, *, sources: str = "") -> str:
     """64 hexadecimal digits that sets share if their pairs, splits, texts, classes, changes and audio are the same.
 
-    Pairs without files of audio count by their JAMS instead, and by what these are rendered from.
+    Pairs without audio files count by their JAMS instead, and by the sources that these are rendered from.
 
     Args:
         table: a manifest, or some of its rows.

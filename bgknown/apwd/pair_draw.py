@@ -1,8 +1,8 @@
 """New pairs of the same kind as the published ones, from any source tree.
 
 A pair is drawn in two steps: what changes and what stays (``plan_pair``), then every clip, start, onset and level of
-both sides (``draw_pair``). Each pair has a generator of its own, so that the first thousand pairs are the same whether
-a thousand or fifty thousand are drawn, and by however many processes.
+both sides (``draw_pair``). Each pair has its own generator, so that the first thousand pairs are the same whether
+a thousand or fifty thousand are drawn, by any number of processes.
 
 Source: the published pairs (github.com/nttcslab/apwd-dataset). The defaults follow 39 of them that were read, of both
 scenes and splits: ``ref_db`` -35.4..-26.3; SNRs of added, removed and background-class layers 0.2..11.8; of the louder
@@ -34,30 +34,29 @@ FADE_S = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairRules:
-    """What pairs are drawn by."""
+    """The ranges and weights of a draw."""
 
     seed: int = 0
     """Seed of the draw."""
     duration_s: float = 10.0
     """Length of a soundscape, to the nearest sample."""
     backgrounds: int = 2
-    """Background layers, each of another recording, the same ones on both sides."""
+    """Background layers, each of another recording; the same recordings on both sides."""
     ref_db: Range = (-36.0, -26.0)
     """Loudness of each background, LUFS, uniform; the same on both sides."""
     snr_db: Range = (0.0, 12.0)
-    """SNR of an event, and of a background's layer that appears or goes; uniform. Of an event that becomes louder or
-    quieter, on its louder side."""
+    """SNR of an event, and of a background's layer that appears or disappears, uniform; of an event that becomes
+    louder or quieter, on its louder side."""
     change_db: Range = (6.0, 11.0)
     """By how much an event that becomes louder or quieter changes, uniform."""
     event_s: Range = (3.0, 5.0)
     """Length of an event, uniform; a shorter clip is used whole."""
     onset_s: Range = (0.0, 8.0)
-    """Onset of an event, uniform; earlier where it would not end within the soundscape."""
+    """Onset of an event, uniform; earlier if the event would not end within the soundscape."""
     changes: tuple[float, ...] = (21.0, 18.0)
     """Weights of one change, of two, and so on."""
     kept: tuple[float, ...] = (1.0,)
-    """Weights of no class, one, two and so on that both sides have besides, at the same SNR; published pairs have
-    none."""
+    """Weights of no class, one, two and so on that both sides also have at the same SNR; published pairs have none."""
     kinds: Mapping[str, float] = field(
         default_factory=lambda: {
             "event_added": 11.0,
@@ -84,9 +83,11 @@ class PairRules:
         for name in ("changes", "kept"):
             weights = getattr(self, name)
             if not _are_weights(weights):
-                raise InvalidInputError(f"{name} has the weights {weights}; finite, none below 0, one above it wanted")
+                raise InvalidInputError(
+                    f"{name} has the weights {weights}; they must be finite and at least 0, and one must be above 0"
+                )
         if unknown := sorted(set(self.kinds) - set(KINDS)):
-            raise InvalidInputError(f"kinds: {unknown[0]!r} is no kind of change; there are {', '.join(KINDS)}")
+            raise InvalidInputError(f"kinds: {unknown[0]!r} is not a kind of change; there are {', '.join(KINDS)}")
         if not _are_weights(self.kinds.values()):
             raise InvalidInputError("kinds: no weight may be below 0 or infinite, one must be above 0")
 
@@ -97,7 +98,7 @@ class PairRules:
 
     @property
     def exact_s(self) -> float:
-        """Seconds from which Scaper computes exactly ``frames``; of 1.15 s it would make one sample less."""
+        """Seconds from which Scaper computes exactly ``frames``; from 1.15 s it would compute one sample less."""
         seconds = self.frames / RATE_HZ
         return seconds if int(seconds * RATE_HZ) == self.frames else math.nextafter(seconds, math.inf)
 
@@ -109,7 +110,7 @@ def _are_weights(weights: Iterable[float]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """What a scene draws from in one split."""
+    """The sources of a scene in one split."""
 
     split: str
     """dev or eval."""
@@ -118,27 +119,27 @@ class Sources:
     backgrounds: tuple[SourceFile, ...]
     """Recordings long enough for a background, in background/."""
     layers: tuple[SourceFile, ...]
-    """The same kind in foreground/, for a background's layer as an event."""
+    """Such recordings in foreground/, for a background's layer as an event."""
     events: Mapping[str, tuple[SourceFile, ...]]
     """Clips of each event class."""
 
 
 def gather_sources(tree: SourceTree, split: str, background: str, events: tuple[str, ...], rules: PairRules) -> Sources:
-    """What a scene can draw from.
+    """The sources from which a scene can be drawn.
 
     Raises:
-        NotFoundError: the tree has no files of a label; lists the labels there are.
-        InvalidInputError: too few recordings are long enough, a clip is too short, or the classes do not suit.
+        NotFoundError: the tree has no files of a label; lists the labels that have files.
+        InvalidInputError: too few recordings are long enough, a clip is too short, or the event classes break a rule.
     """
     _check_events(background, events, len(rules.changes))
-    recordings = _long_enough(tree.of(split, "background", background), rules)
+    recordings = _select_long_enough(tree.of(split, "background", background), rules)
     if len(recordings) < rules.backgrounds:
         raise InvalidInputError(
             f"{tree.root}: {split}/background/{background} has {len(recordings)} recordings of at least "
-            f"{rules.duration_s:g} s, {rules.backgrounds} are wanted; `bgknown apwd prepare` loops shorter ones"
+            f"{rules.duration_s:g} s, {rules.backgrounds} are required; `bgknown apwd prepare` loops shorter ones"
         )
     wants_layers = any(weight > 0 for kind, weight in rules.kinds.items() if kind.startswith("background"))
-    layers = _layers(tree, split, background, recordings, rules) if wants_layers else ()
+    layers = _gather_layers(tree, split, background, recordings, rules) if wants_layers else ()
     clips = {label: tree.of(split, "foreground", label) for label in events}
     for source in (source for label in events for source in clips[label]):
         if source.frames < int(FADE_S * RATE_HZ):
@@ -149,17 +150,17 @@ def gather_sources(tree: SourceTree, split: str, background: str, events: tuple[
     return Sources(split=split, background=background, backgrounds=recordings, layers=layers, events=clips)
 
 
-def _layers(
+def _gather_layers(
     tree: SourceTree, split: str, background: str, recordings: tuple[SourceFile, ...], rules: PairRules
 ) -> tuple[SourceFile, ...]:
-    """Recordings for a background's layer, of which one is left whichever backgrounds are chosen."""
-    layers = _long_enough(tree.of(split, "foreground", background), rules)
+    """Recordings for a background's layer: enough that one is left, whichever backgrounds are chosen."""
+    layers = _select_long_enough(tree.of(split, "foreground", background), rules)
     origins = {source.origin for source in layers}
     if len(origins) <= min(rules.backgrounds, len(origins & {source.origin for source in recordings})):
         raise InvalidInputError(
             f"{tree.root}: {split}/foreground/{background} has {len(origins)} recordings of at least "
             f"{rules.duration_s:g} s, and a layer must differ from the {rules.backgrounds} backgrounds; "
-            "prepare more, or give the kinds background_louder and background_quieter the weight 0"
+            "prepare more, or set the weights of the kinds background_louder and background_quieter to 0"
         )
     return layers
 
@@ -167,7 +168,7 @@ def _layers(
 def _check_events(background: str, events: tuple[str, ...], most: int) -> None:
     for place, label in enumerate(events):
         if label in events[:place]:
-            raise InvalidInputError(f"the event class {label!r} is named twice; name each once")
+            raise InvalidInputError(f"the event class {label!r} is named twice; name each class once")
         if label == background:
             raise InvalidInputError(f"the event class {label!r} is the background's label; name another")
     if len(events) < most:
@@ -176,13 +177,13 @@ def _check_events(background: str, events: tuple[str, ...], most: int) -> None:
         )
 
 
-def _long_enough(sources: tuple[SourceFile, ...], rules: PairRules) -> tuple[SourceFile, ...]:
+def _select_long_enough(sources: tuple[SourceFile, ...], rules: PairRules) -> tuple[SourceFile, ...]:
     return tuple(source for source in sources if source.frames >= rules.frames)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairPlan:
-    """What changes in a pair, and what both sides have."""
+    """What changes in a pair, and what stays."""
 
     changes: tuple[Change, ...]
     """The changes, sorted."""
@@ -197,8 +198,8 @@ def plan_pair(sources: Sources, rules: PairRules, random: np.random.Generator) -
     if not sources.layers:
         weights = {kind: weight for kind, weight in weights.items() if kind.startswith("event")}
     found = []
-    for _ in range(1 + _weighted(random, rules.changes)):
-        kind = list(weights)[_weighted(random, tuple(weights.values()))]
+    for _ in range(1 + _draw_weighted(random, rules.changes)):
+        kind = list(weights)[_draw_weighted(random, tuple(weights.values()))]
         if kind.startswith("background"):
             found.append(Change(kind=kind, label=sources.background))
             weights = {kind: weight for kind, weight in weights.items() if kind.startswith("event")}
@@ -206,7 +207,7 @@ def plan_pair(sources: Sources, rules: PairRules, random: np.random.Generator) -
             found.append(Change(kind=kind, label=classes.pop()))
         if sum(weights.values()) <= 0:
             break
-    kept = tuple(sorted(classes[: _weighted(random, rules.kept)]))
+    kept = tuple(sorted(classes[: _draw_weighted(random, rules.kept)]))
     return PairPlan(changes=tuple(sorted(found)), kept=kept)
 
 
@@ -214,29 +215,29 @@ def draw_pair(sources: Sources, rules: PairRules, prefix: str, number: int) -> t
     """Draw a pair.
 
     Args:
-        sources: what it draws from.
+        sources: the sources to draw from.
         rules: the ranges and weights.
-        prefix: the set's name; with the split and the number it seeds the pair.
+        prefix: the name of the draw; with the split and the number it seeds the pair.
         number: the pair's number.
 
     Returns:
-        The plan, and both soundscapes; files are named as in JAMS, from ``source/`` on.
+        The plan, and both soundscapes; files are named as in JAMS, beginning with ``source/``.
     """
     random = seeding.make_generator(rules.seed, prefix, sources.split, str(number))
     plan = plan_pair(sources, rules, random)
     ref_db = random.uniform(*rules.ref_db)
     chosen = [sources.backgrounds[place] for place in random.choice(len(sources.backgrounds), rules.backgrounds, False)]
-    levels = _levels(plan, rules, random)
+    levels = _draw_levels(plan, rules, random)
     others = [source for source in sources.layers if source.origin not in {recording.origin for recording in chosen}]
     sides = []
     for side in range(2):
-        backgrounds = tuple(_background(sources.background, source, rules, random) for source in chosen)
+        backgrounds = tuple(_draw_background(sources.background, source, rules, random) for source in chosen)
         events = []
         for label, snr_db in levels[side]:
             if label == sources.background:
-                layer = _background(label, _one(random, others), rules, random, snr_db=snr_db)
+                layer = _draw_background(label, _draw_one(random, others), rules, random, snr_db=snr_db)
             else:
-                layer = _event(label, _one(random, list(sources.events[label])), rules, random, snr_db=snr_db)
+                layer = _draw_event(label, _draw_one(random, list(sources.events[label])), rules, random, snr_db=snr_db)
             events.append(layer)
         sides.append(
             Soundscape(
@@ -252,7 +253,7 @@ def draw_pair(sources: Sources, rules: PairRules, prefix: str, number: int) -> t
     return plan, sides[0], sides[1]
 
 
-def _levels(
+def _draw_levels(
     plan: PairPlan, rules: PairRules, random: np.random.Generator
 ) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
     """The classes of both sides with their SNRs."""
@@ -274,15 +275,15 @@ def _levels(
     return first, second
 
 
-def _background(
+def _draw_background(
     label: str, source: SourceFile, rules: PairRules, random: np.random.Generator, snr_db: float | None = None
 ) -> Layer:
-    """A background's layer, or the same as a foreground event where it has an SNR."""
+    """A background's layer; with an SNR, the same as a foreground event."""
     duration_s = rules.exact_s
     latest_s = min(duration_s, max(source.frames - rules.frames - 1, 0) / RATE_HZ)
     start_s = random.uniform(0.0, latest_s)
     while int((start_s + duration_s) * RATE_HZ) - int(start_s * RATE_HZ) != rules.frames:
-        start_s = random.uniform(0.0, latest_s)  # Scaper's rounding would cost it a sample
+        start_s = random.uniform(0.0, latest_s)  # Scaper's rounding would lose a sample
     return Layer(
         label=label,
         file=f"source/{source.file}",
@@ -292,7 +293,9 @@ def _background(
     )
 
 
-def _event(label: str, source: SourceFile, rules: PairRules, random: np.random.Generator, *, snr_db: float) -> Layer:
+def _draw_event(
+    label: str, source: SourceFile, rules: PairRules, random: np.random.Generator, *, snr_db: float
+) -> Layer:
     duration_s = min(random.uniform(*rules.event_s), source.frames / RATE_HZ, rules.duration_s)
     onset_s = random.uniform(*rules.onset_s)
     if onset_s + duration_s > rules.duration_s:
@@ -307,10 +310,10 @@ def _event(label: str, source: SourceFile, rules: PairRules, random: np.random.G
     )
 
 
-def _weighted(random: np.random.Generator, weights: tuple[float, ...]) -> int:
+def _draw_weighted(random: np.random.Generator, weights: tuple[float, ...]) -> int:
     shares = np.cumsum(weights) / np.sum(weights)
     return int(np.searchsorted(shares, random.uniform(), side="right"))
 
 
-def _one(random: np.random.Generator, items: list[Item]) -> Item:
+def _draw_one(random: np.random.Generator, items: list[Item]) -> Item:
     return items[int(random.integers(len(items)))]

@@ -18,14 +18,14 @@ SUFFIX = ".jams"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairFiles:
-    """Where the JAMS of a pair lie."""
+    """The JAMS of a pair."""
 
     pair: str
     """The pair's name."""
     s1: str
     """JAMS of the first soundscape, relative to the folder of the JAMS."""
     s2: str | None
-    """JAMS of the second soundscape; None where only first ones are published."""
+    """JAMS of the second soundscape; None if only the first is published."""
 
     def sides(self) -> dict[str, str]:
         """The JAMS of the sides that exist."""
@@ -50,11 +50,11 @@ def find_pairs(root: Path) -> list[PairFiles]:
     """All pairs under a folder, sorted by name.
 
     Files are called ``{pair}_s1.jams`` and ``{pair}_s2.jams``, in any folders. AudioDiffCaps publishes ``_s1`` alone:
-    where a folder holds no ``_s2`` at all, its pairs have one side.
+    if a folder holds no ``_s2`` at all, its pairs have one side.
 
     Raises:
         NotFoundError: there is no such folder, or it holds no JAMS.
-        InvalidInputError: a file has another name, a pair has half its files, or a name occurs twice.
+        InvalidInputError: a file has another name, a pair lacks a file, or a name occurs twice.
     """
     if not root.is_dir():
         raise NotFoundError(f"{root}: no such folder; give the folder that holds the JAMS files")
@@ -65,19 +65,19 @@ def find_pairs(root: Path) -> list[PairFiles]:
     for file in sorted(jams.files):
         name, _, side = PurePosixPath(file).name[: -len(SUFFIX)].rpartition("_")
         if side not in SIDES or not name:
-            raise InvalidInputError(f"{root / file}: a JAMS of a pair is called NAME_s1.jams or NAME_s2.jams")
+            raise InvalidInputError(f"{root / file}: the JAMS of a pair must be named NAME_s1.jams and NAME_s2.jams")
         sides = found.setdefault(name, {})
         if side in sides:
-            raise InvalidInputError(f"{root}: the pair {name} is there twice: {sides[side]} and {file}")
+            raise InvalidInputError(f"{root}: two files belong to the pair {name}: {sides[side]} and {file}")
         sides[side] = file
         if side == "s2":
             with_second.add(str(PurePosixPath(file).parent))
     if not found:
-        raise NotFoundError(f"{root}: holds no JAMS files (*{SUFFIX}), in no folder below it either")
-    return [_pair_files(name, sides, with_second, root) for name, sides in sorted(found.items())]
+        raise NotFoundError(f"{root}: no JAMS files (*{SUFFIX}) in this folder or below it")
+    return [_check_sides(name, sides, with_second, root) for name, sides in sorted(found.items())]
 
 
-def _pair_files(name: str, sides: dict[str, str], with_second: set[str], root: Path) -> PairFiles:
+def _check_sides(name: str, sides: dict[str, str], with_second: set[str], root: Path) -> PairFiles:
     missing = next((side for side in SIDES if side not in sides), None)
     if missing == "s1" or (missing == "s2" and str(PurePosixPath(sides["s1"]).parent) in with_second):
         raise InvalidInputError(f"{root}: the pair {name} lacks its {missing} JAMS; complete the folder")
@@ -90,20 +90,20 @@ def read_pair(files: PairFiles, contents: dict[str, bytes], scenes: Scenes) -> P
     Args:
         files: the pair's files.
         contents: their bytes by side.
-        scenes: names the scene that has the background.
+        scenes: the scenes, of which one has the background.
 
     Raises:
         InvalidInputError: a JAMS breaks a rule, or the two do not belong together.
     """
     soundscapes = {side: parse_jams(data, f"{files.pair}_{side}") for side, data in contents.items()}
-    splits = {_split(layer, name) for name, scape in soundscapes.items() for layer in list_layers(scape)}
+    splits = {_find_split(layer, name) for name, scape in soundscapes.items() for layer in list_layers(scape)}
     if len(splits) > 1:
-        raise InvalidInputError(f"{files.pair}: takes sources of both dev and eval; a pair is of one split")
+        raise InvalidInputError(f"{files.pair}: takes sources of both dev and eval; a pair must be of one split")
     labels = {layer.label for scape in soundscapes.values() for layer in scape.backgrounds}
     if len(labels) != 1:
         found = ", ".join(sorted(labels)) or "none"
         raise InvalidInputError(
-            f"{files.pair}: its backgrounds have the labels {found}; a pair has one background label"
+            f"{files.pair}: its backgrounds have the labels {found}; a pair must have one background label"
         )
     durations = {scape.duration_s for scape in soundscapes.values()}
     if len(durations) > 1:
@@ -116,8 +116,8 @@ def list_layers(soundscape: Soundscape) -> Sequence[Layer]:
     return (*soundscape.backgrounds, *soundscape.events)
 
 
-def _split(layer: Layer, name: str) -> str:
+def _find_split(layer: Layer, name: str) -> str:
     split = layer.file.split("/", 1)[0]
     if split not in SPLITS:
-        raise InvalidInputError(f"{name}: the source {layer.file} does not lie in source/dev or source/eval")
+        raise InvalidInputError(f"{name}: the source {layer.file} is not in source/dev or source/eval")
     return split

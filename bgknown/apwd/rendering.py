@@ -28,7 +28,7 @@ class SourceError(InvalidInputError):
 
 
 def explain_source_problem(error: BgknownError, layer: Layer, source: Path, where: str) -> Problem:
-    """What is wrong with a source; an unknown label is told apart from a missing file."""
+    """The problem of a source; an unknown label has another code than a missing file."""
     folder = (source / layer.file).parent
     if isinstance(error, NotFoundError) and not folder.is_dir():
         known = ", ".join(sorted(path.name for path in folder.parent.glob("[!.]*"))) or "none"
@@ -37,7 +37,7 @@ def explain_source_problem(error: BgknownError, layer: Layer, source: Path, wher
     return make_problem(error, where=where, what=f"source {layer.file}")
 
 
-def render(
+def render_pcm16(
     soundscape: Soundscape, source: Path, where: str, memory: NDArray[np.int16] | None = None
 ) -> NDArray[np.int16]:
     """A soundscape in 16 bits by the direct renderer, from the recordings that this process keeps open.
@@ -46,7 +46,7 @@ def render(
         soundscape: what to render.
         source: the source tree.
         where: the soundscape's name in a problem.
-        memory: memory for the result, if there is some.
+        memory: memory to reuse for the result.
 
     Returns:
         [N] samples at 44.1 kHz.
@@ -56,17 +56,17 @@ def render(
     """
     frames = int(soundscape.duration_s * RATE_HZ)
     out = np.empty(frames, np.int16) if memory is None or memory.shape[0] < frames else memory
-    return direct.render_mixture_pcm16(soundscape, make_opener(source, where), out, _scratch(get_ident()))
+    return direct.render_mixture_pcm16(soundscape, make_opener(source, where), out, _make_scratch(get_ident()))
 
 
 def make_opener(source: Path, where: str) -> Callable[[Layer], Recording]:
-    """What gives the renderer a layer's recording, and tells in the soundscape's name if it cannot.
+    """A function that opens a layer's recording for the renderer, and reports failures under the soundscape's name.
 
     Args:
         source: the source tree.
         where: the soundscape's name in a problem.
     """
-    store = _recordings(source)
+    store = _open_recordings(source)
 
     def recording(layer: Layer) -> Recording:
         try:
@@ -78,12 +78,12 @@ def make_opener(source: Path, where: str) -> Callable[[Layer], Recording]:
 
 
 @lru_cache(maxsize=4)
-def _scratch(thread: int) -> NDArray[np.float64]:
-    """Memory of one thread to sum in."""
+def _make_scratch(thread: int) -> NDArray[np.float64]:
+    """Memory in which a thread sums."""
     return np.empty(direct.STRETCH)
 
 
 @lru_cache(maxsize=2)
-def _recordings(source: Path) -> RecordingStore:
+def _open_recordings(source: Path) -> RecordingStore:
     """The recordings of this process."""
     return RecordingStore(source)

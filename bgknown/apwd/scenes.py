@@ -1,6 +1,6 @@
 """The scenes of APwD: background labels, event classes, which sources a split may take, and the words for them.
 
-They stand in ``data_manifests/apwd_scenes.toml``; a file of the same form may be given instead.
+They are in ``data_manifests/apwd_scenes.toml``; another file of the same form can replace it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenes:
-    """Everything that a file of scenes says."""
+    """The content of a file of scenes."""
 
     scenes: Mapping[str, Scene]
     """Scenes by name."""
@@ -61,44 +61,46 @@ class Scenes:
     esc50: Mapping[str, str]
     """The ESC-50 category of each event class."""
     nouns: Mapping[str, tuple[str, ...]]
-    """How a text may call an event class or a background."""
+    """Nouns that a text may use for an event class or a background."""
 
     def scene(self, name: str) -> Scene:
         """A scene by its name.
 
         Raises:
-            NotFoundError: there is no such scene; lists those there are.
+            NotFoundError: there is no such scene; lists the scenes.
         """
         if name not in self.scenes:
             raise NotFoundError(f"no scene {name!r}; {suggest(name, self.scenes)}")
         return self.scenes[name]
 
     def scene_of(self, background: str) -> str:
-        """The name of the scene with this background label; the label itself where no scene has it."""
+        """The name of the scene with this background label; the label itself if no scene has it."""
         return next((scene.name for scene in self.scenes.values() if scene.background == background), background)
 
     def nouns_of(self, label: str) -> tuple[str, ...]:
-        """How a text may call a class; the label in plain words where the file says nothing of it."""
+        """Nouns that a text may use for a class; the label in plain words if the file has none."""
         return self.nouns.get(label, (label.replace("_", " "),))
 
 
 @cache
 def read_published_scenes() -> Scenes:
     """The scenes of the published data."""
-    return _read(files("data_manifests").joinpath("apwd_scenes.toml").read_text(encoding="utf-8"), "apwd_scenes.toml")
+    return _parse_scenes(
+        files("data_manifests").joinpath("apwd_scenes.toml").read_text(encoding="utf-8"), "apwd_scenes.toml"
+    )
 
 
-def read(path: Path) -> Scenes:
+def read_scenes(path: Path) -> Scenes:
     """Scenes from a file of the same form as ``data_manifests/apwd_scenes.toml``.
 
     Raises:
         NotFoundError: there is no such file.
-        InvalidInputError: it breaks the form; names the key.
+        InvalidInputError: it breaks a rule; names the key.
     """
     if not path.is_file():
         raise NotFoundError(f"{path}: no such file; give a TOML file like data_manifests/apwd_scenes.toml")
     try:
-        return _read(decode_text(path.read_bytes(), str(path)), str(path))
+        return _parse_scenes(decode_text(path.read_bytes(), str(path)), str(path))
     except OSError as error:
         raise describe_storage_error(error, path) from error
 
@@ -138,7 +140,7 @@ class _File:
     backgrounds: dict[str, _BackgroundTable] = field(default_factory=dict)
 
 
-def _read(text: str, where: str) -> Scenes:
+def _parse_scenes(text: str, where: str) -> Scenes:
     file = read_record(_File, parse_toml(text, where), where)
     _check(file, where)
     nouns: Mapping[str, _EventTable | _BackgroundTable] = {**file.events, **file.backgrounds}

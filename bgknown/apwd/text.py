@@ -1,7 +1,7 @@
 """The modifier text of a pair: what to change to get from its first soundscape to its second, in plain English.
 
 Texts are made from templates with a few paraphrases of each kind of change, chosen by the name of the pair: the same
-pair has the same text on every machine. ``read_back`` understands what ``describe_changes`` says, and nothing else.
+pair has the same text on every machine. ``read_back`` understands the texts of ``describe_changes`` and no others.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _PHRASES: dict[str, tuple[str, ...]] = {
     "background_quieter": _QUIETER,
 }
 _JOINTS = (", and ", " and ", ", then ")
-_BETWEEN = ", "  # three changes and more: commas, and a joint before the last
+_BETWEEN = ", "  # with three or more changes: commas, and a joint before the last
 
 
 def describe_changes(found: Sequence[Change], pair: str, scenes: Scenes) -> str:
@@ -62,7 +62,7 @@ def describe_changes(found: Sequence[Change], pair: str, scenes: Scenes) -> str:
     Args:
         found: the pair's changes, in any order.
         pair: the pair's name, which chooses the words and the order.
-        scenes: how classes are called.
+        scenes: the nouns for classes.
 
     Returns:
         An imperative without a full stop, such as "add the barking dog, and turn down the rain".
@@ -70,14 +70,14 @@ def describe_changes(found: Sequence[Change], pair: str, scenes: Scenes) -> str:
     if not found:
         return UNCHANGED
     ordered = sorted(set(found), key=lambda change: seeding.derive_key(0, "text", pair, "order", change.code))
-    clauses = [_clause(change, pair, scenes) for change in ordered]
+    clauses = [_write_clause(change, pair, scenes) for change in ordered]
     if len(clauses) == 1:
         return clauses[0]
     joint = _JOINTS[seeding.derive_key(0, "text", pair, "joint") % len(_JOINTS)]
     return f"{_BETWEEN.join(clauses[:-1])}{joint}{clauses[-1]}"
 
 
-def _clause(change: Change, pair: str, scenes: Scenes) -> str:
+def _write_clause(change: Change, pair: str, scenes: Scenes) -> str:
     phrases, nouns = _PHRASES[change.kind], scenes.nouns_of(change.label)
     chosen = seeding.derive_key(0, "text", pair, change.code)
     return phrases[chosen % len(phrases)].format(nouns[chosen // len(phrases) % len(nouns)])
@@ -86,45 +86,45 @@ def _clause(change: Change, pair: str, scenes: Scenes) -> str:
 def read_back(
     text: str, scenes: Scenes, *, events: Iterable[str] = (), backgrounds: Iterable[str] = ()
 ) -> tuple[Change, ...]:
-    """The changes that a text of ``describe_changes`` speaks of.
+    """The changes that a text of ``describe_changes`` describes.
 
     Args:
         text: the text.
-        scenes: how classes are called; the labels it has are known.
-        events: further event classes of which the text may speak.
+        scenes: the nouns for classes; its labels are known.
+        events: further event classes that the text may name.
         backgrounds: further background labels.
 
     Returns:
         The changes, sorted.
 
     Raises:
-        InvalidInputError: a part of the text is none of ``describe_changes``, or two classes are called the same.
+        InvalidInputError: a part of the text is not from ``describe_changes``, or two classes have the same noun.
     """
     if text == UNCHANGED:
         return ()
     backdrop = {scene.background for scene in scenes.scenes.values()} | set(backgrounds)
-    clauses = _clauses(scenes, {*scenes.esc50, *events} - backdrop, backdrop)
+    clauses = _list_clauses(scenes, {*scenes.esc50, *events} - backdrop, backdrop)
     found: list[Change] = []
     rest = text
     while True:
         clause = max((clause for clause in clauses if rest.startswith(clause)), key=len, default=None)
         if clause is None:
-            raise InvalidInputError(f"text {text!r}: {rest!r} is none of the changes that are described here")
+            raise InvalidInputError(f"text {text!r}: {rest!r} is not a known description of a change")
         found.append(clauses[clause])
         rest = rest[len(clause) :]
         if not rest:
             return tuple(sorted(found))
         joint = next((joint for joint in (*_JOINTS, _BETWEEN) if rest.startswith(joint)), None)
         if joint is None:
-            raise InvalidInputError(f"text {text!r}: {rest!r} does not go on with another change")
+            raise InvalidInputError(f"text {text!r}: {rest!r} is not followed by another change")
         rest = rest[len(joint) :]
 
 
-def _clauses(scenes: Scenes, events: Iterable[str], backgrounds: Iterable[str]) -> dict[str, Change]:
-    """Every clause there is, and what it says.
+def _list_clauses(scenes: Scenes, events: Iterable[str], backgrounds: Iterable[str]) -> dict[str, Change]:
+    """Every possible clause, and the change that it describes.
 
     Raises:
-        InvalidInputError: two classes are called the same.
+        InvalidInputError: two classes have the same noun.
     """
     clauses: dict[str, Change] = {}
     for role, labels in (("event", sorted(events)), ("background", sorted(backgrounds))):
@@ -134,7 +134,7 @@ def _clauses(scenes: Scenes, events: Iterable[str], backgrounds: Iterable[str]) 
                     known = clauses.setdefault(clause, Change(kind=kind, label=label))
                     if known.label != label:
                         raise InvalidInputError(
-                            f"the classes {known.label!r} and {label!r} are called the same ({clause!r}); "
-                            "give them other nouns in the file of scenes"
+                            f"the classes {known.label!r} and {label!r} have the same noun ({clause!r}); "
+                            "give them different nouns in the file of scenes"
                         )
     return clauses

@@ -1,6 +1,6 @@
-"""Texts of people, or published ones, from tables: instead of those that are made from the JAMS.
+"""Texts written by people, from tables, which replace those made from the JAMS.
 
-A table has the columns ``pair,text``, where several rows of a pair are several texts, or those of AudioDiffCaps
+A table has the columns ``pair,text``, with one row per text, or those of AudioDiffCaps
 (``key``, and ``caption_1`` to ``caption_5``).
 """
 
@@ -14,7 +14,7 @@ from bgknown.errors import InvalidInputError
 from bgknown.shown import escape_line
 from bgknown.tables import find_line_numbers, list_records, read_csv
 
-_ADVICE = "columns pair,text wanted, or AudioDiffCaps' key,caption_1,..."
+_ADVICE = "give the columns pair,text, or AudioDiffCaps' key,caption_1,..."
 _CAPTION = "caption_"
 
 
@@ -40,7 +40,7 @@ def read_texts(path: Path) -> dict[str, tuple[str, ...]]:
 
     Raises:
         NotFoundError: there is no such file.
-        InvalidInputError: it is no such table; names the line.
+        InvalidInputError: it is not such a table; names the line.
     """
     table = read_csv(path, advice=_ADVICE)
     captions = [name for name in table.columns if name.startswith(_CAPTION)]
@@ -59,14 +59,14 @@ def read_texts(path: Path) -> dict[str, tuple[str, ...]]:
                 f"{path}, line {line}: {'the pair' if not pair.strip() else f'the text of {pair}'} is empty"
             )
         if name == "key" and pair in texts:
-            raise InvalidInputError(f"{path}, line {line}: the pair {pair} is there twice")
+            raise InvalidInputError(f"{path}, line {line}: the pair {pair} has two rows")
         for text in found:
             if text in texts.setdefault(pair, []) and name == "pair":
-                raise InvalidInputError(f"{path}, line {line}: the pair {pair} has the text {text!r} already")
+                raise InvalidInputError(f"{path}, line {line}: the pair {pair} already has the text {text!r}")
             texts[pair].append(text)
     return {pair: tuple(dict.fromkeys(found)) for pair, found in texts.items()}
 
 
 def choose_text(texts: Sequence[str], pair: str) -> str:
-    """Which of a pair's texts stands for it, by its name."""
+    """One of a pair's texts, chosen by the pair's name."""
     return texts[seeding.derive_key(0, "chosen text", pair) % len(texts)]

@@ -1,4 +1,4 @@
-"""Checking a set of pairs: hash every file again, describe the JAMS again, render some with Scaper again."""
+"""Check a set of pairs: hash every file, describe the JAMS and render some of them with Scaper again."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _SIDE_COLUMNS = {"split", "scene", "changes", "classes_s1", "classes_s2", "jams_
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """What a check has found."""
+class PairCheck:
+    """The result of a check."""
 
     pairs: int
     """Pairs of the set."""
     files: int
     """Files of audio that were hashed."""
     faults: list[str]
-    """One line per fault, each naming the file or row, what is there and what should be."""
+    """One line per fault, each with the file or row, the value found and the value expected."""
     against_scaper: tuple[int, int] = (0, 0)
     """Files that were rendered again with Scaper, and how many of them differ by one step in some sample."""
 
@@ -54,31 +54,33 @@ def verify(
     source: Path | None = None,
     against_scaper: int = 0,
     seed: int = 0,
-) -> Checked:
+) -> PairCheck:
     """Check a finished set.
 
     Args:
         root: its folder.
         jobs: number of processes.
         scenes: the scenes it was built with.
-        jams: folder of its JAMS; given, they are hashed and described again.
+        jams: folder of its JAMS, to hash and describe them again.
         source: its source tree, for ``against_scaper``.
         against_scaper: render this many files, drawn at random, with Scaper again and compare every sample.
         seed: seed of that draw.
 
     Raises:
-        NotFoundError, InvalidInputError: there is no finished set, it cannot be read at all, or a folder that is needed
-            was not given.
+        NotFoundError, InvalidInputError: there is no finished set, it cannot be read at all, or a required folder was
+            not given.
     """
     root = user_path(root)
     description, table = read_pair_description(root), read_manifest(root)
-    faults = [*_count_faults(description, table), *_stray_files(root, table)]
+    faults = [*_find_count_faults(description, table), *_list_stray_files(root, table)]
     rows = list_records(table)
-    for found in in_processes(partial(_file_faults, root=root), rows, jobs=jobs, title="verify", unit="pair", batch=16):
+    for found in in_processes(
+        partial(_find_file_faults, root=root), rows, jobs=jobs, title="verify", unit="pair", batch=16
+    ):
         faults += found
     if jams is not None:
         own_texts = str(description["configuration"].get("texts", "")).startswith("templates")
-        again = partial(_jams_faults, jams=jams, scenes=scenes, own_texts=own_texts)
+        again = partial(_find_jams_faults, jams=jams, scenes=scenes, own_texts=own_texts)
         for found in in_processes(again, rows, jobs=jobs, title="JAMS", unit="pair", batch=64):
             faults += found
     rendered, stepped = 0, 0
@@ -88,20 +90,20 @@ def verify(
                 "rendering with Scaper needs the JAMS and the source tree: give --jams and --source"
             )
         scaper.check_installed()
-        chosen = _chosen(rows, against_scaper, seed)
-        compare = partial(_scaper_faults, root=root, jams=jams, source=source)
+        chosen = _choose_files(rows, against_scaper, seed)
+        compare = partial(_compare_with_scaper, root=root, jams=jams, source=source)
         for fault, steps in in_processes(compare, chosen, jobs=jobs, title="Scaper", unit="file"):
             rendered += 1
             stepped += steps
             faults += [fault] if fault else []
     count = sum(1 for row in rows for side in SIDES if row[side])
-    return Checked(pairs=len(rows), files=count, faults=sorted(set(faults)), against_scaper=(rendered, stepped))
+    return PairCheck(pairs=len(rows), files=count, faults=sorted(set(faults)), against_scaper=(rendered, stepped))
 
 
-def _count_faults(description: dict[str, Any], table: pd.DataFrame) -> Iterator[str]:
+def _find_count_faults(description: dict[str, Any], table: pd.DataFrame) -> Iterator[str]:
     counts = description["counts"]
     known = derive_pair_set_id(table)
-    if description.get("dataset_id", known) != known:  # 0.1.0 did not say
+    if description.get("dataset_id", known) != known:  # 0.1.0 did not store it
         yield f"{DESCRIPTION}: dataset_id is {description['dataset_id']!r}, the manifest's rows give {known}"
     found = {"pairs": len(table)}
     found |= Counter(f"{scene}/{split}" for scene, split in zip(table["scene"], table["split"], strict=True))
@@ -110,12 +112,12 @@ def _count_faults(description: dict[str, Any], table: pd.DataFrame) -> Iterator[
             yield f"{DESCRIPTION}: counts.{name} is {counts.get(name)}, the manifest has {found.get(name)}"
 
 
-def _stray_files(root: Path, table: pd.DataFrame) -> Iterator[str]:
+def _list_stray_files(root: Path, table: pd.DataFrame) -> Iterator[str]:
     listed = {file for side in SIDES for file in table[side]}
     yield from find_stray_files(root, ("audio",), listed)
 
 
-def _file_faults(row: dict[str, Any], *, root: Path) -> list[str]:
+def _find_file_faults(row: dict[str, Any], *, root: Path) -> list[str]:
     faults = []
     for side in SIDES:
         file = row[side]
@@ -133,17 +135,17 @@ def _file_faults(row: dict[str, Any], *, root: Path) -> list[str]:
         if found != row[f"{side}_sha256"]:
             faults.append(f"{file}: sha256 is {found[:12]}..., the manifest says {row[f'{side}_sha256'][:12]}...")
         if (header.rate_hz, header.channels) != (RATE_HZ, 1):
-            faults.append(f"{file}: is {header.rate_hz} Hz with {header.channels} channels; 44100 Hz mono wanted")
+            faults.append(f"{file}: is {header.rate_hz} Hz with {header.channels} channels; it must be 44100 Hz mono")
     return faults
 
 
-def _jams_faults(row: dict[str, Any], *, jams: Path, scenes: Scenes, own_texts: bool) -> list[str]:
+def _find_jams_faults(row: dict[str, Any], *, jams: Path, scenes: Scenes, own_texts: bool) -> list[str]:
     files = PairFiles(pair=row["pair"], s1=row["jams_s1"], s2=row["jams_s2"] or None)
     (result,) = build_pairs([PairTask(files=files, jams=jams, scenes=scenes, texts=None, target=None)])
     if result.record is None:
         return [] if result.problem is None else [result.problem.line()]
     compared = [name for name in COLUMNS if name in _SIDE_COLUMNS or (name == "text" and own_texts)]
-    again = {name: result.record.get(name, "") for name in compared}
+    again = {name: getattr(result.record.row, name) for name in compared}
     return [
         f"{MANIFEST}: pair {row['pair']}: {name} is {row[name]!r}, the JAMS give {value!r}"
         for name, value in again.items()
@@ -151,13 +153,13 @@ def _jams_faults(row: dict[str, Any], *, jams: Path, scenes: Scenes, own_texts: 
     ]
 
 
-def _chosen(rows: list[dict[str, Any]], count: int, seed: int) -> list[tuple[dict[str, Any], str]]:
+def _choose_files(rows: list[dict[str, Any]], count: int, seed: int) -> list[tuple[dict[str, Any], str]]:
     files = [(row, side) for row in rows for side in SIDES if row[side]]
     places = seeding.make_generator(seed, "against-scaper").permutation(len(files))[:count]
     return [files[place] for place in sorted(places)]
 
 
-def _scaper_faults(item: tuple[dict[str, Any], str], *, root: Path, jams: Path, source: Path) -> tuple[str, bool]:
+def _compare_with_scaper(item: tuple[dict[str, Any], str], *, root: Path, jams: Path, source: Path) -> tuple[str, bool]:
     """A fault, or "", and whether the file differs from Scaper's by one step somewhere."""
     row, side = item
     split = source / row["split"]
@@ -165,7 +167,7 @@ def _scaper_faults(item: tuple[dict[str, Any], str], *, root: Path, jams: Path, 
         mixed = scaper.render_jams(jams / row[f"jams_{side}"], split / "foreground", split / "background")
         wide = _is_32_bits(root / row[side])
         expected = direct.round_to_32_bits(mixed) if wide else direct.round_to_16_bits(mixed)
-        found = _stored(root / row[side], wide)
+        found = _read_pcm(root / row[side], wide)
     except (BgknownError, OSError) as error:
         return f"{row[side]}: {error}", False
     if found.shape != expected.shape:
@@ -181,7 +183,7 @@ def _is_32_bits(path: Path) -> bool:
         return file.coding == "PCM_32"
 
 
-def _stored(path: Path, wide: bool) -> Any:
+def _read_pcm(path: Path, wide: bool) -> Any:
     with AudioFile(path) as file:
         pcm = np.concatenate([block.copy() for block in file.blocks(np.int32 if wide else np.int16)])
     return pcm[:, 0] if pcm.shape[1] == 1 else pcm

@@ -2,58 +2,52 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeGuard
+from typing import Literal, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bgknown.apwd.changes import find_changes, format_codes, list_classes
-from bgknown.apwd.manifest import audio_path
-from bgknown.apwd.pairs import SIDES, Pair, PairFiles, list_layers, read_pair
-from bgknown.apwd.rendering import SourceError, explain_source_problem, make_opener, render
+from bgknown.apwd.manifest import PairRow, compose_audio_path
+from bgknown.apwd.pairs import Pair, PairFiles, list_layers, read_pair
+from bgknown.apwd.rendering import SourceError, explain_source_problem, make_opener, render_pcm16
 from bgknown.apwd.scenes import Scenes
 from bgknown.apwd.text import describe_changes
 from bgknown.apwd.text_table import choose_text
 from bgknown.audio.files import NO_SUCH_FILE, encode_parts
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jobs.files import describe_storage_error, hash_bytes, make_folder, read_state, write_aside
+from bgknown.jobs.files import hash_bytes, read_state
 from bgknown.jobs.problems import Problem
-from bgknown.jobs.workspace import append_entries
+from bgknown.jobs.resumable import UnitResult
+from bgknown.jobs.units import FinishedUnit, JobFolder, PartFile, make_digest
 from bgknown.render import direct, scaper
-from bgknown.render.layers import Engine
+from bgknown.render.layers import Container, Engine
 
-Container = Literal["wav", "flac"]
 Bits = Literal[16, 32]
 
+ROWS = 2
+"""Number of how a pair is rendered; raised when its bytes change, so that older ones are remade."""
 _WAITING = 4  # pairs that may be rendered and not yet stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioTarget:
-    """Where audio goes, and in which form."""
+    """Where audio is written, and in which form."""
 
     source: Path
     """The source tree."""
-    out: Path
-    """Folder of the set."""
-    scratch: Path
-    """Folder for unfinished files."""
-    journal: Path
-    """File of finished rows."""
+    folder: JobFolder
+    """The folder of the set."""
     container: Container
     """File type."""
     bits: Bits
     """Bits of a sample."""
     engine: Engine
     """What renders."""
-    stamp: str
-    """Fingerprint of the options that change a row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,32 +59,33 @@ class PairTask:
     jams: Path
     """Folder of the JAMS."""
     scenes: Scenes
-    """The scenes there are."""
+    """The scenes."""
     texts: tuple[str, ...] | None
     """Texts from a table, instead of those from the JAMS."""
     target: AudioTarget | None
-    """Where audio goes; None writes none."""
-    known: dict[str, Any] | None = None
-    """What the journal holds of the pair: digest, and as its record the sha256 of each side."""
+    """Where audio is written; None writes none."""
+    known: FinishedUnit | None = None
+    """What an earlier run has made of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PairResult:
-    """What came of a pair: a row of the manifest, or a problem."""
+class BuiltPair:
+    """A finished pair."""
 
-    record: dict[str, Any] | None = None
-    problem: Problem | None = None
-    kept: bool = False
-    """Whether the row was there already."""
+    row: PairRow
+    """Its row of the manifest."""
     clipped: int = 0
-    """Samples beyond full scale in both files."""
+    """Samples at full scale in both files."""
+
+
+PairResult = UnitResult[BuiltPair]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Made:
-    """A rendered pair that is not yet stored."""
+class _RenderedPair:
+    """A rendered pair that is not stored yet."""
 
-    record: dict[str, Any]
+    row: PairRow
     """The row of the manifest, without the hashes of the audio."""
     digest: str
     """Fingerprint of everything that the audio depends on."""
@@ -99,80 +94,70 @@ class _Made:
 
 
 def build_pairs(tasks: Sequence[PairTask]) -> list[PairResult]:
-    """Make rows of the manifest and, where audio is wanted, the files under their final names.
+    """Make rows of the manifest and, if the tasks have a target, the files under their final names.
 
-    While a pair is rendered, a thread hashes and writes the one before, and another waits for the disk to have the one
-    before that.
+    While a pair is rendered, one thread hashes and writes the pair before it, and another waits until the disk has the
+    pair before that.
 
     Raises:
         StorageError: the disk is full or refuses.
     """
     results: list[PairResult | Future[PairResult]] = []
-    memory: list[NDArray[np.int16]] = []  # of samples that are written by now
+    memory: list[NDArray[np.int16]] = []  # of samples that have been written
     with ThreadPoolExecutor(max_workers=1) as flusher, ThreadPoolExecutor(max_workers=1) as writer:
         for task in tasks:
-            made = _make(task, memory)
-            if isinstance(made, _Made) and task.target is not None:
-                written = writer.submit(_write, made, task.target, memory)
-                results.append(flusher.submit(_settle, written, made, task.target))
-            elif isinstance(made, PairResult):
+            made = _make_pair(task, memory)
+            if isinstance(made, _RenderedPair) and task.target is not None:
+                parts = writer.submit(_write_pair_parts, made, task.target, memory)
+                results.append(flusher.submit(_settle, parts, made, task.target))
+            elif isinstance(made, UnitResult):
                 results.append(made)
             if len(results) > _WAITING and isinstance(late := results[-_WAITING - 1], Future):
-                late.result()  # rendering does not run away from a slow disk, and its errors end the batch
+                late.result()  # rendering waits for a slow disk, and errors of the disk end the batch
         return [result.result() if isinstance(result, Future) else result for result in results]
 
 
-def _make(task: PairTask, memory: list[NDArray[np.int16]]) -> PairResult | _Made:
-    """The row of a pair, and its audio, in memory that is free, where that is wanted and not there yet."""
+def _make_pair(task: PairTask, memory: list[NDArray[np.int16]]) -> PairResult | _RenderedPair:
+    """The row of a pair and, unless an earlier run has made it, its audio in memory that is free."""
     name = task.files.pair
     try:
-        contents = {side: _read(task.jams / file) for side, file in task.files.sides().items()}
+        contents = {side: _read_jams(task.jams / file) for side, file in task.files.sides().items()}
         pair = read_pair(task.files, contents, task.scenes)
-        record = _described(task, pair, contents)
+        row = _describe_pair(task, pair, contents)
         if task.target is None:
-            return PairResult(record=record)
-        digest = _digest(task.target, record, pair)
-        stored = task.known if task.known is not None and task.known["digest"] == digest else {}
-        hashes = stored.get("record", {})
-        known = set(hashes) == set(pair.soundscapes) and all(isinstance(value, str) for value in hashes.values())
-        if known and all((task.target.out / record[side]).is_file() for side in pair.soundscapes):
-            record |= {f"{side}_sha256": value for side, value in hashes.items()}
-            return PairResult(record=record, kept=True)
-        return _Made(record=record, digest=digest, pcm=_rendered(task, task.target, pair, memory))
+            return UnitResult(record=BuiltPair(row=row))
+        digest = _make_pair_digest(task.target, row, pair)
+        kept = task.target.folder.find_kept(task.known, digest)
+        if kept is not None:
+            return UnitResult(record=BuiltPair(row=replace(row, **kept["hashes"]), clipped=kept["clipped"]), kept=True)
+        return _RenderedPair(row=row, digest=digest, pcm=_render_sides(task, task.target, pair, memory))
     except SourceError as error:
-        return PairResult(problem=error.problem)
+        return UnitResult(problem=error.problem)
     except (InvalidInputError, NotFoundError) as error:
-        return PairResult(problem=Problem(where=name, code="unreadable", what=str(error)))
+        return UnitResult(problem=Problem(where=name, code="unreadable", what=str(error)))
 
 
-def _described(task: PairTask, pair: Pair, contents: dict[str, bytes]) -> dict[str, Any]:
-    """The row of a pair without its audio."""
+def _describe_pair(task: PairTask, pair: Pair, contents: dict[str, bytes]) -> PairRow:
+    """The row of a pair without the hashes of its audio."""
     first, second = pair.soundscapes["s1"], pair.soundscapes.get("s2")
-    found = find_changes(first, second) if second is not None else ()
+    changes = find_changes(first, second) if second is not None else ()
     text = ""
     if task.texts is not None:
         text = choose_text(task.texts, pair.pair)
     elif second is not None:
-        text = describe_changes(found, pair.pair, task.scenes)
-    record = {
-        "pair": pair.pair,
-        "split": pair.split,
-        "scene": pair.scene,
-        "text": text,
-        "changes": format_codes(found),
-        **{f"jams_{side}_sha256": hash_bytes(data) for side, data in contents.items()},
-        **{f"jams_{side}": file for side, file in task.files.sides().items()},
-        **{f"classes_{side}": ";".join(list_classes(scape)) for side, scape in pair.soundscapes.items()},
-    }
-    if task.target is not None:
-        record |= {
-            side: audio_path(pair.scene, pair.split, pair.pair, side, task.target.container)
-            for side in pair.soundscapes
-        }
-    return record
+        text = describe_changes(changes, pair.pair, task.scenes)
+    sides: dict[str, str] = {}
+    for side, soundscape in pair.soundscapes.items():
+        sides[f"jams_{side}"] = task.files.sides()[side]
+        sides[f"jams_{side}_sha256"] = hash_bytes(contents[side])
+        sides[f"classes_{side}"] = ";".join(list_classes(soundscape))
+        if task.target is not None:
+            sides[side] = compose_audio_path(pair.scene, pair.split, pair.pair, side, task.target.container)
+    changed = format_codes(changes)
+    return PairRow(pair=pair.pair, split=pair.split, scene=pair.scene, text=text, changes=changed, **sides)
 
 
-def _digest(target: AudioTarget, record: dict[str, Any], pair: Pair) -> str:
+def _make_pair_digest(target: AudioTarget, row: PairRow, pair: Pair) -> str:
     """Fingerprint of everything that the audio of a pair depends on.
 
     Raises:
@@ -188,11 +173,11 @@ def _digest(target: AudioTarget, record: dict[str, Any], pair: Pair) -> str:
                 where = f"{pair.pair}_{side}"
                 raise SourceError(explain_source_problem(missing, layer, target.source, where)) from error
             facts.append((layer.file, *state.facts()))
-    names = [record.get(name) for name in (*SIDES, *(f"jams_{side}_sha256" for side in SIDES))]
-    return hash_bytes(json.dumps([names, facts, target.stamp]).encode())
+    form = (target.engine, target.container, target.bits, ROWS)
+    return make_digest(row.s1, row.s2, row.jams_s1_sha256, row.jams_s2_sha256, facts, form)
 
 
-def _rendered(
+def _render_sides(
     task: PairTask, target: AudioTarget, pair: Pair, memory: list[NDArray[np.int16]]
 ) -> dict[str, NDArray[np.int16] | NDArray[np.int32]]:
     """The samples of each side."""
@@ -200,7 +185,7 @@ def _rendered(
     for side, soundscape in pair.soundscapes.items():
         where = f"{pair.pair}_{side}"
         if target.engine == "direct" and target.bits == 16:
-            pcm[side] = render(soundscape, target.source, where, memory.pop() if memory else None)
+            pcm[side] = render_pcm16(soundscape, target.source, where, memory.pop() if memory else None)
             continue
         if target.engine == "direct":
             mixed = direct.render_mixture(soundscape, make_opener(target.source, where))
@@ -212,64 +197,50 @@ def _rendered(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Written:
-    """Files of a pair that are written aside."""
+class _PairParts:
+    """Files of a pair that do not have their final names yet."""
 
-    hashes: dict[str, str]
-    """SHA-256 of each side's file."""
+    files: dict[str, PartFile]
+    """By side."""
     clipped: int
     """Samples at full scale in both files."""
-    finish: dict[str, Callable[[], None]]
-    """Put each side's file under its final name."""
 
 
-def _write(made: _Made, target: AudioTarget, memory: list[NDArray[np.int16]]) -> _Written:
+def _write_pair_parts(made: _RenderedPair, target: AudioTarget, memory: list[NDArray[np.int16]]) -> _PairParts:
     """Write the files of a pair aside; then the memory of its samples is free.
 
     Raises:
         StorageError: the disk is full or refuses.
     """
-    scratch = target.scratch / str(os.getpid())
-    try:
-        scratch.mkdir(exist_ok=True)  # without parents: fails if another run has taken the folder over
-    except OSError as error:
-        raise describe_storage_error(error, scratch) from error
-    hashes: dict[str, str] = {}
-    finish: dict[str, Callable[[], None]] = {}
+    files: dict[str, PartFile] = {}
     clipped = 0
     for side, pcm in made.pcm.items():
-        parts = encode_parts(pcm, target.container)
-        hashes[side] = hash_bytes(*parts)
+        files[side] = target.folder.set_aside(getattr(made.row, side), *encode_parts(pcm, target.container))
         limits = np.iinfo(pcm.dtype)
         if pcm.max() == limits.max or pcm.min() == limits.min:
             clipped += int(np.count_nonzero((pcm == limits.max) | (pcm == limits.min)))
-        finish[side] = write_aside(target.out / made.record[side], *parts, aside=scratch)
     memory += [pcm for pcm in made.pcm.values() if _has_16_bits(pcm)]
-    return _Written(hashes=hashes, clipped=clipped, finish=finish)
+    return _PairParts(files=files, clipped=clipped)
 
 
-def _settle(written: Future[_Written], made: _Made, target: AudioTarget) -> PairResult:
+def _settle(parts: Future[_PairParts], made: _RenderedPair, target: AudioTarget) -> PairResult:
     """Put the files of a pair under their final names once the disk has them, and the pair into the journal.
 
     Raises:
         StorageError: the disk is full or refuses, now or in writing.
     """
-    files = written.result()
-    entry = {"name": made.record["pair"], "digest": made.digest}
-    append_entries(target.journal, entry)  # void until all files are there
-    for side, finish in files.finish.items():
-        make_folder((target.out / made.record[side]).parent)
-        finish()
-    append_entries(target.journal, {**entry, "record": files.hashes})
-    hashes = {f"{side}_sha256": value for side, value in files.hashes.items()}
-    return PairResult(record=made.record | hashes, clipped=files.clipped)
+    found = parts.result()
+    hashes = {f"{side}_sha256": file.sha256 for side, file in found.files.items()}
+    record = {"hashes": hashes, "clipped": found.clipped}
+    target.folder.settle(made.row.pair, made.digest, record, list(found.files.values()))
+    return UnitResult(record=BuiltPair(row=replace(made.row, **hashes), clipped=found.clipped))
 
 
 def _has_16_bits(pcm: NDArray[np.int16] | NDArray[np.int32]) -> TypeGuard[NDArray[np.int16]]:
     return pcm.dtype == np.int16
 
 
-def _read(path: Path) -> bytes:
+def _read_jams(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusFacts:
-    """What its owners publish about a corpus."""
+    """The facts that its owners publish about a corpus."""
 
     name: str
     """Name as its owners write it."""
@@ -38,7 +38,7 @@ class CorpusFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusIndex:
-    """A corpus on disk: what its tables list and what its files' headers say."""
+    """A corpus on disk: the content of its tables and of its files' headers."""
 
     facts: CorpusFacts
     """The published facts."""
@@ -53,7 +53,7 @@ class CorpusIndex:
     """The column that identifies a clip."""
 
     def usable(self) -> pd.DataFrame:
-        """The rows whose file is there and readable."""
+        """The rows whose file exists and is readable."""
         return self.table[self.table["problem"] == ""]
 
     def problems(self) -> list[Problem]:
@@ -69,48 +69,46 @@ class CorpusIndex:
         ]
 
     def listing_sha256(self) -> str:
-        """Fingerprint of what the corpus's tables list, the same whatever state the files are in."""
-        return _table_sha256(self.table.drop(columns=["file", *FACT_COLUMNS]))
+        """Fingerprint of what the corpus's tables list, which does not depend on the state of the files."""
+        return _hash_table(self.table.drop(columns=["file", *FACT_COLUMNS]))
 
     def headers_sha256(self) -> str:
         """Fingerprint of the listing together with every usable file's name, length, rate and channels."""
-        return _table_sha256(self.usable().drop(columns=[*STATE_COLUMNS, "problem"]))
+        return _hash_table(self.usable().drop(columns=[*STATE_COLUMNS, "problem"]))
 
     def warn_of_size(self) -> None:
-        """Say once, in a log warning, by how much the corpus differs in size from the published one."""
+        """Log a warning if the corpus differs in size from the published one."""
         published = self.facts.counts
         if self.parts == published:
             return
-        told = ", ".join(f"{self.parts[part]:,} of {count:,} {part} clips" for part, count in published.items())
+        parts = ", ".join(f"{self.parts[part]:,} of {count:,} {part} clips" for part, count in published.items())
         missing = sum(published.values()) - sum(self.parts.values())
-        sense = (
-            f"{missing:,} fewer than"
-            if missing > 0
-            else "not the same as"
-            if missing == 0
-            else f"{-missing:,} more than"
-        )
+        sense = f"{abs(missing):,} {'fewer' if missing > 0 else 'more'} than" if missing else "not the same as"
         log.warning(
-            "%s at %s lists %s: %s the published corpus; using what is there", self.facts.name, self.root, told, sense
+            "%s at %s lists %s: %s the published corpus; using the files that exist",
+            self.facts.name,
+            self.root,
+            parts,
+            sense,
         )
 
 
 def check_folder(root: Path, corpus: str, landmark: str) -> None:
-    """Refuse a folder that is not the corpus, and point to the one that is where it lies just below.
+    """Refuse a folder that is not the corpus, and name the one directly below it that is.
 
     Raises:
         NotFoundError: the folder, or ``landmark`` in it, does not exist.
     """
     if not root.is_dir():
-        raise NotFoundError(f"{root}: no such folder; give the folder of {corpus}, the one that holds {landmark}")
+        raise NotFoundError(f"{root}: no such folder; give the folder of {corpus} that contains {landmark}")
     if not (root / landmark).exists():
         below = [child for child in sorted(root.iterdir()) if child.is_dir() and (child / landmark).exists()]
         hint = f"; did you mean {below[0]}?" if below else ""
-        raise NotFoundError(f"{root}: this is not the folder of {corpus}: it holds no {landmark}{hint}")
+        raise NotFoundError(f"{root}: this is not the folder of {corpus}: it does not contain {landmark}{hint}")
 
 
 def check_labels(labels: Sequence[str], where: Path, lines: Sequence[int]) -> None:
-    """Refuse labels that could not be folder names (Scaper wants the label to be the source's folder).
+    """Refuse labels that could not be folder names (in Scaper the label is the source's folder).
 
     Args:
         labels: the labels of a table's rows.
@@ -127,5 +125,5 @@ def check_labels(labels: Sequence[str], where: Path, lines: Sequence[int]) -> No
             )
 
 
-def _table_sha256(table: pd.DataFrame) -> str:
+def _hash_table(table: pd.DataFrame) -> str:
     return hash_bytes(table.to_csv(index=False, lineterminator="\n").encode())

@@ -8,7 +8,6 @@ Layout::
 
 from __future__ import annotations
 
-import re
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -18,7 +17,7 @@ from bgknown.corpora.headers import read_header_facts
 from bgknown.corpora.listing import find_by_stem
 from bgknown.errors import InvalidInputError
 from bgknown.paths import check_inside
-from bgknown.tables import find_line_numbers, read_text_table
+from bgknown.tables import find_line_numbers, parse_whole_numbers, read_text_table
 
 FACTS = CorpusFacts(
     name="ESC-50",
@@ -41,7 +40,7 @@ def index(root: Path, *, cache: Path) -> CorpusIndex:
 
     Args:
         root: folder of ESC-50.
-        cache: folder in which headers are remembered.
+        cache: folder of the header cache.
 
     Returns:
         Table columns: those of ``read_listing``, then the files' header facts; sorted by clip_id.
@@ -76,8 +75,8 @@ def read_listing(root: Path) -> pd.DataFrame:
     clips = pd.DataFrame(
         {
             "clip_id": stems,
-            "fold": _whole_numbers(table, "fold", path, low=1, high=5),
-            "target": _whole_numbers(table, "target", path, low=0, high=49),
+            "fold": _parse_numbers_within(table, "fold", path, low=1, high=5),
+            "target": _parse_numbers_within(table, "target", path, low=0, high=49),
             "category": table["category"],
             "freesound_id": table["src_file"].str.strip(),
         }
@@ -91,12 +90,9 @@ def read_listing(root: Path) -> pd.DataFrame:
     return clips.assign(file=[f"audio/{name}" for name in names])
 
 
-def _whole_numbers(table: pd.DataFrame, column: str, path: Path, *, low: int, high: int) -> list[int]:
-    numbers = []
-    for line, text in zip(find_line_numbers(table), table[column], strict=True):
-        if not re.fullmatch("[0-9]{1,12}", text.strip()) or not low <= int(text.strip()) <= high:
-            raise InvalidInputError(
-                f"{path}, line {line}: {column} is {text[:40]!r}, must be a whole number in {low}..{high}"
-            )
-        numbers.append(int(text.strip()))
+def _parse_numbers_within(table: pd.DataFrame, column: str, path: Path, *, low: int, high: int) -> list[int]:
+    numbers = parse_whole_numbers(table, column, path)
+    for line, number in zip(find_line_numbers(table), numbers, strict=True):
+        if not low <= number <= high:
+            raise InvalidInputError(f"{path}, line {line}: {column} is {number}; it must be in {low}..{high}")
     return numbers

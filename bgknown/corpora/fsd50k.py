@@ -43,7 +43,7 @@ def index(root: Path, *, cache: Path) -> CorpusIndex:
 
     Args:
         root: folder of FSD50K.
-        cache: folder in which headers are remembered.
+        cache: folder of the header cache.
 
     Returns:
         Table columns: recording_id, part (dev or eval), labels, label (the first of labels), then file and its header

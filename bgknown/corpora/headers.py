@@ -1,4 +1,4 @@
-"""Lengths, rates and channels of many files, read in parallel and remembered in a cache folder."""
+"""Lengths, rates and channels of many files, read in parallel and stored in a cache folder."""
 
 from __future__ import annotations
 
@@ -32,29 +32,31 @@ _CACHE_COLUMNS = ["file", *FACT_COLUMNS, "check"]
 def read_header_facts(root: Path, files: Sequence[str], *, cache: Path, title: str) -> pd.DataFrame:
     """Header facts of files, from the cache for files that have not changed (``STATE_COLUMNS``).
 
-    Where a header cannot tell the length, it is counted by decoding, and remembered too.
+    A length that a header does not contain is counted by decoding, and stored too.
 
     Args:
         root: folder of the corpus.
         files: paths relative to it.
-        cache: cache folder; what cannot be written there is only a log warning.
+        cache: cache folder; failing to write there is only a log warning.
         title: title of the progress bar.
 
     Returns:
         One row per file, in the order given: size, mtime_ns, ctime_ns, inode, frames, rate_hz, channels, container,
         problem.
     """
-    known = _load(root, cache)
+    known = _read_cache(root, cache)
     states = [_list_state(root / file) for file in files]
     rows = [known.get((file, *state)) if state[-1] else None for file, state in zip(files, states, strict=True)]
     unread = [place for place, row in enumerate(rows) if row is None]
     if unread:
-        read = in_threads(_facts, [root / files[place] for place in unread], title=title, unit="file")
+        read = in_threads(_read_facts, [root / files[place] for place in unread], title=title, unit="file")
         for place, row in zip(unread, read, strict=True):
             rows[place] = row
     facts = [(*state, *(row or ())) for state, row in zip(states, rows, strict=True)]
     if unread:
-        _save(root, cache, known | {(file, *fact[:4]): fact[4:] for file, fact in zip(files, facts, strict=True)})
+        _write_cache(
+            root, cache, known | {(file, *fact[:4]): fact[4:] for file, fact in zip(files, facts, strict=True)}
+        )
     return pd.DataFrame(facts, columns=FACT_COLUMNS)
 
 
@@ -62,7 +64,7 @@ _State = tuple[int, int, int, int]
 _Facts = tuple[int, int, int, str, str]
 
 
-def _facts(path: Path) -> _Facts:
+def _read_facts(path: Path) -> _Facts:
     try:
         header = read_header(path)
     except BgknownError as error:
@@ -82,19 +84,19 @@ def _list_state(path: Path) -> _State:
     return state.size, state.mtime_ns, state.ctime_ns, state.inode
 
 
-def _cache_file(root: Path, cache: Path) -> Path:
+def _compose_cache_path(root: Path, cache: Path) -> Path:
     name = hash_bytes(str(root.resolve()).encode())[:16]
     return cache / HEADERS.folder / f"v{_CACHE_VERSION}-{name}.csv"
 
 
-def _load(root: Path, cache: Path) -> dict[tuple[Any, ...], _Facts]:
-    """Facts by file and state; rows that are damaged are left out, and their headers are read again."""
-    path = _cache_file(root, cache)
+def _read_cache(root: Path, cache: Path) -> dict[tuple[Any, ...], _Facts]:
+    """Facts by file and state; damaged rows are left out, and their headers are read again."""
+    path = _compose_cache_path(root, cache)
     found: dict[tuple[Any, ...], _Facts] = {}
     try:
         with path.open(encoding="utf-8", errors="replace", newline="") as file:
             for row in csv.reader(line.replace("\0", "") for line in file):
-                if len(row) == len(_CACHE_COLUMNS) and row[-1] == _check(row[:-1]):
+                if len(row) == len(_CACHE_COLUMNS) and row[-1] == _make_check(row[:-1]):
                     numbers = [int(value) for value in row[1:8]]
                     key = (row[0], *numbers[:4])
                     found[key] = (numbers[4], numbers[5], numbers[6], row[8], row[9])
@@ -103,21 +105,21 @@ def _load(root: Path, cache: Path) -> dict[tuple[Any, ...], _Facts]:
     return found
 
 
-def _check(row: Sequence[str]) -> str:
+def _make_check(row: Sequence[str]) -> str:
     """Checksum of a row of the cache."""
     return hashlib.blake2b("\0".join(row).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
-def _save(root: Path, cache: Path, facts: dict[tuple[Any, ...], _Facts]) -> None:
-    """Remember the facts of files that are whole; of each file in its last state only."""
+def _write_cache(root: Path, cache: Path, facts: dict[tuple[Any, ...], _Facts]) -> None:
+    """Store the facts of whole files, each in its last state only."""
     last = {key[0]: (key, fact) for key, fact in facts.items() if not fact[-1] and key[-1]}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_CACHE_COLUMNS)
     for key, fact in last.values():
         row = [str(value) for value in (*key, *fact)]
-        writer.writerow([*row, _check(row)])
-    path = _cache_file(root, cache)
+        writer.writerow([*row, _make_check(row)])
+    path = _compose_cache_path(root, cache)
     try:
         make_folder(path.parent)
         write_whole(path, text.getvalue().encode())

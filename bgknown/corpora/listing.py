@@ -1,12 +1,12 @@
-"""Which files of a folder are audio, and where the files of a table are: one rule for every command.
+"""Which files of a folder are audio, and which file a name in a table means: one rule for every command.
 
-- Audio is what libsndfile reads, by its suffix, in capitals or not: ``SUFFIXES``.
+- Audio files are recognised by their suffix, in capitals or not: those of the types that libsndfile reads.
 - Hidden files (``._clip.wav``, which macOS puts next to ``clip.wav``) and hidden folders (``.git``) are skipped. Hidden
   files with a suffix of audio are counted and reported, because someone may have expected them.
-- Links are followed; no folder is entered twice. A folder called ``x.wav`` is a folder. A link that leads nowhere is
-  listed, so that it is reported as a missing file.
-- A name in a table fits the file of exactly that name, else the one whose name differs only in its Unicode form (NFC,
-  NFD), in the capitals of its suffix, or in its type.
+- Links are followed; no folder is entered twice. A folder called ``x.wav`` is a folder. A broken link is listed, so
+  that it is reported as a missing file.
+- A name in a table means the file of exactly that name, or else the one whose name differs only in its Unicode form
+  (NFC, NFD), in the capitals of its suffix, or in its type.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SUFFIXES = (
     *(".wav", ".flac", ".ogg"),
     *(".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".w64", ".rf64", ".caf", ".wave"),
 )
-"""Types of audio files; where a name has several, the first of these is taken."""
+"""Types of audio files, in order of preference if a name has several."""
 _KNOWN = frozenset(SUFFIXES)
 
 
@@ -39,16 +39,16 @@ class Listing:
     files: list[str]
     """Their paths relative to the folder, with ``/``, sorted by their parts."""
     hidden: list[str]
-    """Those that are hidden, which are skipped."""
+    """Hidden files, which are skipped."""
 
 
 def is_audio(name: str) -> bool:
-    """Whether a file's name is that of audio: by its suffix, in capitals or not."""
-    return _split(name)[1].lower() in _KNOWN
+    """Whether a file is audio by the suffix of its name, in capitals or not."""
+    return _split_suffix(name)[1].lower() in _KNOWN
 
 
 def compose_name(name: str) -> str:
-    """A name in Unicode's composed form; file systems of macOS give names back decomposed."""
+    """A name in Unicode's composed form; file systems of macOS return decomposed names."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
@@ -57,7 +57,7 @@ def list_audio(folder: Path, *, below: bool = True) -> Listing:
 
     Args:
         folder: the folder.
-        below: also those in folders below it, at any depth.
+        below: whether to include folders below it, at any depth.
 
     Raises:
         StorageError, InvalidInputError: as ``list_fitting``.
@@ -66,12 +66,12 @@ def list_audio(folder: Path, *, below: bool = True) -> Listing:
 
 
 def list_fitting(folder: Path, fits: Callable[[str], bool], *, below: bool = True) -> Listing:
-    """``list_audio`` for files of any other kind.
+    """``list_audio`` for files of another kind.
 
     Args:
         folder: the folder.
         fits: whether a file is of the kind, by its name without folders.
-        below: also those in folders below it, at any depth.
+        below: whether to include folders below it, at any depth.
 
     Raises:
         StorageError: a folder cannot be read.
@@ -89,11 +89,11 @@ def list_fitting(folder: Path, fits: Callable[[str], bool], *, below: bool = Tru
         if not name.isprintable():
             check_utf8(folder / name)
         files.append(name)
-    return Listing(files=sorted(files, key=_parts), hidden=sorted(hidden, key=_parts))
+    return Listing(files=sorted(files, key=_split_parts), hidden=sorted(hidden, key=_split_parts))
 
 
 def check_utf8(path: Path) -> None:
-    """Refuse a path that is not UTF-8: it could not be written into any table.
+    """Refuse a path that is not UTF-8, because it could not be written to a table.
 
     Raises:
         InvalidInputError: names it.
@@ -105,12 +105,12 @@ def check_utf8(path: Path) -> None:
 
 
 def list_files(root: Path, folder: str, hidden: list[str]) -> list[str]:
-    """The audio files in a folder of a corpus, relative to ``root``; none where there is no such folder.
+    """The audio files in a folder of a corpus, relative to ``root``; none if there is no such folder.
 
     Args:
         root: folder of the corpus.
         folder: the folder in it.
-        hidden: gets the hidden ones, to be reported when the whole corpus is listed.
+        hidden: hidden files are added to it, to be reported when the whole corpus is listed.
 
     Raises:
         StorageError, InvalidInputError: as ``list_audio``.
@@ -124,7 +124,7 @@ def list_files(root: Path, folder: str, hidden: list[str]) -> list[str]:
 
 
 def report_hidden(where: Path, hidden: Sequence[str]) -> None:
-    """Say in a log warning how many hidden files were skipped; nothing where there are none."""
+    """Log a warning with the number of hidden files that were skipped, if there are any."""
     if hidden:
         log.warning("%s: %s", where, describe_hidden(hidden))
 
@@ -136,12 +136,12 @@ def describe_hidden(hidden: Sequence[str]) -> str:
 
 
 def find_by_stem(folder: Path, stems: Sequence[str], *, missing_suffix: str) -> list[str]:
-    """File names in ``folder`` for the wanted stems, of whatever type.
+    """The files of some stems in ``folder``, whatever their type.
 
     Args:
         folder: the corpus's audio folder.
         stems: names without suffix.
-        missing_suffix: suffix of the name that is given for a stem that is not there.
+        missing_suffix: suffix of the name that is returned for a stem without a file.
 
     Raises:
         NotFoundError: the folder does not exist.
@@ -158,18 +158,18 @@ def find_files(root: Path, files: Sequence[str], hidden: list[str] | None = None
 
     Args:
         root: folder of the corpus.
-        files: paths relative to it; one that is not there comes back as it is.
-        hidden: gets the hidden audio files next to them; where it is not given, they are reported.
+        files: paths relative to it; one that does not exist is returned unchanged.
+        hidden: hidden audio files next to them are added to it; if it is None, they are reported.
     """
     folders: dict[str, tuple[str, _Folder | None]] = {}
     found = []
     for file in files:
-        # Path is slow for many names, of which hardly any needs it
+        # Path is slow for many names, and few names need it
         listed = PurePosixPath(file).as_posix() if "//" in file or "./" in file else file
         parent, slash, name = listed.rpartition("/")
         parent = parent or slash or "."
         if parent not in folders:
-            place = _located_folder(root, parent)
+            place = _locate_folder(root, parent)
             folders[parent] = (place, _Folder(root / place) if (root / place).is_dir() else None)
         place, content = folders[parent]
         there = (content.find(name) if content else None) or name
@@ -187,17 +187,17 @@ def find_files(root: Path, files: Sequence[str], hidden: list[str] | None = None
 
 
 def locate(path: Path) -> Path:
-    """A file or folder as it is on disk: itself, or the one that ``find_files`` would take, but of the same type.
+    """A file or folder as it is on disk: itself, or the one that ``find_files`` would choose, but of the same type.
 
-    A path that is not there in any form comes back as it is.
+    A path that does not exist in any form is returned unchanged.
     """
     if os.path.lexists(path):
         return path
     base = Path(path.anchor)
-    parent = base / _located_folder(base, path.parent.relative_to(base).as_posix())
+    parent = base / _locate_folder(base, path.parent.relative_to(base).as_posix())
     if not parent.is_dir():
         return path
-    folder = parent / _located_folder(parent, path.name)
+    folder = parent / _locate_folder(parent, path.name)
     if folder.is_dir():
         return folder
     name = _Folder(parent).find(path.name, other_types=False)
@@ -210,7 +210,7 @@ def name_some(names: Iterable[str], limit: int = 3) -> str:
 
 
 class _Folder:
-    """The files in one folder, to be found by names that may be written otherwise."""
+    """The files in one folder, found by names that may be spelled differently."""
 
     def __init__(self, folder: Path) -> None:
         self.names: set[str] = set()
@@ -225,38 +225,40 @@ class _Folder:
         self._by_stem: dict[str, str] | None = None
 
     def find(self, name: str, *, other_types: bool = True) -> str | None:
-        """The file that a name means; None for none."""
+        """The file that a name means; None if there is none."""
         if name in self.names:
             return name
         if self._by_form is None:
-            self._by_form = {_form(there): there for there in sorted(self.names)}
-        found = self._by_form.get(_form(name))
-        return self.by_stem(_split(name)[0]) if found is None and other_types else found
+            self._by_form = {_normalize_name(there): there for there in sorted(self.names)}
+        found = self._by_form.get(_normalize_name(name))
+        return self.by_stem(_split_suffix(name)[0]) if found is None and other_types else found
 
     def by_stem(self, stem: str) -> str | None:
         """The audio file of a stem, of the preferred type."""
         if self._by_stem is None:
             order = {suffix: place for place, suffix in enumerate(SUFFIXES)}
             # the preferred type comes last and stays; small letters come after capitals
-            audio = sorted(filter(is_audio, self.names), key=lambda name: (-order[_split(name)[1].lower()], name))
-            self._by_stem = {compose_name(_split(name)[0]): name for name in audio}
-            self._by_stem |= {_split(name)[0]: name for name in audio}
+            audio = sorted(
+                filter(is_audio, self.names), key=lambda name: (-order[_split_suffix(name)[1].lower()], name)
+            )
+            self._by_stem = {compose_name(_split_suffix(name)[0]): name for name in audio}
+            self._by_stem |= {_split_suffix(name)[0]: name for name in audio}
         return self._by_stem.get(stem) or self._by_stem.get(compose_name(stem))
 
 
-def _split(name: str) -> tuple[str, str]:
+def _split_suffix(name: str) -> tuple[str, str]:
     """Stem and suffix; quicker than Path for many names."""
     return os.path.splitext(name)  # noqa: PTH122
 
 
-def _form(name: str) -> str:
-    """What is the same for all spellings of a name."""
-    stem, suffix = _split(name)
+def _normalize_name(name: str) -> str:
+    """A form that all spellings of a name share."""
+    stem, suffix = _split_suffix(name)
     return compose_name(stem) + suffix.lower()
 
 
-def _located_folder(root: Path, folder: str) -> str:
-    """A folder as it is on disk, where some of its names may have another Unicode form; else as it was given."""
+def _locate_folder(root: Path, folder: str) -> str:
+    """A folder as it is on disk, whose names may have another Unicode form; unchanged if it does not exist."""
     if folder.isascii() or (root / folder).is_dir():
         return folder
     place = PurePosixPath()
@@ -275,7 +277,7 @@ def _located_folder(root: Path, folder: str) -> str:
 
 
 def _walk(folder: Path, *, below: bool) -> Iterator[str]:
-    """All that is not a folder, relative to ``folder``; hidden folders are not entered, and none is entered twice."""
+    """Everything that is not a folder, relative to ``folder``; hidden folders are skipped, none is entered twice."""
     seen: set[tuple[int, int]] = set()
     waiting = [""]
     while waiting:
@@ -306,7 +308,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _parts(name: str) -> list[str]:
+def _split_parts(name: str) -> list[str]:
     return name.split("/")
 
 

@@ -1,4 +1,4 @@
-"""A miniature pair of corpora made by code, in the layouts of ESC-50 and FSD50K.
+"""A miniature pair of synthetic corpora in the layouts of ESC-50 and FSD50K.
 
 Twelve classes of sounds that differ in pitch, envelope and spectrum, in five folds, and backgrounds of eight kinds.
 Some recordings are too short to be used, one is half silent, and one shares its Freesound id with a clip.
@@ -33,10 +33,10 @@ _VERSION = 1
 
 @advise_option("--cache")
 def make(root: Path, *, takes: int = 2, recordings: tuple[int, int] = (40, 26)) -> tuple[Path, Path]:
-    """Write both corpora, unless they are there already.
+    """Write both corpora, unless they already exist.
 
     Args:
-        root: folder that gets ``ESC-50`` and ``FSD50K``.
+        root: folder in which ``ESC-50`` and ``FSD50K`` are made.
         takes: clips of each class in each fold.
         recordings: number of usable recordings in FSD50K's development and evaluation sets.
 
@@ -44,58 +44,58 @@ def make(root: Path, *, takes: int = 2, recordings: tuple[int, int] = (40, 26)) 
         The two corpora's folders.
 
     Raises:
-        StorageError: they cannot be written, or a folder of that name is there that was not made here.
+        StorageError: they cannot be written, or a folder of that name exists and was not made here.
     """
     parts = dict(zip(("dev", "eval"), recordings, strict=True))
     makers: dict[str, Callable[[Path], None]] = {
         "ESC-50": lambda folder: _make_esc50(folder, takes),
         "FSD50K": lambda folder: _make_fsd50k(folder, parts),
     }
-    wanted = f"miniature {_VERSION}: {takes} takes, {recordings[0]} and {recordings[1]} recordings\n"
+    size = f"miniature {_VERSION}: {takes} takes, {recordings[0]} and {recordings[1]} recordings\n"
     for name, maker in makers.items():
-        _make_whole(root / name, maker, wanted)
+        _make_whole(root / name, maker, size)
     return root / "ESC-50", root / "FSD50K"
 
 
-def _make_whole(folder: Path, maker: Callable[[Path], None], wanted: str) -> None:
-    """Make a corpus aside and rename it; leave one that is there, and refuse to touch one that is not ours."""
-    if _is_made(folder, wanted):
+def _make_whole(folder: Path, maker: Callable[[Path], None], size: str) -> None:
+    """Make a corpus aside and rename it; keep an existing one, and refuse to touch one that was not made here."""
+    if _is_made(folder, size):
         return
     if folder.exists() and not (folder / MINIATURE.mark).is_file():
-        raise StorageError(f"{folder}: is there already and was not made by this command; choose another folder")
+        raise StorageError(f"{folder}: already exists and was not made by this command; choose another folder")
     make_folder(folder.parent)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         maker(aside)
-        write_whole(aside / MINIATURE.mark, _mark(aside, wanted))
+        write_whole(aside / MINIATURE.mark, _format_mark(aside, size))
         aside.chmod(0o755)
-        if _is_made(folder, wanted):  # another process was quicker
+        if _is_made(folder, size):  # another process was faster
             return
-        if folder.exists():  # ours, of another size
+        if folder.exists():  # made here, of another size
             folder.rename(aside.with_suffix(".old"))
         aside.rename(folder)
     except OSError as error:
-        if not _is_made(folder, wanted):  # or else another process has made it meanwhile
+        if not _is_made(folder, size):  # otherwise another process has made it meanwhile
             raise error if isinstance(error, StorageError) else describe_storage_error(error, folder) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(aside.with_suffix(".old"), ignore_errors=True)
 
 
-def _is_made(folder: Path, wanted: str) -> bool:
-    """Whether a corpus is there, of this size, with every file as it was made."""
+def _is_made(folder: Path, size: str) -> bool:
+    """Whether a corpus of this size exists, with every file as it was made."""
     mark = folder / MINIATURE.mark
     try:
-        return mark.is_file() and mark.read_bytes() == _mark(folder, wanted)
+        return mark.is_file() and mark.read_bytes() == _format_mark(folder, size)
     except OSError:
         return False
 
 
-def _mark(folder: Path, wanted: str) -> bytes:
-    """What the mark of a corpus says: its size, and the SHA-256 of every file."""
+def _format_mark(folder: Path, size: str) -> bytes:
+    """The content of the mark of a corpus: its size, and the SHA-256 of every file."""
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     names = [name for name in files if name.endswith((".wav", ".csv"))]
-    return "".join([wanted, *(f"{hash_file(folder / name)}  {name}\n" for name in names)]).encode()
+    return "".join([size, *(f"{hash_file(folder / name)}  {name}\n" for name in names)]).encode()
 
 
 def _make_esc50(root: Path, takes: int) -> None:
@@ -109,7 +109,7 @@ def _make_esc50(root: Path, takes: int) -> None:
                 name = f"{fold}-{clip}-A-{target}"
                 random = make_generator(_SEED, "clip", name)
                 time_s = np.arange(int(CLIP_S * RATE_HZ)) / RATE_HZ
-                _write(root / "audio" / f"{name}.wav", voice(time_s, random), peak=random.uniform(0.2, 0.9))
+                _write_audio(root / "audio" / f"{name}.wav", voice(time_s, random), peak=random.uniform(0.2, 0.9))
                 rows.append([f"{name}.wav", fold, target, category, False, clip, "A"])
     _write_table(
         root / "meta" / "esc50.csv", ["filename", "fold", "target", "category", "esc10", "src_file", "take"], rows
@@ -131,7 +131,9 @@ def _make_fsd50k(root: Path, usable: dict[str, int]) -> None:
             audio = voice(time_s, random)
             if place == 1:
                 audio[: audio.size // 2] = 0.0
-            _write(root / f"FSD50K.{part}_audio" / f"{number}.wav", audio, peak=10.0 ** random.uniform(-1.6, -0.1))
+            _write_audio(
+                root / f"FSD50K.{part}_audio" / f"{number}.wav", audio, peak=10.0 ** random.uniform(-1.6, -0.1)
+            )
             rows.append(
                 [number, label, "/m/" + label.lower()[:6], *([["train", "val"][place % 2]] if part == "dev" else [])]
             )
@@ -139,7 +141,7 @@ def _make_fsd50k(root: Path, usable: dict[str, int]) -> None:
         _write_table(root / "FSD50K.ground_truth" / f"{part}.csv", columns, rows)
 
 
-def _write(path: Path, audio: Signal, *, peak: float) -> None:
+def _write_audio(path: Path, audio: Signal, *, peak: float) -> None:
     write_whole(path, encode(to_pcm16(audio * (peak / np.abs(audio).max())), "wav"))
 
 
@@ -160,7 +162,7 @@ def _noise(size: int, random: np.random.Generator, low_hz: float, high_hz: float
 
 
 def _bursts(time_s: Signal, random: np.random.Generator, rate: float, decay_s: float) -> Signal:
-    """An envelope of decaying strokes at about ``rate`` a second."""
+    """An envelope of about ``rate`` decaying strokes per second."""
     envelope = np.zeros_like(time_s)
     onset_s = random.uniform(0.0, 0.3)
     while onset_s < time_s[-1]:
@@ -200,7 +202,7 @@ def _warble(time_s: Signal, random: np.random.Generator) -> Signal:
     return np.asarray(np.sin(2 * np.pi * 2500 * time_s + 12 * wave) * _bursts(time_s, random, 3.0, 0.15))
 
 
-def _modulated(time_s: Signal, random: np.random.Generator, noise: Signal, rate_hz: float) -> Signal:
+def _modulate(time_s: Signal, random: np.random.Generator, noise: Signal, rate_hz: float) -> Signal:
     return np.asarray(noise * (1.0 + 0.7 * np.sin(2 * np.pi * rate_hz * time_s + random.uniform(0, 6))))
 
 
@@ -221,15 +223,13 @@ VOICES: dict[str, Voice] = {
 """The twelve classes, in the order of their targets."""
 
 BACKGROUNDS: dict[str, Voice] = {
-    "Wind": lambda t, r: _modulated(t, r, _noise(t.size, r, 30, 800, -0.8), 0.2),
+    "Wind": lambda t, r: _modulate(t, r, _noise(t.size, r, 30, 800, -0.8), 0.2),
     "Rain": lambda t, r: _noise(t.size, r, 500, 15000, -0.2),
-    "Traffic_noise_and_roadway_noise": lambda t, r: _modulated(t, r, _noise(t.size, r, 40, 2000, -0.6), 0.1),
-    "Ocean": lambda t, r: _modulated(t, r, _noise(t.size, r, 100, 6000, -0.5), 0.12),
+    "Traffic_noise_and_roadway_noise": lambda t, r: _modulate(t, r, _noise(t.size, r, 40, 2000, -0.6), 0.1),
+    "Ocean": lambda t, r: _modulate(t, r, _noise(t.size, r, 100, 6000, -0.5), 0.12),
     "Mechanical_fan": lambda t, r: _tone(t, r, 80, 120, 6) * 0.3 + 40.0 * _noise(t.size, r, 200, 3000, -0.7),
-    "Stream": lambda t, r: _modulated(t, r, _noise(t.size, r, 800, 9000), 3.0),
+    "Stream": lambda t, r: _modulate(t, r, _noise(t.size, r, 800, 9000), 3.0),
     "Engine": lambda t, r: _tone(t, r, 45, 70, 15) + _noise(t.size, r, 100, 1500),
-    "Crowd": lambda t, r: (
-        _modulated(t, r, _noise(t.size, r, 200, 3500, -0.4), 4.0) + _noise(t.size, r, 200, 3000, -0.4)
-    ),
+    "Crowd": lambda t, r: _modulate(t, r, _noise(t.size, r, 200, 3500, -0.4), 4.0) + _noise(t.size, r, 200, 3000, -0.4),
 }
 """The eight kinds of backgrounds, by their FSD50K label."""

@@ -20,7 +20,7 @@ class Corpora:
 
 
 def open_corpora(esc50_root: Path, fsd50k_root: Path, *, cache: Path) -> Corpora:
-    """Index both corpora and say once where one is not of its published size.
+    """Index both corpora and log a warning if one is not of its published size.
 
     Raises:
         NotFoundError, InvalidInputError: a folder or a table is wrong.

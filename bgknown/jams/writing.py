@@ -1,6 +1,6 @@
-"""Writing JAMS files as Scaper 1.6.5 writes them, without Scaper.
+"""Write JAMS files as Scaper 1.6.5 does, without Scaper.
 
-Source: ``scaper.Scaper.generate`` of Scaper 1.6.5, with jams 0.3; every value is given as a constant.
+Source: ``scaper.Scaper.generate`` of Scaper 1.6.5, with jams 0.3; every value is a constant.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ def compose_jams(
     paths: tuple[str | None, str | None] = (None, None),
     no_audio: bool = False,
 ) -> dict[str, Any]:
-    """The JAMS tree that Scaper 1.6.5 would have written for this soundscape, had each value been given to it.
+    """The JAMS tree that Scaper 1.6.5 writes for this soundscape if every value is given as a constant.
 
     Args:
-        soundscape: the soundscape; each layer's file is written as it stands.
+        soundscape: the soundscape; each layer's file is written as it is.
         fg_path: Scaper's folder of foreground sources.
         bg_path: Scaper's folder of background sources.
-        fg_labels: every label of that folder; the soundscape's own where not given.
-        bg_labels: the same of the backgrounds.
-        paths: where audio and JAMS are said to lie.
-        no_audio: what is said of the audio.
+        fg_labels: every label of that folder; by default those of the soundscape.
+        bg_labels: the same for the backgrounds.
+        paths: the paths of audio and JAMS to write into the file.
+        no_audio: the value of Scaper's ``no_audio``.
     """
     layers = [("background", layer) for layer in soundscape.backgrounds]
     layers += [("foreground", layer) for layer in soundscape.events]
-    observations = [_observation(role, layer) for role, layer in layers]
-    settings = _settings(soundscape, layers, (fg_path, bg_path), (fg_labels, bg_labels), paths)
+    observations = [_compose_observation(role, layer) for role, layer in layers]
+    settings = _compose_settings(soundscape, layers, (fg_path, bg_path), (fg_labels, bg_labels), paths)
     settings["no_audio"] = no_audio
     annotation = {
         "annotation_metadata": {
@@ -66,29 +66,29 @@ def compose_jams(
             "release": "",
             "duration": soundscape.duration_s,
             "identifiers": {},
-            "jams_version": _jams_version(),
+            "jams_version": _find_jams_version(),
         },
         "sandbox": {},
     }
 
 
-def _settings(
+def _compose_settings(
     soundscape: Soundscape,
     layers: Sequence[tuple[str, Layer]],
     folders: tuple[str, str],
     labels: tuple[Sequence[str] | None, Sequence[str] | None],
     paths: tuple[str | None, str | None],
 ) -> dict[str, Any]:
-    """What Scaper says of a soundscape as a whole; folders and labels of foreground and background."""
+    """Scaper's settings of a soundscape; folders and labels are those of foreground and background."""
     return {
         "duration": soundscape.duration_s,
         "original_duration": soundscape.duration_s,
         "fg_path": folders[0],
         "bg_path": folders[1],
-        "fg_spec": [_spec(role, layer) for role, layer in layers if role == "foreground"],
-        "bg_spec": [_spec(role, layer) for role, layer in layers if role == "background"],
-        "fg_labels": _labels(labels[0], soundscape.events),
-        "bg_labels": _labels(labels[1], soundscape.backgrounds),
+        "fg_spec": [_compose_spec(role, layer) for role, layer in layers if role == "foreground"],
+        "bg_spec": [_compose_spec(role, layer) for role, layer in layers if role == "background"],
+        "fg_labels": _list_labels(labels[0], soundscape.events),
+        "bg_labels": _list_labels(labels[1], soundscape.backgrounds),
         "protected_labels": [],
         "sr": RATE_HZ,
         "ref_db": soundscape.ref_db,
@@ -96,8 +96,8 @@ def _settings(
         "fade_in_len": soundscape.fade_in_s,
         "fade_out_len": soundscape.fade_out_s,
         "n_events": len(soundscape.events),
-        "polyphony_max": _polyphony_max(soundscape.events),
-        "polyphony_gini": _polyphony_gini(soundscape),
+        "polyphony_max": _measure_polyphony_max(soundscape.events),
+        "polyphony_gini": _measure_polyphony_gini(soundscape),
         "allow_repeated_label": True,
         "allow_repeated_source": True,
         "reverb": None,
@@ -122,7 +122,7 @@ def _settings(
     }
 
 
-def _observation(role: str, layer: Layer) -> dict[str, Any]:
+def _compose_observation(role: str, layer: Layer) -> dict[str, Any]:
     background = role == "background"
     return {
         "time": float(layer.event_time_s),
@@ -142,25 +142,25 @@ def _observation(role: str, layer: Layer) -> dict[str, Any]:
     }
 
 
-def _spec(role: str, layer: Layer) -> list[Any]:
-    value = _observation(role, layer)["value"]
+def _compose_spec(role: str, layer: Layer) -> list[Any]:
+    value = _compose_observation(role, layer)["value"]
     names = ("label", "source_file", "source_time", "event_time", "event_duration", "snr")
     return [*(["const", value[name]] for name in names), role, None, None]
 
 
-def _labels(given: Sequence[str] | None, layers: Sequence[Layer]) -> list[str]:
+def _list_labels(given: Sequence[str] | None, layers: Sequence[Layer]) -> list[str]:
     return sorted({layer.label for layer in layers} if given is None else given)
 
 
-def _polyphony_max(events: Sequence[Layer]) -> int:
+def _measure_polyphony_max(events: Sequence[Layer]) -> int:
     """The largest number of events that sound at once; one that begins where another ends counts with it."""
     onsets = [(event.event_time_s, 0, 1) for event in events]
     offsets = [(event.event_time_s + event.duration_s, 1, -1) for event in events]
     return max((int(total) for total in np.cumsum([step for *_, step in sorted(onsets + offsets)])), default=0)
 
 
-def _polyphony_gini(soundscape: Soundscape, hop_s: float = 0.01) -> float:
-    """One minus the Gini coefficient of the number of sounding events, sampled every 10 ms, as Scaper has it."""
+def _measure_polyphony_gini(soundscape: Soundscape, hop_s: float = 0.01) -> float:
+    """One minus the Gini coefficient of the number of sounding events, sampled every 10 ms, as in Scaper."""
     if not soundscape.events:
         return 0
     samples = int(np.floor(soundscape.duration_s / hop_s) + 1)
@@ -176,5 +176,5 @@ def _polyphony_gini(soundscape: Soundscape, hop_s: float = 0.01) -> float:
 
 
 @cache
-def _jams_version() -> str:
+def _find_jams_version() -> str:
     return importlib.metadata.version("jams")

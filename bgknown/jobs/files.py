@@ -15,15 +15,15 @@ from typing import BinaryIO
 from bgknown.errors import StorageError
 
 PART = ".part"
-"""What the name of an unfinished file ends with; it begins with a dot."""
+"""The end of an unfinished file's name, which begins with a dot."""
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)  # Windows has neither
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileState:
-    """What the file system says of a file; while all of it is the same, so is the file's content.
+    """The file system's facts about a file; as long as all of them are the same, so is the file's content.
 
-    Size and time of change alone do not tell: tools that copy, unpack or restore set the time back. Replacing a file
+    Size and time of change alone are not enough: tools that copy, unpack or restore set the time back. Replacing a file
     changes its inode, and writing to it changes its change time, which no program can set. The reverse does not hold:
     a copy, another mount or another container gives the same content another state. Then the content's hash decides.
     """
@@ -35,7 +35,7 @@ class FileState:
     inode: int = 0
     """The file's number in its file system."""
     ctime_ns: int = 0
-    """Time of the last change of content or of anything said here, nanoseconds; set by the system."""
+    """Time of the last change of the content or of these facts, nanoseconds; set by the system."""
 
     def facts(self) -> list[int]:
         """The four values in the order above, for a digest or a table."""
@@ -46,14 +46,14 @@ def read_state(path: str | Path) -> FileState:
     """The state of a file; links are followed.
 
     Raises:
-        OSError: there is no such file, or it cannot be looked at.
+        OSError: there is no such file, or it cannot be accessed.
     """
     found = os.stat(path)  # noqa: PTH116  (a third of pathlib's time, and there may be 300,000 files)
     return FileState(size=found.st_size, mtime_ns=found.st_mtime_ns, inode=found.st_ino, ctime_ns=found.st_ctime_ns)
 
 
 def list_state(path: str | Path) -> list[int]:
-    """The state of a file as numbers; none where it cannot be looked at, which whoever reads it will say."""
+    """The state of a file as numbers; none if it cannot be accessed, which whoever reads it will report."""
     try:
         return read_state(path).facts()
     except OSError:
@@ -92,8 +92,14 @@ def write_whole(path: Path, *parts: bytes | memoryview, aside: Path | None = Non
     write_aside(path, *parts, aside=aside)()
 
 
-def write_aside(path: Path, *parts: bytes | memoryview, aside: Path | None = None) -> Callable[[], None]:
-    """The first half of ``write_whole``; gives the second, which flushes and renames and may run in another thread.
+def write_aside(
+    path: Path, *parts: bytes | memoryview, aside: Path | None = None, flush: bool = True
+) -> Callable[[], None]:
+    """The first half of ``write_whole``; returns the second, which flushes and renames and may run in another thread.
+
+    Args:
+        path, parts, aside: as for ``write_whole``.
+        flush: whether the second half waits for the disk; without it, a caller with many small files flushes them once.
 
     Raises:
         StorageError: as ``write_whole``, in either half.
@@ -115,11 +121,12 @@ def write_aside(path: Path, *parts: bytes | memoryview, aside: Path | None = Non
 
     def finish() -> None:
         try:
-            opened = os.open(part, os.O_RDWR | _NO_LINKS)
-            try:
-                os.fsync(opened)
-            finally:
-                os.close(opened)
+            if flush:
+                opened = os.open(part, os.O_RDWR | _NO_LINKS)
+                try:
+                    os.fsync(opened)
+                finally:
+                    os.close(opened)
             part.replace(path)
         except OSError as error:
             part.unlink(missing_ok=True)
@@ -131,41 +138,22 @@ def write_aside(path: Path, *parts: bytes | memoryview, aside: Path | None = Non
     return finish
 
 
-def write_unflushed(path: Path, data: bytes, *, aside: Path) -> None:
-    """``write_whole`` without waiting for the disk: for many small files, after which the caller flushes once.
-
-    Raises:
-        StorageError: the disk is full or refuses; nothing is left behind.
-    """
-    try:
-        part, descriptor = _new_file(aside, path.name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise describe_storage_error(error, path) from error
-
-
 def is_part(path: Path) -> bool:
     """Whether a file's name is that of an unfinished file, which a run that was killed may leave behind."""
     return path.name.startswith(".") and path.name.endswith(PART)
 
 
 def _new_file(folder: Path, name: str) -> tuple[Path, int]:
-    """A file that did not exist before, under a name that nobody can foresee, open for writing.
+    """A new file under a name that nobody can guess, open for writing.
 
-    A link that somebody has put in its place is not followed: then the file cannot be made.
+    If somebody has put a link in its place, the link is not followed and the file cannot be made.
     """
     part = folder / f".{name[:40]}.{secrets.token_hex(8)}{PART}"
     return part, os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINKS, 0o666)
 
 
 def open_own(path: Path) -> BinaryIO:
-    """Open a file of this software for reading and writing; made where it is missing, a link is not followed.
+    """Open a file of this software for reading and writing; made if it is missing; a link is not followed.
 
     Raises:
         OSError: it cannot be opened, or is a link.
@@ -176,10 +164,10 @@ def open_own(path: Path) -> BinaryIO:
 def append_line(path: Path, text: str) -> None:
     """Add a line to a file that exists, in one write, so that several processes may do so.
 
-    The line begins with a line break: what a kill cut short before it stays a line of its own.
+    The line begins with a line break, so that an incomplete line before it stays separate.
 
     Raises:
-        StorageError: the file is gone or is a link, or the disk is full.
+        StorageError: the file is missing or is a link, or the disk is full.
     """
     append(path, f"\n{text}\n".encode())
 
@@ -188,7 +176,7 @@ def append(path: Path, data: bytes) -> None:
     """Add bytes to the end of a file that exists, in one write; a link is not followed.
 
     Raises:
-        StorageError: the file is gone or is a link, or the disk is full.
+        StorageError: the file is missing or is a link, or the disk is full.
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | _NO_LINKS)
@@ -201,7 +189,7 @@ def append(path: Path, data: bytes) -> None:
 
 
 def refuse_link(path: Path) -> None:
-    """Refuse a path that is a link, where what it leads to would be opened for writing.
+    """Refuse a path that is a link, because its target would be opened for writing.
 
     Raises:
         StorageError: it is one.
@@ -223,13 +211,13 @@ def make_folder(path: Path) -> None:
 
 
 def advise(option: str) -> str:
-    """What to do where a folder is of no use: choose another one with an option, or with the cache's variable."""
+    """Advice for a folder that cannot be used: choose another one with an option, or with the cache's variable."""
     return "give another --cache, or set BGKNOWN_CACHE" if option == "--cache" else f"give another {option}"
 
 
 @contextlib.contextmanager
 def advise_option(option: str) -> Iterator[None]:
-    """Failures to write within name the option that chooses another folder.
+    """Add the option that chooses another folder to failures to write within.
 
     Raises:
         StorageError: writing failed.
@@ -243,7 +231,7 @@ def advise_option(option: str) -> Iterator[None]:
 
 
 def sync_folder(path: Path) -> None:
-    """Make the renames in a folder survive a power cut, where the system can.
+    """Make the renames in a folder survive a power cut, if the system can.
 
     Raises:
         StorageError: the disk refuses.
@@ -269,7 +257,7 @@ def describe_storage_error(error: OSError, path: Path) -> StorageError:
         errno.EROFS: "the file system is read-only: choose another folder",
         errno.ENOTDIR: "a part of this path is a file, not a folder",
         errno.EEXIST: "a file of this name is in the way",
-        errno.ELOOP: "is a symbolic link, and no link is followed for writing: delete it, or give another folder",
+        errno.ELOOP: "is a symbolic link, which is not followed for writing: delete it, or give another folder",
         errno.ENAMETOOLONG: "this name is longer than the file system allows",
     }.get(error.errno or 0, error.strerror or str(error))
     return StorageError(f"{path}: {advice}")

@@ -1,4 +1,4 @@
-"""One writer at a time in a folder, across processes: a lock that goes when its process ends, however it ends."""
+"""One writer at a time in a folder, across processes: a lock that is released when its process ends, in any way."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def hold(path: Path, *, busy: str, option: str = "--out", wait_s: float = 0.0) -
 
     Args:
         path: the lock's file; its folder must exist.
-        busy: the message where another process holds it.
+        busy: the message if another process holds it.
         option: the option that chooses another folder.
         wait_s: how long to wait for another process.
 
@@ -43,7 +43,7 @@ def hold(path: Path, *, busy: str, option: str = "--out", wait_s: float = 0.0) -
 
 def _explain(error: Exception, path: Path, busy: str, option: str) -> StorageError:
     if isinstance(error, filelock.Timeout):
-        reason = _refusal(path)  # older versions of filelock take every refusal for a lock that is held
+        reason = _find_refusal(path)  # older versions of filelock treat every refusal as a lock that is held
     elif isinstance(error, OSError) and error.errno not in _WITHOUT_LOCKS:
         return StorageError(f"{describe_storage_error(error, path.parent)}; {advise(option)}")
     else:
@@ -51,13 +51,13 @@ def _explain(error: Exception, path: Path, busy: str, option: str) -> StorageErr
     if not reason:
         return StorageError(busy)
     return StorageError(
-        f"{path.parent}: the file system there has no locks ({reason}), which keep two processes from writing at once; "
+        f"{path.parent}: its file system has no locks ({reason}), which prevent two processes from writing at once; "
         f"{advise(option)}, on a file system that has locks"
     )
 
 
-def _refusal(path: Path) -> str:
-    """Why the file system gives no lock; empty where another process holds it."""
+def _find_refusal(path: Path) -> str:
+    """Why the file system refuses a lock; empty if another process holds it."""
     try:
         import fcntl  # noqa: PLC0415  (not on Windows)
 

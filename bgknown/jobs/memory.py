@@ -1,4 +1,4 @@
-"""How the C library keeps memory."""
+"""Settings of the C library's memory."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _LARGEST, _NEVER = 2**31 - 1, -1
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep freed memory for the next arrays in place of giving it back.
+    """Let the C library keep freed memory for the next arrays instead of returning it.
 
-    Each large array would else come in fresh pages, which the system has to clear first; in a loop of training that can
-    take as long as the arithmetic. Nothing happens where the C library is not glibc.
+    Otherwise each large array comes in new pages, which the system has to clear first; in a training loop that can take
+    as long as the arithmetic. Nothing happens if the C library is not glibc.
     """
     if not sys.platform.startswith("linux"):
         return

@@ -58,16 +58,20 @@ def in_processes(
         items: what to work on.
         jobs: number of processes, at least 1.
         title: the bar's title.
-        unit: what an item is called in the bar's rate.
-        batch: items handed to a process at a time, kept in their order.
-        ordered: whether results come in the order of the items; else as they become ready.
+        unit: name of an item in the bar's rate.
+        batch: items given to a process at a time, in their order.
+        ordered: whether results come in the order of the items, rather than as they become ready.
 
     Raises:
         InvalidInputError: jobs is below 1.
-        StorageError: a worker process was killed (usually for want of memory).
+        StorageError: a worker process was killed (usually because memory ran out).
     """
-    whole = partial(_work_through, work)
-    return in_batches(whole, items, jobs=jobs, title=title, unit=unit, batch=batch, ordered=ordered)
+    return in_batches(one_by_one(work), items, jobs=jobs, title=title, unit=unit, batch=batch, ordered=ordered)
+
+
+def one_by_one(work: Callable[[Item], Result]) -> Callable[[Sequence[Item]], list[Result]]:
+    """Work on one item as work on a batch, for ``in_batches``."""
+    return partial(_map_batch, work)
 
 
 def in_batches(
@@ -80,10 +84,10 @@ def in_batches(
     batch: int,
     ordered: bool = False,
 ) -> Iterator[Result]:
-    """``in_processes`` for work that takes a whole batch, to do things of several items at a time.
+    """``in_processes`` for work on a whole batch at a time.
 
     Args:
-        work: gives one result per item of its batch.
+        work: returns one result per item of its batch.
         items, jobs, title, unit, batch, ordered: as for ``in_processes``.
 
     Raises:
@@ -92,17 +96,17 @@ def in_batches(
     check_jobs(jobs)
     prepare_libraries()  # one folder for all processes
     batches = [items[i : i + batch] for i in range(0, len(items), batch)]
-    tasks = (joblib.delayed(_work_below)(os.getpid(), work, part) for part in batches)
+    tasks = (joblib.delayed(_work_under_parent)(os.getpid(), work, part) for part in batches)
     pool = joblib.Parallel(
         n_jobs=min(jobs, max(len(batches), 1)),
         return_as="generator" if ordered else "generator_unordered",
-        # no more than loky's queue to the processes takes: what waits beside it would break loky's own thread when work
-        # is interrupted, with a traceback
+        # no more than fits into loky's queue to the processes: waiting tasks would break loky's own thread with a
+        # traceback when work is interrupted
         pre_dispatch="2*n_jobs",
     )
     parts = pool(tasks)
     try:
-        for results in _with_bar(parts, items, title, unit):
+        for results in _show_bar(parts, items, title, unit):
             yield from results
     except TerminatedWorkerError as error:
         raise StorageError(
@@ -110,7 +114,9 @@ def in_batches(
             "run the same command again with fewer --jobs"
         ) from error
     finally:
-        with warnings.catch_warnings():  # who stops early, on a full disk say, knows that tasks are cancelled
+        with (
+            warnings.catch_warnings()
+        ):  # a caller that stops early, on a full disk for example, expects cancelled tasks
             warnings.filterwarnings("ignore", message=".*tasks", category=UserWarning)
             parts.close()
 
@@ -124,14 +130,16 @@ def in_threads(work: Callable[[Item], Result], items: Sequence[Item], *, title: 
                 total=len(items),
                 desc=escape_line(title),
                 unit=unit,
-                disable=_quiet(),
+                disable=_is_quiet(),
                 leave=False,
             )
         )
 
 
-def _work_below(parent: int, work: Callable[[Sequence[Item]], list[Result]], part: Sequence[Item]) -> list[Result]:
-    """Work in whichever process; one that the command has started ends with the command."""
+def _work_under_parent(
+    parent: int, work: Callable[[Sequence[Item]], list[Result]], part: Sequence[Item]
+) -> list[Result]:
+    """Work in any process; a process that the command has started ends with the command."""
     if os.getppid() == parent:
         _end_with(parent)
     return work(part)
@@ -139,7 +147,7 @@ def _work_below(parent: int, work: Callable[[Sequence[Item]], list[Result]], par
 
 @functools.cache
 def _end_with(parent: int) -> None:
-    """End this process soon after its parent, which may be killed and then can tell nobody."""
+    """End this process soon after its parent, which may be killed without notice."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -149,16 +157,16 @@ def _end_with(parent: int) -> None:
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
-def _work_through(work: Callable[[Item], Result], part: Iterable[Item]) -> list[Result]:
+def _map_batch(work: Callable[[Item], Result], part: Sequence[Item]) -> list[Result]:
     return [work(item) for item in part]
 
 
-def _with_bar(results: Iterable[list[Any]], items: Sequence[Any], title: str, unit: str) -> Iterator[list[Any]]:
-    with tqdm(total=len(items), desc=escape_line(title), unit=unit, disable=_quiet(), smoothing=0.05) as bar:
+def _show_bar(results: Iterable[list[Any]], items: Sequence[Any], title: str, unit: str) -> Iterator[list[Any]]:
+    with tqdm(total=len(items), desc=escape_line(title), unit=unit, disable=_is_quiet(), smoothing=0.05) as bar:
         for part in results:
             bar.update(len(part))
             yield part
 
 
-def _quiet() -> bool:
+def _is_quiet() -> bool:
     return not sys.stderr.isatty()

@@ -1,4 +1,4 @@
-"""Broken inputs: found one by one, told together."""
+"""Broken inputs: found one by one, listed together."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ class Problem:
 
 
 def is_problem(value: object) -> bool:
-    """Whether something read from a file holds the fields of a problem, and nothing else."""
+    """Whether a value read from a file has exactly the fields of a problem."""
     names = {field.name for field in fields(Problem)}
     return isinstance(value, dict) and set(value) == names and all(isinstance(text, str) for text in value.values())
 
 
 def list_problems(problems: Sequence[Problem]) -> str:
-    """All problems, one line each, in a fixed order; of very many, the first 200."""
+    """All problems, one line each, in a fixed order, at most 200."""
     lines = [f"  {problem.line()}" for problem in sorted(set(problems))]
     return "\n".join(lines[:200] + ([f"  ... and {len(lines) - 200} more"] if len(lines) > 200 else []))
 
 
 def make_problem(error: BgknownError, *, where: str, what: str) -> Problem:
-    """The problem that an error in reading an input amounts to.
+    """The problem of an input that could not be read.
 
     Args:
-        error: what was raised.
+        error: the error.
         where: the clip or file it is reported under.
-        what: the input that was being read, put before the error's own words.
+        what: the input, which is put before the error's message.
     """
     code = "unreadable"
     if isinstance(error, NotFoundError):
@@ -54,7 +54,7 @@ def make_problem(error: BgknownError, *, where: str, what: str) -> Problem:
 
 
 def refuse_broken(problems: Sequence[Problem], *, skip: bool, kept: str) -> None:
-    """Stop where inputs are broken, unless they are to be skipped.
+    """Stop if inputs are broken, unless they are to be skipped.
 
     Raises:
         BrokenInputError: lists all of them and says what to do.
@@ -63,5 +63,5 @@ def refuse_broken(problems: Sequence[Problem], *, skip: bool, kept: str) -> None
         count = f"{len(problems)} input is" if len(problems) == 1 else f"{len(problems)} inputs are"
         raise BrokenInputError(
             f"{count} broken:\n{list_problems(problems)}\n{kept}; repair the inputs and run the same command again, "
-            "or go on without them with --skip-broken"
+            "or leave them out with --skip-broken"
         )

@@ -23,10 +23,10 @@ def find_commit() -> str:
 
 
 def find_commit_of(root: Path) -> str:
-    """The same of any folder; a git that is missing, slow or unwilling counts as no checkout."""
+    """The same for any folder; if git is missing, slow or fails, the folder counts as no checkout."""
     if not (root / ".git").exists():
         return ""
-    # a git hook that runs this names its own repository by these variables
+    # a git hook that runs this sets these variables to its own repository
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     answers = []
     for question in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):

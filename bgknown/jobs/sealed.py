@@ -1,7 +1,7 @@
-"""Caches that notice their own damage: files that end with their checksum, and JSON objects that carry one.
+"""Caches that detect damage: files that end with their checksum, and JSON objects that contain one.
 
-A cache is only ever a shortcut: what does not match its checksum is treated as absent and made again. These checksums
-are against accidents (a failing disk, a cut copy, an edit), not against people.
+A cache is only a shortcut: an entry that does not match its checksum is treated as absent and made again. These
+checksums protect against accidents (a failing disk, an incomplete copy, an edit), not against attacks.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _LENGTH = len(_MARK) + 64 + 1
 
 
 def write_sealed(path: Path, data: bytes | memoryview) -> None:
-    """Write a cache file, whole or not at all; its last line is the checksum of what is before it.
+    """Write a cache file, whole or not at all; its last line is the checksum of everything before it.
 
-    The formats that are cached so (zip of numpy and torch, CSV with comments) can be read with that line in place.
+    The cached formats (zip of numpy and torch, CSV with comments) can be read with that line in place.
 
     Raises:
         StorageError: the disk is full or refuses.
@@ -32,14 +32,14 @@ def write_sealed(path: Path, data: bytes | memoryview) -> None:
 
 
 def unseal(data: bytes) -> memoryview | None:
-    """What was given to ``write_sealed``; None where the checksum is missing or wrong."""
+    """The data given to ``write_sealed``; None if the checksum is missing or wrong."""
     content, last = memoryview(data)[:-_LENGTH], data[-_LENGTH:]
-    wanted = _MARK + hashlib.sha256(content).hexdigest().encode() + b"\n"
-    return content if last == wanted else None
+    seal = _MARK + hashlib.sha256(content).hexdigest().encode() + b"\n"
+    return content if last == seal else None
 
 
 def read_sealed(path: Path) -> memoryview | None:
-    """What ``write_sealed`` wrote; None where there is no such file, it cannot be read, or it is damaged."""
+    """The data that ``write_sealed`` wrote; None if the file is missing, cannot be read, or is damaged."""
     try:
         return unseal(path.read_bytes())
     except (OSError, ValueError):
@@ -48,27 +48,27 @@ def read_sealed(path: Path) -> memoryview | None:
 
 def add_check(entry: Mapping[str, Any]) -> dict[str, Any]:
     """A JSON object with the checksum of all its values."""
-    return {**entry, CHECK: _check(entry)}
+    return {**entry, CHECK: _make_checksum(entry)}
 
 
 def read_checked(text: str | bytes) -> dict[str, Any] | None:
-    """A JSON object without the checksum that it carries; None where that is missing or wrong, or it is no object."""
+    """A JSON object without its checksum; None if that is missing or wrong, or the text is not an object."""
     entry = read_json_object(text)
     if entry is None or CHECK not in entry:
         return None
     check = entry.pop(CHECK)
-    return entry if check == _check(entry) else None
+    return entry if check == _make_checksum(entry) else None
 
 
 def read_json_object(text: str | bytes) -> dict[str, Any] | None:
-    """A JSON object; None where the text is something else, or nested too deeply to be read."""
+    """A JSON object; None if the text is something else, or nested too deeply to be read."""
     try:
         entry = json.loads(text)
-    except (ValueError, RecursionError):  # no JSON, no UTF-8, numbers of thousands of digits
+    except (ValueError, RecursionError):  # not JSON, not UTF-8, or numbers of thousands of digits
         return None
     return entry if isinstance(entry, dict) else None
 
 
-def _check(entry: Mapping[str, Any]) -> str:
+def _make_checksum(entry: Mapping[str, Any]) -> str:
     text = json.dumps({name: value for name, value in entry.items() if name != CHECK}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,8 +1,9 @@
-"""Ctrl-C, SIGTERM and SIGHUP: every command ends in one way, whatever it is doing.
+"""Ctrl-C, SIGTERM and SIGHUP: every command ends in the same way, whatever it is doing.
 
 The first signal raises ``Interrupted`` in the main thread; within ``finish_step_first`` it only asks to stop after the
 current step. Python runs its signal handlers between its own instructions, so a long call into C delays them. A thread
-that the signal wakes at once covers that time: it acknowledges the signal in words, and a second one ends the process.
+that the signal wakes at once covers that time: it acknowledges the signal with a message, and a second signal ends the
+process.
 
 A signal that was ignored when the command started (``nohup``, ``trap '' HUP``) stays ignored.
 """
@@ -26,9 +27,9 @@ from typing import Any, NoReturn
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 ACKNOWLEDGE_AFTER_S = 0.4
-"""A command that has not ended by then says that it is stopping."""
+"""A command that is still running after this time says that it is stopping."""
 END_AFTER_S = 15.0
-"""A command that has not ended by then, and has no step to finish, is ended."""
+"""A command that is still running after this time, and has no step to finish, is ended."""
 SAME_REQUEST_S = 1.0
 """Schedulers and terminals send several signals for one request; within this time only Ctrl-C counts as a second."""
 _CLEAN_UP_S = 2.0
@@ -50,17 +51,17 @@ class Request:
         self.number = 0
 
     def is_set(self) -> bool:
-        """Whether a signal has come."""
+        """Whether a signal has arrived."""
         return self.number != 0
 
     def interruption(self) -> Interrupted:
-        """What to raise when the step is finished; the signal of another process counts as Ctrl-C."""
+        """The exception to raise when the step is finished; the signal of another process counts as Ctrl-C."""
         return Interrupted(self.number or signal.SIGINT)
 
 
 @contextlib.contextmanager
 def listen() -> Iterator[None]:
-    """React to signals while a command runs; nothing happens outside the main thread, or where something listens."""
+    """React to signals while a command runs; without effect outside the main thread, or within itself."""
     if _Listener.current is not None or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -73,14 +74,14 @@ def listen() -> Iterator[None]:
 
 @contextlib.contextmanager
 def finish_step_first(words: str, *, kept: str) -> Iterator[Request]:
-    """Turn the first signal into a request that the work within looks at after each step.
+    """Turn the first signal into a request that the work within checks after each step.
 
-    Outside a command (in a notebook, say) a second signal raises ``KeyboardInterrupt``; in a command it ends the
-    process.
+    Outside a command (in a notebook, for example) a second signal raises ``KeyboardInterrupt``; in a command it ends
+    the process.
 
     Args:
         words: the acknowledgement.
-        kept: what the last line of an immediate end says about finished work.
+        kept: what the last line says about finished work if the process is ended at once.
     """
     if threading.current_thread() is not threading.main_thread():
         yield Request()
@@ -98,7 +99,7 @@ def finish_step_first(words: str, *, kept: str) -> Iterator[Request]:
 
 @contextlib.contextmanager
 def clean_up_when_stopped(clean_up: Callable[[], Any]) -> Iterator[None]:
-    """Have something removed should the process be ended at once; normal ends remove it themselves."""
+    """Clean up even if the process is ended at once; a normal end cleans up by itself."""
     _clean_ups.append(clean_up)
     try:
         yield
@@ -107,13 +108,13 @@ def clean_up_when_stopped(clean_up: Callable[[], Any]) -> Iterator[None]:
 
 
 def acknowledge() -> None:
-    """Note that the command has said that it is stopping."""
+    """Note that the command has already said that it is stopping."""
     if _Listener.current is not None:
         _Listener.current.acknowledged = True
 
 
 def remove_at_end(folder: Path) -> None:
-    """Remove a folder when this process ends, in whatever way it can notice."""
+    """Remove a folder when this process ends, in any way that it can detect."""
 
     def remove(owner: int = os.getpid()) -> None:
         if os.getpid() == owner:  # not a forked child
@@ -147,7 +148,7 @@ class _Listener:
         _Listener.current = self
 
     def close(self) -> None:
-        """Put everything back as it was."""
+        """Restore everything."""
         self.let_go()
         with contextlib.suppress(OSError):
             self._writer.send(b"\0")
@@ -156,14 +157,14 @@ class _Listener:
         self._writer.close()
 
     def let_go(self) -> None:
-        """Put the signal handlers back."""
+        """Restore the signal handlers."""
         _Listener.current = None
         signal.set_wakeup_fd(self._wakeup_before)
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        """In the main thread, as soon as Python gets to it."""
+        """Handle a signal in the main thread, as soon as Python gets to it."""
         if self.words and not self.request.is_set():
             self.request.number = number
         elif self.words and self._ends:
@@ -173,7 +174,7 @@ class _Listener:
             raise Interrupted(number)
 
     def _watch(self) -> None:
-        """In the thread: acknowledge the first signal; end the process on the second, or if the first does nothing."""
+        """Acknowledge the first signal; end the process on the second, or if the first has no effect."""
         first, since = 0, 0.0
         deadline: float | None = None
         while True:
@@ -204,7 +205,7 @@ class _Listener:
         _say(words)
 
     def _end(self, number: int) -> NoReturn:
-        """End the process, whatever the main thread does, without what it would leave behind."""
+        """Clean up and end the process, whatever the main thread does."""
 
         def clean_up() -> None:
             for remove in list(_clean_ups):
@@ -221,7 +222,7 @@ class _Listener:
 
 
 def _say(words: str) -> None:
-    """A line on stderr, straight to the file: the main thread may hold the lock of Python's own."""
+    """Write a line directly to the file of stderr: the main thread may hold the lock of Python's stream."""
     try:
         descriptor, terminal = sys.stderr.fileno(), sys.stderr.isatty()
     except (AttributeError, OSError, ValueError):  # not a file, as in tests
@@ -229,7 +230,7 @@ def _say(words: str) -> None:
             sys.stderr.write(f"{words}\n")
         return
     with contextlib.suppress(OSError, ValueError):
-        if select.select([], [descriptor], [], 0)[1]:  # a terminal that is held up must not hold up this
+        if select.select([], [descriptor], [], 0)[1]:  # do not wait for a terminal that is paused
             os.write(descriptor, f"{chr(10) * terminal}{words}\n".encode())  # below a progress bar
 
 

@@ -1,7 +1,7 @@
-"""What a command finds around it: its streams, its user, and where compiled code can be kept.
+"""The environment of a command: its streams, its user, and a folder for compiled code.
 
 Containers and batch systems start commands without a home folder, as a user without a name, on a read-only install, or
-with closed streams. Libraries that this software uses fail on each of these; this module gives them what they need.
+with closed streams. Libraries that this software uses fail in each of these cases; this module prevents that.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from bgknown.userpath import user_path
 
 NUMBA_CACHE = "NUMBA_CACHE_DIR"
 LENT_HOME = "BGKNOWN_LENT_HOME"
-"""Set beside HOME where the user has none of their own."""
+"""Set together with HOME if the user has no home folder."""
 
 
 def adapt() -> None:
-    """Make the process ready for a command."""
+    """Prepare the process for a command."""
     _open_streams()
     _name_user()
 
@@ -48,38 +48,38 @@ def default_cache() -> Path:
 
 
 def prepare_libraries() -> Path | None:
-    """Give numba a folder for compiled code, and a user without a home one, for libraries that look into it.
+    """Set a folder for numba's compiled code, and a home folder for a user without one, which libraries look into.
 
     It must come before numba, librosa or models are imported; processes that are started later use the same folders.
-    They are in the cache folder, or else temporary. ``NUMBA_CACHE_DIR`` is respected where it is set: numba's own
-    choice, beside the source or in a folder of the user, fails on a read-only install without a home.
+    They are in the cache folder, or else temporary. ``NUMBA_CACHE_DIR`` is respected if it is set. Numba's own choice,
+    next to the source or in a folder of the user, fails on a read-only install without a home.
 
     Returns:
-        the folder for compiled code; None where nothing can be kept.
+        the folder for compiled code; None if nothing can be stored.
     """
     if not os.environ.get(NUMBA_CACHE):
-        folder = _folder("numba")
+        folder = _make_library_folder("numba")
         if folder is not None:
             os.environ[NUMBA_CACHE] = str(folder)
     try:
         Path.home()
     except RuntimeError:
-        home = _folder("home")
+        home = _make_library_folder("home")
         if home is not None:
             os.environ["HOME"] = os.environ[LENT_HOME] = str(home)
     return Path(os.environ[NUMBA_CACHE]) if os.environ.get(NUMBA_CACHE) else None
 
 
 def list_library_folders(cache: Path) -> list[Path]:
-    """The folders of this user in a cache folder that ``prepare_libraries`` has made."""
-    folders = [cache / f"{name}-{_user_number()}" for name in ("numba", "home")]
+    """The folders of this user that ``prepare_libraries`` has made in a cache folder."""
+    folders = [cache / f"{name}-{_find_user_number()}" for name in ("numba", "home")]
     return [folder for folder in folders if folder.is_dir() and not folder.is_symlink()]
 
 
-def _folder(name: str) -> Path | None:
-    """A folder of this user alone: in the cache, or else a temporary one; None where neither can be made."""
+def _make_library_folder(name: str) -> Path | None:
+    """A folder of this user alone: in the cache, or else a temporary one; None if neither can be made."""
     with contextlib.suppress(NotFoundError, OSError):
-        folder = _private(default_cache() / f"{name}-{_user_number()}")
+        folder = _make_private(default_cache() / f"{name}-{_find_user_number()}")
         if folder is not None:
             return folder
     with contextlib.suppress(OSError):
@@ -89,8 +89,8 @@ def _folder(name: str) -> Path | None:
     return None
 
 
-def _private(folder: Path) -> Path | None:
-    """The folder, made where it is missing; None where others could put code into it, or this user cannot.
+def _make_private(folder: Path) -> Path | None:
+    """The folder, made if it is missing; None if others could put code into it, or this user cannot write to it.
 
     Raises:
         OSError: it cannot be made.
@@ -101,24 +101,24 @@ def _private(folder: Path) -> Path | None:
     return folder.absolute() if ours and folder.is_dir() and os.access(folder, os.W_OK | os.X_OK) else None
 
 
-def _user_number() -> int:
+def _find_user_number() -> int:
     return os.geteuid() if os.name == "posix" else 0
 
 
 def _name_user() -> None:
-    """Give a user whom the system does not know a name: libraries look it up to name their folders."""
+    """Give a user unknown to the system a name: libraries look it up to name their folders."""
     try:
         getpass.getuser()
     except (KeyError, OSError, ImportError):  # OSError from Python 3.13 on
-        os.environ["LOGNAME"] = f"user-{_user_number()}"
+        os.environ["LOGNAME"] = f"user-{_find_user_number()}"
 
 
 def _open_streams() -> None:
-    """Write what an encoding lacks as escapes; a closed stream takes everything and keeps nothing."""
+    """Write characters that an encoding lacks as escapes; discard the output of a closed stream."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
-        except OSError:  # or else the next file that is opened gets this number, and messages go into it
+        except OSError:  # otherwise the next opened file gets this number, and messages go into it
             opened = os.open(os.devnull, os.O_RDWR)
             if opened != descriptor:
                 os.dup2(opened, descriptor)

@@ -1,7 +1,7 @@
-"""The unfinished part of a build, a preparation or a draw: what was asked for, what is done, a lock, in ``OUT/.work``.
+"""The state of an unfinished job in ``OUT/.work``: its description, its plan, its journal and a lock.
 
-A build can be killed at any moment. What it leaves is this folder and whole files under their final names; the next
-run of the same command goes on from there and ends with the same bytes.
+A job can be killed at any moment. It leaves this folder, and whole files under their final names; the next run of the
+same command resumes from there and ends with the same bytes (``bgknown.jobs.resumable``).
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Workspace:
     """State of one output folder.
 
     Args:
-        out: the dataset's folder.
-        read: reads the description of what is finished.
+        out: the folder.
+        read: reads the description of a finished folder.
         manifest: the file that is written last.
         description: the file that ``read`` reads.
     """
@@ -56,12 +56,12 @@ class Workspace:
         self._lock = self.folder / "lock"
         self._started = self.folder / "build.json"
         self._plan = self.folder / "plan.json"
-        # A name of its own for each run: worker processes that outlive a killed run lose their folder, and with it the
-        # means to put anything under a final name.
+        # Each run has another name: worker processes that outlive a killed run lose their folder, and so cannot put
+        # anything under a final name.
         self.scratch = self.folder / f"scratch-{secrets.token_hex(4)}"
 
     def is_finished(self, description: Mapping[str, Any]) -> bool:
-        """Whether the folder already holds the finished dataset that ``description`` asks for.
+        """Whether the folder already holds the finished result that ``description`` describes.
 
         Raises:
             StorageError: the folder holds something else; the message says what differs.
@@ -71,8 +71,8 @@ class Workspace:
         if self._manifest.is_file():
             if not self._description.is_file():
                 raise StorageError(
-                    f"{self.out}: holds a {self._manifest.name} but no {self._description.name}, so bgknown has not "
-                    "made it; give a new folder with --out"
+                    f"{self.out}: holds a {self._manifest.name} but no {self._description.name}, so it was not made "
+                    "by bgknown; give a new folder with --out"
                 )
             self._compare(self._read_description(self.out), description, passing=())
             return True
@@ -80,19 +80,19 @@ class Workspace:
             started = self._read_started()
             if started is not None:
                 self._compare(started, description, passing=_PASSING)
-        elif self.out.is_dir() and self._has_strangers():
+        elif self.out.is_dir() and self._has_foreign_files():
             raise StorageError(
-                f"{self.out}: the folder is not empty and holds no unfinished work of bgknown; "
+                f"{self.out}: the folder is not empty and does not hold unfinished work of bgknown; "
                 "give a new folder with --out"
             )
         return False
 
     @contextlib.contextmanager
     def claim(self, description: Mapping[str, Any]) -> Iterator[bool]:
-        """Hold the folder for one build; gives whether the dataset is finished already.
+        """Hold the folder for one job; yields whether the result is finished already.
 
-        A folder that holds another configuration is left as it was. The workspace goes when the dataset is finished,
-        or when nothing has come of the build.
+        A folder that holds another configuration is left as it was. The workspace is removed when the result is
+        finished, or when the job ends without having made anything.
 
         Raises:
             StorageError: another process holds the folder, it holds something else, or it cannot be written.
@@ -104,18 +104,18 @@ class Workspace:
             with advise_option("--out"):
                 make_folder(self.folder)
             with hold(self._lock, busy=busy), clean_up_when_stopped(self._remove_scratch):
-                if not self._lock.exists():  # the build that held it has ended and taken its workspace away
+                if not self._lock.exists():  # the run that held it has ended and removed its workspace
                     raise StorageError(f"{self.out}: another run has just ended there; run the same command again")
-                with self._begun(description) as finished:
+                with self._hold_state(description) as finished:
                     yield finished
         finally:
             if not was_there:
-                with contextlib.suppress(OSError):  # not empty: something has come of it
+                with contextlib.suppress(OSError):  # not empty: something was made
                     self.out.rmdir()
 
     @contextlib.contextmanager
-    def _begun(self, description: Mapping[str, Any]) -> Iterator[bool]:
-        """Begin or resume the work; the workspace goes when it has served."""
+    def _hold_state(self, description: Mapping[str, Any]) -> Iterator[bool]:
+        """Begin or resume the work; the workspace is removed when it is no longer needed."""
         try:
             finished = self.is_finished(description)
             if not finished:
@@ -144,26 +144,17 @@ class Workspace:
         return self.journal.is_file() and self.journal.stat().st_size > 0
 
     def read_plan(self) -> dict[str, Any] | None:
-        """What ``write_plan`` stored; None where there is nothing, or it is damaged."""
+        """What ``write_plan`` stored; None if there is nothing, or it is damaged."""
         try:
             return read_checked(self._plan.read_bytes()) if self._plan.is_file() else None
         except OSError as error:
             raise describe_storage_error(error, self._plan) from error
 
     def write_plan(self, plan: Mapping[str, Any]) -> None:
-        """Remember the recipe and what had to be left out in drawing it."""
+        """Store what was decided before the units are made, so that a resumed run need not decide again."""
         write_whole(self._plan, json.dumps(add_check(plan)).encode(), aside=self.scratch)
 
-    def finished(self) -> dict[str, dict[str, Any]]:
-        """Journal entries of finished rows by their names, each with its digest and its record.
-
-        Only the last word on a row counts: a row is void from the moment its files begin to be written until it is
-        finished. A line that is damaged, or that a kill cut short, is left out, and the row is made again.
-        """
-        last = {entry["name"]: entry for entry in read_journal(self.journal) if isinstance(entry.get("name"), str)}
-        return {name: entry for name, entry in last.items() if _is_finished(entry)}
-
-    def _has_strangers(self) -> bool:
+    def _has_foreign_files(self) -> bool:
         if any(child.name != WORK for child in self.out.iterdir()):
             return True
         ours = {path.name for path in (self._lock, self._started, self._plan, self.journal)}
@@ -171,9 +162,9 @@ class Workspace:
         return any(child.name not in ours and not child.name.startswith("scratch-") for child in inside)
 
     def _read_started(self) -> dict[str, Any] | None:
-        """What the unfinished work was begun with; None where that is damaged.
+        """The description that the unfinished work was begun with; None if it is damaged.
 
-        Then nothing says that this command asks for something else; rows count by their digests in any case.
+        Then the folder cannot be compared with this command; its units are kept by their digests in any case.
         """
         try:
             data = self._started.read_bytes()
@@ -183,12 +174,12 @@ class Workspace:
         of_0_1_0 = plain is not None and CHECK not in plain and plain.get("version") == "0.1.0"
         found = plain if of_0_1_0 else read_checked(data)
         if found is None:
-            log.warning("%s is damaged; what is finished there is kept where it is what this command makes", self.out)
+            log.warning("%s: the state of its unfinished work is damaged; finished work that fits is kept", self.out)
         return found
 
     def _compare(self, there: Mapping[str, Any], here: Mapping[str, Any], *, passing: tuple[str, ...]) -> None:
         differences = [
-            f"{path} is {_short(old)} there and {_short(new)} here"
+            f"{path} is {_shorten(old)} in the folder but {_shorten(new)} was requested"
             for key in _COMPARED
             for path, old, new in _differences(key, there.get(key), here.get(key))
             if path.rsplit(".", 1)[-1] not in passing
@@ -196,10 +187,10 @@ class Workspace:
         if differences:
             skipped = there.get("skipped")
             count = len(skipped) if isinstance(skipped, list) else 0
-            hint = f" (it was made without {count} broken inputs, which may be whole now)" if count else ""
+            hint = f" (it was made without {count} broken inputs, which may be repaired now)" if count else ""
             raise StorageError(
                 f"{self.out}: holds another configuration: {'; '.join(differences)}{hint}; "
-                "give another --out, or the options it was begun with"
+                "give another --out, or the options that it was begun with"
             )
 
 
@@ -207,16 +198,16 @@ def append_entries(journal: Path, *entries: Mapping[str, Any]) -> None:
     """Add entries to a journal, each with its checksum, in one write.
 
     Raises:
-        StorageError: the journal is gone, or the disk is full.
+        StorageError: the journal is missing, or the disk is full.
     """
     append_line(journal, "\n".join(json.dumps(add_check(entry)) for entry in entries))
 
 
 def read_journal(journal: Path) -> Iterator[dict[str, Any]]:
-    """The entries of a journal in their order, without those that are damaged.
+    """The entries of a journal in their order, without damaged ones.
 
     Raises:
-        StorageError: it is there and cannot be read.
+        StorageError: it exists and cannot be read.
     """
     try:
         lines = journal.read_bytes().split(b"\n") if journal.is_file() else []
@@ -228,10 +219,6 @@ def read_journal(journal: Path) -> Iterator[dict[str, Any]]:
             yield entry
 
 
-def _is_finished(entry: Mapping[str, Any]) -> bool:
-    return isinstance(entry.get("digest"), str) and isinstance(entry.get("record"), dict) and bool(entry["record"])
-
-
 def _differences(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in sorted({*old, *new}):
@@ -240,6 +227,6 @@ def _differences(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]
         yield path, old, new
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."

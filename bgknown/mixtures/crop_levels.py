@@ -1,4 +1,4 @@
-"""Listening to the crops (a) of a draw: the first of each clip's draws that is loud enough."""
+"""Measuring the crops (a) of a draw: the first of each clip's draws that is loud enough."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from bgknown.mixtures.draw import CropCheck, CropVerdict
 from bgknown.mixtures.recipe import CLIP_FRAMES
 
 
-def listen(checks: Sequence[CropCheck], *, root: Path, min_level_lufs: float, jobs: int) -> Iterator[CropVerdict]:
+def measure_crop_levels(
+    checks: Sequence[CropCheck], *, root: Path, min_level_lufs: float, jobs: int
+) -> Iterator[CropVerdict]:
     """Measure crops in parallel, one recording at a time.
 
     Args:
-        checks: what to listen to.
+        checks: what to measure.
         root: folder of FSD50K.
         min_level_lufs: the least loudness of a crop, as Scaper would measure it.
         jobs: number of processes.
@@ -37,7 +39,9 @@ def measure_crops(check: CropCheck, *, root: Path, min_level_lufs: float) -> Cro
     try:
         source = SourceStore().open(root / file)
         chosen = {
-            clip_id: next((start for start in dict.fromkeys(starts) if _level(source, start) >= min_level_lufs), None)
+            clip_id: next(
+                (start for start in dict.fromkeys(starts) if _measure_level(source, start) >= min_level_lufs), None
+            )
             for clip_id, starts in check.starts.items()
         }
     except (InvalidInputError, NotFoundError) as error:
@@ -45,5 +49,5 @@ def measure_crops(check: CropCheck, *, root: Path, min_level_lufs: float) -> Cro
     return CropVerdict(recording_id=name, chosen=chosen)
 
 
-def _level(source: Source, start: int) -> float:
+def _measure_level(source: Source, start: int) -> float:
     return measure_lufs(source.read(start, start + CLIP_FRAMES)[0], RATE_HZ)

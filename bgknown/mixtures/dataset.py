@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import hash_bytes
 from bgknown.jobs.problems import Problem
 from bgknown.mixtures import recipe as recipes
+from bgknown.mixtures.recipe import RecipeRow
 from bgknown.mixtures.snr import SHORTEST_EVENT_FRAMES
 from bgknown.paths import check_inside
 from bgknown.settings import read_record
@@ -45,21 +46,48 @@ PAIRS = "APwD pairs"
 SIGNALS = ("mix", "a", "b", "c")
 """The audio of a clip: the mixture and its three reference backgrounds."""
 FILES = (*SIGNALS, "jams")
-MANIFEST_COLUMNS = [
-    *recipes.COLUMNS,
-    *(f"{name}_file" for name in FILES),
-    *(f"{name}_sha256" for name in FILES),
-    "scale",
-    "event_frames",
-    "event_gain_db",
-    "background_gain_db",
-    "achieved_snr_db",
-    "scaper_version",
-]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestRow(RecipeRow):
+    """A row of a recipe and the mixture made of it. The fields are the columns of the manifest, in their order."""
+
+    mix_file: str
+    """The mixture, relative to the dataset; likewise the next four."""
+    a_file: str
+    b_file: str
+    c_file: str
+    jams_file: str
+    mix_sha256: str
+    """Of the mixture's file; likewise the next four."""
+    a_sha256: str
+    b_sha256: str
+    c_sha256: str
+    jams_sha256: str
+    scale: float
+    """The factor, at most 1, that the mixture and all references carry so that none clips."""
+    event_frames: int
+    """The event's span: samples from the start of the mixture."""
+    event_gain_db: float
+    """Gain of the ESC-50 clip in the mixture, before the scale."""
+    background_gain_db: float
+    """Gain of crop (a) in the mixture, before the scale."""
+    achieved_snr_db: float
+    """The SNR that the mixture's file has."""
+    scaper_version: str
+    """The version of Scaper that rendered it, or that the renderer equals."""
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The path of each of ``FILES``."""
+        return {name: getattr(self, f"{name}_file") for name in FILES}
+
+
+MANIFEST_COLUMNS = [field.name for field in fields(ManifestRow)]
 
 
 def list_paths(clip_id: str, container: str) -> dict[str, str]:
-    """Where a row's files lie, relative to the dataset, for each of ``FILES``."""
+    """The paths of a row's files, relative to the dataset, for each of ``FILES``."""
     audio = {name: f"audio/{name}/{clip_id}.{container}" for name in SIGNALS}
     return {**audio, "jams": f"jams/{clip_id}.jams"}
 
@@ -80,8 +108,12 @@ class Dataset:
 
     @property
     def id(self) -> str:
-        """What tells it from any other dataset; see ``derive_dataset_id``."""
+        """What identifies it; see ``derive_dataset_id``."""
         return derive_dataset_id(self.table)
+
+    def rows(self) -> list[ManifestRow]:
+        """The rows of the manifest."""
+        return [ManifestRow.from_columns(row) for row in list_records(self.table)]
 
     def __len__(self) -> int:
         return len(self.table)
@@ -126,17 +158,21 @@ def open_dataset(root: str | Path) -> Dataset:
     """Open a finished dataset.
 
     Raises:
-        NotFoundError: there is none at ``root``, or its build has not ended.
+        NotFoundError: there is none at ``root``, or its build is not finished.
         InvalidInputError: its description or manifest cannot be read.
     """
     root = user_path(root)
     if not (root / MANIFEST).is_file():
         state = (
-            "its build has not ended: run the same `bgknown build` again" if (root / ".work").is_dir() else "no dataset"
+            "its build is not finished: run the same `bgknown build` again"
+            if (root / ".work").is_dir()
+            else "no dataset"
         )
         raise NotFoundError(f"{root}: {state} (no {MANIFEST})")
     description = read_description(root)
-    table = _typed(read_text_table(root / MANIFEST, MANIFEST_COLUMNS, advice="the dataset is damaged"), root / MANIFEST)
+    table = _parse_columns(
+        read_text_table(root / MANIFEST, MANIFEST_COLUMNS, advice="the dataset is damaged"), root / MANIFEST
+    )
     table.index = pd.Index(table["clip_id"].tolist())  # without a name, so that sorting by the column stays possible
     return Dataset(root=root, table=table, description=description)
 
@@ -147,8 +183,8 @@ IDENTITY = ["clip_id", "split", "category", *(f"{name}_sha256" for name in SIGNA
 def derive_dataset_id(table: pd.DataFrame) -> str:
     """64 hexadecimal digits that two datasets share if their clips, splits, labels and audio files are the same.
 
-    No measured number is part of it, nor the JAMS, so both engines and all machines that give the same audio give the
-    same id. Audio of another container is another file, and its dataset another one.
+    Measured numbers and JAMS are not part of it, so engines and machines that give the same audio give the same id.
+    WAV and FLAC files differ, so a dataset has another id in each of them.
 
     Args:
         table: a manifest.
@@ -162,7 +198,7 @@ def read_description(root: Path) -> dict[str, Any]:
 
     Raises:
         NotFoundError: it is missing.
-        InvalidInputError: it is no JSON object, or of a format that this version does not know.
+        InvalidInputError: it is not a JSON object, or is in a format that this version does not know.
     """
     path = root / DESCRIPTION
     description = read_object(path)
@@ -208,8 +244,8 @@ class _Description:
     skipped: tuple[Problem, ...]
 
 
-def _typed(text: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """A manifest with its numbers as numbers, within the ranges that they can have."""
+def _parse_columns(text: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """A manifest with its numbers parsed and in range."""
     table = text.copy()
     for name in FILES:
         check_inside(text[f"{name}_file"], find_line_numbers(text), path, f"{name}_file")
@@ -220,7 +256,7 @@ def _typed(text: pd.DataFrame, path: Path) -> pd.DataFrame:
     for column, low, high in (("scale", 1e-9, 1.0), ("event_frames", SHORTEST_EVENT_FRAMES, recipes.CLIP_FRAMES)):
         for line, value in zip(find_line_numbers(text), table[column], strict=True):
             if not low <= value <= high:
-                raise InvalidInputError(f"{path}, line {line}: {column} is {value}, must lie in {low:g}..{high:g}")
+                raise InvalidInputError(f"{path}, line {line}: {column} is {value}; it must be in {low:g}..{high:g}")
     return table
 
 

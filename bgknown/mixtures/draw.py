@@ -1,7 +1,7 @@
 """The draw: which recording, which crops and which SNR each ESC-50 clip gets.
 
-Every draw comes from a generator of (seed, clip), so that a clip's row does not depend on the other clips, except
-where two clips want the same recording and each recording is to be used once.
+Every draw comes from a generator of (seed, clip), so that a clip's row does not depend on the other clips, unless two
+clips prefer the same recording and there are enough recordings to use each of them once.
 """
 
 from __future__ import annotations
@@ -27,17 +27,18 @@ from bgknown.mixtures.recipe import (
     REF_LIMITS_DB,
     SNR_LIMITS_DB,
     SPLIT_OF_FOLD,
+    RecipeRow,
 )
 from bgknown.tables import list_records
 
 ATTEMPTS = 64
-"""How often the crop (a) is drawn from a recording before the recording counts as too quiet."""
+"""How often crop (a) is drawn from a recording before the recording counts as too quiet."""
 SNR_DECIMALS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawOptions:
-    """What the draw depends on besides the two corpora."""
+    """The options of the draw."""
 
     seed: int = 0
     """Seed of every draw."""
@@ -46,19 +47,19 @@ class DrawOptions:
     ref_db: float = -30.0
     """Loudness of the background in the mixture, LUFS."""
     min_level_lufs: float = -60.0
-    """A crop (a) that is quieter than this in its recording is drawn again."""
+    """Least loudness of crop (a) in its recording, LUFS; a quieter one is drawn again."""
 
     def __post_init__(self) -> None:
         low, high = self.snr_db
         if not SNR_LIMITS_DB[0] <= low <= high <= SNR_LIMITS_DB[1]:
             raise InvalidInputError(f"the SNR range is {low:g} to {high:g} dB; it must rise, within -40..40")
         if not REF_LIMITS_DB[0] <= self.ref_db <= REF_LIMITS_DB[1]:
-            raise InvalidInputError(f"ref_db is {self.ref_db:g} LUFS; it must lie in -50..0")
+            raise InvalidInputError(f"ref_db is {self.ref_db:g} LUFS; it must be in -50..0")
         check_min_level(self.min_level_lufs)
 
 
 def check_min_level(min_level_lufs: float) -> None:
-    """Refuse a minimum level at which silence would pass.
+    """Refuse a minimum level that silence would reach.
 
     Raises:
         InvalidInputError: it is not above -70, the loudness that Scaper gives to silence, or above 0.
@@ -71,7 +72,7 @@ def check_min_level(min_level_lufs: float) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CropCheck:
-    """The crops (a) that clips have drawn from one recording, to be listened to in their order."""
+    """The crops (a) that clips have drawn from one recording, to be measured in their order."""
 
     recording: Mapping[str, Any]
     """The recording's row of the FSD50K index."""
@@ -81,7 +82,7 @@ class CropCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CropVerdict:
-    """What came of a CropCheck."""
+    """The result of a CropCheck."""
 
     recording_id: str
     """The recording."""
@@ -96,7 +97,7 @@ Listener = Callable[[Sequence[CropCheck]], Iterable[CropVerdict]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
-    """A recipe and what had to be left out on the way."""
+    """A recipe, and the recordings that could not be used."""
 
     recipe: pd.DataFrame
     """The recipe's columns, sorted by clip_id."""
@@ -113,7 +114,7 @@ def draw_recipe(esc50: CorpusIndex, fsd50k: CorpusIndex, options: DrawOptions, l
         esc50: index of ESC-50; clips whose file is broken get a row too, so that repairing one changes no other row.
         fsd50k: index of FSD50K.
         options: seed and ranges.
-        listen: measures crops; see ``bgknown.mixtures.crop_levels.listen``.
+        listen: measures crops; see ``bgknown.mixtures.crop_levels.measure_crop_levels``.
 
     Raises:
         BrokenInputError: a split has clips, but no recording that can be used; says why.
@@ -132,16 +133,16 @@ def draw_recipe(esc50: CorpusIndex, fsd50k: CorpusIndex, options: DrawOptions, l
         rows, bad, quiet = _draw_split(clips, pool, options, listen, unreadable)
         problems += bad
         too_quiet += quiet
-        parts.append(rows.assign(split=split))
+        parts.append(rows)
     recipe = pd.concat(parts).sort_values("clip_id", ignore_index=True)
-    return Draw(recipe=recipe[COLUMNS], problems=problems, too_quiet=too_quiet)
+    return Draw(recipe=recipe, problems=problems, too_quiet=too_quiet)
 
 
 def assign(clips: pd.DataFrame, pool: pd.DataFrame, seed: int) -> dict[str, str]:
     """Give each clip a recording: its favourite among those used least so far, never one with its own Freesound id.
 
-    Every clip has its own order of preference over all recordings. Clips that may not have some recording choose
-    first, the others in an order drawn from the seed; so each recording serves once while enough exist.
+    Every clip has its own order of preference over all recordings. Clips that must not have some recording choose
+    first, the others in an order drawn from the seed; so each recording is used once while there are enough.
 
     Args:
         clips: columns clip_id, freesound_id.
@@ -172,7 +173,7 @@ def assign(clips: pd.DataFrame, pool: pd.DataFrame, seed: int) -> dict[str, str]
         left_over = int(np.argmin(uses))
         giver = None
         if uses[place] > uses[left_over]:
-            # only the clip's own source is left: another clip takes it, and gives what it had
+            # only the clip's own source is left: another clip takes it and passes its recording on
             giver = next(
                 (c for c, p in chosen.items() if own[c] != left_over and p not in {own[clip], left_over}), None
             )
@@ -184,7 +185,7 @@ def assign(clips: pd.DataFrame, pool: pd.DataFrame, seed: int) -> dict[str, str]
 
 
 def draw_a_starts(frames: int, random: np.random.Generator, count: int = ATTEMPTS) -> list[int]:
-    """Starts of crop (a), uniform over those for which b and c exist too.
+    """Starts of crop (a), uniform over those that leave room for b and c.
 
     For a recording of N samples and crops of W these are [0, N - 2W] and [W, N - W] together: at N = 2W two points,
     from N = 3W - 1 every start.
@@ -210,7 +211,7 @@ def draw_b_start(frames: int, a_start: int, random: np.random.Generator) -> int:
 
 
 def draw_c_start(frames: int, a_start: int, random: np.random.Generator) -> int:
-    """Start of crop (c): uniform over the starts whose crop lies inside the recording and does not touch (a)."""
+    """Start of crop (c): uniform over the starts whose crop is inside the recording and does not touch (a)."""
     before = max(a_start - CLIP_FRAMES + 1, 0)
     after = max(frames - CLIP_FRAMES - (a_start + CLIP_FRAMES) + 1, 0)
     place = int(random.integers(before + after))
@@ -226,17 +227,17 @@ def draw_snr_db(options: DrawOptions, random: np.random.Generator) -> float:
 def _draw_split(
     clips: pd.DataFrame, pool: pd.DataFrame, options: DrawOptions, listen: Listener, known: Sequence[Problem]
 ) -> tuple[pd.DataFrame, list[Problem], list[str]]:
-    """Assign, listen to the crops, leave out recordings that fail, and begin again until none does."""
+    """Assign, measure the crops, leave out recordings that fail, and repeat until none does."""
     problems = list(known)
     too_quiet: list[str] = []
     heard: dict[tuple[str, str], int] = {}
     recordings = {row["recording_id"]: row for row in list_records(pool)}
     while True:
         if len(pool) < 2 and (pool.empty or clips["freesound_id"].isin(pool["recording_id"]).any()):
-            raise BrokenInputError(_nothing_left(clips, pool, options, problems, too_quiet))
+            raise BrokenInputError(_explain_shortage(clips, pool, options, problems, too_quiet))
         chosen = assign(clips, pool, options.seed)
         failed = set()
-        for verdict in listen(_checks(chosen, recordings, heard, options.seed)):
+        for verdict in listen(_list_checks(chosen, recordings, heard, options.seed)):
             heard.update(
                 {(clip, verdict.recording_id): start for clip, start in verdict.chosen.items() if start is not None}
             )
@@ -252,11 +253,12 @@ def _draw_split(
     rows = []
     for clip in list_records(clips):
         recording = recordings[chosen[clip["clip_id"]]]
-        rows.append(_row(clip, recording, heard[clip["clip_id"], recording["recording_id"]], options))
-    return pd.DataFrame(rows), problems, sorted(too_quiet)
+        row = _draw_row(clip, recording, heard[clip["clip_id"], recording["recording_id"]], options)
+        rows.append(row.to_columns())
+    return pd.DataFrame(rows, columns=COLUMNS), problems, sorted(too_quiet)
 
 
-def _nothing_left(
+def _explain_shortage(
     clips: pd.DataFrame,
     pool: pd.DataFrame,
     options: DrawOptions,
@@ -275,36 +277,37 @@ def _nothing_left(
     return f"no background is left in FSD50K's {part} set: recordings must have 10 s or more{quiet}{broken}"
 
 
-def _checks(
+def _list_checks(
     chosen: Mapping[str, str],
     recordings: Mapping[str, Mapping[str, Any]],
     heard: Mapping[tuple[str, str], int],
     seed: int,
 ) -> list[CropCheck]:
-    wanted: dict[str, dict[str, list[int]]] = {}
+    unheard: dict[str, dict[str, list[int]]] = {}
     for clip_id, recording_id in sorted(chosen.items()):
         if (clip_id, recording_id) not in heard:
-            starts = draw_a_starts(_frames(recordings[recording_id]), seeding.make_generator(seed, clip_id, "a"))
-            wanted.setdefault(recording_id, {})[clip_id] = starts
-    return [CropCheck(recording=recordings[name], starts=starts) for name, starts in sorted(wanted.items())]
+            starts = draw_a_starts(_count_frames(recordings[recording_id]), seeding.make_generator(seed, clip_id, "a"))
+            unheard.setdefault(recording_id, {})[clip_id] = starts
+    return [CropCheck(recording=recordings[name], starts=starts) for name, starts in sorted(unheard.items())]
 
 
-def _row(clip: Mapping[str, Any], recording: Mapping[str, Any], a_start: int, options: DrawOptions) -> dict[str, Any]:
-    clip_id, frames = clip["clip_id"], _frames(recording)
-    return {
-        "clip_id": clip_id,
-        "fold": clip["fold"],
-        "target": clip["target"],
-        "category": clip["category"],
-        "esc50_file": clip["file"],
-        "fsd50k_file": recording["file"],
-        "a_start": a_start,
-        "b_start": draw_b_start(frames, a_start, seeding.make_generator(options.seed, clip_id, "b")),
-        "c_start": draw_c_start(frames, a_start, seeding.make_generator(options.seed, clip_id, "c")),
-        "snr_db": draw_snr_db(options, seeding.make_generator(options.seed, clip_id, "snr")),
-        "ref_db": options.ref_db,
-    }
+def _draw_row(clip: Mapping[str, Any], recording: Mapping[str, Any], a_start: int, options: DrawOptions) -> RecipeRow:
+    clip_id, frames = clip["clip_id"], _count_frames(recording)
+    return RecipeRow(
+        clip_id=clip_id,
+        split=SPLIT_OF_FOLD[clip["fold"]],
+        fold=clip["fold"],
+        target=clip["target"],
+        category=clip["category"],
+        esc50_file=clip["file"],
+        fsd50k_file=recording["file"],
+        a_start=a_start,
+        b_start=draw_b_start(frames, a_start, seeding.make_generator(options.seed, clip_id, "b")),
+        c_start=draw_c_start(frames, a_start, seeding.make_generator(options.seed, clip_id, "c")),
+        snr_db=draw_snr_db(options, seeding.make_generator(options.seed, clip_id, "snr")),
+        ref_db=options.ref_db,
+    )
 
 
-def _frames(recording: Mapping[str, Any]) -> int:
+def _count_frames(recording: Mapping[str, Any]) -> int:
     return int(count_frames_44k(recording["frames"], recording["rate_hz"]))

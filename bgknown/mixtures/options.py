@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ from bgknown.mixtures import dataset
 from bgknown.mixtures import recipe as recipes
 from bgknown.mixtures.draw import DrawOptions
 from bgknown.mixtures.snr import FADE_S, ReferenceGain
-from bgknown.mixtures.worker import Container
+from bgknown.mixtures.worker import BuiltRow
 from bgknown.render import scaper
-from bgknown.render.layers import Engine
+from bgknown.render.layers import Container, Engine
 from bgknown.version import VERSION
 
 NAME = "BgKnown ESC-50"
@@ -30,10 +30,10 @@ NAME = "BgKnown ESC-50"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions:
-    """What a build depends on besides the two corpora."""
+    """The options of a build."""
 
     draw: DrawOptions = field(default_factory=DrawOptions)
-    """The draw; its minimum level also holds for a recipe that is given."""
+    """The draw; its minimum level also applies to a given recipe."""
     recipe: Path | None = None
     """A recipe to use instead of drawing one."""
     reference_gain: ReferenceGain = "mixture"
@@ -41,15 +41,15 @@ class BuildOptions:
     container: Container = "wav"
     """File type of the audio."""
     engine: Engine = "scaper"
-    """What renders: Scaper, or the renderer that is equal to it and needs no Scaper."""
+    """What renders: Scaper, or the renderer that gives the same bytes without it."""
     limit: int | None = None
     """Build only this many rows, of as many classes as possible and both splits."""
     skip_broken: bool = False
-    """Go on without inputs that are broken."""
+    """Leave out broken inputs."""
     jobs: int = field(default_factory=count_cores)
     """Number of processes."""
     cache: Path = field(default_factory=default_cache)
-    """Folder in which headers are remembered."""
+    """Folder of the header cache."""
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
@@ -94,24 +94,25 @@ def describe_build(corpora: Corpora, options: BuildOptions, given: pd.DataFrame 
 
 
 def describe_outcome(
-    recipe: pd.DataFrame, rows: Sequence[Mapping[str, Any]], problems: Sequence[Problem]
+    recipe: pd.DataFrame, rows: Sequence[BuiltRow], table: pd.DataFrame, problems: Sequence[Problem]
 ) -> dict[str, Any]:
     """The part of dataset.json that is known only after the build: what it holds and what was left out.
 
     Args:
         recipe: the recipe.
-        rows: the rows that were built, each with its sources that are silent or were cut off at full scale.
+        rows: the rows that were built.
+        table: their manifest.
         problems: the inputs that were left out.
     """
     skipped = [asdict(problem) for problem in sorted(set(problems))]
-    silent, clipped = ({file for row in rows for file in row.get(what, ())} for what in ("silent", "clipped"))
+    silent, clipped = {file for row in rows for file in row.silent}, {file for row in rows for file in row.clipped}
     notes = describe_counts(silent=silent, clipped=clipped, what="sources, or crops of them,", cut_off=True)
     return {
-        "dataset_id": dataset.derive_dataset_id(pd.DataFrame(rows, columns=dataset.MANIFEST_COLUMNS)),
+        "dataset_id": dataset.derive_dataset_id(table),
         "recipe_sha256": recipes.hash_recipe(recipe),
         "counts": {
             "rows": len(rows),
-            **{split: sum(row["split"] == split for row in rows) for split in recipes.PART_OF_SPLIT},
+            **{split: int((table["split"] == split).sum()) for split in recipes.PART_OF_SPLIT},
             "skipped": len(skipped),
             **{what: len(files) for what, files in (("silent", silent), ("clipped", clipped)) if files},
         },

@@ -6,9 +6,10 @@ A recipe, the two corpora and the options in ``dataset.json`` determine every ou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -22,20 +23,52 @@ from bgknown.paths import find_fault
 from bgknown.tables import find_line_numbers, list_records, parse_numbers, parse_whole_numbers, read_text_table
 from bgknown.userpath import user_path
 
-COLUMNS = [
-    "clip_id",
-    "split",
-    "fold",
-    "target",
-    "category",
-    "esc50_file",
-    "fsd50k_file",
-    "a_start",
-    "b_start",
-    "c_start",
-    "snr_db",
-    "ref_db",
-]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeRow:
+    """What determines one mixture. The fields are the columns of the CSV, in their order."""
+
+    clip_id: str
+    """The ESC-50 clip, which names the mixture."""
+    split: str
+    """train or test."""
+    fold: int
+    """The clip's fold in ESC-50, 1 to 5."""
+    target: int
+    """The number of the clip's class."""
+    category: str
+    """The clip's class."""
+    esc50_file: str
+    """The clip, relative to ESC-50."""
+    fsd50k_file: str
+    """The recording of the background, relative to FSD50K."""
+    a_start: int
+    """First sample of crop (a) in the recording, at 44.1 kHz."""
+    b_start: int
+    """First sample of crop (b)."""
+    c_start: int
+    """First sample of crop (c)."""
+    snr_db: float
+    """Signal-to-noise ratio of the clip against crop (a)."""
+    ref_db: float
+    """Loudness of crop (a) in the mixture, LUFS."""
+
+    @property
+    def starts(self) -> dict[str, int]:
+        """The first sample of each crop."""
+        return {"a": self.a_start, "b": self.b_start, "c": self.c_start}
+
+    @classmethod
+    def from_columns(cls, values: Mapping[str, Any]) -> Self:
+        """The row that a row of a table holds; further columns are left out."""
+        return cls(**{field.name: values[field.name] for field in fields(cls)})
+
+    def to_columns(self) -> dict[str, Any]:
+        """The values by column."""
+        return asdict(self)
+
+
+COLUMNS = [field.name for field in fields(RecipeRow)]
 INTEGERS = ["fold", "target", "a_start", "b_start", "c_start"]
 FLOATS = ["snr_db", "ref_db"]
 
@@ -51,13 +84,18 @@ PART_OF_SPLIT = {"train": "dev", "test": "eval"}
 
 SNR_LIMITS_DB = (-40.0, 40.0)
 REF_LIMITS_DB = (-50.0, 0.0)
-"""What 16 bits hold well enough."""
+"""What 16 bits can represent well enough."""
 
 
 def format_recipe(recipe: pd.DataFrame) -> bytes:
     """The canonical CSV of a recipe: sorted by clip_id, these columns, LF line ends, shortest exact decimals."""
     table = recipe[COLUMNS].sort_values("clip_id", ignore_index=True)
     return table.to_csv(index=False, lineterminator="\n").encode()
+
+
+def list_rows(recipe: pd.DataFrame) -> list[RecipeRow]:
+    """The rows of a recipe, or of a manifest."""
+    return [RecipeRow.from_columns(row) for row in list_records(recipe)]
 
 
 def hash_recipe(recipe: pd.DataFrame) -> str:
@@ -70,7 +108,7 @@ def read_recipe(path: Path) -> pd.DataFrame:
 
     Raises:
         NotFoundError: there is no such file.
-        InvalidInputError: columns are missing, a value is no number, or a clip stands there twice.
+        InvalidInputError: columns are missing, a value is not a number, or a clip has two rows.
     """
     path = user_path(path)
     table = read_text_table(path, COLUMNS, advice="`bgknown plan` writes a recipe")
@@ -87,15 +125,15 @@ def read_recipe(path: Path) -> pd.DataFrame:
 
 
 def check_target(path: Path) -> None:
-    """Refuse to write a recipe over anything but a recipe.
+    """Refuse to write a recipe over a file that is not a recipe.
 
     Raises:
-        InvalidInputError: the path is no file name, or something else is there.
+        InvalidInputError: the path is not a file name, or the file is something else.
     """
     if not path.name:
         raise InvalidInputError("the recipe needs a file name, such as recipe.csv")
     if (path.parent / "dataset.json").exists():
-        raise InvalidInputError(f"{path}: lies in a dataset, which a new recipe would damage; give another --out")
+        raise InvalidInputError(f"{path}: is in a dataset, which a new recipe would damage; give another --out")
     if path.exists() or path.is_symlink():
         try:
             read_recipe(path)
@@ -103,15 +141,15 @@ def check_target(path: Path) -> None:
         except (InvalidInputError, NotFoundError, OSError):
             exact = False
         if not exact:
-            raise InvalidInputError(f"{path}: is there already and is no recipe; give another --out")
+            raise InvalidInputError(f"{path}: already exists and is not a recipe; give another --out")
 
 
 @advise_option("--out")
 def write_recipe(recipe: pd.DataFrame, path: Path) -> None:
-    """Write a recipe, over an older one if need be.
+    """Write a recipe, over an older one if there is one.
 
     Raises:
-        InvalidInputError: something else is there.
+        InvalidInputError: another file has that name.
         StorageError: it cannot be written.
     """
     path = user_path(path)
@@ -126,9 +164,9 @@ def check_recipe(recipe: pd.DataFrame, esc50: CorpusIndex, fsd50k: CorpusIndex) 
     Raises:
         InvalidInputError: lists every row that breaks a rule.
     """
-    clips, recordings = _by_name(esc50, fsd50k)
+    clips, recordings = _index_by_name(esc50, fsd50k)
     faults = [
-        f"  {row['clip_id']}: {fault}" for row in list_records(recipe) for fault in _faults(row, clips, recordings)
+        f"  {row.clip_id}: {fault}" for row in list_rows(recipe) for fault in _find_faults(row, clips, recordings)
     ]
     if faults:
         shown = "\n".join(faults[:50]) + (f"\n  ... and {len(faults) - 50} more" if len(faults) > 50 else "")
@@ -137,65 +175,83 @@ def check_recipe(recipe: pd.DataFrame, esc50: CorpusIndex, fsd50k: CorpusIndex) 
         )
 
 
-def resolve_sources(
-    recipe: pd.DataFrame, esc50: CorpusIndex, fsd50k: CorpusIndex
-) -> Iterator[tuple[dict[str, Any], ...]]:
-    """Each recipe row with its rows in the two indexes; a file is found by its stem, whatever its type here."""
-    clips, recordings = _by_name(esc50, fsd50k)
-    for row in list_records(recipe):
-        yield row, clips[row["clip_id"]], recordings[_stem(row["fsd50k_file"])]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowSources:
+    """Where the corpora at hand have the sources of a row; a file is found by its stem, whatever its type."""
+
+    row: RecipeRow
+    """The row."""
+    clip_file: str
+    """The clip, relative to ESC-50."""
+    recording_file: str
+    """The recording, relative to FSD50K."""
+    background_label: str
+    """The recording's first label."""
 
 
-def _by_name(esc50: CorpusIndex, fsd50k: CorpusIndex) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+def resolve_sources(recipe: pd.DataFrame, esc50: CorpusIndex, fsd50k: CorpusIndex) -> Iterator[RowSources]:
+    """The sources of each row of a recipe that ``check_recipe`` accepts."""
+    clips, recordings = _index_by_name(esc50, fsd50k)
+    for row in list_rows(recipe):
+        recording = recordings[_stem(row.fsd50k_file)]
+        yield RowSources(
+            row=row,
+            clip_file=clips[row.clip_id]["file"],
+            recording_file=recording["file"],
+            background_label=recording["label"],
+        )
+
+
+def _index_by_name(
+    esc50: CorpusIndex, fsd50k: CorpusIndex
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     clips = {row["clip_id"]: row for row in list_records(esc50.table)}
     recordings = {_stem(row["file"]): row for row in list_records(fsd50k.table)}
     return clips, recordings
 
 
-def _faults(
-    row: dict[str, Any], clips: dict[str, dict[str, Any]], recordings: dict[str, dict[str, Any]]
+def _find_faults(
+    row: RecipeRow, clips: Mapping[str, Mapping[str, Any]], recordings: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[str]:
-    for column in ("esc50_file", "fsd50k_file"):
-        parts = PurePosixPath(row[column].replace("\\", "/")).parts
-        if find_fault(row[column]) or ":" in row[column] or len(parts) != 2:
-            yield f"{column} {row[column]!r} leaves the corpus; it must be FOLDER/FILE relative to the corpus"
+    for column, file in (("esc50_file", row.esc50_file), ("fsd50k_file", row.fsd50k_file)):
+        if find_fault(file) or ":" in file or len(PurePosixPath(file.replace("\\", "/")).parts) != 2:
+            yield f"{column} {file!r} leaves the corpus; it must be FOLDER/FILE relative to the corpus"
             return
-    clip, recording = clips.get(row["clip_id"]), recordings.get(_stem(row["fsd50k_file"]))
-    if clip is None or _stem(clip["file"]) != _stem(row["esc50_file"]):
-        yield f"{row['esc50_file']!r} is not the clip of that name in this ESC-50"
+    clip, recording = clips.get(row.clip_id), recordings.get(_stem(row.fsd50k_file))
+    if clip is None or _stem(clip["file"]) != _stem(row.esc50_file):
+        yield f"{row.esc50_file!r} is not the clip of that name in this ESC-50"
         return
     if recording is None:
-        yield f"{row['fsd50k_file']!r} is not listed in this FSD50K"
+        yield f"{row.fsd50k_file!r} is not listed in this FSD50K"
         return
-    for column in ("fold", "target", "category"):
-        if row[column] != clip[column]:
-            yield f"{column} is {row[column]!r}, in ESC-50 it is {clip[column]!r}"
+    for column, value in (("fold", row.fold), ("target", row.target), ("category", row.category)):
+        if value != clip[column]:
+            yield f"{column} is {value!r}, in ESC-50 it is {clip[column]!r}"
     split = SPLIT_OF_FOLD[clip["fold"]]
-    if row["split"] != split:
-        yield f"split is {row['split']!r}, fold {clip['fold']} belongs to {split!r}"
+    if row.split != split:
+        yield f"split is {row.split!r}, fold {clip['fold']} belongs to {split!r}"
     if recording["part"] != PART_OF_SPLIT[split]:
         part = PART_OF_SPLIT[split]
-        yield f"a {split} clip takes its background from FSD50K's {part} set, not from {row['fsd50k_file']!r}"
+        yield f"a {split} clip takes its background from FSD50K's {part} set, not from {row.fsd50k_file!r}"
     if recording["recording_id"] == clip["freesound_id"]:
         yield f"the background shares the Freesound id {clip['freesound_id']} with the clip"
-    for column, (low, high) in {"snr_db": SNR_LIMITS_DB, "ref_db": REF_LIMITS_DB}.items():
-        if not low <= row[column] <= high:
-            yield f"{column} is {row[column]}, must lie in {low:g}..{high:g}"
+    for column, level, (low, high) in (("snr_db", row.snr_db, SNR_LIMITS_DB), ("ref_db", row.ref_db, REF_LIMITS_DB)):
+        if not low <= level <= high:
+            yield f"{column} is {level}; it must be in {low:g}..{high:g}"
     if recording["frames"]:
-        yield from _crop_faults(row, count_frames_44k(recording["frames"], recording["rate_hz"]))
+        yield from _find_crop_faults(row, count_frames_44k(recording["frames"], recording["rate_hz"]))
 
 
-def _crop_faults(row: dict[str, Any], frames: int) -> Iterator[str]:
-    for name in "abc":
-        start = row[f"{name}_start"]
+def _find_crop_faults(row: RecipeRow, frames: int) -> Iterator[str]:
+    for name, start in row.starts.items():
         if start < 0 or start + CLIP_FRAMES > frames:
             yield (
-                f"{name}_start {start:,} to {start + CLIP_FRAMES:,} goes beyond {row['fsd50k_file']!r}, "
+                f"{name}_start {start:,} to {start + CLIP_FRAMES:,} goes beyond {row.fsd50k_file!r}, "
                 f"which has {frames:,} samples at 44.1 kHz"
             )
-    if abs(row["b_start"] - row["a_start"]) != OVERLAP_FRAMES:
+    if abs(row.b_start - row.a_start) != OVERLAP_FRAMES:
         yield f"b_start must be {OVERLAP_FRAMES:,} samples before or after a_start (50 % overlap)"
-    if abs(row["c_start"] - row["a_start"]) < CLIP_FRAMES:
+    if abs(row.c_start - row.a_start) < CLIP_FRAMES:
         yield f"c_start must be at least {CLIP_FRAMES:,} samples before or after a_start (no overlap)"
 
 
@@ -205,9 +261,9 @@ def _stem(file: str) -> str:
 
 
 def take_rows(recipe: pd.DataFrame, limit: int | None) -> pd.DataFrame:
-    """``limit`` rows of a recipe with as many classes, and both splits, as there is room for.
+    """``limit`` rows of a recipe, of as many classes as possible and of both splits.
 
-    A smaller limit takes a part of the rows of a larger one.
+    A smaller limit takes some of the rows of a larger one.
     """
     if limit is None or limit >= len(recipe):
         return recipe

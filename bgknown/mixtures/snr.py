@@ -1,4 +1,4 @@
-"""The signal-to-noise ratio that a mixture on disk has, in Scaper's sense of the word."""
+"""The signal-to-noise ratio of a mixture on disk, as Scaper defines it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ ReferenceGain = Literal["mixture", "source"]
 TOLERANCE_DB = 0.05
 """How far a measured SNR may be from the recipe's."""
 SOURCE_GAIN_TOLERANCE_DB = 1.0
-"""The same where the references carry no gain."""
+"""The same if the references carry no gain."""
 
 FADE_S = 0.01
 FADE_FRAMES = int(FADE_S * RATE_HZ)
 SHORTEST_EVENT_FRAMES = 2 * FADE_FRAMES
-"""A clip must at least hold its fade-in and its fade-out."""
+"""A clip must at least contain its fade-in and its fade-out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gains:
-    """What the parts of a mixture were multiplied with."""
+    """The gains of the parts of a mixture."""
 
     scale: float
     """The factor, at most 1, that the mixture and all references carry so that none clips."""
@@ -43,17 +43,16 @@ def measure_snr_db(
 ) -> float:
     """Measure the SNR of a mixture from its file and that of reference a.
 
-    The event is what the mixture has and the background has not. Where reference a carries the background's gain, its
-    rounding is the mixture's own wherever the event is silent, and the figure is exact to 0.001 dB. Where it carries
-    none, its rounding is amplified into the event: samples that rounding alone could have made then count as zero, and
-    the figure is good to ``SOURCE_GAIN_TOLERANCE_DB`` only, because the event's quietest parts decide where the
-    loudness is gated.
+    The event is the mixture minus the background. If reference a carries the background's gain, it is rounded like the
+    mixture wherever the event is silent, and the figure is exact to 0.001 dB. If it carries none, its rounding is
+    amplified into the event: samples that rounding alone could have made then count as zero, and the figure is exact to
+    ``SOURCE_GAIN_TOLERANCE_DB`` only, because the event's quietest parts decide where the loudness is gated.
 
     Args:
         mixture: [220500] as stored.
         reference_a: [220500] as stored.
         event_frames: the event's span from the start of the mixture.
-        gains: what was multiplied.
+        gains: the gains of its parts.
     """
     step = 1.0 / (32_768.0 * gains.scale)
     background_gain = 10.0 ** (gains.background_gain_db / 20.0) if gains.reference_gain == "source" else 1.0
@@ -68,12 +67,12 @@ def measure_snr_db(
 def measure_layers_snr_db(
     event: NDArray[np.floating], background: NDArray[np.floating], event_gain_db: float, background_gain_db: float
 ) -> float:
-    """The SNR that a mixture has, in Scaper's sense of the word.
+    """The SNR of a mixture as Scaper defines it.
 
     Scaper sets the SNR as a difference of integrated loudnesses: the event's over its own span, before its fades, and
     the background's over the whole mixture, each measured at the level of its source. The loudness is gated, so it
     follows neither a gain nor a fade exactly: in ESC-10 alone, gains move it by up to 0.6 dB and fades by up to 0.2 dB
-    where a block lies next to a gate. Hence both are taken off before measuring, and the gains are added after.
+    where a block lies next to a gate. Hence both are undone before measuring, and the gains are added afterwards.
 
     Args:
         event: [M] the event as it is in the mixture, over its span, M at least 882.
@@ -81,13 +80,13 @@ def measure_layers_snr_db(
         event_gain_db: gain of the event against its source.
         background_gain_db: gain of the background against its source.
     """
-    at_source = _without_fades(event) * 10.0 ** (-event_gain_db / 20.0)
+    at_source = _undo_fades(event) * 10.0 ** (-event_gain_db / 20.0)
     event_lufs = measure_lufs(at_source, RATE_HZ) + event_gain_db
     background_lufs = measure_lufs(background * 10.0 ** (-background_gain_db / 20.0), RATE_HZ) + background_gain_db
     return event_lufs - background_lufs
 
 
-def _without_fades(event: NDArray[np.floating]) -> NDArray[np.floating]:
+def _undo_fades(event: NDArray[np.floating]) -> NDArray[np.floating]:
     """Divide the sine slopes out; the two end samples, which are 0, get the values of their neighbours."""
     slope = np.sin(np.linspace(0.0, np.pi / 2.0, FADE_FRAMES))[1:]
     restored = event.copy()

@@ -1,14 +1,13 @@
-"""Checking a dataset on disk: hash again, measure again, compare with recipe and manifest."""
+"""Check a dataset on disk: hash and measure every file again, and compare with recipe and manifest."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from bgknown.audio.files import RATE_HZ, read_pcm16
 from bgknown.audio.loudness import measure_lufs
@@ -19,14 +18,13 @@ from bgknown.jobs.files import hash_bytes
 from bgknown.jobs.parallel import in_processes
 from bgknown.mixtures import dataset
 from bgknown.mixtures import recipe as recipes
-from bgknown.mixtures.dataset import SIGNALS, Dataset
+from bgknown.mixtures.dataset import SIGNALS, Dataset, ManifestRow
 from bgknown.mixtures.mixing import describe_work
 from bgknown.mixtures.snr import SOURCE_GAIN_TOLERANCE_DB, TOLERANCE_DB, Gains, measure_snr_db
-from bgknown.tables import list_records
 from bgknown.userpath import user_path
 
 REF_TOLERANCE_DB = 0.05
-"""How far reference a may be from ref_db, where it carries the mixture's gain."""
+"""How far reference a may be from ref_db, if it carries the mixture's gain."""
 
 
 def verify(root: Path, *, jobs: int) -> tuple[Dataset, list[str]]:
@@ -37,16 +35,16 @@ def verify(root: Path, *, jobs: int) -> tuple[Dataset, list[str]]:
         jobs: number of processes.
 
     Returns:
-        The dataset, and one line per fault, each naming the file or row, what is there and what should be.
+        The dataset, and one line per fault, each with the file or row, the value found and the value expected.
 
     Raises:
         NotFoundError, InvalidInputError: there is no finished dataset, or its tables cannot be read at all.
     """
     root = user_path(root)
     data = dataset.open_dataset(root)
-    faults = [*find_table_faults(data), *_stray_files(data)]
-    check = partial(_row_faults, root=root, configuration=data.description["configuration"])
-    for found in in_processes(check, list_records(data.table), jobs=jobs, title="verify", unit="clip", batch=8):
+    faults = [*find_table_faults(data), *_find_stray_files(data)]
+    check = partial(_find_row_faults, root=root, configuration=data.description["configuration"])
+    for found in in_processes(check, data.rows(), jobs=jobs, title="verify", unit="row", batch=8):
         faults += found
     return data, sorted(set(faults))
 
@@ -65,17 +63,16 @@ def find_table_faults(data: Dataset) -> Iterator[str]:
     for clip_id in sorted(set(table["clip_id"][table["clip_id"].duplicated()])):
         yield f"{dataset.MANIFEST}: clip {clip_id} has two rows"
     skipped = {problem["where"] for problem in data.description["skipped"]}
-    wanted = {row["clip_id"]: row for row in list_records(recipe)}
-    for clip_id in sorted(set(wanted) - set(table["clip_id"]) - skipped):
+    expected = {row.clip_id: row.to_columns() for row in recipes.list_rows(recipe)}
+    for clip_id in sorted(set(expected) - set(table["clip_id"]) - skipped):
         yield f"{dataset.MANIFEST}: the recipe's row {clip_id} is missing"
-    for row in list_records(table):
-        if row["clip_id"] not in wanted:
-            yield f"{dataset.MANIFEST}: row {row['clip_id']} is not in the recipe"
+    for row in data.rows():
+        if row.clip_id not in expected:
+            yield f"{_name_row(row)} is not in the recipe"
             continue
-        for column in recipes.COLUMNS:
-            found, asked = row[column], wanted[row["clip_id"]][column]
-            if found != asked:
-                yield f"{dataset.MANIFEST}: row {row['clip_id']}: {column} is {found}, the recipe says {asked}"
+        for column, value in expected[row.clip_id].items():
+            if (found := getattr(row, column)) != value:
+                yield f"{_name_row(row)}: {column} is {found}, the recipe says {value}"
     counts = data.description["counts"]
     found_counts = {
         "rows": len(table),
@@ -87,29 +84,29 @@ def find_table_faults(data: Dataset) -> Iterator[str]:
     listed = len(data.description["skipped"])
     if counts["skipped"] != listed:
         yield f"{dataset.DESCRIPTION}: counts.skipped is {counts['skipped']}, {listed} are listed"
-    yield from _rule_faults(table)
+    yield from _find_rule_faults(data)
     stored = data.description.get("dataset_id", data.id)  # 0.1.0 did not store it
     if stored != data.id:
         yield f"{dataset.DESCRIPTION}: dataset_id is {stored!r}, but the manifest's rows give {data.id}"
 
 
-def _rule_faults(table: pd.DataFrame) -> Iterator[str]:
-    splits = table.groupby("fsd50k_file")["split"].nunique()
+def _find_rule_faults(data: Dataset) -> Iterator[str]:
+    splits = data.table.groupby("fsd50k_file")["split"].nunique()
     for file in splits[splits > 1].index:
         yield f"{dataset.MANIFEST}: the background {file} is in both splits"
-    for row in list_records(table):
-        parts = row["clip_id"].split("-")
-        if len(parts) == 4 and parts[1] == PurePosixPath(row["fsd50k_file"]).stem:
-            yield f"{dataset.MANIFEST}: row {row['clip_id']}: the background shares the clip's Freesound id {parts[1]}"
+    for row in data.rows():
+        parts = row.clip_id.split("-")
+        if len(parts) == 4 and parts[1] == PurePosixPath(row.fsd50k_file).stem:
+            yield f"{_name_row(row)}: the background shares the clip's Freesound id {parts[1]}"
 
 
-def _stray_files(data: Dataset) -> Iterator[str]:
-    listed = {row[f"{name}_file"] for row in list_records(data.table) for name in dataset.FILES}
+def _find_stray_files(data: Dataset) -> Iterator[str]:
+    listed = {file for row in data.rows() for file in row.files.values()}
     yield from find_stray_files(data.root, ("audio", "jams"), listed)
 
 
 def find_stray_files(root: Path, folders: Sequence[str], listed: Collection[str]) -> Iterator[str]:
-    """One line for each file of some folders that is not listed; hidden ones are only reported."""
+    """One line for each file in some folders that is not listed; hidden files are only counted in a warning."""
     for folder in folders:
         if not (root / folder).is_dir():
             continue
@@ -120,88 +117,93 @@ def find_stray_files(root: Path, folders: Sequence[str], listed: Collection[str]
                 yield f"{folder}/{name}: is in the folder but not in the manifest"
 
 
-def _row_faults(row: dict[str, Any], *, root: Path, configuration: dict[str, Any]) -> list[str]:
+def _find_row_faults(row: ManifestRow, *, root: Path, configuration: Mapping[str, Any]) -> list[str]:
     reference_gain = configuration["reference_gain"]
-    wanted = {f"{n}_file": path for n, path in dataset.list_paths(row["clip_id"], configuration["container"]).items()}
-    wanted["scaper_version"] = configuration["renderer"].rsplit(" ", 1)[-1]
-    for column, value in wanted.items():
-        if row[column] != value:
-            return [f"{dataset.MANIFEST}: row {row['clip_id']}: {column} is {row[column]!r}, must be {value!r}"]
+    columns, paths = row.to_columns(), dataset.list_paths(row.clip_id, configuration["container"])
+    expected = {f"{name}_file": path for name, path in paths.items()}
+    expected["scaper_version"] = configuration["renderer"].rsplit(" ", 1)[-1]
+    for column, value in expected.items():
+        if columns[column] != value:
+            return [f"{_name_row(row)}: {column} is {columns[column]!r}, must be {value!r}"]
     faults, pcm = [], {}
-    for name in dataset.FILES:
-        path = row[f"{name}_file"]
+    for name, path in row.files.items():
         try:
             data = (root / path).read_bytes()
         except OSError as error:
             faults.append(f"{path}: {error.strerror or error}")
             continue
-        if (found := hash_bytes(data)) != row[f"{name}_sha256"]:
-            faults.append(f"{path}: sha256 is {found[:12]}..., the manifest says {row[f'{name}_sha256'][:12]}...")
+        if (found := hash_bytes(data)) != (sha256 := columns[f"{name}_sha256"]):
+            faults.append(f"{path}: sha256 is {found[:12]}..., the manifest says {sha256[:12]}...")
         if name in SIGNALS:
             try:
                 pcm[name] = read_pcm16(root / path)
             except BgknownError as error:
                 faults.append(str(error).removeprefix(f"{root}/"))
                 continue
-            faults += _signal_faults(path, pcm[name])
+            faults += _find_signal_faults(path, pcm[name])
         else:
-            faults += _jams_faults(path, data, row, reference_gain)
+            faults += _find_jams_faults(path, data, row, reference_gain)
     if len(pcm) == len(SIGNALS) and all(signal.size == recipes.CLIP_FRAMES for signal in pcm.values()):
-        faults += [*_scale_faults(row, pcm, reference_gain), *_overlap_faults(row, pcm["a"], pcm["b"])]
-        faults += _level_faults(row, pcm["mix"], pcm["a"], reference_gain)
+        faults += [*_find_scale_faults(row, pcm, reference_gain), *_find_overlap_faults(row, pcm["a"], pcm["b"])]
+        faults += _find_level_faults(row, pcm["mix"], pcm["a"], reference_gain)
     return faults
 
 
-def _signal_faults(path: str, pcm: Any) -> Iterator[str]:
+def _name_row(row: ManifestRow) -> str:
+    return f"{dataset.MANIFEST}: row {row.clip_id}"
+
+
+def _find_signal_faults(path: str, pcm: Any) -> Iterator[str]:
     if pcm.size != recipes.CLIP_FRAMES:
         yield f"{path}: has {pcm.size:,} samples, must have {recipes.CLIP_FRAMES:,}"
     elif clipped := int(np.count_nonzero(pcm == -32_768)):
         yield f"{path}: is clipped ({clipped} samples below the largest that the scale allows)"
 
 
-def _scale_faults(row: dict[str, Any], pcm: dict[str, Any], reference_gain: str) -> Iterator[str]:
-    """The loudest sample of a row's signals lies at full scale exactly if a scale below 1 put it there.
+def _find_scale_faults(row: ManifestRow, pcm: Mapping[str, Any], reference_gain: str) -> Iterator[str]:
+    """The loudest sample of a row's signals is at full scale if and only if a scale below 1 put it there.
 
     References without gain may reach full scale by themselves, as their sources do.
     """
     peaks = {name: int(np.abs(signal.astype(np.int32)).max()) for name, signal in pcm.items()}
     peak = max(peaks.values())
-    if row["scale"] < 1 and peak != 32_767:
-        yield f"{dataset.MANIFEST}: row {row['clip_id']}: scale is {row['scale']}, but the loudest sample is {peak:,}"
-    if row["scale"] == 1 and reference_gain == "mixture":
+    scale = row.scale
+    if scale < 1 and peak != 32_767:
+        yield f"{_name_row(row)}: scale is {scale}, but the loudest sample is {peak:,}"
+    if scale == 1 and reference_gain == "mixture":
         for name in [name for name in SIGNALS if peaks[name] >= 32_767]:
-            yield f"{row[f'{name}_file']}: is clipped (reaches full scale although nothing was scaled)"
+            yield f"{row.files[name]}: is clipped (reaches full scale although nothing was scaled)"
 
 
-def _overlap_faults(row: dict[str, Any], a: Any, b: Any) -> Iterator[str]:
+def _find_overlap_faults(row: ManifestRow, a: Any, b: Any) -> Iterator[str]:
     """Half of reference b is half of reference a."""
     half = recipes.OVERLAP_FRAMES
-    late, early = (b, a) if row["b_start"] > row["a_start"] else (a, b)
+    late, early = (b, a) if row.b_start > row.a_start else (a, b)
     apart = np.abs(late[:half].astype(np.int32) - early[half:].astype(np.int32)).max()
     if apart > 1:
-        yield f"{row['b_file']}: its overlap with reference a differs by up to {apart:,} steps"
+        yield f"{row.b_file}: its overlap with reference a differs by up to {apart:,} steps"
 
 
-def _level_faults(row: dict[str, Any], mix: Any, a: Any, reference_gain: Any) -> Iterator[str]:
+def _find_level_faults(row: ManifestRow, mix: Any, a: Any, reference_gain: Any) -> Iterator[str]:
+    exact = reference_gain == "mixture"
     gains = Gains(
-        scale=row["scale"],
-        event_gain_db=row["event_gain_db"],
-        background_gain_db=row["background_gain_db"],
+        scale=row.scale,
+        event_gain_db=row.event_gain_db,
+        background_gain_db=row.background_gain_db,
         reference_gain=reference_gain,
     )
-    measured = measure_snr_db(mix, a, int(row["event_frames"]), gains)
-    exact = reference_gain == "mixture"
-    if abs(measured - row["achieved_snr_db"]) > (0.001 if exact else SOURCE_GAIN_TOLERANCE_DB):
-        yield f"{row['mix_file']}: its SNR measures {measured:.4f} dB, the manifest says {row['achieved_snr_db']}"
-    if abs(measured - row["snr_db"]) > (TOLERANCE_DB if exact else SOURCE_GAIN_TOLERANCE_DB):
-        yield f"{row['mix_file']}: its SNR measures {measured:.4f} dB, the recipe asks for {row['snr_db']}"
-    to_source = 10.0 ** (-row["background_gain_db"] / 20.0) if exact else 1.0
-    level = measure_lufs(a / (32_768.0 * row["scale"]) * to_source, RATE_HZ) + row["background_gain_db"]
-    if abs(level - row["ref_db"]) > REF_TOLERANCE_DB:
-        yield f"{row['a_file']}: measures {level:.2f} LUFS in the mixture, the recipe asks for {row['ref_db']}"
+    snr_db = measure_snr_db(mix, a, row.event_frames, gains)
+    if abs(snr_db - row.achieved_snr_db) > (0.001 if exact else SOURCE_GAIN_TOLERANCE_DB):
+        yield f"{row.mix_file}: its SNR measures {snr_db:.4f} dB, the manifest says {row.achieved_snr_db}"
+    if abs(snr_db - row.snr_db) > (TOLERANCE_DB if exact else SOURCE_GAIN_TOLERANCE_DB):
+        yield f"{row.mix_file}: its SNR measures {snr_db:.4f} dB, the recipe asks for {row.snr_db}"
+    to_source = 10.0 ** (-row.background_gain_db / 20.0) if exact else 1.0
+    level = measure_lufs(a / (32_768.0 * row.scale) * to_source, RATE_HZ) + row.background_gain_db
+    if abs(level - row.ref_db) > REF_TOLERANCE_DB:
+        yield f"{row.a_file}: measures {level:.2f} LUFS in the mixture, the recipe asks for {row.ref_db}"
 
 
-def _jams_faults(path: str, data: bytes, row: dict[str, Any], reference_gain: str) -> Iterator[str]:
+def _find_jams_faults(path: str, data: bytes, row: ManifestRow, reference_gain: str) -> Iterator[str]:
     try:
         jams = parse_json(data, "it")
         background, event = (item["value"] for item in jams["annotations"][0]["data"])
@@ -221,13 +223,13 @@ def _jams_faults(path: str, data: bytes, row: dict[str, Any], reference_gain: st
     except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
         yield f"{path}: not the JAMS of such a mixture ({type(error).__name__}: {error})"
         return
-    wanted = {
-        **row,
+    expected = {
+        **row.to_columns(),
         "roles": ("background", "foreground"),
-        "event_span": (0.0, 0.0, row["event_frames"]),
-        "background_span": (row["a_start"], row["a_start"] + recipes.CLIP_FRAMES),
-        "sandbox": describe_work(row, row["scale"], reference_gain),
+        "event_span": (0.0, 0.0, row.event_frames),
+        "background_span": (row.a_start, row.a_start + recipes.CLIP_FRAMES),
+        "sandbox": describe_work(row, row.scale, reference_gain),
     }
     for name, value in found.items():
-        if value != wanted[name]:
-            yield f"{path}: {name} is {value}, the manifest says {wanted[name]}"
+        if value != expected[name]:
+            yield f"{path}: {name} is {value}, the manifest says {expected[name]}"

@@ -2,90 +2,81 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from bgknown.audio.files import encode
 from bgknown.audio.sources import SourceStore
-from bgknown.jobs.files import describe_storage_error, hash_bytes, write_whole
-from bgknown.jobs.problems import Problem
-from bgknown.jobs.workspace import append_entries
+from bgknown.jobs.resumable import UnitResult
+from bgknown.jobs.units import FinishedUnit, JobFolder
 from bgknown.mixtures import dataset
-from bgknown.mixtures.mixing import RowError, mix_row, round_scale
-from bgknown.mixtures.snr import ReferenceGain
+from bgknown.mixtures.dataset import ManifestRow
+from bgknown.mixtures.mixing import RowError, RowTask, mix_row, round_scale
 from bgknown.render import scaper
-from bgknown.render.layers import Engine
-
-Container = Literal["wav", "flac"]
-AMPLITUDES = ("silent", "clipped")
-"""What a journal's record has beside the manifest's columns: the sources of a row that are so, by name."""
+from bgknown.render.layers import Container
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RowTask:
+class RowUnit:
     """One row for a worker."""
 
-    row: dict[str, Any]
-    clip_path: Path
-    recording_path: Path
-    background_label: str
-    reference_gain: ReferenceGain
+    task: RowTask
+    """What to render."""
     container: Container
-    min_level_lufs: float
-    engine: Engine
-    out: Path
-    scratch: Path
-    journal: Path
+    """File type of the audio."""
+    folder: JobFolder
+    """Where it goes."""
     digest: str
+    """Fingerprint of everything that its bytes depend on."""
+    known: FinishedUnit | None
+    """What an earlier run has made of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RowResult:
-    """What came of a row: a record for the manifest, or a problem."""
+class BuiltRow:
+    """A finished row."""
 
-    record: dict[str, Any] | None = None
-    problem: Problem | None = None
+    manifest: ManifestRow
+    """Its row of the manifest."""
+    silent: tuple[str, ...]
+    """Its sources that are silent, by name."""
+    clipped: tuple[str, ...]
+    """Its sources that are beyond full scale."""
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> BuiltRow:
+        """The row that a record of the journal holds."""
+        silent, clipped = tuple(record["silent"]), tuple(record["clipped"])
+        return cls(manifest=ManifestRow.from_columns(record), silent=silent, clipped=clipped)
+
+    def to_record(self) -> dict[str, Any]:
+        """The record for the journal."""
+        return {**self.manifest.to_columns(), "silent": self.silent, "clipped": self.clipped}
 
 
-def build_row(task: RowTask) -> RowResult:
-    """Render one row and put its files under their final names.
+def build_row(unit: RowUnit) -> UnitResult[BuiltRow]:
+    """Render one row and put its files under their final names, unless an earlier run has done so.
 
     Raises:
         StorageError: the disk is full or refuses.
     """
-    scratch = task.scratch / str(os.getpid())
+    kept = unit.folder.find_kept(unit.known, unit.digest)
+    if kept is not None:
+        return UnitResult(record=BuiltRow.from_record(kept), kept=True)
     try:
-        scratch.mkdir(exist_ok=True)  # without parents: fails if another run has taken the folder over
-    except OSError as error:
-        raise describe_storage_error(error, scratch) from error
-    try:
-        mixed = mix_row(
-            task.row,
-            clip_path=task.clip_path,
-            recording_path=task.recording_path,
-            background_label=task.background_label,
-            reference_gain=task.reference_gain,
-            min_level_lufs=task.min_level_lufs,
-            engine=task.engine,
-            store=_store(),
-            folder=scratch / "trees",
-        )
+        mixed = mix_row(unit.task, store=_open_store(), folder=unit.folder.open_scratch() / "trees")
     except RowError as error:
-        return RowResult(problem=error.problem)
-    content = {name: encode(mixed.pcm[name], task.container) for name in dataset.SIGNALS}
-    content["jams"] = mixed.jams
-    paths = dataset.list_paths(task.row["clip_id"], task.container)
-    entry = {"name": task.row["clip_id"], "digest": task.digest}
-    append_entries(task.journal, entry)  # void until all files are there
-    for name, data in content.items():
-        write_whole(task.out / paths[name], data, aside=scratch)
-    record = {
-        **task.row,
+        return UnitResult(problem=error.problem)
+    clip_id = unit.task.row.clip_id
+    paths = dataset.list_paths(clip_id, unit.container)
+    content = {name: encode(mixed.pcm[name], unit.container) for name in dataset.SIGNALS} | {"jams": mixed.jams}
+    parts = {name: unit.folder.set_aside(paths[name], data) for name, data in content.items()}
+    columns = {
+        **unit.task.row.to_columns(),
         **{f"{name}_file": path for name, path in paths.items()},
-        **{f"{name}_sha256": hash_bytes(data) for name, data in content.items()},
+        **{f"{name}_sha256": part.sha256 for name, part in parts.items()},
         "scale": round_scale(mixed.gains.scale),
         "event_frames": mixed.event_frames,
         "event_gain_db": round(mixed.gains.event_gain_db, 6),
@@ -93,13 +84,16 @@ def build_row(task: RowTask) -> RowResult:
         "achieved_snr_db": round(mixed.achieved_snr_db, 4),
         "scaper_version": scaper.VERSION,
     }
-    for what in AMPLITUDES:  # not for the manifest
-        record[what] = sorted(file for file, found in mixed.amplitudes.items() if getattr(found, what))
-    append_entries(task.journal, {**entry, "record": record})
-    return RowResult(record=record)
+    silent, clipped = (
+        tuple(sorted(file for file, found in mixed.amplitudes.items() if getattr(found, what)))
+        for what in ("silent", "clipped")
+    )
+    built = BuiltRow(manifest=ManifestRow.from_columns(columns), silent=silent, clipped=clipped)
+    unit.folder.settle(clip_id, unit.digest, built.to_record(), list(parts.values()))
+    return UnitResult(record=built)
 
 
 @cache
-def _store() -> SourceStore:
+def _open_store() -> SourceStore:
     """The sources of this process."""
     return SourceStore()

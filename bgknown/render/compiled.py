@@ -1,7 +1,7 @@
-"""Inner loops compiled by numba: the same arithmetic as written, sample by sample, without Python's cost.
+"""Inner loops compiled by numba: the arithmetic as written, sample by sample, at compiled speed.
 
 Nothing is reordered or fused (no fast-math), so results are those of the same operations in numpy. Compiled code is
-kept on disk for later processes (``surroundings.prepare_libraries``); where it cannot be, each process compiles.
+kept on disk for later processes (``surroundings.prepare_libraries``); if that is impossible, each process compiles.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def compile_function(function: Callable[Arguments, Result]) -> Callable[Argument
     """A function compiled on first use; it releases the interpreter's lock."""
     loop: Any = numba.njit(nogil=True, error_model="numpy")(function)
     if _KEPT is not None:
-        with contextlib.suppress(RuntimeError, OSError):  # numba finds no place, or cannot write to it
+        with contextlib.suppress(RuntimeError, OSError):  # numba finds no folder, or cannot write to it
             loop.enable_caching()
             loop._cache = _Tolerant(loop._cache)
     return loop  # type: ignore[no-any-return]
 
 
 class _Tolerant:
-    """numba's cache of one function, whose faults cost a compilation and nothing else."""
+    """numba's cache of one function; its faults cost a compilation and nothing else."""
 
     def __init__(self, cache: Any) -> None:
         self._cache = cache
@@ -43,7 +43,7 @@ class _Tolerant:
         return getattr(self._cache, name)
 
     def load_overload(self, signature: Any, target: Any) -> Any:
-        """Code that was kept; None where there is none, or it is damaged: then it is removed."""
+        """Stored code; None if there is none, or it is damaged and was removed."""
         try:
             return self._cache.load_overload(signature, target)
         except Exception:  # noqa: BLE001  (what unpickling damaged bytes raises has no common type)
@@ -52,6 +52,6 @@ class _Tolerant:
             return None
 
     def save_overload(self, signature: Any, code: Any) -> None:
-        """Keep code; a full disk is no reason to fail."""
+        """Store code; a full disk is not an error."""
         with contextlib.suppress(OSError):
             self._cache.save_overload(signature, code)

@@ -1,9 +1,9 @@
-"""The fast renderer: sample for sample what Scaper 1.6.5 renders, from recordings that stay in memory.
+"""The fast renderer: the samples that Scaper 1.6.5 renders, from recordings that stay in memory.
 
 The same steps as ``scaper.generate_from_jams``: slice, loudness, gain, fades, place, sum, all in float64 and in
-Scaper's order, then 32-bit PCM and, if wanted, 16-bit PCM rounded from it. What differs from Scaper is the loudness,
-which comes from the tables of ``bgknown.render.weighted`` and may be off by some 1e-14 dB; a sample of a 32-bit file
-can thereby differ by one step.
+Scaper's order, then 32-bit PCM and, if required, 16-bit PCM rounded from it. Only the loudness differs: it comes
+from the tables of ``bgknown.render.weighted`` and may be off by about 1e-14 dB, so that a sample of a 32-bit file can
+differ by one step.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from bgknown.soundscape import Layer, Soundscape, find_exact_seconds
 
 FULL_SCALE = 1.0
 STRETCH = 65_536
-"""Samples that are summed and rounded before the next are: 0.5 MB, which a core's cache holds."""
+"""Samples that are summed and rounded at a time: 0.5 MB, which fits into a core's cache."""
 
 Scratch = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Placed:
+class PlacedLayer:
     """A layer ready to be summed."""
 
     recording: Recording
@@ -41,13 +41,13 @@ class Placed:
     frames: int
     """Length of the slice."""
     total: int
-    """Length after the slice was repeated; ``frames`` where it is not."""
+    """Length after the slice is repeated; ``frames`` if it is not."""
     onset: int
     """First sample in the soundscape."""
     gain: float
     """Factor."""
     fades: tuple[NDArray[np.float64], NDArray[np.float64]]
-    """Factors of its first and of its last samples."""
+    """Factors of its first and its last samples."""
 
 
 def render_mixture(soundscape: Soundscape, recording_of: Callable[[Layer], Recording]) -> NDArray[np.float64]:
@@ -55,20 +55,20 @@ def render_mixture(soundscape: Soundscape, recording_of: Callable[[Layer], Recor
 
     Args:
         soundscape: what to render.
-        recording_of: gives a layer's source.
+        recording_of: opens a layer's source.
 
     Returns:
-        [N] float64, N = duration times 44,100; may exceed full scale. Where Scaper's rounding of times makes every
-        background one sample shorter, and there are no events, N is as much less as Scaper's.
+        [N] float64, N = duration times 44,100; may exceed full scale. If Scaper's rounding of times makes every
+        background one sample shorter and there are no events, N is one less, as in Scaper.
 
     Raises:
-        InvalidInputError: a source is shorter than its slice, an event shorter than its fades, or the layers are not of
-            one length, which Scaper cannot add up either; what ``recording_of`` raises.
+        InvalidInputError: a source is shorter than its slice, an event shorter than its fades, or the layers differ in
+            length, which Scaper cannot add either; and what ``recording_of`` raises.
     """
-    layers, frames = _placed(soundscape, recording_of)
+    layers, frames = _place_layers(soundscape, recording_of)
     total = np.zeros(frames)
     for layer in layers:
-        _add(total, layer)
+        _add_layer(total, layer)
     if soundscape.peak_normalization or soundscape.fix_clipping:
         peak = float(np.abs(total).max())
         if soundscape.peak_normalization or peak > FULL_SCALE:
@@ -79,13 +79,13 @@ def render_mixture(soundscape: Soundscape, recording_of: Callable[[Layer], Recor
 def render_mixture_pcm16(
     soundscape: Soundscape, recording_of: Callable[[Layer], Recording], out: NDArray[np.int16], scratch: Scratch
 ) -> NDArray[np.int16]:
-    """``round_to_16_bits(render_mixture(...))`` in memory that exists already, a stretch at a time, in CPU caches.
+    """``round_to_16_bits(render_mixture(...))`` in existing memory, a stretch at a time, in CPU caches.
 
-    New memory for each of thousands of soundscapes costs more than what is computed in it.
+    Allocating new memory for each of thousands of soundscapes costs more than the computation.
 
     Args:
         soundscape: what to render.
-        recording_of: gives a layer's source.
+        recording_of: opens a layer's source.
         out: [at least N] memory for the result.
         scratch: [``STRETCH``] memory to sum in.
 
@@ -97,21 +97,21 @@ def render_mixture_pcm16(
     """
     if soundscape.peak_normalization or soundscape.fix_clipping:
         return round_to_16_bits(render_mixture(soundscape, recording_of))
-    layers, frames = _placed(soundscape, recording_of)
+    layers, frames = _place_layers(soundscape, recording_of)
     for begin in range(0, frames, STRETCH):
         part = scratch[: min(STRETCH, frames - begin)]
         part[:] = 0.0
         for layer in layers:
-            _add(part, layer, begin)
-        _to_pcm16(part, out[begin : begin + part.shape[0]])
+            _add_layer(part, layer, begin)
+        _round_to_pcm16(part, out[begin : begin + part.shape[0]])
     return out[:frames]
 
 
-def _placed(soundscape: Soundscape, recording_of: Callable[[Layer], Recording]) -> tuple[list[Placed], int]:
+def _place_layers(soundscape: Soundscape, recording_of: Callable[[Layer], Recording]) -> tuple[list[PlacedLayer], int]:
     """The layers of a soundscape, and its length."""
     backgrounds = [place_background(soundscape, layer, recording_of(layer)) for layer in soundscape.backgrounds]
     events = [place_event(soundscape, layer, recording_of(layer)) for layer in soundscape.events]
-    return [*backgrounds, *events], _length(soundscape, backgrounds)
+    return [*backgrounds, *events], _find_length(soundscape, backgrounds)
 
 
 def render(soundscape: Soundscape, slices: Sequence[Slice]) -> Rendered:
@@ -122,88 +122,88 @@ def render(soundscape: Soundscape, slices: Sequence[Slice]) -> Rendered:
         slices: the samples of each layer, backgrounds first.
 
     Raises:
-        InvalidInputError: a slice is not the one that the soundscape asks for.
+        InvalidInputError: a slice is not the one that the soundscape requires.
     """
     frames = int(soundscape.duration_s * RATE_HZ)
     sounding = []
     for number, (layer, part) in enumerate(zip((*soundscape.backgrounds, *soundscape.events), slices, strict=True)):
-        start, stop = _bounds(layer)
+        start, stop = _find_bounds(layer)
         if (start, stop) != (part.start, part.start + part.audio.shape[0]):
             raise InvalidInputError(
-                f"samples {start} to {stop} of {layer.file} are asked for, "
-                f"{part.start} to {part.start + part.audio.shape[0]} were meant"
+                f"samples {start} to {stop} of {layer.file} are required, "
+                f"but the slice has {part.start} to {part.start + part.audio.shape[0]}"
             )
         alone = replace(layer, source_time_s=0.0, duration_s=find_exact_seconds(0, stop - start)[1])
         place = place_background if number < len(soundscape.backgrounds) else place_event
         sounding.append(np.zeros(frames))
-        _add(sounding[-1], place(soundscape, alone, weigh(part.audio)))
+        _add_layer(sounding[-1], place(soundscape, alone, weigh(part.audio)))
     mixed = sum(sounding, np.zeros(frames))
     return Rendered(mixture=mixed, layers=sounding, jams=compose_jams(soundscape))
 
 
-def place_background(soundscape: Soundscape, layer: Layer, recording: Recording) -> Placed:
-    """A background: repeated where its source is shorter than the soundscape, at ref_db, without fades.
+def place_background(soundscape: Soundscape, layer: Layer, recording: Recording) -> PlacedLayer:
+    """A background: repeated if its source is shorter than the soundscape, at ref_db, without fades.
 
     Raises:
         InvalidInputError: the slice begins or ends outside the source.
     """
-    start, stop = _bounds(layer)
+    start, stop = _find_bounds(layer)
     repeats = int(max(soundscape.duration_s // (recording.frames / RATE_HZ) + 1, 1))
     frames = min(stop, recording.frames) - start
     total = min(max(frames, 0) * repeats, stop)
     if frames < 1 or (repeats == 1 and stop > recording.frames):
         raise InvalidInputError(
-            f"{layer.file}: samples {start:,} to {stop:,} wanted, the source has {recording.frames:,}"
+            f"{layer.file}: samples {start:,} to {stop:,} are required, the source has {recording.frames:,}"
         )
     gain_db = soundscape.ref_db - measure_slice_lufs(recording, start, frames, total)
-    return Placed(
+    return PlacedLayer(
         recording=recording,
         start=start,
         frames=frames,
         total=total,
         onset=0,
-        gain=_factor(gain_db),
-        fades=(_rising(0), _falling(0)),
+        gain=_convert_gain(gain_db),
+        fades=(_make_fade_in(0), _make_fade_out(0)),
     )
 
 
-def place_event(soundscape: Soundscape, layer: Layer, recording: Recording) -> Placed:
+def place_event(soundscape: Soundscape, layer: Layer, recording: Recording) -> PlacedLayer:
     """A foreground event: at ref_db + snr, faded at both ends, at its onset.
 
     Raises:
         InvalidInputError: the source ends before the event does, or the event is shorter than a fade.
     """
-    start, stop = _bounds(layer)
+    start, stop = _find_bounds(layer)
     if not 0 <= start < stop <= recording.frames:
         raise InvalidInputError(
-            f"{layer.file}: samples {start:,} to {stop:,} wanted, the source has {recording.frames:,}"
+            f"{layer.file}: samples {start:,} to {stop:,} are required, the source has {recording.frames:,}"
         )
-    fades = _rising(int(soundscape.fade_in_s * RATE_HZ)), _falling(int(soundscape.fade_out_s * RATE_HZ))
+    fades = _make_fade_in(int(soundscape.fade_in_s * RATE_HZ)), _make_fade_out(int(soundscape.fade_out_s * RATE_HZ))
     if stop - start < max(fades[0].size, fades[1].size):
         raise InvalidInputError(
             f"{layer.file}: the event has {stop - start:,} samples, its fades have {fades[0].size:,} and "
             f"{fades[1].size:,}"
         )
     gain_db = soundscape.ref_db + layer.snr_db - measure_slice_lufs(recording, start, stop - start, stop - start)
-    return Placed(
+    return PlacedLayer(
         recording=recording,
         start=start,
         frames=stop - start,
         total=stop - start,
         onset=int(RATE_HZ * layer.event_time_s),
-        gain=_factor(gain_db),
+        gain=_convert_gain(gain_db),
         fades=fades,
     )
 
 
 def round_to_16_bits(mixed: NDArray[np.float64]) -> NDArray[np.int16]:
-    """16-bit PCM by way of Scaper's 32-bit PCM: ``bgknown.audio.files.to_pcm16``, in one pass.
+    """16-bit PCM from Scaper's 32-bit PCM: ``bgknown.audio.files.to_pcm16`` in one pass.
 
     Args:
         mixed: [N] full scale -1..1.
     """
     out = np.empty(mixed.shape[0], np.int16)
-    _to_pcm16(mixed, out)
+    _round_to_pcm16(mixed, out)
     return out
 
 
@@ -216,43 +216,43 @@ def round_to_32_bits(mixed: NDArray[np.float64]) -> NDArray[np.int32]:
     return np.clip(np.rint(mixed * 2.0**31), -(2.0**31), 2.0**31 - 1).astype(np.int32)
 
 
-def _length(soundscape: Soundscape, backgrounds: Sequence[Placed]) -> int:
+def _find_length(soundscape: Soundscape, backgrounds: Sequence[PlacedLayer]) -> int:
     """The length of a soundscape, which all its layers must share: backgrounds as they are sliced, events padded."""
-    wanted = int(soundscape.duration_s * RATE_HZ)
-    lengths = [min(placed.total, wanted) for placed in backgrounds]
-    longest = wanted if soundscape.events or not lengths else max(lengths)
+    full = int(soundscape.duration_s * RATE_HZ)
+    lengths = [min(placed.total, full) for placed in backgrounds]
+    longest = full if soundscape.events or not lengths else max(lengths)
     for layer, length in zip(soundscape.backgrounds, lengths, strict=True):
         if length != longest:
             raise InvalidInputError(
-                f"{layer.file}: gives {length:,} samples from {layer.source_time_s} s on, another layer has "
-                f"{longest:,}; Scaper cannot add them up either: change source_time"
+                f"{layer.file}: has {length:,} samples from {layer.source_time_s} s on, another layer has "
+                f"{longest:,}; Scaper cannot add them either; change source_time"
             )
     return longest
 
 
-def _bounds(layer: Layer) -> tuple[int, int]:
-    """First sample and end of a layer's slice, by Scaper's own arithmetic."""
+def _find_bounds(layer: Layer) -> tuple[int, int]:
+    """First sample and end of a layer's slice, by Scaper's arithmetic."""
     return int(layer.source_time_s * RATE_HZ), int((layer.source_time_s + layer.duration_s) * RATE_HZ)
 
 
-def _factor(gain_db: float) -> float:
+def _convert_gain(gain_db: float) -> float:
     return float(np.exp(gain_db * np.log(10) / 20))
 
 
 @lru_cache(maxsize=16)
-def _rising(frames: int) -> NDArray[np.float64]:
+def _make_fade_in(frames: int) -> NDArray[np.float64]:
     return np.sin(np.linspace(0.0, np.pi / 2.0, frames))
 
 
 @lru_cache(maxsize=16)
-def _falling(frames: int) -> NDArray[np.float64]:
+def _make_fade_out(frames: int) -> NDArray[np.float64]:
     return np.sin(np.linspace(np.pi / 2.0, 0.0, frames))
 
 
-def _add(total: NDArray[np.float64], placed: Placed, begin: int = 0) -> None:
+def _add_layer(total: NDArray[np.float64], placed: PlacedLayer, begin: int = 0) -> None:
     """Add a layer to the stretch of the soundscape that begins at sample ``begin``."""
     source = placed.recording
-    _sum(
+    _sum_layer(
         total,
         source.samples,
         source.scale,
@@ -267,7 +267,7 @@ def _add(total: NDArray[np.float64], placed: Placed, begin: int = 0) -> None:
 
 
 @compile_function
-def _sum(
+def _sum_layer(
     total: NDArray[np.float64],
     samples: Samples,
     scale: float,
@@ -303,7 +303,7 @@ def _sum(
 
 
 @compile_function
-def _to_pcm16(mixed: NDArray[np.float64], out: NDArray[np.int16]) -> None:
+def _round_to_pcm16(mixed: NDArray[np.float64], out: NDArray[np.int16]) -> None:
     for index in range(mixed.shape[0]):
         step = min(max(np.rint(mixed[index] * 2147483648.0), -2147483648.0), 2147483647.0)
         out[index] = np.int16(min(np.floor(step * 2.0**-16 + 0.5), 32767.0))

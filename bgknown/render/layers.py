@@ -1,4 +1,4 @@
-"""What goes into a renderer besides the soundscape, and what comes out of it."""
+"""The input of a renderer besides the soundscape, and its output."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 Engine = Literal["scaper", "direct"]
-"""Scaper itself, or the renderer that is equal to it."""
+"""Scaper itself, or the renderer that gives the same samples."""
+Container = Literal["wav", "flac"]
+"""File types of rendered audio."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """A soundscape before anything is rounded."""
+    """A rendered soundscape before rounding."""
 
     mixture: NDArray[np.float64]
     """[N] the sum of the layers; may exceed full scale."""
@@ -26,11 +28,11 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Slice:
-    """The samples of a layer, and where in its source they lie."""
+    """The samples of a layer, and their place in its source."""
 
     start: int
     """First sample in the source."""
     audio: NDArray[np.float64]
-    """[N] as ``Source.read`` gives them."""
+    """[N] as ``Source.read`` returns them."""
     source_frames: int
     """Length of the source."""

@@ -1,4 +1,4 @@
-"""The recordings of a source tree, opened once per process and kept while there is room."""
+"""The recordings of a source tree, opened once per process and kept while memory allows."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from bgknown.render.weighted import Recording, weigh
 
 
 class RecordingStore:
-    """Opens recordings and remembers those used last.
+    """Opens recordings and keeps those used last.
 
-    16-bit WAV files are mapped, so that the processes of a machine share one copy; all else is decoded into memory.
+    16-bit WAV files are mapped, so that the processes of a machine share one copy; other files are decoded into memory.
 
     Args:
         root: the source tree.
-        keep_bytes: room for tables and decoded samples; mapped samples do not count.
+        keep_bytes: memory for tables and decoded samples; mapped samples do not count.
     """
 
     def __init__(self, root: Path, keep_bytes: int = 512_000_000) -> None:
@@ -41,20 +41,20 @@ class RecordingStore:
         if known is not None:
             self._recordings.move_to_end(file)
             return known
-        recording = _read(self._root / file)
+        recording = _read_recording(self._root / file)
         self._recordings[file] = recording
-        self._held_bytes += _held(recording)
+        self._held_bytes += _count_held_bytes(recording)
         while self._held_bytes > self._keep_bytes and len(self._recordings) > 1:
-            self._held_bytes -= _held(self._recordings.popitem(last=False)[1])
+            self._held_bytes -= _count_held_bytes(self._recordings.popitem(last=False)[1])
         return recording
 
 
-def _read(path: Path) -> Recording:
+def _read_recording(path: Path) -> Recording:
     header = read_header(path)
     if (header.rate_hz, header.channels) != (44_100, 1):
         raise InvalidInputError(
-            f"the file is {header.rate_hz} Hz with {header.channels} channels; sources are 44100 Hz mono "
-            "(`bgknown apwd prepare` makes them)"
+            f"the file is {header.rate_hz} Hz with {header.channels} channels; sources must be 44100 Hz mono "
+            "(make them with `bgknown apwd prepare`)"
         )
     with explain_file_faults("cannot be read"):
         mapped = map_pcm16(path, header.frames)
@@ -65,6 +65,6 @@ def _read(path: Path) -> Recording:
     return weigh(as_pcm32(audio))
 
 
-def _held(recording: Recording) -> int:
+def _count_held_bytes(recording: Recording) -> int:
     decoded = 0 if recording.samples.dtype == np.int16 else recording.samples.nbytes
     return recording.energies.nbytes + recording.states.nbytes + decoded

@@ -1,13 +1,13 @@
 """The reference renderer: Scaper 1.6.5 itself.
 
-Scaper is installed without its soxbindings requirement (see README). For the time of a call, and for Scaper's own
-module only, three of the modules it uses are replaced:
+Scaper is installed without its soxbindings requirement (see README). During a call, and in Scaper's own module only,
+three of the modules that it uses are replaced:
 
-* numpy, because Scaper writes ``np.Inf``, which numpy 2 has not: it gets a view of numpy that has;
-* SoX, to which it hands every source for conversion: a stand-in passes 44.1 kHz mono through as SoX would (32-bit PCM)
-  and refuses everything else, which ``bgknown.audio.sources`` has converted before;
-* soundfile, with which it would open each source five times: it gets the slice that it asks for from memory, and an
-  error if it asks for another one.
+* numpy, because Scaper uses ``np.Inf``, which numpy 2 does not have: it gets a view of numpy that has it;
+* SoX, to which it passes every source for conversion: a stand-in passes 44.1 kHz mono through as SoX would (32-bit PCM)
+  and refuses everything else, which ``bgknown.audio.sources`` has already converted;
+* soundfile, with which it would open each source five times: it gets the expected slice from memory, and an error if
+  it asks for another one.
 
 The slicing, the loudness, gains, fades and sums are Scaper's.
 """
@@ -45,17 +45,17 @@ def render(soundscape: Soundscape, slices: Sequence[Slice], folder: Path) -> Ren
     Args:
         soundscape: what to render.
         slices: the samples of each layer, backgrounds first.
-        folder: a folder of this process for the trees of empty files that Scaper wants to see; its parent exists.
+        folder: a folder of this process for the trees of empty files that Scaper requires; its parent exists.
 
     Raises:
         NotFoundError: Scaper is not installed.
-        InvalidInputError: another version of Scaper is installed, or Scaper would not keep to the record.
+        InvalidInputError: another version of Scaper is installed, or Scaper would change the soundscape.
     """
     core = load()
-    backgrounds, bg_paths = _tree(soundscape.backgrounds, folder)
-    foregrounds, fg_paths = _tree(soundscape.events, folder)
+    backgrounds, bg_paths = _make_tree(soundscape.backgrounds, folder)
+    foregrounds, fg_paths = _make_tree(soundscape.events, folder)
     paths = [*bg_paths, *fg_paths]
-    with _at_home(core, dict(zip(paths, slices, strict=True))):
+    with _lend_modules(core, dict(zip(paths, slices, strict=True))):
         scape = core.Scaper(soundscape.duration_s, str(foregrounds), str(backgrounds))
         scape.sr, scape.ref_db, scape.n_channels = RATE_HZ, soundscape.ref_db, 1
         scape.fade_in_len, scape.fade_out_len = soundscape.fade_in_s, soundscape.fade_out_s
@@ -67,7 +67,7 @@ def render(soundscape: Soundscape, slices: Sequence[Slice], folder: Path) -> Ren
     files = [layer.file for layer in (*soundscape.backgrounds, *soundscape.events)]
     names = {str(foregrounds): ".", str(backgrounds): ".", **dict(zip(paths, files, strict=True))}
     return Rendered(
-        mixture=mixture[:, 0], layers=[layer[:, 0] for layer in rendered], jams=_renamed(jam.__json__, names)
+        mixture=mixture[:, 0], layers=[layer[:, 0] for layer in rendered], jams=_rename_paths(jam.__json__, names)
     )
 
 
@@ -86,13 +86,13 @@ def render_jams(path: Path, foregrounds: Path, backgrounds: Path) -> NDArray[np.
         NotFoundError, InvalidInputError: as ``render``.
     """
     core = load()
-    with _at_home(core, None):
+    with _lend_modules(core, None):
         mixture, *_ = core.generate_from_jams(str(path), None, fg_path=str(foregrounds), bg_path=str(backgrounds))
     return np.asarray(mixture[:, 0])
 
 
 def check_installed() -> None:
-    """Find out, without importing it, whether the right Scaper is there.
+    """Check, without importing it, that the right version of Scaper is installed.
 
     Raises:
         NotFoundError: Scaper is not installed.
@@ -103,7 +103,7 @@ def check_installed() -> None:
     except importlib.metadata.PackageNotFoundError as error:
         raise NotFoundError(f"Scaper is not installed; run: {INSTALL}") from error
     if found != VERSION:
-        raise InvalidInputError(f"Scaper {found} is installed, {VERSION} is needed; run: {INSTALL}")
+        raise InvalidInputError(f"Scaper {found} is installed, {VERSION} is required; run: {INSTALL}")
 
 
 def load() -> Any:
@@ -139,8 +139,8 @@ def _add_event(scape: Any, layer: Layer, path: str) -> None:
     )
 
 
-def _tree(layers: Sequence[Layer], folder: Path) -> tuple[Path, list[str]]:
-    """The folder tree that Scaper wants to see: one folder per label, with an empty file for each layer.
+def _make_tree(layers: Sequence[Layer], folder: Path) -> tuple[Path, list[str]]:
+    """The folder tree that Scaper requires: one folder per label, with an empty file for each layer.
 
     Trees are kept: soundscapes with the same labels share one.
     """
@@ -157,10 +157,10 @@ def _tree(layers: Sequence[Layer], folder: Path) -> tuple[Path, list[str]]:
 
 
 @contextmanager
-def _at_home(core: Any, slices: Mapping[str, Slice] | None) -> Iterator[None]:
-    """Give Scaper its numpy, SoX and soundfile, and take them back; its warnings about a changed event are errors.
+def _lend_modules(core: Any, slices: Mapping[str, Slice] | None) -> Iterator[None]:
+    """Replace Scaper's numpy, SoX and soundfile within; its warnings about a changed event are errors.
 
-    Without slices Scaper reads files itself, and its warnings are passed over, as its users do.
+    Without slices Scaper reads files itself, and its warnings are ignored.
     """
     before = core.np, core.sox, core.soundfile
     level = logging.getLogger().level  # Scaper sets it and, after an error, leaves it
@@ -172,18 +172,18 @@ def _at_home(core: Any, slices: Mapping[str, Slice] | None) -> Iterator[None]:
             warnings.filterwarnings("ignore", "Soundscape audio is clipping", core.ScaperWarning)
             yield
     except (core.ScaperWarning, core.ScaperError) as error:
-        raise InvalidInputError(f"Scaper would not render this as asked: {error}") from error
+        raise InvalidInputError(f"Scaper would not render this unchanged: {error}") from error
     finally:
         core.np, core.sox, core.soundfile = before
         logging.getLogger().setLevel(level)
 
 
-def _renamed(tree: Any, names: Mapping[str, str]) -> Any:
-    """A JSON tree in which every path of this machine has become the source's name relative to its corpus."""
+def _rename_paths(tree: Any, names: Mapping[str, str]) -> Any:
+    """A JSON tree with every path of this machine replaced by the source's name relative to its corpus."""
     if isinstance(tree, Mapping):
-        return {key: _renamed(value, names) for key, value in tree.items()}
+        return {key: _rename_paths(value, names) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
-        return [_renamed(value, names) for value in tree]
+        return [_rename_paths(value, names) for value in tree]
     if isinstance(tree, str):
         return names.get(tree, tree)
     if isinstance(tree, np.generic):
@@ -200,7 +200,7 @@ class _SlicesInMemory:
     def info(self, file: str) -> types.SimpleNamespace:
         """Rate and duration of a source, one sample longer than it is.
 
-        Scaper moves a slice whose end in rounded seconds lies past the end of the file, even where no sample does.
+        Scaper moves a slice whose end in rounded seconds is past the end of the file, even if no sample is.
         """
         return types.SimpleNamespace(samplerate=RATE_HZ, duration=(self._slices[file].source_frames + 1) / RATE_HZ)
 
@@ -210,7 +210,7 @@ class _SlicesInMemory:
         if not always_2d or (start, stop) != (part.start, part.start + part.audio.shape[0]):
             raise InvalidInputError(
                 f"Scaper asked for samples {start} to {stop} of a source, "
-                f"{part.start} to {part.start + part.audio.shape[0]} were meant"
+                f"{part.start} to {part.start + part.audio.shape[0]} were expected"
             )
         return part.audio[:, None], RATE_HZ
 
@@ -219,7 +219,7 @@ class _Transformer:
     """The part of ``sox.Transformer`` that Scaper calls for a source at the right rate."""
 
     def convert(self, samplerate: int, n_channels: int, bitdepth: int | None) -> None:
-        """Remember nothing: 44.1 kHz mono is what comes in and goes out."""
+        """Do nothing: input and output are 44.1 kHz mono."""
 
     def set_output_format(self, rate: int, channels: int) -> None:
         """Check what Scaper asks for."""
@@ -229,16 +229,16 @@ class _Transformer:
             )
 
     def build_array(self, input_array: NDArray[np.float64], sample_rate_in: int) -> NDArray[np.float64]:
-        """Hand samples [N, 1] over as SoX would."""
+        """Return samples [N, 1] as SoX would."""
         if sample_rate_in != RATE_HZ or input_array.shape[1] != 1:
             raise InvalidInputError(
-                f"a source of {sample_rate_in} Hz with {input_array.shape[1]} channels reached Scaper unconverted"
+                f"a source of {sample_rate_in} Hz with {input_array.shape[1]} channels was not converted before Scaper"
             )
         return as_pcm32(input_array)
 
 
 class _NumpyWithInf(types.ModuleType):
-    """numpy as ``scaper.core`` knows it."""
+    """numpy with the name ``Inf`` that ``scaper.core`` uses."""
 
     Inf = np.inf
 
@@ -246,11 +246,11 @@ class _NumpyWithInf(types.ModuleType):
         return getattr(np, name)
 
 
-def _stand_in() -> types.ModuleType:
+def _make_stand_in() -> types.ModuleType:
     module = types.ModuleType("soxbindings")
     module.Transformer = _Transformer  # type: ignore[attr-defined]
     return module
 
 
-_STAND_IN = _stand_in()
+_STAND_IN = _make_stand_in()
 _NUMPY = _NumpyWithInf("numpy")

@@ -1,12 +1,12 @@
-"""Loudness of any slice of a recording, for next to nothing, after the recording was K-weighted once.
+"""Loudness of any slice of a recording, at almost no cost, after the recording was K-weighted once.
 
-The K-weighting is linear and forgets: a weighted slice differs from the same stretch of the weighted recording only by
-the filters' decaying response to what they held at the slice's start. The slowest pole is a double one at 38 Hz, so
-after ``HEAD`` samples that response is below 1e-28 of the state and cannot change a double. Hence a slice's head is
-filtered from rest, as Scaper does it, and everything after is looked up: energies of whole chunks of the weighted
-recording are kept, and at each bound of a gating block the chunk around it is filtered again from the filters' state
-at the chunk's start, which is kept too. Sums stay short: there is no running total from which a quiet part would have
-to be recovered. The tables take 0.6 bytes a sample.
+The K-weighting is linear and its response decays: a weighted slice differs from the same stretch of the weighted
+recording only by the filters' decaying response to their state at the slice's start. The slowest pole is a double one
+at 38 Hz, so after ``HEAD`` samples that response is below 1e-28 of the state and cannot change a double. Hence a
+slice's head is filtered from rest, as in Scaper, and everything after it is looked up: energies of whole chunks of the
+weighted recording are stored, and at each bound of a gating block the chunk around it is filtered again from the stored
+state at the chunk's start. Sums stay short: a quiet part is never the difference of two large totals. The tables take
+0.6 bytes per sample.
 
 The gating is that of ``bgknown.audio.loudness``.
 
@@ -25,9 +25,9 @@ from bgknown.audio.loudness import BLOCK_S, MIN_DURATION_S, OFFSET_DB, SILENCE_L
 from bgknown.render.compiled import compile_function
 
 CHUNK = 64
-"""Samples whose energy is kept as one number."""
+"""Samples whose energy is stored as one number."""
 HEAD = 12_288
-"""Samples after which the filters have forgotten how they began."""
+"""Samples after which the state in which the filters began no longer matters."""
 
 Samples = NDArray[np.int16] | NDArray[np.float64]
 
@@ -39,11 +39,11 @@ class Recording:
     samples: Samples
     """[N] as stored: 16-bit steps, or float64 of full scale -1..1."""
     scale: float
-    """What a sample is multiplied with to reach full scale -1..1."""
+    """Factor that brings a sample to full scale -1..1."""
     energies: NDArray[np.float64]
     """[N // 64] energy of each whole chunk after K-weighting."""
     states: NDArray[np.float64]
-    """[N // 64 + 1, 4] what both filters hold at each chunk's start."""
+    """[N // 64 + 1, 4] state of both filters at each chunk's start."""
 
     @property
     def frames(self) -> int:
@@ -58,7 +58,7 @@ def weigh(samples: Samples) -> Recording:
         samples: [N] at 44.1 kHz, int16, or float64 of full scale -1..1.
     """
     scale = 2.0**-15 if samples.dtype == np.int16 else 1.0
-    energies, states = _tables(samples, scale, _FILTERS)
+    energies, states = _fill_tables(samples, scale, _FILTERS)
     return Recording(samples=samples, scale=scale, energies=energies, states=states)
 
 
@@ -66,18 +66,18 @@ def measure_slice_lufs(recording: Recording, start: int, frames: int, total: int
     """Integrated loudness of a slice as Scaper measures it, at least -70.
 
     Args:
-        recording: where it lies.
+        recording: the recording.
         start: its first sample.
         frames: its length in samples, at least 1, inside the recording.
-        total: its length after it is repeated from its start; ``frames`` where it is not repeated.
+        total: its length after it is repeated from its start; ``frames`` if it is not repeated.
 
     Returns:
-        LUFS; what is shorter than 0.5 s is repeated before, as Scaper does.
+        LUFS; a slice shorter than 0.5 s is repeated first, as in Scaper.
     """
     shortest = MIN_DURATION_S
     if total / RATE_HZ < shortest:
         total *= int(np.ceil(shortest / (total / RATE_HZ)))
-    return _lufs(
+    return _measure_lufs(
         recording.samples, recording.scale, recording.energies, recording.states, start, frames, total, _FILTERS
     )
 
@@ -86,7 +86,7 @@ _FILTERS = design_k_weighting(RATE_HZ)
 
 
 @compile_function
-def _tables(
+def _fill_tables(
     samples: Samples, scale: float, filters: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     a0, a1, a2, c1, c2 = filters[0, 0], filters[0, 1], filters[0, 2], filters[0, 4], filters[0, 5]
@@ -113,8 +113,8 @@ def _tables(
 
 
 @compile_function
-def _bounds(total: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First sample and end of every gating block, as pyloudnorm counts them; both rise."""
+def _find_block_bounds(total: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First sample and end of every gating block, as in pyloudnorm, in rising order."""
     blocks = int(np.rint((total / RATE_HZ - BLOCK_S) / (BLOCK_S * STEP)) + 1)
     lower = np.empty(blocks, np.int64)
     upper = np.empty(blocks, np.int64)
@@ -125,7 +125,7 @@ def _bounds(total: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 @compile_function
-def _edges(lower: NDArray[np.int64], upper: NDArray[np.int64], head: int) -> NDArray[np.int64]:
+def _find_edges(lower: NDArray[np.int64], upper: NDArray[np.int64], head: int) -> NDArray[np.int64]:
     """Every bound once, and the end of the head, in rising order."""
     merged = np.sort(np.concatenate((lower, upper, np.array([head]))))
     edges = np.empty_like(merged)
@@ -138,7 +138,7 @@ def _edges(lower: NDArray[np.int64], upper: NDArray[np.int64], head: int) -> NDA
 
 
 @compile_function
-def _from_rest(
+def _filter_from_rest(
     samples: Samples,
     scale: float,
     start: int,
@@ -173,7 +173,7 @@ def _from_rest(
 
 
 @compile_function
-def _around(
+def _split_chunk(
     samples: Samples, scale: float, states: NDArray[np.float64], place: int, filters: NDArray[np.float64]
 ) -> tuple[float, float]:
     """Energies of the weighted recording in the chunk around a sample: before it, and from it on."""
@@ -198,7 +198,7 @@ def _around(
 
 
 @compile_function
-def _lufs(
+def _measure_lufs(
     samples: Samples,
     scale: float,
     energies: NDArray[np.float64],
@@ -208,22 +208,22 @@ def _lufs(
     total: int,
     filters: NDArray[np.float64],
 ) -> float:
-    lower, upper = _bounds(total)
+    lower, upper = _find_block_bounds(total)
     repeated = total != frames
     head = total if repeated else (0 if start == 0 else min(HEAD, total))
-    edges = _edges(lower, upper, head)
+    edges = _find_edges(lower, upper, head)
     pieces = np.zeros(edges.shape[0])
-    _from_rest(samples, scale, start, frames, edges, head, filters, pieces)
+    _filter_from_rest(samples, scale, start, frames, edges, head, filters, pieces)
     before = after = 0.0
     for piece in range(edges.shape[0]):
         if edges[piece] < head or repeated:
             continue
         place = start + edges[piece]
-        before, following = _around(samples, scale, states, place, filters)
+        before, following = _split_chunk(samples, scale, states, place, filters)
         if piece > 0 and edges[piece - 1] >= head:  # the piece that ends here
             first = (start + edges[piece - 1]) // CHUNK
             if first == place // CHUNK:
-                pieces[piece - 1] = _between(
+                pieces[piece - 1] = _measure_between(
                     samples, scale, states, place - edges[piece] + edges[piece - 1], place, filters
                 )
             else:
@@ -232,19 +232,21 @@ def _lufs(
                     energy += energies[chunk]
                 pieces[piece - 1] = energy + before
         after = following
-    return _gated(pieces, edges, lower, upper)
+    return _gate(pieces, edges, lower, upper)
 
 
 @compile_function
-def _between(
+def _measure_between(
     samples: Samples, scale: float, states: NDArray[np.float64], first: int, last: int, filters: NDArray[np.float64]
 ) -> float:
     """Energy of the weighted recording between two samples of one chunk."""
-    return _around(samples, scale, states, last, filters)[0] - _around(samples, scale, states, first, filters)[0]
+    return (
+        _split_chunk(samples, scale, states, last, filters)[0] - _split_chunk(samples, scale, states, first, filters)[0]
+    )
 
 
 @compile_function
-def _gated(
+def _gate(
     pieces: NDArray[np.float64], edges: NDArray[np.int64], lower: NDArray[np.int64], upper: NDArray[np.int64]
 ) -> float:
     """Integrated loudness from the energies between the edges."""

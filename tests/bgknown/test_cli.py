@@ -111,7 +111,7 @@ def test_broken_inputs_are_listed_and_verify_fails(tiny, tmp_path):
     tiny.clip("1-100-A-0").unlink()
     result = run("build", *tiny.arguments(), "--out", tmp_path / "out", "--jobs", 1, status=1)
     assert "  1-100-A-0: missing: ESC-50 audio/1-100-A-0.wav: no such file\n" in result.stderr
-    assert "its build has not ended" in run("verify", tmp_path / "out", status=1).stderr
+    assert "its build is not finished" in run("verify", tmp_path / "out", status=1).stderr
     run("build", *tiny.arguments(), "--out", tmp_path / "out", "--jobs", 1, "--skip-broken")
     assert "ok: 9 clips" in run("verify", tmp_path / "out", "--jobs", 1).output
     (tmp_path / "out" / "jams" / "1-101-A-1.jams").unlink()
@@ -135,14 +135,14 @@ def test_plan_writes_over_recipes_only(tiny, tmp_path):
     table = tiny.esc50 / "meta" / "esc50.csv"
     before = table.read_bytes()
     result = run("plan", *tiny.arguments(), "--out", table, status=1)
-    assert "is there already and is no recipe" in result.stderr
+    assert "already exists and is not a recipe" in result.stderr
     assert table.read_bytes() == before
     run("build", *tiny.arguments(), "--out", tmp_path / "out", "--jobs", 1)
     for name in ("manifest.csv", "recipe.csv"):
         result = run("plan", *tiny.arguments(), "--out", tmp_path / "out" / name, status=1)
-        assert "lies in a dataset" in result.stderr
+        assert "is in a dataset" in result.stderr
     shutil.copy(tmp_path / "out" / "manifest.csv", tmp_path / "mine.csv")
-    assert "is no recipe" in run("plan", *tiny.arguments(), "--out", tmp_path / "mine.csv", status=1).stderr
+    assert "is not a recipe" in run("plan", *tiny.arguments(), "--out", tmp_path / "mine.csv", status=1).stderr
     assert "the recipe needs a file name" in run("plan", *tiny.arguments(), "--out", "", status=1).stderr
 
 

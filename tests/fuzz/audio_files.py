@@ -23,7 +23,7 @@ import soundfile
 from benchmark.embedding.clips import examine_file
 from bgknown.audio.files import read_file, read_header, read_sliceable
 from bgknown.errors import BgknownError
-from pretrain.pack import _pack_file
+from pretrain.pack import _decode_file
 
 KINDS = [
     ("WAV", "PCM_16"),
@@ -114,7 +114,7 @@ def check(path: Path) -> str:
     tracemalloc.stop()
     fault, _ = examine_file(path)
     assert bool(fault) == (outcome == "refused") or "NaN" in fault, fault
-    packed = _pack_file(path.parent, 16_000, path.name)
+    packed = _decode_file(path.parent, 16_000, path.name).file
     assert (packed.problem is None) != bool(fault) or "less than one sample" in str(packed.problem), (packed, fault)
     limit = MOST_BYTES + 64 * (audio.nbytes if outcome == "read" else path.stat().st_size)
     assert peak < limit, f"{peak:,} bytes of memory"

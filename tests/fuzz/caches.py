@@ -32,7 +32,7 @@ from benchmark.resuming import TrainingState
 from bgknown.corpora import miniature
 from bgknown.errors import BrokenInputError
 from bgknown.jobs.files import FileState, hash_file
-from bgknown.jobs.workspace import append_entries
+from bgknown.jobs.units import FinishedUnit, read_units, write_units
 from bgknown.mixtures.build import open_workspace
 from pretrain.pack import PackOptions, pack
 from tests.conftest import noise, write_wav
@@ -158,7 +158,10 @@ def use_hashes(folder: Path, made: object) -> bool:
 
 DESCRIPTION = {"name": "x", "configuration": {"seed": 0}, "draw": None, "corpora": {}, "inputs": {"files": 2}}
 PLAN = {"stamp": "s", "recipe": [{"clip_id": "a", "snr_db": 1.5}], "problems": []}
-ROWS = [{"name": f"row {number}", "digest": f"{number}" * 8, "record": {"scale": 0.1 + number}} for number in range(4)]
+ROWS = [
+    FinishedUnit(name=f"row {number}", digest=f"{number}" * 8, record={"scale": 0.1 + number}, files=())
+    for number in range(4)
+]
 
 
 def make_workspace(folder: Path) -> object:
@@ -166,8 +169,7 @@ def make_workspace(folder: Path) -> object:
     with workspace.claim(DESCRIPTION):
         workspace.write_plan(PLAN)
         for row in ROWS:
-            append_entries(workspace.journal, {"name": row["name"], "digest": row["digest"]})
-            append_entries(workspace.journal, row)
+            write_units(workspace.journal, [row])
     (folder / ".work" / "lock").unlink(missing_ok=True)
     return None
 
@@ -176,10 +178,9 @@ def use_workspace(folder: Path, _: object) -> bool:
     workspace = open_workspace(folder)
     with workspace.claim(DESCRIPTION) as finished:
         assert not finished
-        plan, rows = workspace.read_plan(), workspace.finished()
+        plan, rows = workspace.read_plan(), list(read_units(workspace.journal))
         assert plan in (None, PLAN)
-        for row in rows.values():
-            assert row in ROWS
+        assert all(row in ROWS for row in rows)
     return plan == PLAN and len(rows) == len(ROWS)
 
 

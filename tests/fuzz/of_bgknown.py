@@ -13,6 +13,7 @@ from bgknown.apwd.sources import published_lists as lists
 from bgknown.corpora import esc50, fsd50k
 from bgknown.errors import BgknownError
 from bgknown.jams.reading import parse_jams
+from bgknown.jobs.units import read_units
 from bgknown.mixtures.build import open_workspace
 from bgknown.mixtures.dataset import FILES, MANIFEST_COLUMNS, open_dataset, read_description
 from bgknown.mixtures.recipe import check_target, read_recipe
@@ -162,8 +163,8 @@ def _lists(folder: Path) -> None:
     (folder / "other/audio_csv/bg/fsd50k.csv").write_text("fname,label,split\n7,rain,dev\n")
 
 
-def _wanted(root: Path) -> None:
-    for row in lists.read_lists(root).wanted:
+def _read_sources(root: Path) -> None:
+    for row in lists.read_lists(root).sources:
         for file in row.files:
             (root / file).is_file()
 
@@ -181,8 +182,8 @@ def _sources(folder: Path) -> None:
 
 def _workspace(folder: Path) -> None:
     found = open_workspace(folder)
-    for entry in found.finished().values():
-        dict(entry["record"], name=entry["name"], digest=entry["digest"])
+    for unit in read_units(found.journal):
+        dict(unit.record, name=unit.name, digest=unit.digest)
     found.read_plan()
     with contextlib.suppress(BgknownError):
         found.is_finished({"name": "x", "configuration": {"a": 1}})
@@ -241,7 +242,7 @@ TARGETS = [
         kind="csv",
         place=f"org_audio_csv/{_BG_LIST}",
         seed_inputs=lambda: [b"fname,label\n7,rain\n8.wav,rain\n"],
-        call=lambda folder: _wanted(folder / "org_audio_csv"),
+        call=lambda folder: _read_sources(folder / "org_audio_csv"),
         surround=_lists,
     ),
     Target(
@@ -249,7 +250,7 @@ TARGETS = [
         kind="csv",
         place=f"org_audio_csv/{_EV_LIST}",
         seed_inputs=lambda: [b"fname,label,clean\n1-100-A-0,dog,TRUE\n5-1-A-0,dog,False\n"],
-        call=lambda folder: _wanted(folder / "org_audio_csv"),
+        call=lambda folder: _read_sources(folder / "org_audio_csv"),
         surround=_lists,
     ),
     Target(
@@ -257,7 +258,7 @@ TARGETS = [
         kind="csv",
         place="other/audio_csv/ev/esc50.csv",
         seed_inputs=lambda: [b"fname,label,split,st,ed\n1-100-A-0,dog,dev,0,44100\n5-1-A-0,dog,eval,1,900\n"],
-        call=lambda folder: _wanted(folder / "other"),
+        call=lambda folder: _read_sources(folder / "other"),
         surround=_lists,
     ),
     Target(name="sources.csv", kind="csv", place="sources.csv", seed_inputs=lambda: [_SOURCES], call=_sources),
@@ -280,7 +281,7 @@ TARGETS = [
         kind="toml",
         place="s.toml",
         seed_inputs=lambda: [SCENES.encode()],
-        call=lambda f: scenes.read(f / "s.toml"),
+        call=lambda f: scenes.read_scenes(f / "s.toml"),
     ),
     Target(
         name="texts",

@@ -6,18 +6,22 @@ import io
 import json
 import random
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from bgknown.jobs.files import hash_bytes
+from bgknown.jobs.problems import Problem
+from bgknown.jobs.sealed import add_check
+from bgknown.jobs.units import StoredBytes
 from pretrain.checkpoint import make_entries, read_encoder, write_encoder
 from pretrain.config import read_config
 from pretrain.corpus import open_corpus, read_card
 from pretrain.export import export
 from pretrain.frontend import FrontEnd, Statistics
 from pretrain.networks import AudioNTT2022
-from pretrain.pack_journal import read_packed
+from pretrain.pack_journal import PART, PackedFile, read_packed
 from pretrain.progress import COLUMNS, read_rows_up_to
 from tests.fuzz.mutate import mutate, tree
 from tests.fuzz.runner import Target
@@ -66,8 +70,8 @@ def _index(folder: Path) -> None:
 
 
 def _journal(folder: Path) -> None:
-    for entry in read_packed(folder / "journal.jsonl", ["a", "b", "c"], 1_000):
-        json.dumps(entry)
+    for file in read_packed(folder / "journal.jsonl", ["a", "b", "c"]):
+        json.dumps([*file.samples, file.sha256])
 
 
 def _entries() -> dict[str, object]:
@@ -107,9 +111,14 @@ def _safetensors() -> list[bytes]:
         return [path.read_bytes()]
 
 
-_ENTRIES = [{"name": "a", "start": 0, "length": 3, "sha256": "0"}]
-_ENTRIES += [{"name": "b", "problem": {"where": "b", "code": "missing", "what": "x"}}]
-_ENTRIES += [{"name": "c", "start": 3, "length": 5, "sha256": "0", "clipped": True}]
+_ENTRIES = [
+    asdict(file.to_unit())
+    for file in (
+        PackedFile(name="a", audio=StoredBytes(file=PART, sha256="0", state=[1], size=6)),
+        PackedFile(name="b", problem=Problem(where="b", code="missing", what="x")),
+        PackedFile(name="c", audio=StoredBytes(file=PART, sha256="0", state=[1], start=6, size=10), clipped=True),
+    )
+]
 _LOG = [",".join(COLUMNS), *(",".join([str(step), *["0.5"] * (len(COLUMNS) - 1)]) for step in (20, 40))]
 
 TARGETS = [
@@ -135,7 +144,7 @@ TARGETS = [
         name="pack journal",
         kind="lines",
         place="journal.jsonl",
-        seed_inputs=lambda: ["\n".join(map(json.dumps, _ENTRIES)).encode()],
+        seed_inputs=lambda: ["\n".join(map(json.dumps, map(add_check, _ENTRIES))).encode()],
         call=_journal,
     ),
     Target(

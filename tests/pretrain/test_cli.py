@@ -52,7 +52,7 @@ def test_broken_files_are_reported(audio, tmp_path):
         (audio / f"x{number:02}.flac").write_bytes(b"nothing")
     failed = run("pack", "--audio", audio, "--out", tmp_path / "corpus", status=1)
     assert "x00.flac: unreadable" in failed.stderr
-    assert "12 of 37 files are packed" in failed.stderr
+    assert "12 of 37 files are kept" in failed.stderr
     done = run("pack", "--audio", audio, "--out", tmp_path / "corpus", "--skip-broken")
     assert "12 clips, 0.01 hours, 25 broken files skipped" in done.stdout
     assert done.stderr.count("skipped: ") == 20
@@ -69,7 +69,7 @@ def test_a_configuration_is_printed_and_read(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("train", "--corpus", "none", "--out", "run"), "error: none: holds no finished corpus"),
+        (("train", "--corpus", "none", "--out", "run"), "error: none: not a finished corpus"),
         (("train", "--corpus", "c", "--out", "run", "--config", "big"), "error: big: no such configuration"),
         (("train", "--corpus", "c", "--out", "run", "--set", "training.size=3"), "unknown key 'size' in [training]"),
         (

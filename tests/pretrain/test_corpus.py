@@ -54,7 +54,7 @@ def test_a_later_crop_stays_within_its_clip(folder):
 
 
 def test_a_folder_without_a_corpus_is_one_line(tmp_path):
-    with pytest.raises(NotFoundError, match="holds no finished corpus \\(index.csv missing\\); make .* pretrain pack"):
+    with pytest.raises(NotFoundError, match="not a finished corpus \\(index.csv missing\\); make .* pretrain pack"):
         open_corpus(tmp_path)
 
 

@@ -12,8 +12,7 @@ import soundfile
 
 from bgknown.audio.files import read_header, read_whole, to_pcm16
 from bgknown.errors import BrokenInputError, InvalidInputError, NotFoundError, StorageError
-from bgknown.jobs import files
-from pretrain import pack as packing
+from bgknown.jobs import files, resumable
 from pretrain.corpus import open_corpus
 from pretrain.pack import PackOptions, pack
 from tests.conftest import contents
@@ -98,12 +97,12 @@ def test_other_rates(audio, tmp_path):
         ({"folders": ("none",)}, NotFoundError, "none: no such folder"),
         ({"match": ("x*",)}, NotFoundError, "no files that match x*; there are a/deep/two.flac, b/five.WAV, b/six.wav"),
         ({"sample": 7}, InvalidInputError, "--sample 7: there are 6 files"),
-        ({"sample": -1}, InvalidInputError, "files are counted from 0"),
-        ({"rate_hz": 10}, InvalidInputError, "rates from 1,000 Hz"),
+        ({"sample": -1}, InvalidInputError, "--sample must be 0 or more"),
+        ({"rate_hz": 10}, InvalidInputError, "--rate at least 1,000 Hz"),
         ({"jobs": 0}, InvalidInputError, "jobs is 0"),
     ],
 )
-def test_what_makes_no_sense_leaves_nothing(audio, tmp_path, options, error, message):
+def test_refused_options_leave_nothing_behind(audio, tmp_path, options, error, message):
     with pytest.raises(error) as caught:
         run(audio, tmp_path / "corpus", **options)
     assert message in str(caught.value)
@@ -127,7 +126,7 @@ def test_broken_files_are_listed_and_the_others_kept(broken, audio, tmp_path):
     with pytest.raises(BrokenInputError) as caught:
         run(broken, tmp_path / "corpus")
     told = str(caught.value)
-    for line in ("a/one.wav: unreadable", "b/six.wav: unreadable", "b/five.WAV: not_finite", "3 of 6 files are packed"):
+    for line in ("a/one.wav: unreadable", "b/six.wav: unreadable", "b/five.WAV: not_finite", "3 of 6 files are kept"):
         assert line in told
     assert not (tmp_path / "corpus" / "index.csv").exists()
     report = run(broken, tmp_path / "corpus", skip_broken=True)
@@ -138,7 +137,7 @@ def test_broken_files_are_listed_and_the_others_kept(broken, audio, tmp_path):
     assert description["counts"]["broken"] == len(description["skipped"]) == 3
 
 
-def test_mended_files_are_packed_where_they_belong(broken, audio, tmp_path):
+def test_repaired_files_are_packed_in_their_place(broken, audio, tmp_path):
     with pytest.raises(BrokenInputError):
         run(broken, tmp_path / "corpus")
     for name in ("b/five.WAV", "b/six.wav", "a/one.wav"):
@@ -155,17 +154,19 @@ def test_mended_files_are_packed_where_they_belong(broken, audio, tmp_path):
 def test_nothing_whole_is_an_error(tmp_path):
     (tmp_path / "audio").mkdir()
     (tmp_path / "audio" / "a.wav").write_bytes(b"")
-    with pytest.raises(BrokenInputError, match="nothing is left to pack"):
+    with pytest.raises(BrokenInputError, match="nothing is left: all 1 files are broken"):
         run(tmp_path, tmp_path / "corpus", folders=("audio",), skip_broken=True)
 
 
 def test_other_folders_and_options_are_refused(audio, tmp_path):
     run(audio, tmp_path / "corpus")
-    with pytest.raises(StorageError, match="holds another configuration: configuration.sample is 0 there and 2 here"):
+    with pytest.raises(
+        StorageError, match="holds another configuration: configuration.sample is 0 in the folder but 2 was requested"
+    ):
         run(audio, tmp_path / "corpus", sample=2)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "a.txt").write_text("mine")
-    with pytest.raises(StorageError, match="not empty and holds no unfinished work"):
+    with pytest.raises(StorageError, match="not empty and does not hold unfinished work"):
         run(audio, tmp_path / "mine")
 
 
@@ -192,15 +193,15 @@ def test_a_full_disk_keeps_what_is_packed(audio, tmp_path, monkeypatch, write):
     assert contents(tmp_path / "corpus") == contents(tmp_path / "fresh")
 
 
-def test_a_run_that_died_between_its_last_two_files_goes_on(audio, tmp_path, monkeypatch):
-    whole = packing.write_whole
+def test_run_that_died_between_its_last_two_files_resumes(audio, tmp_path, monkeypatch):
+    whole = resumable.write_whole
 
     def dies(path, *parts, **options):
         if path.name == "index.csv":
             raise StorageError("the power is gone")
         whole(path, *parts, **options)
 
-    monkeypatch.setattr(packing, "write_whole", dies)
+    monkeypatch.setattr(resumable, "write_whole", dies)
     with pytest.raises(StorageError, match="the power is gone"):
         run(audio, tmp_path / "corpus")
     monkeypatch.undo()

@@ -33,7 +33,7 @@ import soundfile
 
 from bgknown.apwd import build as building
 from bgknown.apwd.build import PairBuildOptions
-from bgknown.apwd.rendering import render
+from bgknown.apwd.rendering import render_pcm16
 from bgknown.audio.files import RATE_HZ, to_pcm16
 from bgknown.jams.reading import parse_jams
 from bgknown.render import scaper
@@ -109,11 +109,11 @@ def _render_part(source: Path, jams: Path, number: int, processes: int) -> float
     contents = [(path.read_bytes(), path.stem) for path in sorted(jams.rglob("*.jams"))]
     memory = np.empty(10 * RATE_HZ, np.int16)
     for data, name in contents:
-        render(parse_jams(data, name), source, name, memory)
+        render_pcm16(parse_jams(data, name), source, name, memory)
     _BARRIER.wait()
     start = time.perf_counter()
     for data, name in contents[number::processes]:
-        render(parse_jams(data, name), source, name, memory)
+        render_pcm16(parse_jams(data, name), source, name, memory)
     return time.perf_counter() - start
 
 

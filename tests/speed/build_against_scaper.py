@@ -46,15 +46,15 @@ def plain_loop(esc50_root: Path, fsd50k_root: Path, recipe: Path, out: Path) -> 
     corpora = esc50.index(esc50_root, cache=default_cache()), fsd50k.index(fsd50k_root, cache=default_cache())
     for name in ("mix", "a", "b", "c", "jams", "links"):
         (out / name).mkdir(parents=True)
-    for row, clip, recording in resolve_sources(pd.read_csv(recipe), *corpora):
+    for sources in resolve_sources(pd.read_csv(recipe), *corpora):
         with at_home(core), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             _plain_row(
                 core,
-                row,
-                clip=esc50_root / clip["file"],
-                recording=fsd50k_root / recording["file"],
-                label=recording["label"],
+                sources.row.to_columns(),
+                clip=esc50_root / sources.clip_file,
+                recording=fsd50k_root / sources.recording_file,
+                label=sources.background_label,
                 out=out,
             )
 

@@ -33,8 +33,8 @@ _ADVICE = "give the folder of published lists as it is in its repository"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """A recording or clip that is to be prepared."""
+class SourceSpec:
+    """A recording or clip to prepare."""
 
     role: str
     """background (of FSD50K) or event (of ESC-50)."""
@@ -49,7 +49,7 @@ class Wanted:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Where it goes in the source tree; a background also stands among the foregrounds."""
+        """Where it goes in the source tree; a background is also among the foregrounds."""
         roles = (BACKGROUND, FOREGROUND) if self.role == BACKGROUND else (FOREGROUND,)
         return tuple(f"{self.split}/{role}/{self.label}/{self.stem}.wav" for role in roles)
 
@@ -60,9 +60,9 @@ class Lists:
 
     layout: str
     """org_audio_csv or audio_csv."""
-    wanted: tuple[Wanted, ...]
-    """What is to be prepared, sorted."""
-    not_clean: tuple[Wanted, ...]
+    sources: tuple[SourceSpec, ...]
+    """The sources to prepare, sorted."""
+    not_clean: tuple[SourceSpec, ...]
     """Events that the lists mark as not clean, which are left out."""
 
 
@@ -77,28 +77,30 @@ def read_lists(folder: Path) -> Lists:
         InvalidInputError: a list breaks a rule, or a recording is listed twice or in both splits; names file and line.
     """
     folder = user_path(folder)
-    root, layout = _find(folder)
+    root, layout = _find_layout(folder)
     if layout == APWD:
-        backgrounds = [row for path in _tables(root, "background/fsd50k/*/*.csv") for row in _apwd_backgrounds(path)]
-        events = [row for path in _tables(root, "event/esc50/*.csv") for row in _apwd_events(path)]
+        backgrounds = [
+            row for path in _list_tables(root, "background/fsd50k/*/*.csv") for row in _read_apwd_backgrounds(path)
+        ]
+        events = [row for path in _list_tables(root, "event/esc50/*.csv") for row in _read_apwd_events(path)]
     else:
-        backgrounds = list(_audiodiffcaps(root / "bg/fsd50k.csv", BACKGROUND))
-        events = list(_audiodiffcaps(root / "ev/esc50.csv", EVENT))
+        backgrounds = list(_read_audiodiffcaps(root / "bg/fsd50k.csv", BACKGROUND))
+        events = list(_read_audiodiffcaps(root / "ev/esc50.csv", EVENT))
     rows = [*backgrounds, *events]
     _check_disjoint([row for row, _ in rows], root)
     return Lists(
         layout=layout,
-        wanted=in_order(row for row, clean in rows if clean),
-        not_clean=in_order(row for row, clean in rows if not clean),
+        sources=sort_sources(row for row, clean in rows if clean),
+        not_clean=sort_sources(row for row, clean in rows if not clean),
     )
 
 
-def in_order(wanted: Iterable[Wanted]) -> tuple[Wanted, ...]:
-    """Sources by where they go."""
-    return tuple(sorted(wanted, key=lambda row: row.files))
+def sort_sources(specs: Iterable[SourceSpec]) -> tuple[SourceSpec, ...]:
+    """Sources in the order of their files."""
+    return tuple(sorted(specs, key=lambda row: row.files))
 
 
-def _find(folder: Path) -> tuple[Path, str]:
+def _find_layout(folder: Path) -> tuple[Path, str]:
     if not folder.is_dir():
         raise NotFoundError(f"{folder}: no such folder; {_ADVICE}")
     found = [
@@ -108,8 +110,8 @@ def _find(folder: Path) -> tuple[Path, str]:
         if all((root / landmark).exists() for landmark in landmarks)
     ]
     if not found:
-        wanted = " or ".join(f"{' and '.join(landmarks)} ({layout}/)" for layout, landmarks in _LANDMARKS.items())
-        raise NotFoundError(f"{folder}: holds no published lists, which are {wanted}; {_ADVICE}")
+        layouts = " or ".join(f"{' and '.join(landmarks)} ({layout}/)" for layout, landmarks in _LANDMARKS.items())
+        raise NotFoundError(f"{folder}: does not hold published lists, which are {layouts}; {_ADVICE}")
     if len(found) > 1:
         raise InvalidInputError(
             f"{folder}: holds several sets of lists ({', '.join(str(root) for root, _ in found)}); give one of them"
@@ -117,56 +119,56 @@ def _find(folder: Path) -> tuple[Path, str]:
     return found[0]
 
 
-def _tables(root: Path, pattern: str) -> list[Path]:
+def _list_tables(root: Path, pattern: str) -> list[Path]:
     paths = sorted(path for path in root.glob(pattern) if not path.name.startswith("."))
     if not paths:
         raise NotFoundError(f"{root}: no list {pattern}; {_ADVICE}")
     return paths
 
 
-_Row = tuple[Wanted, bool]
+_Row = tuple[SourceSpec, bool]
 
 
-def _apwd_backgrounds(path: Path) -> Iterator[_Row]:
+def _read_apwd_backgrounds(path: Path) -> Iterator[_Row]:
     if path.stem not in SPLITS:
         raise InvalidInputError(f"{path}: a list of backgrounds is called {' or '.join(SPLITS)}.csv; {_ADVICE}")
-    for stem, label in zip(*_names(path, _read(path, [])), strict=True):
-        yield Wanted(role=BACKGROUND, label=label, split=path.stem, stem=stem), True
+    for stem, label in zip(*_parse_names(path, _read_list(path, [])), strict=True):
+        yield SourceSpec(role=BACKGROUND, label=label, split=path.stem, stem=stem), True
 
 
-def _apwd_events(path: Path) -> Iterator[_Row]:
-    table = _read(path, ["clean"])
-    rows = zip(find_line_numbers(table), *_names(path, table), table["clean"], strict=True)
+def _read_apwd_events(path: Path) -> Iterator[_Row]:
+    table = _read_list(path, ["clean"])
+    rows = zip(find_line_numbers(table), *_parse_names(path, table), table["clean"], strict=True)
     for line, stem, label, clean in rows:
         if clean.strip().upper() not in {"TRUE", "FALSE"}:
             raise InvalidInputError(f"{path}, line {line}: clean is {clean[:40]!r}, must be TRUE or FALSE")
         if stem[0] not in "12345":
             raise InvalidInputError(f"{path}, line {line}: {stem!r} must begin with its fold in ESC-50, 1 to 5")
         split = "eval" if stem[0] == _EVAL_FOLD else "dev"
-        yield Wanted(role=EVENT, label=label, split=split, stem=stem), clean.strip().upper() == "TRUE"
+        yield SourceSpec(role=EVENT, label=label, split=split, stem=stem), clean.strip().upper() == "TRUE"
 
 
-def _audiodiffcaps(path: Path, role: str) -> Iterator[_Row]:
+def _read_audiodiffcaps(path: Path, role: str) -> Iterator[_Row]:
     bounds = ["st", "ed"] if role == EVENT else []
-    table = _read(path, ["split", *bounds])
+    table = _read_list(path, ["split", *bounds])
     active: list[tuple[int, int] | None] = [None] * len(table)
     if bounds:
         active = list(zip(*(parse_whole_numbers(table, name, path) for name in bounds), strict=True))
-    rows = zip(find_line_numbers(table), *_names(path, table), table["split"], active, strict=True)
+    rows = zip(find_line_numbers(table), *_parse_names(path, table), table["split"], active, strict=True)
     for line, stem, label, split, part in rows:
         if split not in SPLITS:
             raise InvalidInputError(f"{path}, line {line}: split is {split[:40]!r}, must be {' or '.join(SPLITS)}")
         if part is not None and not 0 <= part[0] < part[1]:
             raise InvalidInputError(f"{path}, line {line}: st {part[0]} and ed {part[1]} must be 0 <= st < ed")
-        yield Wanted(role=role, label=label, split=split, stem=stem, active=part), True
+        yield SourceSpec(role=role, label=label, split=split, stem=stem, active=part), True
 
 
-def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def _read_list(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return read_text_table(path, ["fname", "label", *columns], advice=_ADVICE)
 
 
-def _names(path: Path, table: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """The file names without their suffix, and the labels, of a list."""
+def _parse_names(path: Path, table: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """The file names of a list without their suffix, and its labels."""
     labels = table["label"].tolist()
     lines = find_line_numbers(table)
     check_labels(labels, path, lines)
@@ -175,7 +177,7 @@ def _names(path: Path, table: pd.DataFrame) -> tuple[list[str], list[str]]:
     return stems, labels
 
 
-def _check_disjoint(rows: Sequence[Wanted], root: Path) -> None:
+def _check_disjoint(rows: Sequence[SourceSpec], root: Path) -> None:
     splits: dict[tuple[str, str], str] = {}
     for row in rows:
         if splits.setdefault((row.role, row.stem), row.split) != row.split:

@@ -1,4 +1,4 @@
-"""The source tree as it lies on disk: which recordings and clips there are, and how long.
+"""The source tree on disk: its recordings and clips, and their lengths.
 
 ::
 
@@ -22,7 +22,7 @@ from bgknown.jobs.parallel import in_threads
 from bgknown.userpath import user_path
 
 ROLES = ("background", "foreground")
-_PREPARE = "`bgknown apwd prepare` makes such a tree"
+_PREPARE = "make one with `bgknown apwd prepare`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class SourceFile:
 
     @property
     def recording(self) -> tuple[str, str]:
-        """What no other recording of a tree is called; stems that are no ESC-50 clips are unique in a label only."""
+        """A name that no other recording of a tree has; stems that are not ESC-50 clips are unique in a label only."""
         return ("", self._clip_source) if self._clip_source else (PurePosixPath(self.file).parent.name, self.origin)
 
     @property
@@ -69,7 +69,7 @@ class SourceTree:
         """The files of a label.
 
         Raises:
-            NotFoundError: there are none; lists the labels there are.
+            NotFoundError: there are none; lists the labels that have files.
         """
         found = self.files.get((split, role, label), ())
         if not found:
@@ -108,17 +108,26 @@ class SourceTree:
         return hash_bytes(json.dumps(rows).encode())
 
 
+def check_tree(root: Path) -> None:
+    """Refuse a folder that is not a source tree.
+
+    Raises:
+        NotFoundError: says how to get one.
+    """
+    if not any((root / split).is_dir() for split in SPLITS):
+        hint = f"; did you mean {root / 'source'}?" if (root / "source").is_dir() else ""
+        raise NotFoundError(f"{root}: not a source tree (no folder dev or eval in it){hint}; {_PREPARE}")
+
+
 def open_tree(root: Path) -> SourceTree:
     """List a source tree and read every file's header.
 
     Raises:
-        NotFoundError: there is no such folder, or it is no source tree.
+        NotFoundError: there is no such folder, or it is not a source tree.
         InvalidInputError: a file cannot be read, or is not 44.1 kHz mono; names the first.
     """
     root = user_path(root)
-    if not any((root / split).is_dir() for split in SPLITS):
-        hint = f"; did you mean {root / 'source'}?" if (root / "source").is_dir() else ""
-        raise NotFoundError(f"{root}: no source tree (no folder dev or eval in it){hint}; {_PREPARE}")
+    check_tree(root)
     hidden: list[str] = []
     places = [
         (split, role, folder.name, file)
@@ -128,7 +137,7 @@ def open_tree(root: Path) -> SourceTree:
         for file in list_files(root, f"{split}/{role}/{folder.name}", hidden)
     ]
     report_hidden(root, hidden)
-    frames = in_threads(_frames, [root / file for *_, file in places], title="sources", unit="file")
+    frames = in_threads(_read_frames, [root / file for *_, file in places], title="sources", unit="file")
     files: dict[tuple[str, str, str], list[SourceFile]] = {}
     for (split, role, label, file), length in zip(places, frames, strict=True):
         source = SourceFile(file=file, frames=length)
@@ -136,13 +145,14 @@ def open_tree(root: Path) -> SourceTree:
     return SourceTree(root=root, files={place: tuple(sources) for place, sources in files.items()})
 
 
-def _frames(path: Path) -> int:
+def _read_frames(path: Path) -> int:
     try:
         header = read_header(path)
     except BgknownError as error:
         raise InvalidInputError(f"{path}: {error}") from error
     if (header.rate_hz, header.channels) != (RATE_HZ, 1):
         raise InvalidInputError(
-            f"{path}: {header.rate_hz} Hz with {header.channels} channels; sources are 44100 Hz mono, {_PREPARE}"
+            f"{path}: {header.rate_hz} Hz with {header.channels} channels; sources must be 44100 Hz mono, "
+            "as `bgknown apwd prepare` makes them"
         )
     return header.frames

@@ -1,7 +1,7 @@
-"""How the sources of APwD are prepared: backgrounds looped and scaled, events trimmed and faded, both as 16 bits.
+"""Loop and scale the backgrounds of APwD, trim and fade its events, and round both to 16 bits.
 
-Samples are float32 [N], full scale -1..1, 44.1 kHz mono, and the arithmetic is that of float32 wherever the published
-preparation's is: 16 bits show the difference now and then.
+Samples are float32 [N], full scale -1..1, 44.1 kHz mono, and the arithmetic is float32 wherever that of the published
+preparation is, because the difference sometimes shows in 16 bits.
 
 Source: D. Takeuchi et al., Introducing Auxiliary Text Query-modifier to Content-based Audio Retrieval, Interspeech
 2022, and the published data of APwD and AudioDiffCaps.
@@ -26,7 +26,7 @@ PEAK = 0.95
 FADE_FRAMES = int(0.01 * RATE_HZ)
 """Length of an event's fade-in, and of its fade-out."""
 SHORTEST_EVENT_FRAMES = 2 * FADE_FRAMES
-"""An event must at least hold its two fades."""
+"""An event must at least contain its two fades."""
 _SMOOTHING_FRAMES = 512
 _ACTIVE_SHARE = 0.1
 
@@ -53,8 +53,8 @@ def loop_recording(audio: NDArray[np.float32], *, repeat_samples: bool = False) 
 
     Args:
         audio: [N] samples.
-        repeat_samples: repeat each SAMPLE as often instead. The published AudioDiffCaps preparation does so, where
-            looping was meant: a fault, by which a recording shorter than 20 s plays several times too slowly.
+        repeat_samples: repeat each SAMPLE that many times instead. The published AudioDiffCaps preparation does so by
+            mistake, and recordings shorter than 20 s play several times too slowly.
 
     Returns:
         [N * R] samples, R = floor(20 s / N) + 1.
@@ -64,7 +64,7 @@ def loop_recording(audio: NDArray[np.float32], *, repeat_samples: bool = False) 
 
 
 def count_loops(frames: int) -> int:
-    """How often a recording of so many samples is repeated."""
+    """How often a recording of this many samples is repeated."""
     return LOOPED_S * RATE_HZ // frames + 1
 
 
@@ -91,10 +91,10 @@ def find_active_part(audio: NDArray[np.float32]) -> tuple[int, int]:
         audio: [N] samples, N at least 512, at least one of them other than 0.
 
     Returns:
-        (start, stop) of the slice that is kept; ``stop`` is the last active sample, which is itself left out, as
-        published.
+        (start, stop) of the slice to keep. As in the published code, ``stop`` is the last active sample, so that sample
+        is left out.
     """
-    # Summed directly: a transform's error of 1e-16 of the LARGEST value could move a crossing in a quiet place.
+    # Summed directly: a transform's error of 1e-16 of the LARGEST value could move a crossing in a quiet part.
     smooth = np.convolve(np.abs(audio), np.hanning(_SMOOTHING_FRAMES), mode="same")
     smooth /= smooth.max()
     active = np.flatnonzero(smooth > _ACTIVE_SHARE * smooth.max())
@@ -117,6 +117,6 @@ def fade_ends(audio: NDArray[np.float32]) -> NDArray[np.float32]:
 def round_to_pcm16(audio: NDArray[np.float32]) -> NDArray[np.int16]:
     """Samples rounded to 16 bits, halves to even, as the published sources are, saturating at both ends.
 
-    The published code casts without a bound, so that +1.0 becomes -32,768.
+    The published code casts without saturating, so that +1.0 becomes -32,768.
     """
     return np.clip(np.around(audio * np.float32(2**15)), -32_768, 32_767).astype(np.int16)

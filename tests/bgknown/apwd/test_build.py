@@ -10,7 +10,6 @@ import pytest
 import soundfile
 
 from bgknown.apwd import rendering
-from bgknown.apwd import worker as work
 from bgknown.apwd.build import PairBuildOptions, describe_pairs
 from bgknown.apwd.changes import format_codes, parse_codes
 from bgknown.apwd.scenes import read_published_scenes
@@ -21,7 +20,7 @@ from bgknown.jobs.files import hash_bytes
 from bgknown.render import direct, scaper
 from tests.bgknown.apwd.conftest import CHANGES, DURATION_S, make_pairs
 from tests.conftest import contents
-from tests.stopping import count, stop_when
+from tests.stopping import count, fill_disk_after, stop_when
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +106,7 @@ def test_manifest_only_needs_neither_sources_nor_audio(finished, tmp_path):
     pd.testing.assert_frame_equal(describe_pairs(made.options(tmp_path / "x", source=None)), report.table)
 
 
-def test_texts_of_a_table_stand_instead(finished, tmp_path):
+def test_texts_of_a_table_replace_the_templates(finished, tmp_path):
     made, _ = finished
     names = [f"rain_{split}_{name}" for split in ("dev", "eval") for name in CHANGES]
     rows = [f"{name},x.wav,y.wav,change {name},please change {name}" for name in names]
@@ -131,14 +130,14 @@ def test_first_soundscapes_alone_are_rendered(pairs, tmp_path, caplog):
     assert "no difference" not in caplog.text
 
 
-def test_a_pair_without_a_difference_is_told(pairs, tmp_path, caplog):
+def test_pair_without_a_difference_is_reported(pairs, tmp_path, caplog):
     shutil.copy(pairs.jams_of("dev_added", "s1"), pairs.jams_of("dev_added", "s2"))
     table = pairs.build(tmp_path / "out").table.set_index("pair")
     assert table.loc["rain_dev_added", "text"] == UNCHANGED
     assert "1 pairs have no difference that their JAMS show (the first: rain_dev_added)" in caplog.text
 
 
-def test_clipping_is_told(pairs, tmp_path, caplog):
+def test_clipping_is_reported(pairs, tmp_path, caplog):
     def louder(tree):
         tree["annotations"][0]["sandbox"]["scaper"]["ref_db"] = 5.0
 
@@ -163,31 +162,17 @@ def test_a_finished_set_is_left_alone_and_another_one_refused(finished, tmp_path
     report = made.build(copy)
     assert (report.was_finished, report.rendered, report.kept) == (True, 0, 14)
     assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
-    with pytest.raises(StorageError, match="configuration.audio.bits is 16 there and 32 here"):
+    with pytest.raises(StorageError, match="configuration.audio.bits is 16 in the folder but 32 was requested"):
         made.build(copy, bits=32)
     next(copy.rglob("*.wav")).unlink()
-    with pytest.raises(StorageError, match="the finished set lacks 1 of its files"):
+    with pytest.raises(StorageError, match="the finished folder lacks 1 of its files"):
         made.build(copy)
 
 
-def stop_after(monkeypatch, files):
-    """Let the disk be full after some files of audio."""
-    real, count = work.write_aside, 0
-
-    def failing(path, *parts, aside=None):
-        nonlocal count
-        count += 1
-        if count > files:
-            raise StorageError(f"{path}: the disk is full: free some space and run the same command again")
-        return real(path, *parts, aside=aside)
-
-    monkeypatch.setattr(work, "write_aside", failing)
-
-
 @pytest.mark.parametrize("files", [0, 1, 9, 27])
-def test_a_full_disk_is_one_line_and_the_build_goes_on_from_there(files, finished, tmp_path, monkeypatch):
+def test_full_disk_is_one_line_and_the_build_resumes(files, finished, tmp_path, monkeypatch):
     made, out = finished
-    stop_after(monkeypatch, files)
+    fill_disk_after(monkeypatch, files)
     with pytest.raises(StorageError, match="the disk is full"):
         made.build(tmp_path / "out")
     monkeypatch.undo()
@@ -199,7 +184,7 @@ def test_a_full_disk_is_one_line_and_the_build_goes_on_from_there(files, finishe
 
 
 def test_a_source_that_changed_meanwhile_is_rendered_again(pairs, tmp_path, monkeypatch):
-    stop_after(monkeypatch, 20)
+    fill_disk_after(monkeypatch, 20)
     with pytest.raises(StorageError):
         pairs.build(tmp_path / "out")
     monkeypatch.undo()
@@ -209,7 +194,7 @@ def test_a_source_that_changed_meanwhile_is_rendered_again(pairs, tmp_path, monk
         soundfile.write(path, audio, RATE_HZ, subtype="PCM_16")
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
         assert path.stat().st_size == before.st_size
-    rendering._recordings.cache_clear()
+    rendering._open_recordings.cache_clear()
     assert pairs.build(tmp_path / "out").kept < 10
     pairs.build(tmp_path / "fresh")
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
@@ -265,13 +250,13 @@ def test_broken_sources_are_listed_by_soundscape(pairs, tmp_path):
     assert "rain_eval_two_s2: unknown_label: no folder eval/foreground/thunder for the label 'thunder'" in text
     assert "there are dog, rain" in text
     assert "unreadable: source eval/foreground/dog/dog0.wav: the file is truncated" in text
-    assert "dev/background/rain/rain0.wav: samples 88,200 to 132,300 wanted, the source has 110,250" in text
+    assert "dev/background/rain/rain0.wav: samples 88,200 to 132,300 are required, the source has 110,250" in text
 
 
 def test_nothing_left_to_build(pairs, tmp_path):
     shutil.rmtree(pairs.source / "dev" / "background")
     shutil.rmtree(pairs.source / "eval" / "background")
-    with pytest.raises(BrokenInputError, match="nothing is left to build: all 14 pairs are broken"):
+    with pytest.raises(BrokenInputError, match="nothing is left: all 14 pairs are broken"):
         pairs.build(tmp_path / "out", skip_broken=True)
     assert not (tmp_path / "out").exists()
 
@@ -281,16 +266,16 @@ def test_nothing_left_to_build(pairs, tmp_path):
     [
         ({"jobs": 0}, "jobs is 0"),
         ({"limit": 0}, "the limit is 0"),
-        ({"container": "flac", "bits": 32}, "FLAC holds no 32 bits"),
+        ({"container": "flac", "bits": 32}, "FLAC cannot hold 32 bits"),
     ],
 )
-def test_options_that_make_no_sense(changes, message, tmp_path):
+def test_options_out_of_range_are_refused(changes, message, tmp_path):
     with pytest.raises(InvalidInputError, match=message):
         PairBuildOptions(jams=tmp_path, out=tmp_path, **changes)
 
 
 def test_wrong_folders(pairs, tmp_path):
-    with pytest.raises(NotFoundError, match=r"no source tree .*did you mean .*source\?"):
+    with pytest.raises(NotFoundError, match=r"not a source tree .*did you mean .*source\?"):
         pairs.build(tmp_path / "out", source=pairs.root)
     with pytest.raises(NotFoundError, match="no such folder"):
         pairs.build(tmp_path / "out", jams=pairs.root / "none")

@@ -87,10 +87,10 @@ def test_codes_are_read_back(found):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("event_added", "row 3: 'event_added' is no change; KIND:LABEL wanted"),
+        ("event_added", "row 3: 'event_added' is not a change; it must be KIND:LABEL"),
         ("event_added:", "row 3: change: the label is ''"),
         ("event_moved:dog", "row 3: change: the kind is 'event_moved'; it must be one of event_added"),
-        ("event_added:dog;", "row 3: '' is no change"),
+        ("event_added:dog;", "row 3: '' is not a change"),
         ("event_added:dog:cat", "row 3: change: the label is 'dog:cat'"),
     ],
 )

@@ -92,9 +92,9 @@ def test_manifest_only_writes_no_audio(made, tmp_path):
         (["build", "--jams", "x", "--out", "y"], 2, "give --source to render audio, or --manifest-only to write none"),
         (["build", "--jams", "x", "--source", "s", "--manifest-only", "--out", "y"], 2, "give --source to render"),
         (["build", "--jams", "x", "--manifest-only", "--out", "y"], 1, "error: x: no such folder"),
-        (["build", "--jams", "x", "--source", "s", "--out", "y"], 1, "error: s: no source tree"),
+        (["build", "--jams", "x", "--source", "s", "--out", "y"], 1, "error: s: not a source tree"),
         (["verify", "x"], 1, "error: x/dataset.json: missing"),
-        (["draw", "--source", "x", "--scene", "rain", "--out", "y"], 1, "error: x: no source tree"),
+        (["draw", "--source", "x", "--scene", "rain", "--out", "y"], 1, "error: x: not a source tree"),
         (["draw", "--source", "x", "--scene", "rain", "--out", "y", "--pairs", "dev"], 2, "--pairs is dev; it must"),
         (
             ["draw", "--source", "x", "--scene", "rain", "--out", "y", "--kept", "a"],
@@ -104,7 +104,7 @@ def test_manifest_only_writes_no_audio(made, tmp_path):
         (
             ["draw", "--source", "x", "--scene", "rain", "--out", "y", "--kind", "sing=1"],
             1,
-            "'sing' is no kind of change",
+            "'sing' is not a kind of change",
         ),
         (["prepare", "--fsd50k", "x", "--esc50", "y", "--out", "z"], 1, "no such folder"),
         (

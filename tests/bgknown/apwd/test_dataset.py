@@ -33,13 +33,13 @@ def test_rendered_on_demand_is_what_the_files_hold(rate_hz, finished):
             np.testing.assert_array_equal(audio, read_whole(path, read_header(path), rate_hz, np.float32))
 
 
-def test_a_manifest_alone_serves_with_jams_and_source(finished, tmp_path):
+def test_manifest_without_audio_is_rendered_from_jams_and_source(finished, tmp_path):
     made, out = finished
     made.build(tmp_path / "texts", source=None)
     pairs = open_pairs(tmp_path / "texts", jams=made.jams, source=made.source)
     expected = open_pairs(out).audio("rain_dev_two", "s2")
     np.testing.assert_array_equal(pairs.audio("rain_dev_two", "s2"), expected)
-    with pytest.raises(InvalidInputError, match="rain_dev_two_s2 has no file of audio; give jams and source"):
+    with pytest.raises(InvalidInputError, match="rain_dev_two_s2 has no audio file; give jams and source"):
         open_pairs(tmp_path / "texts").audio("rain_dev_two", "s2")
 
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bgknown.apwd import draw as drawn
 from bgknown.apwd.changes import KINDS, find_changes, list_classes
 from bgknown.apwd.draw import PairDrawOptions, draw
 from bgknown.apwd.pair_draw import PairRules, Sources, draw_pair, gather_sources
@@ -21,6 +20,7 @@ from bgknown.apwd.text import describe_changes, read_back
 from bgknown.audio.files import RATE_HZ
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
 from tests.conftest import noise, write_wav
+from tests.stopping import fill_disk_after
 
 CLASSES = ("dog", "birds", "thunder", "footsteps")
 EVEN = PairRules(kinds=dict.fromkeys(KINDS, 1.0), changes=(1.0, 1.0, 1.0))
@@ -133,7 +133,7 @@ def test_texts_of_drawn_pairs_are_read_back():
         ({"ref_db": (-70.0, -30.0)}, "ref_db is -70..-30"),
         ({"changes": ()}, "changes has the weights"),
         ({"kept": (0.0, 0.0)}, "kept has the weights"),
-        ({"kinds": {"event_moved": 1.0}}, "'event_moved' is no kind of change; there are event_added"),
+        ({"kinds": {"event_moved": 1.0}}, "'event_moved' is not a kind of change; there are event_added"),
         ({"kinds": {"event_added": -1.0}}, "no weight may be below 0"),
         ({"duration_s": math.nan}, "duration_s is nan"),
         ({"duration_s": math.inf}, "duration_s is inf; a soundscape has 1 s to 3600 s"),
@@ -142,7 +142,7 @@ def test_texts_of_drawn_pairs_are_read_back():
         ({"kinds": {"event_added": math.nan}}, "kinds: no weight may be below 0 or infinite"),
     ],
 )
-def test_rules_that_make_no_sense(change, message):
+def test_rules_out_of_range_are_refused(change, message):
     with pytest.raises(InvalidInputError, match=message):
         PairRules(**change)
 
@@ -207,18 +207,9 @@ def test_any_number_of_processes_and_more_pairs_give_the_same_first_ones(tree, t
     assert few.items() <= contents(tmp_path / "one").items()
 
 
-def test_a_draw_that_was_stopped_goes_on(tree, tmp_path, monkeypatch):
+def test_stopped_draw_resumes(tree, tmp_path, monkeypatch):
     draw(options(tree, tmp_path / "whole"))
-    real, count = drawn._put, 0
-
-    def failing(path, data, scratch):
-        nonlocal count
-        count += 1
-        if count > 17:
-            raise StorageError(f"{path}: the disk is full: free some space and run the same command again")
-        real(path, data, scratch)
-
-    monkeypatch.setattr(drawn, "_put", failing)
+    fill_disk_after(monkeypatch, 17)
     with pytest.raises(StorageError, match="the disk is full"):
         draw(options(tree, tmp_path / "out"))
     monkeypatch.undo()
@@ -232,7 +223,7 @@ def test_a_draw_that_was_stopped_goes_on(tree, tmp_path, monkeypatch):
 def test_a_finished_draw_is_left_alone_and_another_one_refused(tree, tmp_path):
     first = draw(options(tree, tmp_path))
     assert draw(options(tree, tmp_path)) == replace(first, was_finished=True)
-    with pytest.raises(StorageError, match=r"configuration.pairs.dev is 20 there and 21 here"):
+    with pytest.raises(StorageError, match=r"configuration.pairs.dev is 20 in the folder but 21 was requested"):
         draw(options(tree, tmp_path, pairs={"dev": 21, "eval": 5}))
     draw(options(tree, tmp_path, rules=replace(RULES, seed=1)))  # a folder of its own
     draw(options(tree, tmp_path, name="mine", pairs={"dev": 1, "eval": 1}))
@@ -248,8 +239,8 @@ def test_a_finished_draw_is_left_alone_and_another_one_refused(tree, tmp_path):
         ({"events": ("dog",)}, InvalidInputError, r"1 event classes \(dog\) for up to 2 changes"),
         ({"events": ("dog", "dog")}, InvalidInputError, "the event class 'dog' is named twice"),
         ({"events": ("dog", "rain")}, InvalidInputError, "the event class 'rain' is the background's label"),
-        ({"pairs": {"dev": 0, "eval": 0}}, InvalidInputError, "no pairs are wanted"),
-        ({"rules": PairRules()}, InvalidInputError, "has 0 recordings of at least 10 s, 2 are wanted"),
+        ({"pairs": {"dev": 0, "eval": 0}}, InvalidInputError, "no pairs to draw"),
+        ({"rules": PairRules()}, InvalidInputError, "has 0 recordings of at least 10 s, 2 are required"),
     ],
 )
 def test_draws_that_cannot_be_made(changes, error, message, tree, tmp_path):
@@ -267,7 +258,7 @@ def test_draws_that_cannot_be_made(changes, error, message, tree, tmp_path):
         ({"jobs": 0}, "jobs is 0"),
     ],
 )
-def test_options_that_make_no_sense(changes, message, tree, tmp_path):
+def test_options_out_of_range_are_refused(changes, message, tree, tmp_path):
     with pytest.raises(InvalidInputError, match=message):
         PairDrawOptions(**{"source": tree, "out": tmp_path, "scene": "rain", **changes})
 

@@ -31,20 +31,20 @@ def test_where_only_first_ones_are_published_pairs_have_one_side(tmp_path):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["x_s3.jams"], "x_s3.jams: a JAMS of a pair is called NAME_s1.jams or NAME_s2.jams"),
-        (["_s1.jams"], "is called NAME_s1.jams"),
-        (["a/x_s1.jams", "b/x_s1.jams"], "the pair x is there twice: a/x_s1.jams and b/x_s1.jams"),
+        (["x_s3.jams"], "x_s3.jams: the JAMS of a pair must be named NAME_s1.jams and NAME_s2.jams"),
+        (["_s1.jams"], "must be named NAME_s1.jams"),
+        (["a/x_s1.jams", "b/x_s1.jams"], "two files belong to the pair x: a/x_s1.jams and b/x_s1.jams"),
         (["x_s2.jams"], "the pair x lacks its s1 JAMS"),
         (["x_s1.jams", "y_s1.jams", "y_s2.jams"], "the pair x lacks its s2 JAMS"),
     ],
 )
-def test_files_that_make_no_pairs_are_refused(names, message, tmp_path):
+def test_files_that_do_not_form_pairs_are_refused(names, message, tmp_path):
     with pytest.raises(InvalidInputError, match=message):
         find_pairs(touch(tmp_path, *names))
 
 
 def test_an_empty_and_a_missing_folder(tmp_path):
-    with pytest.raises(NotFoundError, match="holds no JAMS files"):
+    with pytest.raises(NotFoundError, match="no JAMS files"):
         find_pairs(tmp_path)
     with pytest.raises(NotFoundError, match="no such folder"):
         find_pairs(tmp_path / "none")
@@ -86,7 +86,7 @@ def edit_duration(tree):
     [
         (edit_split, "takes sources of both dev and eval"),
         (edit_background, "its backgrounds have the labels car_passing, rain"),
-        (edit_folder, "does not lie in source/dev or source/eval"),
+        (edit_folder, "is not in source/dev or source/eval"),
         (edit_duration, "s1 and s2 last 1 s and 2 s"),
     ],
 )

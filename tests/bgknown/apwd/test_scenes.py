@@ -1,6 +1,6 @@
 import pytest
 
-from bgknown.apwd.scenes import read, read_published_scenes
+from bgknown.apwd.scenes import read_published_scenes, read_scenes
 from bgknown.corpora import esc50
 from bgknown.errors import InvalidInputError, NotFoundError
 
@@ -39,7 +39,7 @@ def test_the_published_scenes():
 
 
 def test_a_scene_of_ones_own(tmp_path):
-    scenes = read(write(tmp_path, GOOD))
+    scenes = read_scenes(write(tmp_path, GOOD))
     assert scenes.scene("sea").fsd50k == ("Waves_and_surf", "Ocean")
     assert scenes.splits["dev"].pairs == 1000
     assert scenes.scene_of("waves") == "sea"
@@ -72,14 +72,14 @@ def test_a_scene_of_ones_own(tmp_path):
 )
 def test_a_file_that_breaks_the_form(old, new, message, tmp_path):
     with pytest.raises(InvalidInputError, match=message):
-        read(write(tmp_path, GOOD.replace(old, new)))
+        read_scenes(write(tmp_path, GOOD.replace(old, new)))
 
 
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(NotFoundError, match="no such file"):
-        read(tmp_path / "none.toml")
+        read_scenes(tmp_path / "none.toml")
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(InvalidInputError, match="not a text in UTF-8"):
-        read(tmp_path / "bytes.toml")
+        read_scenes(tmp_path / "bytes.toml")
     with pytest.raises(InvalidInputError, match="splits is missing"):
-        read(write(tmp_path, ""))
+        read_scenes(write(tmp_path, ""))

@@ -30,17 +30,17 @@ def test_columns_of_audiodiffcaps(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name,text\np,x\n", "has the columns name, text; columns pair,text wanted"),
-        ("key,caption\np,x\n", "columns pair,text wanted"),
+        ("name,text\np,x\n", "has the columns name, text; give the columns pair,text"),
+        ("key,caption\np,x\n", "give the columns pair,text"),
         ("pair,text\n", "the table has no rows"),
         ("pair,text\np,\n", "line 2: the text of p is empty"),
         ("pair,text\n,x\n", "line 2: the pair is empty"),
-        ("pair,text\np,x\np,x\n", "line 3: the pair p has the text 'x' already"),
-        ("key,caption_1\np,x\np,y\n", "line 3: the pair p is there twice"),
+        ("pair,text\np,x\np,x\n", "line 3: the pair p already has the text 'x'"),
+        ("key,caption_1\np,x\np,y\n", "line 3: the pair p has two rows"),
         ("key,caption_1,caption_2\np,,\n", "line 2: the text of p is empty"),
         ("", "not a CSV table"),
         ("pair,text\np1,put a dog, then a cat\n", "line 2: 3 fields, the header has 2"),
-        ('pair,text\np1,"a\nb"\np1,"a b"\n', "line 4: the pair p1 has the text 'a b' already"),
+        ('pair,text\np1,"a\nb"\np1,"a b"\n', "line 4: the pair p1 already has the text 'a b'"),
         ('pair,text\np,"x\n', "not a CSV table"),
     ],
 )

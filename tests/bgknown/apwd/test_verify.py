@@ -74,7 +74,7 @@ def test_files_that_are_damaged_missing_or_too_many(copy):
     names = [path.relative_to(out).as_posix() for path in paths]
     assert f"{names[0]}: No such file or directory" in faults
     assert f"{names[1]}: the file is truncated: its header declares more data than the file contains" in faults
-    assert f"{names[2]}: is 22050 Hz with 1 channels; 44100 Hz mono wanted" in faults
+    assert f"{names[2]}: is 22050 Hz with 1 channels; it must be 44100 Hz mono" in faults
     assert any(line.endswith("stray.wav: is in the folder but not in the manifest") for line in faults)
     assert len(faults) == 5  # the third one's sha256 too
 
@@ -118,10 +118,10 @@ def test_audio_that_is_not_scapers_is_found(finished, copy, monkeypatch):
 
 def test_the_files_for_scaper_are_drawn_by_the_seed(finished):
     rows = [{"s1": f"{number}a", "s2": f"{number}b"} for number in range(20)]
-    first = verifying._chosen(rows, 5, 0)
+    first = verifying._choose_files(rows, 5, 0)
     assert len(first) == 5
-    assert first == verifying._chosen(rows, 5, 0)
-    assert first != verifying._chosen(rows, 5, 1)
+    assert first == verifying._choose_files(rows, 5, 0)
+    assert first != verifying._choose_files(rows, 5, 1)
 
 
 def test_what_cannot_be_checked(finished, tmp_path):
@@ -148,7 +148,7 @@ def test_a_manifest_that_is_damaged(copy):
     _, out = copy
     text = (out / "manifest.csv").read_text()
     (out / "manifest.csv").write_text(text + text.splitlines()[1] + "\n")
-    with pytest.raises(InvalidInputError, match="line 16: the pair rain_dev_added is there twice"):
+    with pytest.raises(InvalidInputError, match="line 16: the pair rain_dev_added has two rows"):
         check(out)
     (out / "manifest.csv").write_text("pair\nx\n")
     with pytest.raises(InvalidInputError, match="the set is damaged"):

@@ -22,7 +22,7 @@ def table_of(reader, tiny):
 
 
 @BOTH
-def test_facts_stand_beside_the_reader(reader):
+def test_published_facts_are_next_to_the_reader(reader):
     facts = reader.FACTS
     assert facts.name
     assert facts.licence.startswith("CC")
@@ -76,7 +76,7 @@ def test_files_are_found_by_their_stem(reader, tiny, suffix):
 
 
 @BOTH
-def test_a_missing_folder_or_a_wrong_one_is_told_apart(reader, tiny):
+def test_missing_folder_and_wrong_folder_have_different_messages(reader, tiny):
     name = reader.FACTS.name
     with pytest.raises(NotFoundError, match="no such folder; give the folder of " + name):
         reader.index(tiny.root / "nowhere", cache=tiny.root / "cache")
@@ -111,8 +111,8 @@ def test_an_empty_table_is_refused(reader, tiny):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("1-100-A-0.wav,1,", "1-100-A-0.wav,9,", r"line 2: fold is '9', must be a whole number in 1..5"),
-        ("1-100-A-0.wav,1,0,", "1-100-A-0.wav,1,77,", r"line 2: target is '77'"),
+        ("1-100-A-0.wav,1,", "1-100-A-0.wav,9,", r"line 2: fold is 9; it must be in 1..5"),
+        ("1-100-A-0.wav,1,0,", "1-100-A-0.wav,1,77,", r"line 2: target is 77"),
         (
             "1-100-A-0.wav",
             "../1-100-A-0.wav",
@@ -166,7 +166,7 @@ def test_a_changed_file_is_read_again(tiny):
     assert index(esc50, tiny).table.set_index("clip_id").loc["1-100-A-0", "frames"] == 3 * RATE_HZ
 
 
-def test_a_damaged_cache_is_made_anew(tiny):
+def test_damaged_cache_is_made_again(tiny):
     first = index(esc50, tiny).table
     for path in (tiny.root / "cache" / "headers").iterdir():
         path.write_bytes(b"\x00\xff nonsense")

@@ -34,7 +34,7 @@ def test_one_recording_shares_its_freesound_id_with_a_clip(corpora):
     assert set(clips["freesound_id"]) & set(recordings["recording_id"]) == {"1000"}
 
 
-def test_a_second_call_makes_nothing_and_another_size_makes_anew(corpora, monkeypatch):
+def test_second_call_makes_nothing_and_another_size_replaces_the_corpora(corpora, monkeypatch):
     root, _ = corpora
     monkeypatch.setattr(miniature, "_make_esc50", lambda *_: pytest.fail("made again"))
     miniature.make(root, takes=1, recordings=(8, 6))
@@ -45,7 +45,7 @@ def test_a_second_call_makes_nothing_and_another_size_makes_anew(corpora, monkey
 def test_folders_of_the_users_are_left_alone(tmp_path):
     (tmp_path / "FSD50K").mkdir()
     (tmp_path / "FSD50K" / "thesis.txt").write_text("precious")
-    with pytest.raises(StorageError, match="is there already and was not made by this command"):
+    with pytest.raises(StorageError, match="already exists and was not made by this command"):
         miniature.make(tmp_path, takes=1, recordings=(1, 1))
     assert [path.name for path in (tmp_path / "FSD50K").iterdir()] == ["thesis.txt"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ESC-50", "FSD50K"]
@@ -75,7 +75,7 @@ def test_two_makers_at_once_agree(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ESC-50", "FSD50K"]
 
 
-def test_the_classes_can_be_told_apart(tmp_path):
+def test_classes_can_be_distinguished(tmp_path):
     """A nearest neighbour on coarse spectra and envelopes, trained on folds 1-3, names most clips of folds 4 and 5."""
     root, _ = miniature.make(tmp_path, takes=1, recordings=(1, 1))
     features, targets, folds = [], [], []

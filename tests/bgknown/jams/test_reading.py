@@ -90,10 +90,10 @@ CASES = {
     "snr NaN": (lambda t: value(t).update(snr=math.nan), r"data\[1\].value.snr is nan, must be a finite number"),
     "snr text": (lambda t: value(t).update(snr="8"), r"value.snr is '8', must be a finite number"),
     "snr true": (lambda t: value(t).update(snr=True), r"value.snr is True, must be a finite number"),
-    "snr huge": (lambda t: value(t).update(snr=1e9), r"value.snr is 1e\+09, must lie in -120..120"),
+    "snr huge": (lambda t: value(t).update(snr=1e9), r"value.snr is 1e\+09; it must be in -120..120"),
     "no snr": (lambda t: value(t).pop("snr"), r"value.snr is missing, must be a finite number"),
-    "no duration": (lambda t: value(t).update(event_duration=0), r"value.event_duration is 0, must lie in"),
-    "before 0": (lambda t: value(t).update(source_time=-0.1), r"value.source_time is -0.1, must lie in 0"),
+    "no duration": (lambda t: value(t).update(event_duration=0), r"value.event_duration is 0; it must be in"),
+    "before 0": (lambda t: value(t).update(source_time=-0.1), r"value.source_time is -0.1; it must be in 0"),
     "absolute": (
         lambda t: value(t).update(source_file="/etc/dog/passwd.wav"),
         r"source_file is '/etc/dog/passwd.wav', which is an absolute path; it must not leave the source tree",
@@ -107,15 +107,15 @@ CASES = {
     "label": (lambda t: value(t).update(label="cat"), "its folder must be the label, 'cat'"),
     "label type": (lambda t: value(t).update(label=7), r"value.label is 7, must be a text"),
     "role": (lambda t: value(t).update(role="middle"), "role is 'middle', must be 'background' or 'foreground'"),
-    "pitch": (lambda t: value(t).update(pitch_shift=1.5), "pitch_shift is 1.5; it is not rendered, only null"),
-    "stretch": (lambda t: value(t).update(time_stretch=0.9), "time_stretch is 0.9; it is not rendered"),
+    "pitch": (lambda t: value(t).update(pitch_shift=1.5), "pitch_shift is 1.5; it is not supported, it must be null"),
+    "stretch": (lambda t: value(t).update(time_stretch=0.9), "time_stretch is 0.9; it is not supported"),
     "value": (lambda t: t["annotations"][0]["data"][1].update(value=[]), r"data\[1\].value is \[\], must be an object"),
     "item": (lambda t: t["annotations"][0]["data"].append(3), r"data\[3\] is 3, must be an object"),
     "columns": (lambda t: t["annotations"][0].update(data={"time": []}), "data is {'time': .*}, must be a list"),
     "empty": (lambda t: t["annotations"][0]["data"].clear(), "data is empty"),
-    "reverb": (lambda t: settings(t).update(reverb=0.3), "reverb is 0.3; reverb is not rendered"),
-    "rate": (lambda t: settings(t).update(sr=16000), "sr is 16000, only 44100 is rendered"),
-    "stereo": (lambda t: settings(t).update(n_channels=2), "n_channels is 2, only 1 is rendered"),
+    "reverb": (lambda t: settings(t).update(reverb=0.3), "reverb is 0.3; reverb is not supported"),
+    "rate": (lambda t: settings(t).update(sr=16000), "sr is 16000, only 44100 is supported"),
+    "stereo": (lambda t: settings(t).update(n_channels=2), "n_channels is 2, only 1 is supported"),
     "ref_db": (lambda t: settings(t).update(ref_db=None), "ref_db is None, must be a finite number"),
     "flag": (lambda t: settings(t).update(fix_clipping=1), "fix_clipping is 1, must be true or false"),
     "trimmed": (lambda t: t["annotations"][0]["sandbox"].update(slice=[{}]), "a part was cut out of this soundscape"),
@@ -137,6 +137,6 @@ def test_what_breaks_a_rule_is_named(name):
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"\xff\xfe", json.dumps(tree()).encode()[:2000]])
-def test_what_is_no_jams_is_refused(data):
+def test_file_that_is_not_a_jams_is_refused(data):
     with pytest.raises(InvalidInputError, match="pair_s1: not a JAMS file"):
         parse_jams(data, "pair_s1")

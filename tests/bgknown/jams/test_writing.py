@@ -34,7 +34,7 @@ events = st.lists(
 def test_the_jams_is_scapers_own(drawn, start, tree, tmp_path):
     background, foreground = tree / "background", tree / "foreground"
     core = scaper.load()
-    with scaper._at_home(core, None):
+    with scaper._lend_modules(core, None):
         scape = core.Scaper(10.0, str(foreground), str(background))
         scape.ref_db = -36.0
         scape.add_background(("const", "rain"), ("const", str(background / "rain" / "1.wav")), ("const", start))

@@ -40,7 +40,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_folder_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="a file of this name is in the way"):
         files.make_folder(tmp_path / "file")

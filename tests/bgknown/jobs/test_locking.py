@@ -41,7 +41,7 @@ def test_a_file_system_without_locks_is_explained(claim, error, tmp_path, monkey
         raise error
 
     monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
-    message = r"out.*: the file system there has no locks .*; give another --out, on a file system that has locks"
+    message = r"out.*: its file system has no locks .*; give another --out, on a file system that has locks"
     with pytest.raises(StorageError, match=message), claim(tmp_path / "out"):
         pass
 

@@ -43,7 +43,7 @@ def test_results_come_in_the_order_of_the_items_where_it_matters(jobs, batch):
 
 
 @pytest.mark.parametrize("ordered", [False, True])
-def test_stopping_early_is_no_warning(ordered, recwarn):
+def test_stopping_early_gives_no_warning(ordered, recwarn):
     for number in in_processes(slow_first, range(60), jobs=2, title="x", unit="y", ordered=ordered):
         if number == 3:
             break
@@ -51,7 +51,7 @@ def test_stopping_early_is_no_warning(ordered, recwarn):
     assert not recwarn.list
 
 
-def test_no_items_are_no_work():
+def test_no_items_mean_no_work():
     assert list(in_processes(square, [], jobs=2, title="x", unit="y")) == []
 
 
@@ -112,6 +112,6 @@ def test_threads_keep_the_order():
     assert in_threads(square, range(50), title="x", unit="y") == [number * number for number in range(50)]
 
 
-def test_progress_is_silent_where_stderr_is_no_terminal(capfd):
+def test_progress_is_silent_if_stderr_is_not_a_terminal(capfd):
     list(in_processes(square, range(5), jobs=1, title="x", unit="y"))
     assert capfd.readouterr().err == ""

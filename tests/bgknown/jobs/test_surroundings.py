@@ -54,7 +54,7 @@ def test_any_encoding_of_the_output_will_do(environment):
 
 
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_are_no_failure(redirection):
+def test_closed_streams_do_no_harm(redirection):
     done = show(redirection)
     assert done.returncode == 0
     assert b"Traceback" not in done.stderr
@@ -85,7 +85,7 @@ def homeless(monkeypatch):
     monkeypatch.setattr(stopping, "_clean_ups", [])
 
 
-def test_no_home_is_one_line_that_names_the_ways_out(homeless, monkeypatch):
+def test_missing_home_is_one_line_with_the_ways_out(homeless, monkeypatch):
     with pytest.raises(NotFoundError, match="no home folder for the cache: give --cache DIR, or set BGKNOWN_CACHE=DIR"):
         surroundings.default_cache()
     monkeypatch.setenv("BGKNOWN_CACHE", "/somewhere")

@@ -1,12 +1,14 @@
 import json
+from dataclasses import asdict
 
 import pytest
 
 from bgknown.errors import StorageError
 from bgknown.jobs.sealed import add_check
+from bgknown.jobs.units import FinishedUnit, read_units
 from bgknown.mixtures.build import open_workspace
 
-GOOD = {"name": "a", "digest": "d", "record": {"x": 1}}
+GOOD = FinishedUnit(name="a", digest="d", record={"x": 1}, files=())
 
 
 @pytest.fixture
@@ -25,16 +27,18 @@ def state(tmp_path):
         '"name"',
         '{"name": "b", "digest": "d", "record": {"x": 1}}',
         json.dumps(add_check({"name": ["a"]})),
-        json.dumps(add_check({"name": "b", "digest": 1, "record": {"x": 1}})),
-        json.dumps(add_check({"name": "b", "digest": "d", "record": "x"})),
-        json.dumps(add_check({"name": "b", "digest": "d", "record": [1]})),
+        json.dumps(add_check({"name": "b", "digest": 1, "record": {"x": 1}, "files": []})),
+        json.dumps(add_check({"name": "b", "digest": "d", "record": "x", "files": []})),
+        json.dumps(add_check({"name": "b", "digest": "d", "record": [1], "files": []})),
+        json.dumps(add_check({"name": "b", "digest": "d", "record": {"x": 1}})),
+        json.dumps(add_check({"name": "b", "digest": "d", "record": {"x": 1}, "files": [{"file": "b"}]})),
         '{"name": "b", "dig',
         "\0\0\0",
     ],
 )
-def test_lines_of_a_journal_that_are_no_entries_are_passed_over(state, line):
-    state.journal.write_text(f"{json.dumps(add_check(GOOD))}\n{line}\n")
-    assert state.finished() == {"a": GOOD}
+def test_damaged_lines_of_a_journal_are_left_out(state, line):
+    state.journal.write_text(f"{json.dumps(add_check(asdict(GOOD)))}\n{line}\n")
+    assert list(read_units(state.journal)) == [GOOD]
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, "1" * 5_000, "[]", "\0", "{", '{"name": "y"}'])

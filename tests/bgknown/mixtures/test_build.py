@@ -156,7 +156,7 @@ def test_the_same_corpora_elsewhere_give_the_same_bytes(built, tmp_path):
     assert contents(tmp_path / "out") == contents(here)
 
 
-def test_no_place_of_this_machine_is_in_any_file(built):
+def test_no_file_contains_a_path_of_this_machine(built):
     corpora, out = built
     for name, data in contents(out).items():
         assert str(corpora.root.parent).encode() not in data, name

@@ -83,7 +83,7 @@ def test_a_broken_clip_is_named_and_the_other_rows_are_kept(built, tiny, tmp_pat
     assert contents(tmp_path / "out") == contents(built[1])
 
 
-def test_skip_broken_goes_on_and_counts(tiny, tmp_path):
+def test_skip_broken_leaves_broken_inputs_out_and_counts_them(tiny, tmp_path):
     damage_silent(tiny)
     damage_other = tiny.clip("5-501-A-1")
     damage_other.unlink()
@@ -111,7 +111,7 @@ def test_a_mixture_that_16_bits_cannot_hold_is_a_broken_row(tiny, tmp_path):
         tiny.build(tmp_path / "out", recipe=tmp_path / "recipe.csv")
 
 
-def test_what_was_skipped_is_told_again_and_hinted_at_when_it_has_been_repaired(tiny, tmp_path):
+def test_skipped_inputs_are_reported_again_and_hinted_at_once_repaired(tiny, tmp_path):
     original = tiny.clip("1-100-A-0").read_bytes()
     damage_zero_bytes(tiny)
     first = tiny.build(tmp_path / "out", skip_broken=True)
@@ -119,11 +119,11 @@ def test_what_was_skipped_is_told_again_and_hinted_at_when_it_has_been_repaired(
     assert (first.was_finished, again.was_finished) == (False, True)
     assert again.problems == first.problems != []
     tiny.clip("1-100-A-0").write_bytes(original)
-    with pytest.raises(StorageError, match="it was made without 1 broken inputs, which may be whole now"):
+    with pytest.raises(StorageError, match="it was made without 1 broken inputs, which may be repaired now"):
         tiny.build(tmp_path / "out")
 
 
-def test_a_dry_run_tells_of_broken_clips(tiny, tmp_path):
+def test_dry_run_reports_broken_clips(tiny, tmp_path):
     damage_zero_bytes(tiny)
     report = dry_run(tiny.open(), tiny.options(), tmp_path / "out")
     assert [problem.where for problem in report.problems] == ["audio/1-100-A-0.wav"]
@@ -132,7 +132,7 @@ def test_a_dry_run_tells_of_broken_clips(tiny, tmp_path):
 def test_nothing_left_to_build_is_an_error(tiny, tmp_path):
     for clip_id in CLIPS:
         tiny.clip(clip_id).write_bytes(b"")
-    with pytest.raises(BrokenInputError, match="nothing is left to build: all 10 rows are broken"):
+    with pytest.raises(BrokenInputError, match="nothing is left: all 10 rows are broken"):
         tiny.build(tmp_path / "out", skip_broken=True)
     assert not contents(tmp_path / "out")
 
@@ -186,7 +186,8 @@ def test_a_recipe_with_a_quiet_crop_is_refused_by_row(tiny, tmp_path):
     audio[row["a_start"] : row["a_start"] + CLIP_FRAMES] *= 1e-4
     write_wav(path, audio, subtype="PCM_24")
     with pytest.raises(
-        BrokenInputError, match=rf"{row['clip_id']}: quiet_background: .* crop \(a\) has -\d\d\.\d LUFS, at least -60"
+        BrokenInputError,
+        match=rf"{row['clip_id']}: quiet_background: .* crop \(a\) is at -\d\d\.\d LUFS, below the minimum of -60",
     ):
         tiny.build(tmp_path / "out", recipe=tmp_path / "recipe.csv")
 

@@ -10,8 +10,7 @@ import filelock
 import pytest
 
 from bgknown.errors import BrokenInputError, StorageError
-from bgknown.jobs import files
-from bgknown.mixtures import build as building
+from bgknown.jobs import files, resumable
 from bgknown.mixtures.build import dry_run
 from bgknown.mixtures.verify import verify
 from bgknown.mixtures.worker import build_row
@@ -79,7 +78,7 @@ def stop_after(monkeypatch, calls):
 
 
 @pytest.mark.parametrize("calls", [0, 1, 3, 9, 24, 51, 53, 57, 60])
-def test_a_full_disk_leaves_only_whole_files_and_the_build_goes_on(built, tmp_path, monkeypatch, calls):
+def test_full_disk_leaves_only_whole_files_and_the_build_resumes(built, tmp_path, monkeypatch, calls):
     corpora, expected = built
     out = tmp_path / "out"
     stop_after(monkeypatch, calls)
@@ -93,9 +92,9 @@ def test_a_full_disk_leaves_only_whole_files_and_the_build_goes_on(built, tmp_pa
     assert contents(out) == whole
 
 
-def test_too_little_space_is_said_before_anything_is_rendered(tiny, tmp_path, monkeypatch):
+def test_too_little_space_is_reported_before_anything_is_rendered(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
-    with pytest.raises(StorageError, match=r"0\.00 GB free, 10 rows need 0\.02 GB"):
+    with pytest.raises(StorageError, match=r"0\.00 GB free, the rows need up to 0\.02 GB"):
         tiny.build(tmp_path / "out")
     assert not contents(tmp_path / "out")
 
@@ -103,10 +102,10 @@ def test_too_little_space_is_said_before_anything_is_rendered(tiny, tmp_path, mo
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seed": 1}, "draw.seed is 0 there and 1 here"),
-        ({"reference_gain": "source"}, 'reference_gain is "mixture" there and "source" here'),
-        ({"container": "flac"}, 'container is "wav" there and "flac" here'),
-        ({"limit": 3}, "limit is null there and 3 here"),
+        ({"seed": 1}, "draw.seed is 0 in the folder but 1 was requested"),
+        ({"reference_gain": "source"}, 'reference_gain is "mixture" in the folder but "source" was requested'),
+        ({"container": "flac"}, 'container is "wav" in the folder but "flac" was requested'),
+        ({"limit": 3}, "limit is null in the folder but 3 was requested"),
     ],
 )
 @pytest.mark.parametrize("finished", [True, False], ids=["finished", "unfinished"])
@@ -128,14 +127,14 @@ def test_other_corpora_are_another_configuration(tiny, tmp_path):
     tiny.build(tmp_path / "out")
     table = tiny.fsd50k / "FSD50K.ground_truth" / "dev.csv"
     table.write_text("\n".join(table.read_text().split("\n")[:-2]) + "\n")
-    with pytest.raises(StorageError, match="corpora.fsd50k.clips.dev is 5 there and 4 here"):
+    with pytest.raises(StorageError, match="corpora.fsd50k.clips.dev is 5 in the folder but 4 was requested"):
         tiny.build(tmp_path / "out")
 
 
 def test_a_folder_with_other_things_is_refused(tiny, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("precious")
-    with pytest.raises(StorageError, match="not empty and holds no unfinished work"):
+    with pytest.raises(StorageError, match="not empty and does not hold unfinished work"):
         tiny.build(tmp_path / "out")
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="is a file"):
@@ -145,7 +144,7 @@ def test_a_folder_with_other_things_is_refused(tiny, tmp_path):
 def test_a_workspace_that_is_not_ours_is_left_alone(tiny, tmp_path):
     (tmp_path / "out" / ".work").mkdir(parents=True)
     (tmp_path / "out" / ".work" / "notes.txt").write_text("precious")
-    with pytest.raises(StorageError, match="not empty and holds no unfinished work"):
+    with pytest.raises(StorageError, match="not empty and does not hold unfinished work"):
         tiny.build(tmp_path / "out")
     assert [path.name for path in (tmp_path / "out" / ".work").iterdir()] == ["notes.txt"]
 
@@ -160,7 +159,7 @@ def test_a_build_that_another_overtook_while_it_waited_changes_nothing(built, ti
         return real(lock, *arguments, **options)
 
     monkeypatch.setattr(filelock.FileLock, "acquire", overtaken)
-    with pytest.raises(StorageError, match="draw.seed is 0 there and 7 here"):
+    with pytest.raises(StorageError, match="draw.seed is 0 in the folder but 7 was requested"):
         tiny.build(tmp_path / "out", seed=7)
     assert contents(tmp_path / "out") == contents(built[1])
     assert not (tmp_path / "out" / ".work").exists()
@@ -173,13 +172,13 @@ def test_a_worker_that_outlives_its_run_can_put_nothing_under_a_final_name(tiny,
         tasks.extend(items)
         raise StorageError("stopped")
 
-    monkeypatch.setattr(building, "in_processes", keep)
+    monkeypatch.setattr(resumable, "in_batches", keep)
     with pytest.raises(StorageError, match="stopped"):
         tiny.build(tmp_path / "out")
     monkeypatch.undo()
     tiny.build(tmp_path / "out")
     (tmp_path / "out" / "jams" / "1-100-A-0.jams").unlink()
-    task = next(task for task in tasks if task.row["clip_id"] == "1-100-A-0")
+    task = next(task for task in tasks if task.task.row.clip_id == "1-100-A-0")
     with pytest.raises(StorageError):
         build_row(task)
     assert not (tmp_path / "out" / ".work").exists()
@@ -221,7 +220,7 @@ def test_a_row_rendered_over_does_not_count_as_its_older_self(built, tiny, tmp_p
 @pytest.mark.parametrize(
     "left", [["lock"], ["lock", "scratch-deadbeef/x"], ["lock", "build.json.part", "journal.jsonl"]]
 )
-def test_a_kill_in_the_first_moments_is_no_obstacle(built, tiny, tmp_path, left):
+def test_kill_in_the_first_moments_does_no_harm(built, tiny, tmp_path, left):
     for name in left:
         path = tmp_path / "out" / ".work" / name.replace("build.json.part", "scratch-0/.build.json.1.part")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -280,7 +279,7 @@ def test_work_that_0_1_0_left_unfinished_is_rendered_again(built, tiny, tmp_path
 def test_a_manifest_of_something_else_is_refused(tiny, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "manifest.csv").write_text("mine")
-    with pytest.raises(StorageError, match="holds a manifest.csv but no dataset.json, so bgknown has not made it"):
+    with pytest.raises(StorageError, match="holds a manifest.csv but no dataset.json, so it was not made by bgknown"):
         tiny.build(tmp_path / "out")
 
 
@@ -301,10 +300,12 @@ def test_two_builds_at_once_are_refused(tiny, tmp_path):
         tiny.build(tmp_path / "out")
 
 
-def test_a_finished_dataset_that_lacks_files_is_said_so(tiny, tmp_path):
+def test_finished_dataset_that_lacks_files_is_reported(tiny, tmp_path):
     tiny.build(tmp_path / "out")
     (tmp_path / "out" / "audio" / "b" / "1-100-A-0.wav").unlink()
-    with pytest.raises(StorageError, match=r"lacks 1 of its files \(the first: audio/b/1-100-A-0.wav\)"):
+    with pytest.raises(
+        StorageError, match=r"lacks 1 of its files, or they are cut short \(the first: audio/b/1-100-A-0.wav\)"
+    ):
         tiny.build(tmp_path / "out")
 
 

@@ -27,7 +27,7 @@ def test_examples_walk_through_a_split(built):
     assert len(list(bgknown.open_dataset(built[1]).examples())) == 10
 
 
-def test_wrong_names_are_told(built, tmp_path):
+def test_wrong_names_are_refused(built, tmp_path):
     data = bgknown.open_dataset(built[1])
     with pytest.raises(NotFoundError, match="no clip 'x'"):
         data.audio("x")
@@ -36,11 +36,11 @@ def test_wrong_names_are_told(built, tmp_path):
     with pytest.raises(NotFoundError, match="no dataset"):
         bgknown.open_dataset(tmp_path)
     (tmp_path / ".work").mkdir()
-    with pytest.raises(NotFoundError, match="its build has not ended"):
+    with pytest.raises(NotFoundError, match="its build is not finished"):
         bgknown.open_dataset(tmp_path)
 
 
-def test_a_missing_file_and_damaged_tables_are_told(built, tmp_path):
+def test_missing_file_and_damaged_tables_are_reported(built, tmp_path):
     root = shutil.copytree(built[1], tmp_path / "copy")
     (root / "audio" / "a" / "1-100-A-0.wav").unlink()
     with pytest.raises(StorageError, match=r"1-100-A-0\.wav: cannot be read"):

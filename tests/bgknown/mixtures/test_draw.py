@@ -77,7 +77,7 @@ def rows(recipe):
 
 @given(frames=st.one_of(st.integers(2 * W, 2 * W + 5), st.integers(2 * W, 30 * RATE_HZ)), seed=st.integers(0, 2**32))
 @settings(max_examples=300, deadline=None)
-def test_all_crops_lie_inside_the_recording(frames, seed):
+def test_all_crops_are_inside_the_recording(frames, seed):
     random = seeding.make_generator(seed, "x")
     for a in draw_a_starts(frames, random, count=8):
         b, c = draw_b_start(frames, a, random), draw_c_start(frames, a, random)
@@ -136,7 +136,7 @@ def test_a_recipe_keeps_every_rule():
     assert not recipe["fsd50k_file"].duplicated().any()
 
 
-def test_each_recording_serves_once_then_reuse_starts_over():
+def test_each_recording_is_used_once_before_any_is_used_again():
     counts = Counter(draw(corpora(clips=40, dev=10, evaluation=5)).recipe["fsd50k_file"])
     dev = [counts[f"FSD50K.dev_audio/r{k}.wav"] for k in range(10)]
     evaluation = [counts[f"FSD50K.eval_audio/r{k}.wav"] for k in range(10, 15)]
@@ -157,7 +157,7 @@ def test_as_many_recordings_as_clips_suffice_although_some_pairs_are_forbidden(s
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_each_recording_serves_once_even_if_every_clip_is_cut_from_one_of_them(seed):
+def test_each_recording_is_used_once_even_if_every_clip_comes_from_one_of_them(seed):
     clips = pd.DataFrame({"clip_id": [f"c{k}" for k in range(10)], "freesound_id": [f"r{k}" for k in range(10)]})
     chosen = assign(clips, pd.DataFrame({"recording_id": [f"r{k}" for k in range(10)]}), seed)
     assert len(set(chosen.values())) == 10
@@ -252,7 +252,7 @@ def test_no_usable_recording_is_an_error():
         draw(corpora(frames=2 * W - 1))
 
 
-def test_where_none_is_left_all_that_is_broken_or_quiet_is_told():
+def test_shortage_lists_every_broken_and_quiet_recording():
     def listen(checks):
         for check in checks:
             name = check.recording["recording_id"]

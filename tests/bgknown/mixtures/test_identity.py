@@ -70,7 +70,7 @@ def test_an_id_that_is_not_that_of_the_rows_is_a_fault(engines, tmp_path):
         (1.23456789012e-5, 1.23456789e-5),
     ],
 )
-def test_the_scale_is_told_in_nine_digits_and_stays_below_one(scale, told):
+def test_scale_is_stored_with_nine_digits_and_stays_below_one(scale, told):
     assert round_scale(scale) == told
 
 

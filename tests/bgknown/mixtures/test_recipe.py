@@ -89,7 +89,7 @@ def test_no_recipe_and_no_table(tmp_path):
         ("category", "cat", "category is 'cat', in ESC-50 it is 'bell'"),
         ("split", "test", "split is 'test', fold 1 belongs to 'train'"),
         ("fsd50k_file", "FSD50K.eval_audio/8000.wav", "takes its background from FSD50K's dev set"),
-        ("snr_db", 300.0, r"snr_db is 300.0, must lie in -40..40"),
+        ("snr_db", 300.0, r"snr_db is 300.0; it must be in -40..40"),
         ("c_start", 600 * 44_100, "goes beyond 'FSD50K.dev_audio"),
         ("a_start", -1, "a_start -1 to 220,499 goes beyond"),
         ("b_start", 5, "b_start must be 110,250 samples before or after a_start"),

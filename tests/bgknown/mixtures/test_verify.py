@@ -214,7 +214,7 @@ def test_saturation_is_found_where_nothing_was_scaled(root):
     assert f"audio/c/{CLIP}.wav: is clipped (reaches full scale although nothing was scaled)" in faults(root)
 
 
-def test_a_row_that_stands_twice_is_found(root):
+def test_duplicate_row_is_found(root):
     table = pd.read_csv(root / "manifest.csv")
     pd.concat([table, table.iloc[:1]]).to_csv(root / "manifest.csv", index=False)
     assert f"manifest.csv: clip {CLIP} has two rows" in faults(root)

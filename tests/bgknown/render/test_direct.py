@@ -119,7 +119,7 @@ def test_renders_what_scaper_renders(soundscape, tree, tmp_path):
     except ValueError as error:  # a start like 1.2 s, which gives Scaper one sample less
         if "broadcast" not in str(error):
             raise
-        with pytest.raises(InvalidInputError, match="Scaper cannot add them up either"):
+        with pytest.raises(InvalidInputError, match="Scaper cannot add them either"):
             directly(soundscape, tree)
         return
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13 * max(1.0, np.abs(expected).max()))
@@ -138,7 +138,7 @@ def test_a_start_that_costs_scaper_a_sample(tree, tmp_path):
     for other in (replace(SCENE, backgrounds=(odd, LONG)), replace(SCENE, backgrounds=(odd,), events=(STEADY,))):
         with pytest.raises(ValueError, match="broadcast"):
             both(other, tree, tmp_path)
-        with pytest.raises(InvalidInputError, match="long.wav: gives 440,999 samples from 1.2 s on"):
+        with pytest.raises(InvalidInputError, match="long.wav: has 440,999 samples from 1.2 s on"):
             directly(other, tree)
 
 
@@ -208,11 +208,14 @@ def test_loudness_of_silence_and_of_what_is_repeated():
 @pytest.mark.parametrize(
     ("scene", "message"),
     [
-        (replace(SCENE, events=(replace(STEADY, source_time_s=2.0),)), "samples 88,200 to 264,600 wanted, the source"),
+        (
+            replace(SCENE, events=(replace(STEADY, source_time_s=2.0),)),
+            "samples 88,200 to 264,600 are required, the source",
+        ),
         (replace(SCENE, events=(replace(STEADY, duration_s=0.005),)), "the event has 220 samples, its fades have 441"),
         (
             replace(SCENE, backgrounds=(replace(LONG, source_time_s=15.0),)),
-            "samples 661,500 to 1,102,500 wanted, the source has 942,417",
+            "samples 661,500 to 1,102,500 are required, the source has 942,417",
         ),
     ],
 )

@@ -104,7 +104,7 @@ def test_the_last_sample_of_a_recording_is_reached(sources, tmp_path):
     assert np.allclose(found.layers[0], crop * gain, rtol=1e-12, atol=0)
 
 
-def test_the_jams_is_valid_and_names_no_place(sources, tmp_path):
+def test_jams_is_valid_and_contains_no_path_of_this_machine(sources, tmp_path):
     found = through_memory(sources, {"clip": "short", "start": 12_345, "snr": 2.0, "ref_db": -30.0}, tmp_path)
     text = json.dumps(found.jams)
     assert str(tmp_path) not in text
@@ -120,7 +120,7 @@ def test_the_jams_is_valid_and_names_no_place(sources, tmp_path):
 def test_labels_of_one_soundscape_do_not_reach_another(sources, tmp_path):
     row = {"clip": "short", "start": 0, "snr": 0.0, "ref_db": -30.0}
     (tmp_path / "trees").mkdir()
-    scaper._tree([Layer(label="other", file="x", source_time_s=0.0, duration_s=1.0)], tmp_path / "trees")
+    scaper._make_tree([Layer(label="other", file="x", source_time_s=0.0, duration_s=1.0)], tmp_path / "trees")
     found = through_memory(sources, row, tmp_path / "trees")
     assert found.jams["annotations"][0]["sandbox"]["scaper"]["fg_labels"] == ["bell"]
 
@@ -138,7 +138,7 @@ def test_a_changed_event_is_an_error_not_a_warning(tmp_path):
     audio = noise(5.0, 0)
     layer = Layer(label="bell", file="x", source_time_s=0.0, duration_s=5.0, event_time_s=1.0)
     soundscape = Soundscape(name="x", duration_s=5.0, ref_db=-30.0, backgrounds=(), events=(layer,))
-    with pytest.raises(InvalidInputError, match="would not render this as asked.*too great"):
+    with pytest.raises(InvalidInputError, match="would not render this unchanged.*too great"):
         scaper.render(soundscape, [Slice(start=0, audio=audio, source_frames=audio.size)], tmp_path)
 
 
@@ -147,14 +147,14 @@ def test_another_slice_than_meant_is_an_error(tmp_path):
     layer = Layer(label="Rain", file="x", source_time_s=1.0, duration_s=5.0)
     soundscape = Soundscape(name="x", duration_s=5.0, ref_db=-30.0, backgrounds=(layer,), events=())
     with pytest.raises(
-        InvalidInputError, match="asked for samples 44100 to 264600 of a source, 0 to 220500 were meant"
+        InvalidInputError, match="asked for samples 44100 to 264600 of a source, 0 to 220500 were expected"
     ):
         scaper.render(soundscape, [Slice(start=0, audio=audio, source_frames=20 * RATE_HZ)], tmp_path)
 
 
 def test_the_stand_in_refuses_what_sox_would_convert():
     transformer = scaper._Transformer()
-    with pytest.raises(InvalidInputError, match="48000 Hz with 1 channels reached Scaper unconverted"):
+    with pytest.raises(InvalidInputError, match="48000 Hz with 1 channels was not converted before Scaper"):
         transformer.build_array(np.zeros((4, 1)), 48_000)
     with pytest.raises(InvalidInputError, match="only 44100 Hz mono"):
         transformer.set_output_format(44_100, 2)
@@ -168,5 +168,5 @@ def test_a_missing_or_other_scaper_says_how_to_install_it(monkeypatch):
     with pytest.raises(NotFoundError, match=r"not installed; run: pip install --no-deps scaper==1\.6\.5"):
         scaper.check_installed()
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.7.0")
-    with pytest.raises(InvalidInputError, match=r"Scaper 1\.7\.0 is installed, 1\.6\.5 is needed"):
+    with pytest.raises(InvalidInputError, match=r"Scaper 1\.7\.0 is installed, 1\.6\.5 is required"):
         scaper.check_installed()

@@ -5,13 +5,12 @@ import sys
 import filelock
 import pytest
 
-from bgknown.apwd.sources import worker as source_file
 from bgknown.apwd.sources.manifest import read_table
 from bgknown.apwd.sources.prepare import prepare
 from bgknown.errors import BrokenInputError, NotFoundError, StorageError
 from tests.bgknown.apwd.made_sources import make_small, options
 from tests.conftest import contents, noise, write_wav
-from tests.stopping import count, stop_when
+from tests.stopping import count, fill_disk_after, stop_when
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +45,7 @@ def test_a_finished_tree_that_lost_a_file_says_so(small, tmp_path):
 
 def test_other_options_are_refused_in_one_line(small, tmp_path):
     prepare(options(small, tmp_path / "out"))
-    with pytest.raises(StorageError, match='style is "apwd" there and "audiodiffcaps" here') as caught:
+    with pytest.raises(StorageError, match='style is "apwd" in the folder but "audiodiffcaps" was requested') as caught:
         prepare(options(small, tmp_path / "out", style="audiodiffcaps"))
     assert "\n" not in str(caught.value)
     with pytest.raises(StorageError, match="configuration.events.chime is .*selection_sha256"):
@@ -63,7 +62,7 @@ def test_other_options_are_refused_in_an_unfinished_folder_too(small, tmp_path):
 
 def test_a_folder_of_something_else_is_refused(small, tmp_path):
     (tmp_path / "letter.txt").write_text("dear reader")
-    with pytest.raises(StorageError, match="not empty and holds no unfinished work"):
+    with pytest.raises(StorageError, match="not empty and does not hold unfinished work"):
         prepare(options(small, tmp_path))
     with pytest.raises(StorageError, match="is a file; give a folder"):
         prepare(options(small, tmp_path / "letter.txt"))
@@ -86,13 +85,13 @@ def test_a_tree_that_is_not_finished_cannot_be_read(small, tmp_path):
     small.recording("dev", 7000).unlink()
     with pytest.raises(BrokenInputError):
         prepare(options(small, tmp_path / "out"))
-    with pytest.raises(NotFoundError, match="its preparation has not ended"):
+    with pytest.raises(NotFoundError, match="its preparation is not finished"):
         read_table(tmp_path / "out")
-    with pytest.raises(NotFoundError, match="no source tree of bgknown"):
+    with pytest.raises(NotFoundError, match="not a source tree of bgknown"):
         read_table(tmp_path)
 
 
-def test_files_of_inputs_that_were_written_anew_are_prepared_again(small, tmp_path, prepared):
+def test_sources_of_rewritten_inputs_are_prepared_again(small, tmp_path, prepared):
     small.recording("dev", 7000).unlink()
     with pytest.raises(BrokenInputError):
         prepare(options(small, tmp_path / "out"))
@@ -131,15 +130,8 @@ def test_a_source_replaced_under_the_same_size_and_time_is_prepared_again(small,
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
 
 
-def test_a_full_disk_is_one_line_and_the_next_run_goes_on(small, tmp_path, monkeypatch, prepared):
-    written = iter(range(6))
-
-    def full(path, data, *, aside):
-        if next(written, None) is None:
-            raise StorageError(f"{path}: the disk is full")
-        path.write_bytes(data)
-
-    monkeypatch.setattr(source_file, "write_whole", full)
+def test_full_disk_is_one_line_and_the_next_run_resumes(small, tmp_path, monkeypatch, prepared):
+    fill_disk_after(monkeypatch, 6)
     with pytest.raises(StorageError, match="the disk is full"):
         prepare(options(small, tmp_path / "out"))
     monkeypatch.undo()
@@ -150,7 +142,7 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on(small, tmp_path, monke
     assert contents(tmp_path / "out") == contents(prepared[1])
 
 
-def test_too_little_space_is_told_before_anything_is_written(small, tmp_path, monkeypatch):
+def test_too_little_space_is_reported_before_anything_is_written(small, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     with pytest.raises(StorageError, match="free, the sources need up to 0.0. GB"):
         prepare(options(small, tmp_path / "out"))

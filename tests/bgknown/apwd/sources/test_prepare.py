@@ -181,7 +181,7 @@ BROKEN = {
 }
 
 
-def test_broken_inputs_are_told_together_and_good_files_kept(small, tmp_path):
+def test_broken_inputs_are_listed_together_and_good_files_are_kept(small, tmp_path):
     whole = make_small(tmp_path / "whole")
     prepare(options(whole, tmp_path / "expected"))
     broken_corpora(small)
@@ -208,7 +208,7 @@ def test_broken_inputs_can_be_skipped_and_are_counted(small, tmp_path):
     assert description["counts"]["skipped"] == 7
     assert len(prepare(options(small, tmp_path / "out")).problems) == 7
     make_small(small.root)
-    with pytest.raises(StorageError, match="made without 7 broken inputs, which may be whole now"):
+    with pytest.raises(StorageError, match="made without 7 broken inputs, which may be repaired now"):
         prepare(options(small, tmp_path / "out"))
 
 
@@ -221,9 +221,9 @@ def test_what_was_whole_once_and_is_skipped_now_does_not_stay(small, tmp_path):
     assert not list((tmp_path / "out").rglob("7001.wav"))
 
 
-def test_nothing_but_broken_inputs_leaves_no_tree(small, tmp_path):
+def test_only_broken_inputs_leave_no_tree(small, tmp_path):
     lists = write_apwd(tmp_path / "lists", rain_dev=["1"], rain_eval=["2"], bells=[("1-1-A-0", "TRUE")])
-    with pytest.raises(BrokenInputError, match="nothing is left to prepare"):
+    with pytest.raises(BrokenInputError, match="nothing is left"):
         prepare(options(small, tmp_path / "out", lists=lists, skip_broken=True))
     assert not (tmp_path / "out").exists()
 

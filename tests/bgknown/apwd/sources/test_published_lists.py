@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from bgknown.apwd import scenes
-from bgknown.apwd.sources.published_lists import Wanted, read_lists
+from bgknown.apwd.sources.published_lists import SourceSpec, read_lists
 from bgknown.apwd.sources.selection import Labels, choose
 from bgknown.errors import InvalidInputError, NotFoundError
 from tests.bgknown.apwd.made_sources import write_apwd, write_audiodiffcaps
@@ -15,7 +15,7 @@ NO_LABELS = Labels(backgrounds={}, events={})
 def test_lists_of_apwd_give_labels_from_their_rows_and_eval_from_fold_5(tmp_path):
     lists = read_lists(write_apwd(tmp_path))
     assert lists.layout == "org_audio_csv"
-    assert [(row.role, row.label, row.split, row.stem) for row in lists.wanted] == [
+    assert [(row.role, row.label, row.split, row.stem) for row in lists.sources] == [
         ("background", "rain", "dev", "7000"),
         ("background", "rain", "dev", "7001"),
         ("event", "bells", "dev", "1-100-A-0"),
@@ -28,14 +28,14 @@ def test_lists_of_apwd_give_labels_from_their_rows_and_eval_from_fold_5(tmp_path
 def test_lists_of_audiodiffcaps_give_active_parts(tmp_path):
     lists = read_lists(write_audiodiffcaps(tmp_path))
     assert lists.layout == "audio_csv"
-    assert lists.wanted == (
-        Wanted(role="background", label="rain", split="dev", stem="7000"),
-        Wanted(role="event", label="bells", split="dev", stem="1-100-A-0", active=(10, 5000)),
+    assert lists.sources == (
+        SourceSpec(role="background", label="rain", split="dev", stem="7000"),
+        SourceSpec(role="event", label="bells", split="dev", stem="1-100-A-0", active=(10, 5000)),
     )
 
 
 @pytest.mark.parametrize(("write", "name"), [(write_apwd, "org_audio_csv"), (write_audiodiffcaps, "audio_csv")])
-def test_the_folder_above_the_lists_serves_as_well(tmp_path, write, name):
+def test_folder_above_the_lists_works_too(tmp_path, write, name):
     assert read_lists(tmp_path if write(tmp_path / name) else None) == read_lists(tmp_path / name)
 
 
@@ -47,7 +47,9 @@ def test_two_sets_of_lists_in_one_folder_are_not_guessed_between(tmp_path):
 
 
 def test_a_folder_without_lists_is_refused(tmp_path):
-    with pytest.raises(NotFoundError, match="holds no published lists, which are background/fsd50k and event/esc50"):
+    with pytest.raises(
+        NotFoundError, match="does not hold published lists, which are background/fsd50k and event/esc50"
+    ):
         read_lists(tmp_path)
     with pytest.raises(NotFoundError, match="no such folder"):
         read_lists(tmp_path / "nowhere")
@@ -114,8 +116,8 @@ def tiny_scenes():
 
 def test_labels_choose_every_recording_that_bears_them_and_folds_the_split(tiny):
     choice = choose(tiny.open(), tiny_scenes(), ("rain",), NO_LABELS, None)
-    stems = {(row.label, row.split): [] for row in choice.wanted}
-    for row in choice.wanted:
+    stems = {(row.label, row.split): [] for row in choice.sources}
+    for row in choice.sources:
         stems[row.label, row.split].append(row.stem)
     assert stems == {
         ("rain", "dev"): [str(n) for n in range(7000, 7005)],
@@ -130,7 +132,7 @@ def test_only_whole_labels_match(tiny):
     path.write_text(path.read_text().replace('"Rain,Water"', '"Raindrop,Rain_on_surface"', 2))
     own = Labels(backgrounds={"wet": ("Rain", "Pouring")}, events={})
     choice = choose(tiny.open(), tiny_scenes(), (), own, None)
-    assert [row.stem for row in choice.wanted if row.split == "dev"] == ["7002", "7003", "7004"]
+    assert [row.stem for row in choice.sources if row.split == "dev"] == ["7002", "7003", "7004"]
 
 
 def test_a_scene_without_sources_is_named_and_so_is_the_way_out(tiny):
@@ -145,23 +147,23 @@ def test_a_scene_without_sources_is_named_and_so_is_the_way_out(tiny):
         choose(tiny.open(), tiny_scenes(), ("snow",), NO_LABELS, None)
 
 
-def test_own_labels_stand_alone_or_beside_a_scene(tiny):
+def test_own_labels_work_alone_and_together_with_a_scene(tiny):
     own = Labels(backgrounds={}, events={"beat": "drum"})
     alone = choose(tiny.open(), tiny_scenes(), (), own, None)
-    assert {row.label for row in alone.wanted} == {"beat"}
+    assert {row.label for row in alone.sources} == {"beat"}
     beside = choose(tiny.open(), tiny_scenes(), ("rain",), own, None)
-    assert {row.label for row in beside.wanted} == {"rain", "chime", "beat"}
+    assert {row.label for row in beside.sources} == {"rain", "chime", "beat"}
 
 
 def test_scenes_and_own_labels_narrow_what_lists_give(tiny, tmp_path):
     lists = write_apwd(tmp_path / "lists")
     everything = choose(tiny.open(), tiny_scenes(), (), NO_LABELS, lists)
-    assert (len(everything.wanted), len(everything.not_clean)) == (5, 1)
-    with pytest.raises(NotFoundError, match="no sources for the event 'chime': the lists hold none"):
+    assert (len(everything.sources), len(everything.not_clean)) == (5, 1)
+    with pytest.raises(NotFoundError, match="no sources for the event 'chime': the lists have none"):
         choose(tiny.open(), tiny_scenes(), ("rain",), NO_LABELS, lists)
     own = Labels(backgrounds={}, events={"bells": "drum"})
     replaced = choose(tiny.open(), tiny_scenes(), (), own, lists)
-    assert {row.stem[-1] for row in replaced.wanted if row.label == "bells"} == {"1"}
+    assert {row.stem[-1] for row in replaced.sources if row.label == "bells"} == {"1"}
     assert replaced.not_clean == ()
 
 
@@ -178,7 +180,7 @@ def test_a_label_of_both_kinds_is_refused(tiny):
         choose(tiny.open(), tiny_scenes(), (), own, None)
 
 
-def test_a_label_of_one_split_only_is_told(tiny, caplog):
+def test_label_of_only_one_split_is_reported(tiny, caplog):
     table = tiny.fsd50k / "FSD50K.ground_truth" / "eval.csv"
     table.write_text(table.read_text().replace("Rain", "Snow"))
     choose(tiny.open(), tiny_scenes(), ("rain",), NO_LABELS, None)

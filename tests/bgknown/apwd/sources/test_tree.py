@@ -64,14 +64,14 @@ def test_the_fingerprint_follows_names_and_lengths_of_the_labels_asked_for(pairs
     assert before.sha256(["rain", "thunder"]) != after.sha256(["rain", "thunder"])
 
 
-def test_what_is_no_source_tree(pairs, tmp_path):
-    with pytest.raises(NotFoundError, match="no source tree"):
+def test_folder_that_is_not_a_source_tree_is_refused(pairs, tmp_path):
+    with pytest.raises(NotFoundError, match="not a source tree"):
         open_tree(tmp_path / "none")
     with pytest.raises(NotFoundError, match=r"did you mean .*source\?"):
         open_tree(pairs.source.parent)
     broken = pairs.source / "dev" / "foreground" / "dog" / "dog0.wav"
     soundfile.write(broken, noise(0.1, 1), 16_000)
-    with pytest.raises(InvalidInputError, match="dog0.wav: 16000 Hz with 1 channels; sources are 44100 Hz mono"):
+    with pytest.raises(InvalidInputError, match="dog0.wav: 16000 Hz with 1 channels; sources must be 44100 Hz mono"):
         open_tree(pairs.source)
     soundfile.write(broken, np.stack([noise(0.1, 1)] * 2, axis=1), RATE_HZ)
     with pytest.raises(InvalidInputError, match="44100 Hz with 2 channels"):
