@@ -89,7 +89,8 @@ def show_leaderboard(outs: Sequence[Path], options: BoardOptions) -> None:
 @click.argument("b")
 @results_option
 @task_filter_option
-def compare(*, a: str, b: str, out: Path, task: str | None) -> None:
+@click.option("--metric", help="Only this metric; p-values are then corrected for fewer tests.")
+def compare(*, a: str, b: str, out: Path, task: str | None, metric: str | None) -> None:
     """Compare two encoders, or two settings (ENCODER:SETTING), clip by clip.
 
     Key figures come first. P-values are from paired tests by groups of clips and are corrected for their number.
@@ -100,4 +101,4 @@ def compare(*, a: str, b: str, out: Path, task: str | None) -> None:
     """
     from benchmark.results import compare as comparing  # noqa: PLC0415
 
-    echo(comparing.format_comparison(comparing.compare(out, a, b, task=task)))
+    echo(comparing.format_comparison(comparing.compare(out, a, b, task=task, metric=metric)))

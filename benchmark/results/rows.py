@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import bgknown
-from benchmark.results.key_figures import is_gain
+from benchmark.results.key_figures import CHANCE, is_gain
 from benchmark.results.row import COLUMNS, COLUMNS_OF_0_1_0, KINDS, OF_ITS_TASKS, RANKS, ResultRow
 from benchmark.results.run_folder import claim
 from benchmark.results.stats import TIE, Groupings, estimate_mean, estimate_share, summarise
@@ -116,8 +116,11 @@ def make_row(
 def _find_interval(
     setting: str, metric: str, by_clip: NDArray[np.float64], groupings: Groupings
 ) -> tuple[float | None, float | None, int | None]:
-    """Lower and upper end, in the unit of ``by_clip``, and the number of groups; None where there are no clips."""
-    if not len(by_clip):
+    """Lower and upper end, in the unit of ``by_clip``, and the number of groups.
+
+    None where there are no clips, and for chance, which is computed exactly for these clips.
+    """
+    if not len(by_clip) or setting == CHANCE:
         return None, None, None
     if metric in RANKS:
         estimate = estimate_mean(by_clip, groupings, bounds=(1.0, math.inf))

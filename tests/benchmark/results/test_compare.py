@@ -188,6 +188,14 @@ def test_p_values_are_corrected_for_all_that_are_shown(two_runs):
     assert alone.corrected_p == alone.result.p
 
 
+def test_only_the_chosen_metric_is_compared(tmp_path):
+    for seed, name in enumerate(("one", "two")):
+        write_results(tmp_path / "first", name, {"a": draw_answers(0.5, seed)})
+    assert [one.metric for one in compare(tmp_path / "first", "one", "two", metric="accuracy")] == ["accuracy"]
+    with pytest.raises(NotFoundError, match="no metric 'acuracy'; did you mean accuracy"):
+        compare(tmp_path / "first", "one", "two", metric="acuracy")
+
+
 def test_a_gain_is_compared_clip_by_clip(two_runs):
     (found,) = compare(two_runs, "one:a* - mix", "two")
     rows = {(row.encoder, row.setting): row.mean for row in read_rows(two_runs)}

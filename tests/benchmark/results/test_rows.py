@@ -111,6 +111,11 @@ def test_intervals_stay_where_values_can_be():
     assert cosine.low < 10 < cosine.high
 
 
+def test_chance_has_no_interval():
+    row = make(setting="chance", metric="clip R@1")
+    assert (row.low, row.high, row.n_groups, row.n_test) == (None, None, None, 40)
+
+
 def test_interval_holds_a_mean_over_uneven_folds():
     row = make(by_seed=[0.99], by_clip=[0.0, 1.0] * 20)
     assert row.low < 50 < row.high == 99.0
