@@ -10,7 +10,6 @@ By default a table has the key figures of its task (``benchmark.results.key_figu
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from benchmark.results.clip_scores import ClipScores
 from benchmark.results.key_figures import METRICS, ORDER, SETTINGS, is_control
 from benchmark.results.rows import OF_ITS_TASKS, RANKS, ResultRow, read_paper_rows
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.nearest import suggest
 
 LISTED = 3
 """Number of figures that a note names before it only counts them."""
@@ -47,11 +47,11 @@ def arrange(
     columns = list(dict.fromkeys(column for table in tables for column in table.columns))
     for column in (*options.columns, *([] if options.sort is None else [options.sort])):
         if column not in columns:
-            raise NotFoundError(f"no column {column!r}; {_suggest(column, columns)}")
+            raise NotFoundError(f"no column {column!r}; {suggest(column, columns)}")
     encoders = dict.fromkeys(row.encoder for row in found)
     for name in options.names:
         if name not in encoders and name not in columns:
-            raise NotFoundError(f"no encoder or column {name!r} to rename; {_suggest(name, [*encoders, *columns])}")
+            raise NotFoundError(f"no encoder or column {name!r} to rename; {suggest(name, [*encoders, *columns])}")
     tables = [
         _choose_columns(table, options)
         for table in tables
@@ -73,7 +73,7 @@ def _choose_rows(rows: Sequence[ResultRow], options: BoardOptions) -> list[Resul
         if chosen is not None:
             names = list(dict.fromkeys(str(getattr(row, what)) for row in found))
             if chosen not in names:
-                raise NotFoundError(f"no result of {what} {chosen!r}; {_suggest(chosen, names)}")
+                raise NotFoundError(f"no result of {what} {chosen!r}; {suggest(chosen, names)}")
             found = [row for row in found if getattr(row, what) == chosen]
     if not found:
         raise NotFoundError("there are no results yet; `benchmark run` makes some")
@@ -105,7 +105,8 @@ def _group_rows(rows: Sequence[ResultRow]) -> dict[tuple[str, str, str, str], li
     groups: dict[tuple[str, str, str, str], list[ResultRow]] = {}
     for row in rows:
         measured = list(datasets.get(row.task, {}))
-        if len(settings[row.task]) == 1 and len({data for data, _ in measured}) <= 1:
+        several = row.task in SETTINGS or len(settings[row.task]) > 1
+        if not several and len({data for data, _ in measured}) <= 1:
             groups.setdefault(("", row.protocol, "", row.metric), []).append(row)
             continue
         # the paper's figures join every dataset that was measured by its protocol
@@ -124,7 +125,7 @@ def _make_table(
     key: tuple[str, str, str, str], rows: Sequence[ResultRow], options: BoardOptions, clips: ClipScores
 ) -> Table:
     task, protocol, data, metric = key
-    names = {row.identity: row.setting if task and not _is_plain(rows) else _name_column(row) for row in rows}
+    names = {row.identity: row.setting if task and row.setting != PLAIN_SETTING else _name_column(row) for row in rows}
     columns = list(
         dict.fromkeys(names[row.identity] for row in (_sort_settings(task, rows) if task else _sort_tasks(rows)))
     )
@@ -171,10 +172,6 @@ def _list_notes(protocol: str, rows: Sequence[ResultRow]) -> list[str]:
             f"†: some probes were cut before they converged (share that converged: {', '.join(cut[:LISTED])}{more})"
         )
     return notes
-
-
-def _is_plain(rows: Iterable[ResultRow]) -> bool:
-    return len({row.setting for row in rows}) == 1
 
 
 def _is_control_column(column: str, rows: Sequence[ResultRow], names: Mapping[tuple[str, ...], str]) -> bool:
@@ -231,11 +228,3 @@ def _choose_columns(table: Table, options: BoardOptions) -> Table:
         order=options.names.get(table.order, table.order),
         notes=table.notes,
     )
-
-
-def _suggest(name: str, names: Iterable[str]) -> str:
-    """The end of a message about an unknown name."""
-    names = list(names)
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"{hint}known: {', '.join(names) or 'none'}"
