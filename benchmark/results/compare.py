@@ -66,7 +66,14 @@ class Comparison:
 
 
 def compare(
-    out: Path, a: str, b: str, *, task: str | None = None, draws: int = DRAWS, seed: int = 0
+    out: Path,
+    a: str,
+    b: str,
+    *,
+    task: str | None = None,
+    metric: str | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> list[Comparison]:
     """Paired tests of two sides on every task, setting and metric that both have, key figures first.
 
@@ -79,6 +86,7 @@ def compare(
         a: the first side.
         b: the second side.
         task: only this task.
+        metric: only this metric; p-values are then corrected for fewer tests.
         draws: number of random flips of the tests.
         seed: of the random flips.
 
@@ -88,22 +96,24 @@ def compare(
     """
     if task is not None:
         check_known("task", task, dict.fromkeys(row.task for row in read_rows(out)))
+    if metric is not None:
+        check_known("metric", metric, dict.fromkeys(row.metric for row in read_rows(out)))
     sides = [find_side(out, name) for name in (a, b)]
     found = []
     for runs in pair_runs(sides[0], sides[1], task):
         tables = [read_predictions(run.folder) for run in runs]
-        for metric, *settings in _list_settings(sides, runs):
+        for name, *settings in _list_settings(sides, runs, metric):
             if runs[0].folder == runs[1].folder and settings[0] == settings[1]:
                 raise InvalidInputError(f"{a} and {b} are the same; name two encoders, or two settings as NAME:SETTING")
-            clips = [score_clips(table, setting, metric) for table, setting in zip(tables, settings, strict=True)]
+            clips = [score_clips(table, setting, name) for table, setting in zip(tables, settings, strict=True)]
             gone = [str(run.folder) for run, part in zip(runs, clips, strict=True) if part.empty]
             if gone:  # a later run with fewer settings has replaced the folder, but not their rows
-                names = "/".join(dict.fromkeys(settings))
-                log.warning("%s, %s: not compared, missing from %s; run it again", names, metric, gone[0])
+                shown = "/".join(dict.fromkeys(settings))
+                log.warning("%s, %s: not compared, missing from %s; run it again", shown, name, gone[0])
                 continue
-            _check_clips(clips, f"{a} and {b}, task {runs[0].row.task}, {metric}")
+            _check_clips(clips, f"{a} and {b}, task {runs[0].row.task}, {name}")
             groupings = max((list_groupings(table, clips[0].index) for table in tables), key=len)
-            found.append(_compare(runs, metric, settings, clips, groupings, draws=draws, seed=seed))
+            found.append(_compare(runs, name, settings, clips, groupings, draws=draws, seed=seed))
     if not found:
         have = [f"{side.name} has {'/'.join(list_settings(side.runs))}" for side in sides]
         raise NotFoundError(f"{a} and {b} have no setting and metric to compare; {', '.join(have)}")
@@ -207,14 +217,13 @@ def _format_p(p: float) -> str:
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
-def _list_settings(sides: Sequence[Side], runs: Sequence[Run]) -> list[tuple[str, str, str]]:
+def _list_settings(sides: Sequence[Side], runs: Sequence[Run], metric: str | None) -> list[tuple[str, str, str]]:
     """Metric, setting of the first and setting of the second, for all that both have, in the first's order."""
+    rows = [[row for row in run.rows if row.setting != CHANCE and metric in {None, row.metric}] for run in runs]
     chosen = [sides[0].setting or sides[1].setting, sides[1].setting or sides[0].setting]
-    of_first = [(row.metric, row.setting, chosen[1] or row.setting) for row in runs[0].rows if row.setting != CHANCE]
-    of_second = {(row.metric, row.setting) for row in runs[1].rows if row.setting != CHANCE}
-    return [
-        (metric, one, two) for metric, one, two in of_first if chosen[0] in {"", one} and (metric, two) in of_second
-    ]
+    of_first = [(row.metric, row.setting, chosen[1] or row.setting) for row in rows[0]]
+    of_second = {(row.metric, row.setting) for row in rows[1]}
+    return [(name, one, two) for name, one, two in of_first if chosen[0] in {"", one} and (name, two) in of_second]
 
 
 def _check_clips(parts: Sequence[pd.Series], what: str) -> None:

@@ -10,18 +10,17 @@ By default a table has the key figures of its task (``benchmark.results.key_figu
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from benchmark.protocol import PLAIN_SETTING, TEXT_ENCODER, TEXT_MARK
 from benchmark.results.board import BoardOptions, Cell, Leaderboard, Line, Table
 from benchmark.results.clip_scores import ClipScores
 from benchmark.results.key_figures import METRICS, ORDER, SETTINGS, is_control
-from benchmark.results.leak_check import NOT_COMPARABLE, UNKNOWN, has_overlap, split_findings
-from benchmark.results.rows import OF_ITS_TASKS, RANKS, ResultRow, read_paper_rows
+from benchmark.results.leak_check import list_leaks
+from benchmark.results.rows import RANKS, ResultRow, read_paper_rows
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.shown import name_few
+from bgknown.nearest import suggest
 
 LISTED = 3
 """Number of figures that a note names before it only counts them."""
@@ -49,11 +48,11 @@ def arrange(
     columns = list(dict.fromkeys(column for table in tables for column in table.columns))
     for column in (*options.columns, *([] if options.sort is None else [options.sort])):
         if column not in columns:
-            raise NotFoundError(f"no column {column!r}; {_suggest(column, columns)}")
+            raise NotFoundError(f"no column {column!r}; {suggest(column, columns)}")
     encoders = dict.fromkeys(row.encoder for row in found)
     for name in options.names:
         if name not in encoders and name not in columns:
-            raise NotFoundError(f"no encoder or column {name!r} to rename; {_suggest(name, [*encoders, *columns])}")
+            raise NotFoundError(f"no encoder or column {name!r} to rename; {suggest(name, [*encoders, *columns])}")
     tables = [
         _choose_columns(table, options)
         for table in tables
@@ -75,7 +74,7 @@ def _choose_rows(rows: Sequence[ResultRow], options: BoardOptions) -> list[Resul
         if chosen is not None:
             names = list(dict.fromkeys(str(getattr(row, what)) for row in found))
             if chosen not in names:
-                raise NotFoundError(f"no result of {what} {chosen!r}; {_suggest(chosen, names)}")
+                raise NotFoundError(f"no result of {what} {chosen!r}; {suggest(chosen, names)}")
             found = [row for row in found if getattr(row, what) == chosen]
     if not found:
         raise NotFoundError("there are no results yet; `benchmark run` makes some")
@@ -107,7 +106,8 @@ def _group_rows(rows: Sequence[ResultRow]) -> dict[tuple[str, str, str, str], li
     groups: dict[tuple[str, str, str, str], list[ResultRow]] = {}
     for row in rows:
         measured = list(datasets.get(row.task, {}))
-        if len(settings[row.task]) == 1 and len({data for data, _ in measured}) <= 1:
+        several = row.task in SETTINGS or len(settings[row.task]) > 1
+        if not several and len({data for data, _ in measured}) <= 1:
             groups.setdefault(("", row.protocol, "", row.metric), []).append(row)
             continue
         # the paper's figures join every dataset that was measured by its protocol
@@ -126,7 +126,7 @@ def _make_table(
     key: tuple[str, str, str, str], rows: Sequence[ResultRow], options: BoardOptions, clips: ClipScores
 ) -> Table:
     task, protocol, data, metric = key
-    names = {row.identity: row.setting if task and not _is_plain(rows) else _name_column(row) for row in rows}
+    names = {row.identity: row.setting if task and row.setting != PLAIN_SETTING else _name_column(row) for row in rows}
     columns = list(
         dict.fromkeys(names[row.identity] for row in (_sort_settings(task, rows) if task else _sort_tasks(rows)))
     )
@@ -162,7 +162,7 @@ def _make_table(
 
 
 def _list_notes(protocol: str, rows: Sequence[ResultRow]) -> list[str]:
-    notes = [*_list_leaks(rows)]
+    notes = list_leaks(rows)
     if _drop_text_encoder(protocol) != protocol and any(row.source == "paper" for row in rows):
         notes.append(f"the paper's text encoder is {TEXT_ENCODER}")
     cut = [f"{row.encoder} {row.setting} {row.converged:.0%}" for row in rows if Cell(row=row).is_cut]
@@ -172,24 +172,6 @@ def _list_notes(protocol: str, rows: Sequence[ResultRow]) -> list[str]:
             f"†: some probes were cut before they converged (share that converged: {', '.join(cut[:LISTED])}{more})"
         )
     return notes
-
-
-def _list_leaks(rows: Sequence[ResultRow]) -> Iterator[str]:
-    """Notes on leaks within tasks, encoders trained on test clips, and encoders whose training data are unknown."""
-    checks = dict.fromkeys((row.task, row.encoder, *split_findings(row.leak_check)) for row in rows)
-    leaks = {task: found for task, _, found, _ in checks if found not in {"", "ok", OF_ITS_TASKS}}
-    yield from (f"leak check of {task}: {found}" for task, found in leaks.items())
-    for task, encoder, _, found in checks:
-        if has_overlap(found):
-            yield f"{encoder} {found.removeprefix('the encoder ')} of {task}"
-    for text in (UNKNOWN, NOT_COMPARABLE):
-        encoders = dict.fromkeys(encoder for _, encoder, _, found in checks if found == text)
-        if encoders:
-            yield f"{text}: {name_few(encoders, LISTED)}"
-
-
-def _is_plain(rows: Iterable[ResultRow]) -> bool:
-    return len({row.setting for row in rows}) == 1
 
 
 def _is_control_column(column: str, rows: Sequence[ResultRow], names: Mapping[tuple[str, ...], str]) -> bool:
@@ -246,11 +228,3 @@ def _choose_columns(table: Table, options: BoardOptions) -> Table:
         order=options.names.get(table.order, table.order),
         notes=table.notes,
     )
-
-
-def _suggest(name: str, names: Iterable[str]) -> str:
-    """The end of a message about an unknown name."""
-    names = list(names)
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"{hint}known: {', '.join(names) or 'none'}"

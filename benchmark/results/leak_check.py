@@ -6,6 +6,11 @@ that was not trained, or was measured by a version that did not look.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from benchmark.results.row import OF_ITS_TASKS, ResultRow
+from bgknown.shown import name_few
+
 UNKNOWN = "training data of the encoder unknown"
 NOT_COMPARABLE = "training data of the encoder not comparable with this task"
 TRAINED_ON = "the encoder was trained on"
@@ -42,6 +47,16 @@ def describe_overlap(*, sources: int, backgrounds: int, clips: int) -> str:
     return f"{TRAINED_ON} {found or 'none'} of {clips:,} test clips"
 
 
-def has_overlap(of_encoder: str) -> bool:
-    """Whether a second part says that the encoder was trained on some of the test clips."""
-    return of_encoder.startswith(f"{TRAINED_ON} the ")
+def list_leaks(rows: Sequence[ResultRow]) -> list[str]:
+    """Notes on leaks within tasks, encoders trained on test clips, and encoders whose training data are unknown."""
+    checks = dict.fromkeys((row.task, row.encoder, *split_findings(row.leak_check)) for row in rows)
+    leaks = {task: found for task, _, found, _ in checks if found not in {"", "ok", OF_ITS_TASKS}}
+    notes = [f"leak check of {task}: {found}" for task, found in leaks.items()]
+    for task, encoder, _, found in checks:
+        if found.startswith(f"{TRAINED_ON} the "):
+            notes.append(f"{encoder} {found.removeprefix('the encoder ')} of {task}")
+    for text in (UNKNOWN, NOT_COMPARABLE):
+        encoders = dict.fromkeys(encoder for _, encoder, _, found in checks if found == text)
+        if encoders:
+            notes.append(f"{text}: {name_few(encoders, 3)}")
+    return notes

@@ -130,7 +130,7 @@ def test_a_run_writes_rows_predictions_and_configuration(place, tmp_path):
         1e-3,
         "paper",
     )
-    assert one.boot_low <= one.mean <= one.boot_high
+    assert one.low <= one.mean <= one.high
     assert rows["tones", "a", "clip R@1"].seeds == 0
     assert "tones on bgknown: 10 clips, leak check: ok" in result.output
     assert re.search(r"\nprobes: \d+ of 21 (stopped early|cut at the last epoch)", result.output)
