@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from benchmark.embedding.hashes import hash_contents
 from benchmark.results.leak_check import NOT_COMPARABLE, UNKNOWN, describe_overlap
 from benchmark.tasks.contract import TaskData
-from bgknown.corpora.freesound import find_freesound_id
-from bgknown.corpora.sounds import SoundList
+from bgknown.freesound import find_freesound_id
+from bgknown.sounds import SoundList
 
 _SOURCE_COLUMNS = ("esc50_file", "file")
 

@@ -25,8 +25,8 @@ from benchmark.results.run_folder import claim
 from benchmark.tasks import own as own_task
 from benchmark.tasks.contract import TaskData, TaskOptions, check_folds
 from benchmark.tasks.locations import Locations
-from bgknown.corpora.sounds import read_sound_list
 from bgknown.errors import InvalidInputError
+from bgknown.sounds import read_sound_list
 from bgknown.userpath import expand_fields
 
 __all__ = ["Outcome", "RunOptions", "run", "summarise_rows"]

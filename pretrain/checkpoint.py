@@ -7,7 +7,7 @@ The project's format holds everything that an embedding depends on, so that the 
     front_end    the settings of ``pretrain.frontend.FrontEnd``
     statistics   mean and std of the log-mel
     card         facts about the training
-    trained_on   Freesound ids and file hashes of the corpus (``bgknown.corpora.sounds``); absent in older files
+    trained_on   Freesound ids and file hashes of the corpus (``bgknown.sounds``); absent in older files
 
 It comes as ``.safetensors``, where the tensors have the network's own names and these entries are metadata (the last
 four as JSON), or as a torch checkpoint: a dictionary of these entries plus "encoder", the network's state dict, which
@@ -23,13 +23,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bgknown.corpora.sounds import SoundList, read_facts
 from bgknown.documents import parse_json
 from bgknown.documents import shorten_value as shortened
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import write_whole
 from bgknown.settings import read_record
 from bgknown.shown import name_few
+from bgknown.sounds import SoundList, read_facts
 from bgknown.userpath import user_path
 from pretrain.frontend import PUBLISHED, FrontEnd, Statistics
 from pretrain.networks import AudioNTT

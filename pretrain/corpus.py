@@ -4,7 +4,7 @@
     corpus/index.csv     file, start, length (in samples), sha256 (of the file that the clip was read from)
     corpus/corpus.json   format, rate_hz, counts, how it was sampled, files that were left out
 
-The index is the list of what is trained on: Freesound ids are found in its file names (``bgknown.corpora.freesound``).
+The index is the list of what is trained on: Freesound ids are found in its file names (``bgknown.freesound``).
 ``pretrain pack`` writes one; training reads nothing else. Shape letters: B clips, N samples of a crop.
 """
 
@@ -18,11 +18,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bgknown.corpora.sounds import SoundList, list_files
 from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error, hash_bytes
 from bgknown.settings import check_within, read_record
+from bgknown.sounds import SoundList, list_files
 from bgknown.tables import parse_csv, parse_whole_numbers
 from bgknown.userpath import user_path
 

@@ -10,8 +10,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from bgknown.corpora.sounds import SoundList
 from bgknown.errors import InvalidInputError
+from bgknown.sounds import SoundList
 from pretrain.checkpoint import is_own_checkpoint, load_checkpoint
 from pretrain.frontend import FrontEnd, LogMelSpectrogram, Statistics, check_audio, measure
 from pretrain.networks import CHANNELS, AudioNTT

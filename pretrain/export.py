@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bgknown.corpora.sounds import SoundList
 from bgknown.errors import InvalidInputError, StorageError
 from bgknown.jobs.files import hash_bytes, write_whole
 from bgknown.shown import escape_line, markdown
+from bgknown.sounds import SoundList
 from bgknown.userpath import user_path
 from pretrain.checkpoint import Checkpoint, load_checkpoint, write_encoder
 

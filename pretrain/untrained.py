@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bgknown.corpora.sounds import SoundList
 from bgknown.errors import InvalidInputError
+from bgknown.sounds import SoundList
 from pretrain.encoder import ByolaEncoder, make_encoder
 from pretrain.frontend import FrontEnd
 from pretrain.networks import AudioNTT2022

@@ -17,7 +17,7 @@ from bgknown.errors import InvalidInputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bgknown.corpora.sounds import SoundList
+    from bgknown.sounds import SoundList
 
 
 @runtime_checkable
@@ -33,8 +33,8 @@ class Encoder(Protocol):
     - ``to(device)``: moves the encoder in place; an encoder without it stays on the CPU and gets its audio there;
     - ``configuration``: a dictionary, writable as JSON, of everything besides the weights that its output depends on;
     - ``trained_on``: the sounds that it was trained on, so that test clips among them can be reported. A collection of
-      texts, each a Freesound id, a file name that holds one (``bgknown.corpora.freesound``) or the SHA-256 of a file;
-      or a ``bgknown.corpora.sounds.SoundList``. Empty says that it was not trained, None that this is unknown.
+      texts, each a Freesound id, a file name that holds one (``bgknown.freesound``) or the SHA-256 of a file;
+      or a ``bgknown.sounds.SoundList``. Empty says that it was not trained, None that this is unknown.
     """
 
     name: str

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from benchmark.encoders.adapters.foreign import explain_failure
 from benchmark.encoders.contract import Encoder, FittedEncoder, LoadedEncoder, check_output
-from bgknown.corpora.sounds import SoundList, make_sound_list
 from bgknown.documents import shorten_value
 from bgknown.errors import InvalidInputError
+from bgknown.sounds import SoundList, make_sound_list
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
 REPEATED = {"float32": 1e-3, "bfloat16": 2e-2, "float16": 1e-2}

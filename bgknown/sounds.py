@@ -1,6 +1,6 @@
 """Lists of sounds: what a model was trained on, as Freesound ids and file hashes, small enough to be kept with it.
 
-A list holds sorted Freesound ids (``bgknown.corpora.freesound``) and the first 64 bits of the SHA-256 of each file:
+A list holds sorted Freesound ids (``bgknown.freesound``) and the first 64 bits of the SHA-256 of each file:
 at most 12 bytes per clip, 16 as text (3.2 MB for 200,000 clips). When 200,000 files are compared with 2,000 others, the
 probability that two different ones agree in these 64 bits is 2e-11. A copy in another format has another hash.
 """
@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bgknown.corpora.freesound import find_freesound_id
 from bgknown.documents import shorten_value
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.freesound import find_freesound_id
 from bgknown.jobs.files import describe_storage_error, hash_bytes
 from bgknown.shown import name_few
 from bgknown.tables import decode_text, parse_csv
