@@ -93,7 +93,7 @@ def make_sound_list(entries: Iterable[str]) -> SoundList:
     return _collect([entry] for entry in entries)
 
 
-def list_files(names: Sequence[str], hashes: Sequence[str]) -> SoundList:
+def list_file_sounds(names: Sequence[str], hashes: Sequence[str]) -> SoundList:
     """The list of files with these names and SHA-256; files with neither an id nor a hash are counted."""
     return _collect(zip(names, hashes, strict=True))
 

@@ -22,7 +22,7 @@ from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error, hash_bytes
 from bgknown.settings import check_within, read_record
-from bgknown.sounds import SoundList, list_files
+from bgknown.sounds import SoundList, list_file_sounds
 from bgknown.tables import parse_csv, parse_whole_numbers
 from bgknown.userpath import user_path
 
@@ -151,7 +151,7 @@ def open_corpus(folder: Path) -> Corpus:
         lengths=lengths,
         audio=np.memmap(audio, dtype="<i2", mode="r"),
         fingerprint=str(description["index_sha256"]),
-        sounds=list_files(table["file"].tolist(), table["sha256"].tolist()),
+        sounds=list_file_sounds(table["file"].tolist(), table["sha256"].tolist()),
     )
 
 
