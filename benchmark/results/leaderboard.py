@@ -17,6 +17,7 @@ from benchmark.protocol import PLAIN_SETTING, TEXT_ENCODER, TEXT_MARK
 from benchmark.results.board import BoardOptions, Cell, Leaderboard, Line, Table
 from benchmark.results.clip_scores import ClipScores
 from benchmark.results.key_figures import METRICS, ORDER, SETTINGS, is_control
+from benchmark.results.row import UNSCALED
 from benchmark.results.rows import OF_ITS_TASKS, RANKS, ResultRow, read_paper_rows
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.nearest import suggest
@@ -155,7 +156,7 @@ def _make_table(
     ]
     _check_names(lines)
     where = f", dataset {data[:8]}" if data else ""
-    unit = "" if metric in RANKS else " (%)"
+    unit = "" if metric in UNSCALED else " (%)"
     title = f"{task}: {metric}{unit}, protocol {protocol}{where}" if task else f"{metric}{unit}, protocol {protocol}"
     return Table(title=title, columns=columns, lines=lines, order=order, notes=_list_notes(protocol, rows))
 

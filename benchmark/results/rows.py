@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import bgknown
+from benchmark.predictions import COSINE
 from benchmark.protocol import name_in_results, name_when_measured
 from benchmark.results.key_figures import CHANCE, is_gain
-from benchmark.results.row import COLUMNS, COLUMNS_OF_0_1_0, KINDS, OF_ITS_TASKS, RANKS, ResultRow
+from benchmark.results.row import COLUMNS, COLUMNS_OF_0_1_0, KINDS, OF_ITS_TASKS, RANKS, UNSCALED, ResultRow
 from benchmark.results.run_folder import claim
-from benchmark.results.stats import TIE, Groupings, estimate_mean, estimate_share, summarise
+from benchmark.results.stats import Groupings, estimate_mean, estimate_share, summarise
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error, write_whole
 from bgknown.jobs.provenance import find_commit, read_clock
@@ -80,7 +81,7 @@ def make_row(
     Raises:
         InvalidInputError: there are no scores, or some are not finite.
     """
-    unit = 1 if metric in RANKS else 100
+    unit = 1 if metric in UNSCALED else 100
     over_seeds = summarise([unit * float(score) for score in by_seed])
     low, high, n_groups = _find_interval(setting, metric, np.asarray(by_clip, dtype=np.float64), groupings)
     if low is not None and high is not None:
@@ -125,10 +126,8 @@ def _find_interval(
         return None, None, None
     if metric in RANKS:
         estimate = estimate_mean(by_clip, groupings, bounds=(1.0, math.inf))
-    elif is_gain(setting):
+    elif is_gain(setting) or metric == COSINE:
         estimate = estimate_mean(by_clip, groupings, bounds=(-1.0, 1.0))
-    elif by_clip.min() < -TIE or by_clip.max() > 1 + TIE:  # a cosine
-        estimate = estimate_mean(by_clip, groupings)
     else:
         estimate = estimate_share(by_clip.clip(0.0, 1.0), groupings)
     return estimate.low, estimate.high, estimate.n_groups
