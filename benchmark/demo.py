@@ -13,6 +13,7 @@ from bgknown.corpora.miniature import make
 from bgknown.corpora.pair import open_corpora
 from bgknown.mixtures.build import build
 from bgknown.mixtures.draw import DrawOptions
+from bgknown.mixtures.engine import choose_engine
 from bgknown.mixtures.options import BuildOptions
 from bgknown.userpath import user_path
 
@@ -35,7 +36,7 @@ def demo(out: Path, *, cache: Path, jobs: int, device: str = "cpu") -> Iterator[
     out = user_path(out)
     logging.getLogger("bgknown.corpora").setLevel(logging.ERROR)  # these corpora are small on purpose
     esc50, fsd50k = make(cache / "miniature")
-    options = BuildOptions(draw=DrawOptions(), cache=cache, jobs=jobs)
+    options = BuildOptions(draw=DrawOptions(), engine=choose_engine(out / "bgknown"), cache=cache, jobs=jobs)
     build(open_corpora(esc50, fsd50k, cache=cache), options, out / "bgknown")
     yield from run(
         RunOptions(

@@ -1,31 +1,32 @@
-"""bgknown: builds and checks difference-aware audio datasets.
+"""bgknown: build and check difference-aware audio datasets.
 
-``open_dataset(folder)`` opens a finished BgKnown ESC-50 as a table with audio readers, and ``open_pairs(folder)`` a set
-of APwD pairs; ``bgknown.mixtures.build.build`` and ``bgknown.apwd.build.build`` make them.
+``build_dataset`` makes BgKnown ESC-50, ``open_dataset`` opens it, ``open_pairs`` opens APwD pairs, and ``mix_at_snr``
+mixes two arrays.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from bgknown.lazy import export_lazily
 from bgknown.version import VERSION
 
 if TYPE_CHECKING:
     from bgknown.apwd.dataset import PairSet, open_pairs
+    from bgknown.mixtures.arrays import mix_at_snr
     from bgknown.mixtures.dataset import Dataset, open_dataset
+    from bgknown.mixtures.making import build_dataset
 
 __version__ = VERSION
-__all__ = ["Dataset", "PairSet", "__version__", "open_dataset", "open_pairs"]
-
-
-def __getattr__(name: str) -> Any:
-    # looked up on first use: `import bgknown` and `--help` stay quick
-    if name in {"Dataset", "open_dataset"}:
-        from bgknown.mixtures import dataset  # noqa: PLC0415
-
-        return getattr(dataset, name)
-    if name in {"PairSet", "open_pairs"}:
-        from bgknown.apwd import dataset as pairs  # noqa: PLC0415
-
-        return getattr(pairs, name)
-    raise AttributeError(f"module 'bgknown' has no attribute {name!r}")
+__all__ = ["Dataset", "PairSet", "__version__", "build_dataset", "mix_at_snr", "open_dataset", "open_pairs"]
+__getattr__, __dir__ = export_lazily(
+    __name__,
+    {
+        "Dataset": "bgknown.mixtures.dataset",
+        "PairSet": "bgknown.apwd.dataset",
+        "build_dataset": "bgknown.mixtures.making",
+        "mix_at_snr": "bgknown.mixtures.arrays",
+        "open_dataset": "bgknown.mixtures.dataset",
+        "open_pairs": "bgknown.apwd.dataset",
+    },
+)

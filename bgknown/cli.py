@@ -107,9 +107,7 @@ def plan(*, out: Path, **given: Any) -> None:
 @click.option(
     "--engine",
     type=click.Choice(["scaper", "direct"]),
-    default="scaper",
-    show_default=True,
-    help="Scaper itself, or the renderer that gives the same bytes and needs no Scaper.",
+    help="Scaper itself, or the renderer that writes the same bytes without it [default: scaper where installed].",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be built, without writing anything.")
 @out_option("the dataset")
@@ -124,10 +122,11 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
     """
     from bgknown.jobs.problems import refuse_broken  # noqa: PLC0415
     from bgknown.mixtures import build as building  # noqa: PLC0415
+    from bgknown.mixtures.engine import choose_engine  # noqa: PLC0415
 
     if given["recipe"] is not None and any(given[name] is not None for name in ("seed", "snr", "ref_db")):
         raise click.UsageError("--seed, --snr and --ref-db set up a draw; leave them out with --recipe")
-    options = _make_options(given)
+    options = _make_options({**given, "engine": given["engine"] or choose_engine(out)})
     corpora = _open_corpora(given, options.cache)
     if dry_run:
         report = building.dry_run(corpora, options, out)

@@ -129,7 +129,9 @@ def read_yaml(path: Path) -> Any:
     try:
         import yaml  # type: ignore[import-untyped]  # noqa: PLC0415
     except ImportError as error:
-        raise InvalidInputError(f"{path}: reading YAML needs PyYAML: pip install pyyaml, or give .json") from error
+        raise InvalidInputError(
+            f"{path}: PyYAML is not installed; run: pip install 'bgknown[yaml]', or write the file as .json"
+        ) from error
     text = _read_text(path, "YAML")
     try:
         aliases = depth = 0

@@ -19,6 +19,10 @@ class NotFoundError(BgknownError, LookupError):
     """A requested file, folder, row or package does not exist."""
 
 
+class OutOfRangeError(NotFoundError, IndexError):
+    """A dataset has no row of this number."""
+
+
 class StorageError(BgknownError, OSError):
     """Reading or writing failed: a full disk, a lock held by another process, a folder of another build."""
 

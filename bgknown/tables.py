@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import operator
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +18,8 @@ from typing import Any
 
 import pandas as pd
 
-from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.documents import shorten_value
+from bgknown.errors import InvalidInputError, NotFoundError, OutOfRangeError
 from bgknown.jobs.files import describe_storage_error
 
 _LINES = "lines"  # the attribute of a table that holds where its rows begin, kept only where that is not 2, 3, ...
@@ -197,3 +199,35 @@ def parse_numbers(table: pd.DataFrame, column: str, path: Path) -> list[float]:
             raise InvalidInputError(f"{path}, line {line}: {column} is {text[:40]!r}; it must be a number")
         values.append(value)
     return values
+
+
+def check_place(place: Any, rows: int) -> int:
+    """The row that a number stands for, 0 <= row < rows; negative numbers count from the end.
+
+    Raises:
+        InvalidInputError: it is not a whole number.
+        OutOfRangeError: there is no such row.
+    """
+    if isinstance(place, bool) or not hasattr(place, "__index__"):
+        raise InvalidInputError(f"the place is {shorten_value(place)}; it must be a whole number")
+    number = operator.index(place)
+    if not -rows <= number < rows:
+        raise OutOfRangeError(f"there is no row {number}; there are {rows}")
+    return number % rows
+
+
+def select_rows(table: pd.DataFrame, column: str, value: object, *, known: Sequence[str]) -> pd.DataFrame:
+    """The rows that have a value in a column.
+
+    Args:
+        table: the table.
+        column: the column.
+        value: the value.
+        known: all values that it can have.
+
+    Raises:
+        NotFoundError: the value is not one of these.
+    """
+    if value not in known:
+        raise NotFoundError(f"there is no {column} {shorten_value(value)}; there are: {', '.join(known)}")
+    return table[table[column] == value]

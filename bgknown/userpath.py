@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bgknown.errors import NotFoundError
+from bgknown.errors import InvalidInputError, NotFoundError
 
 
 def user_path(text: str | os.PathLike[str]) -> Path:
@@ -17,9 +17,13 @@ def user_path(text: str | os.PathLike[str]) -> Path:
     followed.
 
     Raises:
-        NotFoundError: it begins with ``~`` and the home folder is unknown.
+        NotFoundError: it begins with ``~`` and there is no home folder.
+        InvalidInputError: it is neither text nor a path.
     """
-    return Path(expand(os.fspath(text)))
+    path = os.fspath(text) if isinstance(text, str | os.PathLike) else None
+    if not isinstance(path, str):
+        raise InvalidInputError(f"{repr(text)[:80]} is not a path; give text or a pathlib.Path")
+    return Path(expand(path))
 
 
 def expand(text: str) -> str:

@@ -28,6 +28,7 @@ from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import write_whole
 from bgknown.settings import read_record
 from bgknown.shown import name_few
+from bgknown.userpath import user_path
 from pretrain.frontend import PUBLISHED, FrontEnd, Statistics
 from pretrain.networks import AudioNTT
 from pretrain.weights import read_network, read_tensors
@@ -119,8 +120,8 @@ def write_encoder(
     write_whole(path, _sort_metadata(save(tensors, metadata)))
 
 
-def read_encoder(path: Path, *, prefix: str | None = None) -> Checkpoint:
-    """Read an encoder: the project's own, or published BYOL-A weights.
+def load_checkpoint(path: str | Path, *, prefix: str | None = None) -> Checkpoint:
+    """Load an encoder from a file: the project's own, or published BYOL-A weights.
 
     Published weights may be in nested dictionaries or below a prefix ("module.", "online_encoder.", ...). In a file of
     several networks the prefix says which one; below it there must be the network's tensors and no others.
@@ -131,8 +132,10 @@ def read_encoder(path: Path, *, prefix: str | None = None) -> Checkpoint:
 
     Raises:
         NotFoundError: there is no such file.
-        InvalidInputError: it is damaged, holds code, or does not hold an encoder of a known form.
+        InvalidInputError: it is damaged, contains code, or does not contain an encoder of a known form; or ``path`` is
+            not a path.
     """
+    path = user_path(path)
     content, metadata = read_tensors(path)
     if is_own_checkpoint(metadata):
         content = {**_decode(metadata, path), "encoder": content}

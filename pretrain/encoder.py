@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bgknown.errors import InvalidInputError
-from pretrain.checkpoint import is_own_checkpoint, read_encoder
+from pretrain.checkpoint import is_own_checkpoint, load_checkpoint
 from pretrain.frontend import FrontEnd, LogMelSpectrogram, Statistics, check_audio, measure
 from pretrain.networks import CHANNELS, AudioNTT
 from pretrain.weights import FIRST, find_prefixes, flatten_tensors, read_tensors
@@ -210,7 +210,7 @@ def load(target: str, options: Options) -> ByolaEncoder:
         InvalidInputError: no target, or the file is damaged, holds code, or holds no AudioNTT encoder.
     """
     path = _path(target)
-    checkpoint = read_encoder(path, prefix=options.prefix)
+    checkpoint = load_checkpoint(path, prefix=options.prefix)
     return make_encoder(
         checkpoint.network,
         checkpoint.front_end,

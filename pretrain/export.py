@@ -11,7 +11,7 @@ from bgknown.errors import InvalidInputError, StorageError
 from bgknown.jobs.files import hash_bytes, write_whole
 from bgknown.shown import markdown
 from bgknown.userpath import user_path
-from pretrain.checkpoint import Checkpoint, read_encoder, write_encoder
+from pretrain.checkpoint import Checkpoint, load_checkpoint, write_encoder
 
 _BEGINNING = "An audio encoder: "
 """What model cards are recognised by."""
@@ -45,7 +45,7 @@ def export(checkpoint: Path, to: Path, *, name: str | None = None) -> ExportRepo
     """
     checkpoint, to = user_path(checkpoint), user_path(to)
     path = checkpoint / "checkpoint.pt" if checkpoint.is_dir() else checkpoint
-    read = read_encoder(path)
+    read = load_checkpoint(path)
     if read.statistics is None or not _is_whole(read.card):
         raise InvalidInputError(f"{path}: not made by pretrain train, so nothing is known about its training")
     card = {**read.card, "name": name or str(read.card.get("name") or to.stem)}

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bgknown.audio.mel import make_mel_filters
 from bgknown.documents import shorten_value
 from bgknown.errors import InvalidInputError
 
@@ -101,9 +101,16 @@ class LogMelSpectrogram(nn.Module):
         """
         super().__init__()
         self.settings = settings
+        filters = make_mel_filters(
+            rate_hz=settings.rate_hz,
+            n_fft=settings.n_fft,
+            n_mels=settings.n_mels,
+            f_min=settings.f_min,
+            f_max=settings.f_max,
+        )
         window = torch.hann_window(settings.window, periodic=True, dtype=torch.float64).float()
         self.register_buffer("window", window, persistent=False)
-        self.register_buffer("filters", torch.from_numpy(make_mel_filters(settings)), persistent=False)
+        self.register_buffer("filters", torch.from_numpy(filters), persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
         """Turn audio into log-mel spectrograms, in float32 even under autocast.
@@ -147,53 +154,6 @@ def check_audio(audio: Tensor) -> None:
         )
     if audio.shape[1] == 0:
         raise InvalidInputError("audio: 0 samples; a spectrogram needs at least 1")
-
-
-def make_mel_filters(settings: FrontEnd) -> NDArray[np.float32]:
-    """Triangular mel filters of Slaney's scale, each of area 1 over frequency in Hz.
-
-    Args:
-        settings: the front end.
-
-    Returns:
-        [F, n_fft // 2 + 1] weights of the power spectrum's bins.
-
-    Raises:
-        InvalidInputError: a filter holds no bin.
-
-    Source: M. Slaney, Auditory Toolbox, Technical Report 1998-010, Interval Research Corporation (mfcc.m).
-    """
-    bins_hz = np.arange(settings.n_fft // 2 + 1) * (settings.rate_hz / settings.n_fft)
-    lowest, highest = _mel(np.array([settings.f_min, settings.f_max]))
-    edges_hz = _hz(np.linspace(lowest, highest, settings.n_mels + 2))
-    left, centre, right = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
-    rising = (bins_hz - left) / (centre - left)
-    falling = (right - bins_hz) / (right - centre)
-    filters = np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (right - left))
-    empty = np.flatnonzero(filters.max(axis=1) == 0.0)
-    if empty.size:
-        raise InvalidInputError(
-            f"front end: mel band {empty[0] + 1} of {settings.n_mels} holds no bin of a {settings.n_fft}-point "
-            f"transform ({empty.size} such bands); take fewer bands or a larger n_fft"
-        )
-    return filters.astype(np.float32)
-
-
-# Slaney's scale: linear below 1 kHz, where a mel is 200/3 Hz; above it 27 mels are a factor of 6.4.
-_HZ_PER_MEL = 200.0 / 3.0
-_BREAK_HZ = 1_000.0
-_BREAK_MEL = _BREAK_HZ / _HZ_PER_MEL
-_LOG_STEP = math.log(6.4) / 27.0
-
-
-def _mel(frequency_hz: NDArray[np.float64]) -> NDArray[np.float64]:
-    above = _BREAK_MEL + np.log(np.maximum(frequency_hz, _BREAK_HZ) / _BREAK_HZ) / _LOG_STEP
-    return np.where(frequency_hz < _BREAK_HZ, frequency_hz / _HZ_PER_MEL, above)
-
-
-def _hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
-    above = _BREAK_HZ * np.exp(_LOG_STEP * (np.maximum(mel, _BREAK_MEL) - _BREAK_MEL))
-    return np.where(mel < _BREAK_MEL, mel * _HZ_PER_MEL, above)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

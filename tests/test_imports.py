@@ -17,6 +17,7 @@ FORBIDDEN = {
     "pretrain": {"benchmark", "tests"},
 }
 LIGHT = (
+    "bgknown.audio.mel",
     "bgknown.errors",
     "bgknown.seeding",
     "benchmark.probe",

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.encoders.kinds import BUILT_IN, CHECKPOINTS, IN_FILES, Kind
 from benchmark.encoders.options import list_options, parse_options
+from bgknown.documents import shorten_value
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
 from bgknown.jobs.files import FileState, hash_bytes, read_state
 from bgknown.jobs.surroundings import prepare_libraries
@@ -63,7 +64,9 @@ def list_kinds() -> list[Kind]:
     return found
 
 
-def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", name: str | None = None) -> LoadedEncoder:
+def load_encoder(
+    spec: str | Path, *, trust_code: bool = False, device: str = "cpu", name: str | None = None
+) -> LoadedEncoder:
     """Load an encoder by its name, file or kind.
 
     Args:
@@ -82,6 +85,9 @@ def load_encoder(spec: str, *, trust_code: bool = False, device: str = "cpu", na
     from benchmark.encoders.fingerprint import hash_weights  # noqa: PLC0415
     from benchmark.encoders.loading import check_contract, check_name, move, rename  # noqa: PLC0415
 
+    if not isinstance(spec, str | Path):
+        raise InvalidInputError(f"{shorten_value(spec)} is not the name of an encoder; give text or a pathlib.Path")
+    spec = str(spec)
     prepare_libraries()  # models and their feature extractors import librosa, which imports numba
     head, options_text = _split(spec)
     kind, target = _find_kind(head, spec)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from bgknown.apwd.rendering import render_pcm16
 from bgknown.audio.files import RATE_HZ, read_file, resample
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError, StorageError
 from bgknown.jams.reading import parse_jams
-from bgknown.tables import list_records
+from bgknown.tables import check_place, list_records, select_rows
 from bgknown.userpath import user_path
+
+SPLITS = ("dev", "eval")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,37 @@ class PairSet:
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        """A pair by its place in the table: what ``examples`` yields, at 44.1 kHz.
+
+        Raises:
+            OutOfRangeError: there is no such place.
+            InvalidInputError: the place is not a whole number; or as for ``audio``.
+            StorageError: a file of the set is missing.
+        """
+        return self._load(list_records(self.table.iloc[[check_place(place, len(self.table))]])[0], RATE_HZ)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """All pairs; see ``examples``."""
+        return self.examples()
+
+    def select(self, *, split: str | None = None, scene: str | None = None) -> PairSet:
+        """The pairs of a split, of a scene, or of both, as a set of its own.
+
+        Args:
+            split: "dev" or "eval"; None for both.
+            scene: a scene of the table; None for all.
+
+        Raises:
+            NotFoundError: there is no such split or scene.
+        """
+        table = self.table
+        if split is not None:
+            table = select_rows(table, "split", split, known=SPLITS)
+        if scene is not None:
+            table = select_rows(table, "scene", scene, known=sorted(self.table["scene"].unique()))
+        return replace(self, table=table)
 
     def audio(self, pair: str, side: str, *, rate_hz: int = RATE_HZ) -> NDArray[np.float32]:
         """One side of a pair: read from its file, or rendered to the same 16-bit samples.
@@ -74,15 +107,18 @@ class PairSet:
             split: "dev" or "eval"; None for both.
             scene: a scene of the table; None for all.
             rate_hz: as for ``audio``.
+
+        Raises:
+            NotFoundError: there is no such split or scene.
         """
-        table = self.table
-        for column, value in (("split", split), ("scene", scene)):
-            table = table if value is None else table[table[column] == value]
+        table = self.select(split=split, scene=scene).table
+        return (self._load(row, rate_hz) for row in list_records(table))
+
+    def _load(self, row: dict[str, Any], rate_hz: int) -> dict[str, Any]:
         names = ("pair", "split", "scene", "text", "changes", "classes_s1", "classes_s2")
-        for row in list_records(table):
-            sides = [side for side in SIDES if row[f"jams_{side}"]]
-            audio = {side: self.audio(row["pair"], side, rate_hz=rate_hz) for side in sides}
-            yield {**{name: row[name] for name in names}, **audio}
+        sides = [side for side in SIDES if row[f"jams_{side}"]]
+        audio = {side: self.audio(row["pair"], side, rate_hz=rate_hz) for side in sides}
+        return {**{name: row[name] for name in names}, **audio}
 
     def _read(self, path: Path, rate_hz: int) -> NDArray[np.float32]:
         try:

@@ -5,9 +5,7 @@ Source: ``scaper.Scaper.generate`` of Scaper 1.6.5, with jams 0.3; every value i
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,8 @@ from bgknown.audio.files import RATE_HZ
 from bgknown.soundscape import Layer, Soundscape
 
 SCAPER_VERSION = "1.6.5"
+JAMS_VERSION = "0.3.5"
+"""The release of the package jams with which Scaper writes; it is named in every file."""
 
 
 def compose_jams(
@@ -66,7 +66,7 @@ def compose_jams(
             "release": "",
             "duration": soundscape.duration_s,
             "identifiers": {},
-            "jams_version": _find_jams_version(),
+            "jams_version": JAMS_VERSION,
         },
         "sandbox": {},
     }
@@ -173,8 +173,3 @@ def _measure_polyphony_gini(soundscape: Soundscape, hop_s: float = 0.01) -> floa
     count = ordered.size
     ranks = 2 * np.arange(1, count + 1) - count - 1
     return float(1 - np.sum(ranks * ordered) / (count * np.sum(ordered)))
-
-
-@cache
-def _find_jams_version() -> str:
-    return importlib.metadata.version("jams")

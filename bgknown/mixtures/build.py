@@ -85,7 +85,7 @@ def dry_run(corpora: Corpora, options: BuildOptions, out: Path) -> BuildReport:
         BgknownError: everything that ``build`` would refuse before it renders.
     """
     given = _read_given_recipe(corpora, options)
-    _check_engine(options)
+    _check_engine(options, out)
     workspace = open_workspace(out)
     finished = workspace.is_finished(describe_build(corpora, options, given))
     draw = _plan_or_recall(workspace, corpora, options, given, _make_stamp(corpora, options))
@@ -109,10 +109,10 @@ def build(corpora: Corpora, options: BuildOptions, out: Path) -> BuildReport:
             manifest is written.
         StorageError: the folder holds something else, is locked, or the disk is full.
         InvalidInputError: the recipe breaks rules.
-        NotFoundError: Scaper is not installed.
+        NotFoundError: Scaper is to render and is not installed.
     """
     out = user_path(out)
-    _check_engine(options)
+    _check_engine(options, out)
     given = _read_given_recipe(corpora, options)
     job = Job(
         workspace=open_workspace(out),
@@ -166,8 +166,8 @@ def _report_finished_dataset(job: Job) -> BuildReport:
     )
 
 
-def _check_engine(options: BuildOptions) -> None:
-    if options.engine == "scaper":
+def _check_engine(options: BuildOptions, out: Path) -> None:
+    if options.engine == "scaper" and not (out / dataset.MANIFEST).is_file():
         scaper.check_installed()
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +31,15 @@ from bgknown.mixtures.recipe import RecipeRow
 from bgknown.mixtures.snr import SHORTEST_EVENT_FRAMES
 from bgknown.paths import check_inside
 from bgknown.settings import read_record
-from bgknown.tables import find_line_numbers, list_records, parse_numbers, parse_whole_numbers, read_text_table
+from bgknown.tables import (
+    check_place,
+    find_line_numbers,
+    list_records,
+    parse_numbers,
+    parse_whole_numbers,
+    read_text_table,
+    select_rows,
+)
 from bgknown.userpath import user_path
 
 MANIFEST = "manifest.csv"
@@ -46,6 +54,7 @@ PAIRS = "APwD pairs"
 SIGNALS = ("mix", "a", "b", "c")
 """The audio of a clip: the mixture and its three reference backgrounds."""
 FILES = (*SIGNALS, "jams")
+SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +127,31 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.table)
 
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        """A clip by its place in the table: what ``examples`` yields.
+
+        Raises:
+            OutOfRangeError: there is no such place.
+            InvalidInputError: the place is not a whole number.
+            StorageError: a file is missing or cannot be read.
+        """
+        return self._load(list_records(self.table.iloc[[check_place(place, len(self.table))]])[0])
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """All clips; see ``examples``."""
+        return self.examples()
+
+    def select(self, split: str) -> Dataset:
+        """The clips of one split, as a dataset of its own.
+
+        Args:
+            split: "train" or "test".
+
+        Raises:
+            NotFoundError: there is no such split.
+        """
+        return replace(self, table=select_rows(self.table, "split", split, known=SPLITS))
+
     def audio(self, clip_id: str, signal: str = "mix") -> NDArray[np.float32]:
         """One signal of one clip.
 
@@ -147,19 +181,29 @@ class Dataset:
 
         Args:
             split: "train" or "test"; None for both.
+
+        Raises:
+            NotFoundError: there is no such split.
+            StorageError: a file is missing or cannot be read.
         """
-        table = self.table if split is None else self.table[self.table["split"] == split]
-        for row in list_records(table):
-            facts = {str(name): row[name] for name in ("clip_id", "split", "fold", "target", "category")}
-            yield {**facts, **{name: self.read(row[f"{name}_file"]) for name in SIGNALS}}
+        table = self.table if split is None else self.select(split).table
+        return map(self._load, list_records(table))
+
+    def _load(self, row: dict[str, Any]) -> dict[str, Any]:
+        facts = {name: row[name] for name in ("clip_id", "split", "fold", "target", "category")}
+        return {**facts, **{name: self.read(row[f"{name}_file"]) for name in SIGNALS}}
 
 
-def open_dataset(root: str | Path) -> Dataset:
+def open_dataset(root: str | Path, *, split: str | None = None) -> Dataset:
     """Open a finished dataset.
 
+    Args:
+        root: its folder.
+        split: only the clips of this split, "train" or "test".
+
     Raises:
-        NotFoundError: there is none at ``root``, or its build is not finished.
-        InvalidInputError: its description or manifest cannot be read.
+        NotFoundError: there is none at ``root``, its build has not ended, or there is no such split.
+        InvalidInputError: its description or manifest cannot be read, or ``root`` is not a path.
     """
     root = user_path(root)
     if not (root / MANIFEST).is_file():
@@ -174,7 +218,8 @@ def open_dataset(root: str | Path) -> Dataset:
         read_text_table(root / MANIFEST, MANIFEST_COLUMNS, advice="the dataset is damaged"), root / MANIFEST
     )
     table.index = pd.Index(table["clip_id"].tolist())  # without a name, so that sorting by the column stays possible
-    return Dataset(root=root, table=table, description=description)
+    data = Dataset(root=root, table=table, description=description)
+    return data if split is None else data.select(split)
 
 
 IDENTITY = ["clip_id", "split", "category", *(f"{name}_sha256" for name in SIGNALS)]

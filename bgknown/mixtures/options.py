@@ -19,6 +19,7 @@ from bgknown.jobs.problems import Problem
 from bgknown.mixtures import dataset
 from bgknown.mixtures import recipe as recipes
 from bgknown.mixtures.draw import DrawOptions
+from bgknown.mixtures.engine import find_engine
 from bgknown.mixtures.snr import FADE_S, ReferenceGain
 from bgknown.mixtures.worker import BuiltRow
 from bgknown.render import scaper
@@ -40,8 +41,9 @@ class BuildOptions:
     """Whether references carry the gain that (a) has in the mixture, or none ("source")."""
     container: Container = "wav"
     """File type of the audio."""
-    engine: Engine = "scaper"
-    """What renders: Scaper, or the renderer that gives the same bytes without it."""
+    engine: Engine = field(default_factory=find_engine)
+    """What renders: Scaper, or the direct engine, which equals it and does not need it (default: Scaper where it is
+    installed)."""
     limit: int | None = None
     """Build only this many rows, of as many classes as possible and both splits."""
     skip_broken: bool = False

@@ -1,7 +1,7 @@
 """The reference renderer: Scaper 1.6.5 itself.
 
-Scaper is installed without its soxbindings requirement (see README). During a call, and in Scaper's own module only,
-three of the modules that it uses are replaced:
+Scaper is optional, and installed without its soxbindings requirement (see README). During a call, and in Scaper's own
+module only, three of the modules that it uses are replaced:
 
 * numpy, because Scaper uses ``np.Inf``, which numpy 2 does not have: it gets a view of numpy that has it;
 * SoX, to which it passes every source for conversion: a stand-in passes 44.1 kHz mono through as SoX would (32-bit PCM)
@@ -31,12 +31,15 @@ from numpy.typing import NDArray
 
 from bgknown.audio.files import RATE_HZ, as_pcm32
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.jams.writing import JAMS_VERSION
 from bgknown.jobs.files import hash_bytes
 from bgknown.render.layers import Rendered, Slice
 from bgknown.soundscape import Layer, Soundscape
 
 VERSION = "1.6.5"
-INSTALL = f"pip install --no-deps scaper=={VERSION}"
+NEEDED = {"scaper": VERSION, "jams": JAMS_VERSION, "pyloudnorm": ""}
+"""What must be installed, and in which version where the bytes depend on it."""
+INSTALL = f"pip install 'bgknown[scaper]' && pip install --no-deps scaper=={VERSION}"
 
 
 def render(soundscape: Soundscape, slices: Sequence[Slice], folder: Path) -> Rendered:
@@ -91,19 +94,35 @@ def render_jams(path: Path, foregrounds: Path, backgrounds: Path) -> NDArray[np.
     return np.asarray(mixture[:, 0])
 
 
+def find_fault() -> str:
+    """Say, without importing it, why Scaper cannot render here; empty where it can."""
+    for name, needed in NEEDED.items():
+        found = _find_version(name)
+        if found is None:
+            return "Scaper is not installed" if name == "scaper" else f"Scaper is installed without {name}"
+        if needed and found != needed:
+            return f"{name.replace('scaper', 'Scaper')} {found} is installed, {needed} is required"
+    return ""
+
+
 def check_installed() -> None:
     """Check, without importing it, that the right version of Scaper is installed.
 
     Raises:
-        NotFoundError: Scaper is not installed.
-        InvalidInputError: it has another version.
+        NotFoundError: Scaper, or a package that it imports, is not installed.
+        InvalidInputError: another version is installed.
     """
+    fault = find_fault()
+    if fault:
+        kind = InvalidInputError if fault.endswith("is required") else NotFoundError
+        raise kind(f"{fault}; run: {INSTALL}; or render with --engine direct, which writes the same bytes")
+
+
+def _find_version(name: str) -> str | None:
     try:
-        found = importlib.metadata.version("scaper")
-    except importlib.metadata.PackageNotFoundError as error:
-        raise NotFoundError(f"Scaper is not installed; run: {INSTALL}") from error
-    if found != VERSION:
-        raise InvalidInputError(f"Scaper {found} is installed, {VERSION} is required; run: {INSTALL}")
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def load() -> Any:

@@ -1,4 +1,5 @@
 import json
+import sys
 import time
 
 import pytest
@@ -86,7 +87,6 @@ def test_text_that_is_not_toml_is_quickly_reported_in_one_short_line(text, messa
     ],
 )
 def test_text_that_is_not_yaml_is_quickly_reported_in_one_short_line(tmp_path, text, message):
-    pytest.importorskip("yaml")
     (tmp_path / "x.yaml").write_text(text)
     began = time.monotonic()
     with pytest.raises(InvalidInputError, match=message) as caught:
@@ -96,6 +96,12 @@ def test_text_that_is_not_yaml_is_quickly_reported_in_one_short_line(tmp_path, t
 
 
 def test_aliases_that_do_not_multiply_are_read(tmp_path):
-    pytest.importorskip("yaml")
     (tmp_path / "x.yaml").write_text("base: &b {a: 1}\nother: {<<: *b, c: 2}\n")
     assert read_yaml(tmp_path / "x.yaml") == {"base": {"a": 1}, "other": {"a": 1, "c": 2}}
+
+
+def test_a_missing_pyyaml_is_reported_with_its_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    (tmp_path / "x.yaml").write_text("a: 1")
+    with pytest.raises(InvalidInputError, match=r"PyYAML is not installed; run: pip install 'bgknown\[yaml\]'"):
+        read_yaml(tmp_path / "x.yaml")

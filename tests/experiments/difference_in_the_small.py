@@ -1,4 +1,4 @@
-"""The paper's claim in the small: does the difference loss keep more of what was added to a known background?
+"""The paper's claim at a small scale: does the difference loss keep more of what was added to a known background?
 
     python tests/experiments/difference_in_the_small.py --data ../shared/data --out experiment
 

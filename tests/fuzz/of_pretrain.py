@@ -15,7 +15,7 @@ from bgknown.jobs.files import hash_bytes
 from bgknown.jobs.problems import Problem
 from bgknown.jobs.sealed import add_check
 from bgknown.jobs.units import StoredBytes
-from pretrain.checkpoint import make_entries, read_encoder, write_encoder
+from pretrain.checkpoint import load_checkpoint, make_entries, write_encoder
 from pretrain.config import read_config
 from pretrain.corpus import open_corpus, read_card
 from pretrain.export import export
@@ -97,7 +97,7 @@ def _checkpoint_mutation(data: bytes, draw: random.Random) -> bytes:
 
 
 def _checkpoint(folder: Path) -> None:
-    read_encoder(folder / "checkpoint.pt")
+    load_checkpoint(folder / "checkpoint.pt")
 
 
 def _export(folder: Path) -> None:
@@ -177,6 +177,6 @@ TARGETS = [
         kind="safetensors",
         place="x.safetensors",
         seed_inputs=_safetensors,
-        call=lambda folder: read_encoder(folder / "x.safetensors"),
+        call=lambda folder: load_checkpoint(folder / "x.safetensors"),
     ),
 ]

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
 from bgknown.shown import name_few
-from pretrain.checkpoint import FORMAT, make_entries, read_encoder, write_encoder
+from pretrain.checkpoint import FORMAT, load_checkpoint, make_entries, write_encoder
 from pretrain.encoder import recognises
 from pretrain.frontend import PUBLISHED, FrontEnd, Statistics
 from pretrain.networks import AudioNTT2020, AudioNTT2022
@@ -46,7 +46,7 @@ def test_own_safetensors_come_back(tmp_path):
     network.features[1].running_mean.fill_(0.5)
     card = {"epochs": 3, "lambda": 0.1, "corpus": ["a", "b"]}
     write_encoder(tmp_path / "own.safetensors", network, front_end, STATISTICS, card=card)
-    checkpoint = read_encoder(tmp_path / "own.safetensors")
+    checkpoint = load_checkpoint(tmp_path / "own.safetensors")
     assert isinstance(checkpoint.network, AudioNTT2022)
     assert not checkpoint.network.training
     assert same(checkpoint.network, network.state_dict())
@@ -84,7 +84,7 @@ def test_own_torch_checkpoints_come_back_whatever_else_they_hold(tmp_path, prefi
     content |= {"target": target, "optimizer": {"state": {0: {"step": torch.tensor(1.0)}}}, "epoch": 7}
     torch.save(content, tmp_path / "last.ckpt")
     assert recognises(tmp_path / "last.ckpt")
-    checkpoint = read_encoder(tmp_path / "last.ckpt")
+    checkpoint = load_checkpoint(tmp_path / "last.ckpt")
     assert isinstance(checkpoint.network, AudioNTT2020)
     assert same(checkpoint.network, network.state_dict())
     assert (checkpoint.front_end, checkpoint.statistics) == (front_end, STATISTICS)
@@ -99,7 +99,7 @@ def test_published_weights_are_recognised(tmp_path, which, suffix):
     path = tmp_path / f"weights{suffix}"
     (torch.save if suffix == ".pth" else save_file)(state, path)
     assert recognises(path)
-    checkpoint = read_encoder(path)
+    checkpoint = load_checkpoint(path)
     assert type(checkpoint.network) is network_type
     assert checkpoint.network.embedding_size == d
     assert same(checkpoint.network, state)
@@ -126,7 +126,7 @@ def test_published_weights_are_found_below_a_prefix(tmp_path, wrap):
     state = published_2020(512)
     torch.save(wrap(state), tmp_path / "weights.pth")
     assert recognises(tmp_path / "weights.pth")
-    assert same(read_encoder(tmp_path / "weights.pth").network, state)
+    assert same(load_checkpoint(tmp_path / "weights.pth").network, state)
 
 
 def test_of_several_networks_the_prefix_says_which(tmp_path):
@@ -135,17 +135,17 @@ def test_of_several_networks_the_prefix_says_which(tmp_path):
     content |= {f"target_encoder.net.{name}": values for name, values in target.items()}
     torch.save(content, tmp_path / "byol.ckpt")
     with pytest.raises(InvalidInputError, match=r"2 networks, below 'online_encoder.net.', 'target_encoder.net.'; say"):
-        read_encoder(tmp_path / "byol.ckpt")
+        load_checkpoint(tmp_path / "byol.ckpt")
     for prefix in ("target_encoder.net", "target_encoder.net."):
-        assert same(read_encoder(tmp_path / "byol.ckpt", prefix=prefix).network, target)
+        assert same(load_checkpoint(tmp_path / "byol.ckpt", prefix=prefix).network, target)
     with pytest.raises(InvalidInputError, match=r"below the prefix 'encoder\.'; there are: 'online_encoder"):
-        read_encoder(tmp_path / "byol.ckpt", prefix="encoder")
+        load_checkpoint(tmp_path / "byol.ckpt", prefix="encoder")
 
 
 def test_counters_that_old_files_lack_are_not_missed(tmp_path):
     state = {name: values for name, values in published_2022().items() if not name.endswith("num_batches_tracked")}
     torch.save(state, tmp_path / "old.pth")
-    network = read_encoder(tmp_path / "old.pth").network
+    network = load_checkpoint(tmp_path / "old.pth").network
     assert torch.equal(network.fc[0].weight, state["fc.0.weight"])
 
 
@@ -183,7 +183,7 @@ def changed(changes):
 def test_files_that_do_not_fit_are_refused(tmp_path, content, said):
     torch.save(content, tmp_path / "weights.pth")
     with pytest.raises(InvalidInputError, match=said) as refused:
-        read_encoder(tmp_path / "weights.pth")
+        load_checkpoint(tmp_path / "weights.pth")
     assert "\n" not in str(refused.value)
     assert "weights.pth" in str(refused.value)
 
@@ -206,7 +206,7 @@ def test_files_that_do_not_fit_are_refused(tmp_path, content, said):
 def test_own_files_that_contradict_themselves_are_refused(tmp_path, changes, said):
     torch.save({**make_entries(*small(), STATISTICS), **changes}, tmp_path / "own.pt")
     with pytest.raises(InvalidInputError, match=said):
-        read_encoder(tmp_path / "own.pt")
+        load_checkpoint(tmp_path / "own.pt")
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -217,7 +217,7 @@ def test_truncated_files_are_refused(tmp_path, suffix, kept):
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * kept)])
     with pytest.raises(InvalidInputError, match=r"weights.*; copy it again") as refused:
-        read_encoder(path)
+        load_checkpoint(path)
     assert "\n" not in str(refused.value)
 
 
@@ -234,7 +234,7 @@ class Touch:
 def test_code_in_a_file_is_refused_and_not_run(tmp_path):
     torch.save({**published_2020(512), "extra": Touch(tmp_path / "ran")}, tmp_path / "weights.pth")
     with pytest.raises(InvalidInputError, match=r"refused: it holds code besides tensors \(.*mkdir\); store the state"):
-        read_encoder(tmp_path / "weights.pth")
+        load_checkpoint(tmp_path / "weights.pth")
     assert not (tmp_path / "ran").exists()
 
 
@@ -250,7 +250,7 @@ def test_numpy_scalars_and_defaultdicts_next_to_the_tensors_are_read(tmp_path, o
         content = {**extra, "state_dict": defaultdict(dict, published_2020(512))}
     torch.save(content, tmp_path / "weights.pt")
     assert recognises(tmp_path / "weights.pt")
-    checkpoint = read_encoder(tmp_path / "weights.pt")
+    checkpoint = load_checkpoint(tmp_path / "weights.pt")
     if own:
         assert checkpoint.statistics == Statistics(mean=STATISTICS.mean, std=4.0)
         assert same(network, checkpoint.network.state_dict())
@@ -272,10 +272,10 @@ def test_other_kinds_of_files_are_refused(tmp_path):
         "program.pt": "not readable as a torch checkpoint",
     }.items():
         with pytest.raises(InvalidInputError, match=said):
-            read_encoder(tmp_path / name)
+            load_checkpoint(tmp_path / name)
     for name in ("absent.pth", "folder.pth"):
         with pytest.raises(NotFoundError, match="no such file"):
-            read_encoder(tmp_path / name)
+            load_checkpoint(tmp_path / name)
 
 
 def test_dictionaries_without_end_are_refused(tmp_path):
@@ -283,7 +283,7 @@ def test_dictionaries_without_end_are_refused(tmp_path):
     content["again"] = content
     torch.save(content, tmp_path / "weights.pth")
     with pytest.raises(InvalidInputError, match="nested more than 16 deep"):
-        read_encoder(tmp_path / "weights.pth")
+        load_checkpoint(tmp_path / "weights.pth")
 
 
 @pytest.mark.parametrize(

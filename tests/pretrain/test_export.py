@@ -6,7 +6,7 @@ import torch
 from benchmark.encoders.registry import load_encoder
 from bgknown import __version__
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
-from pretrain.checkpoint import read_encoder, write_encoder
+from pretrain.checkpoint import load_checkpoint, write_encoder
 from pretrain.export import export, format_model_card
 from pretrain.frontend import FrontEnd, Statistics
 from pretrain.networks import AudioNTT2022
@@ -27,7 +27,7 @@ def test_an_exported_encoder_is_the_run_s(run, tmp_path, whole):
     written = export(run / "checkpoint.pt" if whole else run, tmp_path / "encoder.safetensors")
     assert written.finished
     assert written.encoder.stat().st_size < (run / "checkpoint.pt").stat().st_size / 3
-    first, second = (read_encoder(path) for path in (run / "checkpoint.pt", written.encoder))
+    first, second = (load_checkpoint(path) for path in (run / "checkpoint.pt", written.encoder))
     assert first.card == second.card
     assert first.statistics == second.statistics
     assert first.front_end == second.front_end
@@ -61,7 +61,7 @@ def test_the_card_tells_what_data_and_how(run, tmp_path):
         "| training.learning_rate | 0.001 |",
         f"bgknown {__version__}",
         f"torch {torch.__version__}",
-        read_encoder(run / "checkpoint.pt").card["corpus"]["index_sha256"],
+        load_checkpoint(run / "checkpoint.pt").card["corpus"]["index_sha256"],
     ):
         assert told in card
     assert load_encoder(str(written.encoder)).name == "difference-aware"
@@ -96,7 +96,7 @@ def test_a_file_that_is_no_model_card_is_not_replaced(run, tmp_path):
 
 
 def test_the_card_says_which_files_were_taken(run):
-    read = read_encoder(run / "checkpoint.pt")
+    read = load_checkpoint(run / "checkpoint.pt")
     corpus = {**read.card["corpus"], "match": ["[1-3]-*", "dev/*"], "sample": 200, "seed": 7, "broken": 3}
     text = format_model_card(read, {**read.card, "corpus": corpus}, "0" * 64, "encoder.safetensors")
     for told in (

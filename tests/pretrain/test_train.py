@@ -8,7 +8,7 @@ import torch
 
 from bgknown.errors import InvalidInputError, NotFoundError
 from pretrain import learner
-from pretrain.checkpoint import read_encoder
+from pretrain.checkpoint import load_checkpoint
 from pretrain.corpus import open_corpus
 from pretrain.draws import CropSampler, StepDraw
 from pretrain.encoder import Options, load
@@ -51,7 +51,7 @@ def test_a_run_learns_and_leaves_an_encoder(corpus, tmp_path, changes):
     assert encoder.name == "run"
     assert encoder.statistics.std > 0
     assert torch.isfinite(encoder.embed(noise(2, 8_000))).all()
-    card = read_encoder(path).card
+    card = load_checkpoint(path).card
     assert (card["steps_done"], card["steps"]) == (6, 6)
     assert card["config"] == smoke(*changes).tables()
     assert card["corpus"]["clips"] == 5
@@ -129,7 +129,9 @@ def test_statistics_are_those_of_the_crops(corpus, tmp_path):
     assert trainer.statistics != few.statistics
     assert trainer.statistics.mean == pytest.approx(few.statistics.mean, abs=0.1)
     run(corpus, tmp_path / "run")
-    assert read_encoder(tmp_path / "run" / "checkpoint.pt").statistics.mean == pytest.approx(few.statistics.mean, abs=1)
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.pt").statistics.mean == pytest.approx(
+        few.statistics.mean, abs=1
+    )
 
 
 @pytest.mark.parametrize("log_every", [1, 100])
@@ -277,7 +279,7 @@ def test_out_of_memory_is_one_line(corpus, tmp_path, monkeypatch):
             run(corpus, tmp_path / "run", "training.batch=8")
     monkeypatch.undo()
     run(corpus, tmp_path / "run", "training.batch=4")  # a run without a step does not keep the folder for itself
-    assert read_encoder(tmp_path / "run" / "checkpoint.pt").card["config"]["training"]["batch"] == 4
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.pt").card["config"]["training"]["batch"] == 4
 
 
 def test_other_faults_of_torch_are_defects(corpus, tmp_path, monkeypatch):

@@ -1,21 +1,22 @@
-"""Mel spectrograms, of which the two baselines are made.
+"""Mel spectrograms, from which the two baselines are made.
 
 Shape letters: B batch, N samples, F mel bands, T frames.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from typing import Any, Self
 
-import librosa
 import torch
 from torch import Tensor
 
+from bgknown.audio.mel import make_mel_filters
 from bgknown.errors import InvalidInputError
-from bgknown.jobs.surroundings import prepare_libraries
+
+LIBROSA = "0.11.0"
+"""The release of librosa whose filters these equal. It is part of the configuration, and so of the key under which
+embeddings are cached, and changes only if the filters do; which librosa is installed makes no difference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,25 +52,21 @@ class MelSpectrogram:
 
     def __init__(self, options: MelOptions) -> None:
         self.options = options
-        prepare_libraries()  # librosa imports numba when it is first used
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Empty filters detected", category=UserWarning)  # refused below
-            filters = librosa.filters.mel(
-                sr=options.rate_hz, n_fft=options.n_fft, n_mels=options.n_mels, fmin=options.f_min, fmax=options.f_max
-            )
-        empty = int((filters.max(axis=1) == 0).sum())
-        if empty:
-            raise InvalidInputError(
-                f"options n_mels {options.n_mels} and n_fft {options.n_fft}: {empty} of the bands hold no frequency "
-                f"of the transform; take fewer bands or a longer n_fft"
-            )
+        filters = make_mel_filters(
+            rate_hz=options.rate_hz,
+            n_fft=options.n_fft,
+            n_mels=options.n_mels,
+            f_min=options.f_min,
+            f_max=options.f_max,
+            round_twice=True,
+        )
         self.filters = torch.from_numpy(filters)
         self.window = torch.hann_window(options.n_fft)
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """The settings, and the library that makes the filters."""
-        return {**asdict(self.options), "librosa": version("librosa")}
+        """The settings, and what the filters equal."""
+        return {**asdict(self.options), "librosa": LIBROSA}
 
     def to(self, device: str | torch.device) -> Self:
         """Move filters and window, in place."""

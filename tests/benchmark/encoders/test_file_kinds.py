@@ -169,7 +169,7 @@ def test_audio_that_is_too_short_for_a_program_is_reported(tmp_path, capfd):
 
 
 def test_bands_without_a_frequency_are_refused():
-    with pytest.raises(InvalidInputError, match="n_mels 300 and n_fft 400: .* of the bands hold no frequency"):
+    with pytest.raises(InvalidInputError, match=r"of 300 contains no bin of a 400-point transform \(\d+ such bands\)"):
         load_encoder("logmel?n_mels=300")
     assert load_encoder("logmel?n_mels=300&n_fft=4096").encoder.embedding_size == 600
 

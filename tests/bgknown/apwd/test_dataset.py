@@ -50,7 +50,11 @@ def test_examples_by_split_and_scene(finished):
     assert [example["pair"] for example in examples] == sorted(f"rain_eval_{name}" for name in CHANGES)
     assert set(examples[0]) == {"pair", "split", "scene", "text", "changes", "classes_s1", "classes_s2", "s1", "s2"}
     assert examples[0]["s1"].shape == (16_000 * DURATION_S,)
-    assert list(pairs.examples(scene="traffic")) == []
+    with pytest.raises(NotFoundError, match="there is no scene 'traffic'; there are: rain"):
+        pairs.examples(scene="traffic")
+    selected = pairs.select(split="eval", scene="rain")
+    assert [pair["pair"] for pair in selected] == [example["pair"] for example in examples]
+    assert np.array_equal(selected[1]["s1"], pairs.audio(examples[1]["pair"], "s1"))
 
 
 def test_a_set_can_be_sent_to_workers(finished):

@@ -9,7 +9,6 @@ import pytest
 import soundfile
 
 from bgknown.audio.files import RATE_HZ, read_pcm16, to_pcm16
-from bgknown.errors import NotFoundError
 from bgknown.mixtures.dataset import MANIFEST_COLUMNS, open_dataset
 from bgknown.mixtures.recipe import CLIP_FRAMES, take_rows
 from bgknown.mixtures.verify import verify
@@ -247,13 +246,3 @@ def test_the_direct_renderer_gives_scapers_audio(built, tmp_path):
             assert here == there
     assert json.loads(found["dataset.json"])["configuration"]["renderer"] == "direct 1.6.5"
     assert verify(tmp_path / "out", jobs=1)[1] == []
-
-
-def test_the_direct_renderer_needs_no_scaper(tiny, tmp_path, monkeypatch):
-    def missing():
-        raise NotFoundError("Scaper is not installed")
-
-    monkeypatch.setattr("bgknown.render.scaper.check_installed", missing)
-    with pytest.raises(NotFoundError):
-        tiny.build(tmp_path / "out")
-    assert len(tiny.build(tmp_path / "out", engine="direct", limit=2).table) == 2

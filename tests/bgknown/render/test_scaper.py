@@ -160,13 +160,23 @@ def test_the_stand_in_refuses_what_sox_would_convert():
         transformer.set_output_format(44_100, 2)
 
 
-def test_a_missing_or_other_scaper_says_how_to_install_it(monkeypatch):
-    def missing(name):
-        raise importlib.metadata.PackageNotFoundError(name)
+@pytest.mark.parametrize(
+    ("versions", "kind", "said"),
+    [
+        ({"scaper": None}, NotFoundError, "Scaper is not installed"),
+        ({"scaper": "1.7.0"}, InvalidInputError, "Scaper 1.7.0 is installed, 1.6.5 is required"),
+        ({"jams": None}, NotFoundError, "Scaper is installed without jams"),
+        ({"jams": "0.3.6"}, InvalidInputError, "jams 0.3.6 is installed, 0.3.5 is required"),
+        ({"pyloudnorm": None}, NotFoundError, "Scaper is installed without pyloudnorm"),
+    ],
+)
+def test_what_scaper_lacks_is_said_with_the_command_that_installs_it(monkeypatch, versions, kind, said):
+    def find_version(name):
+        found = {"scaper": "1.6.5", "jams": "0.3.5", "pyloudnorm": "0.2.0", **versions}[name]
+        if found is None:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return found
 
-    monkeypatch.setattr(importlib.metadata, "version", missing)
-    with pytest.raises(NotFoundError, match=r"not installed; run: pip install --no-deps scaper==1\.6\.5"):
-        scaper.check_installed()
-    monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.7.0")
-    with pytest.raises(InvalidInputError, match=r"Scaper 1\.7\.0 is installed, 1\.6\.5 is required"):
+    monkeypatch.setattr(importlib.metadata, "version", find_version)
+    with pytest.raises(kind, match=rf"{said}; run: pip install 'bgknown\[scaper\]' && .* scaper==1\.6\.5; or render"):
         scaper.check_installed()

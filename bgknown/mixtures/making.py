@@ -1,0 +1,94 @@
+"""BgKnown ESC-50 made from Python in one call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bgknown.corpora.headers import default_cache
+from bgknown.corpora.miniature import make
+from bgknown.corpora.pair import open_corpora
+from bgknown.documents import shorten_value
+from bgknown.errors import InvalidInputError
+from bgknown.jobs.parallel import count_cores
+from bgknown.mixtures.build import build
+from bgknown.mixtures.dataset import Dataset, open_dataset
+from bgknown.mixtures.draw import DrawOptions
+from bgknown.mixtures.engine import choose_engine
+from bgknown.mixtures.options import BuildOptions
+from bgknown.mixtures.snr import ReferenceGain
+from bgknown.render.layers import Container, Engine
+from bgknown.userpath import user_path
+
+
+def build_dataset(
+    out: str | Path,
+    *,
+    esc50: str | Path | None = None,
+    fsd50k: str | Path | None = None,
+    seed: int = 0,
+    snr_db: tuple[float, float] = (0.0, 3.0),
+    ref_db: float = -30.0,
+    recipe: str | Path | None = None,
+    reference_gain: ReferenceGain = "mixture",
+    container: Container = "wav",
+    engine: Engine | None = None,
+    limit: int | None = None,
+    skip_broken: bool = False,
+    jobs: int | None = None,
+    cache: str | Path | None = None,
+) -> Dataset:
+    """Build BgKnown ESC-50, as ``bgknown build`` does, and open it.
+
+    A build that was stopped resumes, and a finished one is only opened.
+
+    Args:
+        out: the dataset's folder; new, empty, or with the same build.
+        esc50: folder of ESC-50.
+        fsd50k: folder of FSD50K; without both folders, the built-in miniature corpora are used.
+        seed: seed of the draw.
+        snr_db: lowest and highest SNR, dB.
+        ref_db: loudness of the background in the mixture, LUFS.
+        recipe: a recipe to use instead of drawing one.
+        reference_gain: "mixture" or "source": whether references carry the gain that (a) has in the mixture.
+        container: "wav" or "flac".
+        engine: "scaper" or "direct"; by default Scaper where it is installed.
+        limit: build only this many rows.
+        skip_broken: leave out broken inputs.
+        jobs: number of processes; by default all cores.
+        cache: folder for file headers; by default that of the command line.
+
+    Raises:
+        InvalidInputError: an argument or a recipe breaks a rule.
+        NotFoundError: a corpus is missing, or Scaper was asked for and is not installed.
+        BrokenInputError: inputs are broken; lists them.
+        StorageError: the folder contains something else, is locked, or cannot be written.
+    """
+    if (esc50 is None) != (fsd50k is None):
+        raise InvalidInputError("esc50 and fsd50k must both be given, or neither for the miniature corpora")
+    low, high = _read_range(snr_db)
+    folder = default_cache() if cache is None else user_path(cache)
+    roots = make(folder / "miniature") if esc50 is None or fsd50k is None else (user_path(esc50), user_path(fsd50k))
+    options = BuildOptions(
+        draw=DrawOptions(seed=seed, snr_db=(low, high), ref_db=ref_db),
+        recipe=None if recipe is None else user_path(recipe),
+        reference_gain=reference_gain,
+        container=container,
+        engine=choose_engine(out) if engine is None else engine,
+        limit=limit,
+        skip_broken=skip_broken,
+        jobs=count_cores() if jobs is None else jobs,
+        cache=folder,
+    )
+    build(open_corpora(*roots, cache=folder), options, user_path(out))
+    return open_dataset(out)
+
+
+def _read_range(snr_db: Any) -> tuple[float, float]:
+    try:
+        low, high = (float(end) for end in snr_db)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"snr_db is {shorten_value(snr_db)}; it must be two numbers, the lowest and the highest SNR in dB"
+        ) from error
+    return low, high
