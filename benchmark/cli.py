@@ -293,10 +293,8 @@ def _report(outcome: Outcome, out: Path) -> None:
 
     facts = outcome.data.facts
     echo(
-        escape_line(
-            f"{outcome.encoder} on {facts.name}: protocol {outcome.protocol}, {len(outcome.data.table):,} clips, "
-        )
-        + escape_line(f"leak check: {outcome.data.leak_check}")
+        escape_line(f"{outcome.encoder} on {facts.name}, protocol {outcome.protocol}: ")
+        + escape_line(f"{len(outcome.data.table):,} clips, leak check: {outcome.data.leak_check}")
     )
     echo(format_figures(outcome.rows, facts.metric))
     if outcome.endings:

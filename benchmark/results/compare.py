@@ -176,10 +176,10 @@ def _title(one: Comparison) -> str:
 
 HEADER = ("setting", "metric", "A", "B", "A - B", "95 % interval", "p", "Holm's p")
 COUNTS = ("groups", "clips", "A better", "B better", "equal")
-NOTE = (
-    "scores in percent; A - B: its interval and p-value are by groups of clips (source, speaker, background); "
-    "p: sign-flip test (~: from random flips); Holm's p: corrected for all {count} tests here; "
-    "(control): not a claim, so not tested"
+NOTES = (
+    "scores in percent; A - B: its interval and p-value are by groups of clips (source, speaker, background)",
+    "p: sign-flip test (~: from random flips); Holm's p: corrected for all {count} tests here",
+    "(control): not a claim, so not tested",
 )
 
 
@@ -192,8 +192,8 @@ def format_comparison(comparisons: Sequence[Comparison]) -> str:
         f"{title}\n{align_columns([*HEADER, *COUNTS], [_format_line(one) for one in members], left=2)}"
         for title, members in parts.items()
     ]
-    note = NOTE.format(count=sum(not one.is_control for one in comparisons))
-    return "\n\n".join([*tables, note]) + "\n"
+    notes = "\n".join(NOTES).format(count=sum(not one.is_control for one in comparisons))
+    return "\n\n".join([*tables, notes]) + "\n"
 
 
 def _format_line(one: Comparison) -> list[str]:

@@ -24,6 +24,7 @@ from benchmark.results.stats import Groupings, estimate_mean, estimate_share, su
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error, write_whole
 from bgknown.jobs.provenance import find_commit, read_clock
+from bgknown.settings import read_text
 from bgknown.shown import escape_cell, unescape_cell
 from bgknown.tables import parse_rows
 from bgknown.userpath import user_path
@@ -270,10 +271,5 @@ def _value(name: str, text: str) -> str | int | float | None:
     kind = KINDS[name]
     if kind is str:
         return unescape_cell(text)
-    if not text:
-        return None
-    try:
-        return int(text) if "int" in kind else float(text)
-    except ValueError:
-        wanted = "a whole number" if "int" in kind else "a number"
-        raise InvalidInputError(f"{name} is {text[:40]!r}, must be {wanted}") from None
+    value: int | float | None = read_text(kind, text, name) if text else None
+    return value
