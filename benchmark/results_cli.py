@@ -69,16 +69,17 @@ def leaderboard(*, outs: tuple[Path, ...], per_class: bool, confusion: bool, for
 def show_leaderboard(outs: Sequence[Path], options: BoardOptions) -> None:
     """Print the tables of folders of results, and for one folder write its page with all tables."""
     from benchmark.results.board import BoardOptions  # noqa: PLC0415
+    from benchmark.results.clip_scores import ClipScores  # noqa: PLC0415
     from benchmark.results.export import WITH_PAPER, format_text, write_page  # noqa: PLC0415
     from benchmark.results.leaderboard import arrange  # noqa: PLC0415
     from benchmark.results.merge import read_results  # noqa: PLC0415
 
-    rows = read_results(outs)
-    echo(format_text(arrange(rows, options, outs=outs)))
+    rows, clips = read_results(outs), ClipScores(outs)
+    echo(format_text(arrange(rows, options, clips=clips)))
     if len(outs) > 1:
         return
     try:
-        echo(f"page  {write_page(outs[0], arrange(rows, BoardOptions(everything=True), outs=outs))}")
+        echo(f"page  {write_page(outs[0], arrange(rows, BoardOptions(everything=True), clips=clips))}")
         echo(f"rows  {outs[0] / WITH_PAPER}")
     except StorageError as error:  # the tables are printed; somebody else's folder may be read-only
         echo(f"warning: the page was not written: {error}; copy the folder and pass the copy as --out", err=True)

@@ -19,7 +19,7 @@ import numpy as np
 from benchmark.predictions import list_groupings, read_predictions, score_clips
 from benchmark.results.key_figures import CHANCE, is_control, order_compared
 from benchmark.results.paired import PairedResult, compare_paired, correct_by_holm
-from benchmark.results.row import RANKS
+from benchmark.results.row import RANKS, UNSCALED
 from benchmark.results.rows import read_rows
 from benchmark.results.runs import Run
 from benchmark.results.sides import Side, check_known, find_side, list_settings, pair_runs
@@ -135,9 +135,9 @@ def _compare(
     result = compare_paired(clips[0].to_numpy(), clips[1].to_numpy(), groupings, draws=draws, seed=seed)
     if is_rank:  # the smaller rank is the better one
         result = dataclasses.replace(result, wins=result.losses, losses=result.wins)
-    else:
+    if metric not in UNSCALED:
         result = _convert_to_percent(result)
-    means = [float(part.mean()) * (1 if is_rank else 100) for part in clips]
+    means = [float(part.mean()) * (1 if metric in UNSCALED else 100) for part in clips]
     return Comparison(
         task=one.task,
         metric=metric,
@@ -176,10 +176,10 @@ def _title(one: Comparison) -> str:
 
 HEADER = ("setting", "metric", "A", "B", "A - B", "95 % interval", "p", "Holm's p")
 COUNTS = ("groups", "clips", "A better", "B better", "equal")
-NOTE = (
-    "scores in percent; A - B: its interval and p-value are by groups of clips (source, speaker, background); "
-    "p: sign-flip test (~: from random flips); Holm's p: corrected for all {count} tests here; "
-    "(control): not a claim, so not tested"
+NOTES = (
+    "scores in percent; A - B: its interval and p-value are by groups of clips (source, speaker, background)",
+    "p: sign-flip test (~: from random flips); Holm's p: corrected for all {count} tests here",
+    "(control): not a claim, so not tested",
 )
 
 
@@ -192,8 +192,8 @@ def format_comparison(comparisons: Sequence[Comparison]) -> str:
         f"{title}\n{align_columns([*HEADER, *COUNTS], [_format_line(one) for one in members], left=2)}"
         for title, members in parts.items()
     ]
-    note = NOTE.format(count=sum(not one.is_control for one in comparisons))
-    return "\n\n".join([*tables, note]) + "\n"
+    notes = "\n".join(NOTES).format(count=sum(not one.is_control for one in comparisons))
+    return "\n\n".join([*tables, notes]) + "\n"
 
 
 def _format_line(one: Comparison) -> list[str]:

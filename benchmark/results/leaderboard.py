@@ -18,6 +18,7 @@ from benchmark.results.board import BoardOptions, Cell, Leaderboard, Line, Table
 from benchmark.results.clip_scores import ClipScores
 from benchmark.results.key_figures import METRICS, ORDER, SETTINGS, is_control
 from benchmark.results.leak_check import list_leaks
+from benchmark.results.row import UNSCALED
 from benchmark.results.rows import RANKS, ResultRow, read_paper_rows
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.nearest import suggest
@@ -27,7 +28,11 @@ LISTED = 3
 
 
 def arrange(
-    rows: Sequence[ResultRow], options: BoardOptions | None = None, *, outs: Sequence[Path] = ()
+    rows: Sequence[ResultRow],
+    options: BoardOptions | None = None,
+    *,
+    outs: Sequence[Path] = (),
+    clips: ClipScores | None = None,
 ) -> Leaderboard:
     """Arrange result rows.
 
@@ -35,6 +40,7 @@ def arrange(
         rows: the measured rows.
         options: which figures are shown, and how.
         outs: the folders of results that hold the predictions of the rows, for ranks and best marks.
+        clips: scores from these folders that an earlier call has read.
 
     Raises:
         NotFoundError: nothing is left; or there is no such task, metric, column or name; says which are close.
@@ -43,7 +49,7 @@ def arrange(
     options = options or BoardOptions()
     found = _choose_rows(rows, options)
     shown = found if options.everything or options.columns else _choose_key_figures(found, options.metric)
-    clips = ClipScores(outs)
+    clips = clips or ClipScores(outs)
     tables = [_make_table(key, group, options, clips) for key, group in _group_rows(shown).items()]
     columns = list(dict.fromkeys(column for table in tables for column in table.columns))
     for column in (*options.columns, *([] if options.sort is None else [options.sort])):
@@ -139,13 +145,13 @@ def _make_table(
     keys = sorted(cells, key=lambda line: (sign * cells[line][order].mean if order in cells[line] else 0.0, line))
     keys.sort(key=lambda line: order not in cells[line])
     chosen = [column for column in columns if not options.columns or column in options.columns or column == order]
+    ranks = clips.rank([line[order] for line in cells.values() if order in line])
     best = {
         column: set()
         if _is_control_column(column, rows, names)
         else clips.find_best([line[column] for line in cells.values() if column in line])
         for column in chosen
     }
-    ranks = clips.rank([line[order] for line in cells.values() if order in line])
     lines = [
         Line(
             encoder=_name_encoder(line, list(cells), options.names),
@@ -156,7 +162,7 @@ def _make_table(
     ]
     _check_names(lines)
     where = f", dataset {data[:8]}" if data else ""
-    unit = "" if metric in RANKS else " (%)"
+    unit = "" if metric in UNSCALED else " (%)"
     title = f"{task}: {metric}{unit}, protocol {protocol}{where}" if task else f"{metric}{unit}, protocol {protocol}"
     return Table(title=title, columns=columns, lines=lines, order=order, notes=_list_notes(protocol, rows))
 

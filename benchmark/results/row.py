@@ -11,12 +11,15 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from benchmark.predictions import COSINE
 from bgknown.errors import InvalidInputError
 from bgknown.settings import is_optional, resolve_hints, strip_optional
 
 SOURCES = ("measured", "paper")
 RANKS = ("mean rank", "median rank")
 """Metrics that are ranks, not shares: the smaller the better."""
+UNSCALED = (*RANKS, COSINE)
+"""Metrics that are given as they are; all others are shares, given as percent."""
 OF_ITS_TASKS = "that of its tasks"
 """Outcome of the leak check of an average over tasks that are not all ``ok``."""
 
@@ -139,3 +142,8 @@ def _fault_of(name: str, value: Any) -> str:
     elif (kind is int or name == "converged") and value < 0:
         fault = f"{name} is {value}, must not be negative"
     return fault or (f"{name} is empty" if name in _NEEDED and not value else "")
+
+
+def format_mean(row: ResultRow) -> str:
+    """A row's mean with as many decimals as its unit deserves."""
+    return f"{row.mean:.3f}" if row.metric == COSINE else f"{row.mean:.1f}"

@@ -15,14 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 import bgknown
+from benchmark.predictions import COSINE
 from benchmark.protocol import name_in_results, name_when_measured
 from benchmark.results.key_figures import CHANCE, is_gain
-from benchmark.results.row import COLUMNS, COLUMNS_OF_0_1_0, KINDS, OF_ITS_TASKS, RANKS, ResultRow
+from benchmark.results.row import COLUMNS, COLUMNS_OF_0_1_0, KINDS, OF_ITS_TASKS, RANKS, UNSCALED, ResultRow
 from benchmark.results.run_folder import claim
-from benchmark.results.stats import TIE, Groupings, estimate_mean, estimate_share, summarise
+from benchmark.results.stats import Groupings, estimate_mean, estimate_share, summarise
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error, write_whole
 from bgknown.jobs.provenance import find_commit, read_clock
+from bgknown.settings import read_text
 from bgknown.shown import escape_cell, unescape_cell
 from bgknown.tables import parse_rows
 from bgknown.userpath import user_path
@@ -80,7 +82,7 @@ def make_row(
     Raises:
         InvalidInputError: there are no scores, or some are not finite.
     """
-    unit = 1 if metric in RANKS else 100
+    unit = 1 if metric in UNSCALED else 100
     over_seeds = summarise([unit * float(score) for score in by_seed])
     low, high, n_groups = _find_interval(setting, metric, np.asarray(by_clip, dtype=np.float64), groupings)
     if low is not None and high is not None:
@@ -125,10 +127,8 @@ def _find_interval(
         return None, None, None
     if metric in RANKS:
         estimate = estimate_mean(by_clip, groupings, bounds=(1.0, math.inf))
-    elif is_gain(setting):
+    elif is_gain(setting) or metric == COSINE:
         estimate = estimate_mean(by_clip, groupings, bounds=(-1.0, 1.0))
-    elif by_clip.min() < -TIE or by_clip.max() > 1 + TIE:  # a cosine
-        estimate = estimate_mean(by_clip, groupings)
     else:
         estimate = estimate_share(by_clip.clip(0.0, 1.0), groupings)
     return estimate.low, estimate.high, estimate.n_groups
@@ -271,10 +271,5 @@ def _value(name: str, text: str) -> str | int | float | None:
     kind = KINDS[name]
     if kind is str:
         return unescape_cell(text)
-    if not text:
-        return None
-    try:
-        return int(text) if "int" in kind else float(text)
-    except ValueError:
-        wanted = "a whole number" if "int" in kind else "a number"
-        raise InvalidInputError(f"{name} is {text[:40]!r}, must be {wanted}") from None
+    value: int | float | None = read_text(kind, text, name) if text else None
+    return value

@@ -32,10 +32,10 @@ def test_two_encoders_on_the_same_clips(tmp_path):
 
 def test_rows_of_the_evar_of_0_1_0_are_compared_with_each_other_only(tmp_path):
     for name, seed in (("one", 0), ("two", 1)):
-        write(tmp_path, name, {"mix": answers(0.7, seed)}, protocol="evar")
+        write_results(tmp_path, name, {"mix": draw_answers(0.7, seed)}, protocol="evar")
     table = tmp_path / "leaderboard.csv"
     table.write_text(table.read_text().replace(f",{bgknown.__version__},", ",0.1.0,"))
-    write(tmp_path, "new", {"mix": answers(0.7, 2)}, protocol="evar")
+    write_results(tmp_path, "new", {"mix": draw_answers(0.7, 2)}, protocol="evar")
     (found,) = compare(tmp_path, "one", "two")
     assert found.protocol == "evar of 0.1.0"
     with pytest.raises(InvalidInputError, match=r"different protocols \('evar of 0.1.0' and 'evar'\)"):

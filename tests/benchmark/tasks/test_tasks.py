@@ -123,7 +123,7 @@ def test_the_facts_are_complete(name):
     assert facts.name == name == module.__name__.rpartition(".")[2]
     assert module.SETTINGS
     assert all([facts.title, facts.licence, facts.citation, facts.url, facts.groups])
-    assert facts.protocol == "evar"
+    assert facts.protocols == ("evar",)
     assert facts.classes > 1
     assert facts.duration_s is not None
     assert 0 < facts.lr <= 1e-3
@@ -469,7 +469,7 @@ def test_search_takes_the_rate_of_smallest_validation_loss(suite):
     """And says of every probe which; the row has their median."""
     out = suite[0]
     config = json.loads((folder_of(out, "us8k") / "config.json").read_text())
-    rates = sorted(each["lr"] for each in config["chosen_lr"])
+    rates = sorted(each["lr"] for each in config["chosen"])
     assert len(rates) == 30
     assert set(rates) <= set(RATES)
     assert "lr" not in config
