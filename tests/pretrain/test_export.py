@@ -1,17 +1,20 @@
 """From a run to an encoder alone, and to what measures it."""
 
+import hashlib
+
 import pytest
 import torch
 
 from benchmark.encoders.registry import load_encoder
 from bgknown import __version__
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
+from bgknown.sounds import read_sound_list
 from pretrain.checkpoint import load_checkpoint, write_encoder
 from pretrain.export import export, format_model_card
 from pretrain.frontend import FrontEnd, Statistics
 from pretrain.networks import AudioNTT2022
 from pretrain.train import TrainOptions, train
-from tests.pretrain.made import make_corpus, noise, smoke
+from tests.pretrain.made import make_corpus, name_files, noise, smoke
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +74,7 @@ def test_exporting_twice_gives_the_same_bytes(run, tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         export(run, tmp_path / name / "encoder.safetensors")
-    for name in ("encoder.safetensors", "encoder.md"):
+    for name in ("encoder.safetensors", "encoder.md", "encoder.trained-on.txt"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
@@ -105,3 +108,54 @@ def test_the_card_says_which_files_were_taken(run):
         "left out: 3.",
     ):
         assert told in text
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory):
+    """A run on a corpus whose files are named like those of Freesound corpora."""
+    root = tmp_path_factory.mktemp("named")
+    folder = make_corpus(root / "corpus")
+    name_files(folder, ["a/1-100032-A-0.wav", "64760.wav", "7061-6-0-0.wav", "door.wav", "64760.flac"])
+    train(TrainOptions(corpus=folder, config=smoke(), out=root / "mine", device="cpu"))
+    return root / "mine"
+
+
+def test_checkpoint_and_export_list_the_sounds_of_the_corpus(named, tmp_path):
+    written = export(named, tmp_path / "encoder.safetensors")
+    lines = ["7061", "64760", "100032", *(f"{number:016x}" for number in (1, 2, 3, 4, 5))]
+    for path in (named / "checkpoint.pt", written.encoder):
+        assert load_checkpoint(path).trained_on.to_lines() == lines
+        assert load_encoder(str(path)).trained_on.to_lines() == lines
+    listed = written.trained_on
+    assert listed.name == "encoder.trained-on.txt"
+    assert listed.read_text().splitlines()[0].startswith("# Training data of mine: ")
+    assert read_sound_list(listed).to_lines() == lines
+    card = written.card.read_text()
+    assert "3 Freesound ids (found in file names) and 5 different file hashes are listed" in card
+    assert f"encoder.trained-on.txt, sha256 {hashlib.sha256(listed.read_bytes()).hexdigest()}" in card
+
+
+def test_a_checkpoint_without_a_list_is_of_unknown_data(run, tmp_path):
+    content = torch.load(run / "checkpoint.pt", weights_only=True)
+    assert content.pop("trained_on")
+    torch.save(content, tmp_path / "old.pt")
+    assert load_encoder(str(tmp_path / "old.pt")).trained_on is None
+    written = export(tmp_path / "old.pt", tmp_path / "old.safetensors")
+    assert written.trained_on is None
+    assert not (tmp_path / "old.trained-on.txt").exists()
+    assert load_encoder(str(written.encoder)).trained_on is None
+    assert "earlier version, which did not list" in written.card.read_text()
+
+
+def test_a_damaged_list_is_one_line(run, tmp_path):
+    content = torch.load(run / "checkpoint.pt", weights_only=True)
+    torch.save({**content, "trained_on": {"freesound_ids": "x"}}, tmp_path / "bad.pt")
+    with pytest.raises(InvalidInputError, match=r"bad\.pt: trained_on: freesound_ids is not a list of numbers"):
+        load_checkpoint(tmp_path / "bad.pt")
+
+
+def test_a_file_that_is_no_list_is_not_replaced(run, tmp_path):
+    (tmp_path / "encoder.trained-on.txt").write_text("mine\n")
+    with pytest.raises(StorageError, match="exists and is not a list of training data"):
+        export(run, tmp_path / "encoder.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["encoder.trained-on.txt"]

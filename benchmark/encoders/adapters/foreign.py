@@ -200,6 +200,7 @@ class ModuleEncoder:
         self.model = model
         self.name, self.rate_hz, self.embedding_size = name, rate_hz, embedding_size
         self.configuration: dict[str, Any] = {}
+        self.trained_on = getattr(model, "trained_on", None)
         self.device = torch.device("cpu")
         if isinstance(model, torch.nn.Module):
             model.eval()
