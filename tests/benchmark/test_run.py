@@ -128,7 +128,7 @@ def test_a_run_writes_rows_predictions_and_configuration(place, tmp_path):
         3,
         4,
         0,
-        "ok",
+        "ok; training data of the encoder unknown",
         1e-3,
         "paper",
     )
