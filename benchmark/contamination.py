@@ -46,7 +46,8 @@ def check_training_data(data: TaskData, trained_on: SoundList | None, *, cache: 
         minus = {setting.minus for setting in data.settings if setting.minus}
         for signal in data.signals:
             found, known = _find_files(data, signal, tested, trained_on, cache)
-            comparable |= bool(known.any())
+            # soundscapes made of several sources, which are in no column, have hashes that tell nothing of these
+            comparable |= bool(known.any() and columns) or bool(found.any())
             if signal in minus:
                 background_found |= found
             else:
@@ -70,5 +71,5 @@ def _find_files(
     clips = [data.signals[signal][row] for row in tested]
     unknown = sorted({clip.path for clip in clips if not clip.sha256 and clip.rendering is None})
     of_path = dict(zip(unknown, hash_contents(unknown, cache=cache), strict=True))
-    hashes = [clip.sha256 or ("" if clip.rendering is not None else of_path[clip.path]) for clip in clips]
+    hashes = ["" if clip.rendering is not None else clip.sha256 or of_path[clip.path] for clip in clips]
     return trained_on.has_hashes(hashes), np.array([bool(digest) for digest in hashes], dtype=np.bool_)

@@ -6,17 +6,16 @@ One sound may be in several corpora, so what a model was trained on and what it 
 from __future__ import annotations
 
 import re
-from pathlib import PurePath
 
 _ID = "([1-9][0-9]{0,8})"
-_DRAW = r"(?:_r\d+)?"  # BgKnown names the mixtures of one clip with several backgrounds like this
+_DRAW = r"(?:_r[0-9]+)?"  # BgKnown names the mixtures of one clip with several backgrounds like this
 _NAMES = (
-    re.compile(_ID),  # FSD50K: 123456.wav
-    re.compile(rf"[1-5]-{_ID}-[A-Z]-\d{{1,2}}{_DRAW}"),  # ESC-50: fold-ID-take-target
-    re.compile(rf"{_ID}-\d-\d+-\d+"),  # UrbanSound8K: ID-class-occurrence-slice
-    re.compile(rf"{_ID}__.+"),  # a download from Freesound: ID__user__title.wav
+    _ID,  # FSD50K: 123456.wav
+    rf"[1-5]-{_ID}-[A-Z]-[0-9]{{1,2}}{_DRAW}",  # ESC-50: fold-ID-take-target
+    rf"{_ID}-[0-9]-[0-9]+-[0-9]+",  # UrbanSound8K: ID-class-occurrence-slice
+    rf"{_ID}__.+",  # a download from Freesound: ID__user__title.wav
 )
-_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,4}")
+_NAME = re.compile(rf"(?:.*[/\\])?(?:{'|'.join(_NAMES)})(?:\.[A-Za-z][A-Za-z0-9]{{0,4}})?")
 
 
 def find_freesound_id(name: str) -> int | None:
@@ -34,7 +33,5 @@ def find_freesound_id(name: str) -> int | None:
     >>> [find_freesound_id(name) for name in ("FSD50K/63.wav", "1-100032-A-0.wav", "7061-6-0-0.wav", "00012.wav")]
     [63, 100032, 7061, None]
     """
-    path = PurePath(name.strip())
-    stem = path.stem if _SUFFIX.fullmatch(path.suffix) else path.name
-    found = next((match for rule in _NAMES if (match := rule.fullmatch(stem))), None)
-    return int(found[1]) if found else None
+    match = _NAME.fullmatch(name.strip())
+    return int(next(filter(None, match.groups()))) if match else None

@@ -104,13 +104,16 @@ def _collect(rows: Iterable[Iterable[str]]) -> SoundList:
     hashes: set[int] = set()
     unidentified = 0
     for row in rows:
-        texts = [text.strip() for text in row]
-        digests = [int(text[:HASH_DIGITS], 16) for text in texts if _HASH.fullmatch(text.lower())]
-        numbers = [find_freesound_id(text) for text in texts if not _HASH.fullmatch(text.lower())]
-        found = [number for number in numbers if number is not None]
-        hashes.update(digests)
-        ids.update(found)
-        unidentified += not (digests or found)
+        found = False
+        for text in map(str.strip, row):
+            if _HASH.fullmatch(text.lower()):
+                hashes.add(int(text[:HASH_DIGITS], 16))
+            elif (number := find_freesound_id(text)) is not None:
+                ids.add(number)
+            else:
+                continue
+            found = True
+        unidentified += not found
     return SoundList(
         freesound_ids=np.array(sorted(ids), dtype="<u4"),
         file_sha256=np.array(sorted(hashes), dtype="<u8"),

@@ -11,11 +11,13 @@ from click.testing import CliRunner
 
 from benchmark import tasks
 from benchmark.cli import main
+from benchmark.contamination import check_training_data
 from benchmark.embedding.clips import read_clip
 from benchmark.results.rows import read_rows
 from benchmark.tasks import apwd
 from benchmark.tasks.contract import TaskOptions
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.sounds import make_sound_list
 from tests.benchmark.embedding.test_texts import distilbert
 from tests.bgknown.apwd.conftest import make_pairs
 
@@ -112,6 +114,16 @@ def test_the_pairs_of_a_scene(place, options):
     some = tasks.prepare("apwd-rain", place / "set", dataclasses.replace(options, limit=6))
     assert [len(some.folds[0].train), len(some.folds[0].test)] == [3, 3]
     assert some.sha256 != data.sha256
+
+
+def test_hashes_of_soundscapes_say_nothing_of_their_sources(place, options, tmp_path):
+    data = tasks.prepare("apwd-rain", place / "set", options)
+    tested = data.signals["s1"][data.folds[0].test[0]].sha256
+    outcomes = [
+        check_training_data(data, make_sound_list([entry]), cache=tmp_path) for entry in ("20002.wav", "0" * 64, tested)
+    ]
+    assert outcomes[:2] == ["training data of the encoder not comparable with this task"] * 2
+    assert outcomes[2].startswith("the encoder was trained on the source of ")
 
 
 def test_a_soundscape_in_both_splits_is_a_leak():
