@@ -9,9 +9,10 @@ from pathlib import Path
 
 import torch
 
-from benchmark.probe.design import BLOCK_ROWS, DENSE_BYTES
+from benchmark.probe.design import DENSE_BYTES
 from benchmark.probe.linear import LOGIT_VARIANCES, LinearProblem, list_units
 from benchmark.probe.logistic_model import CHANCES_BYTES
+from benchmark.probe.standardised import BLOCK_ROWS
 from bgknown.errors import StorageError
 
 PRODUCTS = 430
