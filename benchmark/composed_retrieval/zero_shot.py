@@ -1,4 +1,8 @@
-"""Retrieval without training: the audio of the query alone, and with the mean differences of its changes added."""
+"""Retrieval without training: the audio of the query alone, and with the mean differences of its changes added.
+
+Queries and gallery are different kinds of embedding, so each side is centred by its own mean over the training pairs;
+cosine similarity otherwise sees mostly the offset between the two means.
+"""
 
 from __future__ import annotations
 
@@ -61,3 +65,23 @@ def apply_changes(
             if code in place:
                 moved[row] += differences[place[code]]
     return moved
+
+
+def average_rows(rows: NDArray[np.float32], chosen: NDArray[np.int64]) -> NDArray[np.float32]:
+    """[D] the mean of some rows, a block at a time."""
+    total = np.zeros(rows.shape[1])
+    for start in range(0, len(chosen), BLOCK_ROWS):
+        total += rows[chosen[start : start + BLOCK_ROWS]].sum(axis=0, dtype=np.float64)
+    return (total / len(chosen)).astype(np.float32)
+
+
+def average_changes(
+    changes: Sequence[tuple[str, ...]], codes: Sequence[str], differences: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """[D] what ``apply_changes`` adds to some pairs on average."""
+    place = {code: row for row, code in enumerate(codes)}
+    counts = np.zeros(len(codes))
+    for found in changes:
+        for code in found:
+            counts[place[code]] += 1
+    return (counts @ differences / len(changes)).astype(np.float32)
