@@ -71,6 +71,12 @@ class SoundList:
         numbers = [int(text[:HASH_DIGITS], 16) if ok else 0 for text, ok in zip(hashes, known, strict=True)]
         return known & np.isin(np.array(numbers, dtype=np.uint64), self.file_sha256)
 
+    def describe(self) -> str:
+        """Its size in words: ``trained on 2 Freesound ids and 3 files``, or ``not trained``."""
+        counts = {"Freesound ids": len(self.freesound_ids), "files": len(self.file_sha256)}
+        named = " and ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+        return "not trained" if self.is_empty else f"trained on {named or 'sounds without ids and hashes'}"
+
     def to_facts(self) -> dict[str, Any]:
         """The list as values for JSON that ``read_facts`` reads: the numbers in little-endian order, in base 64."""
         texts = {name: base64.b64encode(data).decode() for name, data in self._to_bytes().items()}

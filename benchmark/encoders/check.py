@@ -101,7 +101,8 @@ def _report_facts(loaded: LoadedEncoder) -> Finding:
     encoder = loaded.encoder
     plausible = 4_000 <= encoder.rate_hz <= 192_000
     weights = f"weights {loaded.weights_sha256[:12]}" if loaded.weights_sha256 else "no weights"
-    detail = f"{encoder.rate_hz:,} Hz, {encoder.embedding_size:,} values, {weights}, on {loaded.device}"
+    training = "training data unknown" if loaded.trained_on is None else loaded.trained_on.describe()
+    detail = f"{encoder.rate_hz:,} Hz, {encoder.embedding_size:,} values, {weights}, {training}, on {loaded.device}"
     return Finding(name=f"encoder {encoder.name}", passed=plausible, detail=detail)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from bgknown.errors import InvalidInputError, NotFoundError
 from pretrain.corpus import open_corpus
-from tests.pretrain.made import make_corpus
+from tests.pretrain.made import make_corpus, name_files
 
 LENGTHS = (100, 40, 250)
 
@@ -51,6 +51,14 @@ def test_a_later_crop_stays_within_its_clip(folder):
     cut = corpus.crops(clips, places, 50, np.array([0, 7, 10_000, -10_000]))
     for row, start in zip(cut, (100, 107, 200, 0), strict=True):
         assert np.array_equal(row, whole[start : start + 50])
+
+
+def test_the_index_lists_the_sounds_of_a_corpus(folder):
+    assert open_corpus(folder).sounds.unidentified == 1  # 0.wav; the others are named like files of FSD50K
+    name_files(folder, ["1-100032-A-0.wav", "door.wav", "7061-6-0-0.wav"])
+    sounds = open_corpus(folder).sounds
+    assert sounds.to_lines() == ["7061", "100032", *(f"{number:016x}" for number in (1, 2, 3))]
+    assert sounds.unidentified == 0
 
 
 def test_a_folder_without_a_corpus_is_one_line(tmp_path):
