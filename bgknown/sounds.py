@@ -72,9 +72,9 @@ class SoundList:
         return known & np.isin(np.array(numbers, dtype=np.uint64), self.file_sha256)
 
     def describe(self) -> str:
-        """Its size in words: ``trained on 2 Freesound ids and 3 files``, or ``not trained``."""
-        counts = {"Freesound ids": len(self.freesound_ids), "files": len(self.file_sha256)}
-        named = " and ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+        """Its size in words: ``trained on 2 Freesound ids and 1 file``, or ``not trained``."""
+        counts = {"Freesound id": len(self.freesound_ids), "file": len(self.file_sha256)}
+        named = " and ".join(f"{count:,} {what}{'s' * (count > 1)}" for what, count in counts.items() if count)
         return "not trained" if self.is_empty else f"trained on {named or 'sounds without ids and hashes'}"
 
     def to_facts(self) -> dict[str, Any]:

@@ -80,8 +80,8 @@ def test_an_empty_list_says_that_there_was_no_training():
 
 def test_a_list_is_described_by_its_size():
     assert SoundList().describe() == "not trained"
-    assert make_sound_list(["7", "8", SHA]).describe() == "trained on 2 Freesound ids and 1 files"
-    assert make_sound_list([SHA]).describe() == "trained on 1 files"
+    assert make_sound_list(["7", "8", SHA]).describe() == "trained on 2 Freesound ids and 1 file"
+    assert make_sound_list([SHA]).describe() == "trained on 1 file"
     assert make_sound_list(["a door"]).describe() == "trained on sounds without ids and hashes"
 
 
