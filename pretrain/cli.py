@@ -128,7 +128,12 @@ def train(*, corpus: Path, out: Path, device: str | None, tensorboard: bool, **g
 
 @main.command()
 @click.argument("checkpoint", type=ANY_PATH)
-@click.option("--to", type=FILE_PATH, required=True, help="File to write, NAME.safetensors; NAME.md is its model card.")
+@click.option(
+    "--to",
+    type=FILE_PATH,
+    required=True,
+    help="File to write, NAME.safetensors; NAME.md is its model card, NAME.trained-on.txt its data.",
+)
 @name_option
 def export(checkpoint: Path, to: Path, name: str | None) -> None:
     """Write the encoder of a run (its folder, or its checkpoint) as safetensors, with a model card.

@@ -42,7 +42,9 @@ def test_from_audio_to_an_encoder(audio, tmp_path):
     assert "step 12/12" in trained.stderr
     assert "clips/s" in trained.stderr
     exported = run("export", tmp_path / "run", "--to", tmp_path / "encoder.safetensors")
-    assert exported.stdout.splitlines() == [str(tmp_path / "encoder.safetensors"), str(tmp_path / "encoder.md")]
+    assert exported.stdout.splitlines() == [
+        str(tmp_path / f"encoder.{suffix}") for suffix in ("safetensors", "md", "trained-on.txt")
+    ]
     written = read_config(str(tmp_path / "run" / "config.toml"))
     assert written == read_config("smoke", ["objective.lambda=0.2", "training.seed=3"])
 
