@@ -77,8 +77,8 @@ class SoundList:
         named = " and ".join(f"{count:,} {what}{'s' * (count > 1)}" for what, count in counts.items() if count)
         return "not trained" if self.is_empty else f"trained on {named or 'sounds without ids and hashes'}"
 
-    def to_facts(self) -> dict[str, Any]:
-        """The list as values for JSON that ``read_facts`` reads: the numbers in little-endian order, in base 64."""
+    def encode(self) -> dict[str, Any]:
+        """The list as values for JSON that ``decode_sounds`` reads: the numbers in little-endian order, in base 64."""
         texts = {name: base64.b64encode(data).decode() for name, data in self._to_bytes().items()}
         return {**texts, "unidentified": self.unidentified}
 
@@ -127,8 +127,8 @@ def _collect(rows: Iterable[Iterable[str]]) -> SoundList:
     )
 
 
-def read_facts(facts: object, where: str) -> SoundList:
-    """The list that ``SoundList.to_facts`` described.
+def decode_sounds(facts: object, where: str) -> SoundList:
+    """The list that ``SoundList.encode`` described.
 
     Args:
         facts: the texts.

@@ -29,7 +29,7 @@ from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import write_whole
 from bgknown.settings import read_record
 from bgknown.shown import name_few
-from bgknown.sounds import SoundList, read_facts
+from bgknown.sounds import SoundList, decode_sounds
 from bgknown.userpath import user_path
 from pretrain.frontend import PUBLISHED, FrontEnd, Statistics
 from pretrain.networks import AudioNTT
@@ -93,7 +93,7 @@ def make_entries(
         "front_end": asdict(front_end),
         "statistics": asdict(statistics),
         "card": plain,
-        **({} if trained_on is None else {"trained_on": trained_on.to_facts()}),
+        **({} if trained_on is None else {"trained_on": trained_on.encode()}),
         "encoder": network.state_dict(),
     }
 
@@ -166,7 +166,7 @@ def load_checkpoint(path: str | Path, *, prefix: str | None = None) -> Checkpoin
     statistics = read_record(Statistics, content["statistics"], f"{path}: statistics", complete=True)
     weights, card = (value if isinstance(value := content.get(name), Mapping) else {} for name in ("encoder", "card"))
     network = read_network(weights, path, n_mels=front_end.n_mels, name=str(content["network"]), prefix=prefix)
-    trained_on = read_facts(content["trained_on"], f"{path}: trained_on") if "trained_on" in content else None
+    trained_on = decode_sounds(content["trained_on"], f"{path}: trained_on") if "trained_on" in content else None
     return Checkpoint(
         network=network, front_end=front_end, statistics=statistics, card=dict(card), trained_on=trained_on
     )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.freesound import find_freesound_id
-from bgknown.sounds import SoundList, list_file_sounds, make_sound_list, read_facts, read_sound_list
+from bgknown.sounds import SoundList, decode_sounds, list_file_sounds, make_sound_list, read_sound_list
 
 SHA = hashlib.sha256(b"a clip").hexdigest()
 
@@ -53,7 +53,7 @@ def same(one, other):
 def test_a_list_survives_its_compact_form_and_its_lines(ids, digests, unidentified):
     hashes = [digest.hex() for digest in digests]
     sounds = make_sound_list([*map(str, ids), *hashes, *["a door"] * unidentified])
-    assert same(read_facts(json.loads(json.dumps(sounds.to_facts())), "x"), sounds)
+    assert same(decode_sounds(json.loads(json.dumps(sounds.encode())), "x"), sounds)
     again = make_sound_list(sounds.to_lines())
     assert again.to_lines() == sounds.to_lines()
     assert again.has_ids(sorted(ids)).all()
@@ -91,7 +91,7 @@ def test_200_000_clips_take_3_2_megabytes():
         freesound_ids=np.unique(random.choice(800_000, 200_000, replace=False).astype("<u4")),
         file_sha256=np.unique(random.integers(0, 2**63, 200_000).astype("<u8")),
     )
-    assert len(json.dumps(sounds.to_facts())) < 3.3e6
+    assert len(json.dumps(sounds.encode())) < 3.3e6
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_200_000_clips_take_3_2_megabytes():
 )
 def test_a_damaged_list_is_one_line(facts):
     with pytest.raises(InvalidInputError, match=r"^model\.pt: .*copy"):
-        read_facts(facts, "model.pt")
+        decode_sounds(facts, "model.pt")
 
 
 TEXTS = {
