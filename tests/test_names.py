@@ -43,7 +43,6 @@ TO_DO = {
         "Item",
     ),
     *("KINDS", "ROWS", "Result", "SHORTEST_EVENT_FRAMES", "SIGNALS", "VERSION"),
-    *(),
 }
 """Names that still mean two things; new ones are not added here but given another name."""
 

@@ -87,6 +87,8 @@ def test_probes_are_as_good_as_scikit_learn_s_logistic_regression(data, settings
     names = data.table["clip_id"].to_numpy()[fold.train].tolist()
     splits = [fold.train[~draw_validation_rows(labels[fold.train], names, share=0.1, seed=seed)] for seed in range(3)]
     for setting in data.settings:
+        if len(setting.alphas) > 1 or setting.tested is not None:
+            continue
         features = setting.features(embeddings)
         correct = []
         for rows in splits:
@@ -104,7 +106,8 @@ def test_another_background_does_not_work_where_differences_are_exact(data, sett
     evaluation = evaluate(load_encoder("melpower"), data, Protocol(), settings)
     result = compare_paired(by_clip(evaluation, "a"), by_clip(evaluation, "shuffled"))
     assert result.low > 0
-    assert by_clip(evaluation, "a", "clip R@1").mean() > 0.9
+    # the remainder is the clip times a gain, which the cosine ignores unless a mean is taken off
+    assert by_clip(evaluation, "a", "clip R@1 uncentred").mean() > 0.9
     assert by_clip(evaluation, "bg").mean() < 0.25
 
 

@@ -107,9 +107,10 @@ def estimate_share(per_clip: ArrayLike, groupings: Groupings = ()) -> Estimate:
     (2015); Korn and Graubard (1998) for the effective sample size.
     """
     scores = check_scores(per_clip, "per_clip")
-    outside = np.flatnonzero((scores < 0) | (scores > 1))
+    outside = np.flatnonzero((scores < -TIE) | (scores > 1 + TIE))  # a mean over seeds may round to just above 1
     if len(outside):
         raise InvalidInputError(f"per_clip holds {scores[outside[0]]} at place {outside[0]}; a share must be in 0..1")
+    scores = scores.clip(0.0, 1.0)
     return _widest([_estimate_share(scores, places) for places in number_groups(len(scores), groupings)])
 
 

@@ -4,7 +4,9 @@ Queries and gallery are different kinds of embedding, so each side is centred by
 the queries by that of the training remainders, the gallery by that of the clean training clips. Without that, cosine
 similarity mostly sees the offset between the two means, which says nothing about the clips; those figures are measured
 too, as ``uncentred``. Metrics are recall of the very clip (``clip R@K``) and of any clip of its class (``class R@K``),
-and the mean cosine between the remainder and the clean clip's embedding, as it is, from -1 to 1.
+and the mean cosine between the remainder and the clean clip's embedding, as it is, from -1 to 1. Of an encoder that is
+linear in power the remainder is the clip's embedding times the gain that the clip has in the mixture; the cosine ignores
+a gain only where no mean was taken off, so for such an encoder the uncentred figures are the better ones.
 
 Each clip is in the gallery once, however many mixtures of it are queried.
 """

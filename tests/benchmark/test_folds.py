@@ -15,6 +15,7 @@ from benchmark.embedding.clips import BrokenClipError
 from benchmark.embedding.embed import EmbedSettings
 from benchmark.embedding.embedding_pass import EmbeddingPass
 from benchmark.encoders.registry import load_encoder
+from benchmark.evaluation import gradient
 from benchmark.protocol import PROTOCOLS
 from benchmark.results.rows import read_rows
 from benchmark.run import RunOptions, run
@@ -43,7 +44,7 @@ def data(corpora, tmp_path):
 def evaluated(data, tmp_path, monkeypatch, rows, encoder="logmel"):
     """The probes of an evaluation in which these are the embeddings, by fold and seed; and what was fitted on."""
     probes, fitted = {}, []
-    real = evaluating.train_probes
+    real = gradient.train_probes
 
     def watched(problems, *given, **more):
         results = real(problems, *given, **more)
@@ -54,7 +55,7 @@ def evaluated(data, tmp_path, monkeypatch, rows, encoder="logmel"):
         fitted.append([clip.path for clip in fit_on])
         return rows
 
-    monkeypatch.setattr(evaluating, "train_probes", watched)
+    monkeypatch.setattr(gradient, "train_probes", watched)
     monkeypatch.setattr(evaluating, "embed_clips", given)
     evaluating.evaluate(load_encoder(encoder), data, BRIEF, EmbedSettings(cache=tmp_path))
     monkeypatch.undo()
@@ -92,7 +93,7 @@ def options(corpora, tmp_path, *names, **more):
         data=parse_locations([str(corpora)]),
         out=tmp_path / "results",
         embedding=EmbedSettings(cache=tmp_path / "cache"),
-        protocol=BRIEF,
+        protocols=(BRIEF,),
         **more,
     )
 
@@ -137,7 +138,7 @@ def test_other_settings_of_a_protocol_of_the_same_name_are_measured_again(corpor
     asked = options(corpora, tmp_path, "cremad")
     assert [outcome.kept for _ in range(2) for outcome in run(asked)] == [False, True]
     for changes in ({"stop_on": "loss"}, {"weight_decay": 0.0}, {"batch_size": 256}):
-        changed = dataclasses.replace(asked, protocol=dataclasses.replace(BRIEF, **changes))
+        changed = dataclasses.replace(asked, protocols=(dataclasses.replace(BRIEF, **changes),))
         assert [outcome.kept for outcome in run(changed)] == [False]
     assert [outcome.kept for outcome in run(asked)] == [False]
     assert {row.protocol for row in read_rows(tmp_path / "results")} == {"brief"}
@@ -156,7 +157,7 @@ def test_how_probes_ended_is_kept_with_a_run(corpora, tmp_path):
 def given_problems(data, tmp_path, monkeypatch, protocol):
     """The problems of an evaluation."""
     seen = []
-    monkeypatch.setattr(evaluating, "train_probes", lambda problems, *_, **__: seen.extend(problems) or 1 / 0)
+    monkeypatch.setattr(gradient, "train_probes", lambda problems, *_, **__: seen.extend(problems) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         evaluating.evaluate(load_encoder("logmel"), data, protocol, EmbedSettings(cache=tmp_path))
     return seen

@@ -94,7 +94,7 @@ def options(root, tmp_path, *encoders, **more):
     cache = EmbedSettings(cache=tmp_path / "cache", jobs=1)
     return RunOptions(
         **{"encoders": encoders, "tasks": (root.name,), "data": data, "out": tmp_path / "out", "embedding": cache}
-        | {"protocol": BRIEF, "skip_broken": True}
+        | {"protocols": (BRIEF,), "skip_broken": True}
         | more
     )
 

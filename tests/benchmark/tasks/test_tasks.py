@@ -14,6 +14,7 @@ from benchmark import record, tasks
 from benchmark.cli import main
 from benchmark.embedding.embed import EmbedSettings
 from benchmark.encoders.registry import load_encoder
+from benchmark.evaluation import gradient
 from benchmark.predictions import read_predictions
 from benchmark.probe import standardised
 from benchmark.protocol import PROTOCOLS
@@ -478,7 +479,7 @@ def test_search_takes_the_rate_of_smallest_validation_loss(suite):
 
 
 def test_search_compares_the_losses(corpora, cache, options, monkeypatch, caplog):
-    losses, real = [], evaluating.train_probes
+    losses, real = [], gradient.train_probes
 
     def watched(problems, *given, **more):
         results = real(problems, *given, **more)
@@ -487,7 +488,7 @@ def test_search_compares_the_losses(corpora, cache, options, monkeypatch, caplog
         )
         return results
 
-    monkeypatch.setattr(evaluating, "train_probes", watched)
+    monkeypatch.setattr(gradient, "train_probes", watched)
     data = tasks.prepare("cremad", corpora / "cremad", options)
     brief = dataclasses.replace(PROTOCOLS["search"], max_epochs=20)
     found = evaluating.evaluate(load_encoder("logmel"), data, brief, EmbedSettings(cache=cache))
@@ -495,7 +496,7 @@ def test_search_compares_the_losses(corpora, cache, options, monkeypatch, caplog
     for seed, chosen in enumerate(found.chosen):
         best = min((loss, lr) for name, lr, loss in losses if name.endswith(f"seed {seed}"))
         assert (chosen["seed"], chosen["lr"]) == (seed, best[1])
-    assert "cremad: 3 of 3 probes chose the largest learning rate there was, 0.01" in caplog.text
+    assert "cremad: 3 of 3 probes chose the largest of the learning rates, 0.01" in caplog.text
 
 
 def test_bgknown_takes_no_table_of_splits(tmp_path):

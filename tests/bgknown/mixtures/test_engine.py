@@ -130,5 +130,5 @@ def test_a_build_that_scaper_began_needs_scaper_to_end(tiny, tmp_path, monkeypat
     assert choose_engine(tmp_path / "out") == "scaper"
     with pytest.raises(NotFoundError, match="Scaper is not installed; run:"):
         tiny.build(tmp_path / "out", engine="scaper")
-    with pytest.raises(StorageError, match='renderer is "scaper 1.6.5" there and "direct 1.6.5" here'):
+    with pytest.raises(StorageError, match='renderer is "scaper 1.6.5" in the folder but "direct 1.6.5" was requested'):
         tiny.build(tmp_path / "out", engine="direct")
