@@ -48,7 +48,7 @@ def measure_difference_retrieval(data: TaskData, embeddings: Embeddings, alphas:
     clips = data.table["esc50_file"].to_numpy(dtype=np.str_)
     unique, first, place = np.unique(clips[fold.test], return_index=True, return_inverse=True)
     shown = fold.test[first]
-    labels, names = data.labels(), data.table["clip_id"].to_numpy()
+    labels, names = data.labels(), data.clips()
     answers = {
         "clip": (torch.from_numpy(place), torch.arange(len(unique))),
         "class": (torch.from_numpy(labels[fold.test]), torch.from_numpy(labels[shown])),
