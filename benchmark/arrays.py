@@ -197,6 +197,7 @@ def _fit_linear(features: Tensor, labels: NDArray[np.int64], groups: list[str], 
         test=np.arange(len(groups), len(labels)),
         groups=groups,
         classes=int(labels.max()) + 1,
+        size=features.shape[1],
     )
     return fit_linear_probes([problem], device=device)[0].predicted
 

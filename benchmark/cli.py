@@ -289,16 +289,14 @@ def _make_settings(given: dict[str, Any]) -> EmbedSettings:
 
 def _report(outcome: Outcome, out: Path) -> None:
     """Print the figures of one encoder on one task."""
-    from benchmark.run import summarise_rows  # noqa: PLC0415
-    from benchmark.text_tables import align_columns  # noqa: PLC0415
+    from benchmark.report import format_figures  # noqa: PLC0415
 
     facts = outcome.data.facts
     echo(
-        escape_line(f"{outcome.encoder} on {facts.name}: {len(outcome.data.table):,} clips, ")
-        + escape_line(f"leak check: {outcome.data.leak_check}")
+        escape_line(f"{outcome.encoder} on {facts.name}, protocol {outcome.protocol}: ")
+        + escape_line(f"{len(outcome.data.table):,} clips, leak check: {outcome.data.leak_check}")
     )
-    header = ["setting", "metric", "mean %", "95 % over clips", "sd over seeds"]
-    echo(align_columns(header, summarise_rows(outcome.rows), left=2))
+    echo(format_figures(outcome.rows, facts.metric))
     if outcome.endings:
         echo(outcome.endings)
     for note in [*outcome.data.notes, *["already measured; --again repeats the measurement"] * outcome.kept]:

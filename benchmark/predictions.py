@@ -32,6 +32,8 @@ GROUP_COLUMNS = ("group", "background")
 """Columns that say which clips resemble each other."""
 PREDICTIONS = "predictions.csv"
 """Its file, in the folder of a run."""
+COSINE = "cosine to clean"
+"""Metric that is neither a share nor a rank: from -1 to 1."""
 MINUS = " - "
 """What is between the two settings of a paired gain, such as ``a* - mix``."""
 

@@ -25,7 +25,7 @@ def compute_ranks(
     """Rank of the best relevant gallery item of each query.
 
     An item is relevant if its group is the query's. Rank 1 is the first place; an irrelevant item that is exactly as
-    similar as the best relevant one stands before it.
+    similar as the best relevant one ranks before it.
 
     Args:
         queries: [Q, D].
@@ -39,7 +39,7 @@ def compute_ranks(
     Raises:
         InvalidInputError: shapes do not fit, values are not finite, or a query has no relevant item.
 
-    Memory: beside what is given, some blocks of ``BLOCK`` similarities and of ``GALLERY_BLOCK`` items.
+    Memory: in addition to the arguments, some blocks of ``BLOCK`` similarities and of ``GALLERY_BLOCK`` items.
     """
     if queries.ndim != 2 or gallery.ndim != 2 or queries.shape[1] != gallery.shape[1]:
         raise InvalidInputError(
@@ -65,7 +65,7 @@ def compute_ranks(
 def _ranks(
     queries: Tensor, gallery: Tensor, query_groups: Tensor, gallery_groups: Tensor, width: int
 ) -> tuple[Tensor, Tensor]:
-    """``compute_ranks`` of some queries, ``width`` items at a time: the best relevant item, then those before it."""
+    """``compute_ranks`` of some queries, ``width`` items at a time: the best relevant item, then those above."""
     unit = torch.nn.functional.normalize(queries.float(), dim=1)
 
     def blocks() -> Iterator[tuple[int, Tensor, Tensor]]:
@@ -82,7 +82,7 @@ def _ranks(
         first = torch.where(largest > highest, place + start, first)
         highest = torch.maximum(highest, largest)
     before = torch.zeros_like(first)
-    for _, similar, relevant in blocks():  # again, not kept: a million by a million do not fit
+    for _, similar, relevant in blocks():  # computed again: a million by a million similarities do not fit
         before += ((similar >= best) & ~relevant).sum(dim=1)
     return before + 1, first
 
@@ -108,13 +108,13 @@ def chance_recall(gallery: int, relevant: Tensor, k: int) -> Tensor:
 RECALLS = (1, 5, 10)
 """K of R@K."""
 MEAN_RANK, MEDIAN_RANK = "mean rank", "median rank"
-"""Metrics that are no shares (``benchmark.results.rows.RANKS``)."""
+"""Metrics that are not shares (``benchmark.results.row.RANKS``)."""
 PRECISION_AT = 10
 """K of mAP@K."""
 
 
 def score_queries(ranks: Tensor) -> dict[str, Tensor]:
-    """What each query scores in every metric that is a mean over queries, where one item is relevant.
+    """The score of each query in every metric that is a mean over queries, where one item is relevant.
 
     Args:
         ranks: [Q] int64 from 1.

@@ -32,7 +32,7 @@ from bgknown.jobs.provenance import find_commit, read_clock
 
 log = logging.getLogger(__name__)
 
-OF_ONE_RUN = ("date", "seconds", "chosen_lr", "probes", "data", "files_sha256", "predictions_sha256")
+OF_ONE_RUN = ("date", "seconds", "chosen", "probes", "data", "files_sha256", "predictions_sha256")
 """Entries of the configuration that may differ when a measurement is repeated."""
 
 
@@ -132,6 +132,8 @@ class Outcome:
     """Its name in results."""
     data: TaskData
     """The task."""
+    protocol: str
+    """The name of the protocol in results."""
     rows: list[ResultRow]
     """Its rows."""
     folder: Path
@@ -225,6 +227,7 @@ def find_finished(measuring: Measuring) -> Outcome | None:
     return Outcome(
         encoder=identity["encoder"],
         data=measuring.data,
+        protocol=identity["protocol"],
         rows=rows,
         folder=measuring.folder,
         by_seed=scores,
@@ -272,14 +275,14 @@ def write_outcome(measuring: Measuring, evaluation: Evaluation, *, files: str | 
         "date": date,
     }
     if evaluation.chosen:
-        config["chosen_lr"] = evaluation.chosen
+        config["chosen"] = evaluation.chosen
     if evaluation.probes:
         config["probes"] = evaluation.probes
     folder = write_run(
         measuring.out,
         measuring.folder.name,
         config=config,
-        predictions=evaluation.predictions,
+        predictions=evaluation.predictions.assign(encoder=identity["encoder"]),
         log="".join(f"{note}\n" for note in [*data.notes, *evaluation.notes]),
         tables=evaluation.tables,
     )
@@ -289,6 +292,7 @@ def write_outcome(measuring: Measuring, evaluation: Evaluation, *, files: str | 
     return Outcome(
         encoder=identity["encoder"],
         data=data,
+        protocol=identity["protocol"],
         rows=rows,
         folder=folder,
         by_seed={(score.setting, score.metric): score.by_seed for score in evaluation.scores},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from benchmark.cli_options import results_option, task_filter_option
 from bgknown.commands import FOLDER_PATH, echo
 from bgknown.errors import StorageError
 
@@ -20,15 +21,15 @@ FORMATS = ("text", "csv", "md", "latex", "json")
 
 @click.command()
 @click.option(
-    "--out", "outs", type=FOLDER_PATH, multiple=True, required=True, help="Folder of results; may be repeated."
+    "--out", "outs", type=FOLDER_PATH, multiple=True, required=True, help="Folder of the results; may be repeated."
 )
-@click.option("--task", help="Only this task.")
+@task_filter_option
 @click.option("--metric", help="Only this metric [default: the key metrics].")
 @click.option("--all", "everything", is_flag=True, help="All settings, controls and metrics, not only the key figures.")
 @click.option("--columns", help="Only these columns, separated by commas, in this order.")
 @click.option("--sort", help="The column that ranks the encoders.")
 @click.option("--names", multiple=True, help='Display names: OLD=NEW or a .toml file of OLD = "NEW"; may be repeated.')
-@click.option("--paper/--no-paper", default=True, show_default=True, help="With the paper's figures next to ours.")
+@click.option("--paper/--no-paper", default=True, show_default=True, help="Show the paper's figures next to ours.")
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="Format of the tables."
 )
@@ -52,7 +53,7 @@ def leaderboard(*, outs: tuple[Path, ...], per_class: bool, confusion: bool, for
     from benchmark.results.merge import read_names, read_results  # noqa: PLC0415
 
     if per_class and confusion:
-        raise click.UsageError("--per-class and --confusion exclude each other")
+        raise click.UsageError("give --per-class or --confusion, not both")
     columns = tuple(name.strip() for name in (given.pop("columns") or "").split(",") if name.strip())
     options = BoardOptions(columns=columns, names=read_names(given.pop("names")), **given)
     if per_class or confusion:
@@ -68,27 +69,29 @@ def leaderboard(*, outs: tuple[Path, ...], per_class: bool, confusion: bool, for
 def show_leaderboard(outs: Sequence[Path], options: BoardOptions) -> None:
     """Print the tables of folders of results, and for one folder write its page with all tables."""
     from benchmark.results.board import BoardOptions  # noqa: PLC0415
+    from benchmark.results.clip_scores import ClipScores  # noqa: PLC0415
     from benchmark.results.export import WITH_PAPER, format_text, write_page  # noqa: PLC0415
     from benchmark.results.leaderboard import arrange  # noqa: PLC0415
     from benchmark.results.merge import read_results  # noqa: PLC0415
 
-    rows = read_results(outs)
-    echo(format_text(arrange(rows, options, outs=outs)))
+    rows, clips = read_results(outs), ClipScores(outs)
+    echo(format_text(arrange(rows, options, clips=clips)))
     if len(outs) > 1:
         return
     try:
-        echo(f"page  {write_page(outs[0], arrange(rows, BoardOptions(everything=True), outs=outs))}")
+        echo(f"page  {write_page(outs[0], arrange(rows, BoardOptions(everything=True), clips=clips))}")
         echo(f"rows  {outs[0] / WITH_PAPER}")
     except StorageError as error:  # the tables are printed; somebody else's folder may be read-only
-        echo(f"warning: the page is not written: {error}; give another --out, with a copy", err=True)
+        echo(f"warning: the page was not written: {error}; copy the folder and pass the copy as --out", err=True)
 
 
 @click.command()
 @click.argument("a")
 @click.argument("b")
-@click.option("--out", type=FOLDER_PATH, required=True, help="Folder of the results.")
-@click.option("--task", help="Only this task.")
-def compare(*, a: str, b: str, out: Path, task: str | None) -> None:
+@results_option
+@task_filter_option
+@click.option("--metric", help="Only this metric; p-values are then corrected for fewer tests.")
+def compare(*, a: str, b: str, out: Path, task: str | None, metric: str | None) -> None:
     """Compare two encoders, or two settings (ENCODER:SETTING), clip by clip.
 
     Key figures come first. P-values are from paired tests by groups of clips and are corrected for their number.
@@ -99,4 +102,4 @@ def compare(*, a: str, b: str, out: Path, task: str | None) -> None:
     """
     from benchmark.results import compare as comparing  # noqa: PLC0415
 
-    echo(comparing.format_comparison(comparing.compare(out, a, b, task=task)))
+    echo(comparing.format_comparison(comparing.compare(out, a, b, task=task, metric=metric)))

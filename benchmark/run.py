@@ -18,7 +18,6 @@ from benchmark.encoders.registry import load_encoder
 from benchmark.evaluate import evaluate
 from benchmark.protocol import TEXT_ENCODER, Protocol, choose_protocols
 from benchmark.record import Measuring, Outcome, check_same, find_finished, warn_of_earlier, write_outcome
-from benchmark.results.rows import ResultRow
 from benchmark.results.run_folder import claim
 from benchmark.tasks import own as own_task
 from benchmark.tasks.contract import TaskData, TaskOptions, check_folds
@@ -26,7 +25,7 @@ from benchmark.tasks.locations import Locations
 from bgknown.errors import InvalidInputError
 from bgknown.userpath import expand_fields
 
-__all__ = ["Outcome", "RunOptions", "run", "summarise_rows"]
+__all__ = ["Outcome", "RunOptions", "run"]
 
 log = logging.getLogger(__name__)
 
@@ -115,16 +114,6 @@ def run(options: RunOptions) -> Iterator[Outcome]:
                 )
                 if outcome is not None:
                     yield outcome
-
-
-def summarise_rows(rows: Sequence[ResultRow]) -> list[list[str]]:
-    """Rows as texts for a table: setting, metric, mean, 95 % interval over clips, standard deviation over seeds."""
-    lines = []
-    for row in rows:
-        clips = "" if row.low is None else f"[{row.low:.1f}, {row.high:.1f}]"
-        seeds = "" if row.std is None else f"{row.std:.1f}"
-        lines.append([row.setting, row.metric, f"{row.mean:.1f}", clips, seeds])
-    return lines
 
 
 def _load_in_turn(options: RunOptions, data: Sequence[TaskData]) -> Iterator[LoadedEncoder]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import append, write_whole
+from bgknown.shown import format_duration
 from pretrain.learner import Losses
 from pretrain.state import Run
 
@@ -86,7 +87,9 @@ class TrainingProgress:
         step_s = measure()
         if self._writes and step_s is not None:
             left = self.total - self._first
-            log.info("estimate: about %s for %s steps, %s each", _duration(left * step_s), f"{left:,}", _brief(step_s))
+            log.info(
+                "estimate: about %s for %s steps, %s each", format_duration(left * step_s), f"{left:,}", _brief(step_s)
+            )
         self._start_clocks()
 
     def add(self, step: int, losses: Losses) -> bool:
@@ -170,7 +173,7 @@ class TrainingProgress:
         if self._writes and now - self._since_line >= SLOW_S:
             each, left = (now - self._started) / (step - self._first), self.total - step
             progress = f"{step:,}/{self.total:,}"
-            log.info("step %s  %s each, about %s left", progress, _brief(each), _duration(each * left))
+            log.info("step %s  %s each, about %s left", progress, _brief(each), format_duration(each * left))
             self._since_line = now
 
     def _report(self, step: int, means: dict[str, float], rate: float) -> None:
@@ -192,7 +195,7 @@ class TrainingProgress:
             parts.append(f"difference {means['loss_difference']:.4f}")
         parts.append(f"spread {means['target_spread']:.2f}")
         left = (self.total - step) * self._config.batch / rate
-        parts += [f"{rate:,.0f} clips/s", f"{_duration(left)} left" if step < self.total else "done"]
+        parts += [f"{rate:,.0f} clips/s", f"{format_duration(left)} left" if step < self.total else "done"]
         self._since_line = time.monotonic()
         log.info("step %s/%s  %s", f"{step:,}", f"{self.total:,}", "  ".join(parts))
 
@@ -219,13 +222,7 @@ def read_rows_up_to(path: Path, step: int) -> list[str]:
 
 
 def _brief(seconds: float) -> str:
-    return f"{seconds:.2g} s" if seconds < 10 else _duration(seconds)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"
+    return f"{seconds:.2g} s" if seconds < 10 else format_duration(seconds)
 
 
 def import_summary_writer() -> Any:

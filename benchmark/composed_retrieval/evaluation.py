@@ -17,7 +17,7 @@ from tqdm import tqdm
 from benchmark.composed_retrieval import report
 from benchmark.composed_retrieval.pairs import KINDS, Pairs, System
 from benchmark.composed_retrieval.training import train_systems
-from benchmark.composed_retrieval.zero_shot import apply_changes, fit_differences
+from benchmark.composed_retrieval.zero_shot import apply_changes, average_changes, average_rows, fit_differences
 from benchmark.embedding.texts import TextEncoder, embed_texts
 from benchmark.predictions import add_optional_columns
 from benchmark.probe import Resuming
@@ -28,6 +28,8 @@ from bgknown.apwd.changes import Change, parse_codes
 if TYPE_CHECKING:
     from benchmark.tasks.contract import Embeddings, Fold
 
+UNCENTRED = ", uncentred"
+"""What is added to the names of settings whose sides are not centred."""
 CHANCE = "chance"
 """The setting of a random order."""
 SETTINGS = {
@@ -36,6 +38,8 @@ SETTINGS = {
     "text": ("control, trained: the latent of the text alone", "s1", ""),
     "zero-shot difference": ("not trained: y_s1 plus the mean y_s2 - y_s1 of its changes in training", "s1", ""),
     "zero-shot audio": ("not trained: y_s1", "s1", ""),
+    "zero-shot difference, uncentred": ("the same without taking off the means of the training pairs", "s1", ""),
+    "zero-shot audio, uncentred": ("the same without taking off the means of the training pairs", "s1", ""),
     CHANCE: ("a random order, in closed form", "s1", ""),
 }
 """Settings, of which the first is the paper's."""
@@ -110,11 +114,15 @@ def rank_queries(
 
 def _zero_shot(table: pd.DataFrame, fold: Fold, embeddings: Embeddings) -> Iterator[Ranked]:
     changes = [tuple(_split(codes)) for codes in table["changes"]]
-    codes, found = fit_differences(embeddings["s1"], embeddings["s2"], fold.train, [changes[row] for row in fold.train])
-    query, target = np.asarray(embeddings["s1"][fold.test]), torch.from_numpy(np.asarray(embeddings["s2"][fold.test]))
+    trained = [changes[row] for row in fold.train]
+    codes, found = fit_differences(embeddings["s1"], embeddings["s2"], fold.train, trained)
+    query, target = (np.asarray(embeddings[side][fold.test]) for side in ("s1", "s2"))
     moved = apply_changes(query, [changes[row] for row in fold.test], codes, found)
-    yield _ranked("zero-shot difference", None, torch.from_numpy(moved), target)
-    yield _ranked("zero-shot audio", None, torch.from_numpy(query), target)
+    means = [average_rows(embeddings[side], fold.train) for side in ("s1", "s2")]
+    moved_mean = means[0] + average_changes(trained, codes, found)
+    for name, rows, mean in (("zero-shot difference", moved, moved_mean), ("zero-shot audio", query, means[0])):
+        yield _ranked(name, None, torch.from_numpy(rows - mean), torch.from_numpy(target - means[1]))
+        yield _ranked(f"{name}{UNCENTRED}", None, torch.from_numpy(rows), torch.from_numpy(target))
 
 
 def _ranked(setting: str, seed: int | None, queries: torch.Tensor, targets: torch.Tensor) -> Ranked:

@@ -14,14 +14,17 @@ from tqdm import tqdm
 
 from benchmark.evaluation.features import make_features, name_features, split_inner
 from benchmark.evaluation.scoring import Place, make_score, score_gains, tabulate_probes, take_median
-from benchmark.probe.linear import LinearProblem, LinearResult, Variant, count_steps, fit_linear_probes
+from benchmark.probe.cost import check_memory, estimate_seconds
+from benchmark.probe.linear import LinearProblem, LinearResult, Variant, count_steps, count_workers, fit_linear_probes
+from benchmark.report import RIDGE
 from benchmark.scores import Score
 from benchmark.tasks.contract import Embeddings, Fold, Setting, TaskData
+from bgknown.shown import format_duration
 
 log = logging.getLogger(__name__)
 
-RIDGE = "ridge "
-"""What stands before the metric of the ridge regression that is measured as a check."""
+WORTH_SAYING_S = 30.0
+"""Estimates above this are logged."""
 
 
 def probe_linear(
@@ -40,6 +43,11 @@ def probe_linear(
     """
     places, problems = _list_problems(data, by_fold)
     total = count_steps(problems)
+    workers = count_workers(total, device)
+    check_memory(problems, workers=workers)
+    seconds = estimate_seconds(problems, device=device, workers=workers)
+    if seconds > WORTH_SAYING_S:
+        log.info("%s: the probes of protocol linear take about %s", data.facts.name, format_duration(seconds))
     with tqdm(total=total, desc="probes", unit="fit", disable=not sys.stderr.isatty(), leave=False) as bar:
         results = fit_linear_probes(problems, device=device, progress=bar.update)
     metric = data.facts.metric
@@ -104,6 +112,7 @@ def _list_problems(
                     test=fold.test,
                     groups=groups,
                     classes=len(data.classes()),
+                    size=embeddings[setting.signal].shape[1],
                 )
             )
     return places, problems

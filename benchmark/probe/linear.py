@@ -68,6 +68,8 @@ class LinearProblem:
     """[len(train)] group of each training row."""
     classes: int
     """K."""
+    size: int
+    """D."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -118,7 +120,7 @@ def fit_linear_probes(
         progress: called with the number of steps done, of which there are ``count_steps``.
     """
     device = "cpu" if device.startswith("mps") else device
-    units = _list_units(problems)
+    units = list_units(problems)
     stopped = threading.Event()
 
     def stop() -> None:
@@ -140,6 +142,11 @@ def fit_linear_probes(
     return run_threads(finish, problems, device, stopped)
 
 
+def count_workers(items: int, device: str) -> int:
+    """Fits that run at a time."""
+    return max(1, min(torch.get_num_threads(), items)) if device == "cpu" else 1
+
+
 def list_strengths(size: int) -> list[float]:
     """Values of C to choose from for embeddings of a size."""
     return [variance / size for variance in LOGIT_VARIANCES]
@@ -147,14 +154,14 @@ def list_strengths(size: int) -> list[float]:
 
 def count_steps(problems: Sequence[LinearProblem]) -> int:
     """Number of steps that ``fit_linear_probes`` reports."""
-    return len(_list_units(problems)) + len(problems)
+    return len(list_units(problems)) + len(problems)
 
 
 def run_threads(
     work: Callable[[T], R], items: Sequence[T], device: str, stopped: threading.Event | None = None
 ) -> list[R]:
     """Results of all items; on a CPU every core works on an item of its own, on a GPU one comes after another."""
-    workers = min(torch.get_num_threads(), len(items)) if device == "cpu" else 1
+    workers = count_workers(len(items), device)
     if workers <= 1:
         return [work(item) for item in items]
     threads = torch.get_num_threads()
@@ -176,7 +183,7 @@ def _unit_key(problem: LinearProblem, variant: Variant) -> tuple[str, int, int]:
     return variant.key, id(problem.train), id(problem.inner)
 
 
-def _list_units(problems: Sequence[LinearProblem]) -> dict[tuple[str, int, int], tuple[LinearProblem, Variant]]:
+def list_units(problems: Sequence[LinearProblem]) -> dict[tuple[str, int, int], tuple[LinearProblem, Variant]]:
     """The variants of all problems, each with the same rows once."""
     units: dict[tuple[str, int, int], tuple[LinearProblem, Variant]] = {}
     for problem in problems:

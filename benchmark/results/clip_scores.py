@@ -18,7 +18,7 @@ Identity = tuple[str, ...]
 
 
 class ClipScores:
-    """Scores of clips of the rows of some folders of results; each file is read once."""
+    """Scores of clips of the rows of some folders of results; files are read and columns are ranked only once."""
 
     def __init__(self, outs: Sequence[Path]) -> None:
         """Keep the folders.
@@ -28,6 +28,8 @@ class ClipScores:
         """
         self._outs = outs
         self._tables: dict[Path, pd.DataFrame] = {}
+        self._ranks: dict[tuple[Identity, ...], dict[Identity, Rank]] = {}
+        self._best: dict[tuple[Identity, ...], set[Identity]] = {}
         self.note = ""
         """Why some rows have no ranks; empty if all have."""
 
@@ -37,21 +39,24 @@ class ClipScores:
         Args:
             rows: rows of one setting and metric of several encoders.
         """
-        found = self._collect(rows)
-        if found is None:
-            return {}
-        measured, scores, groupings = found
-        ranks = rank_encoders(scores, groupings)
-        return {row.identity: rank for row, rank in zip(measured, ranks, strict=True)}
+        key = tuple(row.identity for row in rows)
+        if key not in self._ranks:
+            found = self._collect(rows)
+            ranks = [] if found is None else rank_encoders(found[1], found[2])
+            measured = [] if found is None else found[0]
+            self._ranks[key] = {row.identity: rank for row, rank in zip(measured, ranks, strict=True)}
+            self._best[key] = {identity for identity, rank in self._ranks[key].items() if rank.tie == 1}
+        return self._ranks[key]
 
     def find_best(self, rows: Sequence[ResultRow]) -> set[Identity]:
         """The measured rows that are tied with the best; empty where there are fewer than two, or ties are unknown."""
-        found = self._collect(rows)
-        if found is None:
-            return set()
-        measured, scores, groupings = found
-        ties = group_ties(scores, groupings)
-        return {row.identity for row, tie in zip(measured, ties, strict=True) if tie == 1}
+        key = tuple(row.identity for row in rows)
+        if key not in self._best:
+            found = self._collect(rows)
+            ties = [] if found is None else group_ties(found[1], found[2])
+            measured = [] if found is None else found[0]
+            self._best[key] = {row.identity for row, tie in zip(measured, ties, strict=True) if tie == 1}
+        return self._best[key]
 
     def _collect(
         self, rows: Sequence[ResultRow]

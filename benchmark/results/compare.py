@@ -19,7 +19,7 @@ import numpy as np
 from benchmark.predictions import list_groupings, read_predictions, score_clips
 from benchmark.results.key_figures import CHANCE, is_control, order_compared
 from benchmark.results.paired import PairedResult, compare_paired, correct_by_holm
-from benchmark.results.row import RANKS
+from benchmark.results.row import RANKS, UNSCALED
 from benchmark.results.rows import read_rows
 from benchmark.results.runs import Run
 from benchmark.results.sides import Side, check_known, find_side, list_settings, pair_runs
@@ -66,7 +66,14 @@ class Comparison:
 
 
 def compare(
-    out: Path, a: str, b: str, *, task: str | None = None, draws: int = DRAWS, seed: int = 0
+    out: Path,
+    a: str,
+    b: str,
+    *,
+    task: str | None = None,
+    metric: str | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> list[Comparison]:
     """Paired tests of two sides on every task, setting and metric that both have, key figures first.
 
@@ -79,6 +86,7 @@ def compare(
         a: the first side.
         b: the second side.
         task: only this task.
+        metric: only this metric; p-values are then corrected for fewer tests.
         draws: number of random flips of the tests.
         seed: of the random flips.
 
@@ -88,22 +96,24 @@ def compare(
     """
     if task is not None:
         check_known("task", task, dict.fromkeys(row.task for row in read_rows(out)))
+    if metric is not None:
+        check_known("metric", metric, dict.fromkeys(row.metric for row in read_rows(out)))
     sides = [find_side(out, name) for name in (a, b)]
     found = []
     for runs in pair_runs(sides[0], sides[1], task):
         tables = [read_predictions(run.folder) for run in runs]
-        for metric, *settings in _list_settings(sides, runs):
+        for name, *settings in _list_settings(sides, runs, metric):
             if runs[0].folder == runs[1].folder and settings[0] == settings[1]:
                 raise InvalidInputError(f"{a} and {b} are the same; name two encoders, or two settings as NAME:SETTING")
-            clips = [score_clips(table, setting, metric) for table, setting in zip(tables, settings, strict=True)]
+            clips = [score_clips(table, setting, name) for table, setting in zip(tables, settings, strict=True)]
             gone = [str(run.folder) for run, part in zip(runs, clips, strict=True) if part.empty]
             if gone:  # a later run with fewer settings has replaced the folder, but not their rows
-                names = "/".join(dict.fromkeys(settings))
-                log.warning("%s, %s: not compared, missing from %s; run it again", names, metric, gone[0])
+                shown = "/".join(dict.fromkeys(settings))
+                log.warning("%s, %s: not compared, missing from %s; run it again", shown, name, gone[0])
                 continue
-            _check_clips(clips, f"{a} and {b}, task {runs[0].row.task}, {metric}")
+            _check_clips(clips, f"{a} and {b}, task {runs[0].row.task}, {name}")
             groupings = max((list_groupings(table, clips[0].index) for table in tables), key=len)
-            found.append(_compare(runs, metric, settings, clips, groupings, draws=draws, seed=seed))
+            found.append(_compare(runs, name, settings, clips, groupings, draws=draws, seed=seed))
     if not found:
         have = [f"{side.name} has {'/'.join(list_settings(side.runs))}" for side in sides]
         raise NotFoundError(f"{a} and {b} have no setting and metric to compare; {', '.join(have)}")
@@ -125,9 +135,9 @@ def _compare(
     result = compare_paired(clips[0].to_numpy(), clips[1].to_numpy(), groupings, draws=draws, seed=seed)
     if is_rank:  # the smaller rank is the better one
         result = dataclasses.replace(result, wins=result.losses, losses=result.wins)
-    else:
+    if metric not in UNSCALED:
         result = _convert_to_percent(result)
-    means = [float(part.mean()) * (1 if is_rank else 100) for part in clips]
+    means = [float(part.mean()) * (1 if metric in UNSCALED else 100) for part in clips]
     return Comparison(
         task=one.task,
         metric=metric,
@@ -166,10 +176,10 @@ def _title(one: Comparison) -> str:
 
 HEADER = ("setting", "metric", "A", "B", "A - B", "95 % interval", "p", "Holm's p")
 COUNTS = ("groups", "clips", "A better", "B better", "equal")
-NOTE = (
-    "scores in percent; A - B: its interval and p-value are by groups of clips (source, speaker, background); "
-    "p: sign-flip test (~: from random flips); Holm's p: corrected for all {count} tests here; "
-    "(control): not a claim, so not tested"
+NOTES = (
+    "scores in percent; A - B: its interval and p-value are by groups of clips (source, speaker, background)",
+    "p: sign-flip test (~: from random flips); Holm's p: corrected for all {count} tests here",
+    "(control): not a claim, so not tested",
 )
 
 
@@ -182,8 +192,8 @@ def format_comparison(comparisons: Sequence[Comparison]) -> str:
         f"{title}\n{align_columns([*HEADER, *COUNTS], [_format_line(one) for one in members], left=2)}"
         for title, members in parts.items()
     ]
-    note = NOTE.format(count=sum(not one.is_control for one in comparisons))
-    return "\n\n".join([*tables, note]) + "\n"
+    notes = "\n".join(NOTES).format(count=sum(not one.is_control for one in comparisons))
+    return "\n\n".join([*tables, notes]) + "\n"
 
 
 def _format_line(one: Comparison) -> list[str]:
@@ -207,14 +217,13 @@ def _format_p(p: float) -> str:
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
-def _list_settings(sides: Sequence[Side], runs: Sequence[Run]) -> list[tuple[str, str, str]]:
+def _list_settings(sides: Sequence[Side], runs: Sequence[Run], metric: str | None) -> list[tuple[str, str, str]]:
     """Metric, setting of the first and setting of the second, for all that both have, in the first's order."""
+    rows = [[row for row in run.rows if row.setting != CHANCE and metric in {None, row.metric}] for run in runs]
     chosen = [sides[0].setting or sides[1].setting, sides[1].setting or sides[0].setting]
-    of_first = [(row.metric, row.setting, chosen[1] or row.setting) for row in runs[0].rows if row.setting != CHANCE]
-    of_second = {(row.metric, row.setting) for row in runs[1].rows if row.setting != CHANCE}
-    return [
-        (metric, one, two) for metric, one, two in of_first if chosen[0] in {"", one} and (metric, two) in of_second
-    ]
+    of_first = [(row.metric, row.setting, chosen[1] or row.setting) for row in rows[0]]
+    of_second = {(row.metric, row.setting) for row in rows[1]}
+    return [(name, one, two) for name, one, two in of_first if chosen[0] in {"", one} and (name, two) in of_second]
 
 
 def _check_clips(parts: Sequence[pd.Series], what: str) -> None:

@@ -23,14 +23,14 @@ PLACES = ("rank", "tie")
 """Columns of a table with ranks: the rank with its interval, and the number of the tie group."""
 BEST, CUT = "*", "†"
 LEGEND = (
-    "mean [95 % interval over clips, by groups such as source or speaker]; {best}: not significantly below the best "
-    "measured value of the column{ranks}{paper}"
+    "mean [95 % interval over clips, by groups such as source or speaker]",
+    "{best}: not significantly below the best measured value of its column",
 )
 LEGEND_OF_RANKS = (
-    "; rank [95 % interval] and tie: encoders with the same number do not differ significantly from the first of them "
-    "(paired tests by groups, Holm)"
+    "rank [95 % interval]; tie: encoders with the same number do not differ significantly from the first of them",
+    "(both by paired tests of groups of clips; tie and {best} are corrected by Holm)",
 )
-LEGEND_OF_PAPER = "; (paper): as published, on the paper's own data, with its interval over seeds"
+LEGEND_OF_PAPER = ("(paper): as published, on the paper's own data, with its interval over seeds",)
 EXPORT_COLUMNS = ("name", "rank", "rank_low", "rank_high", "tie", "column", "best", *COLUMNS)
 """Columns of the CSV: those of ``leaderboard.csv`` after the display name, ranks and the column of the table."""
 
@@ -52,7 +52,7 @@ def format_text(board: Leaderboard) -> str:
         header = ["encoder", *(PLACES if table.is_ranked else ()), *names]
         text = align_columns(header, lines)
         parts.append("\n".join([escape_line(table.title), text, *map(escape_line, table.notes)]))
-    notes = [*map(escape_line, board.notes), _format_legend(board, BEST)]
+    notes = [*map(escape_line, board.notes), *_list_legend(board, BEST)]
     return "\n\n".join([*parts, "\n".join(notes)]) + "\n"
 
 
@@ -77,7 +77,7 @@ def format_page(board: Leaderboard) -> str:
         }
         page = format_markdown(["encoder", *places, *table.columns], lines, bold=bold)
         parts.extend([f"## {safe(table.title)}", page, *map(safe, table.notes)])
-    return "\n\n".join([*parts, *map(safe, board.notes), safe(_format_legend(board, "bold"))]) + "\n"
+    return "\n\n".join([*parts, *map(safe, board.notes), safe("; ".join(_list_legend(board, "bold")))]) + "\n"
 
 
 def format_latex(board: Leaderboard) -> str:
@@ -101,8 +101,8 @@ def format_latex(board: Leaderboard) -> str:
             + "".join(f"{line} \\\\\n" for line in lines)
             + f"\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n{notes}"
         )
-    legend = f"% {_format_legend(board, 'bold')}"
-    return "\n".join([*parts, *(f"% {escape_line(note)}" for note in board.notes), legend]) + "\n"
+    remarks = [*board.notes, *_list_legend(board, "bold")]
+    return "\n".join([*parts, *(f"% {escape_line(remark)}" for remark in remarks)]) + "\n"
 
 
 def format_csv(board: Leaderboard) -> str:
@@ -164,13 +164,14 @@ def write_page(out: Path, board: Leaderboard) -> Path:
     return out / PAGE
 
 
-def _format_legend(board: Leaderboard, best: str) -> str:
-    cells = [cell for _, _, _, cell in _list_cells(board)]
-    return LEGEND.format(
-        best=best,
-        ranks=LEGEND_OF_RANKS * any(table.is_ranked for table in board.tables),
-        paper=LEGEND_OF_PAPER * any(cell.row.source == "paper" for cell in cells),
-    )
+def _list_legend(board: Leaderboard, best: str) -> list[str]:
+    """Lines that explain the figures and marks of the tables."""
+    lines = list(LEGEND)
+    if any(table.is_ranked for table in board.tables):
+        lines += LEGEND_OF_RANKS
+    if any(cell.row.source == "paper" for _, _, _, cell in _list_cells(board)):
+        lines += LEGEND_OF_PAPER
+    return [line.format(best=best) for line in lines]
 
 
 def _list_cells(board: Leaderboard) -> Iterator[tuple[Table, Line, str, Cell]]:

@@ -10,7 +10,6 @@ By default a table has the key figures of its task (``benchmark.results.key_figu
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,15 +17,21 @@ from benchmark.protocol import PLAIN_SETTING, TEXT_ENCODER, TEXT_MARK
 from benchmark.results.board import BoardOptions, Cell, Leaderboard, Line, Table
 from benchmark.results.clip_scores import ClipScores
 from benchmark.results.key_figures import METRICS, ORDER, SETTINGS, is_control
+from benchmark.results.row import UNSCALED
 from benchmark.results.rows import OF_ITS_TASKS, RANKS, ResultRow, read_paper_rows
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.nearest import suggest
 
 LISTED = 3
 """Number of figures that a note names before it only counts them."""
 
 
 def arrange(
-    rows: Sequence[ResultRow], options: BoardOptions | None = None, *, outs: Sequence[Path] = ()
+    rows: Sequence[ResultRow],
+    options: BoardOptions | None = None,
+    *,
+    outs: Sequence[Path] = (),
+    clips: ClipScores | None = None,
 ) -> Leaderboard:
     """Arrange result rows.
 
@@ -34,6 +39,7 @@ def arrange(
         rows: the measured rows.
         options: which figures are shown, and how.
         outs: the folders of results that hold the predictions of the rows, for ranks and best marks.
+        clips: scores from these folders that an earlier call has read.
 
     Raises:
         NotFoundError: nothing is left; or there is no such task, metric, column or name; says which are close.
@@ -42,16 +48,16 @@ def arrange(
     options = options or BoardOptions()
     found = _choose_rows(rows, options)
     shown = found if options.everything or options.columns else _choose_key_figures(found, options.metric)
-    clips = ClipScores(outs)
+    clips = clips or ClipScores(outs)
     tables = [_make_table(key, group, options, clips) for key, group in _group_rows(shown).items()]
     columns = list(dict.fromkeys(column for table in tables for column in table.columns))
     for column in (*options.columns, *([] if options.sort is None else [options.sort])):
         if column not in columns:
-            raise NotFoundError(f"no column {column!r}; {_suggest(column, columns)}")
+            raise NotFoundError(f"no column {column!r}; {suggest(column, columns)}")
     encoders = dict.fromkeys(row.encoder for row in found)
     for name in options.names:
         if name not in encoders and name not in columns:
-            raise NotFoundError(f"no encoder or column {name!r} to rename; {_suggest(name, [*encoders, *columns])}")
+            raise NotFoundError(f"no encoder or column {name!r} to rename; {suggest(name, [*encoders, *columns])}")
     tables = [
         _choose_columns(table, options)
         for table in tables
@@ -73,7 +79,7 @@ def _choose_rows(rows: Sequence[ResultRow], options: BoardOptions) -> list[Resul
         if chosen is not None:
             names = list(dict.fromkeys(str(getattr(row, what)) for row in found))
             if chosen not in names:
-                raise NotFoundError(f"no result of {what} {chosen!r}; {_suggest(chosen, names)}")
+                raise NotFoundError(f"no result of {what} {chosen!r}; {suggest(chosen, names)}")
             found = [row for row in found if getattr(row, what) == chosen]
     if not found:
         raise NotFoundError("there are no results yet; `benchmark run` makes some")
@@ -105,7 +111,8 @@ def _group_rows(rows: Sequence[ResultRow]) -> dict[tuple[str, str, str, str], li
     groups: dict[tuple[str, str, str, str], list[ResultRow]] = {}
     for row in rows:
         measured = list(datasets.get(row.task, {}))
-        if len(settings[row.task]) == 1 and len({data for data, _ in measured}) <= 1:
+        several = row.task in SETTINGS or len(settings[row.task]) > 1
+        if not several and len({data for data, _ in measured}) <= 1:
             groups.setdefault(("", row.protocol, "", row.metric), []).append(row)
             continue
         # the paper's figures join every dataset that was measured by its protocol
@@ -124,7 +131,7 @@ def _make_table(
     key: tuple[str, str, str, str], rows: Sequence[ResultRow], options: BoardOptions, clips: ClipScores
 ) -> Table:
     task, protocol, data, metric = key
-    names = {row.identity: row.setting if task and not _is_plain(rows) else _name_column(row) for row in rows}
+    names = {row.identity: row.setting if task and row.setting != PLAIN_SETTING else _name_column(row) for row in rows}
     columns = list(
         dict.fromkeys(names[row.identity] for row in (_sort_settings(task, rows) if task else _sort_tasks(rows)))
     )
@@ -137,13 +144,13 @@ def _make_table(
     keys = sorted(cells, key=lambda line: (sign * cells[line][order].mean if order in cells[line] else 0.0, line))
     keys.sort(key=lambda line: order not in cells[line])
     chosen = [column for column in columns if not options.columns or column in options.columns or column == order]
+    ranks = clips.rank([line[order] for line in cells.values() if order in line])
     best = {
         column: set()
         if _is_control_column(column, rows, names)
         else clips.find_best([line[column] for line in cells.values() if column in line])
         for column in chosen
     }
-    ranks = clips.rank([line[order] for line in cells.values() if order in line])
     lines = [
         Line(
             encoder=_name_encoder(line, list(cells), options.names),
@@ -154,7 +161,7 @@ def _make_table(
     ]
     _check_names(lines)
     where = f", dataset {data[:8]}" if data else ""
-    unit = "" if metric in RANKS else " (%)"
+    unit = "" if metric in UNSCALED else " (%)"
     title = f"{task}: {metric}{unit}, protocol {protocol}{where}" if task else f"{metric}{unit}, protocol {protocol}"
     return Table(title=title, columns=columns, lines=lines, order=order, notes=_list_notes(protocol, rows))
 
@@ -171,10 +178,6 @@ def _list_notes(protocol: str, rows: Sequence[ResultRow]) -> list[str]:
             f"†: some probes were cut before they converged (share that converged: {', '.join(cut[:LISTED])}{more})"
         )
     return notes
-
-
-def _is_plain(rows: Iterable[ResultRow]) -> bool:
-    return len({row.setting for row in rows}) == 1
 
 
 def _is_control_column(column: str, rows: Sequence[ResultRow], names: Mapping[tuple[str, ...], str]) -> bool:
@@ -231,11 +234,3 @@ def _choose_columns(table: Table, options: BoardOptions) -> Table:
         order=options.names.get(table.order, table.order),
         notes=table.notes,
     )
-
-
-def _suggest(name: str, names: Iterable[str]) -> str:
-    """The end of a message about an unknown name."""
-    names = list(names)
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"{hint}known: {', '.join(names) or 'none'}"

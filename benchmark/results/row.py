@@ -11,11 +11,15 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from benchmark.predictions import COSINE
 from bgknown.errors import InvalidInputError
+from bgknown.settings import is_optional, resolve_hints, strip_optional
 
 SOURCES = ("measured", "paper")
 RANKS = ("mean rank", "median rank")
 """Metrics that are ranks, not shares: the smaller the better."""
+UNSCALED = (*RANKS, COSINE)
+"""Metrics that are given as they are; all others are shares, given as percent."""
 OF_ITS_TASKS = "that of its tasks"
 """Outcome of the leak check of an average over tasks that are not all ``ok``."""
 
@@ -105,7 +109,10 @@ COLUMNS_OF_0_1_0 = (
     *("commit", "date", "seconds", "source"),
 )
 """Columns of earlier tables: ``ci95`` is over seeds, ``boot`` over clips that count as independent."""
-KINDS = {field.name: str(field.type) for field in dataclasses.fields(ResultRow)}
+_HINTS = resolve_hints(ResultRow)
+KINDS = {name: strip_optional(hint) for name, hint in _HINTS.items()}
+"""The type of each column, without None."""
+_OPTIONAL = {name for name, hint in _HINTS.items() if is_optional(hint)}
 _NEEDED = ("encoder", "task", "setting", "metric", "protocol")
 
 
@@ -125,13 +132,18 @@ def _fault(row: ResultRow) -> str:
 
 def _fault_of(name: str, value: Any) -> str:
     kind, fault = KINDS[name], ""
-    if kind == "str":
+    if kind is str:
         if not isinstance(value, str) or len(value.splitlines()) > 1 or value != value.strip():
             fault = f"{name} is {value!r}, must be one line without spaces around it"
     elif value is None:
-        fault = "" if "None" in kind else f"{name} is missing"
-    elif "float" in kind and not math.isfinite(value):
+        fault = "" if name in _OPTIONAL else f"{name} is missing"
+    elif kind is float and not math.isfinite(value):
         fault = f"{name} is {value}, must be a finite number"
-    elif ("int" in kind or name == "converged") and value < 0:
+    elif (kind is int or name == "converged") and value < 0:
         fault = f"{name} is {value}, must not be negative"
     return fault or (f"{name} is empty" if name in _NEEDED and not value else "")
+
+
+def format_mean(row: ResultRow) -> str:
+    """A row's mean with as many decimals as its unit deserves."""
+    return f"{row.mean:.3f}" if row.metric == COSINE else f"{row.mean:.1f}"

@@ -15,14 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 import bgknown
+from benchmark.predictions import COSINE
 from benchmark.protocol import name_in_results, name_when_measured
-from benchmark.results.key_figures import is_gain
-from benchmark.results.row import COLUMNS, COLUMNS_OF_0_1_0, KINDS, OF_ITS_TASKS, RANKS, ResultRow
+from benchmark.results.key_figures import CHANCE, is_gain
+from benchmark.results.row import COLUMNS, COLUMNS_OF_0_1_0, KINDS, OF_ITS_TASKS, RANKS, UNSCALED, ResultRow
 from benchmark.results.run_folder import claim
 from benchmark.results.stats import Groupings, estimate_mean, estimate_share, summarise
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error, write_whole
 from bgknown.jobs.provenance import find_commit, read_clock
+from bgknown.settings import read_text
 from bgknown.shown import escape_cell, unescape_cell
 from bgknown.tables import parse_rows
 from bgknown.userpath import user_path
@@ -66,10 +68,10 @@ def make_row(
     seconds: float | None = None,
     date: str | None = None,
 ) -> ResultRow:
-    """The row of a score that was measured now by this software.
+    """The row of a score that this version has just measured.
 
     Args:
-        encoder: name of the encoder; this and what is not listed here is as in ``ResultRow``.
+        encoder: name of the encoder; this and other arguments are fields of ``ResultRow``.
         by_seed: score of each seed, 0..1 or a rank (of a gain -1..1); one value where nothing was trained.
         by_clip: [n] score of each test clip, the mean over its seeds; empty where the metric is not a mean over clips.
         groupings: for each grouping of the clips (source, background) [n] the group of each.
@@ -80,7 +82,7 @@ def make_row(
     Raises:
         InvalidInputError: there are no scores, or some are not finite.
     """
-    unit = 1 if metric in RANKS else 100
+    unit = 1 if metric in UNSCALED else 100
     over_seeds = summarise([unit * float(score) for score in by_seed])
     low, high, n_groups = _find_interval(setting, metric, np.asarray(by_clip, dtype=np.float64), groupings)
     if low is not None and high is not None:
@@ -117,17 +119,18 @@ def make_row(
 def _find_interval(
     setting: str, metric: str, by_clip: NDArray[np.float64], groupings: Groupings
 ) -> tuple[float | None, float | None, int | None]:
-    """Lower and upper end, in the unit of ``by_clip``, and the number of groups; None where there are no clips."""
-    if not len(by_clip):
+    """Lower and upper end, in the unit of ``by_clip``, and the number of groups.
+
+    None where there are no clips, and for chance, which is computed exactly for these clips.
+    """
+    if not len(by_clip) or setting == CHANCE:
         return None, None, None
     if metric in RANKS:
         estimate = estimate_mean(by_clip, groupings, bounds=(1.0, math.inf))
-    elif is_gain(setting):
+    elif is_gain(setting) or metric == COSINE:
         estimate = estimate_mean(by_clip, groupings, bounds=(-1.0, 1.0))
-    elif by_clip.min() < 0 or by_clip.max() > 1:  # a cosine
-        estimate = estimate_mean(by_clip, groupings)
     else:
-        estimate = estimate_share(by_clip, groupings)
+        estimate = estimate_share(by_clip.clip(0.0, 1.0), groupings)
     return estimate.low, estimate.high, estimate.n_groups
 
 
@@ -150,11 +153,11 @@ def read_rows(path: Path) -> list[ResultRow]:
         raise NotFoundError(f"{file}: no such file; `benchmark run --out {file.parent}` makes one") from error
     except OSError as error:
         raise describe_storage_error(error, file) from error
-    return list(_parsed(data, str(file)))
+    return list(_parse(data, str(file)))
 
 
 def read_paper_rows() -> list[ResultRow]:
-    """The results that the paper publishes.
+    """The results that the paper reports.
 
     Raises:
         NotFoundError: the installation lacks them.
@@ -167,13 +170,13 @@ def read_paper_rows() -> list[ResultRow]:
         raise NotFoundError(
             "data_manifests/paper_results.csv is missing from this installation; install bgknown again"
         ) from error
-    return list(_parsed(data, "paper_results.csv"))
+    return list(_parse(data, "paper_results.csv"))
 
 
 def format_rows(rows: Iterable[ResultRow]) -> str:
     """Rows as CSV with a header; floats in the shortest form that gives the same number again, None as empty.
 
-    Text that a spreadsheet would take for a formula gets an apostrophe in front, which reading takes off again.
+    Text that a spreadsheet would take for a formula gets an apostrophe in front, which ``read_rows`` removes.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -183,15 +186,15 @@ def format_rows(rows: Iterable[ResultRow]) -> str:
 
 
 def add_rows(out: Path, rows: Iterable[ResultRow]) -> Path:
-    """Add the rows of runs to ``OUT/leaderboard.csv``; earlier rows of the same runs go, all others are kept.
+    """Add the rows of runs to ``OUT/leaderboard.csv``; earlier rows of the same runs are removed, all others are kept.
 
-    Several processes may do so at once, and a kill leaves the old table or the new one.
+    Several processes may do so at once. A process that is killed leaves either the old table or the new one.
 
     Returns:
-        The table.
+        The path of the table.
 
     Raises:
-        InvalidInputError: the table there is damaged; it is left as it is.
+        InvalidInputError: the existing table is damaged; it stays unchanged.
         StorageError: it cannot be read or written, or another process keeps it locked.
     """
     added = {row.identity: row for row in rows}
@@ -220,7 +223,7 @@ def _text(value: object) -> str:
     return str(int(value)) if isinstance(value, numbers.Integral) else repr(float(value))  # type: ignore[arg-type]
 
 
-def _parsed(data: bytes, where: str) -> Iterator[ResultRow]:
+def _parse(data: bytes, where: str) -> Iterator[ResultRow]:
     advice = "restore it from a copy, or move it away and run the benchmarks again"
     try:
         header, rows = parse_rows(data, where)
@@ -266,12 +269,7 @@ def _convert_columns(texts: dict[str, str]) -> dict[str, str]:
 
 def _value(name: str, text: str) -> str | int | float | None:
     kind = KINDS[name]
-    if kind == "str":
+    if kind is str:
         return unescape_cell(text)
-    if not text:
-        return None
-    try:
-        return int(text) if "int" in kind else float(text)
-    except ValueError:
-        wanted = "a whole number" if "int" in kind else "a number"
-        raise InvalidInputError(f"{name} is {text[:40]!r}, must be {wanted}") from None
+    value: int | float | None = read_text(kind, text, name) if text else None
+    return value

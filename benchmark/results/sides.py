@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from benchmark.predictions import PREDICTIONS
 from benchmark.results.rows import read_rows
 from benchmark.results.runs import Run, list_runs
 from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.nearest import suggest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +129,4 @@ def check_known(what: str, name: str, names: Iterable[str]) -> None:
     """
     names = list(names)
     if name not in names:
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise NotFoundError(f"no {what} {name!r}; {hint}known: {', '.join(names) or 'none'}")
+        raise NotFoundError(f"no {what} {name!r}; {suggest(name, names)}")

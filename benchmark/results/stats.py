@@ -123,7 +123,7 @@ def estimate_mean(
         e_g = S_g - m n_g
         V   = sum of e_g^2 / (1 - w_g) / n^2                          (CR2)
         df  = the smaller of two:
-              Satterthwaite's for groups whose clips are all alike, about Kish's number of groups less one;
+              Satterthwaite's for the correlation of scores within groups that the analysis of variance gives;
               2 / (r - 1 / G) with r = sum of squares over squared sum of the e_g^2 / (1 - w_g), G groups,
               which is low where a few groups cause nearly all of the variance
 
@@ -193,14 +193,15 @@ class _Spread:
 
 def _measure_spread(scores: NDArray[np.float64], places: NDArray[np.int64]) -> _Spread | None:
     """Mean, its variance by groups and degrees of freedom (see ``estimate_mean``); None for one group."""
-    sums, counts = np.bincount(places, weights=scores), np.bincount(places).astype(np.float64)
+    sums = np.bincount(places, weights=scores).astype(np.float64)
+    counts = np.bincount(places).astype(np.float64)
     n, mean, groups = len(scores), float(scores.mean()), len(counts)
     if groups == 1:
         return None
     share = counts / n
     squares = (sums - mean * counts) ** 2 / (1 - share)
     squares[squares <= (TIE * max(1.0, float(np.abs(scores).max()))) ** 2] = 0.0  # only the order of additions
-    df = _satterthwaite(share)
+    df = _satterthwaite(counts, _estimate_correlation(scores, sums, counts))
     if squares.any():
         ratio = float((squares**2).sum() / squares.sum() ** 2)
         df = min(df, 2 / max(ratio - 1 / groups, TIE))
@@ -208,18 +209,39 @@ def _measure_spread(scores: NDArray[np.float64], places: NDArray[np.int64]) -> _
     return _Spread(mean=mean, variance=float(squares.sum()) / n**2, df=df, kish=kish, n_groups=groups)
 
 
-def _satterthwaite(share: NDArray[np.float64]) -> float:
-    """Degrees of freedom of V where each group has one value u_g, all of the same variance.
+def _satterthwaite(counts: NDArray[np.float64], correlation: float) -> float:
+    """Degrees of freedom of V for scores of equal variance with a correlation within groups.
 
-    V is then the quadratic form u' A u with A = M' D M, D = diag(d), d_g = w_g^2 / (1 - w_g), M = I - 1 w', and
-    df = trace(A)^2 / trace(A^2). Rows of M have products s - w_g - w_h (plus 1 where g is h), s = sum of w^2.
+    V is the quadratic form in independent group sums with variances v_g = n_g (1 - rho) + n_g^2 rho, weighted by
+    d_g = 1 / (1 - w_g), and df = trace(A)^2 / trace(A^2) with
+
+        A_gh = sqrt(d_g d_h) (v_g [g = h] - w_h v_g - w_g v_h + w_g w_h T),  T = sum of v
+
+    Sums over pairs of groups are taken in closed form.
     """
-    d, s = share**2 / (1 - share), float((share**2).sum())
-    own = 1 - 2 * share + s
-    total, first, second = float(d.sum()), float(d @ share), float(d @ share**2)
-    every = s * s * total**2 + 2 * second * total + 2 * first**2 - 4 * s * total * first
-    trace_of_square = every - float(((s - 2 * share) ** 2) @ d**2) + float((own**2) @ d**2)
+    share = counts / counts.sum()
+    d, v = 1 / (1 - share), counts * (1 - correlation) + counts**2 * correlation
+    total = float(v.sum())
+    off = share * (share * total - 2 * v)
+    own = v + off
+    a, b, c = float(d @ v**2), float(d @ share**2), float(d @ (v * share))
+    every = 2 * a * b + 2 * c * c - 4 * total * c * b + total**2 * b * b
+    trace_of_square = every - float(off**2 @ d**2) + float(own**2 @ d**2)
     return float(d @ own) ** 2 / trace_of_square
+
+
+def _estimate_correlation(scores: NDArray[np.float64], sums: NDArray[np.float64], counts: NDArray[np.float64]) -> float:
+    """The correlation of scores within groups, 0..1, from the analysis of variance; 1 where no group has two."""
+    n, groups = len(scores), len(counts)
+    if n == groups:
+        return 1.0
+    of_groups = float((sums**2 / counts).sum())
+    between = (of_groups - n * float(scores.mean()) ** 2) / (groups - 1)
+    within = (float((scores**2).sum()) - of_groups) / (n - groups)
+    size = (n - float((counts**2).sum()) / n) / (groups - 1)
+    shared = max(0.0, (between - within) / size)
+    total = shared + max(0.0, within)
+    return min(1.0, shared / total) if total > 0 else 0.0
 
 
 def _estimate_share(scores: NDArray[np.float64], places: NDArray[np.int64]) -> Estimate:

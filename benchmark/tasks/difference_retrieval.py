@@ -18,14 +18,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmark.predictions import COSINE
 from benchmark.ranking import chance_recall, compute_ranks
 from benchmark.tasks.contract import Embeddings, Measure, TaskData
 
 RECALLS = (1, 5, 10)
 UNCENTRED = " uncentred"
 """What is added to the names of metrics of sides that are not centred."""
-COSINE = "cosine to clean"
-"""Metric: cosine between what is left and the embedding of the clean clip."""
 NOT_QUERIED = ("clean", "clean -> a")
 """Settings without remainders."""
 

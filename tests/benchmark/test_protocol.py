@@ -7,7 +7,7 @@ from benchmark.protocol import (
     CHOICES,
     PROTOCOLS,
     Protocol,
-    choose_protocol,
+    choose_protocols,
     name_in_results,
     name_when_measured,
     open_protocol,
@@ -141,10 +141,8 @@ def test_invalid_rates_and_retrieval_are_one_line(tmp_path, text, message):
 
 
 def test_nine_tasks_use_evar_unless_another_protocol_is_given():
-    assert choose_protocol("evar", None).name == "evar"
-    assert choose_protocol("evar", open_protocol("paper")).name == "paper"
-    assert choose_protocol("evar", open_protocol("search")).name == "search"
-    assert choose_protocol("paper", None) == open_protocol("paper")
+    assert [protocol.name for protocol in choose_protocols(("linear", "paper"), ())] == ["linear", "paper"]
+    assert choose_protocols(("evar",), [open_protocol("search")]) == [open_protocol("search")]
 
 
 def test_evar_is_the_probe_of_evar_s_program():

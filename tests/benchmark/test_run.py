@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from benchmark import demo
 from benchmark.cli import main
 from benchmark.results.rows import read_rows
+from benchmark.tasks.bgknown import SETTINGS
 from bgknown.corpora.miniature import make
 from bgknown.mixtures.dataset import open_dataset
 from bgknown.mixtures.recipe import hash_recipe, read_recipe
@@ -116,11 +117,12 @@ def figures(out="results"):
 
 
 def test_a_run_writes_rows_predictions_and_configuration(place, tmp_path):
-    result = run("run", "--encoder", "mine.py:Tones", "--trust-code", *place)
+    result = run("run", "--encoder", "mine.py:Tones", "--trust-code", "--protocol", "paper", *place)
     rows = figures()
-    settings = {"mix", "a", "b", "c", "bg", "shuffled", "clean"}
-    assert {setting for _, setting, metric in rows if metric == "accuracy"} == settings
-    assert {setting for _, setting, metric in rows if metric == "clip R@5"} == settings - {"clean"} | {"chance"}
+    gains = {"a - mix", "a - shuffled", "a* - mix", "a* - shuffled*"}
+    assert {setting for _, setting, metric in rows if metric == "accuracy"} == {*SETTINGS, *gains}
+    queried = {*SETTINGS, "chance"} - {"clean", "clean -> a"}
+    assert {setting for _, setting, metric in rows if metric == "clip R@5"} == queried
     one = rows["tones", "a", "accuracy"]
     assert (one.seeds, one.n_test, one.n_skipped, one.leak_check, one.lr, one.protocol) == (
         3,
@@ -130,10 +132,10 @@ def test_a_run_writes_rows_predictions_and_configuration(place, tmp_path):
         1e-3,
         "paper",
     )
-    assert one.boot_low <= one.mean <= one.boot_high
+    assert one.low <= one.mean <= one.high
     assert rows["tones", "a", "clip R@1"].seeds == 0
-    assert "tones on bgknown: 10 clips, leak check: ok" in result.output
-    assert re.search(r"\nprobes: \d+ of 21 (stopped early|cut at the last epoch)", result.output)
+    assert "tones on bgknown, protocol paper: 10 clips, leak check: ok" in result.output
+    assert re.search(r"\nprobes: \d+ of 36 (stopped early|cut at the last epoch)", result.output)
     (folder,) = (tmp_path / "results" / "runs").iterdir()
     predictions = pd.read_csv(folder / "predictions.csv", keep_default_na=False)
     part = predictions[(predictions["setting"] == "a") & (predictions["metric"] == "accuracy")]
@@ -191,7 +193,7 @@ def test_results_of_another_configuration_are_not_replaced(place):
 def test_removed_rows_are_reported(place, caplog):
     run("run", "--encoder", "logmel", *place)
     run("run", "--encoder", "logmel", *place[:2], *place[4:])
-    assert "logmel on bgknown was also measured with clean; those rows are removed" in caplog.text
+    assert "logmel on bgknown was also measured with clean, clean -> a; those rows are removed" in caplog.text
 
 
 def test_the_page_is_whole_whatever_is_shown(place):

@@ -18,7 +18,8 @@ from benchmark import tasks
 from benchmark.encoders.adapters import checkpoint, evar
 from benchmark.predictions import read_predictions
 from benchmark.protocol import open_protocol
-from benchmark.results.leaderboard import arrange, as_markdown, format_csv, format_text
+from benchmark.results.export import FORMATS
+from benchmark.results.leaderboard import arrange
 from benchmark.results.rows import ResultRow, read_rows
 from benchmark.results.rows import format_rows as rows_as_csv
 from benchmark.results.run_folder import read_configuration, write_run
@@ -47,7 +48,7 @@ CONFIG = {
 
 def _row(**changes: Any) -> ResultRow:
     facts = {"encoder": "x", "task": "esc50", "setting": "clip", "metric": "accuracy", "protocol": "evar", "mean": 50.0}
-    return ResultRow(**{**facts, "std": 1.0, "ci95_low": 49.0, "ci95_high": 51.0, "seeds": 3, "n_test": 400, **changes})
+    return ResultRow(**{**facts, "std": 1.0, "low": 45.0, "high": 55.0, "seeds": 3, "n_test": 400, **changes})
 
 
 def _board() -> list[bytes]:
@@ -56,8 +57,8 @@ def _board() -> list[bytes]:
 
 def _show(folder: Path) -> None:
     board = arrange(read_rows(folder))
-    for text in (as_markdown(board), format_text(board), format_csv(board)):
-        text.encode("utf-8", "surrogateescape")
+    for write in FORMATS.values():
+        write(board).encode("utf-8", "surrogateescape")
 
 
 def _predictions() -> list[bytes]:

@@ -55,6 +55,7 @@ def make_problem(clips, size, classes, setting, validation):
         test=test,
         groups=[""] * len(train),
         classes=classes,
+        size=size,
     )
 
 

@@ -43,17 +43,17 @@ def test_queries_are_grouped_by_what_changes():
     }
 
 
-def test_a_breakdown_has_each_group_s_mean_and_interval():
+def test_breakdown_has_mean_and_interval_of_each_group():
     table = break_down(queries(), CHANGES).set_index(["setting", "changes", "metric"])
     added = table.loc[("audio+text", "added", "R@1")]
     assert (added["mean"], added["n_test"]) == (50.0, 2)
-    assert added["boot_low"] <= 50.0 <= added["boot_high"]
+    assert 0 <= added["low"] < 50.0 < added["high"] <= 100
     assert table.loc[("audio+text", "one change", "mean rank"), "mean"] == pytest.approx((1 + 2 + 12 + 2) / 4)
     assert table.loc[("audio+text", "background", "R@10"), "mean"] == 0.0
     assert table.loc[("audio", "event", "R@10"), "mean"] == 100.0
 
 
-def test_the_worst_queries_are_told_with_what_was_retrieved():
+def test_worst_queries_are_listed_with_what_was_ranked_first():
     facts = pd.DataFrame(
         {
             "text": [f"text {pair}" for pair in PAIRS],
@@ -75,7 +75,7 @@ def test_the_worst_queries_are_told_with_what_was_retrieved():
     assert table["text"].tolist()[0] == "text pair3"
 
 
-def test_a_change_s_difference_is_the_mean_over_its_pairs():
+def test_difference_of_a_change_is_the_mean_over_its_pairs():
     draw = np.random.default_rng(0)
     changes = [("a",), ("b",), ("a",), ("b",), ("a",)]
     differences = draw.standard_normal((5, 3)).astype(np.float32)

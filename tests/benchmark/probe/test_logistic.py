@@ -132,4 +132,5 @@ def make_problem(features, labels, *, variants=None):
         test=test,
         groups=[""] * len(train),
         classes=4,
+        size=features.shape[1],
     )

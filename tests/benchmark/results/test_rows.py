@@ -43,8 +43,9 @@ def predictions(**changes) -> pd.DataFrame:
 
 def test_columns_are_those_of_the_contract():
     assert ", ".join(COLUMNS) == (
-        "encoder, checkpoint_sha256, task, setting, metric, mean, std, ci95_low, ci95_high, boot_low, boot_high, "
-        "seeds, n_test, n_skipped, leak_check, lr, protocol, dataset_sha256, version, commit, date, seconds, source"
+        "encoder, checkpoint_sha256, task, setting, metric, mean, low, high, std, seeds, alpha, strength, lr, "
+        "converged, n_test, n_groups, n_skipped, leak_check, protocol, dataset_sha256, version, commit, date, seconds, "
+        "source"
     )
 
 
@@ -54,7 +55,7 @@ TEXTS = st.text(st.characters(exclude_categories=("C", "Z")), max_size=8)
 
 
 @given(mean=st.floats(-1e300, 1e300), std=NUMBERS, seeds=COUNTS, encoder=TEXTS.map(lambda text: f'a,"{text}'))
-def test_rows_come_back_as_they_were(tmp_path_factory, mean, std, seeds, encoder):
+def test_rows_are_read_as_they_were_written(tmp_path_factory, mean, std, seeds, encoder):
     given_row = row(mean=mean, std=std, seeds=seeds, encoder=encoder)
     path = tmp_path_factory.mktemp("rows") / "leaderboard.csv"
     path.write_text(format_rows([given_row]), encoding="utf-8")
@@ -67,19 +68,35 @@ def test_numbers_are_written_in_their_shortest_form():
     assert (values["mean"], values["std"], values["seeds"], values["lr"]) == ("0.1", "", "3", "0.001")
 
 
-def test_measured_row_is_percent_with_both_intervals():
+def test_measured_row_is_percent_with_an_interval_over_clips():
     by_clip = np.repeat([1.0, 0.0], [60, 40])
     facts = {"encoder": "x", "checkpoint_sha256": "ab", "task": "t", "setting": "a", "metric": "accuracy"}
     made = make_row(
         **facts, by_seed=[0.59, 0.60, 0.61], by_clip=by_clip, seeds=3, protocol="paper", dataset_sha256="cd"
     )
     assert (made.mean, made.std, made.n_test, made.seeds) == (pytest.approx(60.0), pytest.approx(1.0), 100, 3)
-    assert made.ci95_high - made.mean == pytest.approx(4.302653 / math.sqrt(3), abs=1e-5)
-    assert (made.boot_low, made.boot_high) == pytest.approx((50.4, 69.6), abs=1.1)
+    assert (made.low, made.high) == pytest.approx((50.1, 69.1), abs=0.3)
+    assert (made.n_groups, made.converged, made.alpha, made.strength) == (100, None, None, None)
     assert (made.version, made.source) == (bgknown.__version__, "measured")
     assert abs(pd.Timestamp(made.date) - pd.Timestamp.now("UTC")) < pd.Timedelta("1min")
     single = make_row(**facts, by_seed=[0.5], by_clip=[0.5], seeds=0, protocol="paper", dataset_sha256="")
-    assert (single.std, single.ci95_low, single.boot_low, single.boot_high) == (None,) * 4
+    assert (single.std, single.low, single.high) == (None,) * 3
+
+
+OLD = Path(__file__).parents[2] / "compatibility" / "0.1.0" / "results" / "leaderboard.csv"
+
+
+def test_a_table_of_0_1_0_is_read_and_rewritten_with_the_columns_of_today(tmp_path):
+    (before,) = csv.DictReader(OLD.read_text().splitlines())
+    (read,) = read_rows(OLD)
+    assert "n_groups" not in before
+    assert [str(end) for end in (read.low, read.high)] == [before["boot_low"], before["boot_high"]]
+    assert (read.n_groups, read.converged) == (None, None)
+    (tmp_path / "leaderboard.csv").write_bytes(OLD.read_bytes())
+    path = add_rows(tmp_path, [row(encoder="new", low=40.0, high=60.0, n_groups=7)])
+    assert path.read_text().splitlines()[0] == ",".join(COLUMNS)
+    assert read in read_rows(path)
+    assert {one.n_groups for one in read_rows(path)} == {None, 7}
 
 
 def test_a_run_replaces_its_earlier_rows_and_others_are_kept(tmp_path):
@@ -160,7 +177,7 @@ def test_a_kill_leaves_a_whole_table(tmp_path):
     assert row(mean=1.0) in read_rows(tmp_path)
 
 
-def test_a_lock_that_stays_is_one_line(tmp_path, monkeypatch):
+def test_lock_that_is_never_released_is_reported_as_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "LOCK_TIMEOUT_S", 0.1)
     with (
         filelock.FileLock(tmp_path / "leaderboard.csv.lock"),
@@ -196,7 +213,7 @@ def broken(change):
         (b"", "line 1: column encoder is missing"),
         (broken(lambda lines: lines[0].replace("metric", "metrik")), "line 1: column metric is missing"),
         (broken(lambda lines: "extra," + lines[0]), "line 1: the columns are not those of this version"),
-        (broken(lambda lines: "".join(lines)[:-40]), "line 3: .* values instead of 23, column [a-z0-9_]+ is wrong"),
+        (broken(lambda lines: "".join(lines)[:-40]), "line 3: .* values instead of 25, column [a-z0-9_]+ is wrong"),
         (broken(lambda lines: "".join(lines)[:-6]), "line 3: .*source is 'mea', must be measured or paper"),
         (broken(lambda lines: "".join(lines).replace("1.5", "1.5x")), "line 3: std is '1.5x'; it must be a number"),
         (broken(lambda lines: "".join(lines).replace("1.5", "nan")), "line 3: .*std is nan, must be a finite number"),
@@ -230,10 +247,13 @@ def test_no_table_says_how_to_make_one(tmp_path):
         ({"encoder": "two\nlines"}, "encoder is 'two.nlines', must be one line"),
         ({"task": " bgknown"}, "task is ' bgknown', must be one line without spaces around it"),
         ({"seeds": -1}, "seeds is -1, must not be negative"),
+        ({"converged": -0.1}, "converged is -0.1, must not be negative"),
+        ({"converged": 1.1}, "converged is 1.1, must be in 0..1"),
+        ({"low": 60.0, "high": 40.0}, "low is 60.0 and high 40.0; low must not be above high"),
         ({"source": "guess"}, "source is 'guess', must be measured or paper"),
     ],
 )
-def test_a_row_holds_what_it_may(changes, match):
+def test_rows_are_checked(changes, match):
     with pytest.raises(InvalidInputError, match=match):
         row(**changes)
 
@@ -258,7 +278,7 @@ def test_commit_says_whether_files_were_changed(tmp_path):
     assert find_commit_of(tmp_path) == f"{short}+"
 
 
-def test_commit_survives_a_git_that_does_not(tmp_path, monkeypatch):
+def test_commit_is_empty_without_a_working_git(tmp_path, monkeypatch):
     (tmp_path / ".git").mkdir()
     assert find_commit_of(tmp_path) == ""
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -290,7 +310,7 @@ def test_run_name_is_safe_whatever_the_encoder(encoder):
     assert len(name) < 160
 
 
-def test_a_run_again_replaces_its_folder(tmp_path):
+def test_running_again_replaces_the_folder(tmp_path):
     name = run_name(**FACTS)
     write_run(tmp_path, name, config={"seeds": 3, "data": "café"}, predictions=predictions(), log="warning: x\n")
     folder = write_run(tmp_path, name, config={"seeds": 1}, predictions=predictions(seed=""))
@@ -298,6 +318,7 @@ def test_a_run_again_replaces_its_folder(tmp_path):
     assert folder == tmp_path / "runs" / name
     found = read_predictions(folder)
     assert list(found.columns) == PREDICTION_COLUMNS
+    assert found[["encoder", "group", "background"]].to_numpy().tolist() == [["", "", ""]] * 2
     assert found["score"].tolist() == [1.0, 0.0]
     assert found["seed"].tolist() == ["", ""]
     assert found.equals(read_predictions(folder / "predictions.csv"))
@@ -311,11 +332,11 @@ def test_a_run_needs_a_name_and_columns(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-def test_damaged_predictions_are_one_line(tmp_path):
+def test_damaged_predictions_are_reported_as_one_line(tmp_path):
     with pytest.raises(NotFoundError, match="no such file; run this benchmark again"):
         read_predictions(tmp_path)
     predictions(score=["1.0", "yes"]).to_csv(tmp_path / "predictions.csv", index=False)
-    with pytest.raises(InvalidInputError, match="predictions.csv, line 3: score is 'yes', must be a number"):
+    with pytest.raises(InvalidInputError, match="predictions.csv, line 3: score is 'yes'; it must be a number"):
         read_predictions(tmp_path)
 
 
@@ -357,11 +378,7 @@ def test_averages_of_table_3_follow_from_its_cells():
 
 
 def test_table_3_has_the_published_intervals():
-    found = {
-        (one.task, one.encoder): (one.ci95_high - one.ci95_low) / 2
-        for one in read_paper_rows()
-        if one.ci95_low is not None
-    }
+    found = {(one.task, one.encoder): (one.high - one.low) / 2 for one in read_paper_rows() if one.low is not None}
     assert len(found) == 9 * 5
     assert found["cremad", "BYOL-A lambda 0.1"] == 0.0
     assert found["gtzan", "BYOL-A lambda 0"] == pytest.approx(3.93)

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from benchmark.results.stats import bootstrap_ci, compare_paired, mcnemar, summarise
+from benchmark.results.paired import compare_paired, correct_by_holm, mcnemar
+from benchmark.results.stats import estimate_mean, estimate_share, number_groups, summarise
 from bgknown.errors import InvalidInputError
 
 
@@ -23,8 +24,8 @@ def test_three_seeds_by_hand():
 def test_interval_is_that_of_scipy(n):
     values = np.random.default_rng(n).normal(50, 3, n)
     found = summarise(values.tolist())
-    wanted = scipy_stats.t.interval(0.95, n - 1, loc=values.mean(), scale=scipy_stats.sem(values))
-    assert (found.ci95_low, found.ci95_high) == pytest.approx(wanted)
+    expected = scipy_stats.t.interval(0.95, n - 1, loc=values.mean(), scale=scipy_stats.sem(values))
+    assert (found.ci95_low, found.ci95_high) == pytest.approx(expected)
 
 
 def test_one_value_has_no_spread():
@@ -39,58 +40,98 @@ def test_interval_covers_the_truth_as_often_as_it_says():
     assert np.mean([one.ci95_low <= 10 <= one.ci95_high for one in found]) == pytest.approx(0.95, abs=0.015)
 
 
-def test_bootstrap_of_right_and_wrong_is_binomial():
+def test_interval_of_independent_answers_is_wilson_s():
     scores = np.repeat([1.0, 0.0], [300, 500])
-    low, high = bootstrap_ci(scores, draws=200_000)
-    wanted = scipy_stats.binom.ppf([0.025, 0.975], 800, 300 / 800) / 800
-    assert (low, high) == pytest.approx(wanted, abs=1 / 800)
+    found = estimate_share(scores)
+    expected = scipy_stats.binomtest(300, 800).proportion_ci(method="wilson")
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-4)
+    assert (found.mean, found.n_groups) == (0.375, 800)
 
 
-def test_bootstrap_is_that_of_scipy():
+def test_interval_of_a_mean_is_student_s():
     scores = np.random.default_rng(1).gamma(2.0, size=120)
-    wanted = scipy_stats.bootstrap(
-        (scores,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(2)
-    ).confidence_interval
-    assert bootstrap_ci(scores, draws=20_000) == pytest.approx((wanted.low, wanted.high), abs=0.01)
+    found = estimate_mean(scores)
+    expected = scipy_stats.t.interval(0.95, 119, loc=scores.mean(), scale=scipy_stats.sem(scores))
+    # a skewed sample has fewer degrees of freedom than its size suggests
+    assert found.low <= expected[0] < expected[1] <= found.high
+    assert (found.low, found.high) == pytest.approx(expected, abs=0.02)
 
 
-def test_bootstrap_covers_the_truth_as_often_as_it_says():
-    draw = np.random.default_rng(3)
-    found = [bootstrap_ci(draw.random(200) < 0.6, draws=500, seed=i) for i in range(600)]
-    assert np.mean([low <= 0.6 <= high for low, high in found]) == pytest.approx(0.95, abs=0.03)
+@pytest.mark.parametrize("share", [0.0, 1.0])
+@pytest.mark.parametrize("groups", [None, [0, 0, 1, 1, 2, 2, 3, 3]])
+def test_interval_has_a_width_and_stays_inside_where_all_answers_are_the_same(share, groups):
+    found = estimate_share([share] * 8, [] if groups is None else [groups])
+    n = 8 if groups is None else 4
+    square = scipy_stats.t.ppf(0.975, n - 1) ** 2
+    assert found.high - found.low == pytest.approx(square / (n + square))
+    assert share in {found.low, found.high}
 
 
-def test_bootstrap_resamples_groups_whole():
+def test_groups_count_whole():
     # clips of a group are copies: four clips a group say no more than one
-    groups = np.repeat(np.arange(50), 4)
+    groups = np.repeat(np.arange(50), 4).tolist()
     scores = (np.random.default_rng(4).random(50) < 0.5).astype(float)
-    alone = bootstrap_ci(scores)
-    assert bootstrap_ci(np.repeat(scores, 4), groups.tolist()) == pytest.approx(alone)
-    wide, narrow = alone[1] - alone[0], np.subtract(*bootstrap_ci(np.repeat(scores, 4))[::-1])
-    assert wide / narrow == pytest.approx(2.0, rel=0.15)
+    alone, copies = estimate_share(scores), estimate_share(np.repeat(scores, 4), [groups])
+    assert (copies.low, copies.high) == pytest.approx((alone.low, alone.high), abs=1e-9)
+    assert copies.n_groups == 50
+    narrow = estimate_share(np.repeat(scores, 4))
+    assert (alone.high - alone.low) / (narrow.high - narrow.low) == pytest.approx(2.0, rel=0.05)
 
 
-def test_bootstrap_weights_groups_by_their_clips():
-    # a group of 9 clips at 1 and one of 1 clip at 0: resamples are both of one kind, or one of each
-    low, high = bootstrap_ci([1.0] * 9 + [0.0], ["large"] * 9 + ["small"], draws=2000)
-    assert (low, high) == (0.0, 1.0)
-    assert bootstrap_ci([0.5] * 7) == (0.5, 0.5)
+def test_uneven_groups_have_few_degrees_of_freedom():
+    draw = np.random.default_rng(5)
+    sizes = np.array([60, 1, 1, 1, 1, 1, 1, 1, 1, 1])
+    scores = np.repeat(draw.normal(size=10), sizes)
+    even = estimate_mean(scores, [np.repeat(np.arange(10), sizes).tolist()])
+    assert even.n_groups == 10
+    assert even.high - even.low > 4 * scores.std()
 
 
-@given(seed=st.integers(0, 1000))
-@settings(max_examples=20)
-def test_bootstrap_depends_on_its_seed_and_not_on_the_order(seed):
-    scores = np.random.default_rng(seed).integers(0, 4, 30) / 3
-    found = bootstrap_ci(scores, draws=200, seed=seed)
-    assert found == bootstrap_ci(scores[::-1], draws=200, seed=seed)
-    assert found[0] <= scores.mean() <= found[1]
+def test_the_wider_of_two_groupings_counts():
+    draw = np.random.default_rng(6)
+    one, two = np.repeat(np.arange(20), 10).tolist(), np.tile(np.arange(50), 4).tolist()
+    scores = (draw.random(200) < np.repeat(draw.random(20), 10)).astype(float)
+    apart = [estimate_share(scores, [groups]) for groups in (one, two)]
+    both = estimate_share(scores, [one, two])
+    assert both == max(apart, key=lambda found: found.high - found.low) == apart[0]
+    tests = [compare_paired(scores, 1 - scores, [groups]) for groups in (one, two)]
+    found = compare_paired(scores, 1 - scores, [one, two])
+    assert found.p == max(test.p for test in tests)
+    assert found.high - found.low == pytest.approx(max(test.high - test.low for test in tests))
 
 
-def test_bootstrap_in_blocks_keeps_every_draw(monkeypatch):
-    monkeypatch.setattr("benchmark.results.stats.BLOCK", 50)
-    scores = np.arange(10.0)
-    low, high = bootstrap_ci(scores, draws=4_001)
-    assert (low, high) == pytest.approx(4.5 + np.array([-1, 1]) * 1.96 * scores.std() / math.sqrt(10), abs=0.15)
+def test_a_clip_without_a_group_stands_for_itself():
+    scores = np.random.default_rng(7).integers(0, 2, 30).astype(float)
+    assert estimate_share(scores, [[""] * 30]) == estimate_share(scores)
+    assert estimate_share(scores, [["", *["a"] * 2, *[""] * 27]]).n_groups == 29
+    assert [places.max() + 1 for places in number_groups(3, [["", "", ""], ["a", "", "a"]])] == [3, 2]
+
+
+def test_one_group_has_no_interval():
+    found = estimate_share([1.0, 0.0, 1.0], [["a", "a", "a"]])
+    assert (found.mean, found.low, found.high, found.n_groups) == (pytest.approx(2 / 3), None, None, 1)
+    assert compare_paired([1.0], [0.0]).low is None
+
+
+@given(seed=st.integers(0, 1000), count=st.integers(2, 40))
+@settings(max_examples=50)
+def test_an_interval_holds_the_mean_inside_its_bounds_in_any_order(seed, count):
+    draw = np.random.default_rng(seed)
+    scores, groups = draw.integers(0, 4, count) / 3, draw.integers(0, 5, count)
+    found = estimate_share(scores, [groups.tolist()])
+    turned = estimate_share(scores[::-1], [groups[::-1].tolist()])
+    if found.n_groups > 1:
+        assert 0 <= found.low <= found.mean <= found.high <= 1
+        assert (turned.low, turned.high) == (pytest.approx(found.low), pytest.approx(found.high))
+    gain = estimate_mean(scores - scores[::-1], [groups.tolist()], bounds=(-1, 1))
+    assert gain.low is None or -1 <= gain.low <= gain.high <= 1
+
+
+def test_holm_is_that_of_statistics_books():
+    # Holm (1979) by hand: 4 x 0.01, 3 x 0.02, 2 x 0.03, and never below an earlier one
+    assert correct_by_holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert correct_by_holm([0.9, 0.8]) == [1.0, 1.0]
+    assert correct_by_holm([]) == []
 
 
 def plain_sign_flip(differences):
@@ -115,13 +156,13 @@ SIGNS = (lambda x: x > 0, lambda x: x < 0, lambda x: x == 0)
 def test_exact_p_on_any_numbers_is_that_of_scipy(n):
     draw = np.random.default_rng(n)
     a, b = draw.normal(0.4, 1, n), draw.normal(0, 1, n)
-    wanted = plain_sign_flip(a - b)
-    assert compare_paired(a, b, draws=10).p == pytest.approx(wanted)
+    expected = plain_sign_flip(a - b)
+    assert compare_paired(a, b, draws=10).p == pytest.approx(expected)
     if n > 1:
         scipys = scipy_stats.permutation_test(
             (a, b), lambda x, y, axis: np.mean(x - y, axis=axis), permutation_type="samples", vectorized=True
         )
-        assert scipys.pvalue == pytest.approx(wanted)
+        assert scipys.pvalue == pytest.approx(expected)
 
 
 def test_exact_p_of_many_clips_is_the_binomial_one():
@@ -133,7 +174,7 @@ def test_exact_p_of_many_clips_is_the_binomial_one():
     assert found.mean == pytest.approx(80 / 1520)
 
 
-def test_random_flips_come_near_the_normal_limit():
+def test_random_flips_approach_the_normal_limit():
     draw = np.random.default_rng(5)
     a, b = draw.normal(0.0, 1, 400), draw.normal(0.1, 1, 400)
     found = compare_paired(a, b, draws=20_000)
@@ -141,9 +182,9 @@ def test_random_flips_come_near_the_normal_limit():
     z = abs(difference.sum()) / math.sqrt((difference**2).sum())
     assert not found.exact
     assert found.p == pytest.approx(2 * scipy_stats.norm.sf(z), abs=0.012)
-    assert found.ci95_low < found.mean < found.ci95_high
+    assert found.low < found.mean < found.high
     half = 1.96 * scipy_stats.sem(difference)
-    assert (found.ci95_low, found.ci95_high) == pytest.approx((found.mean - half, found.mean + half), abs=0.02)
+    assert (found.low, found.high) == pytest.approx((found.mean - half, found.mean + half), abs=0.02)
 
 
 def test_random_p_is_never_zero():
@@ -153,7 +194,7 @@ def test_random_p_is_never_zero():
     assert found.p == 1 / 1000
 
 
-def test_test_holds_its_level_and_finds_a_difference():
+def test_false_positives_are_at_the_level_and_a_difference_is_found():
     draw = np.random.default_rng(7)
 
     def p(gain):
@@ -167,17 +208,17 @@ def test_test_holds_its_level_and_finds_a_difference():
 def test_groups_are_flipped_whole():
     # ten recordings of five clips: the sign test has ten signs, not fifty
     difference = np.repeat(np.ones(10), 5)
-    found = compare_paired(difference, np.zeros(50), np.repeat(np.arange(10), 5).tolist())
+    found = compare_paired(difference, np.zeros(50), [np.repeat(np.arange(10), 5).tolist()])
     assert found.p == pytest.approx(2 / 2**10)
-    assert found.n == 50
+    assert (found.n, found.n_groups) == (50, 10)
 
 
-def test_rounding_is_a_tie():
+def test_rounding_errors_are_ties():
     found = compare_paired([0.1 + 0.2, 1.0], [0.3, 1.0])
     assert (found.ties, found.p, found.mean) == (2, 1.0, 0.0)
 
 
-def test_swapping_sides_turns_the_sign():
+def test_swapping_the_sides_changes_the_sign():
     draw = np.random.default_rng(8)
     a, b = draw.integers(0, 4, 60) / 3, draw.integers(0, 4, 60) / 3
     one, two = compare_paired(a, b), compare_paired(b, a)
@@ -190,9 +231,9 @@ def test_mcnemar_is_the_binomial_test_and_the_sign_flip(answers):
     found = mcnemar(a, b)
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     assert (found.only_a, found.only_b) == (only_a, only_b)
-    wanted = scipy_stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
-    assert found.p == pytest.approx(wanted)
-    assert compare_paired(a.astype(float), b.astype(float), draws=1).p == pytest.approx(wanted)
+    expected = scipy_stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    assert found.p == pytest.approx(expected)
+    assert compare_paired(a.astype(float), b.astype(float), draws=1).p == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -200,15 +241,16 @@ def test_mcnemar_is_the_binomial_test_and_the_sign_flip(answers):
     [
         (lambda: summarise([]), "values has shape .0.; it must be a vector of at least one"),
         (lambda: summarise([1.0, math.nan]), "values holds nan at place 1"),
-        (lambda: bootstrap_ci([[1.0]]), r"per_clip has shape \[1, 1\]"),
-        (lambda: bootstrap_ci([1.0], draws=0), "draws is 0; it must be at least 1"),
-        (lambda: bootstrap_ci([1.0, 2.0], ["x"]), "there are 1 groups for 2 clips"),
+        (lambda: estimate_share([[1.0]]), r"per_clip has shape \[1, 1\]"),
+        (lambda: compare_paired([1.0], [1.0], draws=0), "draws is 0; it must be at least 1"),
+        (lambda: estimate_mean([1.0, 2.0], [["x"]]), "there are 1 groups for 2 clips"),
         (lambda: compare_paired([1.0], [1.0, 2.0]), "a has 1 clips and b 2; both must have the same"),
         (lambda: compare_paired([1.0], [math.inf]), "b holds inf at place 0"),
+        (lambda: estimate_share([0.5, 1.5]), "per_clip holds 1.5 at place 1; a share must be in 0..1"),
         (lambda: mcnemar([1, 0], [True, False]), r"a_correct is int64 \[2\] and b_correct bool"),
         (lambda: mcnemar([True], [True, False]), "must be boolean vectors of the same length"),
     ],
 )
-def test_bad_input_is_one_line(call, match):
+def test_invalid_input_is_reported_as_one_line(call, match):
     with pytest.raises(InvalidInputError, match=match):
         call()

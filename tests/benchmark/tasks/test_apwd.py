@@ -89,8 +89,9 @@ def test_a_run_gives_all_controls_and_metrics(place, tmp_path, monkeypatch):
     assert "was measured with another text encoder called encoder" in message
     assert "rename the folder of this one" in message
     board = run("leaderboard", "--out", tmp_path / "out").output
-    assert "apwd-rain: mean rank, protocol" in board
-    assert "apwd-rain: R@1 (%)" in board
+    assert [f"apwd-rain: R@{k} (%)" in board for k in (1, 5, 10)] == [True] * 3
+    assert "apwd-rain: mean rank, protocol" not in board
+    assert "apwd-rain: mean rank, protocol" in run("leaderboard", "--all", "--out", tmp_path / "out").output
 
 
 def test_audio_is_rendered_where_there_is_none(place, options):

@@ -8,8 +8,9 @@ import torch
 
 from benchmark.embedding.clips import read_clip
 from benchmark.tasks import load_task
-from benchmark.tasks.bgknown import SETTINGS, check_source_leaks, measure_retrieval, pair_other_backgrounds, prepare
+from benchmark.tasks.bgknown import SETTINGS, check_source_leaks, pair_other_backgrounds, prepare
 from benchmark.tasks.contract import TaskOptions
+from benchmark.tasks.difference_retrieval import measure_difference_retrieval
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.mixtures.dataset import open_dataset
 
@@ -72,7 +73,12 @@ def test_without_esc50_a_line_says_what_is_missing(built):
     data = prepare(built[1], TaskOptions(cache=built[1]))
     assert "clean" not in data.signals
     assert data.notes == ["clean and the difference retrieval are not measured: give ESC-50 with --data esc50=DIR"]
-    assert measure_retrieval(data, {name: np.ones((len(data.table), 2), np.float32) for name in data.signals}) == []
+    assert (
+        measure_difference_retrieval(
+            data, {name: np.ones((len(data.table), 2), np.float32) for name in data.signals}, {}
+        )
+        == []
+    )
 
 
 def test_folds_labels_and_facts(data, built):
@@ -111,10 +117,12 @@ def test_difference_retrieval_finds_what_was_added(data):
         "c": draw.standard_normal((n, 16)),
         "mix": clean + background,
     }
-    found = {measure.setting: measure for measure in measure_retrieval(data, embeddings)}
-    assert set(found) == {"mix", "a", "b", "c", "bg", "shuffled", "chance"}
-    for metric in ("clip R@1", "class R@1", "clip R@5", "class R@10"):
-        assert found["a"].metrics[metric].mean() == 1.0
+    found = {measure.setting: measure for measure in measure_difference_retrieval(data, embeddings, {"a*": 1.0})}
+    assert set(found) == {"mix", "a", "b", "c", "a*", "bg", "shuffled", "chance"}
+    for setting in ("a", "a*"):
+        for metric in ("clip R@1", "class R@1", "clip R@5", "class R@10", "clip R@1 uncentred", "cosine to clean"):
+            assert found[setting].metrics[metric].mean() == pytest.approx(1.0)
+    assert found["b"].metrics["clip R@1"].mean() == 1.0  # a constant offset is centred away
     test = data.folds[0].test
     assert np.array_equal(found["a"].rows, test)
     assert found["a"].predicted == data.table["clip_id"].iloc[test].tolist()
