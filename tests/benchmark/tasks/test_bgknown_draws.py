@@ -193,6 +193,7 @@ def test_a_run_writes_scores_by_band(drawn, tmp_path):
     arguments = ["run", "--encoder", "logmel", "--task", "bgknown", *data, *others, "--out", str(tmp_path / "results")]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
+    assert "10 clips in 20 mixtures, leak check: ok" in result.output
     (folder,) = (tmp_path / "results" / "runs").iterdir()
     table = pd.read_csv(folder / "snr.csv")
     assert list(table.columns) == COLUMNS
