@@ -69,19 +69,25 @@ class RecipeRow:
     @classmethod
     def from_columns(cls, values: Mapping[str, Any]) -> Self:
         """The row that a row of a table holds; further columns are left out."""
-        return cls(**{field.name: values[field.name] for field in fields(cls) if field.name != DRAW or DRAW in values})
+        return cls(
+            **{
+                field.name: values[field.name]
+                for field in fields(cls)
+                if field.name != DRAW_COLUMN or DRAW_COLUMN in values
+            }
+        )
 
     def to_columns(self) -> dict[str, Any]:
         """The values by column."""
         columns = asdict(self)
         if self.draw is None:
-            del columns[DRAW]
+            del columns[DRAW_COLUMN]
         return columns
 
 
-DRAW = "draw"
+DRAW_COLUMN = "draw"
 """The column that only recipes of several draws have."""
-COLUMNS = [field.name for field in fields(RecipeRow) if field.name != DRAW]
+COLUMNS = [field.name for field in fields(RecipeRow) if field.name != DRAW_COLUMN]
 """Columns of a recipe of one draw."""
 INTEGERS = ["fold", "target", "a_start", "b_start", "c_start"]
 FLOATS = ["snr_db", "ref_db"]
@@ -108,7 +114,7 @@ def list_columns(there: Collection[str], kind: type[RecipeRow] = RecipeRow) -> l
         there: names of columns.
         kind: the class of its rows; a manifest's has more columns.
     """
-    return [field.name for field in fields(kind) if field.name != DRAW or DRAW in there]
+    return [field.name for field in fields(kind) if field.name != DRAW_COLUMN or DRAW_COLUMN in there]
 
 
 def format_recipe(recipe: pd.DataFrame) -> bytes:
@@ -144,8 +150,8 @@ def read_recipe(path: Path) -> pd.DataFrame:
         line = find_line_numbers(table)[repeated[0]]
         raise InvalidInputError(f"{path}, line {line}: clip {clip_id} has two rows")
     table = parse_columns(table, path)
-    if DRAW in table:
-        repeated = np.flatnonzero(table[["esc50_file", DRAW, "snr_db"]].duplicated())
+    if DRAW_COLUMN in table:
+        repeated = np.flatnonzero(table[["esc50_file", DRAW_COLUMN, "snr_db"]].duplicated())
         if repeated.size:
             row = list_rows(table.iloc[repeated[:1]])[0]
             line = find_line_numbers(table)[repeated[0]]
@@ -160,7 +166,7 @@ def parse_columns(text: pd.DataFrame, path: Path) -> pd.DataFrame:
         InvalidInputError: a value is not a number; names the line.
     """
     table = text
-    for column in [*INTEGERS, *[DRAW] * (DRAW in text)]:
+    for column in [*INTEGERS, *[DRAW_COLUMN] * (DRAW_COLUMN in text)]:
         table = table.assign(**{column: parse_whole_numbers(text, column, path)})
     for column in FLOATS:
         table = table.assign(**{column: parse_numbers(text, column, path)})
