@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from benchmark.cli_options import results_option, task_filter_option
-from bgknown.commands import FOLDER_PATH, echo
+from bgknown.commands import FOLDER_PATH, Command, echo
 from bgknown.errors import StorageError
 
 if TYPE_CHECKING:
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from benchmark.results.board import BoardOptions
 
-FORMATS = ("text", "csv", "md", "latex", "json")
+FORMAT_NAMES = ("text", "csv", "md", "latex", "json")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--out", "outs", type=FOLDER_PATH, multiple=True, required=True, help="Folder of the results; may be repeated."
 )
@@ -31,7 +31,12 @@ FORMATS = ("text", "csv", "md", "latex", "json")
 @click.option("--names", multiple=True, help='Display names: OLD=NEW or a .toml file of OLD = "NEW"; may be repeated.')
 @click.option("--paper/--no-paper", default=True, show_default=True, help="Show the paper's figures next to ours.")
 @click.option(
-    "--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="Format of the tables."
+    "--format",
+    "form",
+    type=click.Choice(FORMAT_NAMES),
+    default="text",
+    show_default=True,
+    help="Form of the tables.",
 )
 @click.option("--per-class", is_flag=True, help="Print the accuracy of every class as CSV instead.")
 @click.option("--confusion", is_flag=True, help="Print how often classes are taken for others as CSV instead.")
@@ -85,7 +90,7 @@ def show_leaderboard(outs: Sequence[Path], options: BoardOptions) -> None:
         echo(f"warning: the page was not written: {error}; copy the folder and pass the copy as --out", err=True)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("a")
 @click.argument("b")
 @results_option

@@ -24,7 +24,7 @@ from bgknown.nearest import suggest
 from bgknown.shown import escape_line, name_few
 from bgknown.userpath import user_path
 
-Record = TypeVar("Record")
+SettingsRecord = TypeVar("SettingsRecord")
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _RULES: dict[Any, str] = {
@@ -41,15 +41,15 @@ class _RefusedError(ValueError):
 
 
 def read_record(
-    record: type[Record],
+    record: type[SettingsRecord],
     values: object,
     where: str,
     *,
-    base: Record | None = None,
+    base: SettingsRecord | None = None,
     without: Iterable[str] = (),
     complete: bool = False,
     others: bool = False,
-) -> Record:
+) -> SettingsRecord:
     """A record from the tables of a TOML file or the objects of a JSON file.
 
     A field whose name ends in an underscore, because Python reserves the name, is called without it in files.
@@ -71,7 +71,7 @@ def read_record(
     )
 
 
-def read_options(record: type[Record], texts: Mapping[str, str], where: str) -> Record:
+def read_options(record: type[SettingsRecord], texts: Mapping[str, str], where: str) -> SettingsRecord:
     """A record from options given as text, such as those in the name of an encoder.
 
     Args:
@@ -198,14 +198,14 @@ class _Place:
 
 
 def _read_table(
-    record: type[Record],
+    record: type[SettingsRecord],
     values: object,
     place: _Place,
     *,
-    base: Record | None = None,
+    base: SettingsRecord | None = None,
     without: frozenset[str] = frozenset(),
     complete: bool = False,
-) -> Record:
+) -> SettingsRecord:
     if not isinstance(values, Mapping):
         title = f": write [{place.name()}] above its keys" if place.keys and not place.others else ""
         raise place.refuse(values, f"a table{title}")
@@ -285,7 +285,7 @@ def _parse(hint: Any, text: str) -> Any:
     return _take(kind, kind(text) if kind in {int, float} else text)
 
 
-def _make(record: type[Record], values: Mapping[str, Any], place: _Place) -> Record:
+def _make(record: type[SettingsRecord], values: Mapping[str, Any], place: _Place) -> SettingsRecord:
     missing = [
         field.name.rstrip("_")
         for field in dataclasses.fields(record)  # type: ignore[arg-type]

@@ -32,7 +32,7 @@ from pretrain.audio_files import find_audio, matches_any
 from pretrain.corpus import AUDIO, COLUMNS, DESCRIPTION, FORMAT, INDEX, open_corpus
 from pretrain.pack_journal import (
     BATCH,
-    PART,
+    PART_FILE,
     DecodedFile,
     PackedFile,
     PackWriter,
@@ -178,7 +178,7 @@ def _decode_file(root: Path, rate_hz: int, name: str) -> DecodedFile:
 def _pack_files(job: Job, options: PackOptions, root: Path, names: list[str]) -> PackReport:
     """Pack what is missing."""
     decode = partial(_decode_file, root, options.rate_hz)
-    part, final = options.out / PART, options.out / AUDIO
+    part, final = options.out / PART_FILE, options.out / AUDIO
     try:
         if final.exists() and not part.exists():  # killed between putting the audio and the index in place
             final.replace(part)
@@ -226,7 +226,7 @@ def _write_corpus(job: Job, options: PackOptions, outcome: JobOutcome[PackedFile
         "index_sha256": hash_bytes(index),
     }
     try:
-        (options.out / PART).replace(options.out / AUDIO)
+        (options.out / PART_FILE).replace(options.out / AUDIO)
     except OSError as error:
         raise describe_storage_error(error, options.out / AUDIO) from error
     job.finish({DESCRIPTION: (json.dumps(content, indent=2) + "\n").encode(), INDEX: index})

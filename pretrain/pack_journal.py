@@ -23,7 +23,7 @@ BATCH = 8
 """Files that a process is given at a time."""
 FLUSH = 256
 """Clips after which audio and journal are flushed: a kill loses at most this many."""
-PART = f"{WORK}/{AUDIO}"
+PART_FILE = f"{WORK}/{AUDIO}"
 """The audio while it is unfinished, relative to the folder of the corpus."""
 
 
@@ -95,7 +95,7 @@ class PackWriter:
         file = decoded.file
         if decoded.pcm is not None:
             size = self._audio.write(decoded.pcm.data)
-            audio = StoredBytes(file=PART, sha256=decoded.pcm_sha256, state=[], start=self._next, size=size)
+            audio = StoredBytes(file=PART_FILE, sha256=decoded.pcm_sha256, state=[], start=self._next, size=size)
             file = replace(file, audio=audio)
             self._next += size
         self._waiting.append(file)
@@ -108,7 +108,7 @@ class PackWriter:
             return
         self._audio.flush()
         os.fsync(self._audio.fileno())
-        state = read_state(self._out / PART).facts()
+        state = read_state(self._out / PART_FILE).facts()
         files = [
             file if file.audio is None else replace(file, audio=replace(file.audio, state=state))
             for file in self._waiting
@@ -143,7 +143,7 @@ def drop_changed(done: list[PackedFile], root: Path, out: Path, jobs: int) -> li
     If the state of a file or of the audio has changed, its hash decides.
     """
     last = next((file.audio for file in reversed(done) if file.audio is not None), None)
-    flushed = last is not None and last.state == list_state(out / PART)  # the audio is as the last flush left it
+    flushed = last is not None and last.state == list_state(out / PART_FILE)  # the audio is as the last flush left it
     check = partial(_is_intact, root, None if flushed else out)
     good = in_processes(check, done, jobs=jobs, title="packed files again", unit="file", batch=64, ordered=True)
     return done[: next((place for place, passes in enumerate(list(good)) if not passes), len(done))]

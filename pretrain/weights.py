@@ -20,7 +20,7 @@ from bgknown.shown import escape_line, name_few
 from bgknown.userpath import user_path
 from pretrain.networks import CHANNELS, NETWORKS, AudioNTT, AudioNTT2020, AudioNTT2022
 
-SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
+CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
 """Suffixes of the files that are read."""
 
 FIRST = "features.0.weight"
@@ -46,10 +46,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         InvalidInputError: it is empty, damaged, of another kind, or holds code.
     """
     path = user_path(path)
-    if path.suffix not in SUFFIXES and (path.is_file() or path == Path()):
-        raise InvalidInputError(f"{path or 'the empty name'}: a checkpoint's name must end in {', '.join(SUFFIXES)}")
+    if path.suffix not in CHECKPOINT_SUFFIXES and (path.is_file() or path == Path()):
+        raise InvalidInputError(
+            f"{path or 'the empty name'}: a checkpoint's name must end in {', '.join(CHECKPOINT_SUFFIXES)}"
+        )
     if not path.is_file():
-        raise NotFoundError(f"{path}: no such file; name a checkpoint ({', '.join(SUFFIXES)})")
+        raise NotFoundError(f"{path}: no such file; name a checkpoint ({', '.join(CHECKPOINT_SUFFIXES)})")
     if path.stat().st_size == 0:
         raise InvalidInputError(f"{path}: the file is empty (0 bytes); copy it again")
     return _read_safetensors(path) if path.suffix == ".safetensors" else (_read_torch(path), {})

@@ -29,24 +29,21 @@ INTERFACES = {
     "main": "the command line of a package",
 }
 """Names that modules of one kind share, with the reason."""
-COMMAND_LINES = {"cli.py", "data_cli.py"}
+COMMAND_LINES = {"cli.py", "data_cli.py", "results_cli.py"}
 """Files whose functions are commands: a command has the name of the function that it calls."""
 TO_DO = {
     *(
-        "ABOUT",
         "BATCH",
         "BLOCK",
         "BLOCK_ROWS",
-        "Container",
         "FADE_FRAMES",
         "FADE_S",
         "FILE",
-        "FOLDER",
         "INTERVAL_S",
         "Item",
     ),
-    *("KINDS", "Line", "ROWS", "Result", "SHORTEST_EVENT_FRAMES", "SIGNALS", "SUFFIX", "VERSION"),
-    *("find_audio", "keep_freed_memory", "listen", "pick_device"),
+    *("KINDS", "ROWS", "Result", "SHORTEST_EVENT_FRAMES", "SIGNALS", "VERSION"),
+    *(),
 }
 """Names that still mean two things; new ones are not added here but given another name."""
 

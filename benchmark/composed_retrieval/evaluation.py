@@ -28,9 +28,9 @@ from bgknown.apwd.changes import Change, parse_codes
 if TYPE_CHECKING:
     from benchmark.tasks.contract import Embeddings, Fold
 
-UNCENTRED = ", uncentred"
+UNCENTRED_MARK = ", uncentred"
 """What is added to the names of settings whose sides are not centred."""
-CHANCE = "chance"
+CHANCE_SETTING = "chance"
 """The setting of a random order."""
 SETTINGS = {
     "audio+text": ("trained: the latent of s1 plus that of the text", "s1", ""),
@@ -40,7 +40,7 @@ SETTINGS = {
     "zero-shot audio": ("not trained: y_s1", "s1", ""),
     "zero-shot difference, uncentred": ("the same without taking off the means of the training pairs", "s1", ""),
     "zero-shot audio, uncentred": ("the same without taking off the means of the training pairs", "s1", ""),
-    CHANCE: ("a random order, in closed form", "s1", ""),
+    CHANCE_SETTING: ("a random order, in closed form", "s1", ""),
 }
 """Settings, of which the first is the paper's."""
 
@@ -122,7 +122,7 @@ def _zero_shot(table: pd.DataFrame, fold: Fold, embeddings: Embeddings) -> Itera
     moved_mean = means[0] + average_changes(trained, codes, found)
     for name, rows, mean in (("zero-shot difference", moved, moved_mean), ("zero-shot audio", query, means[0])):
         yield _ranked(name, None, torch.from_numpy(rows - mean), torch.from_numpy(target - means[1]))
-        yield _ranked(f"{name}{UNCENTRED}", None, torch.from_numpy(rows), torch.from_numpy(target))
+        yield _ranked(f"{name}{UNCENTRED_MARK}", None, torch.from_numpy(rows), torch.from_numpy(target))
 
 
 def _ranked(setting: str, seed: int | None, queries: torch.Tensor, targets: torch.Tensor) -> Ranked:

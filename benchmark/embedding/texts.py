@@ -35,7 +35,7 @@ from benchmark.encoders.adapters.snapshot import (
 from benchmark.encoders.fingerprint import hash_weights
 from benchmark.protocol import TEXT_ENCODER
 from bgknown.errors import InvalidInputError
-from bgknown.jobs.caches import TEXTS
+from bgknown.jobs.caches import TEXT_EMBEDDINGS
 from bgknown.jobs.files import advise_option, hash_bytes, make_folder
 from bgknown.jobs.sealed import unseal, write_sealed
 from bgknown.userpath import expand
@@ -225,7 +225,7 @@ def embed_texts(
 
 def _path(encoder: TextEncoder, cache: Path) -> Path:
     facts = {name: value for name, value in encoder.facts().items() if name != "name"}
-    return cache / TEXTS.folder / f"{hash_bytes(repr(sorted(facts.items())).encode())[:32]}.npz"
+    return cache / TEXT_EMBEDDINGS.folder / f"{hash_bytes(repr(sorted(facts.items())).encode())[:32]}.npz"
 
 
 def _load(path: Path) -> dict[str, NDArray[np.float32]]:

@@ -21,7 +21,7 @@ _BATCH = 8
 _DURATION_S = 5.0
 """Length of these clips, s."""
 SHORT_S, LONG_S = 0.1, 30.0
-TOLERANCE = 1e-4
+BATCH_TOLERANCE = 1e-4
 """Largest difference, relative to the largest value of an embedding, that rounding may explain."""
 SPEED_S = 2.0
 """Duration of the speed measurement."""
@@ -138,14 +138,14 @@ def _check_finite(loaded: LoadedEncoder, audio: Tensor) -> tuple[bool, str]:
 
 def _check_deterministic(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
     apart = _measure_difference(_embed(loaded, noise), _embed(loaded, noise))
-    return apart <= TOLERANCE, f"differs by {apart:.2g} from one run to the next"
+    return apart <= BATCH_TOLERANCE, f"differs by {apart:.2g} from one run to the next"
 
 
 def _check_batch_invariance(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
     together = _embed(loaded, noise)
     alone = torch.cat([_embed(loaded, clip.unsqueeze(0)) for clip in noise])
     apart = _measure_difference(together, alone)
-    return apart <= TOLERANCE, f"a clip alone differs by {apart:.2g} from itself in a batch"
+    return apart <= BATCH_TOLERANCE, f"a clip alone differs by {apart:.2g} from itself in a batch"
 
 
 def _check_input_unchanged(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
@@ -159,7 +159,7 @@ def _check_input_unchanged(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, 
 def _check_distinction(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
     tone = torch.sin(torch.arange(noise.shape[1]) * 0.2).expand(2, -1)
     apart = _measure_difference(_embed(loaded, noise[:2]), _embed(loaded, 0.5 * tone))
-    return apart > TOLERANCE, f"noise and a tone differ by {apart:.2g}"
+    return apart > BATCH_TOLERANCE, f"noise and a tone differ by {apart:.2g}"
 
 
 def _measure_padding(loaded: LoadedEncoder, noise: Tensor) -> tuple[None, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pandas as pd
 
@@ -43,9 +45,12 @@ def tabulate_bands(data: TaskData, bands: Bands, predictions: pd.DataFrame) -> p
                 continue
             groupings = [groups.tolist() for groups in score.groupings]
             if MINUS in setting:
-                found = estimate_mean(score.by_clip, groupings, bounds=(-1.0, 1.0))
+                estimate = estimate_mean(score.by_clip, groupings, bounds=(-1.0, 1.0))
             else:
-                found = estimate_share(np.clip(score.by_clip, 0.0, 1.0), groupings)
-            ends = [None if end is None else 100 * end for end in (found.low, found.high)]
-            rows.append([band, len(score.by_clip), found.n_groups, setting, 100 * found.mean, *ends])
-    return pd.DataFrame(rows, columns=COLUMNS).round(DECIMALS)
+                estimate = estimate_share(np.clip(score.by_clip, 0.0, 1.0), groupings)
+            ends = [None if end is None else 100 * end for end in (estimate.low, estimate.high)]
+            rows.append([band, len(score.by_clip), estimate.n_groups, setting, 100 * estimate.mean, *ends])
+    found = pd.DataFrame(rows, columns=COLUMNS).round(DECIMALS)
+    with contextlib.suppress(ValueError):  # the values of a grid, which as text would get an apostrophe before a minus
+        found["band"] = pd.to_numeric(found["band"])
+    return found

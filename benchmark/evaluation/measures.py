@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from benchmark import processes
 from benchmark.composed_retrieval import KINDS
 from benchmark.composed_retrieval.evaluation import (
-    CHANCE,
+    CHANCE_SETTING,
     make_report_tables,
     rank_queries,
     score_setting,
@@ -78,7 +78,7 @@ def measure_composed_retrieval(
     queries = tabulate_queries(found, test["clip_id"].to_numpy())
     scores = []
     for setting in data.settings:
-        if setting.name == CHANCE:
+        if setting.name == CHANCE_SETTING:
             by_metric = {metric: [value] for metric, value in chance(len(test)).items()}
             by_clip: dict[str, NDArray[np.float64]] = {}
         else:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from bgknown.errors import InvalidInputError
 from bgknown.seeding import draw_ranks
 
-FOLDS = 5
+INNER_FOLDS = 5
 """Folds where a task has neither folds of its own nor a validation split."""
 
 
-def deal_folds(labels: NDArray[np.int64], groups: Sequence[str], *, folds: int = FOLDS) -> NDArray[np.int64]:
+def deal_folds(labels: NDArray[np.int64], groups: Sequence[str], *, folds: int = INNER_FOLDS) -> NDArray[np.int64]:
     """Deal clips to folds that are alike in their classes and never split a group.
 
     Groups are dealt out one by one, the largest first and those of a size in an order drawn from their names, each to

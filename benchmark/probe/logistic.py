@@ -34,7 +34,7 @@ from torch import Tensor
 
 from benchmark.probe.design import Design
 
-TOLERANCE = 1e-6
+GAP_TOLERANCE = 1e-6
 """Largest distance from the optimum, as a share of the objective, in float64."""
 TOLERANCE_FLOAT32 = 1e-4
 """The same in float32, whose rounding a sum over many rows cannot go below."""
@@ -126,7 +126,7 @@ class LogisticSolver:
             columns=list(range(len(strengths))), penalty=penalty, x=x, objective=penalty, gradient=x, chances=[]
         )
         state.objective, state.gradient, state.chances = self._evaluate(x, penalty)
-        tolerance = TOLERANCE if weight.dtype == torch.float64 else TOLERANCE_FLOAT32
+        tolerance = GAP_TOLERANCE if weight.dtype == torch.float64 else TOLERANCE_FLOAT32
         found, objective, gap = weight.new_zeros(shape), torch.zeros_like(penalty), torch.zeros_like(penalty)
         for _ in range(NEWTON_STEPS):
             moved = self._step(state, tolerance)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bgknown.errors import InvalidInputError
 from bgknown.seeding import draw_ranks
 
-ATTEMPTS = 100
+VALIDATION_DRAWS = 100
 """Draws of ``draw_random_validation_rows`` before it gives up, as many as EVAR makes."""
 
 
@@ -75,12 +75,12 @@ def draw_random_validation_rows(
         [n] whether each clip is held out.
 
     Raises:
-        InvalidInputError: no draw of ``ATTEMPTS`` has every class; EVAR's program ends at this point too.
+        InvalidInputError: no draw of ``VALIDATION_DRAWS`` has every class; EVAR's program ends at this point too.
 
     Source: ``train_test_sure_split`` of MLP/torch_mlp_clf2.py, https://github.com/daisukelab/general-learning.
     """
     number, classes = math.ceil(share * len(labels)), len(np.unique(labels))
-    for attempt in range(ATTEMPTS if classes <= number < len(labels) else 0):
+    for attempt in range(VALIDATION_DRAWS if classes <= number < len(labels) else 0):
         chosen = np.argsort(draw_ranks(seed, f"random validation {attempt}", names), kind="stable")[:number]
         held = np.zeros(len(labels), dtype=bool)
         held[chosen] = True

@@ -21,8 +21,8 @@ from benchmark.results.key_figures import CHANCE, is_control, order_compared
 from benchmark.results.paired import PairedResult, compare_paired, correct_by_holm
 from benchmark.results.row import RANKS, UNSCALED
 from benchmark.results.rows import read_rows
-from benchmark.results.runs import Run
-from benchmark.results.sides import Side, check_known, find_side, list_settings, pair_runs
+from benchmark.results.runs import MeasuredRun
+from benchmark.results.sides import Side, check_known, find_side, list_compared_settings, pair_runs
 from benchmark.results.stats import DRAWS
 from benchmark.text_tables import align_columns
 from bgknown.errors import InvalidInputError, NotFoundError
@@ -115,13 +115,13 @@ def compare(
             groupings = max((list_groupings(table, clips[0].index) for table in tables), key=len)
             found.append(_compare(runs, name, settings, clips, groupings, draws=draws, seed=seed))
     if not found:
-        have = [f"{side.name} has {'/'.join(list_settings(side.runs))}" for side in sides]
+        have = [f"{side.name} has {'/'.join(list_compared_settings(side.runs))}" for side in sides]
         raise NotFoundError(f"{a} and {b} have no setting and metric to compare; {', '.join(have)}")
     return _correct(found)
 
 
 def _compare(
-    runs: Sequence[Run],
+    runs: Sequence[MeasuredRun],
     metric: str,
     settings: Sequence[str],
     clips: Sequence[pd.Series],
@@ -176,7 +176,7 @@ def _title(one: Comparison) -> str:
 
 HEADER = ("setting", "metric", "A", "B", "A - B", "95 % interval", "p", "Holm's p")
 COUNTS = ("groups", "clips", "A better", "B better", "equal")
-NOTES = (
+COMPARISON_NOTES = (
     "scores in percent; A - B: its interval and p-value are by groups of clips (source, speaker, background)",
     "p: sign-flip test (~: from random flips); Holm's p: corrected for all {count} tests here",
     "(control): not a claim, so not tested",
@@ -192,7 +192,7 @@ def format_comparison(comparisons: Sequence[Comparison]) -> str:
         f"{title}\n{align_columns([*HEADER, *COUNTS], [_format_line(one) for one in members], left=2)}"
         for title, members in parts.items()
     ]
-    notes = "\n".join(NOTES).format(count=sum(not one.is_control for one in comparisons))
+    notes = "\n".join(COMPARISON_NOTES).format(count=sum(not one.is_control for one in comparisons))
     return "\n\n".join([*tables, notes]) + "\n"
 
 
@@ -217,7 +217,9 @@ def _format_p(p: float) -> str:
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
-def _list_settings(sides: Sequence[Side], runs: Sequence[Run], metric: str | None) -> list[tuple[str, str, str]]:
+def _list_settings(
+    sides: Sequence[Side], runs: Sequence[MeasuredRun], metric: str | None
+) -> list[tuple[str, str, str]]:
     """Metric, setting of the first and setting of the second, for all that both have, in the first's order."""
     rows = [[row for row in run.rows if row.setting != CHANCE and metric in {None, row.metric}] for run in runs]
     chosen = [sides[0].setting or sides[1].setting, sides[1].setting or sides[0].setting]

@@ -22,7 +22,7 @@ from benchmark.results.rows import OF_ITS_TASKS, RANKS, ResultRow, read_paper_ro
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.nearest import suggest
 
-LISTED = 3
+MOST_NAMES = 3
 """Number of figures that a note names before it only counts them."""
 
 
@@ -173,9 +173,9 @@ def _list_notes(protocol: str, rows: Sequence[ResultRow]) -> list[str]:
         notes.append(f"the paper's text encoder is {TEXT_ENCODER}")
     cut = [f"{row.encoder} {row.setting} {row.converged:.0%}" for row in rows if Cell(row=row).is_cut]
     if cut:
-        more = f" and {len(cut) - LISTED} more" if len(cut) > LISTED else ""
+        more = f" and {len(cut) - MOST_NAMES} more" if len(cut) > MOST_NAMES else ""
         notes.append(
-            f"†: some probes were cut before they converged (share that converged: {', '.join(cut[:LISTED])}{more})"
+            f"†: some probes were cut before they converged (share that converged: {', '.join(cut[:MOST_NAMES])}{more})"
         )
     return notes
 

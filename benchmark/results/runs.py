@@ -14,7 +14,7 @@ from benchmark.results.run_folder import run_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class MeasuredRun:
     """One encoder on one task: a folder of predictions and its rows."""
 
     folder: Path
@@ -45,7 +45,7 @@ def find_folder(row: ResultRow, outs: Sequence[Path]) -> Path | None:
     return next((folder for folder in folders if (folder / PREDICTIONS).is_file()), None)
 
 
-def list_runs(out: Path) -> list[Run]:
+def list_runs(out: Path) -> list[MeasuredRun]:
     """The runs that have rows in the leaderboard and predictions next to them.
 
     Args:
@@ -58,4 +58,4 @@ def list_runs(out: Path) -> list[Run]:
     for row in read_rows(out):
         runs.setdefault(name_folder(row), []).append(row)
     found = ((find_folder(rows[0], [out]), rows) for rows in runs.values())
-    return [Run(folder=folder, rows=rows) for folder, rows in found if folder is not None]
+    return [MeasuredRun(folder=folder, rows=rows) for folder, rows in found if folder is not None]

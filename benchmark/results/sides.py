@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmark.predictions import PREDICTIONS
 from benchmark.results.rows import read_rows
-from benchmark.results.runs import Run, list_runs
+from benchmark.results.runs import MeasuredRun, list_runs
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.nearest import suggest
 
@@ -19,7 +19,7 @@ class Side:
 
     name: str
     """The name."""
-    runs: list[Run]
+    runs: list[MeasuredRun]
     """Its runs."""
     setting: str
     """Its setting; empty for all."""
@@ -43,14 +43,14 @@ def find_side(out: Path, name: str) -> Side:
             runs, is_run = _find_runs(out, candidate)
             if runs:
                 if chosen:
-                    check_known(f"setting of {candidate}", chosen, list_settings(runs))
+                    check_known(f"setting of {candidate}", chosen, list_compared_settings(runs))
                 return Side(name=name, runs=runs, setting=chosen, is_run=is_run)
     known = [row.encoder for row in read_rows(out)] + [run.folder.name for run in list_runs(out)]
     check_known("encoder or run", stem if stem in known else name, dict.fromkeys(known))
     raise NotFoundError(f"{name}: its folder of predictions is missing below {out / 'runs'}; run the benchmark again")
 
 
-def _find_runs(out: Path, name: str) -> tuple[list[Run], bool]:
+def _find_runs(out: Path, name: str) -> tuple[list[MeasuredRun], bool]:
     """Runs of an encoder, or the one run whose folder this is, and whether it is the latter."""
     runs = list_runs(out)
     found = [run for run in runs if run.row.encoder == name]
@@ -66,7 +66,7 @@ def _find_runs(out: Path, name: str) -> tuple[list[Run], bool]:
     return found, True
 
 
-def pair_runs(a: Side, b: Side, task: str | None) -> list[tuple[Run, Run]]:
+def pair_runs(a: Side, b: Side, task: str | None) -> list[tuple[MeasuredRun, MeasuredRun]]:
     """Runs of the same task and dataset, and of the same protocol unless both sides name a run.
 
     Args:
@@ -101,7 +101,7 @@ def pair_runs(a: Side, b: Side, task: str | None) -> list[tuple[Run, Run]]:
     return pairs
 
 
-def _explain_no_pair(a: Side, b: Side, pairs: Sequence[tuple[Run, Run]]) -> str:
+def _explain_no_pair(a: Side, b: Side, pairs: Sequence[tuple[MeasuredRun, MeasuredRun]]) -> str:
     """Why runs of the same task cannot be compared."""
     if not pairs:
         return f"{a.name} and {b.name} were not both measured on this task; leave --task out to see what they share"
@@ -116,7 +116,7 @@ def _explain_no_pair(a: Side, b: Side, pairs: Sequence[tuple[Run, Run]]) -> str:
     )
 
 
-def list_settings(runs: Iterable[Run]) -> list[str]:
+def list_compared_settings(runs: Iterable[MeasuredRun]) -> list[str]:
     """The settings of runs, each once, in their order."""
     return list(dict.fromkeys(row.setting for run in runs for row in run.rows))
 

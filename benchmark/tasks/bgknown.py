@@ -128,7 +128,7 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
         root=root,
         table=table,
         signals=signals,
-        settings=list_settings(other, clean="clean" in signals),
+        settings=list_bgknown_settings(other, clean="clean" in signals),
         folds=[fold],
         sha256=fingerprint,
         sha256_of_0_1_0=hash_file(root / MANIFEST),
@@ -142,7 +142,7 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
     )
 
 
-def list_settings(other: NDArray[np.int64] | None, *, clean: bool) -> list[Setting]:
+def list_bgknown_settings(other: NDArray[np.int64] | None, *, clean: bool) -> list[Setting]:
     """The settings that can be measured.
 
     Args:

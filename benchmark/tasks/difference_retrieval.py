@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmark.predictions import COSINE
-from benchmark.ranking import chance_recall, compute_ranks
+from benchmark.ranking import RECALLS, chance_recall, compute_ranks
 from benchmark.tasks.contract import Embeddings, Measure, TaskData
 
-RECALLS = (1, 5, 10)
 UNCENTRED = " uncentred"
 """What is added to the names of metrics of sides that are not centred."""
 NOT_QUERIED = ("clean", "clean -> a")

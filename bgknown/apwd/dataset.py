@@ -21,7 +21,7 @@ from bgknown.jams.reading import parse_jams
 from bgknown.tables import check_place, list_records, select_rows
 from bgknown.userpath import user_path
 
-SPLITS = ("dev", "eval")
+PAIR_SPLITS = ("dev", "eval")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class PairSet:
         """
         table = self.table
         if split is not None:
-            table = select_rows(table, "split", split, known=SPLITS)
+            table = select_rows(table, "split", split, known=PAIR_SPLITS)
         if scene is not None:
             table = select_rows(table, "scene", scene, known=sorted(self.table["scene"].unique()))
         return replace(self, table=table)

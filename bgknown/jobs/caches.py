@@ -50,7 +50,7 @@ class Cache:
 HEADERS = Cache(folder="headers", files="v*-????????????????.csv")
 MINIATURE = Cache(folder="miniature", mark=".miniature", unfinished=(".ESC-50-*", ".FSD50K-*"))
 EMBEDDINGS = Cache(folder="embeddings", mark="about.json")
-TEXTS = Cache(folder="texts", files=f"{'?' * 32}.npz")
+TEXT_EMBEDDINGS = Cache(folder="texts", files=f"{'?' * 32}.npz")
 HASHES = Cache(folder="hashes", files="v1-*.csv")
 PROBES = Cache(folder="probes", files="*.pt")
 
@@ -63,7 +63,7 @@ def clear_corpora(cache: Path) -> int:
 
 def clear_embeddings(cache: Path) -> int:
     """Delete embeddings, hashes of audio files and interrupted trainings; returns the number of bytes freed."""
-    return _clear(cache, (EMBEDDINGS, TEXTS, HASHES, PROBES))
+    return _clear(cache, (EMBEDDINGS, TEXT_EMBEDDINGS, HASHES, PROBES))
 
 
 def measure_folder(folder: Path) -> int:

@@ -55,7 +55,7 @@ PAIRS = "APwD pairs"
 SIGNALS = ("mix", "a", "b", "c")
 """The audio of a clip: the mixture and its three reference backgrounds."""
 FILES = (*SIGNALS, "jams")
-SPLITS = ("train", "test")
+DATASET_SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +152,7 @@ class Dataset:
         Raises:
             NotFoundError: there is no such split.
         """
-        return replace(self, table=select_rows(self.table, "split", split, known=SPLITS))
+        return replace(self, table=select_rows(self.table, "split", split, known=DATASET_SPLITS))
 
     def audio(self, clip_id: str, signal: str = "mix") -> NDArray[np.float32]:
         """One signal of one clip.

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 def find_engine() -> Engine:
     """Scaper where it is installed, the direct engine elsewhere."""
-    return "direct" if scaper.find_fault() else "scaper"
+    return "direct" if scaper.explain_absence() else "scaper"
 
 
 def choose_engine(out: str | Path) -> Engine:
@@ -34,7 +34,7 @@ def choose_engine(out: str | Path) -> Engine:
         engine = _read_engine(path)
         if engine is not None:
             return engine
-    fault = scaper.find_fault()
+    fault = scaper.explain_absence()
     if fault:
         log.warning("%s; the direct engine renders instead and writes the same bytes", fault)
     return find_engine()

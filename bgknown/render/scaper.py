@@ -94,7 +94,7 @@ def render_jams(path: Path, foregrounds: Path, backgrounds: Path) -> NDArray[np.
     return np.asarray(mixture[:, 0])
 
 
-def find_fault() -> str:
+def explain_absence() -> str:
     """Say, without importing it, why Scaper cannot render here; empty where it can."""
     for name, needed in NEEDED.items():
         found = _find_version(name)
@@ -112,7 +112,7 @@ def check_installed() -> None:
         NotFoundError: Scaper, or a package that it imports, is not installed.
         InvalidInputError: another version is installed.
     """
-    fault = find_fault()
+    fault = explain_absence()
     if fault:
         kind = InvalidInputError if fault.endswith("is required") else NotFoundError
         raise kind(f"{fault}; run: {INSTALL}; or render with --engine direct, which writes the same bytes")

@@ -21,7 +21,7 @@ from pretrain.corpus import open_corpus, read_card
 from pretrain.export import export
 from pretrain.frontend import FrontEnd, Statistics
 from pretrain.networks import AudioNTT2022
-from pretrain.pack_journal import PART, PackedFile, read_packed
+from pretrain.pack_journal import PART_FILE, PackedFile, read_packed
 from pretrain.progress import COLUMNS, read_rows_up_to
 from tests.fuzz.mutate import mutate, tree
 from tests.fuzz.runner import Target
@@ -114,9 +114,9 @@ def _safetensors() -> list[bytes]:
 _ENTRIES = [
     asdict(file.to_unit())
     for file in (
-        PackedFile(name="a", audio=StoredBytes(file=PART, sha256="0", state=[1], size=6)),
+        PackedFile(name="a", audio=StoredBytes(file=PART_FILE, sha256="0", state=[1], size=6)),
         PackedFile(name="b", problem=Problem(where="b", code="missing", what="x")),
-        PackedFile(name="c", audio=StoredBytes(file=PART, sha256="0", state=[1], start=6, size=10), clipped=True),
+        PackedFile(name="c", audio=StoredBytes(file=PART_FILE, sha256="0", state=[1], start=6, size=10), clipped=True),
     )
 ]
 _LOG = [",".join(COLUMNS), *(",".join([str(step), *["0.5"] * (len(COLUMNS) - 1)]) for step in (20, 40))]

@@ -30,7 +30,7 @@ NEUTRAL = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class LoadingReport:
     """How the tensors of a file fit the model that its configuration describes."""
 
     missing: tuple[str, ...]
@@ -56,7 +56,7 @@ def check_whole_model(folder: Path, target: str, *, kind: str = "hf:") -> None:
         )
 
 
-def load_with_report(auto: Any, folder: Path, target: str, *, kind: str = "hf:") -> tuple[Any, Report]:
+def load_with_report(auto: Any, folder: Path, target: str, *, kind: str = "hf:") -> tuple[Any, LoadingReport]:
     """Load a model in single precision, with a report of what its file lacks.
 
     Args:
@@ -79,7 +79,7 @@ def load_with_report(auto: Any, folder: Path, target: str, *, kind: str = "hf:")
         raise InvalidInputError(f"{kind}{target}: its tensors do not fit {type(model).__name__} ({reason})")
     missing = sorted(facts["missing_keys"])
     shapes = {name: (list(found), list(expected)) for name, found, expected in sorted(facts["mismatched_keys"])}
-    return model, Report(
+    return model, LoadingReport(
         missing=tuple(missing),
         reshaped=tuple(f"{name} {found} for {expected}" for name, (found, expected) in shapes.items()),
         unread=(*missing, *shapes),
@@ -87,7 +87,7 @@ def load_with_report(auto: Any, folder: Path, target: str, *, kind: str = "hf:")
     )
 
 
-def check_tensors(model: Any, report: Report, embed: Callable[[], Tensor], who: str) -> None:
+def check_tensors(model: Any, report: LoadingReport, embed: Callable[[], Tensor], who: str) -> None:
     """Check that an embedding depends only on tensors that were read from the file, and that these are finite.
 
     Args:
@@ -124,7 +124,7 @@ def _list_tensors(model: Any) -> list[tuple[str, Tensor]]:
     return [(name, tensor) for name, tensor in every if tensor.is_floating_point() and not tensor.is_meta]
 
 
-def _list_unread_tensors(model: Any, report: Report) -> tuple[list[Tensor], list[str]]:
+def _list_unread_tensors(model: Any, report: LoadingReport) -> tuple[list[Tensor], list[str]]:
     """The tensors that were not read, and the names of those that are empty and cannot be tried.
 
     Counters and positions (whole numbers) are computed by the model itself, and so is a tensor that shares its memory
@@ -156,7 +156,7 @@ def _is_finite(embed: Callable[[], Tensor]) -> bool:
         return False
 
 
-def _describe_faults(model: Any, report: Report) -> str:
+def _describe_faults(model: Any, report: LoadingReport) -> str:
     """Which tensors the file lacks, and what it has instead."""
     total = len(model.state_dict())
     faults = []
@@ -171,7 +171,7 @@ def _describe_faults(model: Any, report: Report) -> str:
     return f"{'; '.join(faults)}; {_advise(report)}"
 
 
-def _advise(report: Report) -> str:
+def _advise(report: LoadingReport) -> str:
     if any("lora_" in name or ".base_layer." in name for name in report.unknown):
         return "the file holds an adapter: merge it into the model (PEFT: merge_and_unload) and save the whole"
     missing = set(report.missing)

@@ -179,8 +179,8 @@ def test_scores_by_band_are_those_of_its_rows(grid):
     assert list(table.columns) == COLUMNS
     means = {(row.band, row.setting): row.mean for row in table.itertuples()}
     assert means == {
-        **{("-10", "mix"): 0.0, ("5", "mix"): 100.0, ("-10", "a"): 100.0, ("5", "a"): 100.0},
-        **{("-10", "a - mix"): 100.0, ("5", "a - mix"): 0.0},
+        **{(-10, "mix"): 0.0, (5, "mix"): 100.0, (-10, "a"): 100.0, (5, "a"): 100.0},
+        **{(-10, "a - mix"): 100.0, (5, "a - mix"): 0.0},
     }
     assert set(table["n"]) == {4}
     assert ((table["low"] <= table["mean"]) & (table["mean"] <= table["high"])).all()

@@ -253,9 +253,9 @@ def test_packed_names_are_those_that_were_typed(audio, tmp_path):
 
 def test_embed_says_which_files_exist_instead(audio, tmp_path):
     (tmp_path / "link").symlink_to(audio)
-    assert embed_files.find_audio([tmp_path / "link" / "b" / f"{NFC}.flac"])[0] == [tmp_path / "link/b" / f"{NFD}.flac"]
-    assert embed_files.find_audio([audio / "._a.wav"])[0] == [audio / "._a.wav"]
-    _, missing = embed_files.find_audio([audio / "a.wave", audio / "zzz.ogg", tmp_path / "no" / "a.wav"])
+    assert embed_files.find_clips([tmp_path / "link" / "b" / f"{NFC}.flac"])[0] == [tmp_path / "link/b" / f"{NFD}.flac"]
+    assert embed_files.find_clips([audio / "._a.wav"])[0] == [audio / "._a.wav"]
+    _, missing = embed_files.find_clips([audio / "a.wave", audio / "zzz.ogg", tmp_path / "no" / "a.wav"])
     assert list(missing.values()) == [
         f"no such file; did you mean {audio}/a.wav?",
         "no such file; in this folder there are a.wav, e.mp3",
@@ -264,13 +264,13 @@ def test_embed_says_which_files_exist_instead(audio, tmp_path):
     (audio / "texts").mkdir()
     (audio / "texts" / "a.m4a").write_bytes(b"x")
     with pytest.raises(NotFoundError, match=r"texts: no audio files .* there are files of other types: \.m4a$"):
-        embed_files.find_audio([audio / "texts"])
+        embed_files.find_clips([audio / "texts"])
 
 
 def test_names_that_are_not_utf8_are_reported_in_one_line(audio, tmp_path):
     os.close(os.open(os.fsencode(audio) + b"/a\xff.wav", os.O_CREAT))
     for act in (
-        lambda: embed_files.find_audio([audio]),
+        lambda: embed_files.find_clips([audio]),
         lambda: pack(PackOptions(audio=(audio,), out=tmp_path / "corpus", jobs=1)),
     ):
         with pytest.raises(InvalidInputError, match="the name is not UTF-8; rename the file"):

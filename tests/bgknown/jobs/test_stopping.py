@@ -18,7 +18,7 @@ import click
 from bgknown.jobs import stopping
 from bgknown.commands import Group
 
-@click.group(cls=Group)
+@click.group(cls=Group, resumable=['build'])
 def main():
     pass
 

@@ -99,13 +99,13 @@ def test_every_module_is_imported_without_what_scaper_needs(without):
 
 @pytest.fixture
 def no_scaper(monkeypatch):
-    monkeypatch.setattr(scaper, "find_fault", lambda: "Scaper is not installed")
+    monkeypatch.setattr(scaper, "explain_absence", lambda: "Scaper is not installed")
 
 
 def test_options_name_the_engine_that_is_installed(no_scaper, caplog, monkeypatch):
     assert (find_engine(), BuildOptions().engine) == ("direct", "direct")
     assert caplog.messages == []
-    monkeypatch.setattr(scaper, "find_fault", lambda: "")
+    monkeypatch.setattr(scaper, "explain_absence", lambda: "")
     assert (find_engine(), BuildOptions().engine) == ("scaper", "scaper")
 
 
@@ -116,7 +116,7 @@ def test_a_build_is_continued_by_the_engine_that_began_it(no_scaper, tiny, tmp_p
     tiny.clip("5-501-A-1").rename(tiny.root / "away.wav")
     with pytest.raises(ValueError, match="broken"):
         tiny.build(tmp_path / "out", engine="direct")
-    monkeypatch.setattr(scaper, "find_fault", lambda: "")
+    monkeypatch.setattr(scaper, "explain_absence", lambda: "")
     assert choose_engine(tmp_path / "out") == "direct"
     assert choose_engine(tmp_path / "other") == "scaper"
     assert sum("Scaper" in message for message in caplog.messages) == 1
@@ -126,7 +126,7 @@ def test_a_build_that_scaper_began_needs_scaper_to_end(tiny, tmp_path, monkeypat
     tiny.clip("5-501-A-1").rename(tiny.root / "away.wav")
     with pytest.raises(ValueError, match="broken"):
         tiny.build(tmp_path / "out", engine="scaper")
-    monkeypatch.setattr(scaper, "find_fault", lambda: "Scaper is not installed")
+    monkeypatch.setattr(scaper, "explain_absence", lambda: "Scaper is not installed")
     assert choose_engine(tmp_path / "out") == "scaper"
     with pytest.raises(NotFoundError, match="Scaper is not installed; run:"):
         tiny.build(tmp_path / "out", engine="scaper")
