@@ -298,10 +298,12 @@ def _report(outcome: Outcome, out: Path) -> None:
     """Print the figures of one encoder on one task."""
     from benchmark.report import format_figures  # noqa: PLC0415
 
-    facts = outcome.data.facts
+    facts, data = outcome.data.facts, outcome.data
+    clips, rows = len(set(data.clips())), len(data.table)
+    size = f"{clips:,} clips" + (f" in {rows:,} mixtures" if clips < rows else "")
     echo(
         escape_line(f"{outcome.encoder} on {facts.name}, protocol {outcome.protocol}: ")
-        + escape_line(f"{len(outcome.data.table):,} clips, leak check: {outcome.rows[0].leak_check}")
+        + escape_line(f"{size}, leak check: {outcome.rows[0].leak_check}")
     )
     echo(format_figures(outcome.rows, facts.metric))
     if outcome.endings:

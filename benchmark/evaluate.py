@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from benchmark import processes
 from benchmark.embedding.embed import EmbedSettings, embed_clips
 from benchmark.encoders.contract import FittedEncoder, LoadedEncoder
+from benchmark.evaluation import bands
 from benchmark.evaluation.gradient import check_validation, probe_by_gradient
 from benchmark.evaluation.linear import probe_linear
 from benchmark.evaluation.measures import measure_composed_retrieval, measure_untrained
@@ -75,7 +76,10 @@ def _probe(
     scores, table = measure_untrained(data, by_fold[0][1], alphas)
     tables = [part for part in (evaluation.predictions, table) if not part.empty]
     predictions = pd.concat(tables, ignore_index=True) if tables else table
-    return dataclasses.replace(evaluation, scores=[*evaluation.scores, *scores], predictions=predictions)
+    by_band = {} if data.bands is None else {bands.FILE: bands.tabulate_bands(data, data.bands, predictions)}
+    return dataclasses.replace(
+        evaluation, scores=[*evaluation.scores, *scores], predictions=predictions, tables=by_band
+    )
 
 
 def _embed_folds(

@@ -17,6 +17,7 @@ from bgknown.cli_options import (
     jobs_option,
     limit_option,
     out_option,
+    read_numbers,
     seed_option,
     skip_broken_option,
 )
@@ -55,12 +56,23 @@ corpora_options = add_options(
 draw_options = add_options(
     seed_option("0"),
     click.option("--snr", type=(float, float), metavar="LOW HIGH", help="Range of the SNR in dB [default: 0 3]."),
+    click.option("--draws", type=int, metavar="R", help="Backgrounds, crops and SNRs of each clip [default: 1]."),
+    click.option(
+        "--snr-grid",
+        callback=read_numbers,
+        metavar="DB,DB,...",
+        help="Mix every clip at each of these SNRs, with the same background, instead of drawing one.",
+    ),
     click.option("--ref-db", type=float, help="Loudness of the background in the mixture, LUFS [default: -30]."),
     click.option("--min-level", type=float, help="Minimum loudness of crop (a) in its recording, LUFS [default: -60]."),
 )
 """The options of the draw."""
+DRAWING = ("seed", "snr", "draws", "snr_grid", "ref_db")
+"""Those that a recipe replaces."""
 row_options = add_options(
-    skip_broken_option, limit_option("rows, of as many classes as possible and both splits"), jobs_option
+    skip_broken_option,
+    limit_option("clips, each with all its rows, of as many classes as possible and both splits"),
+    jobs_option,
 )
 """The options of planning and building."""
 
@@ -80,12 +92,13 @@ def plan(*, out: Path, **given: Any) -> None:
     from bgknown.jobs.problems import refuse_broken  # noqa: PLC0415
     from bgknown.mixtures import build as building  # noqa: PLC0415  (pandas and Scaper load only where they are used)
     from bgknown.mixtures import recipe as recipes  # noqa: PLC0415
+    from bgknown.mixtures.selection import take_rows  # noqa: PLC0415
 
     options = _make_options(given)
     recipes.check_target(out)
     drawn = building.plan(_open_corpora(given, options.cache), options.draw, jobs=options.jobs)
     refuse_broken(drawn.problems, skip=options.skip_broken, kept="no recipe was written")
-    recipe = recipes.take_rows(drawn.recipe, options.limit)
+    recipe = take_rows(drawn.recipe, options.limit)
     recipes.write_recipe(recipe, out)
     echo(_format_summary(recipe))
     echo(f"\nrecipe  {out}")
@@ -124,8 +137,10 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
     from bgknown.mixtures import build as building  # noqa: PLC0415
     from bgknown.mixtures.engine import choose_engine  # noqa: PLC0415
 
-    if given["recipe"] is not None and any(given[name] is not None for name in ("seed", "snr", "ref_db")):
-        raise click.UsageError("--seed, --snr and --ref-db set up a draw; leave them out with --recipe")
+    if given["recipe"] is not None and any(given[name] is not None for name in DRAWING):
+        raise click.UsageError(
+            "--seed, --snr, --draws, --snr-grid and --ref-db set up a draw; leave them out with --recipe"
+        )
     options = _make_options({**given, "engine": given["engine"] or choose_engine(out)})
     corpora = _open_corpora(given, options.cache)
     if dry_run:
@@ -161,7 +176,8 @@ def verify(folder: Path, jobs: int | None) -> None:
         echo(f"error: {folder}: {len(faults)} fault{'s' * (len(faults) > 1)}", err=True)
         raise SystemExit(1)
     off = (data.table["achieved_snr_db"] - data.table["snr_db"]).abs().max()
-    echo(f"ok: {len(data)} clips, {5 * len(data)} files, largest SNR error {off:.4f} dB")
+    what = "rows" if "clips" in data.description["counts"] else "clips"
+    echo(f"ok: {len(data)} {what}, {5 * len(data)} files, largest SNR error {off:.4f} dB")
 
 
 @main.command()
@@ -204,7 +220,10 @@ def _make_options(given: dict[str, Any]) -> Any:
     from bgknown.mixtures.draw import DrawOptions  # noqa: PLC0415
     from bgknown.mixtures.options import BuildOptions  # noqa: PLC0415
 
-    names = {"seed": "seed", "snr": "snr_db", "ref_db": "ref_db", "min_level": "min_level_lufs"}
+    names = {"seed": "seed", "snr": "snr_db", "draws": "draws", "snr_grid": "snr_grid_db", "ref_db": "ref_db"}
+    names |= {"min_level": "min_level_lufs"}
+    if given["snr"] is not None and given["snr_grid"] is not None:
+        raise click.UsageError("--snr is a range to draw from, --snr-grid replaces the drawing; give one of them")
     draw = {field: given[name] for name, field in names.items() if given[name] is not None}
     corpora = {"esc50", "fsd50k", "miniature"}
     others = {name: value for name, value in given.items() if value is not None and name not in {*names, *corpora}}
@@ -253,11 +272,15 @@ def _report(report: BuildReport, out: Path) -> None:
 
 def _format_summary(table: Any) -> str:
     measured = "achieved_snr_db" in table.columns
-    lines = ["split  clips  classes  backgrounds  SNR dB (mean, range)   seconds"]
+    clips = table["esc50_file"]
+    several = bool(clips.duplicated().any())
+    lines = [f"split  {'  rows  ' * several}clips  classes  backgrounds  SNR dB (mean, range)   seconds"]
     for split, part in table.groupby("split", sort=False):
         snr = part["achieved_snr_db" if measured else "snr_db"]
+        rows = f"{len(part):>6}  " if several else ""
         lines.append(
-            f"{split:<6} {len(part):>5}  {part['category'].nunique():>7}  {part['fsd50k_file'].nunique():>11}  "
+            f"{split:<6} {rows}{clips[part.index].nunique():>5}  {part['category'].nunique():>7}  "
+            f"{part['fsd50k_file'].nunique():>11}  "
             f"{snr.mean():.2f}  {snr.min():.2f} .. {snr.max():.2f}    {5 * len(part):>9,}"
         )
     return "\n".join(lines)

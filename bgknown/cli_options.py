@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -53,6 +54,25 @@ def seed_option(default: str | None = None) -> Callable[[Decorated], Decorated]:
     return click.option(
         "--seed", type=int, help=f"Random seed{f' [default: {default}]' if default else ''}.", **settings
     )
+
+
+def read_numbers(context: click.Context, option: click.Parameter, text: str | None) -> tuple[float, ...] | None:
+    """The value of an option that takes numbers with commas between them, such as ``-10,0,2.5``.
+
+    Raises:
+        BadParameter: one of them is not a number.
+    """
+    if text is None:
+        return None
+    numbers = []
+    for part in text.split(","):
+        try:
+            numbers.append(math.nan if "_" in part else float(part))
+        except ValueError:
+            numbers.append(math.nan)
+        if not math.isfinite(numbers[-1]):
+            raise click.BadParameter(f"{part.strip()!r} is not a number; give numbers with commas between them")
+    return tuple(numbers)
 
 
 def add_options(*options: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:

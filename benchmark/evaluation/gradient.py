@@ -111,9 +111,12 @@ def make_settings(protocol: Protocol, lr: float) -> ProbeSettings:
 
 
 def hold_out(protocol: Protocol, labels: NDArray[np.int64], names: Sequence[str], seed: int) -> NDArray[np.bool_]:
-    """[n] which training clips decide when to stop."""
+    """[n] which training rows decide when to stop; rows of the same name, draws of one clip, are held out together."""
     draw = draw_validation_rows if protocol.validation_draw == "stratified" else draw_random_validation_rows
-    return draw(labels, names, share=protocol.validation_share, seed=seed)
+    unique, first, place = np.unique(np.array(names, dtype=np.str_), return_index=True, return_inverse=True)
+    if len(unique) == len(names):
+        return draw(labels, names, share=protocol.validation_share, seed=seed)
+    return draw(labels[first], unique.tolist(), share=protocol.validation_share, seed=seed)[place]
 
 
 def check_validation(data: TaskData, protocol: Protocol) -> None:
@@ -169,7 +172,7 @@ def _split(
     """Views to train on, views that decide when to stop, and those that give mean and standard deviation if others."""
     if fold.valid is not None:
         return data.trained_on(fold.train), fold.valid, None
-    names = data.table["clip_id"].to_numpy()[fold.train].tolist()
+    names = data.clips()[fold.train].tolist()
     held = hold_out(protocol, data.labels()[fold.train], names, seed)
     training, valid = data.trained_on(fold.train[~held]), fold.train[held]
     return training, valid, None if protocol.standardise_on == "train" else np.concatenate([training, valid])

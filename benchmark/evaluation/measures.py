@@ -49,7 +49,7 @@ def measure_untrained(
     for measure in [] if data.measures is None else data.measures(data, embeddings, alphas):
         for metric, values in measure.metrics.items():
             table = tabulate_clips(data, measure.rows, setting=measure.setting, metric=metric, fold="", seed="")
-            tables.append(table.assign(label=table["clip_id"], predicted=measure.predicted, score=values))
+            tables.append(table.assign(label=data.clips()[measure.rows], predicted=measure.predicted, score=values))
             names.append((measure.setting, metric))
     if not tables:
         return [], pd.DataFrame(columns=PREDICTION_COLUMNS)

@@ -34,13 +34,14 @@ from benchmark.tasks.contract import (
     shuffle_labels,
 )
 from benchmark.tasks.difference_retrieval import measure_difference_retrieval
+from benchmark.tasks.other_backgrounds import list_clip_names, pair_other_backgrounds
+from benchmark.tasks.snr_bands import divide_by_snr
 from bgknown.corpora.listing import find_by_stem
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import hash_bytes, hash_file
 from bgknown.mixtures.dataset import MANIFEST, Dataset, open_dataset
-from bgknown.mixtures.recipe import take_rows
+from bgknown.mixtures.selection import take_rows
 from bgknown.mixtures.verify import find_table_faults
-from bgknown.seeding import draw_ranks
 
 FACTS = TaskFacts(
     name="bgknown",
@@ -99,9 +100,10 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
     if faults:
         more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
         raise InvalidInputError(f"{root}: {faults[0]}{more}; `bgknown verify {root}` lists all; build it again")
-    table = take_rows(dataset.table.reset_index(drop=True), options.limit).assign(label=lambda rows: rows["category"])
+    table = take_rows(dataset.table.reset_index(drop=True), options.limit)
+    table = table.assign(clip=list_clip_names(table), label=table["category"])
     if options.shuffle_labels:
-        table = table.assign(label=shuffle_labels(table["label"], table["split"], table["clip_id"]))
+        table = table.assign(label=_shuffle_by_clip(table))
     signals = {name: _list_clips(dataset, table, name) for name in ("mix", "a", "b", "c")}
     if "esc50" in options.data:
         signals["clean"] = _find_clean_clips(table, options.data["esc50"])
@@ -115,15 +117,19 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
         notes.append("clean and the difference retrieval are not measured: give ESC-50 with --data esc50=DIR")
     other = pair_other_backgrounds(table)
     if other is None:
-        notes.append("shuffled is not measured: one recording is the background of more than half of a split")
+        notes.append(
+            "shuffled is not measured: one recording is the background of more than half of a split, "
+            "or a clip has nearly all recordings"
+        )
     split = table["split"].to_numpy()
+    fold = Fold(name="", train=np.flatnonzero(split == "train"), test=np.flatnonzero(split == "test"))
     return TaskData(
         facts=FACTS,
         root=root,
         table=table,
         signals=signals,
         settings=list_bgknown_settings(other, clean="clean" in signals),
-        folds=[Fold(name="", train=np.flatnonzero(split == "train"), test=np.flatnonzero(split == "test"))],
+        folds=[fold],
         sha256=fingerprint,
         sha256_of_0_1_0=hash_file(root / MANIFEST),
         skipped=int(dataset.description["counts"]["skipped"]) + int((~keep).sum()),
@@ -132,6 +138,7 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
         notes=notes,
         measures=measure_difference_retrieval,
         gains=GAINS,
+        bands=divide_by_snr(table, fold.test) if len(fold.test) else None,
     )
 
 
@@ -169,40 +176,21 @@ def add_groups(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(group=sources, background=table["fsd50k_file"])
 
 
-def pair_other_backgrounds(table: pd.DataFrame) -> NDArray[np.int64] | None:
-    """For every clip another clip of the same split with another recording; each is used once.
-
-    The clips of a split are put into a random order in which those of one recording are adjacent. Each clip gets the
-    one that follows at a distance of the size of the largest such group.
-
-    Returns:
-        [n] rows, or None if one recording is used by more than half of a split.
-    """
-    other = np.full(len(table), -1, dtype=np.int64)
-    key = pd.DataFrame(
-        {
-            "split": table["split"],
-            "recording": draw_ranks(0, "shuffled recording", table["fsd50k_file"].tolist()),
-            "clip": draw_ranks(0, "shuffled clip", table["clip_id"].tolist()),
-        }
-    )
-    for _, part in key.groupby("split"):
-        order = part.sort_values(["recording", "clip"]).index.to_numpy()
-        shift = int(part["recording"].value_counts().max())
-        if 2 * shift > len(part):
-            return None
-        other[order] = np.roll(order, -shift)
-    return other
-
-
 def check_source_leaks(table: pd.DataFrame) -> str:
     """Look for Freesound ids that are in both splits, as clip or as background."""
     sides: dict[str, set[str]] = {"train": set(), "test": set()}
-    for split, clip_id, file in zip(table["split"], table["clip_id"], table["fsd50k_file"], strict=True):
-        parts = str(clip_id).split("-")
-        sides[str(split)] |= {parts[1] if len(parts) == 4 else str(clip_id), PurePosixPath(str(file)).stem}
+    for split, clip, file in zip(table["split"], list_clip_names(table), table["fsd50k_file"], strict=True):
+        parts = clip.split("-")
+        sides[str(split)] |= {parts[1] if len(parts) == 4 else clip, PurePosixPath(str(file)).stem}
     shared = sides["train"] & sides["test"]
     return f"{len(shared)} sources in both splits" if shared else "ok"
+
+
+def _shuffle_by_clip(table: pd.DataFrame) -> pd.Series:
+    """Labels shuffled among clips, so that all draws of a clip get the same."""
+    clips = table.drop_duplicates("clip")
+    labels = shuffle_labels(clips["label"], clips["split"], clips["clip"])
+    return table["clip"].map(dict(zip(clips["clip"], labels, strict=True)))
 
 
 def _list_clips(dataset: Dataset, table: pd.DataFrame, name: str) -> list[Clip]:

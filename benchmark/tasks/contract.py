@@ -145,6 +145,16 @@ class Fold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Bands:
+    """Rows divided by a number, such as the SNR of a mixture."""
+
+    names: tuple[str, ...]
+    """The bands, in ascending order."""
+    places: NDArray[np.int64]
+    """[n] the band of each row; -1 for none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TaskData:
     """A task on disk."""
 
@@ -178,6 +188,8 @@ class TaskData:
     """Figures that need no probe, given the weights of the background that probes of some settings chose."""
     gains: tuple[tuple[str, str], ...] = ()
     """Pairs of settings whose paired difference is a figure of its own."""
+    bands: Bands | None = None
+    """Bands of SNR by which scores are also tabulated."""
     text_encoder: texts.TextEncoder | None = None
     """What embeds the texts of a task of retrieval with a text modifier; such a task has no probes."""
 
@@ -205,6 +217,10 @@ class TaskData:
     def backgrounds(self) -> NDArray[np.str_]:
         """[n] the recording of each clip's background; empty for tasks without backgrounds."""
         return self._texts("background")
+
+    def clips(self) -> NDArray[np.str_]:
+        """[n] the clip of each row: rows that are several draws of one clip have the same."""
+        return self._texts("clip" if "clip" in self.table else "clip_id")
 
     def trained_on(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """The views of some clips that are trained on."""

@@ -5,8 +5,8 @@ the queries by that of the training remainders, the gallery by that of the clean
 similarity mostly sees the offset between the two means, which says nothing about the clips; those figures are measured
 too, as ``uncentred``. Metrics are recall of the very clip (``clip R@K``) and of any clip of its class (``class R@K``),
 and the mean cosine between the remainder and the clean clip's embedding, as it is, from -1 to 1. Of an encoder that is
-linear in power the remainder is the clip's embedding times the gain that the clip has in the mixture; the cosine ignores
-a gain only where no mean was taken off, so for such an encoder the uncentred figures are the better ones.
+linear in power the remainder is the clip's embedding times the gain that the clip has in the mixture; the cosine
+ignores a gain only where no mean was taken off, so for such an encoder the uncentred figures are the better ones.
 
 Each clip is in the gallery once, however many mixtures of it are queried.
 """
@@ -48,7 +48,7 @@ def measure_difference_retrieval(data: TaskData, embeddings: Embeddings, alphas:
     clips = data.table["esc50_file"].to_numpy(dtype=np.str_)
     unique, first, place = np.unique(clips[fold.test], return_index=True, return_inverse=True)
     shown = fold.test[first]
-    labels, names = data.labels(), data.table["clip_id"].to_numpy()
+    labels, names = data.labels(), data.clips()
     answers = {
         "clip": (torch.from_numpy(place), torch.arange(len(unique))),
         "class": (torch.from_numpy(labels[fold.test]), torch.from_numpy(labels[shown])),

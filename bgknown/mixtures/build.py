@@ -23,9 +23,11 @@ from bgknown.jobs.workspace import Workspace
 from bgknown.mixtures import crop_levels as levels
 from bgknown.mixtures import dataset
 from bgknown.mixtures import recipe as recipes
+from bgknown.mixtures.dataset import ManifestRow
 from bgknown.mixtures.draw import Draw, DrawOptions, check_min_level, draw_recipe
 from bgknown.mixtures.mixing import RowTask
 from bgknown.mixtures.options import BuildOptions, describe_build, describe_outcome
+from bgknown.mixtures.selection import take_rows
 from bgknown.mixtures.worker import BuiltRow, RowUnit, build_row
 from bgknown.render import scaper
 from bgknown.render.layers import Container
@@ -89,9 +91,9 @@ def dry_run(corpora: Corpora, options: BuildOptions, out: Path) -> BuildReport:
     workspace = open_workspace(out)
     finished = workspace.is_finished(describe_build(corpora, options, given))
     draw = _plan_or_recall(workspace, corpora, options, given, _make_stamp(corpora, options))
-    recipe = recipes.take_rows(draw.recipe, options.limit)
+    recipe = take_rows(draw.recipe, options.limit)
     clips = {file: clip_id for clip_id, file in corpora.esc50.table[["clip_id", "file"]].to_numpy()}
-    taken = set(recipe["clip_id"])
+    taken = {row.clip for row in recipes.list_rows(recipe)}
     broken = [problem for problem in corpora.esc50.problems() if clips[problem.where] in taken]
     return BuildReport(table=recipe, rendered=0, kept=0, problems=[*draw.problems, *broken], was_finished=finished)
 
@@ -132,7 +134,7 @@ def _make_rows(job: Job, corpora: Corpora, options: BuildOptions, given: pd.Data
     stamp = _make_stamp(corpora, options)
     draw = _plan_or_recall(job.workspace, corpora, options, given, stamp)
     job.workspace.write_plan(_format_plan(draw, stamp))
-    recipe = recipes.take_rows(draw.recipe, options.limit)
+    recipe = take_rows(draw.recipe, options.limit)
     units = _list_units(job, recipe, corpora, options)
     if options.container == "wav":
         job.check_space(ROW_BYTES * sum(unit.known is None for unit in units))
@@ -140,7 +142,8 @@ def _make_rows(job: Job, corpora: Corpora, options: BuildOptions, given: pd.Data
     outcome = JobOutcome[BuiltRow](problems=list(draw.problems)).add(results)
     job.check(outcome, len(recipe))
     rows = [built.manifest.to_columns() for built in outcome.records]
-    table = pd.DataFrame(rows, columns=dataset.MANIFEST_COLUMNS).sort_values("clip_id", ignore_index=True)
+    columns = recipes.list_columns(recipe.columns, ManifestRow)
+    table = pd.DataFrame(rows, columns=columns).sort_values("clip_id", ignore_index=True)
     found = describe_outcome(recipe, outcome.records, table, outcome.problems)
     _write_tables(job, recipe, table, {**job.description, **found}, options.container)
     rendered = len(rows) - outcome.kept
@@ -188,7 +191,8 @@ def _plan_or_recall(
     stored = workspace.read_plan()
     if stored is not None and stored.get("stamp") == stamp:
         with contextlib.suppress(InvalidInputError):  # somebody has changed it: it is drawn again
-            recipe = pd.DataFrame(stored["recipe"], columns=recipes.COLUMNS)
+            recipe = pd.DataFrame(stored["recipe"])
+            recipe = recipe[recipes.list_columns(recipe.columns)]
             recipes.check_recipe(recipe, corpora.esc50, corpora.fsd50k)
             problems = [Problem(**problem) for problem in stored["problems"]]
             return Draw(recipe=recipe, problems=problems, too_quiet=stored["too_quiet"])

@@ -2,7 +2,7 @@
 
 ::
 
-    manifest.csv                     one row per clip, written last
+    manifest.csv                     one row per clip and draw, written last
     recipe.csv                       what was drawn
     dataset.json                     name, version, id, configuration, corpora, counts, licences
     audio/{mix,a,b,c}/{clip_id}.wav  5 s, 44.1 kHz, 16-bit, mono
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,7 +37,8 @@ from bgknown.tables import (
     list_records,
     parse_numbers,
     parse_whole_numbers,
-    read_text_table,
+    read_csv,
+    select,
     select_rows,
 )
 from bgknown.userpath import user_path
@@ -92,7 +93,8 @@ class ManifestRow(RecipeRow):
         return {name: getattr(self, f"{name}_file") for name in FILES}
 
 
-MANIFEST_COLUMNS = [field.name for field in fields(ManifestRow)]
+MANIFEST_COLUMNS = recipes.list_columns((), ManifestRow)
+"""Columns of a manifest of one draw."""
 
 
 def list_paths(clip_id: str, container: str) -> dict[str, str]:
@@ -108,7 +110,7 @@ class Dataset:
     root: Path
     """Its folder."""
     table: pd.DataFrame
-    """The manifest, one row per clip, indexed by clip_id (which is a column too)."""
+    """The manifest, one row per mixture, indexed by clip_id (which is a column too)."""
     description: dict[str, Any]
     """The content of dataset.json."""
 
@@ -177,7 +179,9 @@ class Dataset:
         return read_pcm16(self.root / file).astype(np.float32) / np.float32(32_768.0)
 
     def examples(self, split: str | None = None) -> Iterator[dict[str, Any]]:
-        """Clips one by one: clip_id, split, fold, target, category and the audio of mix, a, b and c.
+        """Mixtures one by one: clip_id, split, fold, target, category and the audio of mix, a, b and c.
+
+        Where clips have several draws, also draw.
 
         Args:
             split: "train" or "test"; None for both.
@@ -190,7 +194,8 @@ class Dataset:
         return map(self._load, list_records(table))
 
     def _load(self, row: dict[str, Any]) -> dict[str, Any]:
-        facts = {name: row[name] for name in ("clip_id", "split", "fold", "target", "category")}
+        names = ("clip_id", "split", "fold", "target", "category", "draw")
+        facts: dict[str, Any] = {name: row[name] for name in names if name in row}
         return {**facts, **{name: self.read(row[f"{name}_file"]) for name in SIGNALS}}
 
 
@@ -214,9 +219,10 @@ def open_dataset(root: str | Path, *, split: str | None = None) -> Dataset:
         )
         raise NotFoundError(f"{root}: {state} (no {MANIFEST})")
     description = read_description(root)
-    table = _parse_columns(
-        read_text_table(root / MANIFEST, MANIFEST_COLUMNS, advice="the dataset is damaged"), root / MANIFEST
-    )
+    advice = "the dataset is damaged"
+    whole = read_csv(root / MANIFEST, advice=advice)
+    columns = recipes.list_columns(whole.columns, ManifestRow)
+    table = _parse_columns(select(whole, columns, root / MANIFEST, advice=advice), root / MANIFEST)
     table.index = pd.Index(table["clip_id"].tolist())  # without a name, so that sorting by the column stays possible
     data = Dataset(root=root, table=table, description=description)
     return data if split is None else data.select(split)
@@ -291,12 +297,11 @@ class _Description:
 
 def _parse_columns(text: pd.DataFrame, path: Path) -> pd.DataFrame:
     """A manifest with its numbers parsed and in range."""
-    table = text.copy()
     for name in FILES:
         check_inside(text[f"{name}_file"], find_line_numbers(text), path, f"{name}_file")
-    for column in (*recipes.INTEGERS, "event_frames"):
-        table[column] = parse_whole_numbers(text, column, path)
-    for column in (*recipes.FLOATS, "scale", "event_gain_db", "background_gain_db", "achieved_snr_db"):
+    table = recipes.parse_columns(text, path).copy()
+    table["event_frames"] = parse_whole_numbers(text, "event_frames", path)
+    for column in ("scale", "event_gain_db", "background_gain_db", "achieved_snr_db"):
         table[column] = parse_numbers(text, column, path)
     for column, low, high in (("scale", 1e-9, 1.0), ("event_frames", SHORTEST_EVENT_FRAMES, recipes.CLIP_FRAMES)):
         for line, value in zip(find_line_numbers(text), table[column], strict=True):
@@ -307,7 +312,7 @@ def _parse_columns(text: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 def format_manifest(table: pd.DataFrame) -> bytes:
     """The CSV of a manifest: sorted by clip_id, fixed columns, LF line ends, shortest exact decimals."""
-    ordered = table[MANIFEST_COLUMNS].sort_values("clip_id", ignore_index=True)
+    ordered = table[recipes.list_columns(table.columns, ManifestRow)].sort_values("clip_id", ignore_index=True)
     return ordered.to_csv(index=False, lineterminator="\n").encode()
 
 

@@ -2,6 +2,9 @@
 
 Every draw comes from a generator of (seed, clip), so that a clip's row does not depend on the other clips, unless two
 clips prefer the same recording and there are enough recordings to use each of them once.
+
+Where clips have several draws, these are made one after another, and each of them knows the recordings of the earlier
+ones: so the first is the same as that of a single draw, and fewer draws are the first of more.
 """
 
 from __future__ import annotations
@@ -19,21 +22,23 @@ from bgknown.audio.loudness import SILENCE_LUFS
 from bgknown.corpora import CorpusIndex
 from bgknown.errors import BrokenInputError, InvalidInputError
 from bgknown.jobs.problems import Problem, list_problems
+from bgknown.mixtures.assignment import assign
+from bgknown.mixtures.naming import SNR_DECIMALS, name_row
 from bgknown.mixtures.recipe import (
     CLIP_FRAMES,
-    COLUMNS,
     OVERLAP_FRAMES,
     PART_OF_SPLIT,
     REF_LIMITS_DB,
     SNR_LIMITS_DB,
     SPLIT_OF_FOLD,
     RecipeRow,
+    list_columns,
 )
 from bgknown.tables import list_records
 
+MOST_DRAWS = 1000
 ATTEMPTS = 64
 """How often crop (a) is drawn from a recording before the recording counts as too quiet."""
-SNR_DECIMALS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +53,10 @@ class DrawOptions:
     """Loudness of the background in the mixture, LUFS."""
     min_level_lufs: float = -60.0
     """Least loudness of crop (a) in its recording, LUFS; a quieter one is drawn again."""
+    draws: int = 1
+    """Number of draws: recordings, crops and SNRs of each clip."""
+    snr_grid_db: tuple[float, ...] = ()
+    """SNRs of which each draw gets a row, with the same background; then none is drawn. Empty: one drawn SNR."""
 
     def __post_init__(self) -> None:
         low, high = self.snr_db
@@ -56,6 +65,24 @@ class DrawOptions:
         if not REF_LIMITS_DB[0] <= self.ref_db <= REF_LIMITS_DB[1]:
             raise InvalidInputError(f"ref_db is {self.ref_db:g} LUFS; it must be in -50..0")
         check_min_level(self.min_level_lufs)
+        if not 1 <= self.draws <= MOST_DRAWS:
+            raise InvalidInputError(f"draws is {self.draws}; it must be in 1..{MOST_DRAWS:,}")
+        check_grid(self.snr_grid_db)
+
+
+def check_grid(snr_grid_db: Sequence[float]) -> None:
+    """Refuse a grid of SNRs whose rows would not have different names, or would not fit into 16 bits.
+
+    Raises:
+        InvalidInputError: a value is out of range, has too many decimals, or occurs twice.
+    """
+    low, high = SNR_LIMITS_DB
+    for value in snr_grid_db:
+        if not low <= value <= high or round(value, SNR_DECIMALS) != value:
+            rule = f"each value must be in {low:g}..{high:g}, with at most {SNR_DECIMALS} decimals"
+            raise InvalidInputError(f"the SNR grid has {value:g} dB; {rule}")
+        if list(snr_grid_db).count(value) > 1:
+            raise InvalidInputError(f"the SNR grid has {value:g} dB twice; give each value once")
 
 
 def check_min_level(min_level_lufs: float) -> None:
@@ -138,52 +165,6 @@ def draw_recipe(esc50: CorpusIndex, fsd50k: CorpusIndex, options: DrawOptions, l
     return Draw(recipe=recipe, problems=problems, too_quiet=too_quiet)
 
 
-def assign(clips: pd.DataFrame, pool: pd.DataFrame, seed: int) -> dict[str, str]:
-    """Give each clip a recording: its favourite among those used least so far, never one with its own Freesound id.
-
-    Every clip has its own order of preference over all recordings. Clips that must not have some recording choose
-    first, the others in an order drawn from the seed; so each recording is used once while there are enough.
-
-    Args:
-        clips: columns clip_id, freesound_id.
-        pool: column recording_id.
-        seed: the seed.
-
-    Returns:
-        recording_id by clip_id.
-
-    Raises:
-        InvalidInputError: a clip has no recording left.
-    """
-    names = pool["recording_id"].to_numpy(dtype=object)
-    keys = seeding.draw_ranks(0, "recording", list(names))
-    place_of = {name: place for place, name in enumerate(names)}
-    own = {clip: place_of.get(source) for clip, source in clips[["clip_id", "freesound_id"]].to_numpy()}
-    turn = dict(zip(own, seeding.draw_ranks(seed, "turn", list(own)), strict=True))
-    uses = np.zeros(len(names), dtype=np.int64)
-    chosen: dict[str, int] = {}
-    for clip in sorted(own, key=lambda clip: (own[clip] is None, turn[clip])):
-        allowed = np.arange(len(names)) != (-1 if own[clip] is None else own[clip])
-        if not allowed.any():
-            raise InvalidInputError(f"no background is left for clip {clip}")
-        candidates = np.flatnonzero(allowed & (uses == uses[allowed].min()))
-        place = int(
-            candidates[np.argmin(seeding.score_pairs(seeding.derive_key(seed, "preference", clip), keys[candidates]))]
-        )
-        left_over = int(np.argmin(uses))
-        giver = None
-        if uses[place] > uses[left_over]:
-            # only the clip's own source is left: another clip takes it and passes its recording on
-            giver = next(
-                (c for c, p in chosen.items() if own[c] != left_over and p not in {own[clip], left_over}), None
-            )
-        if giver is not None:
-            place, chosen[giver] = chosen[giver], left_over
-        uses[place if giver is None else left_over] += 1
-        chosen[clip] = place
-    return {clip: str(names[place]) for clip, place in chosen.items()}
-
-
 def draw_a_starts(frames: int, random: np.random.Generator, count: int = ATTEMPTS) -> list[int]:
     """Starts of crop (a), uniform over those that leave room for b and c.
 
@@ -227,35 +208,51 @@ def draw_snr_db(options: DrawOptions, random: np.random.Generator) -> float:
 def _draw_split(
     clips: pd.DataFrame, pool: pd.DataFrame, options: DrawOptions, listen: Listener, known: Sequence[Problem]
 ) -> tuple[pd.DataFrame, list[Problem], list[str]]:
-    """Assign, measure the crops, leave out recordings that fail, and repeat until none does."""
+    """Make one draw after another; a recording that fails in one is left out of it and of those that follow."""
     problems = list(known)
     too_quiet: list[str] = []
-    heard: dict[tuple[str, str], int] = {}
     recordings = {row["recording_id"]: row for row in list_records(pool)}
-    while True:
-        if len(pool) < 2 and (pool.empty or clips["freesound_id"].isin(pool["recording_id"]).any()):
-            raise BrokenInputError(_explain_shortage(clips, pool, options, problems, too_quiet))
-        chosen = assign(clips, pool, options.seed)
-        failed = set()
-        for verdict in listen(_list_checks(chosen, recordings, heard, options.seed)):
-            heard.update(
-                {(clip, verdict.recording_id): start for clip, start in verdict.chosen.items() if start is not None}
-            )
-            if verdict.problem is not None:
-                problems.append(verdict.problem)
-                failed.add(verdict.recording_id)
-            elif None in verdict.chosen.values():
-                too_quiet.append(verdict.recording_id)
-                failed.add(verdict.recording_id)
-        if not failed:
-            break
-        pool = pool[~pool["recording_id"].isin(failed)]
-    rows = []
-    for clip in list_records(clips):
-        recording = recordings[chosen[clip["clip_id"]]]
-        row = _draw_row(clip, recording, heard[clip["clip_id"], recording["recording_id"]], options)
-        rows.append(row.to_columns())
-    return pd.DataFrame(rows, columns=COLUMNS), problems, sorted(too_quiet)
+    rows: list[RecipeRow] = []
+    earlier: list[dict[str, str]] = []
+    for number in range(options.draws):
+        heard: dict[tuple[str, str], int] = {}
+        while True:
+            if len(pool) < 2 and (pool.empty or clips["freesound_id"].isin(pool["recording_id"]).any()):
+                raise BrokenInputError(_explain_shortage(clips, pool, options, problems, too_quiet))
+            chosen = assign(clips, pool, options.seed, earlier)
+            bad, quiet = _measure(_list_checks(chosen, recordings, heard, options.seed, number), listen, heard)
+            problems += bad.values()
+            too_quiet += quiet
+            if not bad and not quiet:
+                break
+            pool = pool[~pool["recording_id"].isin([*bad, *quiet])]
+        earlier.append(chosen)
+        for clip in list_records(clips):
+            recording = recordings[chosen[clip["clip_id"]]]
+            rows += _draw_rows(clip, recording, heard[clip["clip_id"], recording["recording_id"]], options, number)
+    table = pd.DataFrame([row.to_columns() for row in rows])
+    return table[list_columns(table.columns)], problems, sorted(too_quiet)
+
+
+def _measure(
+    checks: Sequence[CropCheck], listen: Listener, heard: dict[tuple[str, str], int]
+) -> tuple[dict[str, Problem], list[str]]:
+    """Measure crops, and record those that are loud enough.
+
+    Returns:
+        recordings with a problem, and those that are too quiet.
+    """
+    bad: dict[str, Problem] = {}
+    quiet = []
+    for verdict in listen(checks):
+        heard.update(
+            {(clip, verdict.recording_id): start for clip, start in verdict.chosen.items() if start is not None}
+        )
+        if verdict.problem is not None:
+            bad[verdict.recording_id] = verdict.problem
+        elif None in verdict.chosen.values():
+            quiet.append(verdict.recording_id)
+    return bad, quiet
 
 
 def _explain_shortage(
@@ -282,31 +279,47 @@ def _list_checks(
     recordings: Mapping[str, Mapping[str, Any]],
     heard: Mapping[tuple[str, str], int],
     seed: int,
+    number: int,
 ) -> list[CropCheck]:
     unheard: dict[str, dict[str, list[int]]] = {}
     for clip_id, recording_id in sorted(chosen.items()):
         if (clip_id, recording_id) not in heard:
-            starts = draw_a_starts(_count_frames(recordings[recording_id]), seeding.make_generator(seed, clip_id, "a"))
+            frames = _count_frames(recordings[recording_id])
+            starts = draw_a_starts(frames, _make_generator(seed, clip_id, "a", number))
             unheard.setdefault(recording_id, {})[clip_id] = starts
     return [CropCheck(recording=recordings[name], starts=starts) for name, starts in sorted(unheard.items())]
 
 
-def _draw_row(clip: Mapping[str, Any], recording: Mapping[str, Any], a_start: int, options: DrawOptions) -> RecipeRow:
-    clip_id, frames = clip["clip_id"], _count_frames(recording)
-    return RecipeRow(
-        clip_id=clip_id,
-        split=SPLIT_OF_FOLD[clip["fold"]],
-        fold=clip["fold"],
-        target=clip["target"],
-        category=clip["category"],
-        esc50_file=clip["file"],
-        fsd50k_file=recording["file"],
-        a_start=a_start,
-        b_start=draw_b_start(frames, a_start, seeding.make_generator(options.seed, clip_id, "b")),
-        c_start=draw_c_start(frames, a_start, seeding.make_generator(options.seed, clip_id, "c")),
-        snr_db=draw_snr_db(options, seeding.make_generator(options.seed, clip_id, "snr")),
-        ref_db=options.ref_db,
-    )
+def _draw_rows(
+    clip: Mapping[str, Any], recording: Mapping[str, Any], a_start: int, options: DrawOptions, number: int
+) -> list[RecipeRow]:
+    """The rows of a clip's draw: one for each SNR."""
+    clip_id, frames, seed = clip["clip_id"], _count_frames(recording), options.seed
+    draw = number if options.draws > 1 else None
+    snrs_db = options.snr_grid_db or (draw_snr_db(options, _make_generator(seed, clip_id, "snr", number)),)
+    return [
+        RecipeRow(
+            clip_id=name_row(clip_id, draw, snr_db if options.snr_grid_db else None),
+            split=SPLIT_OF_FOLD[clip["fold"]],
+            fold=clip["fold"],
+            target=clip["target"],
+            category=clip["category"],
+            esc50_file=clip["file"],
+            fsd50k_file=recording["file"],
+            a_start=a_start,
+            b_start=draw_b_start(frames, a_start, _make_generator(seed, clip_id, "b", number)),
+            c_start=draw_c_start(frames, a_start, _make_generator(seed, clip_id, "c", number)),
+            snr_db=float(snr_db),
+            ref_db=options.ref_db,
+            draw=draw,
+        )
+        for snr_db in snrs_db
+    ]
+
+
+def _make_generator(seed: int, clip_id: str, what: str, number: int) -> np.random.Generator:
+    """The generator of one thing that a clip draws; that of its first draw is the same however many follow."""
+    return seeding.make_generator(seed, clip_id, what, *[f"draw {number}"] * (number > 0))
 
 
 def _count_frames(recording: Mapping[str, Any]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ def build_dataset(
     seed: int = 0,
     snr_db: tuple[float, float] = (0.0, 3.0),
     ref_db: float = -30.0,
+    draws: int = 1,
+    snr_grid_db: Sequence[float] = (),
     recipe: str | Path | None = None,
     reference_gain: ReferenceGain = "mixture",
     container: Container = "wav",
@@ -49,11 +52,13 @@ def build_dataset(
         seed: seed of the draw.
         snr_db: lowest and highest SNR, dB.
         ref_db: loudness of the background in the mixture, LUFS.
+        draws: number of recordings, crops and SNRs of each clip.
+        snr_grid_db: SNRs of which each draw gets a row with the same background, dB; ``snr_db`` is not used then.
         recipe: a recipe to use instead of drawing one.
         reference_gain: "mixture" or "source": whether references carry the gain that (a) has in the mixture.
         container: "wav" or "flac".
         engine: "scaper" or "direct"; by default Scaper where it is installed.
-        limit: build only this many rows.
+        limit: build only this many clips, each with all its draws.
         skip_broken: leave out broken inputs.
         jobs: number of processes; by default all cores.
         cache: folder for file headers; by default that of the command line.
@@ -70,7 +75,9 @@ def build_dataset(
     folder = default_cache() if cache is None else user_path(cache)
     roots = make(folder / "miniature") if esc50 is None or fsd50k is None else (user_path(esc50), user_path(fsd50k))
     options = BuildOptions(
-        draw=DrawOptions(seed=seed, snr_db=(low, high), ref_db=ref_db),
+        draw=DrawOptions(
+            seed=seed, snr_db=(low, high), ref_db=ref_db, draws=draws, snr_grid_db=tuple(map(float, snr_grid_db))
+        ),
         recipe=None if recipe is None else user_path(recipe),
         reference_gain=reference_gain,
         container=container,

@@ -45,7 +45,7 @@ class BuildOptions:
     """What renders: Scaper, or the direct engine, which equals it and does not need it (default: Scaper where it is
     installed)."""
     limit: int | None = None
-    """Build only this many rows, of as many classes as possible and both splits."""
+    """Build only this many clips, each with all its draws, of as many classes as possible and both splits."""
     skip_broken: bool = False
     """Leave out broken inputs."""
     jobs: int = field(default_factory=count_cores)
@@ -55,7 +55,7 @@ class BuildOptions:
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
-            raise InvalidInputError(f"the limit is {self.limit}; it must be at least 1 row")
+            raise InvalidInputError(f"the limit is {self.limit}; it must be at least 1 clip")
         check_jobs(self.jobs)
 
 
@@ -76,9 +76,7 @@ def describe_build(corpora: Corpora, options: BuildOptions, given: pd.DataFrame 
             "limit": options.limit,
             "given_recipe_sha256": None if given is None else recipes.hash_recipe(given),
         },
-        "draw": None
-        if given is not None
-        else {"seed": options.draw.seed, "snr_db": list(options.draw.snr_db), "ref_db": options.draw.ref_db},
+        "draw": None if given is not None else _describe_draw(options.draw),
         "corpora": {
             name: {
                 "name": index.facts.name,
@@ -95,6 +93,12 @@ def describe_build(corpora: Corpora, options: BuildOptions, given: pd.DataFrame 
     }
 
 
+def _describe_draw(draw: DrawOptions) -> dict[str, Any]:
+    """The options of a draw; those of several draws and of a grid of SNRs only where there are some."""
+    snr = {"snr_grid_db": list(draw.snr_grid_db)} if draw.snr_grid_db else {"snr_db": list(draw.snr_db)}
+    return {"seed": draw.seed, **snr, "ref_db": draw.ref_db, **({"draws": draw.draws} if draw.draws > 1 else {})}
+
+
 def describe_outcome(
     recipe: pd.DataFrame, rows: Sequence[BuiltRow], table: pd.DataFrame, problems: Sequence[Problem]
 ) -> dict[str, Any]:
@@ -106,6 +110,7 @@ def describe_outcome(
         table: their manifest.
         problems: the inputs that were left out.
     """
+    clips = len({row.manifest.clip for row in rows})
     skipped = [asdict(problem) for problem in sorted(set(problems))]
     silent, clipped = {file for row in rows for file in row.silent}, {file for row in rows for file in row.clipped}
     notes = describe_counts(silent=silent, clipped=clipped, what="sources, or crops of them,", cut_off=True)
@@ -114,6 +119,7 @@ def describe_outcome(
         "recipe_sha256": recipes.hash_recipe(recipe),
         "counts": {
             "rows": len(rows),
+            **({"clips": clips} if clips < len(rows) else {}),
             **{split: int((table["split"] == split).sum()) for split in recipes.PART_OF_SPLIT},
             "skipped": len(skipped),
             **{what: len(files) for what, files in (("silent", silent), ("clipped", clipped)) if files},

@@ -1,12 +1,13 @@
-"""The recipe: one row per ESC-50 clip, saying which recording, which crops and how loud.
+"""The recipe: one row per ESC-50 clip and draw, saying which recording, which crops and how loud.
 
 A recipe, the two corpora and the options in ``dataset.json`` determine every output byte. It is a CSV file sorted by
-``clip_id``; starts are whole samples at 44.1 kHz, levels are in dB (LUFS for ``ref_db``).
+``clip_id``; starts are whole samples at 44.1 kHz, levels are in dB (LUFS for ``ref_db``). Only where clips have several
+draws is there a column ``draw``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
@@ -14,13 +15,13 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from bgknown import seeding
 from bgknown.audio.files import RATE_HZ, count_frames_44k
 from bgknown.corpora import CorpusIndex
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import advise_option, hash_bytes, make_folder, write_whole
+from bgknown.mixtures.naming import name_clip, name_row
 from bgknown.paths import find_fault
-from bgknown.tables import find_line_numbers, list_records, parse_numbers, parse_whole_numbers, read_text_table
+from bgknown.tables import find_line_numbers, list_records, parse_numbers, parse_whole_numbers, read_csv, select
 from bgknown.userpath import user_path
 
 
@@ -29,7 +30,7 @@ class RecipeRow:
     """What determines one mixture. The fields are the columns of the CSV, in their order."""
 
     clip_id: str
-    """The ESC-50 clip, which names the mixture."""
+    """Name of the row and of its mixture; see ``bgknown.mixtures.naming``."""
     split: str
     """train or test."""
     fold: int
@@ -52,6 +53,13 @@ class RecipeRow:
     """Signal-to-noise ratio of the clip against crop (a)."""
     ref_db: float
     """Loudness of crop (a) in the mixture, LUFS."""
+    draw: int | None = None
+    """Number of the draw from 0, where clips have several; otherwise None, and not a column."""
+
+    @property
+    def clip(self) -> str:
+        """The ESC-50 clip."""
+        return name_clip(self.esc50_file)
 
     @property
     def starts(self) -> dict[str, int]:
@@ -61,14 +69,26 @@ class RecipeRow:
     @classmethod
     def from_columns(cls, values: Mapping[str, Any]) -> Self:
         """The row that a row of a table holds; further columns are left out."""
-        return cls(**{field.name: values[field.name] for field in fields(cls)})
+        return cls(
+            **{
+                field.name: values[field.name]
+                for field in fields(cls)
+                if field.name != DRAW_COLUMN or DRAW_COLUMN in values
+            }
+        )
 
     def to_columns(self) -> dict[str, Any]:
         """The values by column."""
-        return asdict(self)
+        columns = asdict(self)
+        if self.draw is None:
+            del columns[DRAW_COLUMN]
+        return columns
 
 
-COLUMNS = [field.name for field in fields(RecipeRow)]
+DRAW_COLUMN = "draw"
+"""The column that only recipes of several draws have."""
+COLUMNS = [field.name for field in fields(RecipeRow) if field.name != DRAW_COLUMN]
+"""Columns of a recipe of one draw."""
 INTEGERS = ["fold", "target", "a_start", "b_start", "c_start"]
 FLOATS = ["snr_db", "ref_db"]
 
@@ -87,9 +107,19 @@ REF_LIMITS_DB = (-50.0, 0.0)
 """What 16 bits can represent well enough."""
 
 
+def list_columns(there: Collection[str], kind: type[RecipeRow] = RecipeRow) -> list[str]:
+    """The columns of a recipe, in their order; with ``draw`` if it is among those that are there.
+
+    Args:
+        there: names of columns.
+        kind: the class of its rows; a manifest's has more columns.
+    """
+    return [field.name for field in fields(kind) if field.name != DRAW_COLUMN or DRAW_COLUMN in there]
+
+
 def format_recipe(recipe: pd.DataFrame) -> bytes:
     """The canonical CSV of a recipe: sorted by clip_id, these columns, LF line ends, shortest exact decimals."""
-    table = recipe[COLUMNS].sort_values("clip_id", ignore_index=True)
+    table = recipe[list_columns(recipe.columns)].sort_values("clip_id", ignore_index=True)
     return table.to_csv(index=False, lineterminator="\n").encode()
 
 
@@ -108,20 +138,39 @@ def read_recipe(path: Path) -> pd.DataFrame:
 
     Raises:
         NotFoundError: there is no such file.
-        InvalidInputError: columns are missing, a value is not a number, or a clip has two rows.
+        InvalidInputError: columns are missing, a value is not a number, or a clip has two rows, or two of one draw.
     """
     path = user_path(path)
-    table = read_text_table(path, COLUMNS, advice="`bgknown plan` writes a recipe")
+    advice = "`bgknown plan` writes a recipe"
+    whole = read_csv(path, advice=advice)
+    table = select(whole, list_columns(whole.columns), path, advice=advice)
     repeated = np.flatnonzero(table["clip_id"].duplicated())
     if repeated.size:
         clip_id = table["clip_id"].iloc[repeated[0]]
         line = find_line_numbers(table)[repeated[0]]
         raise InvalidInputError(f"{path}, line {line}: clip {clip_id} has two rows")
-    for column in INTEGERS:
-        table = table.assign(**{column: parse_whole_numbers(table, column, path)})
-    for column in FLOATS:
-        table = table.assign(**{column: parse_numbers(table, column, path)})
+    table = parse_columns(table, path)
+    if DRAW_COLUMN in table:
+        repeated = np.flatnonzero(table[["esc50_file", DRAW_COLUMN, "snr_db"]].duplicated())
+        if repeated.size:
+            row = list_rows(table.iloc[repeated[:1]])[0]
+            line = find_line_numbers(table)[repeated[0]]
+            raise InvalidInputError(f"{path}, line {line}: clip {row.clip} has two rows of draw {row.draw}")
     return table.sort_values("clip_id", ignore_index=True)
+
+
+def parse_columns(text: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """A recipe, or a manifest, with the numbers of the recipe parsed.
+
+    Raises:
+        InvalidInputError: a value is not a number; names the line.
+    """
+    table = text
+    for column in [*INTEGERS, *[DRAW_COLUMN] * (DRAW_COLUMN in text)]:
+        table = table.assign(**{column: parse_whole_numbers(text, column, path)})
+    for column in FLOATS:
+        table = table.assign(**{column: parse_numbers(text, column, path)})
+    return table
 
 
 def check_target(path: Path) -> None:
@@ -137,7 +186,8 @@ def check_target(path: Path) -> None:
     if path.exists() or path.is_symlink():
         try:
             read_recipe(path)
-            exact = path.read_text(encoding="utf-8-sig").splitlines()[0].split(",") == COLUMNS
+            header = path.read_text(encoding="utf-8-sig").splitlines()[0].split(",")
+            exact = header == list_columns(header)
         except (InvalidInputError, NotFoundError, OSError):
             exact = False
         if not exact:
@@ -196,7 +246,7 @@ def resolve_sources(recipe: pd.DataFrame, esc50: CorpusIndex, fsd50k: CorpusInde
         recording = recordings[_stem(row.fsd50k_file)]
         yield RowSources(
             row=row,
-            clip_file=clips[row.clip_id]["file"],
+            clip_file=clips[row.clip]["file"],
             recording_file=recording["file"],
             background_label=recording["label"],
         )
@@ -217,9 +267,10 @@ def _find_faults(
         if find_fault(file) or ":" in file or len(PurePosixPath(file.replace("\\", "/")).parts) != 2:
             yield f"{column} {file!r} leaves the corpus; it must be FOLDER/FILE relative to the corpus"
             return
-    clip, recording = clips.get(row.clip_id), recordings.get(_stem(row.fsd50k_file))
-    if clip is None or _stem(clip["file"]) != _stem(row.esc50_file):
-        yield f"{row.esc50_file!r} is not the clip of that name in this ESC-50"
+    clip, recording = clips.get(row.clip), recordings.get(_stem(row.fsd50k_file))
+    fault = _find_name_fault(row, clip)
+    if clip is None or fault:
+        yield fault
         return
     if recording is None:
         yield f"{row.fsd50k_file!r} is not listed in this FSD50K"
@@ -242,6 +293,18 @@ def _find_faults(
         yield from _find_crop_faults(row, count_frames_44k(recording["frames"], recording["rate_hz"]))
 
 
+def _find_name_fault(row: RecipeRow, clip: Mapping[str, Any] | None) -> str:
+    """What is wrong with the names of a row and its clip; empty for nothing."""
+    same = clip is not None and _stem(clip["file"]) == _stem(row.esc50_file)
+    if not same or (row.draw is None and not is_named(row)):
+        return f"{row.esc50_file!r} is not the clip of that name in this ESC-50"
+    if row.draw is not None and row.draw < 0:
+        return f"draw is {row.draw}; it must not be negative"
+    if not is_named(row):
+        return f"draw {row.draw} of clip {row.clip} must be named {name_row(row.clip, row.draw)}"
+    return ""
+
+
 def _find_crop_faults(row: RecipeRow, frames: int) -> Iterator[str]:
     for name, start in row.starts.items():
         if start < 0 or start + CLIP_FRAMES > frames:
@@ -260,23 +323,6 @@ def _stem(file: str) -> str:
     return str(PurePosixPath(file).with_suffix(""))
 
 
-def take_rows(recipe: pd.DataFrame, limit: int | None) -> pd.DataFrame:
-    """``limit`` rows of a recipe, of as many classes as possible and of both splits.
-
-    A smaller limit takes some of the rows of a larger one.
-    """
-    if limit is None or limit >= len(recipe):
-        return recipe
-    classes = sorted(set(recipe["category"]), key=lambda name: seeding.derive_key(0, "limit", name))
-    ranked = pd.DataFrame(
-        {
-            "clip": seeding.draw_ranks(0, "limit", recipe["clip_id"].tolist()),
-            "class": recipe["category"].map(classes.index),
-            "split": recipe["split"] == "test",
-        },
-        index=recipe.index,
-    )
-    ranked["round"] = ranked.groupby(["class", "split"])["clip"].rank(method="first")
-    ranked["second"] = ranked["split"] != (ranked["class"] % 2 == 1)  # every other class begins with a test clip
-    first = ranked.sort_values(["round", "second", "class"]).head(limit)
-    return recipe.loc[first.index].sort_values("clip_id", ignore_index=True)
+def is_named(row: RecipeRow) -> bool:
+    """Whether a row is named for its clip and its draw, with or without its SNR."""
+    return row.clip_id in {name_row(row.clip, row.draw), name_row(row.clip, row.draw, row.snr_db)}

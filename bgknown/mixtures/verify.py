@@ -77,6 +77,7 @@ def find_table_faults(data: Dataset) -> Iterator[str]:
     found_counts = {
         "rows": len(table),
         **{split: int((table["split"] == split).sum()) for split in recipes.PART_OF_SPLIT},
+        **({"clips": len({row.clip for row in data.rows()})} if "clips" in counts else {}),
     }
     for name, found in found_counts.items():
         if counts[name] != found:
@@ -95,7 +96,7 @@ def _find_rule_faults(data: Dataset) -> Iterator[str]:
     for file in splits[splits > 1].index:
         yield f"{dataset.MANIFEST}: the background {file} is in both splits"
     for row in data.rows():
-        parts = row.clip_id.split("-")
+        parts = row.clip.split("-")
         if len(parts) == 4 and parts[1] == PurePosixPath(row.fsd50k_file).stem:
             yield f"{_name_row(row)}: the background shares the clip's Freesound id {parts[1]}"
 

@@ -10,7 +10,8 @@ import soundfile
 
 from bgknown.audio.files import RATE_HZ, read_pcm16, to_pcm16
 from bgknown.mixtures.dataset import MANIFEST_COLUMNS, open_dataset
-from bgknown.mixtures.recipe import CLIP_FRAMES, take_rows
+from bgknown.mixtures.recipe import CLIP_FRAMES
+from bgknown.mixtures.selection import take_rows
 from bgknown.mixtures.verify import verify
 from bgknown.render import scaper
 from tests.conftest import contents, noise, write_wav
@@ -181,7 +182,12 @@ def test_limit_takes_rows_of_the_whole_recipe_from_both_splits(built, tmp_path):
 
 def test_a_limit_takes_as_many_classes_as_it_can():
     rows = [
-        {"clip_id": f"{split}{category}{number}", "category": f"class{category}", "split": split}
+        {
+            "clip_id": f"{split}{category}{number}",
+            "category": f"class{category}",
+            "split": split,
+            "esc50_file": f"audio/{split}{category}{number}.wav",
+        }
         for split in ("train", "test")
         for category in range(12)
         for number in range(3)

@@ -10,10 +10,10 @@ from bgknown import seeding
 from bgknown.corpora import CorpusIndex, esc50, fsd50k
 from bgknown.errors import BrokenInputError, InvalidInputError
 from bgknown.jobs.problems import Problem
+from bgknown.mixtures.assignment import assign
 from bgknown.mixtures.draw import (
     CropVerdict,
     DrawOptions,
-    assign,
     draw_a_starts,
     draw_b_start,
     draw_c_start,
