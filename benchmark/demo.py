@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmark.embedding.embed import EmbedSettings
+from benchmark.protocol import open_protocol
 from benchmark.run import Outcome, RunOptions, run
 from benchmark.tasks.locations import parse_locations
 from bgknown.corpora.miniature import make
@@ -44,6 +45,7 @@ def demo(out: Path, *, cache: Path, jobs: int, device: str = "cpu") -> Iterator[
             tasks=("bgknown",),
             data=parse_locations([f"bgknown={out / 'bgknown'}", f"esc50={esc50}"]),
             out=out / "results",
+            protocols=(open_protocol("linear"),),
             embedding=EmbedSettings(cache=cache),
             device=device,
         )

@@ -7,6 +7,7 @@ import sys
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from benchmark import tasks
 from benchmark.cli import main as benchmark
@@ -66,6 +67,7 @@ def commands(group, name):
         yield from commands(command, f"{name} {child}")
 
 
+COMMANDS = {"bgknown": main, "benchmark": benchmark, "pretrain": pretrain}
 ALL = [*commands(main, "bgknown"), *commands(benchmark, "benchmark"), *commands(pretrain, "pretrain")]
 
 
@@ -99,8 +101,13 @@ def test_commands_and_examples_of_the_readmes_run(tmp_path, monkeypatch):
         words for words in map(shlex.split, dict.fromkeys(parts)) if words[0] in {"bgknown", "benchmark", "pretrain"}
     ]
     ran = [words for words in ran if words[1] != "demo"]  # has its own test
+    monkeypatch.chdir(tmp_path)
     for words in ran:
-        subprocess.run([sys.executable, "-m", *words], cwd=tmp_path, check=True, capture_output=True)
+        words, _, file = (words[: words.index(">")], ">", words[-1]) if ">" in words else (words, "", "")
+        result = CliRunner().invoke(COMMANDS[words[0]], words[1:])
+        assert result.exit_code == 0, f"{' '.join(words)}\n{result.output}"
+        if file:
+            (tmp_path / file).write_text(result.stdout)
     assert len(ran) >= 12
     python = [block for text in texts for block in re.findall(r"```python\n(.*?)```", text, re.S)]
     assert len(python) >= 8
