@@ -103,11 +103,11 @@ def test_commands_and_examples_of_the_readmes_run(tmp_path, monkeypatch):
     ran = [words for words in ran if words[1] != "demo"]  # has its own test
     monkeypatch.chdir(tmp_path)
     for words in ran:
-        words, _, file = (words[: words.index(">")], ">", words[-1]) if ">" in words else (words, "", "")
-        result = CliRunner().invoke(COMMANDS[words[0]], words[1:])
+        end = words.index(">") if ">" in words else len(words)
+        result = CliRunner().invoke(COMMANDS[words[0]], words[1:end])
         assert result.exit_code == 0, f"{' '.join(words)}\n{result.output}"
-        if file:
-            (tmp_path / file).write_text(result.stdout)
+        if end < len(words):
+            (tmp_path / words[-1]).write_text(result.stdout)
     assert len(ran) >= 12
     python = [block for text in texts for block in re.findall(r"```python\n(.*?)```", text, re.S)]
     assert len(python) >= 8
