@@ -130,7 +130,7 @@ def _find_interval(
     elif is_gain(setting) or metric == COSINE:
         estimate = estimate_mean(by_clip, groupings, bounds=(-1.0, 1.0))
     else:
-        estimate = estimate_share(by_clip, groupings)
+        estimate = estimate_share(by_clip.clip(0.0, 1.0), groupings)  # uneven folds weigh clips by more than 1
     return estimate.low, estimate.high, estimate.n_groups
 
 

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import joblib
@@ -96,7 +97,7 @@ def in_batches(
     check_jobs(jobs)
     prepare_libraries()  # one folder for all processes
     batches = [items[i : i + batch] for i in range(0, len(items), batch)]
-    tasks = (joblib.delayed(_work_under_parent)(os.getpid(), work, part) for part in batches)
+    tasks = (joblib.delayed(_work_under_parent)(os.getpid(), Path.cwd(), work, part) for part in batches)
     pool = joblib.Parallel(
         n_jobs=min(jobs, max(len(batches), 1)),
         return_as="generator" if ordered else "generator_unordered",
@@ -137,11 +138,15 @@ def in_threads(work: Callable[[Item], Result], items: Sequence[Item], *, title: 
 
 
 def _work_under_parent(
-    parent: int, work: Callable[[Sequence[Item]], list[Result]], part: Sequence[Item]
+    parent: int, folder: Path, work: Callable[[Sequence[Item]], list[Result]], part: Sequence[Item]
 ) -> list[Result]:
-    """Work in any process; a process that the command has started ends with the command."""
+    """Work in any process; a process that the command has started ends with the command.
+
+    Such a process may be left from an earlier job in another folder, so relative paths need the current one.
+    """
     if os.getppid() == parent:
         _end_with(parent)
+        os.chdir(folder)
     return work(part)
 
 

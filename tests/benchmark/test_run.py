@@ -178,7 +178,7 @@ def test_two_configurations_of_one_encoder_are_two_encoders(place):
     assert "logmel?n_mels=32 on bgknown" in result.output
     rows = figures()
     assert rows["logmel", "mix", "accuracy"].encoder != rows["logmel?n_mels=32", "mix", "accuracy"].encoder
-    assert len(list(Path("results/runs").iterdir())) == 2
+    assert len(list(Path("results/runs").iterdir())) == 4  # by two protocols each
     assert "accuracy" in run("compare", "logmel", "logmel?n_mels=32", "--out", "results").output
 
 
@@ -205,7 +205,7 @@ def test_the_page_is_whole_whatever_is_shown(place):
     assert Path("results/leaderboard.md").read_text() == page
     rows = pd.read_csv("results/leaderboard_with_paper.csv")
     assert set(rows["source"]) == {"measured", "paper"}
-    assert len(rows) == len(figures()) + (rows["source"] == "paper").sum()
+    assert len(rows) == len(read_rows(Path("results"))) + (rows["source"] == "paper").sum()
 
 
 def test_limits_seeds_and_protocols_are_told_apart(place, tmp_path):
@@ -215,7 +215,7 @@ def test_limits_seeds_and_protocols_are_told_apart(place, tmp_path):
     names = {row.protocol for row in read_rows(tmp_path / "results")}
     assert "paper, seeds 2, limit 6" in names
     assert any(name.startswith("short-") for name in names)
-    assert {row.seeds for row in read_rows(tmp_path / "results") if row.metric == "accuracy"} == {2, 3}
+    assert {row.seeds for row in read_rows(tmp_path / "results") if row.metric == "accuracy"} == {0, 2, 3}
 
 
 def test_without_esc50_a_note_says_what_is_missing(place):
@@ -397,5 +397,6 @@ def test_the_demo_runs_the_whole_pipeline(place, monkeypatch):
         log.setLevel(before)
     assert "audiontt2022-untrained" in first.stdout
     rows = figures("demo/results")
-    assert rows["melpower", "a", "accuracy"].mean > rows["melpower", "mix", "accuracy"].mean
+    # in power, what is left is the clip itself but for its gain
+    assert rows["melpower", "a", "cosine to clean"].mean > 0.9 > rows["melpower", "mix", "cosine to clean"].mean
     assert again.stdout == first.stdout

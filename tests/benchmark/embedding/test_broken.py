@@ -29,7 +29,7 @@ from tests.benchmark.embedding.test_texts import distilbert
 from tests.benchmark.made_encoders import Bands, Fitted, loaded, write
 from tests.bgknown.apwd.conftest import make_pairs
 
-BRIEF = dataclasses.replace(PROTOCOLS["evar"], max_epochs=3, seeds=1, name="brief")
+BRIEF = dataclasses.replace(PROTOCOLS["paper"], max_epochs=3, seeds=1, name="brief")
 QUICK = "seeds = 1\n[retrieval]\nepochs = 2\nsize = 16\nbatch_size = 4\nvalidation_share = 0.3\n"
 
 
@@ -306,7 +306,7 @@ def test_a_text_without_an_embedding_leaves_out_its_pairs(place, tmp_path, measu
         return real(self, given)
 
     monkeypatch.setattr(texts.TextEncoder, "embed", spoilt)
-    given = {"text_encoder": str(place / "encoder"), "protocol": running_protocol(place)}
+    given = {"text_encoder": str(place / "encoder"), "protocols": (running_protocol(place),)}
     with pytest.raises(BrokenClipError, match=r"gives NaN or infinite values for .*--skip-broken$"):
         list(run(options(root, tmp_path, "bands", skip_broken=False, **given)))
     (outcome,) = run(options(root, tmp_path, "bands", **given))

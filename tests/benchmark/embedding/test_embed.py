@@ -180,10 +180,10 @@ def fail(output):
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (lambda output: output[:, :7], r"embed returned shape \[4, 7\], must be \[4, 24\]"),
-        (lambda output: output[:-1], r"embed returned shape \[3, 24\], must be \[4, 24\]"),
+        (lambda output: output[:, :7], r"embed returned shape \[4, 7\]; it must be \[4, 24\]"),
+        (lambda output: output[:-1], r"embed returned shape \[3, 24\]; it must be \[4, 24\]"),
         (lambda output: output.unsqueeze(1), r"embed returned shape \[4, 1, 24\]"),
-        (lambda output: output.long(), "embed returned torch.int64, must be float32"),
+        (lambda output: output.long(), "embed returned torch.int64; it must be float32"),
         (lambda output: output.numpy(), "embed returned ndarray"),
         (fail, r"failed on a batch \[4, 4410\] that starts with .*00\.wav: RuntimeError: no kernel image$"),
     ],

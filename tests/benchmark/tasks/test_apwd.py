@@ -61,7 +61,8 @@ def test_a_run_gives_all_controls_and_metrics(place, tmp_path, monkeypatch):
     done = run("run", *arguments(place, tmp_path / "out"))
     assert "these are not the published pairs: 7 of 50,000 train pairs, 7 of 1,000 test pairs" in done.output
     rows = {(row.setting, row.metric): row for row in read_rows(tmp_path / "out")}
-    settings = ["audio+text", "audio", "text", "zero-shot difference", "zero-shot audio", "chance"]
+    zero_shot = ["zero-shot difference", "zero-shot audio"]
+    settings = ["audio+text", "audio", "text", *zero_shot, *(f"{name}, uncentred" for name in zero_shot), "chance"]
     metrics = ["R@1", "R@5", "R@10", "mAP@10", "mean rank", "median rank"]
     assert set(rows) == {(setting, metric) for setting in settings for metric in metrics}
     assert {rows[setting, "R@1"].seeds for setting in settings[:3]} == {2}
@@ -74,7 +75,7 @@ def test_a_run_gives_all_controls_and_metrics(place, tmp_path, monkeypatch):
     assert rows["audio", "R@1"].protocol.endswith(", text encoder")
     (folder,) = (tmp_path / "out" / "runs").iterdir()
     queries = pd.read_csv(folder / "queries.csv")
-    assert len(queries) == 7 * (3 * 2 + 2)
+    assert len(queries) == 7 * (3 * 2 + 4)
     by_hand = queries[queries["setting"] == "audio+text"].groupby("seed")["rank"].mean()
     assert rows["audio+text", "mean rank"].mean == pytest.approx(by_hand.mean())
     share = (queries[queries["setting"] == "audio+text"]["rank"] == 1).mean()

@@ -153,7 +153,7 @@ def test_a_task_of_one_s_own(mine, tmp_path, monkeypatch):
     out = run("run", "--encoder", "logmel", "--task", f"{mine}?duration_s=0.5", "--out", tmp_path / "out").output
     assert "logmel on mine, protocol linear: 30 clips, leak check: ok" in out
     board = run("leaderboard", "--out", tmp_path / "out").output
-    assert "accuracy (%), protocol search" in board
+    assert "accuracy (%), protocol linear" in board
     assert "no faults" in run("data", "validate", mine, tmp_path).output
 
 
@@ -163,7 +163,7 @@ def test_files_of_an_own_task_may_be_elsewhere(mine, tmp_path, monkeypatch):
     table = mine.rename(tmp_path / "tables" / "mine.csv")
     given = ["--task", table, "--data", f"mine={tmp_path}", "--protocol", "paper", "--seeds", "1"]
     shown = run("run", "--encoder", "logmel", *given, "--out", tmp_path / "out").output
-    assert "logmel on mine, protocol linear: 30 clips, leak check: ok" in shown
+    assert "logmel on mine, protocol paper, seeds 1: 30 clips, leak check: ok" in shown
 
 
 @pytest.mark.parametrize(

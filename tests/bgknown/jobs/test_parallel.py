@@ -115,3 +115,11 @@ def test_threads_keep_the_order():
 def test_progress_is_silent_if_stderr_is_not_a_terminal(capfd):
     list(in_processes(square, range(5), jobs=1, title="x", unit="y"))
     assert capfd.readouterr().err == ""
+
+
+def test_processes_left_from_a_job_elsewhere_work_in_the_folder_of_today(tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        found = set(in_processes(os.path.abspath, [".", "."], jobs=2, title="folders", unit="folder", batch=1))
+        assert found == {str(tmp_path / name)}
