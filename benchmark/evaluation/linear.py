@@ -15,7 +15,8 @@ from tqdm import tqdm
 from benchmark.evaluation.features import make_features, name_features, split_inner
 from benchmark.evaluation.scoring import Place, make_score, score_gains, tabulate_probes, take_median
 from benchmark.probe.cost import check_memory, estimate_seconds
-from benchmark.probe.linear import LinearProblem, LinearResult, Variant, count_steps, count_workers, fit_linear_probes
+from benchmark.probe.linear import LinearProblem, LinearResult, Variant, count_steps, fit_linear_probes
+from benchmark.probe.threads import count_workers
 from benchmark.report import RIDGE
 from benchmark.scores import Score
 from benchmark.tasks.contract import Embeddings, Fold, Setting, TaskData

@@ -18,9 +18,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-
-import torch
 
 from benchmark.probe import standardised
 from benchmark.probe.problem import (
@@ -34,6 +31,7 @@ from benchmark.probe.problem import (
 )
 from benchmark.probe.stack import Stack
 from benchmark.probe.standardised import Standardisations, fingerprint_training
+from benchmark.probe.threads import count_workers, run_threads
 from benchmark.probe.validation import draw_random_validation_rows, draw_validation_rows
 from benchmark.resuming import Resuming
 from bgknown.errors import InvalidInputError
@@ -86,35 +84,12 @@ def train_probes(
         raise InvalidInputError("probes trained together must have the same embedding size and number of classes")
     size = stack or (1 if device == "cpu" else max(len(problems), 1))
     stacks = [list(problems[i : i + size]) for i in range(0, len(problems), size)]
-    workers = min(torch.get_num_threads(), len(stacks)) if device == "cpu" else 1
+    workers = count_workers(len(stacks), device)
     interrupted, known = threading.Event(), Standardisations()
 
     def work(part: list[ProbeProblem]) -> list[ProbeResult]:
-        stack = Stack(part, settings, device, known=known, copy_bytes=standardised.COPY_BYTES // max(workers, 1))
+        stack = Stack(part, settings, device, known=known, copy_bytes=standardised.COPY_BYTES // workers)
         mine = resume.of(fingerprint_training(part, settings, known)) if resume is not None else None
         return stack.run(interrupted, progress or (lambda done: None), mine)
 
-    return _train_stacks(work, stacks, workers, interrupted)
-
-
-def _train_stacks(
-    work: Callable[[list[ProbeProblem]], list[ProbeResult]],
-    stacks: Sequence[list[ProbeProblem]],
-    workers: int,
-    interrupted: threading.Event,
-) -> list[ProbeResult]:
-    """Train all stacks, as many at a time as there are workers."""
-    if workers <= 1:
-        return [result for part in stacks for result in work(part)]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(threads // workers)
-    try:
-        with ThreadPoolExecutor(workers) as pool:
-            try:
-                return [result for part in pool.map(work, stacks) for result in part]
-            except BaseException:
-                interrupted.set()
-                pool.shutdown(cancel_futures=True)
-                raise
-    finally:
-        torch.set_num_threads(threads)
+    return [result for part in run_threads(work, stacks, device, interrupted) for result in part]

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,9 +22,7 @@ from torch import Tensor
 
 from benchmark.probe import ridge
 from benchmark.probe.logistic_model import LogisticFitter, find_shared_basis
-
-T = TypeVar("T")
-R = TypeVar("R")
+from benchmark.probe.threads import run_threads
 
 LOGIT_VARIANCES = tuple(10.0 ** (step / 2) for step in range(7))
 """Strengths to choose from, 1 to 1,000, as the variance C D of a logit that the penalty lets a probe expect.
@@ -142,11 +138,6 @@ def fit_linear_probes(
     return run_threads(finish, problems, device, stopped)
 
 
-def count_workers(items: int, device: str) -> int:
-    """Fits that run at a time."""
-    return max(1, min(torch.get_num_threads(), items)) if device == "cpu" else 1
-
-
 def list_strengths(size: int) -> list[float]:
     """Values of C to choose from for embeddings of a size."""
     return [variance / size for variance in LOGIT_VARIANCES]
@@ -155,28 +146,6 @@ def list_strengths(size: int) -> list[float]:
 def count_steps(problems: Sequence[LinearProblem]) -> int:
     """Number of steps that ``fit_linear_probes`` reports."""
     return len(list_units(problems)) + len(problems)
-
-
-def run_threads(
-    work: Callable[[T], R], items: Sequence[T], device: str, stopped: threading.Event | None = None
-) -> list[R]:
-    """Results of all items; on a CPU every core works on an item of its own, on a GPU one comes after another."""
-    workers = count_workers(len(items), device)
-    if workers <= 1:
-        return [work(item) for item in items]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(threads // workers, 1))
-    try:
-        with ThreadPoolExecutor(workers) as pool:
-            try:
-                return list(pool.map(work, items))
-            except BaseException:
-                if stopped is not None:
-                    stopped.set()
-                pool.shutdown(cancel_futures=True)
-                raise
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _unit_key(problem: LinearProblem, variant: Variant) -> tuple[str, int, int]:
