@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,12 +106,14 @@ def tiny(tmp_path) -> TinyCorpora:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory) -> tuple[TinyCorpora, Path]:
-    """A finished dataset of the tiny corpora; not to be changed."""
+def built(tmp_path_factory) -> Iterator[tuple[TinyCorpora, Path]]:
+    """A finished dataset of the tiny corpora; a test that changes it fails the session."""
     root = tmp_path_factory.mktemp("built")
     corpora = make_tiny(root / "corpora")
     corpora.build(root / "dataset")
-    return corpora, root / "dataset"
+    before = contents(root / "dataset")
+    yield corpora, root / "dataset"
+    assert contents(root / "dataset") == before
 
 
 @pytest.fixture(scope="session")

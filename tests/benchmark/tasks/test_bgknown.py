@@ -64,13 +64,13 @@ def test_one_recording_for_most_of_a_split_leaves_shuffled_out(built, tmp_path, 
     table = pd.DataFrame({"split": "test", "fsd50k_file": ["r", "r", "s"], "clip_id": ["a", "b", "c"]})
     assert pair_other_backgrounds(table) is None
     monkeypatch.setattr("benchmark.tasks.bgknown.pair_other_backgrounds", lambda table: None)
-    data = prepare(built[1], TaskOptions(cache=built[1]))
+    data = prepare(built[1], TaskOptions(cache=tmp_path))
     assert "shuffled" not in [setting.name for setting in data.settings]
     assert any("shuffled is not measured" in note for note in data.notes)
 
 
-def test_without_esc50_a_line_says_what_is_missing(built):
-    data = prepare(built[1], TaskOptions(cache=built[1]))
+def test_without_esc50_a_line_says_what_is_missing(built, tmp_path):
+    data = prepare(built[1], TaskOptions(cache=tmp_path))
     assert "clean" not in data.signals
     assert data.notes == ["clean and the difference retrieval are not measured: give ESC-50 with --data esc50=DIR"]
     assert (
@@ -81,7 +81,7 @@ def test_without_esc50_a_line_says_what_is_missing(built):
     )
 
 
-def test_folds_labels_and_facts(data, built):
+def test_folds_labels_and_facts(data, built, tmp_path):
     assert data.classes() == ["bell", "drum"]
     (fold,) = data.folds
     assert set(data.table["fold"].iloc[fold.train]) == {1, 2, 3}
@@ -89,7 +89,7 @@ def test_folds_labels_and_facts(data, built):
     assert data.leak_check == "ok"
     assert data.skipped == 0
     assert len(data.sha256) == 64
-    assert len(prepare(built[1], TaskOptions(cache=built[1], limit=4)).table) == 4
+    assert len(prepare(built[1], TaskOptions(cache=tmp_path, limit=4)).table) == 4
 
 
 def test_a_source_in_both_splits_is_a_leak():
@@ -177,7 +177,7 @@ def test_tasks_are_found_by_name():
         load_task("bgknow")
 
 
-def test_the_counts_are_those_of_the_dataset(built):
+def test_the_counts_are_those_of_the_dataset(built, tmp_path):
     assert load_task("bgknown").FACTS.counts == {"train": 1200, "test": 800}
     assert len(open_dataset(built[1])) == 10
-    assert torch.is_tensor(torch.from_numpy(prepare(built[1], TaskOptions(cache=built[1])).labels()))
+    assert torch.is_tensor(torch.from_numpy(prepare(built[1], TaskOptions(cache=tmp_path)).labels()))
