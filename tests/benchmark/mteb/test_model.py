@@ -97,6 +97,13 @@ def test_audio_and_text_are_the_sum_of_unit_vectors():
     assert model.mteb_model_meta.modalities == ["audio", "text"]
 
 
+def test_a_python_class_may_have_texts(tmp_path):
+    (tmp_path / "own.py").write_text("from tests.benchmark.mteb.made import WithTexts\n")
+    model = load_mteb_model(f"{tmp_path / 'own.py'}:WithTexts", trust_code=True)
+    assert model.mteb_model_meta.modalities == ["audio", "text"]
+    assert np.allclose(encode(model, [{"text": "louder"}]), WithTexts().embed_texts(["louder"]))
+
+
 def test_it_is_an_encoder_for_mteb():
     model = load_mteb_model("logmel", name="mine")
     assert isinstance(model, EncoderProtocol)

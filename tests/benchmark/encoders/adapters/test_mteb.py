@@ -16,6 +16,7 @@ from mteb.models.model_implementations.wav2vec2_models import Wav2Vec2AudioWrapp
 
 from benchmark.encoders.adapters import mteb as adapter
 from benchmark.encoders.adapters.mteb_inputs import describe_inputs
+from benchmark.encoders.check import check_encoder
 from benchmark.encoders.contract import TextAudioEncoder
 from benchmark.encoders.registry import load_encoder
 from bgknown.errors import InvalidInputError, NotFoundError
@@ -90,6 +91,7 @@ def test_a_model_of_the_registry_takes_its_weights_from_a_folder(folder, mtebs_c
     assert load_encoder(f"mteb:facebook/wav2vec2-base@{changed}", trust_code=True).key != loaded.key
 
 
+@pytest.mark.skipif(int(transformers.__version__.split(".")[0]) < 5, reason="mteb's CLAP needs transformers 5")
 def test_clap_of_mteb_is_embedded_at_its_own_rate_with_its_texts(folder, mtebs_collator):
     path = str(save_clap(folder))
     encoder = load_encoder(f"mteb:laion/clap-htsat-unfused@{path}", trust_code=True).encoder
@@ -159,6 +161,15 @@ def test_what_is_wrong_is_said_in_one_line(folder, target, message):
     with pytest.raises((InvalidInputError, NotFoundError), match=message) as caught:
         load_encoder(f"mteb:{target}", trust_code=True)
     assert "\n" not in str(caught.value)
+
+
+def test_the_check_covers_texts(folder, monkeypatch):
+    monkeypatch.setattr("benchmark.encoders.check.SPEED_S", 0.0)
+    loaded = load_encoder(made.mteb_model(folder), trust_code=True)
+    (finding,) = [finding for finding in check_encoder(loaded) if finding.name == "texts"]
+    assert (finding.passed, finding.detail[:7]) == (True, "[2, 12]")
+    monkeypatch.setattr(loaded.encoder, "embed_texts", lambda texts: torch.zeros(2, 12))
+    assert [finding.name for finding in check_encoder(loaded) if finding.passed is False] == ["texts"]
 
 
 def test_code_is_not_run_without_permission(folder):
