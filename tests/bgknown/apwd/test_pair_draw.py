@@ -245,7 +245,7 @@ def test_a_finished_draw_is_left_alone_and_another_one_refused(tree, tmp_path):
         (
             {"events": ()},
             NotFoundError,
-            "no clips of footsteps in .*; to use the classes that are there, add --event birds --event dog --event th",
+            "no clips of footsteps; to draw the classes that are there, add --event birds --event dog --event thunder$",
         ),
         ({"scene": "traffic"}, NotFoundError, "no dev/background/car_passing with files in it; there are rain"),
         ({"events": ("dog", "cat")}, NotFoundError, "no dev/foreground/cat with files in it; there are birds, dog"),
