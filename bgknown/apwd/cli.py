@@ -134,13 +134,7 @@ RANGE: dict[str, Any] = {"type": (float, float), "metavar": "LOW HIGH"}
 @click.option(
     "--kept", metavar="W,W,...", help="Weights of no class, one class, ... kept on both sides [default: none]."
 )
-@click.option(
-    "--kind",
-    "kinds",
-    multiple=True,
-    metavar="KIND=W",
-    help="Weight of a kind of change; others get 0 [default: all equal].",
-)
+@click.option("--kind", "kinds", multiple=True, metavar="KIND=W", help="Weight of a kind of change; others get 0.")
 @scenes_option
 @jobs_option
 @out_option("draws; each draw gets a folder in it")
