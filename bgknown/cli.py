@@ -19,9 +19,11 @@ from bgknown.cli_options import (
     out_option,
     read_numbers,
     seed_option,
+    shard_option,
     skip_broken_option,
 )
 from bgknown.commands import FILE_PATH, FOLDER_PATH, HELP_SETTINGS, Group, begin_logging, echo
+from bgknown.jobs.shards import describe_share
 
 if TYPE_CHECKING:
     from bgknown.mixtures.build import BuildReport
@@ -116,6 +118,7 @@ def plan(*, out: Path, **given: Any) -> None:
     show_default=True,
     help="Gain of the references: that of (a) in the mixture, or none (as in the source).",
 )
+@shard_option
 @format_option
 @click.option(
     "--engine",
@@ -252,6 +255,10 @@ def _open_corpora(given: dict[str, Any], cache: Path) -> Any:
 
 
 def _report(report: BuildReport, out: Path) -> None:
+    if report.shard is not None:
+        left_out = len(report.problems)
+        echo(describe_share(report.shard, "row", made=report.rendered, kept=report.kept, left_out=left_out))
+        return
     echo(_format_summary(report.table))
     done = (
         "was already complete; nothing was done"

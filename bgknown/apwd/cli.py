@@ -14,9 +14,11 @@ from bgknown.cli_options import (
     limit_option,
     out_option,
     seed_option,
+    shard_option,
     skip_broken_option,
 )
 from bgknown.commands import FILE_PATH, FOLDER_PATH, Group, echo
+from bgknown.jobs.shards import describe_share
 
 if TYPE_CHECKING:
     from bgknown.apwd.build import PairReport
@@ -76,6 +78,7 @@ scenes_option = click.option(
 @skip_broken_option
 @cache_option
 @jobs_option
+@shard_option
 @out_option("the source tree")
 def prepare(*, scenes_file: Path | None, jobs: int | None, cache: Path | None, **given: Any) -> None:
     """Prepare the source tree that the JAMS refer to: looped backgrounds, trimmed events, 16 bits, 44.1 kHz.
@@ -94,6 +97,10 @@ def prepare(*, scenes_file: Path | None, jobs: int | None, cache: Path | None, *
     report = preparing.prepare(
         preparing.PrepareOptions(**given, **chosen, **_choose_jobs(jobs), scenes=_read_scenes(scenes_file))
     )
+    if report.shard is not None:
+        left_out = len(report.problems)
+        echo(describe_share(report.shard, "source", made=report.prepared, kept=report.kept, left_out=left_out))
+        return
     echo("split  role        label                 files   seconds")
     for (split, role, label), part in report.table.groupby(["split", "role", "label"]):
         echo(f"{split:<6} {role:<11} {label:<20} {len(part):>6,} {part['frames'].sum() / 44_100:>9,.0f}")
@@ -184,6 +191,7 @@ def draw(*, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
 @limit_option("pairs, of every scene and split")
 @skip_broken_option
 @jobs_option
+@shard_option
 @out_option("the set")
 def build(*, manifest_only: bool, scenes_file: Path | None, bits: str, jobs: int | None, **given: Any) -> None:
     """Render JAMS pairs, and write what changes from s1 to s2 as text, codes and classes.
@@ -274,6 +282,10 @@ def _choose_jobs(jobs: int | None) -> dict[str, Any]:
 
 
 def _report(report: PairReport, out: Path) -> None:
+    if report.shard is not None:
+        left_out = len(report.problems)
+        echo(describe_share(report.shard, "pair", made=report.rendered, kept=report.kept, left_out=left_out))
+        return
     echo(_format_summary(report.table))
     done = f"{report.rendered} made, {report.kept} kept"
     echo(f"\n{'was already complete; nothing was done' if report.was_finished else done}")
