@@ -116,6 +116,11 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
         text_pooling=given["text_pooling"],
         trained_on=given["trained_on"],
     )
+    if options.embedding.shard is not None:
+        for line in running.embed_shares(options):
+            echo(f"{options.embedding.shard}: {line}")
+        echo("when all shards have ended, run the command without --shard, which measures")
+        return
     outcomes = []
     for outcome in running.run(options):
         _report(outcome, out)
@@ -152,6 +157,10 @@ def embed(*, encoder: str, audio: tuple[Path, ...], out: Path, duration: float |
     )
     if report.problems:
         echo(report.note(), err=True)
+    if given["shard"] is not None:
+        echo(f"{given['shard']}: the cache holds {report.clips:,} embeddings")
+        echo("when all shards have ended, run the command without --shard, which writes the array")
+        return
     left_out = f", {len(report.problems):,} left out" if report.problems else ""
     echo(f"{report.clips} clips of {loaded.encoder.embedding_size} values{left_out}\narray  {out / 'embeddings.npy'}")
     echo(f"clips  {out / 'clips.csv'}\nabout  {out / 'about.json'}")
@@ -290,7 +299,11 @@ def _make_settings(given: dict[str, Any]) -> EmbedSettings:
     jobs = count_cores() if given["jobs"] is None else given["jobs"]
     check_jobs(jobs)
     return EmbedSettings(
-        cache=given["cache"] or default_cache(), batch_size=given["batch"], precision=given["precision"], jobs=jobs
+        cache=given["cache"] or default_cache(),
+        batch_size=given["batch"],
+        precision=given["precision"],
+        jobs=jobs,
+        shard=given["shard"],
     )
 
 

@@ -14,7 +14,7 @@ from benchmark import processes
 from benchmark.embedding.about import write_about
 from benchmark.embedding.broken import describe, make_broken_error
 from benchmark.embedding.clips import BrokenClipError, Clip
-from benchmark.embedding.embed import EmbedSettings, embed_clips
+from benchmark.embedding.embed import EmbedSettings, embed_clips, embed_share
 from benchmark.embedding.hashes import hash_fit
 from benchmark.encoders.contract import LoadedEncoder
 from bgknown.audio.files import NO_SUCH_FILE
@@ -53,6 +53,8 @@ def embed_files(
 ) -> EmbedReport:
     """Embed files and all audio files of folders into ``out/embeddings.npy``, ``out/clips.csv`` and ``out/about.json``.
 
+    With ``settings.shard``, a share of them is embedded into the cache, and nothing is written to ``out``.
+
     An encoder that needs statistics of audio takes them from these clips; ``about.json`` and a warning say so.
 
     Args:
@@ -76,6 +78,8 @@ def embed_files(
         clips = [Clip(path=file, duration_s=duration_s) for file in files]
         if not clips:
             raise make_broken_error(problems, len(problems))
+        if settings.shard is not None:
+            return EmbedReport(clips=embed_share(loaded, clips, settings, fit_on=clips), problems=problems)
         try:
             rows = embed_clips(loaded, clips, settings, fit_on=clips, twice=True)
             break
