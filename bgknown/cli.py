@@ -13,6 +13,7 @@ from bgknown.apwd.cli import apwd
 from bgknown.cli_options import (
     add_options,
     cache_option,
+    cluster_option,
     format_option,
     jobs_option,
     limit_option,
@@ -119,6 +120,7 @@ def plan(*, out: Path, **given: Any) -> None:
     help="Gain of the references: that of (a) in the mixture, or none (as in the source).",
 )
 @shard_option
+@cluster_option
 @format_option
 @click.option(
     "--engine",
@@ -136,6 +138,7 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
     Example:
       bgknown build --esc50 ESC-50 --fsd50k FSD50K --out bgknown-esc50
     """
+    from bgknown.jobs.cluster import use_cluster  # noqa: PLC0415
     from bgknown.jobs.problems import refuse_broken  # noqa: PLC0415
     from bgknown.mixtures import build as building  # noqa: PLC0415
     from bgknown.mixtures.engine import choose_engine  # noqa: PLC0415
@@ -144,6 +147,7 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
         raise click.UsageError(
             "--seed, --snr, --draws, --snr-grid and --ref-db set up a draw; leave them out with --recipe"
         )
+    cluster = given.pop("cluster")
     options = _make_options({**given, "engine": given["engine"] or choose_engine(out)})
     corpora = _open_corpora(given, options.cache)
     if dry_run:
@@ -156,7 +160,9 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
         echo(f"\n{what}")
         refuse_broken(report.problems, skip=options.skip_broken, kept="a build would stop there")
         return
-    _report(building.build(corpora, options, out), out)
+    with use_cluster(cluster, read=[corpora.esc50.root, corpora.fsd50k.root]):
+        report = building.build(corpora, options, out)
+    _report(report, out)
 
 
 @main.command()

@@ -32,6 +32,11 @@ shard_option = click.option(
     callback=_read_shard,
     help="Make only share I of N, beside other runs of this command; run it without --shard at the end.",
 )
+cluster_option = click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Work on a Dask cluster: tcp://HOST:PORT, a scheduler file (.json), local:N, or a TOML file of a queue.",
+)
 skip_broken_option = click.option("--skip-broken", is_flag=True, help="Skip missing or broken inputs, and count them.")
 device_option = click.option("--device", help="cpu, cuda or cuda:N [default: a GPU if there is one].")
 name_option = click.option("--name", help="Name of the encoder in results [default: from its file, kind or run].")

@@ -11,6 +11,7 @@ import click
 from bgknown import __version__
 from bgknown.cli_options import (
     add_options,
+    cluster_option,
     device_option,
     jobs_option,
     name_option,
@@ -76,6 +77,7 @@ def main() -> None:
 @skip_broken_option
 @jobs_option
 @shard_option
+@cluster_option
 def pack(*, audio: tuple[Path, ...], match: tuple[str, ...], jobs: int | None, **given: Any) -> None:
     """Pack folders of audio into one corpus, which is all that training reads.
 
@@ -88,12 +90,14 @@ def pack(*, audio: tuple[Path, ...], match: tuple[str, ...], jobs: int | None, *
       pretrain pack --audio recordings --out corpus
       pretrain pack --audio audioset --sample 200000 --skip-broken --out corpus
     """
+    from bgknown.jobs.cluster import use_cluster  # noqa: PLC0415
     from pretrain.pack import PackOptions  # noqa: PLC0415
     from pretrain.pack import pack as pack_corpus  # noqa: PLC0415
 
     if jobs is not None:
         given["jobs"] = jobs
-    report = pack_corpus(PackOptions(audio=audio, match=match, **given))
+    with use_cluster(given.pop("cluster"), read=audio):
+        report = pack_corpus(PackOptions(audio=audio, match=match, **given))
     for problem in report.problems[:20]:
         echo(f"skipped: {problem.line()}", err=True)
     if len(report.problems) > 20:

@@ -9,6 +9,7 @@ import click
 
 from bgknown.cli_options import (
     cache_option,
+    cluster_option,
     format_option,
     jobs_option,
     limit_option,
@@ -79,6 +80,7 @@ scenes_option = click.option(
 @cache_option
 @jobs_option
 @shard_option
+@cluster_option
 @out_option("the source tree")
 def prepare(*, scenes_file: Path | None, jobs: int | None, cache: Path | None, **given: Any) -> None:
     """Prepare the source tree that the JAMS refer to: looped backgrounds, trimmed events, 16 bits, 44.1 kHz.
@@ -88,15 +90,17 @@ def prepare(*, scenes_file: Path | None, jobs: int | None, cache: Path | None, *
       bgknown apwd prepare --fsd50k FSD50K --esc50 ESC-50 --lists apwd-dataset/org_audio_csv --out source
     """
     from bgknown.apwd.sources import prepare as preparing  # noqa: PLC0415
+    from bgknown.jobs.cluster import use_cluster  # noqa: PLC0415
 
     given["backgrounds"] = {
         name: tuple(value.split(",")) for name, value in _parse_assignments(given["backgrounds"]).items()
     }
     given["events"] = _parse_assignments(given["events"])
     chosen: dict[str, Any] = {} if cache is None else {"cache": cache}
-    report = preparing.prepare(
-        preparing.PrepareOptions(**given, **chosen, **_choose_jobs(jobs), scenes=_read_scenes(scenes_file))
-    )
+    cluster = given.pop("cluster")
+    options = preparing.PrepareOptions(**given, **chosen, **_choose_jobs(jobs), scenes=_read_scenes(scenes_file))
+    with use_cluster(cluster, read=[options.esc50, options.fsd50k]):
+        report = preparing.prepare(options)
     if report.shard is not None:
         left_out = len(report.problems)
         echo(describe_share(report.shard, "source", made=report.prepared, kept=report.kept, left_out=left_out))
@@ -192,6 +196,7 @@ def draw(*, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
 @skip_broken_option
 @jobs_option
 @shard_option
+@cluster_option
 @out_option("the set")
 def build(*, manifest_only: bool, scenes_file: Path | None, bits: str, jobs: int | None, **given: Any) -> None:
     """Render JAMS pairs, and write what changes from s1 to s2 as text, codes and classes.
@@ -204,13 +209,17 @@ def build(*, manifest_only: bool, scenes_file: Path | None, bits: str, jobs: int
       bgknown apwd build --jams apwd-dataset/datasets --source source --out apwd
     """
     from bgknown.apwd import build as building  # noqa: PLC0415  (pandas loads only where it is used)
+    from bgknown.jobs.cluster import use_cluster  # noqa: PLC0415
 
     if manifest_only == (given["source"] is not None):
         raise click.UsageError("give --source to render audio, or --manifest-only to write none")
+    cluster = given.pop("cluster")
     options = building.PairBuildOptions(
         **given, scenes=_read_scenes(scenes_file), bits=32 if bits == "32" else 16, **_choose_jobs(jobs)
     )
-    _report(building.build(options), options.out)
+    with use_cluster(cluster, read=[folder for folder in (options.jams, options.source) if folder is not None]):
+        report = building.build(options)
+    _report(report, options.out)
 
 
 @apwd.command()

@@ -1,9 +1,10 @@
-"""The same work over many items: processes here, another joblib backend elsewhere."""
+"""The same work over many items: in processes of this machine, or on a cluster (``bgknown.jobs.cluster``)."""
 
 from __future__ import annotations
 
 import functools
 import os
+import socket
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from bgknown.errors import InvalidInputError, StorageError
+from bgknown.jobs.cluster import Sight, check_sight, explain_cluster_faults, find_cluster
 from bgknown.jobs.surroundings import prepare_libraries
 from bgknown.shown import escape_line
 
@@ -84,12 +86,14 @@ def in_batches(
     unit: str,
     batch: int,
     ordered: bool = False,
+    out: Path | None = None,
 ) -> Iterator[Result]:
     """``in_processes`` for work on a whole batch at a time.
 
     Args:
         work: returns one result per item of its batch.
         items, jobs, title, unit, batch, ordered: as for ``in_processes``.
+        out: a folder that the work writes to, which all workers of a cluster must see.
 
     Raises:
         InvalidInputError, StorageError: as ``in_processes``.
@@ -97,7 +101,12 @@ def in_batches(
     check_jobs(jobs)
     prepare_libraries()  # one folder for all processes
     batches = [items[i : i + batch] for i in range(0, len(items), batch)]
-    tasks = (joblib.delayed(_work_under_parent)(os.getpid(), Path.cwd(), work, part) for part in batches)
+    cluster = find_cluster()
+    if cluster is None:
+        run = partial(_work_under_parent, os.getpid(), Path.cwd(), work)
+    else:
+        jobs, run = cluster.jobs, partial(_work_on_cluster, cluster.see_written(out), Path.cwd(), work)
+    tasks = (joblib.delayed(run)(part) for part in batches)
     pool = joblib.Parallel(
         n_jobs=min(jobs, max(len(batches), 1)),
         return_as="generator" if ordered else "generator_unordered",
@@ -107,8 +116,9 @@ def in_batches(
     )
     parts = pool(tasks)
     try:
-        for results in _show_bar(parts, items, title, unit):
-            yield from results
+        with explain_cluster_faults():
+            for results in _show_bar(parts, items, title, unit):
+                yield from results
     except TerminatedWorkerError as error:
         raise StorageError(
             "a worker process was killed, most often because memory ran out: "
@@ -147,6 +157,21 @@ def _work_under_parent(
     if os.getppid() == parent:
         _end_with(parent)
         os.chdir(folder)
+    return work(part)
+
+
+def _work_on_cluster(
+    sight: Sight, folder: Path, work: Callable[[Sequence[Item]], list[Result]], part: Sequence[Item]
+) -> list[Result]:
+    """Work in a process of a cluster, which must see what the command sees."""
+    check_sight(sight)
+    try:
+        os.chdir(folder)  # relative paths are relative to the command's
+    except OSError as error:
+        raise StorageError(
+            f"the worker on {socket.gethostname()} cannot enter {folder} ({error.strerror}): run the command in a "
+            "folder that all workers see"
+        ) from error
     return work(part)
 
 

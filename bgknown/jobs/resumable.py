@@ -129,7 +129,16 @@ class Job:
             batch: units handed to a process at a time.
             ordered: whether results come in the order of the units.
         """
-        return in_batches(work, units, jobs=self.jobs, title=title, unit=self.noun, batch=batch, ordered=ordered)
+        return in_batches(
+            work,
+            units,
+            jobs=self.jobs,
+            title=title,
+            unit=self.noun,
+            batch=batch,
+            ordered=ordered,
+            out=self.workspace.scratch,
+        )
 
     def check(self, outcome: JobOutcome[Record], total: int, *, stored: bool = True) -> None:
         """List what is broken, unless it is to be skipped and something good is left.

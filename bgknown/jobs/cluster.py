@@ -1,0 +1,309 @@
+"""Work on a Dask cluster instead of in local processes: the same units, and the same bytes.
+
+``use_cluster`` connects, and everything within it that ``bgknown.jobs.parallel`` runs goes to the cluster's workers.
+All of them must see the same folders under the same paths; each process checks that before its first task
+(``Sight``), so that a worker that joins late is checked too.
+
+A cluster is named by the address of its scheduler (``tcp://host:8786``), by Dask's scheduler file (``.json``), by
+``local:N`` for N processes of this machine, or by a TOML file that dask-jobqueue makes one of (``read_queue``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import secrets
+import socket
+import threading
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import joblib
+
+from bgknown.errors import InvalidInputError, NotFoundError, StorageError
+from bgknown.jobs.files import write_whole
+from bgknown.nearest import suggest
+from bgknown.version import VERSION
+
+log = logging.getLogger(__name__)
+
+KINDS = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster", "lsf": "LSFCluster", "oar": "OARCluster"}
+"""Names of queues in a TOML file, and dask-jobqueue's classes for them."""
+CONNECT_S = 20
+WORKERS_WAIT_S = 7 * 86_400
+"""How long to wait for the first worker; a queue may be long."""
+LONELY_S = 30.0
+"""After this time without workers a line says so."""
+_LANDMARKS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What a worker must see: files that are only read, by size and time of change, and files with a random word."""
+
+    read: tuple[tuple[str, int, int], ...] = ()
+    """Path, bytes and time of change (ns) of some files of each folder that is read."""
+    written: tuple[tuple[str, str], ...] = ()
+    """Path and content of a file in each folder that is written."""
+    version: str = VERSION
+    """The version of this software."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Cluster:
+    """A cluster that is in use."""
+
+    client: Any
+    """Dask's client."""
+    jobs: int
+    """Number of its workers, or of those that its queue was asked for."""
+    sight: Sight
+    """What its workers must see."""
+    words: dict[Path, str] = field(default_factory=dict)
+    """The random word of each folder that is written."""
+
+    def see_written(self, folder: Path | None) -> Sight:
+        """What its workers must see, with a folder that exists and that they write to."""
+        if folder is None:
+            return self.sight
+        path = folder.absolute() / f".seen-{self.words.setdefault(folder, secrets.token_hex(8))}"
+        if not path.exists():
+            write_whole(path, self.words[folder].encode())
+        return Sight(read=self.sight.read, written=((str(path), self.words[folder]),))
+
+
+_current: ContextVar[Cluster | None] = ContextVar("cluster", default=None)
+
+
+def find_cluster() -> Cluster | None:
+    """The cluster that is in use; None for local processes."""
+    return _current.get()
+
+
+@contextlib.contextmanager
+def use_cluster(address: str | None, *, read: Sequence[Path] = ()) -> Iterator[Cluster | None]:
+    """Do everything within this on a cluster.
+
+    Args:
+        address: the cluster (see the module); None for local processes, as without this.
+        read: folders that the workers read.
+
+    Raises:
+        NotFoundError: Dask is not installed, or there is no such file.
+        InvalidInputError: the address or a TOML file breaks a rule, or workers have more than one thread.
+        StorageError: there is no scheduler at that address.
+    """
+    if address is None:
+        yield None
+        return
+    with contextlib.ExitStack() as stack:
+        client, jobs = _connect(address, stack)
+        cluster = Cluster(client=client, jobs=jobs, sight=Sight(read=tuple(_list_landmarks(read))))
+        stack.enter_context(_warn_when_lonely(client))
+        client.wait_for_workers(1, timeout=WORKERS_WAIT_S)
+        _check_threads(client)
+        token = _current.set(cluster)
+        stack.callback(_current.reset, token)
+        stack.callback(_remove_words, cluster)
+        stack.enter_context(
+            joblib.parallel_config(backend="dask", client=client, wait_for_workers_timeout=WORKERS_WAIT_S)
+        )
+        yield cluster
+
+
+@cache
+def check_sight(sight: Sight) -> None:
+    """Refuse to work where the folders are not those of the command; called by each process of a worker, once.
+
+    Raises:
+        StorageError: names this machine and what it does not see.
+    """
+    here = f"the worker on {socket.gethostname()}"
+    if sight.version != VERSION:
+        raise StorageError(f"{here} has bgknown {VERSION}, the command has {sight.version}; install the same version")
+    for path, size, changed in sight.read:
+        try:
+            state = os.stat(path)  # noqa: PTH116  (a text, as it travels)
+        except OSError as error:
+            raise StorageError(f"{here} cannot read {path} ({error.strerror}); {_SAME}") from error
+        if (state.st_size, state.st_mtime_ns) != (size, changed):
+            raise StorageError(f"{here} has another file at {path}; {_SAME}")
+    for path, word in sight.written:
+        try:
+            found = Path(path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise StorageError(f"{here} does not see {Path(path).parent} as the command does; {_SAME}") from error
+        if found != word:
+            raise StorageError(f"{here} has another folder at {Path(path).parent}; {_SAME}")
+
+
+_SAME = "all workers need the same folders under the same paths, on a shared file system"
+
+
+@contextlib.contextmanager
+def explain_cluster_faults() -> Iterator[None]:
+    """Turn the faults of a cluster into one line each.
+
+    Raises:
+        StorageError: a task ended its workers, or the scheduler is gone.
+    """
+    if _current.get() is None:
+        yield
+        return
+    from concurrent.futures import CancelledError  # noqa: PLC0415
+
+    from distributed import KilledWorker  # noqa: PLC0415
+    from distributed.comm import CommClosedError  # noqa: PLC0415
+
+    kept = "finished work is kept; run the same command again"
+    try:
+        yield
+    except KilledWorker as error:
+        raise StorageError(
+            f"one task ended {error.allowed_failures + 1} workers in turn, most often because memory ran out: "
+            f"{kept}, with more memory for each worker"
+        ) from error
+    except (CancelledError, CommClosedError) as error:
+        raise StorageError(f"the cluster's scheduler is gone: {kept} when it is back") from error
+    except OSError as error:
+        if type(error).__module__.startswith("distributed"):
+            raise StorageError(f"the cluster does not answer ({error}): {kept}") from error
+        raise
+
+
+def _connect(address: str, stack: contextlib.ExitStack) -> tuple[Any, int]:
+    """A client, and the number of workers there are or will be."""
+    try:
+        from distributed import Client, LocalCluster  # noqa: PLC0415
+    except ImportError as error:
+        raise NotFoundError(
+            "--cluster needs Dask; install it with pip install 'bgknown[dask]', here and on the workers"
+        ) from error
+    quiet = {"dashboard_address": None, "silence_logs": 50}
+    if match := re.fullmatch(r"local:([1-9][0-9]{0,3})", address):
+        local = LocalCluster(n_workers=int(match[1]), threads_per_worker=1, processes=True, **quiet)
+        client = stack.enter_context(Client(stack.enter_context(local)))
+        return client, int(match[1])
+    if address.endswith(".toml"):
+        queue = stack.enter_context(read_queue(Path(address)))
+        return stack.enter_context(Client(queue)), len(queue.worker_spec)
+    if address.endswith(".json"):
+        if not Path(address).is_file():
+            raise NotFoundError(f"{address}: no such file; give the file that `dask scheduler --scheduler-file` writes")
+        given: dict[str, Any] = {"scheduler_file": address}
+    elif re.fullmatch(r"(tcp|tls|ucx)://[^\s/]+:[0-9]+", address):
+        given = {"address": address}
+    else:
+        raise InvalidInputError(
+            f"the cluster is {address!r}; it must be tcp://HOST:PORT, local:N, a scheduler file (.json), or a TOML "
+            "file for dask-jobqueue"
+        )
+    try:
+        client = stack.enter_context(Client(**given, timeout=CONNECT_S))
+    except (OSError, ValueError) as error:
+        raise StorageError(
+            f"{address}: no scheduler answers there; start one with `dask scheduler`, and workers with "
+            "`dask worker --nthreads 1`"
+        ) from error
+    return client, len(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def read_queue(path: Path) -> Any:
+    """The cluster that a TOML file describes, scaled to its number of jobs.
+
+    ::
+
+        queue = "slurm"      # or pbs, sge, lsf, oar
+        jobs = 20            # jobs of the queue
+        [options]            # of dask-jobqueue's class
+        cores = 8
+        processes = 8
+        memory = "32GB"
+        walltime = "04:00:00"
+
+    Raises:
+        NotFoundError: there is no such file, or dask-jobqueue is not installed.
+        InvalidInputError: the file breaks a rule.
+    """
+    if not path.is_file():
+        raise NotFoundError(f"{path}: no such file")
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{path}: is not TOML: {error}") from error
+    kind, jobs, options = given.pop("queue", None), given.pop("jobs", None), given.pop("options", {})
+    if given:
+        raise InvalidInputError(f"{path}: has {next(iter(given))!r}; it must have queue, jobs and a table options")
+    if kind not in KINDS:
+        known = ", ".join(KINDS)
+        raise InvalidInputError(f"{path}: queue is {kind!r}; it must be one of {known}{suggest(str(kind), KINDS)}")
+    if type(jobs) is not int or jobs < 1 or not isinstance(options, dict):
+        raise InvalidInputError(f"{path}: jobs must be a whole number from 1, and options a table")
+    try:
+        import dask_jobqueue  # noqa: PLC0415
+    except ImportError as error:
+        raise NotFoundError(f"{path}: needs dask-jobqueue; install it with pip install dask-jobqueue") from error
+    try:
+        cluster = getattr(dask_jobqueue, KINDS[kind])(**options)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"{path}: dask-jobqueue refuses its options: {error}") from error
+    cluster.scale(jobs=jobs)
+    return cluster
+
+
+def _check_threads(client: Any) -> None:
+    threads = {name: worker["nthreads"] for name, worker in client.scheduler_info(n_workers=-1)["workers"].items()}
+    crowded = [name for name, count in threads.items() if count > 1]
+    if crowded:
+        raise InvalidInputError(
+            f"the worker {crowded[0]} has {threads[crowded[0]]} threads; units need a process each: start workers with "
+            "--nthreads 1 --nworkers N, or with as many processes as cores in dask-jobqueue"
+        )
+
+
+def _list_landmarks(folders: Sequence[Path]) -> Iterator[tuple[str, int, int]]:
+    """Some files of each folder, by size and time of change."""
+    for folder in folders:
+        found = 0
+        for root, names, files in os.walk(folder.absolute()):
+            names.sort()
+            for name in sorted(files)[:3]:
+                state = (Path(root) / name).stat()
+                yield str(Path(root) / name), state.st_size, state.st_mtime_ns
+                found += 1
+            if found >= _LANDMARKS:
+                break
+
+
+def _remove_words(cluster: Cluster) -> None:
+    for folder, word in cluster.words.items():
+        (folder.absolute() / f".seen-{word}").unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _warn_when_lonely(client: Any) -> Iterator[None]:
+    """Say once that there are no workers, whenever that lasts."""
+    stop = threading.Event()
+
+    def watch() -> None:
+        alone = 0.0
+        while not stop.wait(1.0):
+            with contextlib.suppress(Exception):  # the scheduler may be gone, which the work reports
+                alone = 0.0 if client.scheduler_info(n_workers=-1)["workers"] else alone + 1.0
+                if alone == LONELY_S:
+                    log.warning("the cluster has no workers; waiting for some (Ctrl-C stops)")
+
+    thread = threading.Thread(target=watch, name="cluster", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=5.0)
