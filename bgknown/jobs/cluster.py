@@ -186,14 +186,16 @@ def _connect(address: str, stack: contextlib.ExitStack) -> tuple[Any, int]:
         raise NotFoundError(
             "--cluster needs Dask; install it with pip install 'bgknown[dask]', here and on the workers"
         ) from error
-    quiet = {"dashboard_address": None, "silence_logs": 50}
+    connect: Any = Client  # Dask has no types
+    make_local: Any = LocalCluster
     if match := re.fullmatch(r"local:([1-9][0-9]{0,3})", address):
-        local = LocalCluster(n_workers=int(match[1]), threads_per_worker=1, processes=True, **quiet)
-        client = stack.enter_context(Client(stack.enter_context(local)))
-        return client, int(match[1])
+        local = make_local(
+            n_workers=int(match[1]), threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+        )
+        return stack.enter_context(connect(stack.enter_context(local))), int(match[1])
     if address.endswith(".toml"):
         queue = stack.enter_context(read_queue(Path(address)))
-        return stack.enter_context(Client(queue)), len(queue.worker_spec)
+        return stack.enter_context(connect(queue)), len(queue.worker_spec)
     if address.endswith(".json"):
         if not Path(address).is_file():
             raise NotFoundError(f"{address}: no such file; give the file that `dask scheduler --scheduler-file` writes")
@@ -206,7 +208,7 @@ def _connect(address: str, stack: contextlib.ExitStack) -> tuple[Any, int]:
             "file for dask-jobqueue"
         )
     try:
-        client = stack.enter_context(Client(**given, timeout=CONNECT_S))
+        client = stack.enter_context(connect(**given, timeout=CONNECT_S))
     except (OSError, ValueError) as error:
         raise StorageError(
             f"{address}: no scheduler answers there; start one with `dask scheduler`, and workers with "
