@@ -7,6 +7,7 @@ import click
 from bgknown.cli_options import (
     add_options,
     cache_option,
+    cluster_option,
     device_option,
     jobs_option,
     name_option,
@@ -39,6 +40,7 @@ embedding_options = add_options(
     click.option("--batch", type=int, default=32, show_default=True, help="Clips per batch."),
     jobs_option,
     shard_option,
+    cluster_option,
     cache_option,
 )
 """The options of the embedding pass."""

@@ -14,6 +14,7 @@ from benchmark import processes, tasks
 from benchmark.embedding.broken import describe
 from benchmark.embedding.clips import BrokenClipError
 from benchmark.embedding.embed import EmbedSettings
+from benchmark.embedding.shares import embed_on_cluster
 from benchmark.encoders.contract import LoadedEncoder
 from benchmark.encoders.loading import try_out
 from benchmark.encoders.registry import load_encoder
@@ -25,6 +26,8 @@ from benchmark.tasks import own as own_task
 from benchmark.tasks.contract import TaskData, TaskOptions, check_folds
 from benchmark.tasks.locations import Locations
 from bgknown.errors import InvalidInputError
+from bgknown.jobs.cluster import Cluster
+from bgknown.jobs.shards import Shard
 from bgknown.sounds import read_sound_list
 from bgknown.userpath import expand_fields
 
@@ -134,6 +137,23 @@ def embed_shares(options: RunOptions) -> Iterator[str]:
         for task, data in data_of.items():
             held = embed_share_of_task(loaded, data, options.embedding)
             yield f"{loaded.name} on {tasks.name_of(task)}: the cache holds {held:,} embeddings"
+
+
+def embed_elsewhere(options: RunOptions, cluster: Cluster) -> None:
+    """Let the workers of a cluster embed the audio of all tasks with all encoders, into the cache.
+
+    Raises:
+        BgknownError: as ``run``, or a fault of the cluster.
+    """
+    for spec in dict.fromkeys(options.encoders):
+        work = functools.partial(_embed_one_share, dataclasses.replace(options, encoders=(spec,)))
+        embed_on_cluster(work, cluster, options.embedding.cache, f"embed {spec}")
+
+
+def _embed_one_share(options: RunOptions, shard: Shard) -> None:
+    settings = dataclasses.replace(options.embedding, shard=shard)
+    for _ in embed_shares(dataclasses.replace(options, embedding=settings)):
+        pass
 
 
 def _prepare_tasks(options: RunOptions) -> tuple[dict[str, TaskData], dict[str, TaskOptions]]:

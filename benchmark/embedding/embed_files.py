@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,10 +19,12 @@ from benchmark.embedding.clips import BrokenClipError, Clip
 from benchmark.embedding.embed import EmbedSettings, embed_clips, embed_share
 from benchmark.embedding.hashes import hash_fit
 from benchmark.encoders.contract import LoadedEncoder
+from benchmark.encoders.registry import load_encoder
 from bgknown.audio.files import NO_SUCH_FILE
 from bgknown.corpora.listing import SUFFIXES, check_utf8, list_audio, list_fitting, locate, name_some, report_hidden
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import advise_option, make_folder, write_whole
+from bgknown.jobs.shards import Shard
 from bgknown.nearest import nearest
 from bgknown.userpath import user_path
 
@@ -98,6 +102,20 @@ def embed_files(
             write_whole(out / "clips.csv", table.to_csv(index=False, lineterminator="\n").encode())
             write_about(out, loaded, clips, settings.precision, fitted_on=hash_fit(loaded, clips, cache=settings.cache))
     return EmbedReport(clips=len(files), problems=problems)
+
+
+def embed_shard_of_files(
+    choice: Mapping[str, Any], audio: Sequence[Path], settings: EmbedSettings, how: Mapping[str, Any], shard: Shard
+) -> None:
+    """Load an encoder and embed a share of files into the cache; for a process of a cluster.
+
+    Args:
+        choice: what ``benchmark.encoders.registry.load_encoder`` takes.
+        audio, settings: as for ``embed_files``.
+        how: its further options.
+        shard: the share.
+    """
+    embed_files(load_encoder(**choice), audio, Path(), dataclasses.replace(settings, shard=shard), **how)
 
 
 def find_clips(audio: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:

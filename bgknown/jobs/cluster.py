@@ -11,6 +11,7 @@ A cluster is named by the address of its scheduler (``tcp://host:8786``), by Das
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import re
@@ -18,14 +19,12 @@ import secrets
 import socket
 import threading
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import joblib
+from typing import Any, TypeVar
 
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
 from bgknown.jobs.files import write_whole
@@ -39,6 +38,8 @@ KINDS = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster", "lsf
 CONNECT_S = 20
 WORKERS_WAIT_S = 7 * 86_400
 """How long to wait for the first worker; a queue may be long."""
+IN_FLIGHT = 3
+"""Tasks for each worker that are handed to the cluster at a time."""
 LONELY_S = 30.0
 """After this time without workers a line says so."""
 _LANDMARKS = 12
@@ -79,6 +80,8 @@ class Cluster:
         return Sight(read=self.sight.read, written=((str(path), self.words[folder]),))
 
 
+Part = TypeVar("Part")
+Results = TypeVar("Results")
 _current: ContextVar[Cluster | None] = ContextVar("cluster", default=None)
 
 
@@ -104,6 +107,7 @@ def use_cluster(address: str | None, *, read: Sequence[Path] = ()) -> Iterator[C
         yield None
         return
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_quieten())
         client, jobs = _connect(address, stack)
         cluster = Cluster(client=client, jobs=jobs, sight=Sight(read=tuple(_list_landmarks(read))))
         stack.enter_context(_warn_when_lonely(client))
@@ -112,10 +116,52 @@ def use_cluster(address: str | None, *, read: Sequence[Path] = ()) -> Iterator[C
         token = _current.set(cluster)
         stack.callback(_current.reset, token)
         stack.callback(_remove_words, cluster)
-        stack.enter_context(
-            joblib.parallel_config(backend="dask", client=client, wait_for_workers_timeout=WORKERS_WAIT_S)
-        )
         yield cluster
+
+
+def run_on_cluster(
+    cluster: Cluster, work: Callable[[Part], Results], parts: Sequence[Part], *, ordered: bool
+) -> Generator[Results]:
+    """Results of ``work`` over ``parts``, which are handed out as workers become free.
+
+    This does not use joblib's backend for Dask: with one worker, which may be the first of many, joblib would do
+    everything in the process of the command.
+
+    Args:
+        cluster: the cluster, in use.
+        work: a function that can be pickled.
+        parts: what to work on.
+        ordered: whether results come in the order of the parts, rather than as they become ready.
+
+    Raises:
+        StorageError: a task ended its workers, or the scheduler is gone.
+    """
+    from distributed import as_completed  # noqa: PLC0415
+
+    make_queue: Any = as_completed  # Dask has no types
+    queue = make_queue()
+    places: dict[Any, int] = {}
+    ready: dict[int, Results] = {}
+    waiting = iter(enumerate(parts))
+    following = 0
+    with _explain_cluster_faults():
+        try:
+            while following < len(parts):
+                room = IN_FLIGHT * cluster.jobs - len(places) - len(ready)  # ready: those that a slow one holds up
+                for place, part in itertools.islice(waiting, max(room, 0)):
+                    future = cluster.client.submit(work, part, pure=False)
+                    places[future] = place
+                    queue.add(future)
+                future = next(queue)
+                place = places.pop(future)
+                ready[place] = future.result()
+                del future  # so that the cluster forgets the result
+                for place in [following] * (following in ready) if ordered else list(ready):
+                    yield ready.pop(place)
+                    following += 1
+        finally:
+            with contextlib.suppress(Exception):  # the scheduler may be gone
+                cluster.client.cancel(list(places))
 
 
 @cache
@@ -148,19 +194,16 @@ _SAME = "all workers need the same folders under the same paths, on a shared fil
 
 
 @contextlib.contextmanager
-def explain_cluster_faults() -> Iterator[None]:
+def _explain_cluster_faults() -> Iterator[None]:
     """Turn the faults of a cluster into one line each.
 
     Raises:
         StorageError: a task ended its workers, or the scheduler is gone.
     """
-    if _current.get() is None:
-        yield
-        return
     from concurrent.futures import CancelledError  # noqa: PLC0415
 
     from distributed import KilledWorker  # noqa: PLC0415
-    from distributed.comm import CommClosedError  # noqa: PLC0415
+    from distributed.comm.core import CommClosedError  # noqa: PLC0415
 
     kept = "finished work is kept; run the same command again"
     try:
@@ -244,8 +287,7 @@ def read_queue(path: Path) -> Any:
     if given:
         raise InvalidInputError(f"{path}: has {next(iter(given))!r}; it must have queue, jobs and a table options")
     if kind not in KINDS:
-        known = ", ".join(KINDS)
-        raise InvalidInputError(f"{path}: queue is {kind!r}; it must be one of {known}{suggest(str(kind), KINDS)}")
+        raise InvalidInputError(f"{path}: queue is {kind!r}, which is not known; {suggest(str(kind), KINDS)}")
     if type(jobs) is not int or jobs < 1 or not isinstance(options, dict):
         raise InvalidInputError(f"{path}: jobs must be a whole number from 1, and options a table")
     try:
@@ -287,6 +329,21 @@ def _list_landmarks(folders: Sequence[Path]) -> Iterator[tuple[str, int, int]]:
 def _remove_words(cluster: Cluster) -> None:
     for folder, word in cluster.words.items():
         (folder.absolute() / f".seen-{word}").unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _quieten() -> Iterator[None]:
+    """Keep Dask's log of lost connections, tracebacks included, off the terminal: each fault is one line here."""
+    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in {"distributed", "tornado"}]
+    loggers = [logging.getLogger(name) for name in {"distributed", "distributed.client", "asyncio", *names}]
+    before = {logger: logger.level for logger in loggers}
+    for logger in before:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in before.items():
+            logger.setLevel(level)
 
 
 @contextlib.contextmanager

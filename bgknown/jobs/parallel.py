@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import socket
@@ -9,7 +10,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from bgknown.errors import InvalidInputError, StorageError
-from bgknown.jobs.cluster import Sight, check_sight, explain_cluster_faults, find_cluster
+from bgknown.jobs.cluster import Sight, check_sight, find_cluster, run_on_cluster
 from bgknown.jobs.surroundings import prepare_libraries
 from bgknown.shown import escape_line
 
@@ -53,6 +54,7 @@ def in_processes(
     unit: str,
     batch: int = 1,
     ordered: bool = False,
+    out: Path | None = None,
 ) -> Iterator[Result]:
     """Results of ``work`` over ``items``, with a progress bar on stderr.
 
@@ -64,12 +66,13 @@ def in_processes(
         unit: name of an item in the bar's rate.
         batch: items given to a process at a time, in their order.
         ordered: whether results come in the order of the items, rather than as they become ready.
+        out: a folder that the work writes to, which all workers of a cluster must see.
 
     Raises:
         InvalidInputError: jobs is below 1.
         StorageError: a worker process was killed (usually because memory ran out).
     """
-    return in_batches(one_by_one(work), items, jobs=jobs, title=title, unit=unit, batch=batch, ordered=ordered)
+    return in_batches(one_by_one(work), items, jobs=jobs, title=title, unit=unit, batch=batch, ordered=ordered, out=out)
 
 
 def one_by_one(work: Callable[[Item], Result]) -> Callable[[Sequence[Item]], list[Result]]:
@@ -92,8 +95,7 @@ def in_batches(
 
     Args:
         work: returns one result per item of its batch.
-        items, jobs, title, unit, batch, ordered: as for ``in_processes``.
-        out: a folder that the work writes to, which all workers of a cluster must see.
+        items, jobs, title, unit, batch, ordered, out: as for ``in_processes``.
 
     Raises:
         InvalidInputError, StorageError: as ``in_processes``.
@@ -102,11 +104,19 @@ def in_batches(
     prepare_libraries()  # one folder for all processes
     batches = [items[i : i + batch] for i in range(0, len(items), batch)]
     cluster = find_cluster()
-    if cluster is None:
-        run = partial(_work_under_parent, os.getpid(), Path.cwd(), work)
+    if cluster is not None:
+        run = partial(_work_on_cluster, cluster.see_written(out), Path.cwd(), work)
+        parts = run_on_cluster(cluster, run, batches, ordered=ordered)
     else:
-        jobs, run = cluster.jobs, partial(_work_on_cluster, cluster.see_written(out), Path.cwd(), work)
-    tasks = (joblib.delayed(run)(part) for part in batches)
+        parts = _run_in_processes(partial(_work_under_parent, os.getpid(), Path.cwd(), work), batches, jobs, ordered)
+    with contextlib.closing(parts):
+        for results in _show_bar(parts, items, title, unit):
+            yield from results
+
+
+def _run_in_processes(
+    work: Callable[[Sequence[Item]], list[Result]], batches: Sequence[Sequence[Item]], jobs: int, ordered: bool
+) -> Generator[list[Result]]:
     pool = joblib.Parallel(
         n_jobs=min(jobs, max(len(batches), 1)),
         return_as="generator" if ordered else "generator_unordered",
@@ -114,11 +124,10 @@ def in_batches(
         # traceback when work is interrupted
         pre_dispatch="2*n_jobs",
     )
-    parts = pool(tasks)
+    parts = pool(joblib.delayed(work)(part) for part in batches)
     try:
-        with explain_cluster_faults():
-            for results in _show_bar(parts, items, title, unit):
-                yield from results
+        for part in parts:  # not "yield from", which would close the pool before the warnings are caught
+            yield part
     except TerminatedWorkerError as error:
         raise StorageError(
             "a worker process was killed, most often because memory ran out: "
