@@ -126,7 +126,7 @@ def _run_in_processes(
     )
     parts = pool(joblib.delayed(work)(part) for part in batches)
     try:
-        for part in parts:  # not "yield from", which would close the pool before the warnings are caught
+        for part in parts:  # noqa: UP028  (yield from would close the pool before the warnings are caught)
             yield part
     except TerminatedWorkerError as error:
         raise StorageError(

@@ -183,7 +183,7 @@ def test_no_scheduler_is_one_line(monkeypatch):
     [
         (
             "queue = 'slrm'\njobs = 2",
-            "queue is 'slrm'; it must be one of slurm, pbs, sge, lsf, oar; did you mean",
+            "queue is 'slrm', which is not known; did you mean slurm",
         ),
         ("queue = 'slurm'\njobs = 0", "jobs must be a whole number from 1"),
         ("queue = 'slurm'\njobs = 2\nother = 1", "has 'other'; it must have queue, jobs and a table options"),
