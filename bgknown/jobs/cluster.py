@@ -4,8 +4,7 @@
 All of them must see the same folders under the same paths; each process checks that before its first task
 (``Sight``), so that a worker that joins late is checked too.
 
-A cluster is named by the address of its scheduler (``tcp://host:8786``), by Dask's scheduler file (``.json``), by
-``local:N`` for N processes of this machine, or by a TOML file that dask-jobqueue makes one of (``read_queue``).
+``bgknown.jobs.cluster_address`` says how a cluster is named.
 """
 
 from __future__ import annotations
@@ -14,11 +13,9 @@ import contextlib
 import itertools
 import logging
 import os
-import re
 import secrets
 import socket
 import threading
-import tomllib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -26,16 +23,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bgknown.errors import InvalidInputError, NotFoundError, StorageError
+from bgknown.errors import InvalidInputError, StorageError
+from bgknown.jobs.cluster_address import connect
 from bgknown.jobs.files import write_whole
-from bgknown.nearest import suggest
 from bgknown.version import VERSION
 
 log = logging.getLogger(__name__)
 
-KINDS = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster", "lsf": "LSFCluster", "oar": "OARCluster"}
-"""Names of queues in a TOML file, and dask-jobqueue's classes for them."""
-CONNECT_S = 20
 WORKERS_WAIT_S = 7 * 86_400
 """How long to wait for the first worker; a queue may be long."""
 IN_FLIGHT = 3
@@ -108,7 +102,7 @@ def use_cluster(address: str | None, *, read: Sequence[Path] = ()) -> Iterator[C
         return
     with contextlib.ExitStack() as stack:
         stack.enter_context(_quieten())
-        client, jobs = _connect(address, stack)
+        client, jobs = connect(address, stack)
         cluster = Cluster(client=client, jobs=jobs, sight=Sight(read=tuple(_list_landmarks(read))))
         stack.enter_context(_warn_when_lonely(client))
         client.wait_for_workers(1, timeout=WORKERS_WAIT_S)
@@ -219,87 +213,6 @@ def _explain_cluster_faults() -> Iterator[None]:
         if type(error).__module__.startswith("distributed"):
             raise StorageError(f"the cluster does not answer ({error}): {kept}") from error
         raise
-
-
-def _connect(address: str, stack: contextlib.ExitStack) -> tuple[Any, int]:
-    """A client, and the number of workers there are or will be."""
-    try:
-        from distributed import Client, LocalCluster  # noqa: PLC0415
-    except ImportError as error:
-        raise NotFoundError(
-            "--cluster needs Dask; install it with pip install 'bgknown[dask]', here and on the workers"
-        ) from error
-    connect: Any = Client  # Dask has no types
-    make_local: Any = LocalCluster
-    if match := re.fullmatch(r"local:([1-9][0-9]{0,3})", address):
-        local = make_local(
-            n_workers=int(match[1]), threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
-        )
-        return stack.enter_context(connect(stack.enter_context(local))), int(match[1])
-    if address.endswith(".toml"):
-        queue = stack.enter_context(read_queue(Path(address)))
-        return stack.enter_context(connect(queue)), len(queue.worker_spec)
-    if address.endswith(".json"):
-        if not Path(address).is_file():
-            raise NotFoundError(f"{address}: no such file; give the file that `dask scheduler --scheduler-file` writes")
-        given: dict[str, Any] = {"scheduler_file": address}
-    elif re.fullmatch(r"(tcp|tls|ucx)://[^\s/]+:[0-9]+", address):
-        given = {"address": address}
-    else:
-        raise InvalidInputError(
-            f"the cluster is {address!r}; it must be tcp://HOST:PORT, local:N, a scheduler file (.json), or a TOML "
-            "file for dask-jobqueue"
-        )
-    try:
-        client = stack.enter_context(connect(**given, timeout=CONNECT_S))
-    except (OSError, ValueError) as error:
-        raise StorageError(
-            f"{address}: no scheduler answers there; start one with `dask scheduler`, and workers with "
-            "`dask worker --nthreads 1`"
-        ) from error
-    return client, len(client.scheduler_info(n_workers=-1)["workers"])
-
-
-def read_queue(path: Path) -> Any:
-    """The cluster that a TOML file describes, scaled to its number of jobs.
-
-    ::
-
-        queue = "slurm"      # or pbs, sge, lsf, oar
-        jobs = 20            # jobs of the queue
-        [options]            # of dask-jobqueue's class
-        cores = 8
-        processes = 8
-        memory = "32GB"
-        walltime = "04:00:00"
-
-    Raises:
-        NotFoundError: there is no such file, or dask-jobqueue is not installed.
-        InvalidInputError: the file breaks a rule.
-    """
-    if not path.is_file():
-        raise NotFoundError(f"{path}: no such file")
-    try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{path}: is not TOML: {error}") from error
-    kind, jobs, options = given.pop("queue", None), given.pop("jobs", None), given.pop("options", {})
-    if given:
-        raise InvalidInputError(f"{path}: has {next(iter(given))!r}; it must have queue, jobs and a table options")
-    if kind not in KINDS:
-        raise InvalidInputError(f"{path}: queue is {kind!r}, which is not known; {suggest(str(kind), KINDS)}")
-    if type(jobs) is not int or jobs < 1 or not isinstance(options, dict):
-        raise InvalidInputError(f"{path}: jobs must be a whole number from 1, and options a table")
-    try:
-        import dask_jobqueue  # noqa: PLC0415
-    except ImportError as error:
-        raise NotFoundError(f"{path}: needs dask-jobqueue; install it with pip install dask-jobqueue") from error
-    try:
-        cluster = getattr(dask_jobqueue, KINDS[kind])(**options)
-    except (TypeError, ValueError) as error:
-        raise InvalidInputError(f"{path}: dask-jobqueue refuses its options: {error}") from error
-    cluster.scale(jobs=jobs)
-    return cluster
 
 
 def _check_threads(client: Any) -> None:

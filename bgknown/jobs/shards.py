@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from bgknown.documents import shorten_value
 from bgknown.errors import InvalidInputError
 
-Unit = TypeVar("Unit")
+_Unit = TypeVar("_Unit")
 MOST_SHARDS = 100_000
 
 
@@ -39,7 +38,7 @@ class Shard:
         """What its files are called by."""
         return f"{self.number}-of-{self.count}"
 
-    def take(self, units: Sequence[Unit]) -> Sequence[Unit]:
+    def take(self, units: Sequence[_Unit]) -> Sequence[_Unit]:
         """Its units: neighbours, so that those of one source stay together."""
         return units[len(units) * (self.number - 1) // self.count : len(units) * self.number // self.count]
 
@@ -64,5 +63,5 @@ def read_shard(text: str) -> Shard:
     """
     match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text.strip())
     if match is None:
-        raise InvalidInputError(f"the shard is {shorten_value(text)}; it must be I/N with I from 1 to N, such as 3/8")
+        raise InvalidInputError(f"the shard is {text[:40]!r}; it must be I/N with I from 1 to N, such as 3/8")
     return Shard(number=int(match[1]), count=int(match[2]))

@@ -16,7 +16,8 @@ from click.testing import CliRunner
 
 from benchmark.cli import main as benchmark
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
-from bgknown.jobs.cluster import Sight, check_sight, read_queue, use_cluster
+from bgknown.jobs.cluster import Sight, check_sight, use_cluster
+from bgknown.jobs.cluster_address import read_queue
 from bgknown.jobs.parallel import in_processes
 from pretrain.pack import PackOptions, pack
 from tests.conftest import contents, noise
@@ -172,7 +173,7 @@ def test_what_is_not_a_cluster_is_refused(address):
 
 
 def test_no_scheduler_is_one_line(monkeypatch):
-    monkeypatch.setattr("bgknown.jobs.cluster.CONNECT_S", 1)
+    monkeypatch.setattr("bgknown.jobs.cluster_address.CONNECT_S", 1)
     missing = "no scheduler answers there; start one with `dask scheduler`"
     with pytest.raises(StorageError, match=missing), use_cluster("tcp://127.0.0.1:9"):
         pass
@@ -196,6 +197,13 @@ def test_queues_that_are_not_described_are_refused(tmp_path, text, fault):
         read_queue(tmp_path / "queue.toml")
     with pytest.raises(NotFoundError, match="no such file"):
         read_queue(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("address", ["~/none.toml", "~/none.json"])
+def test_files_that_are_not_there_are_named_in_the_home_folder(tmp_path, monkeypatch, address):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(NotFoundError, match=rf"{tmp_path}/none.*no such file"), use_cluster(address):
+        pass
 
 
 def test_packing_on_a_cluster_has_the_same_bytes(shared, tmp_path):
