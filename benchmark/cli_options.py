@@ -14,12 +14,16 @@ from bgknown.cli_options import (
     out_option,
     shard_option,
 )
+from bgknown.commands import FILE_PATH
 
 _ENCODER = "Encoder: a name, a file or KIND:TARGET (see `benchmark encoders`)"
 
 encoder_option = click.option("--encoder", required=True, help=f"{_ENCODER}.")
 encoders_option = click.option(
     "--encoder", "encoders", multiple=True, required=True, help=f"{_ENCODER}; may be repeated."
+)
+heads_option = click.option(
+    "--head", "heads", type=FILE_PATH, multiple=True, help="Head of an encoder (see `benchmark head`); may be repeated."
 )
 results_option = out_option("the results")
 task_filter_option = click.option("--task", help="Only this task.")
