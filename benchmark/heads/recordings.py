@@ -113,7 +113,9 @@ def list_recordings(choice: RecordingChoice, *, cache: Path) -> RecordingPool:
     if not paths:
         raise InvalidInputError(f"{', '.join(map(str, choice.audio))}: no audio files; give folders of recordings")
     names, hashes = [name for _, name in files], hash_contents(paths, cache=cache)
-    sources = _join_sources(names, hashes, [groups.get(path.resolve(), "") for path in paths])
+    sources = _join_sources(
+        names, hashes, [groups.get(str(path.resolve())) or groups.get(path.name, "") for path in paths]
+    )
     banned = {source for source, out in zip(sources, excluded.find(names, hashes), strict=True) if out}
     facts = zip(paths, names, frames, hashes, sources, strict=True)
     recordings = [
@@ -169,8 +171,11 @@ def _join_sources(names: Sequence[str], hashes: Sequence[str], groups: Sequence[
     return [f"{place} {names[place]}" for place in places]
 
 
-def _read_groups(table: Path) -> dict[Path, str]:
-    """The group of each file that a table lists; names are relative to the table's folder or one below it."""
+def _read_groups(table: Path) -> dict[str, str]:
+    """The group of each file that a table lists, by its path; by its name alone where the table has no folders.
+
+    Paths are relative to the table's folder.
+    """
     rows = read_csv(table, advice="give a table with the columns file and group")
     name_column = next((name for name in _NAME_COLUMNS if name in rows), None)
     group_column = next((name for name in _GROUP_COLUMNS if name in rows), None)
@@ -179,10 +184,9 @@ def _read_groups(table: Path) -> dict[Path, str]:
             f"{table}: needs a column of files ({', '.join(_NAME_COLUMNS)}) and one of groups "
             f"({', '.join(_GROUP_COLUMNS)})"
         )
-    return {
-        (table.parent / file).resolve(): group
-        for file, group in zip(rows[name_column], rows[group_column], strict=True)
-    }
+    pairs = list(zip(rows[name_column], rows[group_column], strict=True))
+    by_name = {PurePosixPath(file).name: group for file, group in pairs if "/" not in file}
+    return by_name | {str((table.parent / file).resolve()): group for file, group in pairs}
 
 
 def _read_exclusions(paths: Iterable[Path]) -> _Excluded:
