@@ -27,9 +27,12 @@ heads_option = click.option(
 )
 results_option = out_option("the results")
 task_filter_option = click.option("--task", help="Only this task.")
+trust_code_option = click.option(
+    "--trust-code", is_flag=True, help="Load encoders that run arbitrary code, if you trust them."
+)
 loading_options = add_options(
     device_option,
-    click.option("--trust-code", is_flag=True, help="Load encoders that run arbitrary code, if you trust them."),
+    trust_code_option,
     name_option,
 )
 """The options of loading an encoder."""

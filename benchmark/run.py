@@ -19,7 +19,7 @@ from benchmark.encoders.contract import LoadedEncoder
 from benchmark.encoders.loading import try_out
 from benchmark.encoders.registry import load_encoder
 from benchmark.evaluate import embed_share_of_task, evaluate
-from benchmark.heads.head import Head, check_encoder, read_head
+from benchmark.heads.head import Head, check_head_fits, read_head
 from benchmark.heads.settings import apply_head, has_references
 from benchmark.protocol import TEXT_ENCODER, Protocol, choose_protocols
 from benchmark.record import Measuring, Outcome, check_same, find_finished, warn_of_earlier, write_outcome
@@ -222,7 +222,7 @@ def _load_in_turn(options: RunOptions, data: Sequence[TaskData], heads: Sequence
 def _check_heads(options: RunOptions, heads: Sequence[Head], keys: Mapping[str, str]) -> None:
     """Check that every head was trained for one of the encoders."""
     for path, head in zip(options.heads, heads, strict=False):
-        check_encoder(head, path, keys)
+        check_head_fits(head, path, keys)
 
 
 def _load(options: RunOptions, spec: str) -> LoadedEncoder:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from benchmark.cli_options import encoder_option
+from benchmark.cli_options import encoder_option, trust_code_option
 from bgknown.cli_options import cache_option, device_option, jobs_option, seed_option, skip_broken_option
 from bgknown.commands import ANY_PATH, FILE_PATH, FOLDER_PATH, Command, echo
 
@@ -38,21 +38,12 @@ from bgknown.commands import ANY_PATH, FILE_PATH, FOLDER_PATH, Command, echo
     show_default=True,
     help="Ridge regression, or a network of two layers added to it.",
 )
-@click.option(
-    "--snr",
-    type=(float, float),
-    metavar="LOW HIGH",
-    default=(0.0, 3.0),
-    show_default=True,
-    help="Range of the SNR, dB.",
-)
+@click.option("--snr", type=(float, float), metavar="LOW HIGH", help="Range of the SNR in dB [default: 0 3].")
 @click.option(
     "--level",
     type=(float, float),
     metavar="LOW HIGH",
-    default=(-36.0, -24.0),
-    show_default=True,
-    help="Range of the background's loudness, LUFS.",
+    help="Range of the background's loudness, LUFS [default: -36 -24].",
 )
 @click.option("--duration", type=float, default=5.0, show_default=True, help="Duration of mixtures in seconds.")
 @seed_option()
@@ -60,7 +51,7 @@ from bgknown.commands import ANY_PATH, FILE_PATH, FOLDER_PATH, Command, echo
 @jobs_option
 @cache_option
 @device_option
-@click.option("--trust-code", is_flag=True, help="Load an encoder that runs arbitrary code, if you trust it.")
+@trust_code_option
 def head(*, encoder: str, audio: tuple[Path, ...], out: Path, **given: Any) -> None:
     """Train a head: a learned subtraction for a frozen encoder, from unlabelled recordings.
 
@@ -80,6 +71,8 @@ def head(*, encoder: str, audio: tuple[Path, ...], out: Path, **given: Any) -> N
     from bgknown.corpora.headers import default_cache  # noqa: PLC0415
     from bgknown.jobs.parallel import check_jobs, count_cores  # noqa: PLC0415
 
+    ranges = {"snr_db": given["snr"], "level_lufs": given["level"]}
+    ranges = {name: value for name, value in ranges.items() if value is not None}
     jobs = count_cores() if given["jobs"] is None else given["jobs"]
     check_jobs(jobs)
     report = train_head(
@@ -90,9 +83,7 @@ def head(*, encoder: str, audio: tuple[Path, ...], out: Path, **given: Any) -> N
             ),
             out=out,
             embedding=EmbedSettings(cache=given["cache"] or default_cache(), jobs=jobs),
-            rules=MixtureRules(
-                seed=given["seed"], snr_db=given["snr"], level_lufs=given["level"], duration_s=given["duration"]
-            ),
+            rules=MixtureRules(seed=given["seed"], duration_s=given["duration"], **ranges),
             device=pick_device(given["device"]),
             **{name: given[name] for name in ("mixtures", "features", "kind", "trust_code")},
         )

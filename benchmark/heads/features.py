@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from bgknown.errors import InvalidInputError
 
-FORMS = {"mix": 1, "linear": 2, "full": 4}
+FEATURE_FORMS = {"mix": 1, "linear": 2, "full": 4}
 """Names of the forms, and how many times the embedding size each is wide.
 
 ``mix`` is y_mix alone; ``linear`` has y_bg beside it; ``full`` also relu(y_mix - y_bg) and min(y_mix, y_bg).
@@ -18,7 +18,7 @@ def form_features(form: str, mix: NDArray[np.float32], background: NDArray[np.fl
     """The features of a head.
 
     Args:
-        form: one of ``FORMS``.
+        form: one of ``FEATURE_FORMS``.
         mix: [n, D] embeddings of mixtures.
         background: [n, D] those of reference backgrounds; not used by ``mix``.
 

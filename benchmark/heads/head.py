@@ -23,7 +23,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.heads.features import FORMS, form_features
+from benchmark.heads.features import FEATURE_FORMS, form_features
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import hash_bytes, write_whole
 from bgknown.jobs.sealed import read_json_object
@@ -205,7 +205,7 @@ def read_head(path: Path) -> Head:
     )
 
 
-def check_encoder(head: Head, path: Path, keys: Mapping[str, str]) -> None:
+def check_head_fits(head: Head, path: Path, keys: Mapping[str, str]) -> None:
     """Check that a head was trained for one of some encoders.
 
     Args:
@@ -228,7 +228,7 @@ def check_encoder(head: Head, path: Path, keys: Mapping[str, str]) -> None:
 
 def _check_arrays(path: Path, facts: HeadFacts, arrays: Arrays) -> None:
     size = facts.embedding_size
-    width = FORMS[facts.features] * size
+    width = FEATURE_FORMS[facts.features] * size
     shapes: dict[str, Sequence[int]] = {
         **{"mean": [width], "scale": [width], "weight": [width, size], "bias": [size]},
         **{"control.weight": [size, size], "control.bias": [size]},

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Pairs = tuple[NDArray[np.float64], NDArray[np.float64]]
+FeatureBlock = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Features [m, P] and targets [m, D] of a block."""
 
 
@@ -25,7 +25,7 @@ class Scales:
     target_scale: NDArray[np.float64]
     """[D] above 0."""
 
-    def standardise(self, pairs: Pairs) -> Pairs:
+    def standardise(self, pairs: FeatureBlock) -> FeatureBlock:
         """Features and targets of mean 0 and standard deviation 1."""
         x, y = pairs
         return (x - self.mean) / self.scale, (y - self.target_mean) / self.target_scale
@@ -71,7 +71,7 @@ class Moments:
         return float(squares) / (self.rows * len(self.yy))
 
 
-def measure_scales(blocks: Iterable[Pairs]) -> Scales:
+def measure_scales(blocks: Iterable[FeatureBlock]) -> Scales:
     """Mean and population standard deviation, in two passes' accuracy from shifted sums.
 
     A standard deviation that is only rounding becomes 1.
@@ -80,7 +80,7 @@ def measure_scales(blocks: Iterable[Pairs]) -> Scales:
         blocks: features and targets of all rows.
     """
     rows = 0
-    shift: Pairs | None = None
+    shift: FeatureBlock | None = None
     sums: list[NDArray[np.float64]] = []
     for pairs in blocks:
         if shift is None:  # sums around a typical row do not cancel
@@ -99,7 +99,7 @@ def measure_scales(blocks: Iterable[Pairs]) -> Scales:
     return Scales(mean=means[0], scale=scales[0], target_mean=means[1], target_scale=scales[1])
 
 
-def add_up(blocks: Iterator[Pairs], width: int, targets: int) -> Moments:
+def add_up(blocks: Iterator[FeatureBlock], width: int, targets: int) -> Moments:
     """The sums over all rows.
 
     Args:

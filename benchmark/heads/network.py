@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from benchmark.heads.moments import Pairs
+from benchmark.heads.moments import FeatureBlock
 from benchmark.heads.ridge import LinearMap
 from bgknown.seeding import derive_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkSettings:
+class HeadNetworkSettings:
     """How the network is trained."""
 
     hidden: int = 512
@@ -55,13 +55,13 @@ class TrainedNetwork:
 
 
 def train_network(
-    read_training: Callable[[], Iterable[Pairs]],
-    read_held_out: Callable[[], Iterable[Pairs]],
+    read_training: Callable[[], Iterable[FeatureBlock]],
+    read_held_out: Callable[[], Iterable[FeatureBlock]],
     linear: LinearMap,
     *,
     seed: int,
     device: str,
-    settings: NetworkSettings | None = None,
+    settings: HeadNetworkSettings | None = None,
 ) -> TrainedNetwork:
     """Train the network; only a block of mixtures is in memory at a time.
 
@@ -73,14 +73,14 @@ def train_network(
         device: where to train.
         settings: how.
     """
-    chosen = settings or NetworkSettings()
+    chosen = settings or HeadNetworkSettings()
     generator = torch.Generator().manual_seed(derive_key(seed, "network of a head") % 2**63)
     width, size = linear.weight.shape
     network = _make_network(width, size, chosen, generator).to(device)
     weight, bias = (torch.from_numpy(part).float().to(device) for part in (linear.weight, linear.bias))
     steps = torch.optim.AdamW(network.parameters(), lr=chosen.lr, weight_decay=chosen.weight_decay)
 
-    def residuals(pairs: Pairs) -> tuple[torch.Tensor, torch.Tensor]:
+    def residuals(pairs: FeatureBlock) -> tuple[torch.Tensor, torch.Tensor]:
         x, y = (torch.from_numpy(part).float().to(device) for part in pairs)
         return x, y - (x @ weight + bias)
 
@@ -114,7 +114,7 @@ def train_network(
     return TrainedNetwork(arrays=best[2], error=best[0], epochs=best[1])
 
 
-def _make_network(width: int, size: int, settings: NetworkSettings, generator: torch.Generator) -> nn.Sequential:
+def _make_network(width: int, size: int, settings: HeadNetworkSettings, generator: torch.Generator) -> nn.Sequential:
     first, last = nn.Linear(width, settings.hidden), nn.Linear(settings.hidden, size)
     with torch.no_grad():
         nn.init.normal_(first.weight, std=(2.0 / width) ** 0.5, generator=generator)

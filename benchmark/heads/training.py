@@ -16,10 +16,10 @@ from benchmark.encoders.contract import LoadedEncoder
 from benchmark.encoders.registry import load_encoder
 from benchmark.heads.card import check_card, format_card
 from benchmark.heads.drawing import MixtureDraw, MixtureRules
-from benchmark.heads.features import FORMS, form_features
+from benchmark.heads.features import FEATURE_FORMS, form_features
 from benchmark.heads.head import HEAD_FORMAT, HeadFacts, read_head, write_head
 from benchmark.heads.mixture_embeddings import MixtureEmbeddings
-from benchmark.heads.moments import Pairs, Scales, add_up, measure_scales
+from benchmark.heads.moments import FeatureBlock, Scales, add_up, measure_scales
 from benchmark.heads.network import TrainedNetwork, train_network
 from benchmark.heads.recordings import RecordingChoice, RecordingPool, list_recordings
 from benchmark.heads.ridge import RidgeChoice, choose_ridge, fit_subtraction, make_subtraction, measure_map_error
@@ -64,7 +64,7 @@ class HeadOptions:
     def __post_init__(self) -> None:
         expand_fields(self, "out")
         check_at_least("mixtures", self.mixtures, LEAST_MIXTURES)
-        check_one_of("features", self.features, tuple(FORMS))
+        check_one_of("features", self.features, tuple(FEATURE_FORMS))
         check_one_of("kind", self.kind, ("ridge", "network"))
         if self.out.suffix != ".safetensors":
             raise InvalidInputError(f"{self.out}: the name of a head must end in .safetensors")
@@ -138,9 +138,9 @@ def _check_target(out: Path) -> None:
 def _fit(embeddings: MixtureEmbeddings, options: HeadOptions, size: int) -> _Fitted:
     """All regressions, from normal equations of the mixtures to train on and of those held out."""
     scales = measure_scales(_read_pairs(embeddings, options.features, held_out=False))
-    width = FORMS[options.features] * size
+    width = FEATURE_FORMS[options.features] * size
 
-    def read(*, held_out: bool) -> Iterator[Pairs]:
+    def read(*, held_out: bool) -> Iterator[FeatureBlock]:
         return map(scales.standardise, _read_pairs(embeddings, options.features, held_out=held_out))
 
     training, held_out = (add_up(read(held_out=part), width, size) for part in (False, True))
@@ -173,7 +173,7 @@ def _fit(embeddings: MixtureEmbeddings, options: HeadOptions, size: int) -> _Fit
     )
 
 
-def _read_pairs(embeddings: MixtureEmbeddings, form: str, *, held_out: bool) -> Iterator[Pairs]:
+def _read_pairs(embeddings: MixtureEmbeddings, form: str, *, held_out: bool) -> Iterator[FeatureBlock]:
     """Features and targets of the mixtures to train on, or of those held out, block by block."""
     for rows, training in embeddings.read_blocks():
         part = rows[training != held_out]

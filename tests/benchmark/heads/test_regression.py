@@ -8,7 +8,7 @@ from sklearn.linear_model import Ridge
 
 from benchmark.heads.features import form_features
 from benchmark.heads.moments import add_up, measure_scales
-from benchmark.heads.network import NetworkSettings, train_network
+from benchmark.heads.network import HeadNetworkSettings, train_network
 from benchmark.heads.ridge import choose_ridge, fit_subtraction, make_subtraction, measure_map_error, solve_ridge
 
 SIZE = 6
@@ -134,7 +134,7 @@ def test_the_network_learns_what_no_linear_map_can_and_is_never_worse(bend, gain
             chosen.training,
             seed=0,
             device="cpu",
-            settings=NetworkSettings(hidden=64, lr=3e-3, max_epochs=25, dropout=0.0),
+            settings=HeadNetworkSettings(hidden=64, lr=3e-3, max_epochs=25, dropout=0.0),
         )
 
     found, again = train(), train()
