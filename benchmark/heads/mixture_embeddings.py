@@ -83,7 +83,14 @@ class MixtureEmbeddings:
         self.folder = (
             settings.cache / HEAD_EMBEDDINGS.folder / hash_bytes(json.dumps(facts, sort_keys=True).encode())[:32]
         )
-        self._about = {**facts, "name": loaded.name, "rules": asdict(draw.rules), "recordings": len(draw.recordings)}
+        self._about = {
+            **facts,
+            "name": f"{loaded.name}, mixtures for heads",
+            "weights_sha256": loaded.weights_sha256,
+            "precision": "float32",
+            "rules": asdict(draw.rules),
+            "recordings": len(draw.recordings),
+        }
 
     def compute_missing(self) -> None:
         """Embed the mixtures that the cache does not hold.

@@ -80,7 +80,9 @@ def test_a_damaged_block_is_made_again_and_the_cache_can_be_cleared(draw, tmp_pa
     encoder = Bands()
     assert np.array_equal(compute(draw, tmp_path, 32, encoder)[0], whole)
     assert encoder.seen == 3 * 16
-    assert list(list_stores(tmp_path)) == []
+    ((about, size),) = list_stores(tmp_path)
+    assert about["name"] == "bands, mixtures for heads"
+    assert size > whole.nbytes
     assert clear_embeddings(tmp_path) > whole.nbytes
     assert not (tmp_path / HEAD_EMBEDDINGS.folder).exists()
 
