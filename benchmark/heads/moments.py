@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 FeatureBlock = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Features [m, P] and targets [m, D] of a block."""
+
+
+LEAST_SCALE = 0.3
+"""Least scale of a feature, relative to the standard deviation of y_mix in the same dimension."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -24,6 +28,18 @@ class Scales:
     """[D]"""
     target_scale: NDArray[np.float64]
     """[D] above 0."""
+
+    def limit_features(self) -> Scales:
+        """Scales that do not amplify features which hardly vary, such as relu(y_mix - y_bg) where it is mostly 0.
+
+        In other recordings, such a feature may lie hundreds of standard deviations from its mean.
+
+        Returns:
+            each feature's scale at least ``LEAST_SCALE`` of that of y_mix in the same dimension.
+        """
+        size = len(self.target_mean)
+        least = LEAST_SCALE * np.tile(self.scale[:size], len(self.scale) // size)
+        return replace(self, scale=np.maximum(self.scale, least))
 
     def standardise(self, pairs: FeatureBlock) -> FeatureBlock:
         """Features and targets of mean 0 and standard deviation 1."""

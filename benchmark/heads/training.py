@@ -137,7 +137,7 @@ def _check_target(out: Path) -> None:
 
 def _fit(embeddings: MixtureEmbeddings, options: HeadOptions, size: int) -> _Fitted:
     """All regressions, from normal equations of the mixtures to train on and of those held out."""
-    scales = measure_scales(_read_pairs(embeddings, options.features, held_out=False))
+    scales = measure_scales(_read_pairs(embeddings, options.features, held_out=False)).limit_features()
     width = FEATURE_FORMS[options.features] * size
 
     def read(*, held_out: bool) -> Iterator[FeatureBlock]:

@@ -106,6 +106,16 @@ def test_held_out_mixtures_decide_between_zero_and_the_subtraction():
     assert control.fitted.weight.shape == (SIZE, SIZE)
 
 
+def test_a_feature_that_hardly_varies_in_training_is_not_amplified():
+    mix, background, _ = make_embeddings(300)
+    scales = measure_scales(make_pairs("full", (mix, background, mix)))
+    rare = measure_scales(make_pairs("full", (mix, mix.max(axis=0) + 0 * mix, mix)))  # relu of the difference is 0
+    assert np.array_equal(scales.limit_features().scale[:SIZE], scales.scale[:SIZE])
+    limited = rare.limit_features().scale
+    assert (limited >= 0.3 * np.tile(rare.scale[:SIZE], 4) - 1e-12).all()
+    assert limited[SIZE : 2 * SIZE] == pytest.approx(rare.scale[SIZE : 2 * SIZE])  # constant: 1
+
+
 def test_memory_does_not_grow_with_the_number_of_mixtures():
     peaks = []
     for blocks in (10, 100):
