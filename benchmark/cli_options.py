@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from bgknown.cli_options import add_options, cache_option, device_option, jobs_option, name_option, out_option
+
+if TYPE_CHECKING:
+    from benchmark.embedding.settings import EmbedSettings
 
 _ENCODER = "Encoder: a name, a file or KIND:TARGET (see `benchmark encoders`)"
 
@@ -33,3 +38,20 @@ embedding_options = add_options(
     cache_option,
 )
 """The options of the embedding pass."""
+
+
+def read_embedding_options(given: dict[str, Any]) -> EmbedSettings:
+    """How embeddings are computed, from the values of ``embedding_options``.
+
+    Raises:
+        InvalidInputError: a value breaks a rule.
+    """
+    from benchmark.embedding.settings import EmbedSettings  # noqa: PLC0415
+    from bgknown.corpora.headers import default_cache  # noqa: PLC0415
+    from bgknown.jobs.parallel import check_jobs, count_cores  # noqa: PLC0415
+
+    jobs = count_cores() if given["jobs"] is None else given["jobs"]
+    check_jobs(jobs)
+    return EmbedSettings(
+        cache=given["cache"] or default_cache(), batch_size=given["batch"], precision=given["precision"], jobs=jobs
+    )
