@@ -77,7 +77,7 @@ def pack_audio(beside: Beside, ids: list[str]) -> dict[str, Any]:
     """
     signals = {}
     for signal, files in beside.files.items():
-        keys = list(files) if signal == CLEAN else ids
+        keys = list(dict.fromkeys(beside.clip_names.get(row, row) for row in ids)) if signal == CLEAN else ids
         known = {key: files[key] for key in keys if key in files}
         pattern = re.sub(re.escape(keys[0]) + r"(?=(\.[a-z0-9]+)?$)", "*", known.get(keys[0], ""))
         regular = len(known) == len(keys) and all(file == pattern.replace("*", key) for key, file in known.items())
