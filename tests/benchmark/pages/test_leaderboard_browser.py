@@ -39,7 +39,7 @@ def answers(board_folder, encoder, setting):
     run = next(
         run for run in list_runs(board_folder / "results") if (run.row.encoder, run.row.task) == (encoder, "bgknown")
     )
-    table = read_predictions(run.board_folder)
+    table = read_predictions(run.folder)
     return table[table["setting"] == setting].set_index("clip_id")["score"]
 
 

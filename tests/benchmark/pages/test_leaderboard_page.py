@@ -72,11 +72,11 @@ def test_tabs_never_mix_tasks_protocols_or_datasets(blocks):
     assert [line["paper"] for line in paper["lines"]] == [True] * len(paper["lines"])
 
 
-def test_key_columns_are_those_of_the_first_table(board_folder, blocks):
+def test_key_columns_are_those_of_the_first_table(board_folder, blocks, tmp_path):
     _, table = find_table(blocks)
     key = [column["name"] for column in table["columns"] if column["kind"] & 1]
     assert key == ["a", "a*", "a* - mix", "a* - shuffled*", "mix", "clean"]
-    chosen = board_folder / "chosen.html"
+    chosen = tmp_path / "chosen.html"
     write_leaderboard_page(
         [board_folder / "results"], chosen, BoardOptions(columns=("mix", "a"), names={"a": "α"}, task="bgknown")
     )
@@ -180,7 +180,7 @@ def test_folders_of_audio_are_checked(board_folder, built, tmp_path):
 def test_a_damaged_table_of_bands_is_named(board_folder, tmp_path):
     shutil.copytree(board_folder / "results", tmp_path / "results")
     run = next(run for run in list_runs(tmp_path / "results") if run.row.task == "bgknown")
-    (run.board_folder / "snr.csv").write_text("band,n,n_groups,setting,mean,low,high\n0,12,5,a,many,1,2\n")
+    (run.folder / "snr.csv").write_text("band,n,n_groups,setting,mean,low,high\n0,12,5,a,many,1,2\n")
     with pytest.raises(InvalidInputError, match=r"snr.csv, line 2: mean is 'many'; it must be a number"):
         write_leaderboard_page([tmp_path / "results"], tmp_path / "page.html")
 
