@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from benchmark.cli_options import embedding_options, encoders_option, loading_options, read_embedding_options
+from benchmark.cli_options import encoders_option, loading_options, local_embedding_options, read_embedding_options
 from bgknown.cli_options import limit_option
 from bgknown.commands import FILE_PATH, Command, echo
 
@@ -19,7 +19,7 @@ from bgknown.commands import FILE_PATH, Command, echo
 )
 @click.option("--out", type=FILE_PATH, required=True, help="The HTML page.")
 @limit_option("clips")
-@embedding_options
+@local_embedding_options
 @loading_options
 def difference_map(*, encoders: tuple[str, ...], out: Path, **given: Any) -> None:
     """Draw the difference map: does y_mix - y_bg land on the clip that was added?

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from benchmark.tasks.other_backgrounds import list_clip_names
+from bgknown.corpora.columns import find_corpus_prefixes
 from bgknown.corpora.listing import find_by_stem
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.mixtures.dataset import DESCRIPTION, SIGNALS, open_dataset
+from bgknown.mixtures.dataset import DESCRIPTION, open_dataset
+from bgknown.mixtures.manifest import SIGNALS
+from bgknown.mixtures.naming import list_clip_names
 from bgknown.paths import find_fault
 from bgknown.userpath import user_path
 
@@ -83,7 +85,7 @@ def list_mixture_files(root: Path, esc50: Path | None, page: Path) -> Beside:
     folders = dict.fromkeys(SIGNALS, relate(root, page))
     names = list_clip_names(table)
     if esc50 is not None:
-        column = "esc50_file" if "esc50_file" in table else "foreground_file"
+        column = find_corpus_prefixes(table.columns).foreground_file
         stems = [PurePosixPath(str(file)).stem for file in table[column]]
         found = dict(zip(names, find_by_stem(esc50 / "audio", stems, missing_suffix=".wav"), strict=True))
         files[CLEAN] = {name: file for name, file in found.items() if (esc50 / "audio" / file).is_file()}
