@@ -14,7 +14,7 @@ from bgknown.errors import StorageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmark.pages.leaderboard_page import PageReport
+    from benchmark.pages.leaderboard_page import ResultPage
     from benchmark.results.board import BoardOptions
 
 FORMAT_NAMES = ("text", "csv", "md", "latex", "json")
@@ -97,7 +97,7 @@ def leaderboard(
         echo(WRITERS[form](arrange(read_results(outs), options, outs=outs)), nl=False)
 
 
-def show_page(report: PageReport) -> None:
+def show_page(report: ResultPage) -> None:
     """Print where a page is, and what it holds."""
     echo(f"page  {report.path}  ({report.predictions:,} predictions, {report.size / 1e6:.1f} MB)")
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from benchmark.pages.packing import PAGE_DECIMALS
 from benchmark.results.board import Cell, Leaderboard, Line, Table
 from benchmark.results.export import escape_latex, list_legend
 from benchmark.results.key_figures import METRICS, is_control, is_gain
 from benchmark.results.row import RANKS, UNSCALED, ResultRow
 from bgknown.shown import escape_line, markdown
 
-DECIMALS = 4
-"""Of numbers that bars and sorting use; texts have fewer."""
 KEY, GAIN, CONTROL = 1, 2, 4
 """What a column may be, added up."""
 BEST, CUT = 1, 2
@@ -95,7 +94,7 @@ def _describe_line(line: Line, find_run: Callable[[ResultRow], int]) -> dict[str
 def _describe_cell(cell: Cell, find_run: Callable[[ResultRow], int]) -> list[Any]:
     """Text, mean, low, high, marks, run and alpha."""
     row = cell.row
-    numbers = [None if value is None else round(value, DECIMALS) for value in (row.mean, row.low, row.high)]
+    numbers = [None if value is None else round(value, PAGE_DECIMALS) for value in (row.mean, row.low, row.high)]
     return [cell.text(), *numbers, BEST * cell.is_best + CUT * cell.is_cut, find_run(row), row.alpha, row.n_test]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.pages.packing import PAGE_DECIMALS
 from benchmark.predictions import list_groupings, score_clips
 from benchmark.results.board import Table
 from benchmark.results.classes import ACCURACY, measure_classes
@@ -24,7 +25,6 @@ from bgknown.tables import parse_numbers, parse_whole_numbers, read_text_table
 BANDS_FILE = "snr.csv"
 """Accuracy and gains by band of SNR, in the folder of a run (``benchmark.evaluation.bands``)."""
 BAND_COLUMNS = ("band", "n", "n_groups", "setting", "mean", "low", "high")
-DECIMALS = 4
 MOST_PAIRS = 66
 """Encoders of a column are compared in pairs up to this number of pairs: those of twelve encoders."""
 
@@ -83,7 +83,7 @@ def describe_bands(table: Table, outs: Sequence[Path]) -> dict[str, Any] | None:
     return {"bands": list(names), "counts": list(names.values()), "lines": lines} if names else None
 
 
-def describe_pairs(table: Table, clips: ClipScores, line_runs: Sequence[int]) -> list[list[Any]]:
+def describe_paired(table: Table, clips: ClipScores, line_runs: Sequence[int]) -> list[list[Any]]:
     """The paired difference of every two encoders in the key columns of a table, as ``benchmark compare`` gives it.
 
     Args:
@@ -119,7 +119,7 @@ def _compare(row: ResultRow, one: _Scores, two: _Scores) -> list[Any]:
     groupings = max(one[1], two[1], key=len)
     result = compare_paired(one[0].to_numpy(), two[0].to_numpy(), groupings)
     unit = 1 if row.metric in UNSCALED else 100
-    ends = [None if end is None else round(unit * end, DECIMALS) for end in (result.mean, result.low, result.high)]
+    ends = [None if end is None else round(unit * end, PAGE_DECIMALS) for end in (result.mean, result.low, result.high)]
     wins = [result.wins, result.losses] if row.metric not in RANKS else [result.losses, result.wins]
     return [*ends, float(f"{result.p:.4g}"), *wins]
 
@@ -155,4 +155,4 @@ def _read_bands(path: Path) -> list[tuple[Any, ...]]:
 
 
 def _percent(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else round(100 * value, DECIMALS)
+    return None if value is None or math.isnan(value) else round(100 * value, PAGE_DECIMALS)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchmark.pages.audio_beside import parse_audio_folders
 from benchmark.pages.board_data import describe_board
-from benchmark.pages.closer_data import describe_bands, describe_classes, describe_pairs
+from benchmark.pages.closer_data import describe_bands, describe_classes, describe_paired
 from benchmark.pages.run_data import ClipTable, pack_run
 from benchmark.results.board import BoardOptions, Leaderboard, Line, Table
 from benchmark.results.clip_scores import ClipScores
@@ -31,7 +31,7 @@ SCRIPTS = ("packed", "board_table", "copying", "sides", "clip_list", "pairs", "c
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PageReport:
+class ResultPage:
     """A page that was written."""
 
     path: Path
@@ -44,7 +44,7 @@ class PageReport:
 
 def write_leaderboard_page(
     outs: Sequence[Path], page: Path, options: BoardOptions | None = None, *, datasets: Sequence[str] = ()
-) -> PageReport:
+) -> ResultPage:
     """Write the leaderboard of folders of results as a page.
 
     Args:
@@ -80,7 +80,7 @@ def write_leaderboard_page(
     ).encode()
     make_folder(page.absolute().parent)
     write_whole(page, html)
-    return PageReport(path=page, size=len(html), predictions=predictions)
+    return ResultPage(path=page, size=len(html), predictions=predictions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -145,7 +145,7 @@ def _describe_closer(
         found = {
             "classes": describe_classes(table, clips),
             "bands": describe_bands(table, outs),
-            "pairs": None if key_table is None else describe_pairs(key_table, clips, by_line),
+            "pairs": None if key_table is None else describe_paired(key_table, clips, by_line),
         }
         blocks |= {f"{what}-{number}": value for what, value in found.items() if value}
     return blocks

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from benchmark.encoders.contract import LoadedEncoder
-from benchmark.pages.packing import Packed, pack_flags, pack_numbers, pack_places
+from benchmark.pages.packing import PAGE_DECIMALS, Packed, pack_flags, pack_numbers, pack_places
 from benchmark.tasks.contract import Embeddings, Measure, TaskData
 from benchmark.tasks.difference_retrieval import UNCENTRED, measure_difference_retrieval
 
@@ -28,7 +28,6 @@ REFERENCES = ("a", "b", "c", "shuffled")
 """Settings whose remainders are shown."""
 SHOWN_METRICS = ("clip R@1", "class R@1")
 """Figures of the full space: the nearest clean clip is the mixture's own, or one of its class."""
-DECIMALS = 4
 SMALLEST = 1e-12
 """Length below which a vector has no direction."""
 
@@ -115,7 +114,7 @@ def _lay_out_by_pca(points: NDArray[np.float32], *, centred: bool) -> dict[str, 
     """The first two principal components, and the share of the variance that each has."""
     model = PCA(n_components=2, random_state=0)
     places = model.fit_transform(points.astype(np.float64))
-    shares = [round(float(share), DECIMALS) for share in np.nan_to_num(model.explained_variance_ratio_)]
+    shares = [round(float(share), PAGE_DECIMALS) for share in np.nan_to_num(model.explained_variance_ratio_)]
     return {"method": "PCA", "centred": centred, "shares": shares, **_pack_layout(places)}
 
 
@@ -142,7 +141,9 @@ def _average(measure: Measure) -> dict[str, float]:
     """The shown figures in percent, centred and not."""
     wanted = [f"{metric}{mark}" for metric in SHOWN_METRICS for mark in ("", UNCENTRED)]
     return {
-        name: round(100 * float(measure.metrics[name].mean()), DECIMALS) for name in wanted if name in measure.metrics
+        name: round(100 * float(measure.metrics[name].mean()), PAGE_DECIMALS)
+        for name in wanted
+        if name in measure.metrics
     }
 
 

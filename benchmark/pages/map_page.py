@@ -15,7 +15,7 @@ from benchmark.embedding.embed import EmbedSettings
 from benchmark.encoders.registry import load_encoder
 from benchmark.evaluate import embed_folds
 from benchmark.pages.audio_beside import CLEAN, Beside, list_mixture_files
-from benchmark.pages.leaderboard_page import ASSETS_FOLDER, PageReport
+from benchmark.pages.leaderboard_page import ASSETS_FOLDER, ResultPage
 from benchmark.pages.map_data import MapRows, describe_map, find_map_rows, has_umap
 from benchmark.pages.packing import Names, pack_numbers
 from benchmark.pages.run_data import pack_audio
@@ -51,7 +51,7 @@ class MapOptions:
     """Use at most this many clips."""
 
 
-def write_map_page(options: MapOptions, page: Path) -> PageReport:
+def write_map_page(options: MapOptions, page: Path) -> ResultPage:
     """Embed the clips of BgKnown with some encoders, and write their map.
 
     Args:
@@ -91,7 +91,7 @@ def write_map_page(options: MapOptions, page: Path) -> PageReport:
     make_folder(page.absolute().parent)
     write_whole(page, html)
     known = sum(len(rows.test) * len(block["nearest"]) for block in maps)
-    return PageReport(path=page, size=len(html), predictions=known)
+    return ResultPage(path=page, size=len(html), predictions=known)
 
 
 def _describe_encoder(options: MapOptions, spec: str, data: TaskData, *, umap: bool) -> dict[str, Any]:

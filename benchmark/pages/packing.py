@@ -12,6 +12,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+PAGE_DECIMALS = 4
+"""Decimals of numbers that bars and sorting use; texts of figures have fewer."""
+
 Packed = tuple[int, int, str]
 """Bits of each number, the number of numbers, and base64 of them."""
 

@@ -17,9 +17,6 @@ import pandas as pd
 from benchmark.pages.audio_beside import CLEAN, AudioFolders, Beside
 from benchmark.pages.packing import Names, Packed, pack_flags, pack_numbers
 
-DECIMALS = 2
-"""Of an SNR."""
-
 
 @dataclass(slots=True, kw_only=True)
 class ClipTable:
@@ -65,7 +62,7 @@ class ClipTable:
             "group": group,
             "background": background,
             "source": pack_numbers(sources, largest=len(self.names)),
-            "snr": [None if clip not in beside.snr_db else round(beside.snr_db[clip], DECIMALS) for clip in ids],
+            "snr": [None if clip not in beside.snr_db else round(beside.snr_db[clip], 2) for clip in ids],
             "audio": pack_audio(beside, ids),
         }
 
