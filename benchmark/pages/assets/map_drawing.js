@@ -3,6 +3,7 @@
 
 const MAP_MARGIN = 22;
 const REACH = 14;
+const CROWD = 250;
 const PATHS = {
   mix: "M-3.5 -3.5h7v7h-7z",
   remainder: "M0 -5l4.5 8h-9z",
@@ -37,12 +38,14 @@ function drawMap(canvas, scene) {
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, width, height);
-  const faint = scene.marked >= 0 ? 0.25 : 1;
+  const crowded = Math.min(1, Math.sqrt(CROWD / Math.max(1, scene.shown.length)));
+  const faint = scene.marked >= 0 ? 0.25 * crowded : 1;
+  const size = Math.max(0.6, crowded);
   const thin = Math.max(0.12, Math.min(0.8, 40 / Math.max(1, scene.shown.length)));
   for (const row of scene.shown) drawLines(context, scene, row, colour, thin * faint, 1);
-  for (const row of scene.shown) drawPoint(context, "mix", scene.place("mix", row), colour("mix"), 0.55 * faint, 1);
-  for (const row of scene.shown) drawPoint(context, "remainder", scene.place("remainder", row), colour("remainder"), 0.75 * faint, 1);
-  for (const row of scene.clean) drawPoint(context, "clean", scene.place("clean", row), colour("clean"), 0.9 * faint, 1);
+  for (const row of scene.shown) drawPoint(context, "mix", scene.place("mix", row), colour("mix"), 0.55 * faint, size);
+  for (const row of scene.shown) drawPoint(context, "remainder", scene.place("remainder", row), colour("remainder"), 0.75 * faint, size);
+  for (const row of scene.clean) drawPoint(context, "clean", scene.place("clean", row), colour("clean"), 0.9 * faint, size);
   if (scene.marked >= 0) {
     drawLines(context, scene, scene.marked, colour, 1, 2);
     for (const kind of ["mix", "remainder", "clean"]) {
