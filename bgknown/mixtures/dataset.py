@@ -22,6 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bgknown.audio.files import RATE_HZ, read_pcm16
+from bgknown.corpora import fsd50k
 from bgknown.corpora.columns import ESC50_PREFIXES, TABLE_PREFIXES, CorpusPrefixes, find_corpus_prefixes
 from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, NotFoundError
@@ -68,6 +69,17 @@ class Dataset:
     def prefixes(self) -> CorpusPrefixes:
         """What the columns that belong to one of the corpora begin with."""
         return find_corpus_prefixes(self.table.columns)
+
+    @property
+    def name(self) -> str:
+        """What it is, such as "BgKnown ESC-50"."""
+        return str(self.description["name"])
+
+    @property
+    def has_fsd50k(self) -> bool:
+        """Whether its backgrounds are of FSD50K, whose files are called after their Freesound ids."""
+        background = self.description["corpora"][self.prefixes.background]
+        return self.prefixes == ESC50_PREFIXES or background.get("name") == fsd50k.FACTS.name
 
     @property
     def duration_s(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from bgknown.corpora.columns import TABLE_PREFIXES
 from bgknown.corpora.listing import list_fitting, report_hidden
 from bgknown.documents import parse_json
 from bgknown.errors import BgknownError
+from bgknown.freesound import find_distinctive_id, find_freesound_id
 from bgknown.jobs.files import hash_bytes
 from bgknown.jobs.parallel import in_processes
 from bgknown.mixtures import dataset
@@ -100,10 +101,11 @@ def _find_rule_faults(data: Dataset) -> Iterator[str]:
     splits = data.table.groupby(data.prefixes.background_file)["split"].nunique()
     for file in splits[splits > 1].index:
         yield f"{dataset.MANIFEST}: the background {file} is in both splits"
+    find_id = find_freesound_id if data.has_fsd50k else find_distinctive_id
     for row in data.rows():
-        parts = row.clip.split("-")
-        if len(parts) == 4 and parts[1] == PurePosixPath(row.background_file).stem:
-            yield f"{_name_row(row)}: the background shares the clip's Freesound id {parts[1]}"
+        number = find_distinctive_id(row.foreground_file)
+        if number is not None and number == find_id(row.background_file):
+            yield f"{_name_row(row)}: the background shares the clip's Freesound id {number}"
 
 
 def _find_stray_files(data: Dataset) -> Iterator[str]:
