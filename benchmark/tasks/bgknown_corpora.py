@@ -53,6 +53,7 @@ def describe_task(dataset: Dataset, facts: TaskFacts) -> TaskFacts:
         duration_s=dataset.duration_s,
         licence="; ".join(f"{corpus['name']}: {corpus.get('licence') or 'not stated'}" for corpus in corpora),
         url="bgknown build --foreground-table TABLE.csv --background-table TABLE.csv --out bgknown",
+        protocols=("linear",),
     )
 
 

@@ -38,7 +38,7 @@ from bgknown.userpath import user_path
 
 log = logging.getLogger(__name__)
 
-ROWS = 2
+ROWS = 3
 """Number of how a recipe is drawn and a row is rendered; raised when either changes, so that older rows are remade."""
 
 

@@ -211,20 +211,24 @@ def _find_level_faults(row: ManifestRow, mix: Any, a: Any, reference_gain: Any) 
         yield f"{row.a_file}: measures {level:.2f} LUFS in the mixture, the recipe asks for {row.ref_db}"
 
 
+def _find_span(layer: Mapping[str, Any]) -> tuple[int, int]:
+    """First and last sample of a layer's slice of its source, as Scaper computes them."""
+    begin = layer["source_time"]
+    return int(begin * RATE_HZ), int((begin + layer["event_duration"]) * RATE_HZ)
+
+
 def _find_jams_faults(path: str, data: bytes, row: ManifestRow, clip_frames: int, reference_gain: str) -> Iterator[str]:
     try:
         jams = parse_json(data, "it")
         background, event = (item["value"] for item in jams["annotations"][0]["data"])
-        start = int(background["source_time"] * RATE_HZ)
-        stop = int((background["source_time"] + background["event_duration"]) * RATE_HZ)
         found = {
             "roles": (background["role"], event["role"]),
             "snr_db": event["snr"],
             "foreground_file": event["source_file"],
             "category": event["label"],
-            "event_span": (event["event_time"], event["source_time"], int(event["event_duration"] * RATE_HZ)),
+            "event_span": (event["event_time"], *_find_span(event)),
             "background_file": background["source_file"],
-            "background_span": (start, stop),
+            "background_span": _find_span(background),
             "ref_db": jams["annotations"][0]["sandbox"]["scaper"]["ref_db"],
             "sandbox": jams["sandbox"]["bgknown"],
         }
@@ -234,7 +238,7 @@ def _find_jams_faults(path: str, data: bytes, row: ManifestRow, clip_frames: int
     expected = {
         **row.to_columns(TABLE_PREFIXES),
         "roles": ("background", "foreground"),
-        "event_span": (0.0, 0.0, row.event_frames),
+        "event_span": (0.0, 0, row.event_frames),
         "background_span": (row.a_start, row.a_start + clip_frames),
         "sandbox": describe_work(row, row.scale, reference_gain),
     }
