@@ -1,4 +1,4 @@
-"""BgKnown ESC-50: how much of an added sound survives in y_mix - y_bg (Takeuchi et al., section 5.2).
+"""BgKnown: how much of an added sound survives in y_mix - y_bg (Takeuchi et al., section 5.2).
 
 Probe settings of the paper: mix (y_mix alone), and y_mix minus the embedding of a reference background: a (the same
 5 s), b (half of them) or c (none of them). Controls: bg (the background alone: what a probe gets from the

@@ -196,6 +196,11 @@ def open_dataset(root: str | Path, *, split: str | None = None) -> Dataset:
     )
     table.index = pd.Index(table["clip_id"].tolist())  # without a name, so that sorting by the column stays possible
     data = Dataset(root=root, table=table, description=description)
+    if not {data.prefixes.foreground, data.prefixes.background} <= set(description["corpora"]):
+        raise InvalidInputError(
+            f"{root / MANIFEST}: the dataset is damaged: has the column {data.prefixes.foreground_file}, but "
+            f"{DESCRIPTION} describes the corpora {' and '.join(description['corpora'])}"
+        )
     return data if split is None else data.select(split)
 
 
@@ -214,7 +219,8 @@ def read_description(root: Path) -> dict[str, Any]:
         raise InvalidInputError(f"{path}: has format {description.get('format')!r}, this version reads format {FORMAT}")
     read_record(_Description, description, f"{path}: the dataset is damaged", others=True)
     if not any({pair.foreground, pair.background} <= set(description["corpora"]) for pair in _PREFIXES):
-        raise InvalidInputError(f"{path}: the dataset is damaged: corpora must have the keys esc50 and fsd50k")
+        keys = "esc50 and fsd50k, or foreground and background"
+        raise InvalidInputError(f"{path}: the dataset is damaged: corpora must have the keys {keys}")
     _count_described_frames(description)
     return description
 

@@ -301,3 +301,19 @@ def test_urbansound8k_with_a_users_own_backgrounds(shared_data, tmp_path):
     assert [problem["code"] for problem in data.description["skipped"]] == ["snr_undefined"]  # one clip is silent
     assert set(data.table["category"]) == {row["class"] for row in rows}
     assert verify(data.root, jobs=1)[1] == []
+
+
+def test_a_description_of_other_corpora_than_the_manifest_is_refused(made, tmp_path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("manifest.csv", "recipe.csv", "dataset.json"):
+        shutil.copy(made[1].root / name, copy / name)
+    described = json.loads((copy / "dataset.json").read_text())
+    first, second = described["corpora"].values()
+    for corpora, message in (
+        ({"esc50": first, "fsd50k": second}, "has the column foreground_file, but dataset.json describes the corpora"),
+        ({"foreground": first, "fsd50k": second}, "corpora must have the keys esc50 and fsd50k, or foreground and"),
+    ):
+        (copy / "dataset.json").write_text(json.dumps({**described, "corpora": corpora}))
+        with pytest.raises(InvalidInputError, match=f"the dataset is damaged: {message}"):
+            bgknown.open_dataset(copy)
