@@ -15,7 +15,7 @@ from typing import Any, Literal
 from bgknown.errors import NotFoundError
 from bgknown.exports.card import quote_yaml
 from bgknown.exports.columns import ColumnKind, TableColumn, list_table_columns
-from bgknown.exports.parts import HashedStream, WrittenPart
+from bgknown.exports.parts import HashedStream, PartSize, WrittenPart
 from bgknown.exports.source import ExportSource
 
 ROW_GROUP_BYTES = 32_000_000
@@ -107,7 +107,7 @@ def write_parquet(
     *,
     advance: Callable[[int], None],
     format: str,
-) -> int:
+) -> PartSize:
     """Write rows to a Parquet file, a row group at a time.
 
     Args:
@@ -118,19 +118,20 @@ def write_parquet(
         format: the format, for the message if pyarrow is missing.
 
     Returns:
-        the size of the rows in memory, bytes.
+        what was written.
     """
     pyarrow = import_pyarrow(format)
     schema = _make_schema(pyarrow, columns)
     plain = [column.name for column in columns if column.kind != "audio"]
-    memory_bytes = 0
+    count = memory_bytes = 0
     with pyarrow.parquet.ParquetWriter(stream, schema, use_dictionary=plain, write_page_index=True) as writer:
         for group in _list_groups(rows):
             table = pyarrow.Table.from_pylist(group, schema=schema)
             writer.write_table(table, row_group_size=len(group))
             memory_bytes += int(table.nbytes)
+            count += len(group)
             advance(len(group))
-    return memory_bytes
+    return PartSize(rows=count, memory_bytes=memory_bytes)
 
 
 def format_dataset_info(

@@ -39,6 +39,11 @@ MEANINGS = {
     "s1": "the first soundscape",
     "s2": "the second soundscape",
     "jams": "Scaper's annotation of the mixture (JSON)",
+    "id": "name of the query (the pair) or of the target",
+    "audio": "the soundscape: s1 in queries, s2 in the corpus",
+    "query-id": "name of a query",
+    "corpus-id": "name of a target that is right for it",
+    "score": "1",
 }
 """What a column means."""
 _PATTERNS = {

@@ -4,11 +4,12 @@
 
     croissant.json        metadata: files with their SHA-256, record sets
     manifest.csv          the dataset's own table; also dataset.json, recipe.csv, ATTRIBUTION.csv where there are some
-    {id}-mix-00000.tar    audio/mix/{clip_id}.wav ..., an archive or several for each signal
+    {tag}-mix-00000.tar   audio/mix/{clip_id}.wav ..., an archive or several for each signal
     README.md             dataset card, written last
 
 The record set ``rows`` has every column of the manifest; a record set for each signal joins it with the audio's bytes.
-Names of archives begin with the dataset's id: readers cache what they have extracted by this name.
+Names of archives begin with a fingerprint of the manifest and the size of a shard: readers cache what they have extracted
+by this name alone.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 from bgknown.exports.card import CARD, CardFacts, compose_card, format_citations, make_plain_name
 from bgknown.exports.columns import TableColumn, describe_column, list_table_columns
 from bgknown.exports.licences import Licences, find_licences
-from bgknown.exports.parts import ExportPart, HashedStream, WrittenPart, measure_rows, split_rows
+from bgknown.exports.parts import ExportPart, HashedStream, PartSize, WrittenPart, measure_rows, split_rows
 from bgknown.exports.source import ExportSource
 from bgknown.exports.webdataset import add_member
 from bgknown.jobs.files import hash_bytes
@@ -44,6 +45,7 @@ _CONTEXT = {
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
     "field": "cr:field",
@@ -83,9 +85,9 @@ class CroissantExport:
     """Largest sum of files in an archive."""
 
     @property
-    def kinds(self) -> tuple[str, ...]:
-        """The kinds of files that have archives."""
-        return (*self.source.signals, *(["jams"] if self.source.has_jams else []))
+    def tag(self) -> str:
+        """What the names of the archives begin with."""
+        return hash_bytes(self.source.read_table(MANIFEST), str(self.shard_bytes).encode())[:12]
 
     def check(self) -> None:
         """Every dataset can be written."""
@@ -96,16 +98,16 @@ class CroissantExport:
 
     def list_parts(self) -> list[ExportPart]:
         """The archives of every signal."""
-        parts = []
-        for kind in self.kinds:
+        parts, tag = [], self.tag
+        for kind in self.source.kinds:
             sizes = measure_rows(self.source, [kind])
             for number, places in enumerate(split_rows(sizes, self.shard_bytes)):
                 size = sum(sizes[place] for place in places) + 2_048 * len(places)
-                name = f"{self.source.dataset_id[:12]}-{kind}-{number:05d}.tar"
+                name = f"{tag}-{kind}-{number:05d}.tar"
                 parts.append(ExportPart(file=name, kind=kind, split="", places=tuple(places), size_bytes=size))
         return parts
 
-    def write_part(self, part: ExportPart, stream: HashedStream, advance: Callable[[int], None]) -> int:
+    def write_part(self, part: ExportPart, stream: HashedStream, advance: Callable[[int], None]) -> PartSize:
         """Write an archive: the files under the paths of the manifest."""
         with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for row in self.source.list_rows(part.places):
@@ -113,7 +115,7 @@ class CroissantExport:
                 if data is not None:
                     add_member(tar, row[f"{part.kind}_file"], data)
                 advance(1)
-        return stream.size
+        return PartSize(rows=len(part.places), memory_bytes=stream.size)
 
     def compose_files(self, parts: Sequence[WrittenPart]) -> dict[str, bytes]:
         """The tables, the metadata and the card."""
@@ -123,12 +125,12 @@ class CroissantExport:
             title="Croissant metadata of MLCommons, with the dataset's tables and its audio in tar archives.",
             layout=(
                 f"{METADATA}  metadata\n{MANIFEST}  the dataset's own table\n"
-                f"{self.source.dataset_id[:12]}-{{{','.join(self.kinds)}}}-{{number}}.tar  the files of the dataset"
+                f"{self.tag}-{{{','.join(self.source.kinds)}}}-{{number}}.tar  the files of the dataset"
             ),
             loading=(
                 "import mlcroissant\n\n"
                 f'data = mlcroissant.Dataset("FOLDER/{METADATA}")\n'
-                f'for record in data.records("{ROWS_SET}"):  # or {", ".join(self.kinds)}: the bytes of the files\n'
+                f'for record in data.records("{ROWS_SET}"):  # or {", ".join(self.source.kinds)}: the bytes of the files\n'
                 "    print(record)"
             ),
             columns=[(column.name, _DATA_TYPES[column.kind]) for column in self._list_columns()],
@@ -147,7 +149,7 @@ class CroissantExport:
         licences = find_licences(self.source)
         distribution = [_describe_object(name, len(data), hash_bytes(data)) for name, data in tables.items()]
         distribution += [_describe_object(part.file, part.size, part.sha256) for part in parts]
-        distribution += [self._describe_set(kind, parts) for kind in self.kinds]
+        distribution += [self._describe_set(kind, parts) for kind in self.source.kinds]
         metadata = {
             "@context": _CONTEXT,
             "@type": "sc:Dataset",
@@ -159,7 +161,7 @@ class CroissantExport:
             "citeAs": format_citations(self.source),
             "url": "https://github.com/nttcslab/apwd-dataset" if self.source.is_pairs else licences.corpora[0].url,
             "distribution": distribution,
-            "recordSet": [self._describe_rows(), *(self._describe_files(kind) for kind in self.kinds)],
+            "recordSet": [self._describe_rows(), *(self._describe_files(kind) for kind in self.source.kinds)],
         }
         return (json.dumps({name: value for name, value in metadata.items() if value}, indent=2) + "\n").encode()
 
@@ -186,16 +188,10 @@ class CroissantExport:
 
     def _describe_files(self, kind: str) -> dict[str, Any]:
         column = kind if self.source.is_pairs else f"{kind}_file"
-        file = _describe_field(kind, "file", column, "sc:Text")
-        file["references"] = {"fileSet": {"@id": f"{kind}-files"}, "extract": {"fileProperty": "fullpath"}}
-        content = {
-            "@type": "cr:Field",
-            "@id": f"{kind}/content",
-            "name": f"{kind}/content",
-            "description": describe_column(kind) or kind,
-            "dataType": "sc:Text" if kind == "jams" else "sc:AudioObject",
-            "source": {"fileSet": {"@id": f"{kind}-files"}, "extract": {"fileProperty": "content"}},
-        }
+        # From the files to the table, not the other way: a reader takes the content of the side that the join begins at
+        file = _describe_file_field(kind, "file", "fullpath", "sc:Text")
+        file["references"] = {"fileObject": {"@id": MANIFEST}, "extract": {"column": column}}
+        content = _describe_file_field(kind, "content", "content", "sc:Text" if kind == "jams" else "sc:AudioObject")
         fields = [_describe_field(kind, self.source.key, self.source.key, "sc:Text"), file, content]
         return {"@type": "cr:RecordSet", "@id": kind, "name": kind, "field": fields}
 
@@ -221,6 +217,17 @@ def _describe_field(record_set: str, name: str, column: str, data_type: str) -> 
         "description": describe_column(column) or column,
         "dataType": data_type,
         "source": {"fileObject": {"@id": MANIFEST}, "extract": {"column": column}},
+    }
+
+
+def _describe_file_field(kind: str, name: str, file_property: str, data_type: str) -> dict[str, Any]:
+    return {
+        "@type": "cr:Field",
+        "@id": f"{kind}/{name}",
+        "name": f"{kind}/{name}",
+        "description": f"{describe_column(kind)} ({name})",
+        "dataType": data_type,
+        "source": {"fileSet": {"@id": f"{kind}-files"}, "extract": {"fileProperty": file_property}},
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, get_args
 from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError
 from bgknown.exports.card import CARD
-from bgknown.exports.parts import ExportPart, HashedStream, WrittenPart, write_parts
+from bgknown.exports.parts import ExportPart, HashedStream, PartSize, WrittenPart, write_parts
 from bgknown.exports.source import ExportSource, open_source
 from bgknown.jobs.files import hash_bytes
 from bgknown.jobs.resumable import Job
@@ -49,8 +49,8 @@ class ExportWriter(Protocol):
     def list_parts(self) -> list[ExportPart]:
         """The large files."""
 
-    def write_part(self, part: ExportPart, stream: HashedStream, advance: Callable[[int], None]) -> int:
-        """Write one; returns the size of its rows in memory, bytes."""
+    def write_part(self, part: ExportPart, stream: HashedStream, advance: Callable[[int], None]) -> PartSize:
+        """Write one."""
 
     def compose_files(self, parts: Sequence[WrittenPart]) -> dict[str, bytes]:
         """The small files, the card last."""
@@ -129,7 +129,7 @@ def _describe_export(source: ExportSource, format: str, shard_mb: int) -> dict[s
         "name": f"{source.name} as {format}",
         "export": FORMAT,
         "version": VERSION,
-        "configuration": {"format": format, "shard_mb": shard_mb},
+        "configuration": {"format": format, **({} if format == "soundata" else {"shard_mb": shard_mb})},
         "inputs": source.hash_inputs(),
     }
 

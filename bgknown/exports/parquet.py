@@ -23,7 +23,7 @@ from bgknown.exports.arrow import (
     write_parquet,
 )
 from bgknown.exports.card import CARD, CardFacts, compose_card
-from bgknown.exports.parts import ExportPart, HashedStream, WrittenPart, plan_shards
+from bgknown.exports.parts import ExportPart, HashedStream, PartSize, WrittenPart, plan_shards
 from bgknown.exports.source import ExportSource
 
 _FORMAT_NAME = "parquet"
@@ -58,10 +58,9 @@ class ParquetExport:
 
     def list_parts(self) -> list[ExportPart]:
         """The shards of every split."""
-        kinds = [*self.source.signals, *(["jams"] if self.source.has_jams else [])]
-        return plan_shards(self.source, kinds, self.shard_bytes, _name_shard)
+        return plan_shards(self.source, self.source.kinds, self.shard_bytes, _name_shard)
 
-    def write_part(self, part: ExportPart, stream: HashedStream, advance: Callable[[int], None]) -> int:
+    def write_part(self, part: ExportPart, stream: HashedStream, advance: Callable[[int], None]) -> PartSize:
         """Write a shard."""
         return write_parquet(stream, self.columns, self._list_values(part), advance=advance, format=_FORMAT_NAME)
 

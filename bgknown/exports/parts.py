@@ -60,6 +60,16 @@ class WrittenPart:
     """Of its bytes."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartSize:
+    """What a part has become."""
+
+    rows: int
+    """Rows in it."""
+    memory_bytes: int
+    """Size of the rows in memory."""
+
+
 class HashedStream(io.RawIOBase):
     """A new file that is written from beginning to end, and hashed on the way."""
 
@@ -99,8 +109,8 @@ class HashedStream(io.RawIOBase):
         super().close()
 
 
-WritePart = Callable[[ExportPart, HashedStream, Callable[[int], None]], int]
-"""Writes a part to a stream, reports each finished row, and returns the size of the rows in memory, bytes."""
+WritePart = Callable[[ExportPart, HashedStream, Callable[[int], None]], PartSize]
+"""Writes a part to a stream, and reports how many rows are done."""
 
 
 def split_rows(sizes: Sequence[int], limit_bytes: int) -> list[list[int]]:
@@ -213,14 +223,14 @@ def _write_one(
     folder: JobFolder, part: ExportPart, write: WritePart, digest: str, advance: Callable[[int], None]
 ) -> WrittenPart:
     with _open_aside(folder, part.file) as (path, stream):
-        memory_bytes = write(part, stream, advance)
+        became = write(part, stream, advance)
         sha256 = stream.finish()
     written = WrittenPart(
         file=part.file,
         kind=part.kind,
         split=part.split,
-        rows=len(part.places),
-        memory_bytes=memory_bytes,
+        rows=became.rows,
+        memory_bytes=became.memory_bytes,
         size=stream.size,
         sha256=sha256,
     )

@@ -71,6 +71,11 @@ class ExportSource:
         """Whether the JAMS are in the folder."""
         return "jams_file" in self.table.columns
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of files of a row: its audio, and jams where there are some."""
+        return (*self.signals, "jams") if self.has_jams else self.signals
+
     def list_rows(self, places: Sequence[int]) -> Iterator[dict[str, Any]]:
         """Some rows of the table by their places, one after another; missing numbers are None."""
         for begin in range(0, len(places), _ROWS_AT_A_TIME):

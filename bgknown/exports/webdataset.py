@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from bgknown.exports.card import CARD, CardFacts, compose_card
 from bgknown.exports.columns import list_table_columns
-from bgknown.exports.parts import ExportPart, HashedStream, WrittenPart, plan_shards
+from bgknown.exports.parts import ExportPart, HashedStream, PartSize, WrittenPart, plan_shards
 from bgknown.exports.source import ExportSource
 
 _JSON_TYPES = {"text": "string", "integer": "integer", "number": "number"}
@@ -45,31 +45,28 @@ class WebdatasetExport:
 
     def list_parts(self) -> list[ExportPart]:
         """The shards of every split."""
-        kinds = [*self.source.signals, *(["jams"] if self.source.has_jams else [])]
-        return plan_shards(self.source, kinds, self.shard_bytes, _name_tar)
+        return plan_shards(self.source, self.source.kinds, self.shard_bytes, _name_tar)
 
-    def write_part(self, part: ExportPart, stream: HashedStream, advance: Callable[[int], None]) -> int:
+    def write_part(self, part: ExportPart, stream: HashedStream, advance: Callable[[int], None]) -> PartSize:
         """Write a shard."""
         with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for row in self.source.list_rows(part.places):
                 name = name_sample(str(row[self.source.key]))
-                for kind in (*self.source.signals, *(["jams"] if self.source.has_jams else [])):
+                for kind in self.source.kinds:
                     data = self.source.read_file(row, kind)
                     if data is not None:
-                        suffix = "jams" if kind == "jams" else f"{kind}.{self.source.container}"
-                        add_member(tar, f"{name}.{suffix}", data)
+                        add_member(tar, f"{name}.{self._name_suffix(kind)}", data)
                 add_member(tar, f"{name}.json", json.dumps(row, ensure_ascii=False).encode())
                 advance(1)
-        return stream.size
+        return PartSize(rows=len(part.places), memory_bytes=stream.size)
 
     def compose_files(self, parts: Sequence[WrittenPart]) -> dict[str, bytes]:
         """The card."""
         split = self.source.splits[0]
         count = sum(part.split == split for part in parts)
         shards = f"{split}-{{000000..{count - 1:06d}}}.tar" if count > 1 else f"{split}-000000.tar"
-        first = f"{self.source.signals[0]}.{self.source.container}"
-        files = [f"{{id}}.{signal}.{self.source.container}" for signal in self.source.signals]
-        files += ["{id}.jams"] if self.source.has_jams else []
+        first = self._name_suffix(self.source.signals[0])
+        files = [f"{{id}}.{self._name_suffix(kind)}" for kind in self.source.kinds]
         facts = CardFacts(
             title="Tar shards for webdataset.",
             layout=f"{{split}}-{{shard}}.tar  {', '.join([*files, '{id}.json'])} for each row",
@@ -82,6 +79,10 @@ class WebdatasetExport:
             notes="The columns are those of the JSON. In a sample's name, dots are written as %2E.",
         )
         return {CARD: compose_card(self.source, facts)}
+
+    def _name_suffix(self, kind: str) -> str:
+        """What follows the name of a sample."""
+        return kind if kind == "jams" else f"{kind}.{self.source.container}"
 
 
 def name_sample(key: str) -> str:
