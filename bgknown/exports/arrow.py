@@ -105,7 +105,7 @@ def write_parquet(
     columns: Sequence[ArrowColumn],
     rows: Iterable[dict[str, Any]],
     *,
-    advance: Callable[[int], None],
+    advance: Callable[[int], object],
     format: str,
 ) -> PartSize:
     """Write rows to a Parquet file, a row group at a time.

@@ -1,4 +1,4 @@
-"""The README.md of an export: a dataset card with citation, licences, the dataset's identity and what its columns mean."""
+"""The README.md of an export: a dataset card with licences, citation, identity and the meaning of the columns."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@
     README.md             dataset card, written last
 
 The record set ``rows`` has every column of the manifest; a record set for each signal joins it with the audio's bytes.
-Names of archives begin with a fingerprint of the manifest and the size of a shard: readers cache what they have extracted
-by this name alone.
+Names of archives begin with a fingerprint of the manifest and the size of a shard: readers cache what they have
+extracted by this name alone.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class CroissantExport:
                 parts.append(ExportPart(file=name, kind=kind, split="", places=tuple(places), size_bytes=size))
         return parts
 
-    def write_part(self, part: ExportPart, stream: HashedStream, advance: Callable[[int], None]) -> PartSize:
+    def write_part(self, part: ExportPart, stream: HashedStream, advance: Callable[[int], object]) -> PartSize:
         """Write an archive: the files under the paths of the manifest."""
         with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for row in self.source.list_rows(part.places):
@@ -130,7 +130,7 @@ class CroissantExport:
             loading=(
                 "import mlcroissant\n\n"
                 f'data = mlcroissant.Dataset("FOLDER/{METADATA}")\n'
-                f'for record in data.records("{ROWS_SET}"):  # or {", ".join(self.source.kinds)}: the bytes of the files\n'
+                f'for record in data.records("{ROWS_SET}"):  # or {", ".join(self.source.kinds)}: the files\n'
                 "    print(record)"
             ),
             columns=[(column.name, _DATA_TYPES[column.kind]) for column in self._list_columns()],

@@ -49,7 +49,7 @@ class ExportWriter(Protocol):
     def list_parts(self) -> list[ExportPart]:
         """The large files."""
 
-    def write_part(self, part: ExportPart, stream: HashedStream, advance: Callable[[int], None]) -> PartSize:
+    def write_part(self, part: ExportPart, stream: HashedStream, advance: Callable[[int], object]) -> PartSize:
         """Write one."""
 
     def compose_files(self, parts: Sequence[WrittenPart]) -> dict[str, bytes]:
@@ -57,7 +57,7 @@ class ExportWriter(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExportReport:
+class ExportOutcome:
     """What an export did."""
 
     out: Path
@@ -74,7 +74,7 @@ class ExportReport:
 
 def export_dataset(
     folder: str | Path, out: str | Path, *, format: ExportFormat = "parquet", shard_mb: int = SHARD_MB
-) -> ExportReport:
+) -> ExportOutcome:
     """Export a built dataset, as ``bgknown export`` does.
 
     An export that was stopped resumes, and a finished one is left alone.
@@ -134,22 +134,21 @@ def _describe_export(source: ExportSource, format: str, shard_mb: int) -> dict[s
     }
 
 
-def _make_export(job: Job, source: ExportSource, writer: ExportWriter) -> ExportReport:
+def _make_export(job: Job, source: ExportSource, writer: ExportWriter) -> ExportOutcome:
     out = job.workspace.out
     parts = write_parts(job, source, writer.list_parts(), writer.write_part, facts=[VERSION, *writer.list_facts()])
     small = {**source.read_attribution(), **writer.compose_files(parts)}
-    files = {part.file: {"bytes": part.size, "sha256": part.sha256} for part in parts}
-    files |= {name: {"bytes": len(data), "sha256": hash_bytes(data)} for name, data in small.items()}
+    facts = [(part.file, part.size, part.sha256) for part in parts]
+    facts += [(name, len(data), hash_bytes(data)) for name, data in small.items()]
+    files = {name: {"bytes": size, "sha256": sha256} for name, size, sha256 in facts}
     text = json.dumps({**job.description, "files": files}, indent=2, ensure_ascii=False) + "\n"
     tables = {**{name: data for name, data in small.items() if name != CARD}, EXPORT: text.encode(), CARD: small[CARD]}
     job.finish(tables, folders=sorted({(out / part.file).parent for part in parts}))
-    sizes = {name: int(file["bytes"]) for name, file in files.items()}
-    return ExportReport(out=out, name=source.name, rows=len(source.table), files=sizes)
+    sizes = {name: size for name, size, _ in facts}
+    return ExportOutcome(out=out, name=source.name, rows=len(source.table), files=sizes)
 
 
-def _report_finished_export(job: Job, source: ExportSource) -> ExportReport:
+def _report_finished_export(job: Job, source: ExportSource) -> ExportOutcome:
     sizes = {name: int(file["bytes"]) for name, file in read_export_description(job.workspace.out)["files"].items()}
     job.check_finished_files(dict(sizes))
-    return ExportReport(
-        out=job.workspace.out, name=source.name, rows=len(source.table), files=sizes, was_finished=True
-    )
+    return ExportOutcome(out=job.workspace.out, name=source.name, rows=len(source.table), files=sizes, was_finished=True)

@@ -14,7 +14,10 @@ from bgknown.tables import read_csv
 
 _CARD_IDS = {
     "CC0-1.0": "cc0-1.0",
-    **{f"CC-{kind}-{version}": f"cc-{kind.lower()}-{version}" for kind in ("BY", "BY-NC") for version in ("3.0", "4.0")},
+    "CC-BY-3.0": "cc-by-3.0",
+    "CC-BY-4.0": "cc-by-4.0",
+    "CC-BY-NC-3.0": "cc-by-nc-3.0",
+    "CC-BY-NC-4.0": "cc-by-nc-4.0",
 }
 """Licences that the hub's cards have a name for."""
 _UNKNOWN = ""
@@ -43,7 +46,7 @@ class Licences:
 
     @property
     def card_id(self) -> str:
-        """The ``license`` of a dataset card: the one licence of all sources, else other; unknown if nothing is known."""
+        """The ``license`` of a dataset card: that of all sources, or else other; unknown if nothing is known."""
         names = {count.licence for count in self.counts}
         if len(names) == 1 and names <= set(_CARD_IDS):
             return _CARD_IDS[names.pop()]

@@ -79,7 +79,7 @@ class MtebExport:
         table = self.source.table
         sizes = {role: measure_rows(self.source, [side]) for role, side in _SIDE_OF_ROLE.items()}
         sizes["qrels"] = [64] * len(table)
-        parts = []
+        parts: list[ExportPart] = []
         for scene in self.scenes:
             for split in self.source.splits:
                 here = (table["scene"] == scene) & (table["split"] == split)
@@ -88,7 +88,7 @@ class MtebExport:
                     parts += self._list_shards(self._name_config(scene, role), split, places, sizes[role])
         return parts
 
-    def write_part(self, part: ExportPart, stream: HashedStream, advance: Callable[[int], None]) -> PartSize:
+    def write_part(self, part: ExportPart, stream: HashedStream, advance: Callable[[int], object]) -> PartSize:
         """Write a shard."""
         role = part.kind.rsplit("-", 1)[-1]
         rows = self._list_relevance(part) if role == "qrels" else self._list_values(part, role)

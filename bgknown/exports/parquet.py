@@ -60,7 +60,7 @@ class ParquetExport:
         """The shards of every split."""
         return plan_shards(self.source, self.source.kinds, self.shard_bytes, _name_shard)
 
-    def write_part(self, part: ExportPart, stream: HashedStream, advance: Callable[[int], None]) -> PartSize:
+    def write_part(self, part: ExportPart, stream: HashedStream, advance: Callable[[int], object]) -> PartSize:
         """Write a shard."""
         return write_parquet(stream, self.columns, self._list_values(part), advance=advance, format=_FORMAT_NAME)
 

@@ -109,7 +109,7 @@ class HashedStream(io.RawIOBase):
         super().close()
 
 
-WritePart = Callable[[ExportPart, HashedStream, Callable[[int], None]], PartSize]
+WritePart = Callable[[ExportPart, HashedStream, Callable[[int], object]], PartSize]
 """Writes a part to a stream, and reports how many rows are done."""
 
 
@@ -220,7 +220,7 @@ def _make_part_digest(source: ExportSource, part: ExportPart, facts: Sequence[ob
 
 
 def _write_one(
-    folder: JobFolder, part: ExportPart, write: WritePart, digest: str, advance: Callable[[int], None]
+    folder: JobFolder, part: ExportPart, write: WritePart, digest: str, advance: Callable[[int], object]
 ) -> WrittenPart:
     with _open_aside(folder, part.file) as (path, stream):
         became = write(part, stream, advance)

@@ -58,7 +58,7 @@ class SoundataExport:
         """There are no large files."""
         return []
 
-    def write_part(self, part: ExportPart, stream: HashedStream, advance: Callable[[int], None]) -> PartSize:
+    def write_part(self, part: ExportPart, stream: HashedStream, advance: Callable[[int], object]) -> PartSize:
         """There is nothing to write."""
         raise NotImplementedError
 
@@ -106,7 +106,8 @@ class SoundataExport:
         with open_bar(len(self.source.table), "MD5", "row") as bar:
             for row in self.source.list_rows(range(len(self.source.table))):
                 clips[str(row[self.source.key])] = {
-                    kind: _describe_indexed(row[f"{kind}_file"], self.source.read_file(row, kind)) for kind in self.source.kinds
+                    kind: _describe_indexed(row[f"{kind}_file"], self.source.read_file(row, kind))
+                    for kind in self.source.kinds
                 }
                 bar.update(1)
         tables = {

@@ -161,7 +161,11 @@ class Dataset(core.Dataset):
             raise FileNotFoundError(f"{{path}}: missing; give the folder of the dataset as data_home")
         with open(path, newline="", encoding="utf-8") as fhandle:
             rows = list(csv.DictReader(fhandle))
-        return {{row[KEY]: {{COLUMNS.get(name, name): _parse(name, text) for name, text in row.items()}} for row in rows}}
+        return {{row[KEY]: _parse_row(row) for row in rows}}
+
+
+def _parse_row(row):
+    return {{COLUMNS.get(name, name): _parse(name, text) for name, text in row.items()}}
 
 
 def _parse(name, text):

@@ -137,12 +137,14 @@ class ExportSource:
             return None
         path = self.root / file
         try:
-            data = path.read_bytes()
+            data: bytes = path.read_bytes()
         except OSError as error:
             raise describe_storage_error(error, path) from error
         if hash_bytes(data) != row[f"{kind}_sha256"]:
             check = "bgknown apwd verify" if self.is_pairs else "bgknown verify"
-            raise InvalidInputError(f"{path}: is not the file that the manifest lists; `{check}` finds what has changed")
+            raise InvalidInputError(
+                f"{path}: is not the file that the manifest lists; `{check}` finds what has changed"
+            )
         return data
 
     def hash_inputs(self) -> dict[str, str]:

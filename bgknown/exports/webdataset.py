@@ -47,7 +47,7 @@ class WebdatasetExport:
         """The shards of every split."""
         return plan_shards(self.source, self.source.kinds, self.shard_bytes, _name_tar)
 
-    def write_part(self, part: ExportPart, stream: HashedStream, advance: Callable[[int], None]) -> PartSize:
+    def write_part(self, part: ExportPart, stream: HashedStream, advance: Callable[[int], object]) -> PartSize:
         """Write a shard."""
         with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for row in self.source.list_rows(part.places):

@@ -173,7 +173,7 @@ def _show_bar(results: Iterable[list[Any]], items: Sequence[Any], title: str, un
             yield part
 
 
-def open_bar(total: int, title: str, unit: str) -> tqdm[None]:
+def open_bar(total: int, title: str, unit: str) -> tqdm[Any]:
     """A progress bar on stderr with rate and time left; silent where stderr is not a terminal."""
     return tqdm(total=total, desc=escape_line(title), unit=unit, disable=_is_quiet(), smoothing=0.05)
 

@@ -49,7 +49,12 @@ def test_records_have_the_values_of_the_manifest(opened, source):
     expected = [{sides.get(name, name): value for name, value in row.items()} for row in list_expected(source)]
     found = list(list_plain(opened[1].records("rows"), "rows"))
     assert [{name: "" if value is None else value for name, value in record.items()} for record in found] == expected
-    assert all(type(record[name]) is type(row[name]) for record, row in zip(found, expected, strict=True) for name in row if row[name] != "")
+    assert all(
+        type(record[name]) is type(row[name])
+        for record, row in zip(found, expected, strict=True)
+        for name in row
+        if row[name] != ""
+    )
 
 
 def test_every_file_of_every_row_is_read(opened, source):
