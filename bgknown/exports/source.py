@@ -63,8 +63,7 @@ class ExportSource:
     @property
     def container(self) -> str:
         """File type of the audio: wav or flac."""
-        files = [file for signal in self.signals for file in self.table[f"{signal}_file"] if file]
-        return Path(files[0]).suffix[1:]
+        return Path(str(self.table[f"{self.signals[0]}_file"].iloc[0])).suffix[1:]
 
     @property
     def has_jams(self) -> bool:
