@@ -151,4 +151,6 @@ def _make_export(job: Job, source: ExportSource, writer: ExportWriter) -> Export
 def _report_finished_export(job: Job, source: ExportSource) -> ExportOutcome:
     sizes = {name: int(file["bytes"]) for name, file in read_export_description(job.workspace.out)["files"].items()}
     job.check_finished_files(dict(sizes))
-    return ExportOutcome(out=job.workspace.out, name=source.name, rows=len(source.table), files=sizes, was_finished=True)
+    return ExportOutcome(
+        out=job.workspace.out, name=source.name, rows=len(source.table), files=sizes, was_finished=True
+    )

@@ -2,15 +2,16 @@
 
 import datasets
 import pytest
-from mteb.abstasks.retrieval_dataset_loaders import RetrievalDatasetLoader
 
 from bgknown import export_dataset
 from bgknown.errors import InvalidInputError
 from bgknown.exports.source import open_source
 from tests.bgknown.exports.conftest import export, keep_rows, list_expected, read_bytes
 
+loaders = pytest.importorskip("mteb.abstasks.retrieval_dataset_loaders", reason="mteb is not installed")
 
-class Loader(RetrievalDatasetLoader):
+
+class Loader(loaders.RetrievalDatasetLoader):
     """mteb's loader, with audio as bytes: decoding needs torchcodec."""
 
     def _load_dataset_split(self, config, num_proc):
