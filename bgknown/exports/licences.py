@@ -125,7 +125,8 @@ def _count_licences(source: ExportSource) -> list[LicenceCount]:
         prefix = str(column).removesuffix("_licence")
         if prefix != column and f"{prefix}_file" in source.table.columns:
             files = pd.DataFrame({"file": source.table[f"{prefix}_file"], "licence": source.table[column]})
-            found += _count_files(files.assign(corpus=prefix))
+            facts = source.description.get("corpora", {}).get(prefix, {})
+            found += _count_files(files.assign(corpus=str(facts.get("name") or prefix)))
     return found if any(count.licence for count in found) else []
 
 

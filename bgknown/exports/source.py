@@ -6,6 +6,7 @@ are called ``{signal}_file`` in both kinds; the manifest of pairs calls them ``s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from bgknown.apwd.dataset import open_pairs
 from bgknown.apwd.manifest import derive_pair_set_id, read_pair_description
 from bgknown.apwd.pairs import SIDES
 from bgknown.audio.files import RATE_HZ
-from bgknown.documents import read_object
+from bgknown.documents import read_object, shorten_value
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error, hash_bytes, hash_file
 from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, PAIRS, SIGNALS, open_dataset
@@ -27,6 +28,7 @@ from bgknown.userpath import user_path
 ATTRIBUTION = "ATTRIBUTION.csv"
 """Table of the source files and their licences, next to the manifest of newer datasets."""
 _ROWS_AT_A_TIME = 64
+_PLAIN = re.compile(r"\w[\w .-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +176,10 @@ def open_source(root: str | Path) -> ExportSource:
             f"{folder}: holds neither a dataset of `bgknown build` nor a set of `bgknown apwd build` (no {DESCRIPTION})"
         )
     is_pairs = (folder / DESCRIPTION).is_file() and read_object(folder / DESCRIPTION).get("name") == PAIRS
-    return _open_pair_source(folder) if is_pairs else _open_clip_source(folder)
+    source = _open_pair_source(folder) if is_pairs else _open_clip_source(folder)
+    for column in {"split", "scene"} & set(source.table.columns):
+        _check_plain(source.table[column], folder / MANIFEST)
+    return source
 
 
 def _open_clip_source(folder: Path) -> ExportSource:
@@ -209,6 +214,16 @@ def _open_pair_source(folder: Path) -> ExportSource:
         description=description,
         dataset_id=derive_pair_set_id(whole),
     )
+
+
+def _check_plain(values: pd.Series, path: Path) -> None:
+    """Refuse splits and scenes that could not be in the names of files."""
+    wrong = [value for value in values.unique() if not _PLAIN.fullmatch(value)]
+    if wrong:
+        raise InvalidInputError(
+            f"{path}: the {values.name} {shorten_value(wrong[0])} cannot be in the name of a file; "
+            "it must begin with a letter or digit and have only letters, digits, spaces, and . _ -"
+        )
 
 
 def _add_unknown_columns(table: pd.DataFrame, folder: Path) -> pd.DataFrame:

@@ -181,6 +181,18 @@ def test_wrong_folders_and_options(tmp_path, clips, pair_set):
         bgknown.export_dataset(texts, tmp_path / "out")
 
 
+@pytest.mark.parametrize("column", ["split", "scene"])
+def test_names_that_lead_out_of_the_export_are_refused(pair_set, tmp_path, column):
+    folder = copy(pair_set, tmp_path / "pairs")
+    table = pd.read_csv(folder / "manifest.csv", dtype=str, keep_default_na=False)
+    table.loc[2, column] = "../x"
+    table.to_csv(folder / "manifest.csv", index=False)
+    with pytest.raises(
+        InvalidInputError, match=rf"manifest.csv: the {column} '\.\./x' cannot be in the name of a file"
+    ):
+        bgknown.export_dataset(folder, tmp_path / "out", format="mteb")
+
+
 @pytest.mark.parametrize("format", OF_CLIPS)
 def test_pairs_with_one_side_are_exported(pair_set, tmp_path, format):
     folder = copy(pair_set, tmp_path / "pairs")
