@@ -13,16 +13,19 @@ from bgknown.apwd.cli import apwd
 from bgknown.cli_options import (
     add_options,
     cache_option,
+    cluster_option,
     format_option,
     jobs_option,
     limit_option,
     out_option,
     read_numbers,
     seed_option,
+    shard_option,
     skip_broken_option,
 )
 from bgknown.commands import FILE_PATH, FOLDER_PATH, HELP_SETTINGS, Group, begin_logging, echo
 from bgknown.exports.cli import export
+from bgknown.jobs.shards import describe_share
 
 if TYPE_CHECKING:
     from bgknown.mixtures.build import BuildReport
@@ -102,7 +105,7 @@ def plan(*, out: Path, **given: Any) -> None:
     refuse_broken(drawn.problems, skip=options.skip_broken, kept="no recipe was written")
     recipe = take_rows(drawn.recipe, options.limit)
     recipes.write_recipe(recipe, out)
-    echo(_format_summary(recipe))
+    echo(_format_summary(recipe, options.draw.duration_s))
     echo(f"\nrecipe  {out}")
 
 
@@ -118,6 +121,8 @@ def plan(*, out: Path, **given: Any) -> None:
     show_default=True,
     help="Gain of the references: that of (a) in the mixture, or none (as in the source).",
 )
+@shard_option
+@cluster_option
 @format_option
 @click.option(
     "--engine",
@@ -135,6 +140,7 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
     Example:
       bgknown build --esc50 ESC-50 --fsd50k FSD50K --out bgknown-esc50
     """
+    from bgknown.jobs.cluster import use_cluster  # noqa: PLC0415
     from bgknown.jobs.problems import refuse_broken  # noqa: PLC0415
     from bgknown.mixtures import build as building  # noqa: PLC0415
     from bgknown.mixtures.engine import choose_engine  # noqa: PLC0415
@@ -143,19 +149,22 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
         raise click.UsageError(
             "--seed, --snr, --draws, --snr-grid and --ref-db set up a draw; leave them out with --recipe"
         )
+    cluster = given.pop("cluster")
     options = _make_options({**given, "engine": given["engine"] or choose_engine(out)})
     corpora = _open_corpora(given, options.cache)
     if dry_run:
         report = building.dry_run(corpora, options, out)
-        echo(_format_summary(report.table))
-        size = len(report.table) * building.ROW_BYTES
+        echo(_format_summary(report.table, options.draw.duration_s))
+        size = len(report.table) * building.count_row_bytes(options.draw.clip_frames)
         what = (
             f"{out} is already complete" if report.was_finished else f"would write about {size / 1e9:.2f} GB to {out}"
         )
         echo(f"\n{what}")
         refuse_broken(report.problems, skip=options.skip_broken, kept="a build would stop there")
         return
-    _report(building.build(corpora, options, out), out)
+    with use_cluster(cluster, read=[corpora.foreground.root, corpora.background.root]):
+        report = building.build(corpora, options, out)
+    _report(report, out, options.draw.duration_s)
 
 
 @main.command()
@@ -253,8 +262,12 @@ def _open_corpora(given: dict[str, Any], cache: Path) -> Any:
         logger.setLevel(level)
 
 
-def _report(report: BuildReport, out: Path) -> None:
-    echo(_format_summary(report.table))
+def _report(report: BuildReport, out: Path, duration_s: float) -> None:
+    if report.shard is not None:
+        left_out = len(report.problems)
+        echo(describe_share(report.shard, "row", made=report.rendered, kept=report.kept, left_out=left_out))
+        return
+    echo(_format_summary(report.table, duration_s))
     done = (
         "was already complete; nothing was done"
         if report.was_finished
@@ -272,9 +285,12 @@ def _report(report: BuildReport, out: Path) -> None:
         echo(f"{title:<7}{out / name}")
 
 
-def _format_summary(table: Any) -> str:
+def _format_summary(table: Any, duration_s: float) -> str:
+    from bgknown.corpora.columns import find_corpus_prefixes  # noqa: PLC0415
+
     measured = "achieved_snr_db" in table.columns
-    clips = table["esc50_file"]
+    prefixes = find_corpus_prefixes(table.columns)
+    clips = table[prefixes.foreground_file]
     several = bool(clips.duplicated().any())
     lines = [f"split  {'  rows  ' * several}clips  classes  backgrounds  SNR dB (mean, range)   seconds"]
     for split, part in table.groupby("split", sort=False):
@@ -282,7 +298,7 @@ def _format_summary(table: Any) -> str:
         rows = f"{len(part):>6}  " if several else ""
         lines.append(
             f"{split:<6} {rows}{clips[part.index].nunique():>5}  {part['category'].nunique():>7}  "
-            f"{part['fsd50k_file'].nunique():>11}  "
-            f"{snr.mean():.2f}  {snr.min():.2f} .. {snr.max():.2f}    {5 * len(part):>9,}"
+            f"{part[prefixes.background_file].nunique():>11}  "
+            f"{snr.mean():.2f}  {snr.min():.2f} .. {snr.max():.2f}    {duration_s * len(part):>9,.6g}"
         )
     return "\n".join(lines)
