@@ -24,13 +24,14 @@ from bgknown.cli_options import (
     skip_broken_option,
 )
 from bgknown.commands import FILE_PATH, FOLDER_PATH, HELP_SETTINGS, Group, begin_logging, echo
+from bgknown.exports.cli import export
 from bgknown.jobs.shards import describe_share
 
 if TYPE_CHECKING:
     from bgknown.mixtures.build import BuildReport
 
 
-@click.group(cls=Group, resumable=["build"], context_settings=HELP_SETTINGS)
+@click.group(cls=Group, resumable=["build", "export"], context_settings=HELP_SETTINGS)
 @click.version_option(__version__, prog_name="bgknown")
 def main() -> None:
     """Build and check difference-aware audio datasets.
@@ -43,6 +44,7 @@ def main() -> None:
 
 
 main.add_command(apwd)
+main.add_command(export)
 
 
 corpora_options = add_options(
