@@ -21,7 +21,8 @@ from bgknown.audio.files import RATE_HZ
 from bgknown.documents import read_object, shorten_value
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error, hash_bytes, hash_file
-from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, PAIRS, SIGNALS, open_dataset
+from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, PAIRS, open_dataset
+from bgknown.mixtures.manifest import SIGNALS
 from bgknown.tables import list_records, read_csv
 from bgknown.userpath import user_path
 
