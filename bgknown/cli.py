@@ -25,6 +25,7 @@ from bgknown.cli_options import (
 )
 from bgknown.commands import FILE_PATH, FOLDER_PATH, HELP_SETTINGS, Group, begin_logging, echo
 from bgknown.corpus_options import CORPUS_OPTIONS, corpora_options, describe_test_folds, open_given_corpora
+from bgknown.exports.cli import export
 from bgknown.jobs.shards import describe_share
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from bgknown.mixtures.build import BuildReport
 
 
-@click.group(cls=Group, resumable=["build"], context_settings=HELP_SETTINGS)
+@click.group(cls=Group, resumable=["build", "export"], context_settings=HELP_SETTINGS)
 @click.version_option(__version__, prog_name="bgknown")
 def main() -> None:
     """Build and check difference-aware audio datasets.
@@ -45,6 +46,7 @@ def main() -> None:
 
 
 main.add_command(apwd)
+main.add_command(export)
 
 
 draw_options = add_options(

@@ -91,6 +91,7 @@ def test_links_have_targets(path):
 @pytest.mark.slow
 def test_commands_and_examples_of_the_readmes_run(tmp_path, monkeypatch):
     monkeypatch.setenv("BGKNOWN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     make(tmp_path, takes=1, recordings=(8, 6))  # ESC-50 and FSD50K in the folders that the commands name
     make_published(tmp_path)
     make_nine(tmp_path)
