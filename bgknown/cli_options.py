@@ -19,6 +19,11 @@ jobs_option = click.option("--jobs", type=int, help="Number of parallel workers 
 skip_broken_option = click.option("--skip-broken", is_flag=True, help="Skip missing or broken inputs, and count them.")
 device_option = click.option("--device", help="cpu, cuda or cuda:N [default: a GPU if there is one].")
 name_option = click.option("--name", help="Name of the encoder in results [default: from its file, kind or run].")
+keep_sources_option = click.option(
+    "--keep-sources",
+    is_flag=True,
+    help="Also use recordings that other clips were cut from as backgrounds; by default none of any clip is used.",
+)
 format_option = click.option(
     "--format",
     "container",

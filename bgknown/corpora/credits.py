@@ -6,8 +6,9 @@ r"""Titles, uploaders and licences of single recordings, from the files that the
     LICENSE (of ESC-50)                                 - [1-100032-A.ogg]: clip derived from TITLE (URL) by USER [CC0]
     ATTRIBUTION.txt                                     the same lines, where a subset of ESC-50 has them
 
-Both are optional: a recording that they do not name has an empty credit. ESC-50 writes licences without versions.
-Freesound offered version 3.0 when it was published (2015), and its ESC-10 part names that version.
+Corpora given as tables have columns licence, uploader and title. All are optional: a recording that they do not name
+has an empty credit. ESC-50 writes licences without versions. Freesound offered version 3.0 when it was published
+(2015), and its ESC-10 part names that version.
 """
 
 from __future__ import annotations
@@ -17,14 +18,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bgknown.corpora import CorpusIndex
 from bgknown.corpora.licences import name_licence
 from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import describe_storage_error
-from bgknown.tables import decode_text
+from bgknown.shown import escape_line
+from bgknown.tables import decode_text, list_records
 
 ESC50_LISTS = ("LICENSE", "ATTRIBUTION.txt")
 ESC50_VERSION = "3.0"
+LONGEST = 1000
+"""Characters of a text that are kept."""
 _LINE = re.compile(
     r"- \[(?P<clip>[1-5]-[0-9]+-[A-Z])\.\w+\]:\s*clip derived from (?P<title>.*) \(http\S*/(?P<source>[0-9]+)/?\)"
     r" by (?P<uploader>.*) \[(?P<licence>[^\]]*)\]\s*"
@@ -42,6 +47,31 @@ class Credit:
     """The user who published it."""
     licence: str = ""
     """Short name of its licence, or the text that its corpus has (``bgknown.corpora.licences``)."""
+
+
+def list_credits(index: CorpusIndex) -> dict[str, Credit]:
+    """The credits of every listed clip of a corpus, by its key.
+
+    Raises:
+        InvalidInputError: a file of credits is damaged.
+        StorageError: it cannot be read.
+    """
+    names = [str(name) for name in index.table[index.key]]
+    if index.reader == "esc50":
+        of_take = read_esc50_credits(index.root)
+        return {name: of_take.get(name.rpartition("-")[0], Credit()) for name in names}
+    if index.reader == "fsd50k":
+        of_name = {
+            name: credit for part in index.parts for name, credit in read_fsd50k_credits(index.root, part).items()
+        }
+        return {name: of_name.get(name, Credit()) for name in names}
+    rows = list_records(index.table[[name for name in ("licence", "uploader", "title") if name in index.table]])
+    return {name: _read_columns(row) for name, row in zip(names, rows, strict=True)}
+
+
+def _read_columns(row: Mapping[str, object]) -> Credit:
+    title, uploader, licence = (_read_text(row.get(column)) for column in ("title", "uploader", "licence"))
+    return Credit(title=title, uploader=uploader, licence=name_licence(licence))
 
 
 def read_fsd50k_credits(root: Path, part: str) -> dict[str, Credit]:
@@ -99,5 +129,5 @@ def _decode_bytes(text: str) -> str:
 
 
 def _read_text(value: object) -> str:
-    """A text on one line; empty for anything else."""
-    return " ".join(value.split()) if isinstance(value, str) else ""
+    """A text on one line that a CSV table can hold; empty for anything else."""
+    return escape_line(" ".join(value.split()))[:LONGEST] if isinstance(value, str) else ""

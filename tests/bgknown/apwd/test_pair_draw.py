@@ -157,7 +157,7 @@ def tree(tmp_path_factory):
                 write_wav(root / split / role / "rain" / f"{first + number}.wav", noise(2.2, first + number))
         for place, label in enumerate(("dog", "birds", "thunder")):
             for take in "AB":
-                name = f"{first // 10}-{1000 * place + first}-{take}-{place}.wav"
+                name = f"{first // 10}-{1000 * (place + 1) + first}-{take}-{place}.wav"
                 write_wav(root / split / "foreground" / label / name, noise(0.4, first + place))
     return root
 
