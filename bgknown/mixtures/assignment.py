@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,12 @@ from bgknown.errors import InvalidInputError
 
 
 def assign(
-    clips: pd.DataFrame, pool: pd.DataFrame, seed: int, earlier: Sequence[Mapping[str, str]] = ()
+    clips: pd.DataFrame,
+    pool: pd.DataFrame,
+    seed: int,
+    earlier: Sequence[Mapping[str, str]] = (),
+    *,
+    never: Mapping[str, frozenset[str]] = MappingProxyType({}),
 ) -> dict[str, str]:
     """Give each clip a recording: its favourite among those used least so far, never one with its own source.
 
@@ -28,6 +34,7 @@ def assign(
         pool: columns recording_id, source.
         seed: the seed.
         earlier: what earlier draws gave, recording_id by clip_id; they are not changed.
+        never: further recordings that a clip must not have, by clip_id.
 
     Returns:
         recording_id by clip_id.
@@ -42,7 +49,11 @@ def assign(
     for place, source in enumerate(pool["source"]):
         if source:
             places_of.setdefault(source, set()).add(place)
-    own = {clip: places_of.get(source, set()) for clip, source in clips[["clip_id", "source"]].to_numpy()}
+    barred = {names: {place_of[name] for name in names if name in place_of} for names in set(never.values())}
+    own = {
+        clip: places_of.get(source, set()) | barred.get(never.get(clip, frozenset()), set())
+        for clip, source in clips[["clip_id", "source"]].to_numpy()
+    }
     forbidden = {clip: _forbid(clip, places, place_of, earlier) for clip, places in own.items()}
     purpose = f"turn of draw {len(earlier)}" if earlier else "turn"
     turn = dict(zip(own, seeding.draw_ranks(seed, purpose, list(own)), strict=True))
@@ -78,7 +89,7 @@ def assign(
 
 
 def _forbid(clip: str, never: Set[int], place_of: Mapping[str, int], earlier: Sequence[Mapping[str, str]]) -> set[int]:
-    """Places of the recordings that a clip must not have: of its own source, and what it had more often than others."""
+    """Places of the recordings that a clip must not have: those barred, and what it had more often than others."""
     had = Counter(place_of[draw[clip]] for draw in earlier if draw[clip] in place_of)
     left = len(place_of) - len(never)
     least = 0 if len(had) < left else min(had.values(), default=0)

@@ -86,6 +86,28 @@ class Pool:
     of_class: Mapping[str, frozenset[str]]
     """The recordings that a clip of a class must not have."""
 
+    def find_barred(self, category: str) -> frozenset[str]:
+        """The recordings that a clip of a class must not have; none where any may contain its class."""
+        return self.of_class.get(category, frozenset())
+
+    def check_classes(self, recordings: pd.DataFrame, clips: pd.DataFrame) -> None:
+        """Refuse to draw where a class has no background.
+
+        Args:
+            recordings: what is left of the pool.
+            clips: the clips that draw.
+
+        Raises:
+            InvalidInputError: all of them contain a class of the clips; names it.
+        """
+        left = set(recordings["recording_id"])
+        for category in sorted(set(clips["category"])):
+            if left <= self.find_barred(category):
+                raise InvalidInputError(
+                    f"every background that is left contains the class {category!r}, so its clips get none; "
+                    "leave out --exclude-same-class, or add recordings"
+                )
+
 
 def list_long_enough(recordings: pd.DataFrame, clip_frames: int) -> pd.DataFrame:
     """The recordings that have room for a crop (a) and a crop (c)."""
@@ -156,7 +178,7 @@ def _select_licensed(
     chosen = recordings[[find_family(licence) in families for licence in licences]]
     if chosen.empty and len(recordings):
         counts = pd.Series([licence or "unknown" for licence in licences]).value_counts()
-        there = name_few(f"{licence} ({count:,})" for licence, count in counts.items())
+        there = name_few((f"{licence} ({count:,})" for licence, count in counts.items()), most=8)
         raise InvalidInputError(
             f"no background of {corpus.facts.name} has a licence of {', '.join(families)} (--licence); "
             f"its recordings have: {there}{_advise(corpus, licences)}"
@@ -172,7 +194,7 @@ def _advise(corpus: CorpusIndex, licences: Sequence[str]) -> str:
 
 def _find_same_class(recordings: pd.DataFrame, clips: CorpusIndex, corpora: Corpora) -> dict[str, frozenset[str]]:
     """For each class the recordings that contain it."""
-    labels_of = dict(recordings[[corpora.background.key, "labels"]].itertuples(index=False))
+    labels_of = dict(zip(recordings[corpora.background.key], recordings["labels"], strict=True))
     class_labels = list_class_labels(corpora)
     return {
         category: frozenset(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from bgknown.jobs.parallel import in_processes
 from bgknown.mixtures import dataset
 from bgknown.mixtures import recipe as recipes
 from bgknown.mixtures.dataset import Dataset
+from bgknown.mixtures.leaks import find_leak_faults
 from bgknown.mixtures.manifest import SIGNALS, ManifestRow, list_paths
 from bgknown.mixtures.mixing import describe_work
 from bgknown.mixtures.snr import SOURCE_GAIN_TOLERANCE_DB, TOLERANCE_DB, Gains, measure_snr_db
@@ -91,6 +92,7 @@ def find_table_faults(data: Dataset) -> Iterator[str]:
     if counts["skipped"] != listed:
         yield f"{dataset.DESCRIPTION}: counts.skipped is {counts['skipped']}, {listed} are listed"
     yield from _find_rule_faults(data)
+    yield from find_leak_faults(data)
     stored = data.description.get("dataset_id", data.id)  # 0.1.0 did not store it
     if stored != data.id:
         yield f"{dataset.DESCRIPTION}: dataset_id is {stored!r}, but the manifest's rows give {data.id}"
@@ -100,10 +102,6 @@ def _find_rule_faults(data: Dataset) -> Iterator[str]:
     splits = data.table.groupby(data.prefixes.background_file)["split"].nunique()
     for file in splits[splits > 1].index:
         yield f"{dataset.MANIFEST}: the background {file} is in both splits"
-    for row in data.rows():
-        parts = row.clip.split("-")
-        if len(parts) == 4 and parts[1] == PurePosixPath(row.background_file).stem:
-            yield f"{_name_row(row)}: the background shares the clip's Freesound id {parts[1]}"
 
 
 def _find_stray_files(data: Dataset) -> Iterator[str]:

@@ -116,7 +116,7 @@ def _leave_out(
     specs: Sequence[SourceSpec], corpora: Corpora, keep_sources: bool
 ) -> tuple[tuple[SourceSpec, ...], tuple[SourceSpec, ...]]:
     """The sources that are chosen, and recordings that are not because clips were cut from them."""
-    of_clips = set() if keep_sources else set(corpora.esc50.table["freesound_id"])
+    of_clips = set() if keep_sources else set(corpora.foreground.table["source"])
     left_out = tuple(spec for spec in specs if spec.role == BACKGROUND and spec.stem in of_clips)
     return tuple(spec for spec in specs if spec not in set(left_out)), left_out
 

@@ -14,7 +14,8 @@ from bgknown.errors import InvalidInputError
 from bgknown.mixtures import build as building
 from bgknown.mixtures.assignment import assign
 from bgknown.mixtures.dataset import open_dataset
-from bgknown.mixtures.draw import CropVerdict, DrawOptions
+from bgknown.mixtures.draw import DrawOptions
+from bgknown.mixtures.hearing import CropVerdict
 from bgknown.mixtures.making import build_dataset
 from bgknown.mixtures.manifest import MANIFEST_COLUMNS
 from bgknown.mixtures.naming import name_clip, name_row
@@ -168,7 +169,10 @@ def test_a_dataset_of_two_draws(drawn, built):
     assert data.audio("1-100-A-0_r1").shape == (220_500,)
     description = json.loads((drawn[1] / "dataset.json").read_text())
     assert description["draw"]["draws"] == 2
-    assert description["counts"] == {"rows": 20, "clips": 10, "train": 12, "test": 8, "skipped": 0}
+    assert description["counts"] == {
+        **{"rows": 20, "clips": 10, "train": 12, "test": 8, "skipped": 0},
+        **{"same_class": 0, "same_class_unknown": 20},
+    }
     assert verify(drawn[1], jobs=1)[1] == []
     single = open_dataset(built[1])
     for signal in ("mix", "a", "b", "c"):
