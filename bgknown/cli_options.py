@@ -22,7 +22,7 @@ name_option = click.option("--name", help="Name of the encoder in results [defau
 keep_sources_option = click.option(
     "--keep-sources",
     is_flag=True,
-    help="Also use recordings that other clips were cut from as backgrounds; by default none of any clip is used.",
+    help="Also use as backgrounds the recordings that clips were cut from.",
 )
 format_option = click.option(
     "--format",

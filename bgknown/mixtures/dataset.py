@@ -28,7 +28,7 @@ from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.problems import Problem
 from bgknown.mixtures import recipe as recipes
-from bgknown.mixtures.manifest import SAME_CLASS, SIGNALS, ManifestRow, derive_dataset_id, parse_manifest_columns
+from bgknown.mixtures.manifest import SIGNALS, ManifestRow, derive_dataset_id, parse_manifest_columns
 from bgknown.mixtures.pool import PoolCounts
 from bgknown.mixtures.recipe import DATASET_SPLITS
 from bgknown.settings import read_record
@@ -140,8 +140,8 @@ class Dataset:
     def examples(self, split: str | None = None) -> Iterator[dict[str, Any]]:
         """Mixtures one by one: clip_id, split, fold, target, category and the audio of mix, a, b and c.
 
-        Where clips have several draws, also draw. Where the manifest has them, also group, the background's labels
-        (fsd50k_labels or background_labels, with commas) and same_class.
+        Where clips have several draws, also draw. Where the manifest has them, also group and the background's labels
+        (fsd50k_labels or background_labels, with commas between them).
 
         Args:
             split: "train" or "test"; None for both.
@@ -157,8 +157,6 @@ class Dataset:
         labels = self.prefixes.name_column("background_labels")
         names = ("clip_id", "split", "fold", "target", "category", "draw", "group", labels)
         facts: dict[str, Any] = {name: row[name] for name in names if name in row}
-        if SAME_CLASS in row:
-            facts[SAME_CLASS] = None if pd.isna(row[SAME_CLASS]) else row[SAME_CLASS]
         return {**facts, **{name: self.read(row[f"{name}_file"]) for name in SIGNALS}}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from bgknown.corpora.columns import ESC50_PREFIXES
 from bgknown.corpora.licences import find_family
 from bgknown.errors import BgknownError
 from bgknown.mixtures.attribution import ATTRIBUTION, read_attribution
@@ -52,21 +53,20 @@ def find_leak_faults(data: Dataset) -> Iterator[str]:
 
 
 def _gather_sources(data: Dataset) -> _Sources:
-    """From ATTRIBUTION.csv or, for a dataset of an earlier version, from the names of the files."""
+    """From ATTRIBUTION.csv; what is not in it, as in a dataset of an earlier version, from the names of the files."""
     rows = data.rows()
+    parts_of = {row.foreground_file: row.clip.split("-") for row in rows}
+    official = data.prefixes == ESC50_PREFIXES
+    clips = {file: parts[1] if official and len(parts) == 4 else "" for file, parts in parts_of.items()}
+    backgrounds = {row.background_file: PurePosixPath(row.background_file).stem if official else "" for row in rows}
     if SAME_CLASS not in data.table:
-        names = {row.foreground_file: row.clip.split("-") for row in rows}
-        return _Sources(
-            clips={file: parts[1] for file, parts in names.items() if len(parts) == 4},
-            backgrounds={row.background_file: PurePosixPath(row.background_file).stem for row in rows},
-            licences={},
-        )
+        return _Sources(clips=clips, backgrounds=backgrounds, licences={})
     table = list_records(read_attribution(data.root / ATTRIBUTION))
     source_of = {(row["corpus"], row["file"]): unescape_cell(row["source"]) for row in table}
     foreground, background = _name_corpora(data)
     return _Sources(
-        clips={row.foreground_file: source_of.get((foreground, row.foreground_file), "") for row in rows},
-        backgrounds={row.background_file: source_of.get((background, row.background_file), "") for row in rows},
+        clips={file: source_of.get((foreground, file), source) for file, source in clips.items()},
+        backgrounds={file: source_of.get((background, file), source) for file, source in backgrounds.items()},
         licences={(row["corpus"], row["file"]): unescape_cell(row["licence"]) for row in table},
     )
 
