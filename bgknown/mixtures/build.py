@@ -90,6 +90,8 @@ def plan(corpora: Corpora, options: DrawOptions, *, jobs: int, cache: Path) -> D
     compare = partial(find_identical, root=corpora.background.root, cache=cache)
     draw = draw_recipe(corpora, options, listen, compare)
     _warn_of_crossing(corpora)
+    for file, other in sorted(draw.twins.items()):
+        log.warning("%s is the same audio as %s, a background of the test set, and was not used", file, other)
     if draw.too_quiet:
         log.warning(
             "%d %s recordings have no crop of %g LUFS and were not used (the first: %s)",

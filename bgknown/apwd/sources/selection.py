@@ -15,6 +15,7 @@ from bgknown.apwd.sources.published_lists import BACKGROUND, EVENT, SourceSpec, 
 from bgknown.corpora.pair import Corpora
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.problems import Problem
+from bgknown.shown import name_few
 from bgknown.tables import list_records
 
 log = logging.getLogger(__name__)
@@ -109,6 +110,7 @@ def choose(
         )
         _check_every_label([*sorted(filtered), *own.pairs()], choice, corpora)
     _check_unique(choice.sources)
+    _warn_of_crossing_events(choice.sources)
     return choice
 
 
@@ -169,6 +171,17 @@ def _check_every_label(pairs: Sequence[tuple[str, str]], choice: Choice, corpora
             raise NotFoundError(f"no sources for the {role} {label!r}: {where}; {_ADVICE}")
         if len(splits) == 1:
             log.warning("the %s %r has sources in %s only", role, label, *splits)
+
+
+def _warn_of_crossing_events(specs: Sequence[SourceSpec]) -> None:
+    """Name the Freesound sources of which dev and eval both have clips: `apwd draw` refuses labels that share one."""
+    splits: dict[str, set[str]] = {}
+    for row in specs:
+        parts = row.stem.split("-")
+        if row.role == EVENT and len(parts) == 4:
+            splits.setdefault(parts[1], set()).add(row.split)
+    if crossing := sorted(source for source, names in splits.items() if len(names) > 1):
+        log.warning("events of dev and eval were cut from the same sources: %s", name_few(crossing))
 
 
 def _check_unique(specs: Sequence[SourceSpec]) -> None:

@@ -175,7 +175,7 @@ def test_a_dataset_of_the_old_rule_is_what_keep_sources_asks_for(leaking, tmp_pa
     assert verify(out, jobs=1)[1] == []
 
 
-def test_the_command_line_reports_and_refuses(leaking, tmp_path):
+def test_the_command_line_reports_and_refuses(leaking, tmp_path, caplog):
     def call(*arguments, status=0):
         done = CliRunner().invoke(main, [str(argument) for argument in arguments])
         assert done.exit_code == status, done.output
@@ -183,6 +183,7 @@ def test_the_command_line_reports_and_refuses(leaking, tmp_path):
 
     plan = ["plan", *leaking.arguments(), "--jobs", 1, "--out", tmp_path / "recipe.csv"]
     told = call(*plan)
+    assert "FSD50K.dev_audio/7001.wav is the same audio as FSD50K.eval_audio/8001.wav" in caplog.text
     assert "train backgrounds: 3 of 5 recordings; without 1 from which clips were cut, 1 with the same audio" in told
     assert "rows have the clip's class in their background (not known for 5)" in told
     assert "FSD50K.dev_audio/7000" in call(*plan, "--keep-sources") + (tmp_path / "recipe.csv").read_text()

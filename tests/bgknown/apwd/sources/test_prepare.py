@@ -261,3 +261,11 @@ def test_published_lists_are_followed_as_they_are(small, tmp_path):
     report = prepare(options(small, tmp_path / "out", lists=write_apwd(tmp_path / "lists")))
     assert report.table["file"].str.contains("7001").sum() == 2
     assert report.sources_of_clips == 0
+
+
+def test_sources_of_events_in_both_splits_are_named(small, tmp_path, caplog):
+    table = small.esc50 / "meta" / "esc50.csv"
+    table.write_text(table.read_text().replace("5-500-A-0", "5-100-B-0"))
+    small.clip("5-500-A-0").rename(small.clip("5-100-B-0"))
+    prepare(options(small, tmp_path / "out"))
+    assert "events of dev and eval were cut from the same sources: 100" in caplog.text
