@@ -135,8 +135,7 @@ def dry_run(corpora: Corpora, options: BuildOptions, out: Path) -> BuildReport:
 
 def summarise_draw(draw: Draw, recipe: pd.DataFrame, corpora: Corpora) -> tuple[str, ...]:
     """Sentences on the backgrounds of a recipe that is not built."""
-    counts = {"rows": len(recipe), **count_same_class(mark_same_class(recipe, corpora))}
-    return tuple(summarise({**describe_pools(draw), "counts": counts}))
+    return tuple(summarise({**describe_pools(draw), "counts": count_same_class(mark_same_class(recipe, corpora))}))
 
 
 def build(corpora: Corpora, options: BuildOptions, out: Path) -> BuildReport:

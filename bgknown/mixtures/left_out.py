@@ -42,11 +42,11 @@ def mark_same_class(recipe: pd.DataFrame, corpora: Corpora) -> pd.DataFrame:
 
 
 def count_same_class(table: pd.DataFrame) -> dict[str, int]:
-    """How many rows have the clip's class in their background, and for how many that is not known."""
-    return {
-        "same_class": int((table[SAME_CLASS] == 1).sum()),
-        "same_class_unknown": int(table[SAME_CLASS].isna().sum()),
-    }
+    """How many rows have the clip's class in their background, and for how many it is not known; none if for all."""
+    unknown = int(table[SAME_CLASS].isna().sum())
+    if unknown == len(table):
+        return {}
+    return {"same_class": int((table[SAME_CLASS] == 1).sum()), "same_class_unknown": unknown}
 
 
 def summarise(described: Mapping[str, Any]) -> Iterator[str]:
@@ -54,7 +54,7 @@ def summarise(described: Mapping[str, Any]) -> Iterator[str]:
     for split, counts in described.get("backgrounds", {}).items():
         yield read_record(PoolCounts, counts, f"backgrounds.{split}", others=True).describe(split)
     counts = described.get("counts", {})
-    unknown = counts.get("same_class_unknown", 0)
-    if "same_class" in counts and unknown < counts.get("rows", unknown + 1):
+    if "same_class" in counts:
+        unknown = counts.get("same_class_unknown", 0)
         more = f" (not known for {unknown:,})" if unknown else ""
         yield f"{counts['same_class']:,} rows have the clip's class in their background{more}"
