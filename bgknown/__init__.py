@@ -1,7 +1,7 @@
 """bgknown: build and check difference-aware audio datasets.
 
-``build_dataset`` makes BgKnown ESC-50, ``open_dataset`` opens it, ``open_pairs`` opens APwD pairs, and ``mix_at_snr``
-mixes two arrays.
+``build_dataset`` makes BgKnown ESC-50 or BgKnown of other corpora, ``open_dataset`` opens it, ``open_pairs`` opens APwD
+pairs, and ``mix_at_snr`` mixes two arrays.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from bgknown.tables import decode_text, list_records
 
 ESC50_LISTS = ("LICENSE", "ATTRIBUTION.txt")
 ESC50_VERSION = "3.0"
-LONGEST = 1000
+MOST_CHARACTERS = 1000
 """Characters of a text that are kept."""
 _LINE = re.compile(
     r"- \[(?P<clip>[1-5]-[0-9]+-[A-Z])\.\w+\]:\s*clip derived from (?P<title>.*) \(http\S*/(?P<source>[0-9]+)/?\)"
@@ -130,4 +130,4 @@ def _decode_bytes(text: str) -> str:
 
 def _read_text(value: object) -> str:
     """A text on one line that a CSV table can hold; empty for anything else."""
-    return escape_line(" ".join(value.split()))[:LONGEST] if isinstance(value, str) else ""
+    return escape_line(" ".join(value.split()))[:MOST_CHARACTERS] if isinstance(value, str) else ""

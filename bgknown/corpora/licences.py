@@ -61,13 +61,13 @@ def name_licence(text: str, *, version: str = "") -> str:
     stated = _ONLY_VERSION.get(code, stated or version)
     name = {"zero": "CC0", "sampling+": "CC-Sampling+"}.get(code, f"CC-{code.upper()}")
     short = f"{name}-{stated}" if stated else name
-    return short if find_family(short) else plain
+    return short if find_licence_family(short) else plain
 
 
-def find_family(licence: str) -> str:
+def find_licence_family(licence: str) -> str:
     """The family of a short name; empty for an unknown licence.
 
-    >>> find_family("CC-BY-NC-3.0"), find_family("CC-Sampling+-1.0"), find_family("MIT")
+    >>> find_licence_family("CC-BY-NC-3.0"), find_licence_family("CC-Sampling+-1.0"), find_licence_family("MIT")
     ('cc-by-nc', 'sampling+', '')
     """
     found = _SHORT.fullmatch(licence)

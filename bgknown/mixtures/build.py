@@ -20,6 +20,7 @@ from bgknown.jobs.files import hash_bytes, list_state
 from bgknown.jobs.parallel import one_by_one
 from bgknown.jobs.problems import Problem
 from bgknown.jobs.resumable import Job, JobOutcome
+from bgknown.jobs.shards import Shard
 from bgknown.jobs.units import make_digest
 from bgknown.jobs.workspace import Workspace
 from bgknown.mixtures import crop_levels as levels
@@ -27,11 +28,11 @@ from bgknown.mixtures import dataset
 from bgknown.mixtures import recipe as recipes
 from bgknown.mixtures.attribution import ATTRIBUTION, describe_sources, format_attribution, gather_source_facts
 from bgknown.mixtures.draw import Draw, DrawOptions, check_min_level, draw_recipe
-from bgknown.mixtures.left_out import count_same_class, describe_pools, mark_same_class, summarise
+from bgknown.mixtures.left_out import count_same_class, describe_backgrounds, describe_pools, mark_same_class
 from bgknown.mixtures.manifest import SIGNALS, format_manifest, list_paths, make_manifest
 from bgknown.mixtures.mixing import RowTask
 from bgknown.mixtures.options import BuildOptions, describe_build, describe_outcome
-from bgknown.mixtures.pool import PoolCounts, describe_crossing_sources, list_crossing_sources
+from bgknown.mixtures.pool import PoolCounts, warn_of_crossing_sources, warn_of_short_recordings
 from bgknown.mixtures.rules import check_recipe, resolve_sources
 from bgknown.mixtures.selection import take_rows
 from bgknown.mixtures.worker import BuiltRow, RowUnit, build_row
@@ -42,7 +43,7 @@ from bgknown.userpath import user_path
 
 log = logging.getLogger(__name__)
 
-ROWS = 2
+ROWS = 3
 """Number of how a recipe is drawn and a row is rendered; raised when either changes, so that older rows are remade."""
 
 
@@ -64,6 +65,8 @@ class BuildReport:
     """A sentence on silent sources and one on clipped ones, if there are any."""
     summary: tuple[str, ...] = ()
     """Sentences on the recordings that could be backgrounds, and on classes that are in both clip and background."""
+    shard: Shard | None = None
+    """The share that was made, of which ``table`` holds the rows; None for a whole dataset."""
 
 
 def count_row_bytes(clip_frames: int) -> int:
@@ -88,8 +91,9 @@ def plan(corpora: Corpora, options: DrawOptions, *, jobs: int, cache: Path) -> D
         levels.measure_crop_levels, corpus=corpora.background, min_level_lufs=options.min_level_lufs, jobs=jobs
     )
     compare = partial(find_identical, root=corpora.background.root, cache=cache)
+    warn_of_short_recordings(corpora.background, options.clip_frames)
     draw = draw_recipe(corpora, options, listen, compare)
-    _warn_of_crossing(corpora)
+    warn_of_crossing_sources(corpora.foreground)
     for file, other in sorted(draw.twins.items()):
         log.warning("%s is the same audio as %s, a background of the test set, and was not used", file, other)
     if draw.too_quiet:
@@ -101,11 +105,6 @@ def plan(corpora: Corpora, options: DrawOptions, *, jobs: int, cache: Path) -> D
             draw.too_quiet[0],
         )
     return draw
-
-
-def _warn_of_crossing(corpora: Corpora) -> None:
-    if crossing := list_crossing_sources(corpora.foreground):
-        log.warning("%s: %s", corpora.foreground.facts.name, describe_crossing_sources(crossing))
 
 
 def dry_run(corpora: Corpora, options: BuildOptions, out: Path) -> BuildReport:
@@ -135,7 +134,9 @@ def dry_run(corpora: Corpora, options: BuildOptions, out: Path) -> BuildReport:
 
 def summarise_draw(draw: Draw, recipe: pd.DataFrame, corpora: Corpora) -> tuple[str, ...]:
     """Sentences on the backgrounds of a recipe that is not built."""
-    return tuple(summarise({**describe_pools(draw), "counts": count_same_class(mark_same_class(recipe, corpora))}))
+    return tuple(
+        describe_backgrounds({**describe_pools(draw), "counts": count_same_class(mark_same_class(recipe, corpora))})
+    )
 
 
 def build(corpora: Corpora, options: BuildOptions, out: Path) -> BuildReport:
@@ -157,7 +158,7 @@ def build(corpora: Corpora, options: BuildOptions, out: Path) -> BuildReport:
     _check_engine(options, out)
     given = _read_given_recipe(corpora, options)
     job = Job(
-        workspace=open_workspace(out),
+        workspace=open_workspace(out, options.shard),
         description=describe_build(corpora, options, given),
         noun="row",
         jobs=options.jobs,
@@ -175,15 +176,20 @@ def _make_rows(job: Job, corpora: Corpora, options: BuildOptions, given: pd.Data
     draw = _plan_or_recall(job.workspace, corpora, options, given, stamp)
     job.workspace.write_plan(_format_plan(draw, stamp))
     recipe = take_rows(draw.recipe, options.limit)
-    units = _list_units(job, recipe, corpora, options)
+    units = job.take_share(_list_units(job, recipe, corpora, options))
     if options.container == "wav":
         job.check_space(count_row_bytes(options.draw.clip_frames) * sum(unit.known is None for unit in units))
     results = job.run_units(one_by_one(build_row), units, title="mixtures", batch=4)
     outcome = JobOutcome[BuiltRow](problems=list(draw.problems)).add(results)
-    job.check(outcome, len(recipe))
+    job.check(outcome, len(units))
     foreground, background = gather_source_facts(corpora.foreground), gather_source_facts(corpora.background)
     rows = describe_sources([built.manifest for built in outcome.records], corpora, foreground, background)
     table = make_manifest(rows, corpora.prefixes)
+    if job.shard is not None:
+        rendered = len(rows) - outcome.kept
+        return BuildReport(
+            table=table, rendered=rendered, kept=outcome.kept, problems=outcome.problems, shard=job.shard
+        )
     found = describe_outcome(draw, recipe, outcome.records, table, outcome.problems)
     attribution = format_attribution(rows, foreground, background)
     _write_tables(job, recipe, table, {**job.description, **found}, attribution, container=options.container)
@@ -193,13 +199,15 @@ def _make_rows(job: Job, corpora: Corpora, options: BuildOptions, given: pd.Data
         kept=outcome.kept,
         problems=outcome.problems,
         notes=tuple(found.get("notes", ())),
-        summary=tuple(summarise(found)),
+        summary=tuple(describe_backgrounds(found)),
     )
 
 
-def open_workspace(out: Path) -> Workspace:
+def open_workspace(out: Path, shard: Shard | None = None) -> Workspace:
     """The state of a dataset's folder."""
-    return Workspace(out, read=dataset.read_description, manifest=dataset.MANIFEST, description=dataset.DESCRIPTION)
+    return Workspace(
+        out, read=dataset.read_description, manifest=dataset.MANIFEST, description=dataset.DESCRIPTION, shard=shard
+    )
 
 
 def _report_finished_dataset(job: Job) -> BuildReport:
@@ -212,7 +220,7 @@ def _report_finished_dataset(job: Job) -> BuildReport:
         problems=[Problem(**problem) for problem in data.description["skipped"]],
         was_finished=True,
         notes=tuple(data.description.get("notes", ())),
-        summary=tuple(summarise(data.description)),
+        summary=tuple(describe_backgrounds(data.description)),
     )
 
 
@@ -228,7 +236,7 @@ def _read_given_recipe(corpora: Corpora, options: BuildOptions) -> pd.DataFrame 
     given = recipes.set_prefixes(recipes.read_recipe(options.recipe), corpora.prefixes)
     compare = partial(find_identical, root=corpora.background.root, cache=options.cache)
     check_recipe(given, corpora, options.draw.pool_rules, compare)
-    _warn_of_crossing(corpora)
+    warn_of_crossing_sources(corpora.foreground)
     return given
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from bgknown.corpora.columns import ESC50_PREFIXES
-from bgknown.corpora.licences import find_family
+from bgknown.corpora.licences import find_licence_family
 from bgknown.errors import BgknownError
 from bgknown.mixtures.attribution import ATTRIBUTION, read_attribution
 from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, Dataset
@@ -111,7 +111,7 @@ def _find_draw_faults(data: Dataset, rows: list[ManifestRow]) -> Iterator[str]:
     for row in rows:
         if draw.get("exclude_same_class") and row.same_class == 1:
             yield f"{MANIFEST}: row {row.clip_id}: its background contains {row.category!r}, which the draw excludes"
-        if families and find_family(row.background_licence) not in families:
+        if families and find_licence_family(row.background_licence) not in families:
             licence = row.background_licence or "unknown"
             yield f"{MANIFEST}: row {row.clip_id}: its background's licence is {licence}, not {' or '.join(families)}"
     counts = data.description["counts"]

@@ -49,7 +49,7 @@ def count_same_class(table: pd.DataFrame) -> dict[str, int]:
     return {"same_class": int((table[SAME_CLASS] == 1).sum()), "same_class_unknown": unknown}
 
 
-def summarise(described: Mapping[str, Any]) -> Iterator[str]:
+def describe_backgrounds(described: Mapping[str, Any]) -> Iterator[str]:
     """Sentences about backgrounds, from the part of dataset.json that describes them."""
     for split, counts in described.get("backgrounds", {}).items():
         yield read_record(PoolCounts, counts, f"backgrounds.{split}", others=True).describe(split)

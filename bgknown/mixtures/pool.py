@@ -7,6 +7,7 @@ under another.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,15 +15,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bgknown.audio.files import count_frames_44k
+from bgknown.audio.files import RATE_HZ, count_frames_44k
 from bgknown.corpora import CorpusIndex
 from bgknown.corpora.classes import contains_class, find_class_labels, split_labels
 from bgknown.corpora.credits import Credit, list_credits
-from bgknown.corpora.licences import find_family
+from bgknown.corpora.licences import find_licence_family
 from bgknown.corpora.pair import Corpora
 from bgknown.errors import InvalidInputError
 from bgknown.mixtures.recipe import DATASET_SPLITS
 from bgknown.shown import name_few
+
+log = logging.getLogger(__name__)
 
 FindTwins = Callable[[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]], Mapping[str, str]]
 """Finds the recordings that are the same audio as one of others (``bgknown.corpora.identical.find_identical``)."""
@@ -127,11 +130,28 @@ def list_crossing_sources(clips: CorpusIndex) -> list[str]:
     return sorted(str(source) for source in splits[splits > 1].index)
 
 
-def describe_crossing_sources(sources: Sequence[str]) -> str:
-    """A sentence that names the sources from which clips of both splits were cut."""
-    one = len(sources) == 1
-    what = "clips of training and of testing were cut from the same source" + ("" if one else "s")
-    return f"{what}: {name_few(sources)}; results may be too good by {'this clip' if one else 'these clips'}"
+def warn_of_crossing_sources(clips: CorpusIndex) -> None:
+    """Log a warning that names the sources from which clips of both splits were cut, if there are any."""
+    if crossing := list_crossing_sources(clips):
+        log.warning(
+            "%s: clips of training and of testing were cut from the same source: %s; results on them may be too good",
+            clips.facts.name,
+            name_few(crossing),
+        )
+
+
+def warn_of_short_recordings(background: CorpusIndex, clip_frames: int) -> None:
+    """Log how many recordings of a user's table are long enough; those of FSD50K are known."""
+    usable = background.usable()
+    left = len(list_long_enough(usable, clip_frames))
+    if background.reader == "table" and left < len(usable):
+        log.warning(
+            "%s: %d of %d recordings have the %g s that three references need; the others are not used",
+            background.facts.name,
+            left,
+            len(usable),
+            2 * clip_frames / RATE_HZ,
+        )
 
 
 def make_pools(corpora: Corpora, rules: PoolRules) -> dict[str, Pool]:
@@ -175,7 +195,7 @@ def _select_licensed(
     recordings: pd.DataFrame, corpus: CorpusIndex, families: Sequence[str], credits: Mapping[str, Credit]
 ) -> pd.DataFrame:
     licences = [credits[name].licence for name in recordings[corpus.key]]
-    chosen = recordings[[find_family(licence) in families for licence in licences]]
+    chosen = recordings[[find_licence_family(licence) in families for licence in licences]]
     if chosen.empty and len(recordings):
         counts = pd.Series([licence or "unknown" for licence in licences]).value_counts()
         there = name_few((f"{licence} ({count:,})" for licence, count in counts.items()), most=8)

@@ -1,6 +1,6 @@
 import pytest
 
-from bgknown.corpora.licences import FAMILIES, find_family, find_licence_url, name_licence, parse_families
+from bgknown.corpora.licences import FAMILIES, find_licence_family, find_licence_url, name_licence, parse_families
 from bgknown.errors import InvalidInputError
 
 KNOWN = {
@@ -37,13 +37,13 @@ def test_a_licence_has_one_short_name(text):
     name, family = KNOWN[text]
     assert name_licence(text) == name
     assert name_licence(name) == name
-    assert find_family(name) == family
+    assert find_licence_family(name) == family
 
 
 @pytest.mark.parametrize("text", UNKNOWN)
 def test_any_other_text_is_kept_and_has_no_family(text):
     assert name_licence(f" {text}\n") == text
-    assert find_family(name_licence(text)) == find_licence_url(text) == ""
+    assert find_licence_family(name_licence(text)) == find_licence_url(text) == ""
 
 
 def test_an_address_gives_the_short_name_again():
