@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from bgknown.corpora.credits import list_credits
+from bgknown.corpora.headers import default_cache
 from bgknown.corpora.identical import find_identical
 from bgknown.corpora.pair import Corpora
 from bgknown.errors import InvalidInputError
@@ -74,14 +75,14 @@ def count_row_bytes(clip_frames: int) -> int:
     return len(SIGNALS) * (44 + 2 * clip_frames) + 6_000
 
 
-def plan(corpora: Corpora, options: DrawOptions, *, jobs: int, cache: Path) -> Draw:
+def plan(corpora: Corpora, options: DrawOptions, *, jobs: int, cache: Path | None = None) -> Draw:
     """Draw a recipe, measuring every crop (a) that it takes.
 
     Args:
         corpora: the corpora.
         options: the options of the draw.
         jobs: number of processes.
-        cache: cache folder, where hashes of audio are remembered.
+        cache: cache folder, where hashes of audio are remembered; by default the user's.
 
     Raises:
         BrokenInputError: a split has no usable recording.
@@ -90,7 +91,7 @@ def plan(corpora: Corpora, options: DrawOptions, *, jobs: int, cache: Path) -> D
     listen = partial(
         levels.measure_crop_levels, corpus=corpora.background, min_level_lufs=options.min_level_lufs, jobs=jobs
     )
-    compare = partial(find_identical, root=corpora.background.root, cache=cache)
+    compare = partial(find_identical, root=corpora.background.root, cache=cache or default_cache())
     warn_of_short_recordings(corpora.background, options.clip_frames)
     draw = draw_recipe(corpora, options, listen, compare)
     warn_of_crossing_sources(corpora.foreground)
