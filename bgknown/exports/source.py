@@ -27,7 +27,6 @@ from bgknown.mixtures.manifest import SIGNALS
 from bgknown.tables import list_records, read_csv
 from bgknown.userpath import user_path
 
-"""Table of the source files and their licences, next to the manifest of newer datasets."""
 _ROWS_AT_A_TIME = 64
 _PLAIN = re.compile(r"\w[\w .-]*")
 
