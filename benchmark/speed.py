@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 import bgknown
-from benchmark.encoders.check import BATCH_CLIPS, CLIP_S, measure_rate
+from benchmark.encoders.check import CHECK_BATCH, CHECK_CLIP_S, measure_rate
 from benchmark.encoders.contract import LoadedEncoder
 from benchmark.processes import name_device
 from benchmark.results.speeds import SpeedRow, add_speed
@@ -33,8 +33,8 @@ def record_speed(loaded: LoadedEncoder, out: Path) -> Path:
         checkpoint_sha256=loaded.weights_sha256,
         device=name_device(loaded.device),
         threads=torch.get_num_threads() if loaded.device == "cpu" else 0,
-        clip_s=CLIP_S,
-        batch_clips=BATCH_CLIPS,
+        clip_s=CHECK_CLIP_S,
+        batch_clips=CHECK_BATCH,
         clips_per_s=round(measure_rate(loaded), 3),
         version=bgknown.__version__,
         date=read_clock(),

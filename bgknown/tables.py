@@ -82,7 +82,7 @@ def parse_csv(data: bytes, where: str, *, advice: str) -> pd.DataFrame:
     return table
 
 
-def format_csv(table: pd.DataFrame) -> bytes:
+def encode_csv(table: pd.DataFrame) -> bytes:
     """A table as CSV, in which a spreadsheet takes no text for a formula (``bgknown.shown.escape_cell``)."""
     safe = table.copy()
     for name in safe.columns:

@@ -29,17 +29,18 @@ if TYPE_CHECKING:
 LOG_FILE, CONFIG_FILE = "log.csv", "config.toml"
 STEM = "training"
 """Name of the files without their ends."""
-RATE = "learning_rate"
+LEARNING_RATE = "learning_rate"
 CURVES = {
     "loss": "loss",
     "loss_byol": "BYOL's loss",
     "loss_difference": "difference loss",
     "target_spread": "spread of target projections",
     "embedding_spread": "spread of embeddings",
-    RATE: "learning rate",
+    LEARNING_RATE: "learning rate",
     "clips_per_s": "clips per second",
 }
 """Columns of logs that are drawn, in this order, and what they are called; other losses of a log come after these."""
+_TITLE = "training: means since the row before; spread: standard deviation over clips of vectors scaled to length 1"
 FEW_POINTS = 40
 """Up to so many rows every row has a marker, so that a run of one row shows."""
 
@@ -115,8 +116,8 @@ def read_log(path: Path, name: str) -> pd.DataFrame:
     columns = zip(header, zip(*whole, strict=True), strict=True)
     table = pd.DataFrame({name: pd.to_numeric(pd.Series(texts), errors="coerce") for name, texts in columns})
     table = table.sort_values("step").drop_duplicates("step", keep="last").reset_index(drop=True)
-    if RATE not in table:
-        table[RATE] = _read_learning_rate(file.with_name(CONFIG_FILE))
+    if LEARNING_RATE not in table:
+        table[LEARNING_RATE] = _read_learning_rate(file.with_name(CONFIG_FILE))
     table.insert(0, "run", name)
     return table
 
@@ -124,7 +125,7 @@ def read_log(path: Path, name: str) -> pd.DataFrame:
 def _read_learning_rate(path: Path) -> float:
     """The learning rate of a run, which is the same at every step; NaN where it is not known."""
     training = read_toml(path).get("training") if path.is_file() else None
-    value = training.get(RATE) if isinstance(training, dict) else None
+    value = training.get(LEARNING_RATE) if isinstance(training, dict) else None
     return float(value) if isinstance(value, int | float) else math.nan
 
 
@@ -133,7 +134,7 @@ def _draw(table: pd.DataFrame) -> Figure:
     curves = {**CURVES, **dict(zip(more, more, strict=True))}
     shown = [name for name in curves if name in table and table[name].notna().any()]
     runs = list(dict.fromkeys(table["run"]))
-    facets = make_facets(len(shown), share_y=False, extra=0.2)
+    facets = make_facets(len(shown), share_y=False)
     handles: dict[str, Any] = {}
     for axis, name in zip(facets.axes, shown, strict=True):
         for number, run in enumerate(runs):
@@ -142,10 +143,10 @@ def _draw(table: pd.DataFrame) -> Figure:
             style = mark.points(joined=True) | ({} if len(part) <= FEW_POINTS else {"marker": "none"})
             (line,) = axis.plot(part["step"], part[name], **style)
             handles[run] = line if name == shown[0] else handles[run]
-        if name in {"target_spread", "embedding_spread", "clips_per_s", RATE}:
-            axis.set_ylim(bottom=0)
+        if name in {"target_spread", "embedding_spread", "clips_per_s", LEARNING_RATE}:
+            axis.set_ylim(0.0, 1.1 * max(float(table[name].max()), 1e-9))
     facets.label(x="step")
     facets.name([curves[name] for name in shown])
     add_legend(facets.figure, list(handles.values()), runs)
-    set_title(facets.figure, "training: means since the row before; spread is the standard deviation over clips")
+    set_title(facets.figure, _TITLE)
     return facets.figure

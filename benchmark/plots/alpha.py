@@ -55,7 +55,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _draw(table: pd.DataFrame, *, title: str) -> Figure:
     encoders, settings = (list(dict.fromkeys(table[name])) for name in ("encoder", "setting"))
-    facets = make_facets(len(encoders), height=2.0, extra=0.2)
+    facets = make_facets(len(encoders))
     handles = {}
     for axis, encoder in zip(facets.axes, encoders, strict=True):
         for number, setting in enumerate(settings):

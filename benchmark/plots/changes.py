@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from benchmark.plots.material import Drawing, Material, name_unit
-from benchmark.plots.points import draw_points, name_rows
+from benchmark.plots.points import ROW_IN, draw_points, make_rows
 from benchmark.results.run_folder import BREAKDOWN
 from bgknown.errors import NotFoundError
-from bgknown.figures.layout import add_legend, make_facets, set_title
+from bgknown.figures.layout import add_legend, set_title
 from bgknown.figures.style import pick_mark
 from bgknown.tables import parse_numbers, read_text_table
 
@@ -61,8 +61,8 @@ def _read(path: Path) -> pd.DataFrame:
 def _draw(table: pd.DataFrame, *, title: str, label: str) -> Figure:
     encoders, settings = (list(dict.fromkeys(table[name])) for name in ("encoder", "setting"))
     kinds = table.drop_duplicates("changes").set_index("changes")["n_test"]
-    height = 0.4 + len(kinds) * max(0.22, 0.09 * len(settings))
-    facets = make_facets(len(encoders), height=height, extra=0.3)
+    names = [(f"{kind} (n = {count})",) for kind, count in kinds.items()]
+    facets = make_rows(len(encoders), names, row=max(ROW_IN, 0.09 * len(settings)))
     handles = {}
     for axis, encoder in zip(facets.axes, encoders, strict=True):
         for number, setting in enumerate(settings):
@@ -72,7 +72,6 @@ def _draw(table: pd.DataFrame, *, title: str, label: str) -> Figure:
             shift = (number - (len(settings) - 1) / 2) * 0.75 / max(1, len(settings))
             places = np.array([kinds.index.get_loc(kind) for kind in part["changes"]]) + shift
             handles[setting] = draw_points(axis, places, part, pick_mark(number), rows=True)
-        name_rows(axis, [f"{kind} (n = {count})" for kind, count in kinds.items()])
     facets.name(encoders)
     facets.label(x=label)
     add_legend(facets.figure, list(handles.values()), list(handles))

@@ -62,6 +62,7 @@ def _tabulate(text: str, name: str) -> pd.DataFrame:
     labels = sorted({*table["label"], *table["predicted"]})
     if len(labels) > MOST_CLASSES:
         wrong = table[table["label"] != table["predicted"]].groupby("label")["count"].sum()
+        wrong = wrong.reindex(labels, fill_value=0.0)
         kept = set(wrong.sort_values(ascending=False, kind="stable").index[:MOST_CLASSES])
         table = table[table["label"].isin(kept)]
         table = table.assign(predicted=table["predicted"].where(table["predicted"].isin(kept), OTHER))
@@ -88,7 +89,8 @@ def _draw(table: pd.DataFrame, *, title: str) -> Figure:
     size = (side + 2.4, max(2.0, cell * len(rows)) + 2.0)
     figure: Figure = import_matplotlib().figure.Figure(figsize=size, layout="constrained")
     axis = figure.subplots()
-    image = axis.imshow(shares, cmap=SHADES, vmin=0, vmax=100, aspect="auto", interpolation="nearest")
+    norm = import_matplotlib().colors.PowerNorm(0.5, vmin=0, vmax=100)  # otherwise 5 % is nearly white
+    image = axis.imshow(shares, cmap=SHADES, norm=norm, aspect="auto", interpolation="nearest")
     shown = fit_names([*rows, *columns], 1.2 * POINTS, size_pt)
     axis.set_xticks(range(len(columns)), [shown[name] for name in columns], rotation=90, fontsize=size_pt)
     axis.set_yticks(range(len(rows)), [shown[name] for name in rows], fontsize=size_pt)
@@ -97,10 +99,10 @@ def _draw(table: pd.DataFrame, *, title: str) -> Figure:
     axis.set_ylabel("class of the clip")
     if len(rows) <= MOST_NUMBERS:
         for place in zip(*np.nonzero(np.round(shares) > 0), strict=True):
-            colour = "white" if shares[place] > 55 else "black"
+            colour = "white" if shares[place] > 30 else "black"
             text = f"{shares[place]:.0f}"
             axis.text(place[1], place[0], text, ha="center", va="center", fontsize=SMALL_PT, color=colour)
-    bar = figure.colorbar(image, ax=axis, shrink=min(1.0, 2.5 / size[1] + 0.3), pad=0.02)
+    bar = figure.colorbar(image, ax=axis, shrink=min(1.0, 2.5 / size[1] + 0.3), pad=0.02, ticks=(0, 5, 20, 50, 100))
     bar.set_label("share of the clips of a class (%)", fontsize=TEXT_PT)
     set_title(figure, title)
     return figure

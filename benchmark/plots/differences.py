@@ -23,24 +23,10 @@ ABOUT = "paired differences between encoders, as a forest plot"
 MOST_PAIRED = 4
 """Up to so many encoders all pairs are compared; of more, each with the first."""
 MOST_SETTINGS = 4
-LEGEND = (f"Holm's p <= {SIGNIFICANT:g}", f"Holm's p > {SIGNIFICANT:g}")
+_LEGEND = (f"Holm's p <= {SIGNIFICANT:g}", f"Holm's p > {SIGNIFICANT:g}")
 COLUMNS = [
-    *(
-        "task",
-        "protocol",
-        "dataset_sha256",
-        "setting",
-        "metric",
-        "a",
-        "b",
-        "pair",
-        "mean",
-        "low",
-        "high",
-        "p",
-        "holm_p",
-    ),
-    *("clear", "n_test", "n_groups"),
+    *("task", "protocol", "dataset_sha256", "setting", "metric", "a", "b"),
+    *("mean", "low", "high", "p", "holm_p", "clear", "n_test", "n_groups"),
 ]
 
 
@@ -53,7 +39,8 @@ def list_drawings(material: Material) -> list[Drawing]:
         lines = [line for setting in _choose_settings(group) for line in _compare(material, group, setting)]
         if not lines:
             continue
-        whom = "all pairs" if len(group.encoders) <= MOST_PAIRED else f"each minus {group.encoders[0].name}"
+        all_pairs = len(group.encoders) <= MOST_PAIRED
+        whom = "all pairs" if all_pairs else f"each minus {group.encoders[0].name}"
         title = group.title(f"paired differences between encoders ({whom}), 95 % intervals by groups of clips")
         drawings.append(
             Drawing(
@@ -62,10 +49,9 @@ def list_drawings(material: Material) -> list[Drawing]:
                 draw=functools.partial(
                     draw_forest,
                     title=title,
-                    columns="setting",
-                    names="pair",
+                    names=("a", "b") if all_pairs else ("a",),
                     label=name_gain_unit(group.metric),
-                    legend=LEGEND,
+                    legend=_LEGEND,
                 ),
             )
         )
@@ -102,7 +88,6 @@ def _compare(material: Material, group: ComparableGroup, setting: str) -> list[l
     return [
         [
             *(group.task, group.protocol, group.dataset_sha256, *key, there[one].name, there[two].name),
-            f"{there[one].name} - {there[two].name}",
             *result[:4],
             holm,
             int(holm <= SIGNIFICANT),

@@ -9,7 +9,7 @@ from benchmark.plots.points import draw_forest
 from bgknown.errors import NotFoundError
 
 ABOUT = "paired gains such as a* - mix and a* - shuffled*, as a forest plot"
-LEGEND = ("the 95 % interval excludes 0", "the 95 % interval includes 0")
+_LEGEND = ("the 95 % interval excludes 0", "the 95 % interval includes 0")
 
 
 def list_drawings(material: Material) -> list[Drawing]:
@@ -27,10 +27,9 @@ def list_drawings(material: Material) -> list[Drawing]:
                 draw=functools.partial(
                     draw_forest,
                     title=group.title("gains on the same clips, with 95 % intervals by groups of clips"),
-                    columns="setting",
-                    names="encoder",
+                    names=("encoder",),
                     label=name_gain_unit(group.metric),
-                    legend=LEGEND,
+                    legend=_LEGEND,
                 ),
             )
         )

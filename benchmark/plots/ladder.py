@@ -49,7 +49,7 @@ def list_drawings(material: Material) -> list[Drawing]:
 def _draw(table: pd.DataFrame, *, title: str, label: str) -> Figure:
     encoders = list(dict.fromkeys(table["encoder"]))
     rungs = [rung for rung in RUNGS if {rung, f"{rung}*"} & set(table["setting"])]
-    facets = make_facets(len(encoders), height=2.0, extra=0.3)
+    facets = make_facets(len(encoders))
     handles = {}
     for axis, encoder in zip(facets.axes, encoders, strict=True):
         part = table[table["encoder"] == encoder].set_index("setting")

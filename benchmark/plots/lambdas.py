@@ -121,7 +121,7 @@ def _tabulate(group: ComparableGroup, found: Mapping[str, Mapping[str, str | int
 
 def _draw(table: pd.DataFrame, *, title: str, metric: str) -> Figure:
     settings, lines = (list(dict.fromkeys(table[name])) for name in ("setting", "training"))
-    facets = make_facets(len(settings), share_y=False, extra=0.2)
+    facets = make_facets(len(settings), share_y=False)
     ticks = sorted(set(table["lambda"]))
     span = ticks[-1] - ticks[0]
     handles = {}

@@ -133,7 +133,7 @@ class ComparableGroup:
     def stem(self, kind: str, *more: str) -> str:
         """The name of a figure's files, of letters, digits, ``_`` and ``-`` only."""
         parts = [kind, *more, self.task, self.protocol, self.dataset_sha256[:8]]
-        clean = [re.sub(r"[^A-Za-z0-9_.]+", "-", part)[:40].strip("-_.") for part in parts]
+        clean = [re.sub(r"[^A-Za-z0-9_.]+", "-", part)[-40:].strip("-_.") for part in parts]
         return "-".join(part for part in clean if part)
 
 

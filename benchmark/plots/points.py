@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from bgknown.figures.labels import fit_names
-from bgknown.figures.layout import add_legend, make_facets, set_title
+from bgknown.figures.labels import fit_names, measure_width
+from bgknown.figures.layout import POINTS, Facets, add_legend, make_facets, set_title
 from bgknown.figures.style import GREY, SMALL_PT, Mark, pick_mark
 
 if TYPE_CHECKING:
@@ -53,37 +53,50 @@ def draw_points(
     return axis.errorbar(places, means, yerr=errors, **style)
 
 
-def name_rows(axis: Axes, names: Sequence[str]) -> None:
-    """Give the rows of an axis their names, the first at the top."""
-    shown = fit_names(names, NAME_PT, SMALL_PT)
-    axis.set_yticks(range(len(names)), [shown[name] for name in names])
-    axis.set_ylim(len(names) - 0.4, -0.6)
-    axis.grid(visible=False, axis="y")
+def make_rows(count: int, names: Sequence[Sequence[str]], *, row: float = ROW_IN, width: float = 2.0) -> Facets:
+    """A figure with axes whose rows have names, the first at the top.
+
+    Args:
+        count: number of axes.
+        names: of each row; of a pair, both.
+        row: height of a row, inches.
+        width: of the axes.
+    """
+    parts = [list(dict.fromkeys(column)) for column in zip(*names, strict=True)]
+    shown = [fit_names(column, NAME_PT / len(parts), SMALL_PT) for column in parts]
+    texts = [" - ".join(one[part] for one, part in zip(shown, name, strict=True)) for name in names]
+    left = 0.3 + max(measure_width(text, SMALL_PT) for text in texts) / POINTS
+    facets = make_facets(count, width=width, height=0.45 + row * max(2, len(names)), left=left)
+    for axis in facets.axes:
+        axis.set_yticks(range(len(names)), texts)
+        axis.set_ylim(len(names) - 0.4, -0.6)
+        axis.grid(visible=False, axis="y")
+    return facets
 
 
 def draw_forest(
-    table: pd.DataFrame, *, title: str, columns: str, names: str, label: str, legend: tuple[str, str]
+    table: pd.DataFrame, *, title: str, names: Sequence[str], label: str, legend: tuple[str, str]
 ) -> Figure:
-    """Differences with intervals: a row for each of ``names``, axes for each of ``columns``, and a line at 0.
+    """Differences with intervals: a row for each of ``names``, axes for each setting, and a line at 0.
 
     Args:
         table: with mean, low, high, and ``clear``: 1 for filled points, 0 for hollow ones.
         title: of the figure.
-        columns, names: columns of the table.
+        names: columns of the table that name a row: one, or two for a pair.
         label: of the x axes.
         legend: what filled and hollow points mean.
     """
-    panels, rows = list(dict.fromkeys(table[columns])), list(dict.fromkeys(table[names]))
-    height = 0.45 + ROW_IN * max(2, len(rows))
-    facets = make_facets(len(panels), width=2.0, height=height, extra=0.2)
+    panels = list(dict.fromkeys(table["setting"]))
+    keys = pd.Series(list(zip(*(table[name] for name in names), strict=True)), index=table.index)
+    rows = list(dict.fromkeys(keys))
+    facets = make_rows(len(panels), rows)
     mark = pick_mark(0)
     for axis, panel in zip(facets.axes, panels, strict=True):
-        part = table[table[columns] == panel]
         for hollow in (False, True):
-            inside = part[part["clear"] == int(not hollow)]
-            draw_points(axis, [rows.index(name) for name in inside[names]], inside, mark, rows=True, hollow=hollow)
+            inside = (table["setting"] == panel) & (table["clear"] == int(not hollow))
+            places = [rows.index(key) for key in keys[inside]]
+            draw_points(axis, places, table[inside], mark, rows=True, hollow=hollow)
         axis.axvline(0.0, color=GREY, linewidth=0.8)
-        name_rows(axis, rows)
     facets.name(panels)
     facets.label(x=label)
     handles = [facets.axes[0].plot([], [], **mark.points(hollow=hollow))[0] for hollow in (False, True)]

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from benchmark.plots.material import Drawing, Material, tabulate_rows
-from benchmark.plots.points import ROW_IN, draw_points, name_rows
+from benchmark.plots.points import draw_points, make_rows
 from bgknown.errors import NotFoundError
-from bgknown.figures.layout import add_legend, make_facets, set_title
+from bgknown.figures.layout import add_legend, set_title
 from bgknown.figures.style import SMALL_PT, pick_mark
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def list_drawings(material: Material) -> list[Drawing]:
 
 
 def _draw(table: pd.DataFrame, *, title: str) -> Figure:
-    facets = make_facets(1, width=4.2, height=0.5 + ROW_IN * max(2, len(table)), extra=0.2)
+    facets = make_rows(1, [(name,) for name in table["encoder"]], width=3.0)
     (axis,) = facets.axes
     handles = {}
     for number in dict.fromkeys(table["tie"]):
@@ -55,7 +55,6 @@ def _draw(table: pd.DataFrame, *, title: str) -> Figure:
         part = table[inside].assign(mean=table["rank"], low=table["rank_low"], high=table["rank_high"])
         mark = pick_mark(int(number) - 1)
         handles[f"tie group {number}"] = draw_points(axis, np.flatnonzero(inside), part, mark, rows=True)
-    name_rows(axis, table["encoder"].tolist())
     axis.set_xlim(0.5, len(table) + 0.5)
     axis.set_xticks(range(1, len(table) + 1))
     axis.tick_params(axis="x", labelsize=SMALL_PT)

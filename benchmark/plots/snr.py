@@ -17,13 +17,14 @@ from benchmark.results.run_folder import SNR_TABLE
 from bgknown.errors import NotFoundError
 from bgknown.figures.layout import add_legend, make_facets, set_title
 from bgknown.figures.style import GREY, pick_mark
+from bgknown.shown import unescape_cell
 from bgknown.tables import parse_numbers, read_text_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ABOUT = "accuracy and gains against SNR"
-SHOWN = ("clean", "a", "a*", "mix", "shuffled*")
+SNR_SETTINGS = ("clean", "a", "a*", "mix", "shuffled*")
 """Settings of the figure of accuracy."""
 MOST_TICKS = 7
 _BAND = re.compile(r"(-?[0-9.]+)(?: to (-?[0-9.]+))?")
@@ -38,7 +39,7 @@ def list_drawings(material: Material) -> list[Drawing]:
         if table.empty:
             continue
         by_gain = table["setting"].map(is_gain)
-        shown = table[~by_gain & table["setting"].isin(SHOWN)]
+        shown = table[~by_gain & table["setting"].isin(SNR_SETTINGS)]
         for what, part, label in (
             ("accuracy", shown if len(shown) else table[~by_gain], "accuracy (%)"),
             ("gain", table[by_gain], name_gain_unit("accuracy")),
@@ -63,7 +64,7 @@ def list_drawings(material: Material) -> list[Drawing]:
 def _read(path: Path) -> pd.DataFrame:
     """A table by band: the ends and the middle of each band in dB, and its figures."""
     advice = "run this benchmark again with --again"
-    table = read_text_table(path, _READ, advice=advice)
+    table = read_text_table(path, _READ, advice=advice).map(unescape_cell)  # a band may begin with a minus
     found = [_BAND.fullmatch(band) for band in table["band"]]
     lows = [float("nan") if one is None else float(one[1]) for one in found]
     highs = [low if one is None or one[2] is None else float(one[2]) for one, low in zip(found, lows, strict=True)]
@@ -78,7 +79,7 @@ def _read(path: Path) -> pd.DataFrame:
 def _draw(table: pd.DataFrame, *, title: str, label: str) -> Figure:
     encoders, settings = (list(dict.fromkeys(table[name])) for name in ("encoder", "setting"))
     settings = _sort(settings, str(table["task"].iloc[0]))
-    facets = make_facets(len(encoders), height=2.0, extra=0.3)
+    facets = make_facets(len(encoders))
     bands = table.drop_duplicates("band").sort_values("middle_db")
     span = max(float(bands["middle_db"].max() - bands["middle_db"].min()), 1.0)
     handles = {}
@@ -102,5 +103,5 @@ def _draw(table: pd.DataFrame, *, title: str, label: str) -> Figure:
 
 def _sort(settings: Sequence[str], task: str) -> list[str]:
     """Settings in the order of the task's key figures, so that marks are the same in all figures."""
-    order = [*SHOWN, *COMPARED.get(task, ())]
+    order = [*SNR_SETTINGS, *COMPARED.get(task, ())]
     return sorted(settings, key=lambda name: order.index(name) if name in order else len(order))

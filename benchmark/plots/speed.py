@@ -14,7 +14,7 @@ from benchmark.results.run_folder import read_configuration
 from benchmark.results.speeds import SPEED_TABLE, SpeedRow, read_speeds
 from bgknown.errors import NotFoundError
 from bgknown.figures.layout import add_legend, make_facets, set_title
-from bgknown.figures.style import pick_mark
+from bgknown.figures.style import import_matplotlib, pick_mark
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,13 +77,18 @@ def _advise(encoder: MeasuredEncoder, material: Material) -> str:
 
 
 def _draw(table: pd.DataFrame, *, title: str, label: str) -> Figure:
-    facets = make_facets(1, width=4.6, height=2.6, extra=0.2 + 0.05 * len(table))
+    facets = make_facets(1, width=4.6, height=2.6)
     (axis,) = facets.axes
     handles = [
         draw_points(axis, [row["clips_per_s"]], table.iloc[[number]], pick_mark(number))
         for number, (_, row) in enumerate(table.iterrows())
     ]
     axis.set_xscale("log")
+    speeds = table["clips_per_s"]
+    if speeds.max() < 100 * speeds.min():  # powers of ten alone would be one or two
+        axis.xaxis.set_major_locator(import_matplotlib().ticker.LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter("{x:,g}")
+    axis.xaxis.set_minor_formatter("")
     facets.label(x=f"clips of {table['clip_s'].iloc[0]:g} s embedded per second", y=label)
     axis.margins(x=0.15)
     add_legend(facets.figure, handles, table["encoder"].tolist())

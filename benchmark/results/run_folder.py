@@ -23,7 +23,7 @@ from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import advise_option, hash_bytes, make_folder, write_whole
 from bgknown.jobs.locking import hold
 from bgknown.jobs.sealed import CHECK, add_check, read_checked, read_json_object
-from bgknown.tables import format_csv
+from bgknown.tables import encode_csv
 
 CONFIGURATION = "config.json"
 LOG = "log.txt"
@@ -85,12 +85,12 @@ def write_run(
     if missing:
         raise InvalidInputError(f"run {name}: the predictions lack column {missing[0]}; give {', '.join(needed)}")
     folder = out / "runs" / name
-    table = format_csv(add_optional_columns(predictions))
+    table = encode_csv(add_optional_columns(predictions))
     with claim(out):
         make_folder(folder)
         write_whole(folder / PREDICTIONS, table)
         for file, more in (tables or {}).items():
-            write_whole(folder / file, format_csv(more))
+            write_whole(folder / file, encode_csv(more))
         if log is None:
             (folder / LOG).unlink(missing_ok=True)
         else:

@@ -41,7 +41,7 @@ class Facets:
 
     def name(self, names: Sequence[str]) -> None:
         """Give the axes their titles."""
-        shown = fit_names(names, self.width * POINTS - 12, SMALL_PT)
+        shown = fit_names(names, self.width * POINTS - 24, SMALL_PT)
         for axis, name in zip(self.axes, names, strict=True):
             axis.set_title(shown[name], fontsize=SMALL_PT)
 
@@ -55,7 +55,7 @@ class Facets:
 
 
 def make_facets(
-    count: int, *, width: float = 2.4, height: float = 2.1, share_y: bool = True, extra: float = 0.0
+    count: int, *, width: float = 2.4, height: float = 2.0, share_y: bool = True, left: float = 0.5
 ) -> Facets:
     """A figure with axes in rows and columns, which have the same range along x.
 
@@ -63,13 +63,13 @@ def make_facets(
         count: number of axes.
         width, height: of one of the axes, inches.
         share_y: whether all have the same range along y.
-        extra: further height for the legend, inches.
+        left: room at the left for the labels of the y axis, inches.
     """
     matplotlib = import_matplotlib()
     down = math.ceil(count / MOST_ACROSS)
     across = math.ceil(count / down)
-    width = max(width, (NARROWEST - 0.5) / across)
-    size = (0.5 + across * width, 0.6 + down * height + extra)
+    width = max(width, (NARROWEST - left) / across)
+    size = (left + across * width, 0.4 + down * height)
     figure: Figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
     grid: list[Axes] = list(figure.subplots(down, across, sharex=True, sharey=share_y, squeeze=False).flat)
     for axis in grid[count:]:
@@ -80,12 +80,14 @@ def make_facets(
 
 
 def set_title(figure: Figure, title: str) -> None:
-    """Give a figure its title, in lines that are not wider than the figure."""
-    figure.suptitle(wrap_text(title, figure.get_figwidth() * POINTS - _EDGE_PT, TITLE_PT), fontsize=TITLE_PT)
+    """Give a figure its title, in lines that are not wider than the figure; it grows by their height."""
+    text = wrap_text(title, figure.get_figwidth() * POINTS - _EDGE_PT, TITLE_PT)
+    figure.suptitle(text, fontsize=TITLE_PT)
+    figure.set_figheight(figure.get_figheight() + (1 + text.count("\n")) * 1.4 * TITLE_PT / POINTS)
 
 
 def add_legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
-    """Put a legend below the axes, in as many columns as fit.
+    """Put a legend below the axes, in as many columns as fit; the figure grows by its height.
 
     Args:
         figure: the figure.
@@ -98,3 +100,4 @@ def add_legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) ->
     widest = max(measure_width(text, SMALL_PT) for text in texts) + _HANDLE_PT
     columns = max(1, min(len(texts), int(room_pt // widest)))
     figure.legend(handles, texts, loc="outside lower center", ncols=columns)
+    figure.set_figheight(figure.get_figheight() + 0.1 + math.ceil(len(texts) / columns) * 1.6 * SMALL_PT / POINTS)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import advise_option, make_folder, write_whole
 from bgknown.nearest import suggest
-from bgknown.tables import format_csv
+from bgknown.tables import encode_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,5 +66,5 @@ def save_figure(figure: Figure, table: pd.DataFrame, stem: Path, formats: Sequen
             paths.append(stem.with_name(f"{stem.name}.{form}"))
             write_whole(paths[-1], content.getbuffer())
         paths.append(stem.with_name(f"{stem.name}.csv"))
-        write_whole(paths[-1], format_csv(table))
+        write_whole(paths[-1], encode_csv(table))
     return paths

@@ -26,7 +26,7 @@ SHADES = "Greys"
 """Colours of shares, from white to black."""
 TEXT_PT, SMALL_PT, TITLE_PT = 8.0, 7.0, 9.0
 """Sizes of text."""
-FAMILY = "DejaVu Sans"
+FONT = "DejaVu Sans"
 """The font, which comes with matplotlib."""
 SETTINGS_OF_FIGURES: dict[str, Any] = {
     "axes.axisbelow": True,
@@ -118,8 +118,8 @@ def open_style(texts: Iterable[str] = ()) -> Iterator[None]:
         NotFoundError: matplotlib is not installed.
     """
     matplotlib = import_matplotlib()
-    lacking = {character for text in texts for character in text} - _list_characters(FAMILY)
-    families = [FAMILY, *_find_families(frozenset(lacking))]
+    lacking = {character for text in texts for character in text} - _list_characters(FONT)
+    families = [FONT, *_find_families(frozenset(lacking))]
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({**SETTINGS_OF_FIGURES, "font.sans-serif": families})
@@ -138,13 +138,22 @@ def _list_characters(family: str) -> frozenset[str]:
     return frozenset(map(chr, fonts.get_font(fonts.findfont(family)).get_charmap()))
 
 
+def _is_plain(font: Any) -> bool:
+    """Whether a font is the upright one of usual weight and width of its family, which is the one that is used."""
+    return font.style == "normal" and font.weight in {400, "normal", "regular"} and font.stretch == "normal"
+
+
 @functools.lru_cache(maxsize=32)
 def _find_families(lacking: frozenset[str]) -> list[str]:
     """Families of this machine that have characters, in the order of their names."""
     found: list[str] = []
     fonts = import_matplotlib().font_manager
     # "Last Resort" has a frame for every character, and fonts of mathematics have others in their places
-    names = {font.name for font in fonts.fontManager.ttflist if not font.name.startswith(("Last Resort", "STIX", "cm"))}
+    names = {
+        font.name
+        for font in fonts.fontManager.ttflist
+        if _is_plain(font) and not font.name.startswith(("Last Resort", "STIX", "cm"))
+    }
     for name in sorted(names) if lacking else []:
         more = lacking & _list_characters(name)
         if more:
