@@ -63,7 +63,7 @@ def make_rows(count: int, names: Sequence[Sequence[str]], *, row: float = ROW_IN
         width: of the axes.
     """
     parts = [list(dict.fromkeys(column)) for column in zip(*names, strict=True)]
-    shown = [fit_names(column, NAME_PT / len(parts), SMALL_PT) for column in parts]
+    shown = [fit_names(column, NAME_PT / (1 if len(parts) == 1 else 1.45), SMALL_PT) for column in parts]
     texts = [" - ".join(one[part] for one, part in zip(shown, name, strict=True)) for name in names]
     left = 0.3 + max(measure_width(text, SMALL_PT) for text in texts) / POINTS
     facets = make_facets(count, width=width, height=0.45 + row * max(2, len(names)), left=left)

@@ -55,7 +55,9 @@ def save_figure(figure: Figure, table: pd.DataFrame, stem: Path, formats: Sequen
     Raises:
         StorageError: a file cannot be written.
     """
-    figure.draw_without_rendering()
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
     figure.set_layout_engine("none")  # as it is now, in every format
     paths = []
     with advise_option("--to"):

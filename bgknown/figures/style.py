@@ -128,7 +128,11 @@ def open_style(texts: Iterable[str] = ()) -> Iterator[None]:
 
 def list_drawable() -> frozenset[str]:
     """The characters that the fonts of the present style have."""
-    families = import_matplotlib().rcParams["font.sans-serif"]
+    return _join_characters(tuple(import_matplotlib().rcParams["font.sans-serif"]))
+
+
+@functools.lru_cache(maxsize=32)
+def _join_characters(families: tuple[str, ...]) -> frozenset[str]:
     return frozenset().union(*(_list_characters(family) for family in families))
 
 

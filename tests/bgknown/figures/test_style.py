@@ -96,7 +96,9 @@ def test_names_that_would_look_the_same_get_a_number():
 
 def test_other_fonts_are_used_for_characters_that_the_usual_one_lacks(monkeypatch):
     known = style._list_characters
-    style._find_families.cache_clear()
+    caches = (style._find_families, style._join_characters)
+    for cache in caches:
+        cache.cache_clear()
     monkeypatch.setattr(
         style, "_list_characters", lambda name: known(name) - (set("é") if name == style.FONT else set())
     )
@@ -104,7 +106,8 @@ def test_other_fonts_are_used_for_characters_that_the_usual_one_lacks(monkeypatc
         assert "é" in list_drawable()
     with open_style(["e"]):
         assert "é" not in list_drawable()
-    style._find_families.cache_clear()
+    for cache in caches:
+        cache.cache_clear()
 
 
 def draw(names):
