@@ -46,7 +46,7 @@ FEW_POINTS = 40
 
 
 def plot_runs(
-    runs: Sequence[str | Path] | str | Path, to: str | Path, *, formats: Sequence[str] = FIGURE_FORMATS
+    runs: Sequence[str | Path] | str | Path, to: str | Path, *, formats: str | Sequence[str] = FIGURE_FORMATS
 ) -> list[Path]:
     """Draw the logs of runs into one figure, and write it with the table that it is drawn from.
 
@@ -64,7 +64,7 @@ def plot_runs(
         StorageError: a file cannot be read or written.
     """
     import_matplotlib()
-    chosen = read_figure_formats(",".join(formats))
+    chosen = read_figure_formats(formats if isinstance(formats, str) else ",".join(formats))
     paths = [user_path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
     if not paths:
         raise InvalidInputError("no run is given; give folders of `pretrain train`")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import pandas as pd
 from benchmark.encoders.kinds import CHECKPOINTS
 from benchmark.plots.material import ComparableGroup, Drawing, Material, MeasuredEncoder, list_names, tabulate_rows
 from benchmark.plots.points import draw_points
-from benchmark.results.key_figures import COMPARED
+from benchmark.results.key_figures import COMPARED, is_gain
 from benchmark.results.run_folder import read_configuration
 from bgknown.errors import BgknownError, NotFoundError
 from bgknown.figures.layout import add_legend, make_facets, set_title
@@ -43,7 +44,7 @@ def list_drawings(material: Material) -> list[Drawing]:
             key = encoder.row.checkpoint_sha256
             if key and key not in known:
                 known[key] = _find_training(encoder)
-            if LAMBDA in known.get(key, {}):
+            if _has_lambda(known.get(key, {})):
                 found[encoder.name] = known[key]
         values = {settings[LAMBDA] for settings in found.values()}
         if len(values) < 2:
@@ -68,6 +69,11 @@ def list_drawings(material: Material) -> list[Drawing]:
             f"--lambda` makes them, `benchmark run --encoder CHECKPOINT` stores their lambda"
         )
     return drawings
+
+
+def _has_lambda(settings: Mapping[str, object]) -> bool:
+    value = settings.get(LAMBDA)
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _find_training(encoder: MeasuredEncoder) -> Mapping[str, str | int | float]:
@@ -105,7 +111,7 @@ def _tabulate(group: ComparableGroup, found: Mapping[str, Mapping[str, str | int
     differing = sorted(
         name
         for name in {key for settings in found.values() for key in settings} - NO_DIFFERENCE
-        if len({settings.get(name) for settings in found.values()}) > 1
+        if len({str(settings.get(name)) for settings in found.values()}) > 1
     )
     lines = {
         name: ", ".join(f"{key} {settings.get(key, 'unknown')}" for key in differing) or "all checkpoints"
@@ -138,7 +144,7 @@ def _draw(table: pd.DataFrame, *, title: str, metric: str) -> Figure:
             means = by_lambda.mean()
             axis.plot(means.index, means.to_numpy(), color=mark.colour, linestyle=mark.line, marker="_", markersize=9)
             (handles[line],) = axis.plot([], [], **mark.points(joined=True))
-        if setting in table.loc[table["setting"].str.contains(" - ", regex=False), "setting"].to_numpy():
+        if is_gain(setting):
             axis.axhline(0.0, color=GREY, linewidth=0.8, linestyle=":")
         axis.set_xticks(ticks, [f"{value:g}" for value in ticks])
         axis.margins(x=0.12)

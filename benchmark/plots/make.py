@@ -51,7 +51,7 @@ def plot(
     results: str | Path | Sequence[str | Path],
     *,
     to: str | Path | None = None,
-    formats: Sequence[str] = FIGURE_FORMATS,
+    formats: str | Sequence[str] = FIGURE_FORMATS,
     task: str | None = None,
     metric: str | None = None,
     setting: str | None = None,
@@ -84,7 +84,7 @@ def plot(
     options = PlotOptions(
         outs=tuple(user_path(folder) for folder in folders),
         to=None if to is None else user_path(to),
-        formats=read_figure_formats(",".join(formats)),
+        formats=read_figure_formats(formats if isinstance(formats, str) else ",".join(formats)),
         task=task,
         metric=metric,
         setting=setting,

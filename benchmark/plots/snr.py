@@ -95,7 +95,7 @@ def _draw(table: pd.DataFrame, *, title: str, label: str) -> Figure:
         if len(bands) <= MOST_TICKS:
             axis.set_xticks(bands["middle_db"], [band.replace(" to ", "\nto ") for band in bands["band"]])
     facets.name(encoders)
-    facets.label(x="SNR achieved (dB)", y=label)
+    facets.label(x="SNR (dB)", y=label)
     add_legend(facets.figure, [handles[name] for name in settings], settings)
     set_title(facets.figure, title)
     return facets.figure

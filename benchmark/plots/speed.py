@@ -35,9 +35,7 @@ def list_drawings(material: Material) -> list[Drawing]:
         there = [encoder for encoder in group.encoders if key in encoder.rows]
         first = first or there[0]
         for device, of_device in speeds.items():
-            found = [
-                (one, of_device[one.row.encoder, one.row.checkpoint_sha256]) for one in there if _key(one) in of_device
-            ]
+            found = [(one, of_device[_key(one)]) for one in there if _key(one) in of_device]
             if not found:
                 continue
             without = [one for one in there if _key(one) not in of_device]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,8 @@ def read_speeds(out: Path) -> list[SpeedRow]:
             }
         except InvalidInputError as error:
             raise InvalidInputError(f"{path}: {error}; {advice}") from error
+        if not 0 < values["clips_per_s"] < math.inf:
+            raise InvalidInputError(f"{path}: clips_per_s is {values['clips_per_s']}; it must be above 0; {advice}")
         rows.append(SpeedRow(**values))
     return rows
 

@@ -162,6 +162,9 @@ def test_a_speed_is_stored_once_for_each_device_and_read_again(tmp_path):
     path.write_text(path.read_text().replace(",0.5,", ",fast,"))
     with pytest.raises(InvalidInputError, match="speed.csv: clips_per_s is 'fast'.*delete it"):
         read_speeds(tmp_path)
+    path.write_text(path.read_text().replace(",fast,", ",0,"))
+    with pytest.raises(InvalidInputError, match="clips_per_s is 0.0; it must be above 0"):
+        read_speeds(tmp_path)
     assert read_speeds(tmp_path / "absent") == []
 
 

@@ -70,7 +70,7 @@ def test_text_is_text_and_hostile_names_are_literal(made):
     [
         ("ladder", {"accuracy (%)", "clean", "shuffled"}),
         ("gains", {"difference in accuracy", "a* - mix"}),
-        ("snr", {"SNR achieved (dB)"}),
+        ("snr", {"SNR (dB)"}),
         ("alpha", {"alpha (weight of y_bg)", "chosen"}),
         ("lambda", {"lambda (weight of the difference loss)", "0.5"}),
         ("speed", {"clips of 5 s embedded per second"}),

@@ -154,6 +154,15 @@ def test_checkpoints_that_differ_in_more_than_lambda_are_lines_of_their_own(tmp_
     assert material.notes == ["lambda: left out, because their lambda is not known: d"]
 
 
+@pytest.mark.parametrize("value", ["0.5", [0.5], None, float("inf")])
+def test_what_is_not_a_lambda_is_not_known(tmp_path, value):
+    write_made(tmp_path, ["a", "b", "c"], tables=False)
+    for number, run in enumerate(list_runs(tmp_path)):
+        given = {"objective__lambda": value if number == 2 else number / 2, "views__x": [number]}
+        say_training(run.folder, **given)
+    assert set(table(tmp_path, "lambda")["encoder"]) == {"a", "b"}
+
+
 def test_lambdas_of_earlier_runs_come_from_their_checkpoints_if_these_are_unchanged(tmp_path):
     out = tmp_path / "results"
     for number in range(3):
