@@ -6,7 +6,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from bgknown.apwd.manifest import (
 from bgknown.apwd.pairs import SIDES, PairFiles, find_pairs
 from bgknown.apwd.scenes import Scenes, read_published_scenes
 from bgknown.apwd.sources.tree import check_tree
-from bgknown.apwd.text import TEMPLATES
+from bgknown.apwd.text_style import DEFAULT_STYLE, TextStyle, describe_style, find_style
 from bgknown.apwd.text_table import read_text_tables
 from bgknown.apwd.worker import AudioTarget, Bits, BuiltPair, PairTask, build_pairs
 from bgknown.audio.files import RATE_HZ
@@ -33,6 +33,7 @@ from bgknown.jobs.files import hash_bytes
 from bgknown.jobs.parallel import check_jobs, count_cores, in_batches
 from bgknown.jobs.problems import Problem, refuse_broken
 from bgknown.jobs.resumable import Job, JobOutcome
+from bgknown.jobs.shards import Shard
 from bgknown.jobs.workspace import Workspace
 from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, PAIRS, format_description
 from bgknown.render import scaper
@@ -62,6 +63,8 @@ class PairBuildOptions:
     """CSV files of texts that replace those made from the JAMS."""
     scenes: Scenes = field(default_factory=read_published_scenes)
     """The scenes, and the words for their classes."""
+    text_style: TextStyle | None = None
+    """Style of the texts, and rule of the changes; None keeps that of the folder, and means 2 in a new one."""
     engine: Engine = "direct"
     """What renders: the direct renderer, or Scaper itself."""
     container: Container = "wav"
@@ -74,6 +77,8 @@ class PairBuildOptions:
     """Leave out broken pairs."""
     jobs: int = field(default_factory=count_cores)
     """Number of processes."""
+    shard: Shard | None = None
+    """Make only this share of the pairs, and no tables."""
 
     def __post_init__(self) -> None:
         expand_fields(self, "jams", "source", "out")
@@ -82,6 +87,8 @@ class PairBuildOptions:
             raise InvalidInputError(f"the limit is {self.limit}; it must be at least 1 pair")
         if self.container == "flac" and self.bits == 32:
             raise InvalidInputError("FLAC cannot hold 32 bits; give --format wav or --bits 16")
+        if self.shard is not None and self.source is None:
+            raise InvalidInputError("a manifest without audio has no shards; leave --shard out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +105,8 @@ class PairReport:
     """What was left out (--skip-broken)."""
     was_finished: bool = False
     """Whether the set was complete before this run."""
+    shard: Shard | None = None
+    """The share that was made, of which ``table`` has the rows; None for the whole set."""
 
 
 def build(options: PairBuildOptions) -> PairReport:
@@ -116,8 +125,13 @@ def build(options: PairBuildOptions) -> PairReport:
     texts = read_text_tables(options.text_tables)
     files = _take_first(find_pairs(options.jams), options.limit)
     _check_texts(texts, files, options.text_tables)
+    workspace = Workspace(
+        options.out, read=read_pair_description, manifest=MANIFEST, description=DESCRIPTION, shard=options.shard
+    )
+    if options.text_style is None:
+        options = replace(options, text_style=find_style(workspace.read_begun()))
     job = Job(
-        workspace=Workspace(options.out, read=read_pair_description, manifest=MANIFEST, description=DESCRIPTION),
+        workspace=workspace,
         description=describe_set(options, files, texts),
         noun="pair",
         jobs=options.jobs,
@@ -128,17 +142,20 @@ def build(options: PairBuildOptions) -> PairReport:
 
 def _make_pairs(job: Job, options: PairBuildOptions, files: Sequence[PairFiles], texts: Texts) -> PairReport:
     """Make what is missing."""
-    tasks = _list_tasks(job, options, files, texts)
+    tasks = job.take_share(_list_tasks(job, options, files, texts))
     missing = sum(len(task.files.sides()) for task in tasks if task.target is not None and task.known is None)
     if options.container == "wav":
         hint = ", or use --manifest-only and render on demand"
         job.check_space(int(missing * DURATION_S * RATE_HZ * options.bits // 8), hint=hint)
     results = job.run_units(build_pairs, tasks, title="pairs", batch=256 if options.source is None else 16)
     outcome = JobOutcome[BuiltPair]().add(results)
-    job.check(outcome, len(files), stored=options.source is not None)
+    job.check(outcome, len(tasks), stored=options.source is not None)
     table = make_table(pair.row for pair in outcome.records)
+    if job.shard is not None:
+        made = len(table) - outcome.kept
+        return PairReport(table=table, rendered=made, kept=outcome.kept, problems=outcome.problems, shard=job.shard)
     _write_pair_tables(job, table, texts, outcome.problems)
-    _warn_of_pairs(outcome.records, table)
+    _warn_of_pairs(outcome.records, table, options.text_style)
     rendered = len(table) - outcome.kept
     return PairReport(table=table, rendered=rendered, kept=outcome.kept, problems=outcome.problems)
 
@@ -199,8 +216,11 @@ def describe_set(options: PairBuildOptions, files: Sequence[PairFiles], texts: T
         "version": VERSION,
         "configuration": {
             "audio": audio,
-            "texts": f"templates {TEMPLATES}" if used is None else f"table {hash_bytes(json.dumps(used).encode())}",
-            "scenes_sha256": hash_bytes(repr(options.scenes).encode()),
+            **describe_style(
+                options.text_style or DEFAULT_STYLE,
+                options.scenes,
+                None if used is None else hash_bytes(json.dumps(used).encode()),
+            ),
             "limit": options.limit,
         },
         "inputs": {"pairs": len(files), "jams_names_sha256": hash_bytes(names.encode())},
@@ -231,6 +251,7 @@ def _list_tasks(job: Job | None, options: PairBuildOptions, files: Sequence[Pair
             scenes=options.scenes,
             texts=texts.get(pair.pair),
             target=target,
+            style=options.text_style or DEFAULT_STYLE,
             known=known.get(pair.pair),
         )
         for pair in files
@@ -269,11 +290,19 @@ def _report_finished_pairs(job: Job) -> PairReport:
     return PairReport(table=table, rendered=0, kept=len(table), problems=skipped, was_finished=True)
 
 
-def _warn_of_pairs(pairs: Sequence[BuiltPair], table: pd.DataFrame) -> None:
-    alike = table[(table["changes"] == "") & (table["jams_s2"] != "")]
+def _warn_of_pairs(pairs: Sequence[BuiltPair], table: pd.DataFrame, style: TextStyle | None) -> None:
+    alike = table[(table["changes"] == "") & (table["other_changes"] == "") & (table["jams_s2"] != "")]
     if len(alike):
         log.warning(
             "%d pairs have no difference that their JAMS show (the first: %s)", len(alike), alike["pair"].iloc[0]
+        )
+    if len(others := table[table["other_changes"] != ""]):
+        log.warning(
+            "%d pairs have changes that the published codes cannot express (the first: %s, %s); %s",
+            len(others),
+            others["pair"].iloc[0],
+            others["other_changes"].iloc[0],
+            "texts of style 1 do not name them, --text-style 2 does" if style == 1 else "see the column other_changes",
         )
     if clipped := sum(pair.clipped > 0 for pair in pairs):
         log.warning("%d pairs clip: some of their samples are at full scale", clipped)
