@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from benchmark.plots.material import ComparableGroup, Drawing, Material, name_gain_unit
 from benchmark.plots.points import draw_forest
-from benchmark.results.key_figures import COMPARED, is_control
+from benchmark.results.key_figures import COMPARED, find_family, is_control
 from benchmark.results.paired import compare_paired, correct_by_holm
 from benchmark.results.ranks import SIGNIFICANT
 from benchmark.results.row import RANKS, UNSCALED
@@ -67,7 +67,7 @@ def list_drawings(material: Material) -> list[Drawing]:
 def _choose_settings(group: ComparableGroup) -> list[str]:
     """The settings in which a difference is a claim, key figures first."""
     names = [*group.settings, *group.gains]
-    first = [name for name in COMPARED.get(group.task, ()) if name in names and not is_control(name)]
+    first = [name for name in COMPARED.get(find_family(group.task), ()) if name in names and not is_control(name)]
     rest = [name for name in names if not is_control(name)] or names
     return [group.setting, *(name for name in first or rest if name != group.setting)][:MOST_SETTINGS]
 

@@ -13,7 +13,7 @@ import pandas as pd
 from benchmark.encoders.kinds import CHECKPOINTS
 from benchmark.plots.material import ComparableGroup, Drawing, Material, MeasuredEncoder, list_names, tabulate_rows
 from benchmark.plots.points import draw_points
-from benchmark.results.key_figures import COMPARED, is_gain
+from benchmark.results.key_figures import COMPARED, find_family, is_gain
 from benchmark.results.run_folder import read_configuration
 from bgknown.errors import BgknownError, NotFoundError
 from bgknown.figures.layout import add_legend, make_facets, set_title
@@ -97,7 +97,7 @@ def _find_training(encoder: MeasuredEncoder) -> Mapping[str, str | int | float]:
 def _tabulate(group: ComparableGroup, found: Mapping[str, Mapping[str, str | int | float]]) -> pd.DataFrame:
     """The figures of the checkpoints, with lambda, seed, and in what their training differs otherwise."""
     names = [*group.settings, *group.gains]
-    order = [*COMPARED.get(group.task, ())]
+    order = [*COMPARED.get(find_family(group.task), ())]
     shown = [name for name in order if name in names] or names[:MOST_SHOWN]
     encoders = [encoder for encoder in group.encoders if encoder.name in found]
     table = tabulate_rows(

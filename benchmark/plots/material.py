@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from benchmark.results.clip_scores import ClipScores
-from benchmark.results.key_figures import METRICS, ORDER, is_gain
+from benchmark.results.key_figures import METRICS, ORDER, find_family, is_gain
 from benchmark.results.merge import read_results
 from benchmark.results.row import RANKS, UNSCALED, ResultRow
 from benchmark.results.runs import find_folder
@@ -214,7 +214,7 @@ def _make_group(
     settings = list(dict.fromkeys(setting for setting, name in known if name == metric))
     if not settings:
         return None
-    wanted = (options.setting, ORDER.get(task))
+    wanted = (options.setting, ORDER.get(find_family(task)))
     setting = next((name for name in wanted if name in settings), settings[0])
     names = _name_encoders(list(runs), options.names)
     encoders = [

@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchmark.plots.material import Drawing, Material, name_gain_unit
 from benchmark.plots.points import draw_points
-from benchmark.results.key_figures import COMPARED, is_gain
+from benchmark.results.key_figures import COMPARED, find_family, is_gain
 from benchmark.results.run_folder import SNR_TABLE
 from bgknown.errors import NotFoundError
 from bgknown.figures.layout import add_legend, make_facets, set_title
@@ -103,5 +103,5 @@ def _draw(table: pd.DataFrame, *, title: str, label: str) -> Figure:
 
 def _sort(settings: Sequence[str], task: str) -> list[str]:
     """Settings in the order of the task's key figures, so that marks are the same in all figures."""
-    order = [*SNR_SETTINGS, *COMPARED.get(task, ())]
+    order = [*SNR_SETTINGS, *COMPARED.get(find_family(task), ())]
     return sorted(settings, key=lambda name: order.index(name) if name in order else len(order))

@@ -91,6 +91,14 @@ def test_differences(out):
         assert (line.p, line.n_test, line.n_groups) == (one.result.p, one.result.n, one.result.n_groups)
 
 
+def test_bgknown_of_other_corpora_has_the_same_key_figures(tmp_path):
+    answers = {setting: draw_answers(0.5, number, seeds=1) for number, setting in enumerate(("mix", "a", "a*"))}
+    for name in ("x", "y"):
+        write_results(tmp_path, name, answers, gains=["a - mix"], task="bgknown-own-2s")
+    assert set(table(tmp_path, "ranks")["setting"]) == {"a*"}
+    assert list(dict.fromkeys(table(tmp_path, "differences")["setting"])) == ["a*", "a", "a - mix", "mix"]
+
+
 def test_of_many_encoders_each_is_compared_with_the_best(tmp_path):
     write_made(tmp_path, ["a", "b", "c", "d", "e"], tables=False)
     found = table(tmp_path, "differences")
