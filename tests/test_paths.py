@@ -32,6 +32,7 @@ NO_PATHS = {
     *("--name", "--device", "--suite", "--metric", "--match", "--set", "A", "B", "--scene", "--background", "--event"),
     *("--pairs", "--changes", "--kept", "--kind", "--columns", "--sort", "--snr-grid", "--licence", "--test-folds"),
     "--shard",
+    *("KIND", "--format", "--setting"),
 }
 
 

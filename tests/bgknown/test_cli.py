@@ -43,7 +43,7 @@ def test_every_help_ends_in_an_example_and_explains_every_option(name, command):
 def test_an_option_of_several_commands_has_one_help_text(name):
     own = {  # other things
         "--name": {"bgknown apwd draw", "bgknown plan", "bgknown build"},
-        "--format": {"benchmark leaderboard", "bgknown export"},
+        "--format": {"benchmark leaderboard", "bgknown export", "benchmark plot", "pretrain plot"},
     }.get(name, set())
     options = [option for place, command in ALL if place not in own for option in command.params if name in option.opts]
     assert len(options) > 1
