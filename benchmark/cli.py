@@ -19,10 +19,10 @@ from benchmark.cli_options import (
 )
 from benchmark.data_cli import data as data_group
 from benchmark.map_cli import difference_map
-from benchmark.results_cli import compare, leaderboard, show_leaderboard
+from benchmark.results_cli import compare, leaderboard, plot, show_leaderboard
 from bgknown import __version__
 from bgknown.cli_options import cache_option, device_option, jobs_option, limit_option, out_option, skip_broken_option
-from bgknown.commands import ANY_PATH, HELP_SETTINGS, Group, begin_logging, echo
+from bgknown.commands import ANY_PATH, FOLDER_PATH, HELP_SETTINGS, Group, begin_logging, echo
 from bgknown.shown import escape_line
 
 if TYPE_CHECKING:
@@ -186,13 +186,15 @@ main.add_command(data_group)
 
 @main.command()
 @encoder_option
+@click.option("--out", type=FOLDER_PATH, help="Add the speed to speed.csv in this folder of results.")
 @loading_options
-def check(*, encoder: str, **given: Any) -> None:
+def check(*, encoder: str, out: Path | None, **given: Any) -> None:
     """Check an encoder: shapes, determinism, batches, short and long input, speed.
 
     \b
     Example:
       benchmark check --encoder logmel
+      benchmark check --encoder logmel --out results
     """
     from benchmark.encoders.check import (  # noqa: PLC0415
         check_encoder,
@@ -210,6 +212,10 @@ def check(*, encoder: str, **given: Any) -> None:
     if not has_passed(findings):
         echo(f"error: encoder {loaded.name} fails the check", err=True)
         raise SystemExit(1)
+    if out is not None:
+        from benchmark.speed import record_speed  # noqa: PLC0415
+
+        echo(f"speed  {record_speed(loaded, out)}")
 
 
 @main.command()
@@ -255,6 +261,7 @@ def list_tasks() -> None:
 main.add_command(leaderboard)
 main.add_command(compare)
 main.add_command(difference_map)
+main.add_command(plot)
 
 
 @main.command()

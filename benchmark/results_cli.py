@@ -1,4 +1,4 @@
-"""The commands that read results: ``benchmark leaderboard`` and ``benchmark compare``."""
+"""The commands that read results: ``benchmark leaderboard``, ``benchmark compare`` and ``benchmark plot``."""
 
 from __future__ import annotations
 
@@ -139,3 +139,41 @@ def compare(*, a: str, b: str, out: Path, task: str | None, metric: str | None) 
     from benchmark.results import compare as comparing  # noqa: PLC0415
 
     echo(comparing.format_comparison(comparing.compare(out, a, b, task=task, metric=metric)))
+
+
+@click.command(cls=Command)
+@click.argument("kind")
+@click.option(
+    "--out", "outs", type=FOLDER_PATH, multiple=True, required=True, help="Folder of the results; may be repeated."
+)
+@click.option("--to", type=FOLDER_PATH, help="Folder of the figures [default: OUT/plots].")
+@click.option("--format", "forms", default="png,svg,pdf", show_default=True, help="Formats, separated by commas.")
+@task_filter_option
+@click.option("--metric", help="This metric [default: accuracy, or the task's first].")
+@click.option("--setting", help="Setting of figures that show only one [default: the one that ranks the encoders].")
+@click.option("--encoder", "encoders", multiple=True, help="Only this encoder (its name in results); may be repeated.")
+@click.option("--names", multiple=True, help='Display names: OLD=NEW or a .toml file of OLD = "NEW"; may be repeated.')
+def plot(*, kind: str, outs: tuple[Path, ...], forms: str, names: tuple[str, ...], **given: Any) -> None:
+    """Draw figures of results, each with the CSV that it is drawn from.
+
+    KIND is ladder, gains, differences, ranks, snr, alpha, lambda, speed, changes, confusion, or all of which there are
+    data. Tasks, protocols and datasets have figures of their own.
+
+    \b
+    Example:
+      benchmark plot all --out results
+      benchmark plot ladder --out results --format pdf --names logmel="log-mel"
+    """
+    from benchmark.plots.make import make_plots  # noqa: PLC0415
+    from benchmark.plots.material import PlotOptions  # noqa: PLC0415
+    from benchmark.results.merge import read_names  # noqa: PLC0415
+    from bgknown.figures.saving import read_figure_formats  # noqa: PLC0415
+
+    options = PlotOptions(outs=outs, formats=read_figure_formats(forms), names=read_names(names), **given)
+    made = make_plots(kind, options)
+    for note in made.notes:
+        echo(f"note: {note}", err=True)
+    for paths in made.files.values():
+        echo(f"{paths[0].with_suffix('')}  {', '.join(path.suffix[1:] for path in paths)}")
+    for name, reason in made.missing.items():
+        echo(f"not made: {name}: {reason}")

@@ -41,7 +41,7 @@ class ClipScores:
         """
         key = tuple(row.identity for row in rows)
         if key not in self._ranks:
-            found = self._collect(rows)
+            found = self.collect(rows)
             ranks = [] if found is None else rank_encoders(found[1], found[2])
             measured = [] if found is None else found[0]
             self._ranks[key] = {row.identity: rank for row, rank in zip(measured, ranks, strict=True)}
@@ -52,7 +52,7 @@ class ClipScores:
         """The measured rows that are tied with the best; empty where there are fewer than two, or ties are unknown."""
         key = tuple(row.identity for row in rows)
         if key not in self._best:
-            found = self._collect(rows)
+            found = self.collect(rows)
             ties = [] if found is None else group_ties(found[1], found[2])
             measured = [] if found is None else found[0]
             self._best[key] = {row.identity for row, tie in zip(measured, ties, strict=True) if tie == 1}
@@ -67,10 +67,18 @@ class ClipScores:
             self._tables[folder] = read_predictions(folder)
         return self._tables[folder]
 
-    def _collect(
+    def collect(
         self, rows: Sequence[ResultRow]
     ) -> tuple[list[ResultRow], NDArray[np.float64], tuple[list[str], ...]] | None:
-        """Rows that were measured, their scores [M, n] (the larger the better), and the groups of the clips."""
+        """The scores of the measured rows of a column, clip by clip.
+
+        Args:
+            rows: rows of one setting and metric of several encoders.
+
+        Returns:
+            the measured rows, their scores [M, n] (the larger the better, so ranks are negative), and the groups of the
+            clips; None where there are fewer than two, predictions are missing, or clips differ.
+        """
         measured = [row for row in rows if row.source == "measured"]
         if len(measured) < 2:
             return None
