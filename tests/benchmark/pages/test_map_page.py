@@ -66,7 +66,7 @@ def place(layout):
 
 
 def test_the_nearest_clips_are_those_of_all_dimensions(blocks, measured):
-    """Computed anew with numpy: centred by the means of the training part, cosine similarity."""
+    """Computed with numpy alone: centred by the means of the training part, cosine similarity."""
     data, embeddings = measured
     fold, clips = data.folds[0], data.clips()
     gallery = embeddings["clean"][fold.test] - embeddings["clean"][fold.train].mean(axis=0)
