@@ -40,7 +40,7 @@ _FFT = 2_048
 _HOP = RATE_HZ // 60
 _BLOCK = 20  # columns that are computed together, so that they stay in the processor's cache
 _FRAMES = 5  # in a column of audio of up to 20 s
-_FLOOR_DB, _PER_DB = -100.0, 2.0  # levels are kept as bytes on the way from worker processes
+_FLOOR_DB, _PER_DB = -80.0, 2.0  # levels are kept as bytes on the way from worker processes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class Picture:
     """What a picture shows, before the page's scale is known."""
 
     levels: NDArray[np.uint8]
-    """[T, F] levels of mel power in half decibels above -100 dB."""
+    """[T, F] levels of mel power in half decibels above -80 dB."""
     outline: NDArray[np.float32]
     """[2 T] the largest absolute sample of each half column, full scale 1."""
 

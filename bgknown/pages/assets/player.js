@@ -1,10 +1,14 @@
 "use strict";
 /*
  * The player. All signals of a row play together, all but one muted, so that switching is a change of which one is
- * heard: at the same position, without a gap. Signals that drift apart are set right while they are muted.
+ * heard: at the same position, without a gap. Elements start some milliseconds apart; the muted ones run a little
+ * faster or slower until they are together again. (Web Audio would be exact, but may not read files next to a page
+ * from disk.)
  */
 
-const ALIGNED_S = 0.025;
+const ALIGNED_S = 0.008;
+const NEAR_S = 0.06;
+const FAR_S = 0.4;
 const player = { row: null, signal: 0, before: 1, audio: [], failed: new Set(), playing: false, base: null, onchange: () => {} };
 
 /** Where the audio of a signal may be, best guess first. */
@@ -21,6 +25,7 @@ function makeAudio(row, signal) {
   const addresses = listAddresses(row, signal);
   const audio = make("audio", { preload: "auto", "data-signal": page.signals[signal][0] });
   audio.muted = signal !== player.signal;
+  audio.preservesPitch = false;
   audio.loop = document.getElementById("repeat").checked;
   audio.addEventListener("error", () => {
     if (addresses.length > 0) audio.src = addresses.shift();
@@ -88,7 +93,6 @@ async function startAt(position) {
   const started = await Promise.allSettled(there.map((audio) => audio.play()));
   if (opened !== player.audio) return;
   if (started.every(({ status }) => status === "rejected")) stopAt(position);
-  setTimeout(alignSignals, 120);
   requestAnimationFrame(followPosition);
 }
 
@@ -115,7 +119,8 @@ function switchTo(signal) {
   player.before = player.signal;
   player.signal = signal;
   if (next !== undefined) {
-    if (next.readyState > 0 && Math.abs(next.currentTime - heard.currentTime) > ALIGNED_S) next.currentTime = heard.currentTime;
+    if (next.readyState > 0 && Math.abs(next.currentTime - heard.currentTime) > NEAR_S) next.currentTime = heard.currentTime;
+    next.playbackRate = 1;
     next.muted = false;
     heard.muted = true;
   }
@@ -129,13 +134,15 @@ function seekTo(position) {
   refreshPlayer();
 }
 
+/** Bring the muted signals to the position of the one that is heard. */
 function alignSignals() {
   if (!player.playing) return;
   const heard = getHeard();
   for (const audio of player.audio) {
-    if (audio !== heard && audio.readyState > 2 && !audio.seeking && Math.abs(audio.currentTime - heard.currentTime) > ALIGNED_S) {
-      audio.currentTime = heard.currentTime;
-    }
+    if (audio === heard || audio.readyState < 3 || audio.seeking) continue;
+    const late = heard.currentTime - audio.currentTime;
+    if (Math.abs(late) > FAR_S) audio.currentTime = heard.currentTime;
+    else audio.playbackRate = Math.abs(late) < ALIGNED_S ? 1 : 1 + Math.max(-0.3, Math.min(3 * late, 0.3));
   }
 }
 
@@ -201,6 +208,6 @@ function setUpPlayer() {
   document.getElementById("repeat").addEventListener("change", ({ target }) => {
     for (const audio of player.audio) audio.loop = target.checked;
   });
-  setInterval(alignSignals, 500);
+  setInterval(alignSignals, 100);
   refreshPlayer();
 }

@@ -85,7 +85,7 @@ def test_packed_pictures_can_be_unpacked():
     widths = [[len(picture.levels) for picture in row] for row in rows]
     unpacked = [*unpack(chunks[0], widths[:CHUNK_ROWS]), *unpack(chunks[1], widths[CHUNK_ROWS:])]
     for row, (levels, outlines) in zip(rows, unpacked, strict=True):
-        expected_db = row[0].levels / 2.0 - 100.0
+        expected_db = row[0].levels / 2.0 - 80.0
         shown_db = top_db - 64.0 + 4.0 * levels[0]
         inside = (levels[0] > 0) & (levels[0] < 15)
         assert np.all(np.abs(shown_db + 2.0 - expected_db)[inside] <= 2.01)
