@@ -217,7 +217,10 @@ def page(folder: Path, **given: Any) -> None:
     echo(f"checked     {checked}: {f'{faults:,} faults, listed on the page' if faults else 'no fault'}")
     if report.remainders is not None:
         echo(f"remainders  {report.remainders} ({report.remainder_bytes / 1e6:.1f} MB; keep it next to the page)")
-    echo(f"page        {report.page} ({report.page_bytes / 1e6:.1f} MB)")
+    pictures = (
+        f", of which pictures {report.picture_bytes / report.rows / 1e3:.1f} kB a row" if report.picture_bytes else ""
+    )
+    echo(f"page        {report.page} ({report.page_bytes / 1e6:.1f} MB{pictures})")
 
 
 @main.command()

@@ -141,7 +141,7 @@ def _pack_content(
     if drawn and not heard:
         first = faults[0] if faults else "no row has any"
         raise StorageError(f"{options.folder}: no audio can be read, so no page was written (the first: {first})")
-    top_db = find_top_db([row.pictures[0] for row in heard]) if heard else 0.0
+    top_db = find_top_db([picture for row in heard for picture in row.pictures]) if heard else 0.0
     chunks = pack_rows([row.pictures for row in drawn], top_db)
     return _Content(listing=listing, checks=checks, names=names, drawn=drawn, chunks=chunks, faults=faults)
 

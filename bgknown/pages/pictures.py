@@ -76,8 +76,8 @@ def measure_picture(audio: NDArray[np.float32]) -> Picture:
 
 
 def make_empty_picture() -> Picture:
-    """The picture of audio that cannot be read."""
-    return Picture(levels=np.zeros((1, PICTURE_BANDS), np.uint8), outline=np.zeros(2, np.float32))
+    """The picture of audio that cannot be read; T is 0."""
+    return Picture(levels=np.zeros((0, PICTURE_BANDS), np.uint8), outline=np.zeros(0, np.float32))
 
 
 def find_top_db(pictures: Sequence[Picture]) -> float:
@@ -110,7 +110,7 @@ def _pack_row(pictures: Sequence[Picture], top_db: float) -> bytes:
         above_db = picture.levels.astype(np.float32) / _PER_DB + _FLOOR_DB - (top_db - PICTURE_RANGE_DB)
         steps = np.clip(above_db * (PICTURE_STEPS / PICTURE_RANGE_DB), 0, PICTURE_STEPS - 1).astype(np.uint8).ravel()
         parts.append(steps[0::2] << 4 | steps[1::2])
-    peak = max(1e-9, *(float(picture.outline.max()) for picture in pictures))
+    peak = max(1e-9, *(float(picture.outline.max(initial=0.0)) for picture in pictures))
     parts += [np.rint(picture.outline * (OUTLINE_STEPS / peak)).astype(np.uint8) for picture in pictures]
     return b"".join(part.tobytes() for part in parts)
 

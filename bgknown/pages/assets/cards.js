@@ -52,6 +52,10 @@ function makePanels(row) {
   getPictures(row).then((pictures) => {
     pictures.forEach((picture, signal) => {
       const box = panels[signal].querySelector(".pictures");
+      if (picture.width === 0) {
+        box.replaceChildren(make("span", { class: "absent" }, "no audio"));
+        return;
+      }
       drawLevels(box.querySelector("canvas"), picture);
       box.prepend(makeOutline(picture));
     });
@@ -114,7 +118,8 @@ function refreshCard(row) {
   else cards[row].removeAttribute("aria-current");
   for (const panel of cards[row].querySelectorAll(".panel")) {
     panel.setAttribute("aria-pressed", String(current && Number(panel.dataset.signal) === player.signal));
-    if (!current) panel.querySelector(".playhead").hidden = true;
+    const line = panel.querySelector(".playhead");
+    if (!current && line !== null) line.hidden = true;
   }
 }
 

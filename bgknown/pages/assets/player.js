@@ -32,6 +32,7 @@ function makeAudio(row, signal) {
     else {
       player.failed.add(signal);
       reportMissing();
+      if (signal === player.signal && player.playing) stopAt(0);
     }
   });
   audio.addEventListener("ended", () => {
@@ -190,8 +191,9 @@ function reportMissing() {
     player.row = null;
     openRow(row);
   };
+  const remainders = page.remainders === "" ? "" : ` and for the remainders in “${page.remainders}/”`;
   notice.replaceChildren(
-    `No audio found for ${names.join(", ")}: this page looks for the dataset in “${page.base[0] || "."}”, seen from its own folder. Move it back there, or say where the dataset is: `,
+    `No audio found for ${names.join(", ")}: this page looks for the dataset in “${page.base[0] || "./"}”${remainders}, seen from its own folder. Move it back there, or say where the dataset is: `,
     make("label", {}, make("span", { class: "hidden-visually" }, "Folder or address of the dataset"), input),
     " ",
     make("button", { type: "button", onclick: use }, "Use"),

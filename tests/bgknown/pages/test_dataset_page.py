@@ -154,6 +154,7 @@ def test_faults_are_shown_and_broken_audio_is_reported(copy, tmp_path):
     assert "Audio that could not be read (2)" in text
     assert str(copy) not in text
     assert len(list(report.remainders.iterdir())) == 8
+    assert read_blocks(report.page)["rows"]["width"][:3] == [[60, 0, 60, 60, 0], [0, 60, 60, 60, 0], [60] * 5]
     full = make_page(copy, out=tmp_path / "full.html", verify=True)
     assert any("sha256" in fault for fault in full.checks.faults)
     for file in (copy / "audio").rglob("*.wav"):
