@@ -17,7 +17,7 @@ from benchmark.tasks.contract import TaskData
 from bgknown.freesound import find_freesound_id
 from bgknown.sounds import SoundList
 
-_SOURCE_COLUMNS = ("esc50_file", "file")
+_SOURCE_COLUMNS = ("esc50_file", "foreground_file", "file")
 
 
 def check_training_data(data: TaskData, trained_on: SoundList | None, *, cache: Path) -> str:

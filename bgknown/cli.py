@@ -100,7 +100,7 @@ def plan(*, out: Path, **given: Any) -> None:
     refuse_broken(drawn.problems, skip=options.skip_broken, kept="no recipe was written")
     recipe = take_rows(drawn.recipe, options.limit)
     recipes.write_recipe(recipe, out)
-    echo(_format_summary(recipe))
+    echo(_format_summary(recipe, options.draw.duration_s))
     echo(f"\nrecipe  {out}")
 
 
@@ -145,15 +145,15 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
     corpora = _open_corpora(given, options.cache)
     if dry_run:
         report = building.dry_run(corpora, options, out)
-        echo(_format_summary(report.table))
-        size = len(report.table) * building.ROW_BYTES
+        echo(_format_summary(report.table, options.draw.duration_s))
+        size = len(report.table) * building.count_row_bytes(options.draw.clip_frames)
         what = (
             f"{out} is already complete" if report.was_finished else f"would write about {size / 1e9:.2f} GB to {out}"
         )
         echo(f"\n{what}")
         refuse_broken(report.problems, skip=options.skip_broken, kept="a build would stop there")
         return
-    _report(building.build(corpora, options, out), out)
+    _report(building.build(corpora, options, out), out, options.draw.duration_s)
 
 
 @main.command()
@@ -294,8 +294,8 @@ def _open_corpora(given: dict[str, Any], cache: Path) -> Any:
         logger.setLevel(level)
 
 
-def _report(report: BuildReport, out: Path) -> None:
-    echo(_format_summary(report.table))
+def _report(report: BuildReport, out: Path, duration_s: float) -> None:
+    echo(_format_summary(report.table, duration_s))
     done = (
         "was already complete; nothing was done"
         if report.was_finished
@@ -313,9 +313,12 @@ def _report(report: BuildReport, out: Path) -> None:
         echo(f"{title:<7}{out / name}")
 
 
-def _format_summary(table: Any) -> str:
+def _format_summary(table: Any, duration_s: float) -> str:
+    from bgknown.corpora.columns import find_corpus_prefixes  # noqa: PLC0415
+
     measured = "achieved_snr_db" in table.columns
-    clips = table["esc50_file"]
+    prefixes = find_corpus_prefixes(table.columns)
+    clips = table[prefixes.foreground_file]
     several = bool(clips.duplicated().any())
     lines = [f"split  {'  rows  ' * several}clips  classes  backgrounds  SNR dB (mean, range)   seconds"]
     for split, part in table.groupby("split", sort=False):
@@ -323,7 +326,7 @@ def _format_summary(table: Any) -> str:
         rows = f"{len(part):>6}  " if several else ""
         lines.append(
             f"{split:<6} {rows}{clips[part.index].nunique():>5}  {part['category'].nunique():>7}  "
-            f"{part['fsd50k_file'].nunique():>11}  "
-            f"{snr.mean():.2f}  {snr.min():.2f} .. {snr.max():.2f}    {5 * len(part):>9,}"
+            f"{part[prefixes.background_file].nunique():>11}  "
+            f"{snr.mean():.2f}  {snr.min():.2f} .. {snr.max():.2f}    {duration_s * len(part):>9,.6g}"
         )
     return "\n".join(lines)

@@ -26,7 +26,10 @@ from bgknown.tables import decode_text, parse_csv
 
 HASH_DIGITS = 16
 """Hexadecimal digits of a file's hash that are kept."""
-LIST_COLUMNS = ("sha256", "freesound_id", "fname", "filename", "file", "slice_file_name", "esc50_file", "fsd50k_file")
+LIST_COLUMNS = (
+    *("sha256", "freesound_id", "fname", "filename", "file", "slice_file_name"),
+    *("esc50_file", "fsd50k_file", "foreground_file", "background_file"),
+)
 """Columns of a CSV file that are read as a list of sounds; others are ignored."""
 _HASH = re.compile(r"[0-9a-f]{16}(?:[0-9a-f]{48})?")
 _PARTS = {"freesound_ids": "<u4", "file_sha256": "<u8"}

@@ -10,12 +10,11 @@ import pytest
 import soundfile
 
 from bgknown.apwd.build import PairBuildOptions, build
-from bgknown.apwd.changes import format_codes
 from bgknown.apwd.draw import PairDrawOptions, draw
 from bgknown.apwd.scenes import read_published_scenes
 from bgknown.apwd.sources.prepare import PrepareOptions, prepare
-from bgknown.apwd.text import read_back
 from bgknown.apwd.verify import verify
+from tests.bgknown.apwd.reading import read_text
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
 
@@ -56,7 +55,9 @@ def test_texts_say_what_changes(real):
     assert len(table) == 100
     assert (table["changes"] != "").all()
     for row in table.itertuples():
-        assert format_codes(read_back(row.text, read_published_scenes(), events=classes)) == row.changes
+        said = read_text(row.text, read_published_scenes(), [*classes, "rain"])
+        named = [code.partition("_")[2].split(":") for code in row.changes.split(";")]
+        assert sorted([deed, label] for deed, label, _, _ in said) == sorted(named)
     heard = {label for column in ("classes_s1", "classes_s2") for text in table[column] for label in text.split(";")}
     assert heard - {""} == set(classes)
 

@@ -34,12 +34,14 @@ from benchmark.tasks.contract import (
     shuffle_labels,
 )
 from benchmark.tasks.difference_retrieval import measure_difference_retrieval
-from benchmark.tasks.other_backgrounds import list_clip_names, pair_other_backgrounds
+from benchmark.tasks.other_backgrounds import pair_other_backgrounds
 from benchmark.tasks.snr_bands import divide_by_snr
+from bgknown.corpora.columns import find_corpus_prefixes
 from bgknown.corpora.listing import find_by_stem
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import hash_bytes, hash_file
 from bgknown.mixtures.dataset import MANIFEST, Dataset, open_dataset
+from bgknown.mixtures.naming import list_clip_names
 from bgknown.mixtures.selection import take_rows
 from bgknown.mixtures.verify import find_table_faults
 
@@ -171,15 +173,17 @@ def add_groups(table: pd.DataFrame) -> pd.DataFrame:
 
     ESC-50 names its files FOLD-SOURCE-TAKE-TARGET; a clip of any other name is a group of its own.
     """
-    names = [PurePosixPath(file).stem.split("-") for file in table["esc50_file"]]
+    prefixes = find_corpus_prefixes(table.columns)
+    names = [PurePosixPath(file).stem.split("-") for file in table[prefixes.foreground_file]]
     sources = [parts[1] if len(parts) == 4 else "-".join(parts) for parts in names]
-    return table.assign(group=sources, background=table["fsd50k_file"])
+    return table.assign(group=sources, background=table[prefixes.background_file])
 
 
 def check_source_leaks(table: pd.DataFrame) -> str:
     """Look for Freesound ids that are in both splits, as clip or as background."""
     sides: dict[str, set[str]] = {"train": set(), "test": set()}
-    for split, clip, file in zip(table["split"], list_clip_names(table), table["fsd50k_file"], strict=True):
+    files = table[find_corpus_prefixes(table.columns).background_file]
+    for split, clip, file in zip(table["split"], list_clip_names(table), files, strict=True):
         parts = clip.split("-")
         sides[str(split)] |= {parts[1] if len(parts) == 4 else clip, PurePosixPath(str(file)).stem}
     shared = sides["train"] & sides["test"]
@@ -200,7 +204,7 @@ def _list_clips(dataset: Dataset, table: pd.DataFrame, name: str) -> list[Clip]:
 
 def _find_clean_clips(table: pd.DataFrame, esc50: Path) -> list[Clip]:
     """The ESC-50 clips, cut or padded to the mixtures' length, otherwise as they are."""
-    stems = [PurePosixPath(file).stem for file in table["esc50_file"]]
+    stems = [PurePosixPath(file).stem for file in table[find_corpus_prefixes(table.columns).foreground_file]]
     names = find_by_stem(esc50 / "audio", stems, missing_suffix=".wav")
     clips = [Clip(path=esc50 / "audio" / name, duration_s=FACTS.duration_s) for name in names]
     missing = [clip.path for clip in clips if not clip.path.is_file()]

@@ -23,6 +23,7 @@ from torch import Tensor
 from benchmark.predictions import COSINE
 from benchmark.ranking import RECALLS, chance_recall, compute_ranks
 from benchmark.tasks.contract import Embeddings, Measure, TaskData
+from bgknown.corpora.columns import find_corpus_prefixes
 
 UNCENTRED = " uncentred"
 """What is added to the names of metrics of sides that are not centred."""
@@ -45,7 +46,7 @@ def measure_difference_retrieval(data: TaskData, embeddings: Embeddings, alphas:
     if "clean" not in embeddings:
         return []
     fold = data.folds[0]
-    clips = data.table["esc50_file"].to_numpy(dtype=np.str_)
+    clips = data.table[find_corpus_prefixes(data.table.columns).foreground_file].to_numpy(dtype=np.str_)
     unique, first, place = np.unique(clips[fold.test], return_index=True, return_inverse=True)
     shown = fold.test[first]
     labels, names = data.labels(), data.clips()

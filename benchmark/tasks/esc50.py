@@ -38,4 +38,4 @@ def index(root: Path) -> pd.DataFrame:
     """
     clips = esc50.read_listing(root)
     columns = {"file": clips["file"], "label": clips["category"], "fold": clips["fold"].astype(str)}
-    return pd.DataFrame({**columns, "group": clips["freesound_id"]})
+    return pd.DataFrame({**columns, "group": clips["group"]})

@@ -1,4 +1,4 @@
-"""Another background for every mixture: what the control ``shuffled`` of BgKnown ESC-50 subtracts."""
+"""Another background for every mixture: what the control ``shuffled`` of BgKnown subtracts."""
 
 from __future__ import annotations
 
@@ -8,15 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bgknown.mixtures.naming import name_clip, name_row
+from bgknown.corpora.columns import find_corpus_prefixes
+from bgknown.mixtures.naming import list_clip_names, name_row
 from bgknown.seeding import draw_ranks
-
-
-def list_clip_names(table: pd.DataFrame) -> list[str]:
-    """[n] the ESC-50 clip of each row of a manifest; several draws of a clip have the same."""
-    if "esc50_file" not in table:
-        return [str(name) for name in table["clip_id"]]
-    return [name_clip(str(file)) for file in table["esc50_file"]]
 
 
 def pair_other_backgrounds(table: pd.DataFrame) -> NDArray[np.int64] | None:
@@ -28,7 +22,7 @@ def pair_other_backgrounds(table: pd.DataFrame) -> NDArray[np.int64] | None:
     draw, at the same SNR.
 
     Args:
-        table: a manifest; only split, fsd50k_file and clip_id are needed where every row is a clip.
+        table: a manifest; only split, the background's file and clip_id are needed where every row is a clip.
 
     Returns:
         [n] rows, or None if one recording is used by more than half of a split, or a clip has nearly all recordings.
@@ -38,7 +32,7 @@ def pair_other_backgrounds(table: pd.DataFrame) -> NDArray[np.int64] | None:
     rows = pd.DataFrame(
         {
             "split": table["split"].to_numpy(),
-            "recording": table["fsd50k_file"].to_numpy(),
+            "recording": table[find_corpus_prefixes(table.columns).background_file].to_numpy(),
             "clip": clips,
             "unit": [name_row(clip, draw) for clip, draw in zip(clips, draws, strict=True)],
             "snr_db": table["snr_db"].to_numpy() if "snr_db" in table else 0.0,

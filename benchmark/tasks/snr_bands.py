@@ -7,8 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark.tasks.contract import Bands
-from benchmark.tasks.other_backgrounds import list_clip_names
-from bgknown.mixtures.naming import name_row
+from bgknown.mixtures.naming import list_clip_names, name_row
 
 COUNT = 3
 """Bands of equal numbers of test rows, where the SNRs are not those of a grid."""

@@ -6,7 +6,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from bgknown.apwd.manifest import (
 from bgknown.apwd.pairs import SIDES, PairFiles, find_pairs
 from bgknown.apwd.scenes import Scenes, read_published_scenes
 from bgknown.apwd.sources.tree import check_tree
-from bgknown.apwd.text import TEMPLATES
+from bgknown.apwd.text_style import DEFAULT_STYLE, TextStyle, describe_style, find_style
 from bgknown.apwd.text_table import read_text_tables
 from bgknown.apwd.worker import AudioTarget, Bits, BuiltPair, PairTask, build_pairs
 from bgknown.audio.files import RATE_HZ
@@ -62,6 +62,8 @@ class PairBuildOptions:
     """CSV files of texts that replace those made from the JAMS."""
     scenes: Scenes = field(default_factory=read_published_scenes)
     """The scenes, and the words for their classes."""
+    text_style: TextStyle | None = None
+    """Style of the texts, and rule of the changes; None keeps that of the folder, and means 2 in a new one."""
     engine: Engine = "direct"
     """What renders: the direct renderer, or Scaper itself."""
     container: Container = "wav"
@@ -116,8 +118,11 @@ def build(options: PairBuildOptions) -> PairReport:
     texts = read_text_tables(options.text_tables)
     files = _take_first(find_pairs(options.jams), options.limit)
     _check_texts(texts, files, options.text_tables)
+    workspace = Workspace(options.out, read=read_pair_description, manifest=MANIFEST, description=DESCRIPTION)
+    if options.text_style is None:
+        options = replace(options, text_style=find_style(workspace.read_begun()))
     job = Job(
-        workspace=Workspace(options.out, read=read_pair_description, manifest=MANIFEST, description=DESCRIPTION),
+        workspace=workspace,
         description=describe_set(options, files, texts),
         noun="pair",
         jobs=options.jobs,
@@ -138,7 +143,7 @@ def _make_pairs(job: Job, options: PairBuildOptions, files: Sequence[PairFiles],
     job.check(outcome, len(files), stored=options.source is not None)
     table = make_table(pair.row for pair in outcome.records)
     _write_pair_tables(job, table, texts, outcome.problems)
-    _warn_of_pairs(outcome.records, table)
+    _warn_of_pairs(outcome.records, table, options.text_style)
     rendered = len(table) - outcome.kept
     return PairReport(table=table, rendered=rendered, kept=outcome.kept, problems=outcome.problems)
 
@@ -199,8 +204,11 @@ def describe_set(options: PairBuildOptions, files: Sequence[PairFiles], texts: T
         "version": VERSION,
         "configuration": {
             "audio": audio,
-            "texts": f"templates {TEMPLATES}" if used is None else f"table {hash_bytes(json.dumps(used).encode())}",
-            "scenes_sha256": hash_bytes(repr(options.scenes).encode()),
+            **describe_style(
+                options.text_style or DEFAULT_STYLE,
+                options.scenes,
+                None if used is None else hash_bytes(json.dumps(used).encode()),
+            ),
             "limit": options.limit,
         },
         "inputs": {"pairs": len(files), "jams_names_sha256": hash_bytes(names.encode())},
@@ -231,6 +239,7 @@ def _list_tasks(job: Job | None, options: PairBuildOptions, files: Sequence[Pair
             scenes=options.scenes,
             texts=texts.get(pair.pair),
             target=target,
+            style=options.text_style or DEFAULT_STYLE,
             known=known.get(pair.pair),
         )
         for pair in files
@@ -269,11 +278,19 @@ def _report_finished_pairs(job: Job) -> PairReport:
     return PairReport(table=table, rendered=0, kept=len(table), problems=skipped, was_finished=True)
 
 
-def _warn_of_pairs(pairs: Sequence[BuiltPair], table: pd.DataFrame) -> None:
-    alike = table[(table["changes"] == "") & (table["jams_s2"] != "")]
+def _warn_of_pairs(pairs: Sequence[BuiltPair], table: pd.DataFrame, style: TextStyle | None) -> None:
+    alike = table[(table["changes"] == "") & (table["other_changes"] == "") & (table["jams_s2"] != "")]
     if len(alike):
         log.warning(
             "%d pairs have no difference that their JAMS show (the first: %s)", len(alike), alike["pair"].iloc[0]
+        )
+    if len(others := table[table["other_changes"] != ""]):
+        log.warning(
+            "%d pairs have changes that the published codes cannot express (the first: %s, %s); %s",
+            len(others),
+            others["pair"].iloc[0],
+            others["other_changes"].iloc[0],
+            "texts of style 1 do not name them, --text-style 2 does" if style == 1 else "see the column other_changes",
         )
     if clipped := sum(pair.clipped > 0 for pair in pairs):
         log.warning("%d pairs clip: some of their samples are at full scale", clipped)

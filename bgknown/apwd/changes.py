@@ -1,8 +1,9 @@
-"""What changes from the first soundscape of a pair to the second, according to their layers.
+"""What changes from the first soundscape of a pair to the second: the record of one change, and its code.
 
-Classes are compared, not files: another clip, onset or start of a background is not a change; a class that
-appears, disappears, or becomes louder or quieter by several decibels is one. An event of a background's class is
-that background made louder.
+``bgknown.apwd.comparison`` finds the changes; this module says how they are written down. The published pairs have
+six kinds of change, and their codes are ``KIND:LABEL``. What these cannot express has a code too, in a column of its
+own: a kind of ``OTHER_KINDS``, or ``KIND:LABEL:COUNT/OF`` for a part of a class, such as ``event_removed:dog:1/2`` for
+one of two dogs.
 
 Source: D. Takeuchi et al., Introducing Auxiliary Text Query-modifier to Content-based Audio Retrieval, Interspeech
 2022; the kinds as found in the published pairs.
@@ -10,7 +11,7 @@ Source: D. Takeuchi et al., Introducing Auxiliary Text Query-modifier to Content
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bgknown.errors import InvalidInputError
@@ -24,10 +25,22 @@ KINDS = (
     "background_louder",
     "background_quieter",
 )
+"""The kinds of the published pairs."""
+OTHER_KINDS = (
+    "event_slightly_louder",
+    "event_slightly_quieter",
+    "event_replaced",
+    "event_earlier",
+    "event_later",
+    "background_slightly_louder",
+    "background_slightly_quieter",
+    "background_replaced",
+    "background_added",
+    "background_removed",
+)
+"""Kinds that the published codes cannot express."""
 LOUDER_DB = 3.0
-"""Least change of a class's mean SNR that counts."""
-
-_ROUNDING_DB = 1e-9  # a change of exactly LOUDER_DB counts, however its two SNRs were rounded
+"""Least change of level that makes an event or a background louder or quieter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -35,56 +48,49 @@ class Change:
     """One thing to change."""
 
     kind: str
-    """One of ``KINDS``."""
+    """One of ``KINDS`` or ``OTHER_KINDS``."""
     label: str
     """The class it concerns."""
+    part: tuple[int, ...] = ()
+    """How many events of the class it concerns, and how many s1 has; empty where that is the only one, or the class
+    is new and gets one."""
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        if self.kind not in (*KINDS, *OTHER_KINDS):
             raise InvalidInputError(f"change: the kind is {self.kind!r}; it must be one of {', '.join(KINDS)}")
         if not self.label or any(character in self.label for character in ";:"):
             raise InvalidInputError(f"change: the label is {self.label!r}; it must be a word without ';' and ':'")
+        if self.part and not self._is_part():
+            raise InvalidInputError(f"change: the part is {self.part}; it must be COUNT/OF, and fit the kind")
+
+    def _is_part(self) -> bool:
+        """Whether the part is a number of events of a class."""
+        if len(self.part) != 2 or not self.kind.startswith("event"):
+            return False
+        count, of = self.part
+        return count >= 1 and of >= 0 and (self.kind == "event_added" or count <= of)
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the codes of the published pairs express it: one of the six kinds, of a class as a whole."""
+        whole = not self.part or (self.kind != "event_added" and self.part[0] == self.part[1])
+        return self.kind in KINDS and whole
 
     @property
     def code(self) -> str:
-        """Kind and label as one word."""
-        return f"{self.kind}:{self.label}"
+        """Kind and label as one word, with the part where the published codes have none."""
+        plain = f"{self.kind}:{self.label}"
+        return plain if self.is_published or not self.part else f"{plain}:{self.part[0]}/{self.part[1]}"
 
 
-def find_changes(first: Soundscape, second: Soundscape) -> tuple[Change, ...]:
-    """The changes from one soundscape to another, sorted, each once.
-
-    Raises:
-        InvalidInputError: a label holds ";" or ":".
-    """
-    backgrounds = {layer.label for scape in (first, second) for layer in scape.backgrounds}
-    before, after = _list_levels(first), _list_levels(second)
-    found = []
-    for label in sorted({*before, *after}):
-        kind = _find_kind(before.get(label, []), after.get(label, []), is_background=label in backgrounds)
-        if kind is not None:
-            found.append(Change(kind=kind, label=label))
-    return tuple(sorted(found))
+def list_published(found: Iterable[Change]) -> tuple[Change, ...]:
+    """The changes that the published codes express."""
+    return tuple(change for change in found if change.is_published)
 
 
-def _list_levels(soundscape: Soundscape) -> dict[str, list[float]]:
-    """The SNR of every event, by class."""
-    levels: dict[str, list[float]] = {}
-    for event in soundscape.events:
-        levels.setdefault(event.label, []).append(event.snr_db)
-    return levels
-
-
-def _find_kind(before: Sequence[float], after: Sequence[float], *, is_background: bool) -> str | None:
-    if len(before) != len(after):
-        more = len(after) > len(before)
-        if is_background:
-            return "background_louder" if more else "background_quieter"
-        return "event_added" if more else "event_removed"
-    change_db = sum(after) / len(after) - sum(before) / len(before)
-    if abs(change_db) < LOUDER_DB - _ROUNDING_DB:
-        return None
-    return f"{'background' if is_background else 'event'}_{'louder' if change_db > 0 else 'quieter'}"
+def list_others(found: Iterable[Change]) -> tuple[Change, ...]:
+    """The changes that the published codes cannot express."""
+    return tuple(change for change in found if not change.is_published)
 
 
 def list_classes(soundscape: Soundscape) -> tuple[str, ...]:
@@ -110,11 +116,21 @@ def parse_codes(text: str, where: str) -> tuple[Change, ...]:
     """
     found = []
     for code in text.split(";") if text else []:
-        kind, colon, label = code.partition(":")
+        kind, colon, rest = code.partition(":")
+        label, part = _split_part(rest)
         try:
             if not colon:
                 raise InvalidInputError(f"{code!r} is not a change; it must be KIND:LABEL")
-            found.append(Change(kind=kind, label=label))
+            found.append(Change(kind=kind, label=label, part=part))
         except InvalidInputError as error:
             raise InvalidInputError(f"{where}: {error}") from error
     return tuple(found)
+
+
+def _split_part(text: str) -> tuple[str, tuple[int, ...]]:
+    """Label and part of LABEL:COUNT/OF; anything else is a label, which is checked as such."""
+    label, _, part = text.rpartition(":")
+    numbers = part.split("/")
+    if label and len(numbers) == 2 and all(number.isascii() and number.isdecimal() for number in numbers):
+        return label, (int(numbers[0]), int(numbers[1]))
+    return text, ()

@@ -111,7 +111,9 @@ RANGE: dict[str, Any] = {"type": (float, float), "metavar": "LOW HIGH"}
 
 @apwd.command()
 @click.option("--source", type=FOLDER_PATH, required=True, help="Source tree to draw from, of `apwd prepare`.")
-@click.option("--scene", required=True, help="Scene to draw: its background and its event classes.")
+@click.option(
+    "--scene", required=True, help="Scene to draw, or the label of your own background; the latter needs --event."
+)
 @click.option("--event", "events", multiple=True, help="Event class to use instead of the scene's; may be repeated.")
 @click.option(
     "--pairs",
@@ -175,6 +177,11 @@ def draw(*, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
     multiple=True,
     help="CSV file of texts to use instead, with columns pair,text or as in AudioDiffCaps; may be repeated.",
 )
+@click.option(
+    "--text-style",
+    type=click.Choice(["1", "2"]),
+    help="Style of the texts: 2, or 1 as of version 0.1.0 [default: 2; in a folder that has a set, that of the set].",
+)
 @scenes_option
 @click.option(
     "--engine", type=click.Choice(["direct", "scaper"]), default="direct", show_default=True, help="Renderer to use."
@@ -185,7 +192,15 @@ def draw(*, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
 @skip_broken_option
 @jobs_option
 @out_option("the set")
-def build(*, manifest_only: bool, scenes_file: Path | None, bits: str, jobs: int | None, **given: Any) -> None:
+def build(
+    *,
+    manifest_only: bool,
+    text_style: str | None,
+    scenes_file: Path | None,
+    bits: str,
+    jobs: int | None,
+    **given: Any,
+) -> None:
     """Render JAMS pairs, and write what changes from s1 to s2 as text, codes and classes.
 
     Renders what scaper.generate_from_jams renders. An interrupted build resumes when the same command is run again; a
@@ -199,6 +214,7 @@ def build(*, manifest_only: bool, scenes_file: Path | None, bits: str, jobs: int
 
     if manifest_only == (given["source"] is not None):
         raise click.UsageError("give --source to render audio, or --manifest-only to write none")
+    given["text_style"] = None if text_style is None else 1 if text_style == "1" else 2
     options = building.PairBuildOptions(
         **given, scenes=_read_scenes(scenes_file), bits=32 if bits == "32" else 16, **_choose_jobs(jobs)
     )
@@ -287,7 +303,7 @@ def _report(report: PairReport, out: Path) -> None:
 def _format_summary(table: Any) -> str:
     lines = ["scene        split   pairs  one change  several  a text, for example"]
     for (scene, split), part in table.groupby(["scene", "split"]):
-        count = part["changes"].str.count(";") + (part["changes"] != "")
+        count = sum(part[name].str.count(";") + (part[name] != "") for name in ("changes", "other_changes"))
         text = part["text"][count > 0].iloc[0] if (count > 0).any() else part["text"].iloc[0]
         lines.append(
             f"{scene:<12} {split:<5} {len(part):>7,}  {(count == 1).sum():>10,}  {(count > 1).sum():>7,}  {text}"

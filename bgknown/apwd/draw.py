@@ -16,7 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bgknown.apwd.changes import find_changes
+from bgknown.apwd.changes import list_published
+from bgknown.apwd.comparison import find_changes
+from bgknown.apwd.draw_scene import complete_scenes
 from bgknown.apwd.pair_draw import PairRules, Sources, draw_pair, gather_sources
 from bgknown.apwd.pairs import SIDES
 from bgknown.apwd.scenes import Scenes, read_published_scenes
@@ -49,7 +51,7 @@ class PairDrawOptions:
     out: Path
     """Folder in which the folder of the draw is made."""
     scene: str
-    """The scene's name."""
+    """The scene's name, or the label of a background of the tree; then ``events`` is required."""
     scenes: Scenes = field(default_factory=read_published_scenes)
     """The scenes."""
     events: tuple[str, ...] = ()
@@ -102,10 +104,15 @@ def draw(options: PairDrawOptions) -> DrawReport:
     """Draw pairs and write them as JAMS, or resume where an earlier run stopped.
 
     Raises:
-        NotFoundError: there is no such tree or scene, or the tree lacks a label.
+        NotFoundError: there is no such tree or scene, or the tree lacks a label; suggests the event classes it has.
         InvalidInputError: too few sources, or dev and eval share some.
         StorageError: the folder holds something else, is locked, or the disk is full.
     """
+    splits, most = options.counts(), len(options.rules.changes)
+    scenes = complete_scenes(
+        options.scenes, options.scene, options.events, tree=options.source, splits=splits, most=most
+    )
+    options = replace(options, scenes=scenes)
     scene = options.scenes.scene(options.scene)
     events = options.events or scene.events
     tree = open_tree(options.source)
@@ -218,7 +225,7 @@ def _write_pair(
     if kept is not None:
         return UnitResult(record=kept["kinds"], kept=True)
     plan, *sides = draw_pair(sources, options.rules, options.prefix, number)
-    if (found := find_changes(*sides)) != plan.changes:
+    if (found := list_published(find_changes(*sides))) != plan.changes:
         raise AssertionError(f"pair {number} shows {found}, but {plan.changes} were drawn")  # a defect
     split = sources.split
     pair = _name_pair(options.prefix, split, number)

@@ -23,7 +23,7 @@ from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import hash_bytes
 from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, PAIRS
 from bgknown.paths import check_inside
-from bgknown.tables import find_line_numbers, read_text_table
+from bgknown.tables import find_line_numbers, read_csv, select
 from bgknown.userpath import user_path
 
 FORMAT = 1
@@ -65,9 +65,13 @@ class PairRow:
     """Of the JAMS of s1."""
     jams_s2_sha256: str = ""
     """Of the JAMS of s2."""
+    other_changes: str = ""
+    """Codes of the changes that the published codes in ``changes`` cannot express, joined by ";"."""
 
 
 COLUMNS = [field.name for field in fields(PairRow)]
+OTHER_CHANGES = "other_changes"
+"""The column that sets of earlier versions lack; it is read as empty."""
 
 
 def make_table(rows: Iterable[PairRow]) -> pd.DataFrame:
@@ -92,7 +96,12 @@ def read_manifest(root: Path) -> pd.DataFrame:
         unfinished = "its build is not finished: run the same `bgknown apwd build` again"
         state = unfinished if (root / ".work").is_dir() else "no set of pairs"
         raise NotFoundError(f"{root}: {state} (no {MANIFEST})")
-    table = read_text_table(root / MANIFEST, COLUMNS, advice="the set is damaged; build it again")
+    known = [name for name in COLUMNS if name != OTHER_CHANGES]
+    advice = "the set is damaged; build it again"
+    whole = read_csv(root / MANIFEST, advice=advice)
+    table = select(whole, COLUMNS if OTHER_CHANGES in whole else known, root / MANIFEST, advice=advice)
+    if OTHER_CHANGES not in table:
+        table = table.assign(**{OTHER_CHANGES: ""})
     repeated = table["pair"][table["pair"].duplicated()]
     if not repeated.empty:
         raise InvalidInputError(

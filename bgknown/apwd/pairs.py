@@ -41,7 +41,7 @@ class Pair:
     split: str
     """dev or eval, by the sources."""
     scene: str
-    """The scene, by the background."""
+    """The scene, by the first background of the first side that has one."""
     soundscapes: dict[str, Soundscape]
     """The soundscapes by side."""
 
@@ -99,16 +99,13 @@ def read_pair(files: PairFiles, contents: dict[str, bytes], scenes: Scenes) -> P
     splits = {_find_split(layer, name) for name, scape in soundscapes.items() for layer in list_layers(scape)}
     if len(splits) > 1:
         raise InvalidInputError(f"{files.pair}: takes sources of both dev and eval; a pair must be of one split")
-    labels = {layer.label for scape in soundscapes.values() for layer in scape.backgrounds}
-    if len(labels) != 1:
-        found = ", ".join(sorted(labels)) or "none"
-        raise InvalidInputError(
-            f"{files.pair}: its backgrounds have the labels {found}; a pair must have one background label"
-        )
+    background = next((layer.label for scape in soundscapes.values() for layer in scape.backgrounds), None)
+    if background is None:
+        raise InvalidInputError(f"{files.pair}: has no background; at least one side must have one")
     durations = {scape.duration_s for scape in soundscapes.values()}
     if len(durations) > 1:
         raise InvalidInputError(f"{files.pair}: s1 and s2 last {' and '.join(f'{d:g} s' for d in sorted(durations))}")
-    return Pair(pair=files.pair, split=splits.pop(), scene=scenes.scene_of(labels.pop()), soundscapes=soundscapes)
+    return Pair(pair=files.pair, split=splits.pop(), scene=scenes.scene_of(background), soundscapes=soundscapes)
 
 
 def list_layers(soundscape: Soundscape) -> Sequence[Layer]:

@@ -5,6 +5,7 @@ They are in ``data_manifests/apwd_scenes.toml``; another file of the same form c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,6 +21,7 @@ from bgknown.settings import read_record
 from bgknown.tables import decode_text
 
 SPLITS = ("dev", "eval")
+_ARTICLE = re.compile("^(an?|the) ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,20 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """How texts of style 2 speak of a class."""
+
+    names: tuple[str, ...]
+    """Its names, after "the": "dog", "barking dog"."""
+    sounds: tuple[str, ...]
+    """What it sounds like, after "the sound of the": "dog barking"."""
+    one: str
+    """One event of it, after "a", "another" or a number: "dog"."""
+    several: str
+    """Several events: "dogs"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scenes:
     """The content of a file of scenes."""
 
@@ -61,7 +77,9 @@ class Scenes:
     esc50: Mapping[str, str]
     """The ESC-50 category of each event class."""
     nouns: Mapping[str, tuple[str, ...]]
-    """Nouns that a text may use for an event class or a background."""
+    """Nouns that a text of style 1 may use for an event class or a background."""
+    words: Mapping[str, Words] = field(default_factory=dict, repr=False)  # older sets have the hash of the other fields
+    """Words of style 2, for the classes of the file."""
 
     def scene(self, name: str) -> Scene:
         """A scene by its name.
@@ -78,8 +96,12 @@ class Scenes:
         return next((scene.name for scene in self.scenes.values() if scene.background == background), background)
 
     def nouns_of(self, label: str) -> tuple[str, ...]:
-        """Nouns that a text may use for a class; the label in plain words if the file has none."""
+        """Nouns of style 1 for a class; the label in plain words if the file has none."""
         return self.nouns.get(label, (label.replace("_", " "),))
+
+    def words_of(self, label: str) -> Words:
+        """Words of style 2 for a class; made from its label if the file has none."""
+        return self.words.get(label) or _choose_words((), (), (), (label.replace("_", " "),))
 
 
 @cache
@@ -123,11 +145,16 @@ class _SceneTable:
 class _EventTable:
     esc50: str
     nouns: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    sounds: tuple[str, ...] = ()
+    counted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _BackgroundTable:
     nouns: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    sounds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +182,21 @@ def _parse_scenes(text: str, where: str) -> Scenes:
         },
         esc50={name: event.esc50 for name, event in file.events.items()},
         nouns={name: entry.nouns for name, entry in nouns.items() if entry.nouns},
+        words={
+            name: _choose_words(entry.names, entry.sounds, getattr(entry, "counted", ()), entry.nouns)
+            for name, entry in nouns.items()
+            if entry.names or entry.nouns
+        },
     )
+
+
+def _choose_words(
+    names: tuple[str, ...], sounds: tuple[str, ...], counted: tuple[str, ...], nouns: tuple[str, ...]
+) -> Words:
+    """Words of style 2 for a class; what the file does not give is made from its nouns."""
+    names = names or tuple(dict.fromkeys(_ARTICLE.sub("", noun) for noun in nouns))
+    one, several = counted or (f"{names[0]} sound", f"{names[0]} sounds")
+    return Words(names=names, sounds=sounds or names, one=one, several=several)
 
 
 def _check(file: _File, where: str) -> None:
@@ -173,6 +214,21 @@ def _check(file: _File, where: str) -> None:
             for key in ("fsd50k", "esc50_folds", "events"):
                 if getattr(entry, key, None) == ():
                     raise InvalidInputError(f"{where}: {table}.{name}.{key} is []; it must have at least one entry")
+    for name, event in file.events.items():
+        if len(event.counted) not in (0, 2):
+            raise InvalidInputError(
+                f'{where}: events.{name}.counted must have two entries, such as ["dog", "dogs"]; it has '
+                f"{len(event.counted)}"
+            )
+    _check_scenes(file, where)
+
+
+def _check_scenes(file: _File, where: str) -> None:
+    """Check the scenes and the splits.
+
+    Raises:
+        InvalidInputError: names the key that breaks a rule.
+    """
     if not file.scenes:
         raise InvalidInputError(f"{where}: scenes has no scene; there must be at least one table [scenes.NAME]")
     for name, scene in file.scenes.items():

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from bgknown import seeding
-from bgknown.apwd.manifest import COLUMNS, derive_pair_set_id, read_manifest, read_pair_description
+from bgknown.apwd.manifest import COLUMNS, OTHER_CHANGES, derive_pair_set_id, read_manifest, read_pair_description
 from bgknown.apwd.pairs import SIDES, PairFiles
 from bgknown.apwd.scenes import Scenes
+from bgknown.apwd.text_style import TextStyle, find_style
 from bgknown.apwd.worker import PairTask, build_pairs
 from bgknown.audio.decoding import AudioFile
 from bgknown.audio.files import RATE_HZ, read_header
@@ -79,8 +80,12 @@ def verify(
     ):
         faults += found
     if jams is not None:
-        own_texts = str(description["configuration"].get("texts", "")).startswith("templates")
-        again = partial(_find_jams_faults, jams=jams, scenes=scenes, own_texts=own_texts)
+        style, columns = find_style(description), set(_SIDE_COLUMNS)
+        if str(description["configuration"].get("texts", "")).startswith("templates"):
+            columns.add("text")
+        if style > 1:  # earlier versions did not store it
+            columns.add(OTHER_CHANGES)
+        again = partial(_find_jams_faults, jams=jams, scenes=scenes, style=style, columns=columns)
         for found in in_processes(again, rows, jobs=jobs, title="JAMS", unit="pair", batch=64):
             faults += found
     rendered, stepped = 0, 0
@@ -140,13 +145,14 @@ def _find_file_faults(row: dict[str, Any], *, root: Path) -> list[str]:
     return faults
 
 
-def _find_jams_faults(row: dict[str, Any], *, jams: Path, scenes: Scenes, own_texts: bool) -> list[str]:
+def _find_jams_faults(
+    row: dict[str, Any], *, jams: Path, scenes: Scenes, style: TextStyle, columns: set[str]
+) -> list[str]:
     files = PairFiles(pair=row["pair"], s1=row["jams_s1"], s2=row["jams_s2"] or None)
-    (result,) = build_pairs([PairTask(files=files, jams=jams, scenes=scenes, texts=None, target=None)])
+    (result,) = build_pairs([PairTask(files=files, jams=jams, scenes=scenes, texts=None, target=None, style=style)])
     if result.record is None:
         return [] if result.problem is None else [result.problem.line()]
-    compared = [name for name in COLUMNS if name in _SIDE_COLUMNS or (name == "text" and own_texts)]
-    again = {name: getattr(result.record.row, name) for name in compared}
+    again = {name: getattr(result.record.row, name) for name in COLUMNS if name in columns}
     return [
         f"{MANIFEST}: pair {row['pair']}: {name} is {row[name]!r}, the JAMS give {value!r}"
         for name, value in again.items()

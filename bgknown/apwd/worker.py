@@ -11,12 +11,13 @@ from typing import Literal, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from bgknown.apwd.changes import find_changes, format_codes, list_classes
+from bgknown.apwd.changes import format_codes, list_classes, list_others, list_published
+from bgknown.apwd.comparison import find_changes
 from bgknown.apwd.manifest import PairRow, compose_audio_path
 from bgknown.apwd.pairs import Pair, PairFiles, list_layers, read_pair
 from bgknown.apwd.rendering import SourceError, explain_source_problem, make_opener, render_pcm16
 from bgknown.apwd.scenes import Scenes
-from bgknown.apwd.text import describe_changes
+from bgknown.apwd.text_style import DEFAULT_STYLE, TextStyle, find_changes_in_style, write_text
 from bgknown.apwd.text_table import choose_text
 from bgknown.audio.files import NO_SUCH_FILE, encode_parts
 from bgknown.errors import InvalidInputError, NotFoundError
@@ -64,6 +65,8 @@ class PairTask:
     """Texts from a table, instead of those from the JAMS."""
     target: AudioTarget | None
     """Where audio is written; None writes none."""
+    style: TextStyle = DEFAULT_STYLE
+    """Style of the texts and rule of the changes."""
     known: FinishedUnit | None = None
     """What an earlier run has made of it."""
 
@@ -140,12 +143,13 @@ def _make_pair(task: PairTask, memory: list[NDArray[np.int16]]) -> PairResult | 
 def _describe_pair(task: PairTask, pair: Pair, contents: dict[str, bytes]) -> PairRow:
     """The row of a pair without the hashes of its audio."""
     first, second = pair.soundscapes["s1"], pair.soundscapes.get("s2")
-    changes = find_changes(first, second) if second is not None else ()
+    changes = find_changes_in_style(task.style, first, second) if second is not None else ()
+    others = list_others(find_changes(first, second)) if second is not None else ()
     text = ""
     if task.texts is not None:
         text = choose_text(task.texts, pair.pair)
     elif second is not None:
-        text = describe_changes(changes, pair.pair, task.scenes)
+        text = write_text(task.style, changes, pair.pair, task.scenes, (first, second))
     sides: dict[str, str] = {}
     for side, soundscape in pair.soundscapes.items():
         sides[f"jams_{side}"] = task.files.sides()[side]
@@ -153,8 +157,15 @@ def _describe_pair(task: PairTask, pair: Pair, contents: dict[str, bytes]) -> Pa
         sides[f"classes_{side}"] = ";".join(list_classes(soundscape))
         if task.target is not None:
             sides[side] = compose_audio_path(pair.scene, pair.split, pair.pair, side, task.target.container)
-    changed = format_codes(changes)
-    return PairRow(pair=pair.pair, split=pair.split, scene=pair.scene, text=text, changes=changed, **sides)
+    return PairRow(
+        pair=pair.pair,
+        split=pair.split,
+        scene=pair.scene,
+        text=text,
+        changes=format_codes(list_published(changes)),
+        other_changes=format_codes(others),
+        **sides,
+    )
 
 
 def _make_pair_digest(target: AudioTarget, row: PairRow, pair: Pair) -> str:

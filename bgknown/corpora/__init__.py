@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +19,9 @@ from bgknown.paths import find_fault_of_plain
 
 log = logging.getLogger(__name__)
 
+HEADER_COLUMNS = [name for name in FACT_COLUMNS if name not in {*STATE_COLUMNS, "problem"}]
+"""What a file's header says of the audio."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusFacts:
@@ -27,7 +30,7 @@ class CorpusFacts:
     name: str
     """Name as its owners write it."""
     counts: dict[str, int]
-    """Published number of clips of each part."""
+    """Published number of clips of each part; none where nothing is published."""
     licence: str
     """Licence of the audio."""
     citation: str
@@ -45,12 +48,30 @@ class CorpusIndex:
     root: Path
     """Folder of the corpus."""
     table: pd.DataFrame
-    """One row per listed clip: the corpus's own columns, then file (relative to root), size, mtime_ns, ctime_ns, inode,
-    frames, rate_hz, channels, container, problem. A file that cannot be used has 0 frames and its problem says why."""
+    """One row per listed clip, by the columns that every reader gives, then file (relative to root), size, mtime_ns,
+    ctime_ns, inode, frames, rate_hz, channels, container, problem. A file that cannot be used has 0 frames and its
+    problem says why.
+
+    Clips of a foreground: clip_id, fold (0 where there are none), split (train or test), target, category, source (a
+    Freesound id or other name of the sound that a clip was cut from; empty where it is unknown), group (clips that
+    belong together; empty where each clip stands alone).
+
+    Recordings of a background: recording_id, split, labels (with commas), label (the first of them), source, group.
+    """
     parts: dict[str, int]
     """Number of listed clips of each part."""
     key: str
     """The column that identifies a clip."""
+    identity: Mapping[str, str]
+    """The columns that fingerprints are made of, and what they are called in them."""
+    reader: str = "table"
+    """What has read it: esc50, fsd50k or table."""
+    part_of_split: Mapping[str, str] = field(default_factory=lambda: {"train": "train", "test": "test"})
+    """What the corpus calls the parts that are used for training and for testing."""
+
+    def select_split(self, split: str) -> CorpusIndex:
+        """The clips of one split, train or test."""
+        return replace(self, table=self.table[self.table["split"] == split])
 
     def usable(self) -> pd.DataFrame:
         """The rows whose file exists and is readable."""
@@ -70,16 +91,20 @@ class CorpusIndex:
 
     def listing_sha256(self) -> str:
         """Fingerprint of what the corpus's tables list, which does not depend on the state of the files."""
-        return _hash_table(self.table.drop(columns=["file", *FACT_COLUMNS]))
+        return self._hash(self.table, ())
 
     def headers_sha256(self) -> str:
         """Fingerprint of the listing together with every usable file's name, length, rate and channels."""
-        return _hash_table(self.usable().drop(columns=[*STATE_COLUMNS, "problem"]))
+        return self._hash(self.usable(), ("file", *HEADER_COLUMNS))
+
+    def _hash(self, table: pd.DataFrame, further: Sequence[str]) -> str:
+        chosen = table[[*self.identity, *further]].rename(columns=dict(self.identity))
+        return hash_bytes(chosen.to_csv(index=False, lineterminator="\n").encode())
 
     def warn_of_size(self) -> None:
         """Log a warning if the corpus differs in size from the published one."""
         published = self.facts.counts
-        if self.parts == published:
+        if not published or self.parts == published:
             return
         parts = ", ".join(f"{self.parts[part]:,} of {count:,} {part} clips" for part, count in published.items())
         missing = sum(published.values()) - sum(self.parts.values())
@@ -123,7 +148,3 @@ def check_labels(labels: Sequence[str], where: Path, lines: Sequence[int]) -> No
             raise InvalidInputError(
                 f"{where}, line {line}: the label {shorten_value(label)} cannot be a folder name; correct the table"
             )
-
-
-def _hash_table(table: pd.DataFrame) -> str:
-    return hash_bytes(table.to_csv(index=False, lineterminator="\n").encode())

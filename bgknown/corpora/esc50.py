@@ -33,6 +33,10 @@ FACTS = CorpusFacts(
 TABLE = "meta/esc50.csv"
 COLUMNS = ["filename", "fold", "target", "category", "src_file"]
 FOLDS = (1, 2, 3, 4, 5)
+SPLIT_OF_FOLD = {1: "train", 2: "train", 3: "train", 4: "test", 5: "test"}
+"""Folds 1-3 are for training, 4 and 5 for testing (Takeuchi et al., section 5.2)."""
+_IDENTITY = {**{name: name for name in ("clip_id", "fold", "target", "category")}, "source": "freesound_id"}
+"""See ``CorpusIndex``."""
 
 
 def index(root: Path, *, cache: Path) -> CorpusIndex:
@@ -57,11 +61,16 @@ def index(root: Path, *, cache: Path) -> CorpusIndex:
         table=pd.concat([clips, facts], axis=1),
         parts={"esc50": len(clips)},
         key="clip_id",
+        identity=_IDENTITY,
+        reader="esc50",
     )
 
 
 def read_listing(root: Path) -> pd.DataFrame:
-    """Read the table alone: clip_id (the stem), fold, target, category, freesound_id and file; sorted by clip_id.
+    """Read the table alone; sorted by clip_id.
+
+    Returns:
+        clip_id (the stem), fold, split, target, category, source (the Freesound id), group (the same) and file.
 
     Raises:
         NotFoundError, InvalidInputError: as ``index``.
@@ -78,9 +87,11 @@ def read_listing(root: Path) -> pd.DataFrame:
             "fold": _parse_numbers_within(table, "fold", path, low=1, high=5),
             "target": _parse_numbers_within(table, "target", path, low=0, high=49),
             "category": table["category"],
-            "freesound_id": table["src_file"].str.strip(),
+            "source": table["src_file"].str.strip(),
         }
     )
+    clips.insert(2, "split", clips["fold"].map(SPLIT_OF_FOLD))
+    clips["group"] = clips["source"]
     check_labels(clips["category"].tolist(), path, lines)
     repeated = clips["clip_id"][clips["clip_id"].duplicated()]
     if not repeated.empty:

@@ -35,6 +35,10 @@ FACTS = CorpusFacts(
 )
 
 PARTS = ("dev", "eval")
+PART_OF_SPLIT = {"train": "dev", "test": "eval"}
+"""Which part gives the backgrounds of each split of a dataset."""
+_IDENTITY = {name: name for name in ("recording_id", "part", "labels", "label")}
+"""See ``CorpusIndex``."""
 COLUMNS = ["fname", "labels"]
 
 
@@ -46,8 +50,8 @@ def index(root: Path, *, cache: Path) -> CorpusIndex:
         cache: folder of the header cache.
 
     Returns:
-        Table columns: recording_id, part (dev or eval), labels, label (the first of labels), then file and its header
-        facts; sorted by part and recording_id.
+        Table columns: recording_id, part (dev or eval), split, labels, label (the first of labels), source and group
+        (the Freesound id, which is the recording_id), then file and its header facts; sorted by part and recording_id.
 
     Raises:
         NotFoundError: the folder, a table or an audio folder is missing.
@@ -67,6 +71,9 @@ def index(root: Path, *, cache: Path) -> CorpusIndex:
         table=pd.concat([recordings, facts], axis=1),
         parts={part: int((recordings["part"] == part).sum()) for part in PARTS},
         key="recording_id",
+        identity=_IDENTITY,
+        reader="fsd50k",
+        part_of_split=PART_OF_SPLIT,
     )
 
 
@@ -75,8 +82,11 @@ def _read_part(root: Path, part: str) -> pd.DataFrame:
     table = read_text_table(path, COLUMNS, advice=f"FSD50K's own has {', '.join(COLUMNS)} (see {FACTS.url})")
     lines = find_line_numbers(table)
     check_inside(table["fname"], lines, path, "fname", plain=True)
-    recordings = pd.DataFrame({"recording_id": table["fname"], "part": part, "labels": table["labels"]})
+    recordings = pd.DataFrame({"recording_id": table["fname"], "part": part})
+    recordings["split"] = next(split for split, name in PART_OF_SPLIT.items() if name == part)
+    recordings["labels"] = table["labels"]
     recordings["label"] = [labels.split(",")[0].strip() for labels in table["labels"]]
+    recordings["source"] = recordings["group"] = recordings["recording_id"]
     check_labels(recordings["label"].tolist(), path, lines)
     recordings = recordings.sort_values("recording_id", ignore_index=True)
     folder = f"FSD50K.{part}_audio"

@@ -143,6 +143,16 @@ class Workspace:
     def _journal_begun(self) -> bool:
         return self.journal.is_file() and self.journal.stat().st_size > 0
 
+    def read_begun(self) -> dict[str, Any] | None:
+        """The description of what the folder holds, finished or not; None if there is nothing, or it is damaged.
+
+        Raises:
+            BgknownError: as the function that reads the description of a finished folder.
+        """
+        if self._manifest.is_file() and self._description.is_file():
+            return self._read_description(self.out)
+        return self._read_started() if self._started.is_file() else None
+
     def read_plan(self) -> dict[str, Any] | None:
         """What ``write_plan`` stored; None if there is nothing, or it is damaged."""
         try:

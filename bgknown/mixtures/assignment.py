@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from bgknown.errors import InvalidInputError
 def assign(
     clips: pd.DataFrame, pool: pd.DataFrame, seed: int, earlier: Sequence[Mapping[str, str]] = ()
 ) -> dict[str, str]:
-    """Give each clip a recording: its favourite among those used least so far, never one with its own Freesound id.
+    """Give each clip a recording: its favourite among those used least so far, never one with its own source.
 
     Every clip has its own order of preference over all recordings. Clips that must not have some recording choose
     first, the others in an order drawn from the seed; so each recording is used once while there are enough.
@@ -24,8 +24,8 @@ def assign(
     no clip gets a recording twice before it has had all others.
 
     Args:
-        clips: columns clip_id, freesound_id.
-        pool: column recording_id.
+        clips: columns clip_id, source.
+        pool: columns recording_id, source.
         seed: the seed.
         earlier: what earlier draws gave, recording_id by clip_id; they are not changed.
 
@@ -38,14 +38,18 @@ def assign(
     names = pool["recording_id"].to_numpy(dtype=object)
     keys = seeding.draw_ranks(0, "recording", list(names))
     place_of = {name: place for place, name in enumerate(names)}
-    own = {clip: place_of.get(source) for clip, source in clips[["clip_id", "freesound_id"]].to_numpy()}
-    forbidden = {clip: _forbid(clip, source, place_of, earlier) for clip, source in own.items()}
+    places_of: dict[str, set[int]] = {}
+    for place, source in enumerate(pool["source"]):
+        if source:
+            places_of.setdefault(source, set()).add(place)
+    own = {clip: places_of.get(source, set()) for clip, source in clips[["clip_id", "source"]].to_numpy()}
+    forbidden = {clip: _forbid(clip, places, place_of, earlier) for clip, places in own.items()}
     purpose = f"turn of draw {len(earlier)}" if earlier else "turn"
     turn = dict(zip(own, seeding.draw_ranks(seed, purpose, list(own)), strict=True))
     uses = np.zeros(len(names), dtype=np.int64)
     np.add.at(uses, [place_of[name] for draw in earlier for name in draw.values() if name in place_of], 1)
     chosen: dict[str, int] = {}
-    for clip in sorted(own, key=lambda clip: (own[clip] is None, turn[clip])):
+    for clip in sorted(own, key=lambda clip: (not own[clip], turn[clip])):
         allowed = np.ones(len(names), dtype=bool)
         allowed[list(forbidden[clip])] = False
         if not allowed.any():
@@ -73,12 +77,9 @@ def assign(
     return {clip: str(names[place]) for clip, place in chosen.items()}
 
 
-def _forbid(
-    clip: str, source: int | None, place_of: Mapping[str, int], earlier: Sequence[Mapping[str, str]]
-) -> set[int]:
-    """Places of the recordings that a clip must not have: its own source, and what it had more often than others."""
-    never = set() if source is None else {source}
+def _forbid(clip: str, never: Set[int], place_of: Mapping[str, int], earlier: Sequence[Mapping[str, str]]) -> set[int]:
+    """Places of the recordings that a clip must not have: of its own source, and what it had more often than others."""
     had = Counter(place_of[draw[clip]] for draw in earlier if draw[clip] in place_of)
     left = len(place_of) - len(never)
     least = 0 if len(had) < left else min(had.values(), default=0)
-    return never | {place for place, count in had.items() if count > least}
+    return {*never} | {place for place, count in had.items() if count > least}

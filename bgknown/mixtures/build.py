@@ -23,10 +23,11 @@ from bgknown.jobs.workspace import Workspace
 from bgknown.mixtures import crop_levels as levels
 from bgknown.mixtures import dataset
 from bgknown.mixtures import recipe as recipes
-from bgknown.mixtures.dataset import ManifestRow
 from bgknown.mixtures.draw import Draw, DrawOptions, check_min_level, draw_recipe
+from bgknown.mixtures.manifest import SIGNALS, ManifestRow, format_manifest, list_paths
 from bgknown.mixtures.mixing import RowTask
 from bgknown.mixtures.options import BuildOptions, describe_build, describe_outcome
+from bgknown.mixtures.rules import check_recipe, resolve_sources
 from bgknown.mixtures.selection import take_rows
 from bgknown.mixtures.worker import BuiltRow, RowUnit, build_row
 from bgknown.render import scaper
@@ -38,8 +39,6 @@ log = logging.getLogger(__name__)
 
 ROWS = 2
 """Number of how a recipe is drawn and a row is rendered; raised when either changes, so that older rows are remade."""
-ROW_BYTES = len(dataset.SIGNALS) * (44 + 2 * recipes.CLIP_FRAMES) + 6_000
-"""Space that the WAV files and the JAMS of a row take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +59,11 @@ class BuildReport:
     """A sentence on silent sources and one on clipped ones, if there are any."""
 
 
+def count_row_bytes(clip_frames: int) -> int:
+    """Space that the WAV files and the JAMS of a row take."""
+    return len(SIGNALS) * (44 + 2 * clip_frames) + 6_000
+
+
 def plan(corpora: Corpora, options: DrawOptions, *, jobs: int) -> Draw:
     """Draw a recipe, measuring every crop (a) that it takes.
 
@@ -67,13 +71,14 @@ def plan(corpora: Corpora, options: DrawOptions, *, jobs: int) -> Draw:
         BrokenInputError: a split has no usable recording.
     """
     listen = partial(
-        levels.measure_crop_levels, root=corpora.fsd50k.root, min_level_lufs=options.min_level_lufs, jobs=jobs
+        levels.measure_crop_levels, corpus=corpora.background, min_level_lufs=options.min_level_lufs, jobs=jobs
     )
-    draw = draw_recipe(corpora.esc50, corpora.fsd50k, options, listen)
+    draw = draw_recipe(corpora, options, listen)
     if draw.too_quiet:
         log.warning(
-            "%d FSD50K recordings have no crop of %g LUFS and were not used (the first: %s)",
+            "%d %s recordings have no crop of %g LUFS and were not used (the first: %s)",
             len(draw.too_quiet),
+            corpora.background.facts.name,
             options.min_level_lufs,
             draw.too_quiet[0],
         )
@@ -92,14 +97,14 @@ def dry_run(corpora: Corpora, options: BuildOptions, out: Path) -> BuildReport:
     finished = workspace.is_finished(describe_build(corpora, options, given))
     draw = _plan_or_recall(workspace, corpora, options, given, _make_stamp(corpora, options))
     recipe = take_rows(draw.recipe, options.limit)
-    clips = {file: clip_id for clip_id, file in corpora.esc50.table[["clip_id", "file"]].to_numpy()}
+    clips = {file: clip_id for clip_id, file in corpora.foreground.table[["clip_id", "file"]].to_numpy()}
     taken = {row.clip for row in recipes.list_rows(recipe)}
-    broken = [problem for problem in corpora.esc50.problems() if clips[problem.where] in taken]
+    broken = [problem for problem in corpora.foreground.problems() if clips[problem.where] in taken]
     return BuildReport(table=recipe, rendered=0, kept=0, problems=[*draw.problems, *broken], was_finished=finished)
 
 
 def build(corpora: Corpora, options: BuildOptions, out: Path) -> BuildReport:
-    """Make BgKnown ESC-50 in a folder, or resume where an earlier run stopped.
+    """Make a dataset in a folder, or resume where an earlier run stopped.
 
     Args:
         corpora: the two corpora.
@@ -137,11 +142,11 @@ def _make_rows(job: Job, corpora: Corpora, options: BuildOptions, given: pd.Data
     recipe = take_rows(draw.recipe, options.limit)
     units = _list_units(job, recipe, corpora, options)
     if options.container == "wav":
-        job.check_space(ROW_BYTES * sum(unit.known is None for unit in units))
+        job.check_space(count_row_bytes(options.draw.clip_frames) * sum(unit.known is None for unit in units))
     results = job.run_units(one_by_one(build_row), units, title="mixtures", batch=4)
     outcome = JobOutcome[BuiltRow](problems=list(draw.problems)).add(results)
     job.check(outcome, len(recipe))
-    rows = [built.manifest.to_columns() for built in outcome.records]
+    rows = [built.manifest.to_columns(corpora.prefixes) for built in outcome.records]
     columns = recipes.list_columns(recipe.columns, ManifestRow)
     table = pd.DataFrame(rows, columns=columns).sort_values("clip_id", ignore_index=True)
     found = describe_outcome(recipe, outcome.records, table, outcome.problems)
@@ -178,8 +183,8 @@ def _read_given_recipe(corpora: Corpora, options: BuildOptions) -> pd.DataFrame 
     if options.recipe is None:
         return None
     check_min_level(options.draw.min_level_lufs)
-    given = recipes.read_recipe(options.recipe)
-    recipes.check_recipe(given, corpora.esc50, corpora.fsd50k)
+    given = recipes.set_prefixes(recipes.read_recipe(options.recipe), corpora.prefixes)
+    check_recipe(given, corpora, options.draw.clip_frames)
     return given
 
 
@@ -193,7 +198,7 @@ def _plan_or_recall(
         with contextlib.suppress(InvalidInputError):  # somebody has changed it: it is drawn again
             recipe = pd.DataFrame(stored["recipe"])
             recipe = recipe[recipes.list_columns(recipe.columns)]
-            recipes.check_recipe(recipe, corpora.esc50, corpora.fsd50k)
+            check_recipe(recipe, corpora, options.draw.clip_frames)
             problems = [Problem(**problem) for problem in stored["problems"]]
             return Draw(recipe=recipe, problems=problems, too_quiet=stored["too_quiet"])
     return plan(corpora, options.draw, jobs=options.jobs)
@@ -211,9 +216,9 @@ def _format_plan(draw: Draw, stamp: str) -> dict[str, Any]:
 
 def _make_stamp(corpora: Corpora, options: BuildOptions) -> str:
     """Fingerprint of everything that the draw depends on and saw on this machine, times of change included."""
-    fsd50k = corpora.fsd50k
-    states = json.dumps([list_state(fsd50k.root / file) for file in fsd50k.table["file"]])
-    facts = [fsd50k.table.to_csv(index=False), states, corpora.esc50.listing_sha256(), repr(options.draw), str(ROWS)]
+    background, clips = corpora.background, corpora.foreground
+    states = json.dumps([list_state(background.root / file) for file in background.table["file"]])
+    facts = [background.table.to_csv(index=False), states, clips.listing_sha256(), repr(options.draw), str(ROWS)]
     return hash_bytes("\n".join(facts).encode())
 
 
@@ -222,11 +227,14 @@ def _list_units(job: Job, recipe: pd.DataFrame, corpora: Corpora, options: Build
     known = job.find_known()
     configuration = (options.reference_gain, options.container, options.draw.min_level_lufs, options.engine)
     units = []
-    for sources in recipes.resolve_sources(recipe, corpora.esc50, corpora.fsd50k):
+    for sources in resolve_sources(recipe, corpora):
         task = RowTask(
             row=sources.row,
-            clip_path=corpora.esc50.root / sources.clip_file,
-            recording_path=corpora.fsd50k.root / sources.recording_file,
+            clip_path=corpora.foreground.root / sources.clip_file,
+            recording_path=corpora.background.root / sources.recording_file,
+            clip_frames=options.draw.clip_frames,
+            foreground=corpora.foreground.facts.name,
+            background=corpora.background.facts.name,
             background_label=sources.background_label,
             reference_gain=options.reference_gain,
             min_level_lufs=options.draw.min_level_lufs,
@@ -234,12 +242,13 @@ def _list_units(job: Job, recipe: pd.DataFrame, corpora: Corpora, options: Build
         )
         states = [list_state(path) for path in (task.clip_path, task.recording_path)]
         files = [sources.clip_file, sources.recording_file]
+        columns = sources.row.to_columns(corpora.prefixes)
         units.append(
             RowUnit(
                 task=task,
                 container=options.container,
                 folder=job.folder,
-                digest=make_digest(sources.row.to_columns(), files, states, configuration, scaper.VERSION, ROWS),
+                digest=make_digest(columns, files, states, configuration, scaper.VERSION, ROWS),
                 known=known.get(sources.row.clip_id),
             )
         )
@@ -251,11 +260,11 @@ def _write_tables(
 ) -> None:
     out = job.workspace.out
     for clip_id in set(recipe["clip_id"]) - set(table["clip_id"]):  # made by a run in which its sources were whole
-        for path in dataset.list_paths(clip_id, container).values():
+        for path in list_paths(clip_id, container).values():
             (out / path).unlink(missing_ok=True)
     tables = {
         dataset.RECIPE: recipes.format_recipe(recipe),
         dataset.DESCRIPTION: dataset.format_description(description),
-        dataset.MANIFEST: dataset.format_manifest(table),
+        dataset.MANIFEST: format_manifest(table),
     }
-    job.finish(tables, folders=[*(out / "audio" / name for name in dataset.SIGNALS), out / "jams"])
+    job.finish(tables, folders=[*(out / "audio" / name for name in SIGNALS), out / "jams"])

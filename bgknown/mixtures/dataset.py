@@ -5,7 +5,7 @@
     manifest.csv                     one row per clip and draw, written last
     recipe.csv                       what was drawn
     dataset.json                     name, version, id, configuration, corpora, counts, licences
-    audio/{mix,a,b,c}/{clip_id}.wav  5 s, 44.1 kHz, 16-bit, mono
+    audio/{mix,a,b,c}/{clip_id}.wav  5 s (by default), 44.1 kHz, 16-bit, mono
     jams/{clip_id}.jams              Scaper's annotation of the mixture
 """
 
@@ -22,25 +22,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bgknown.audio.files import RATE_HZ, read_pcm16
+from bgknown.corpora.columns import ESC50_PREFIXES, TABLE_PREFIXES, CorpusPrefixes, find_corpus_prefixes
 from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jobs.files import hash_bytes
 from bgknown.jobs.problems import Problem
 from bgknown.mixtures import recipe as recipes
-from bgknown.mixtures.recipe import RecipeRow
-from bgknown.mixtures.snr import SHORTEST_EVENT_FRAMES
-from bgknown.paths import check_inside
+from bgknown.mixtures.manifest import SIGNALS, ManifestRow, derive_dataset_id, parse_manifest_columns
+from bgknown.mixtures.recipe import DATASET_SPLITS
 from bgknown.settings import read_record
-from bgknown.tables import (
-    check_place,
-    find_line_numbers,
-    list_records,
-    parse_numbers,
-    parse_whole_numbers,
-    read_csv,
-    select,
-    select_rows,
-)
+from bgknown.tables import check_place, list_records, read_csv, select, select_rows
 from bgknown.userpath import user_path
 
 MANIFEST = "manifest.csv"
@@ -52,60 +42,12 @@ FORMAT = 1
 PAIRS = "APwD pairs"
 """Name of the other kind of dataset, which is made by ``bgknown apwd``."""
 
-SIGNALS = ("mix", "a", "b", "c")
-"""The audio of a clip: the mixture and its three reference backgrounds."""
-FILES = (*SIGNALS, "jams")
-DATASET_SPLITS = ("train", "test")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ManifestRow(RecipeRow):
-    """A row of a recipe and the mixture made of it. The fields are the columns of the manifest, in their order."""
-
-    mix_file: str
-    """The mixture, relative to the dataset; likewise the next four."""
-    a_file: str
-    b_file: str
-    c_file: str
-    jams_file: str
-    mix_sha256: str
-    """Of the mixture's file; likewise the next four."""
-    a_sha256: str
-    b_sha256: str
-    c_sha256: str
-    jams_sha256: str
-    scale: float
-    """The factor, at most 1, that the mixture and all references carry so that none clips."""
-    event_frames: int
-    """The event's span: samples from the start of the mixture."""
-    event_gain_db: float
-    """Gain of the ESC-50 clip in the mixture, before the scale."""
-    background_gain_db: float
-    """Gain of crop (a) in the mixture, before the scale."""
-    achieved_snr_db: float
-    """The SNR that the mixture's file has."""
-    scaper_version: str
-    """The version of Scaper that rendered it, or that the renderer equals."""
-
-    @property
-    def files(self) -> dict[str, str]:
-        """The path of each of ``FILES``."""
-        return {name: getattr(self, f"{name}_file") for name in FILES}
-
-
-MANIFEST_COLUMNS = recipes.list_columns((), ManifestRow)
-"""Columns of a manifest of one draw."""
-
-
-def list_paths(clip_id: str, container: str) -> dict[str, str]:
-    """The paths of a row's files, relative to the dataset, for each of ``FILES``."""
-    audio = {name: f"audio/{name}/{clip_id}.{container}" for name in SIGNALS}
-    return {**audio, "jams": f"jams/{clip_id}.jams"}
+_PREFIXES = (ESC50_PREFIXES, TABLE_PREFIXES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """A finished BgKnown ESC-50."""
+    """A finished BgKnown."""
 
     root: Path
     """Its folder."""
@@ -121,6 +63,21 @@ class Dataset:
     def id(self) -> str:
         """What identifies it; see ``derive_dataset_id``."""
         return derive_dataset_id(self.table)
+
+    @property
+    def prefixes(self) -> CorpusPrefixes:
+        """What the columns that belong to one of the corpora begin with."""
+        return find_corpus_prefixes(self.table.columns)
+
+    @property
+    def duration_s(self) -> float:
+        """Duration of every signal."""
+        return self.clip_frames / RATE_HZ
+
+    @property
+    def clip_frames(self) -> int:
+        """Samples in every signal."""
+        return _count_described_frames(self.description)
 
     def rows(self) -> list[ManifestRow]:
         """The rows of the manifest."""
@@ -162,7 +119,7 @@ class Dataset:
             signal: mix, a, b or c.
 
         Returns:
-            [220500] float32, full scale -1..1.
+            [N] float32, full scale -1..1; N is ``clip_frames``.
 
         Raises:
             NotFoundError: there is no such clip or signal.
@@ -175,7 +132,7 @@ class Dataset:
         return self.read(str(self.table.loc[clip_id, f"{signal}_file"]))
 
     def read(self, file: str) -> NDArray[np.float32]:
-        """The audio of a path of the manifest, [220500] float32, full scale -1..1."""
+        """The audio of a path of the manifest, [N] float32, full scale -1..1."""
         return read_pcm16(self.root / file).astype(np.float32) / np.float32(32_768.0)
 
     def examples(self, split: str | None = None) -> Iterator[dict[str, Any]]:
@@ -222,26 +179,12 @@ def open_dataset(root: str | Path, *, split: str | None = None) -> Dataset:
     advice = "the dataset is damaged"
     whole = read_csv(root / MANIFEST, advice=advice)
     columns = recipes.list_columns(whole.columns, ManifestRow)
-    table = _parse_columns(select(whole, columns, root / MANIFEST, advice=advice), root / MANIFEST)
+    table = parse_manifest_columns(
+        select(whole, columns, root / MANIFEST, advice=advice), root / MANIFEST, _count_described_frames(description)
+    )
     table.index = pd.Index(table["clip_id"].tolist())  # without a name, so that sorting by the column stays possible
     data = Dataset(root=root, table=table, description=description)
     return data if split is None else data.select(split)
-
-
-IDENTITY = ["clip_id", "split", "category", *(f"{name}_sha256" for name in SIGNALS)]
-
-
-def derive_dataset_id(table: pd.DataFrame) -> str:
-    """64 hexadecimal digits that two datasets share if their clips, splits, labels and audio files are the same.
-
-    Measured numbers and JAMS are not part of it, so engines and machines that give the same audio give the same id.
-    WAV and FLAC files differ, so a dataset has another id in each of them.
-
-    Args:
-        table: a manifest.
-    """
-    rows = table[IDENTITY].sort_values("clip_id")
-    return hash_bytes(rows.to_csv(index=False, lineterminator="\n").encode())
 
 
 def read_description(root: Path) -> dict[str, Any]:
@@ -254,11 +197,18 @@ def read_description(root: Path) -> dict[str, Any]:
     path = root / DESCRIPTION
     description = read_object(path)
     if description.get("name") == PAIRS:
-        raise InvalidInputError(f"{path}: describes {PAIRS}, not BgKnown ESC-50; `bgknown apwd verify` checks those")
+        raise InvalidInputError(f"{path}: describes {PAIRS}, not BgKnown; `bgknown apwd verify` checks those")
     if description.get("format") != FORMAT:
         raise InvalidInputError(f"{path}: has format {description.get('format')!r}, this version reads format {FORMAT}")
     read_record(_Description, description, f"{path}: the dataset is damaged", others=True)
+    if not any({pair.foreground, pair.background} <= set(description["corpora"]) for pair in _PREFIXES):
+        raise InvalidInputError(f"{path}: the dataset is damaged: corpora must have the keys esc50 and fsd50k")
+    _count_described_frames(description)
     return description
+
+
+def _count_described_frames(description: dict[str, Any]) -> int:
+    return recipes.count_clip_frames(description["configuration"].get("duration_s", recipes.MIXTURE_S))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,12 +216,7 @@ class _Configuration:
     renderer: str
     reference_gain: Literal["mixture", "source"]
     container: Literal["wav", "flac"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Corpora:
-    esc50: dict[str, Any]
-    fsd50k: dict[str, Any]
+    duration_s: float = recipes.MIXTURE_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,31 +234,10 @@ class _Description:
     name: str
     version: str
     configuration: _Configuration
-    corpora: _Corpora
+    corpora: dict[str, dict[str, Any]]
     recipe_sha256: str
     counts: _Counts
     skipped: tuple[Problem, ...]
-
-
-def _parse_columns(text: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """A manifest with its numbers parsed and in range."""
-    for name in FILES:
-        check_inside(text[f"{name}_file"], find_line_numbers(text), path, f"{name}_file")
-    table = recipes.parse_columns(text, path).copy()
-    table["event_frames"] = parse_whole_numbers(text, "event_frames", path)
-    for column in ("scale", "event_gain_db", "background_gain_db", "achieved_snr_db"):
-        table[column] = parse_numbers(text, column, path)
-    for column, low, high in (("scale", 1e-9, 1.0), ("event_frames", SHORTEST_EVENT_FRAMES, recipes.CLIP_FRAMES)):
-        for line, value in zip(find_line_numbers(text), table[column], strict=True):
-            if not low <= value <= high:
-                raise InvalidInputError(f"{path}, line {line}: {column} is {value}; it must be in {low:g}..{high:g}")
-    return table
-
-
-def format_manifest(table: pd.DataFrame) -> bytes:
-    """The CSV of a manifest: sorted by clip_id, fixed columns, LF line ends, shortest exact decimals."""
-    ordered = table[recipes.list_columns(table.columns, ManifestRow)].sort_values("clip_id", ignore_index=True)
-    return ordered.to_csv(index=False, lineterminator="\n").encode()
 
 
 def format_description(description: dict[str, Any]) -> bytes:

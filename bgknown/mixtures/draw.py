@@ -1,4 +1,4 @@
-"""The draw: which recording, which crops and which SNR each ESC-50 clip gets.
+"""The draw: which recording, which crops and which SNR each clip gets.
 
 Every draw comes from a generator of (seed, clip), so that a clip's row does not depend on the other clips, unless two
 clips prefer the same recording and there are enough recordings to use each of them once.
@@ -10,7 +10,7 @@ ones: so the first is the same as that of a single draw, and fewer draws are the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,26 +19,24 @@ import pandas as pd
 from bgknown import seeding
 from bgknown.audio.files import count_frames_44k
 from bgknown.audio.loudness import SILENCE_LUFS
-from bgknown.corpora import CorpusIndex
+from bgknown.corpora.pair import Corpora
 from bgknown.errors import BrokenInputError, InvalidInputError
 from bgknown.jobs.problems import Problem, list_problems
 from bgknown.mixtures.assignment import assign
+from bgknown.mixtures.crop_starts import draw_a_starts, draw_b_start, draw_c_start
 from bgknown.mixtures.naming import SNR_DECIMALS, name_row
 from bgknown.mixtures.recipe import (
-    CLIP_FRAMES,
-    OVERLAP_FRAMES,
-    PART_OF_SPLIT,
+    DATASET_SPLITS,
+    MIXTURE_S,
     REF_LIMITS_DB,
     SNR_LIMITS_DB,
-    SPLIT_OF_FOLD,
     RecipeRow,
+    count_clip_frames,
     list_columns,
 )
 from bgknown.tables import list_records
 
 MOST_DRAWS = 1000
-ATTEMPTS = 64
-"""How often crop (a) is drawn from a recording before the recording counts as too quiet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +55,13 @@ class DrawOptions:
     """Number of draws: recordings, crops and SNRs of each clip."""
     snr_grid_db: tuple[float, ...] = ()
     """SNRs of which each draw gets a row, with the same background; then none is drawn. Empty: one drawn SNR."""
+    duration_s: float = MIXTURE_S
+    """Duration of mixtures and references, seconds."""
+
+    @property
+    def clip_frames(self) -> int:
+        """Samples in a mixture and in each reference."""
+        return count_clip_frames(self.duration_s)
 
     def __post_init__(self) -> None:
         low, high = self.snr_db
@@ -68,6 +73,7 @@ class DrawOptions:
         if not 1 <= self.draws <= MOST_DRAWS:
             raise InvalidInputError(f"draws is {self.draws}; it must be in 1..{MOST_DRAWS:,}")
         check_grid(self.snr_grid_db)
+        count_clip_frames(self.duration_s)
 
 
 def check_grid(snr_grid_db: Sequence[float]) -> None:
@@ -102,9 +108,11 @@ class CropCheck:
     """The crops (a) that clips have drawn from one recording, to be measured in their order."""
 
     recording: Mapping[str, Any]
-    """The recording's row of the FSD50K index."""
+    """The recording's row of the index of its corpus."""
     starts: Mapping[str, Sequence[int]]
     """For each clip, its draws of a_start."""
+    clip_frames: int
+    """Samples in a crop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,69 +142,41 @@ class Draw:
     """Recordings in which no crop reached the minimum level."""
 
 
-def draw_recipe(esc50: CorpusIndex, fsd50k: CorpusIndex, options: DrawOptions, listen: Listener) -> Draw:
-    """Draw a recipe for every listed ESC-50 clip.
+def draw_recipe(corpora: Corpora, options: DrawOptions, listen: Listener) -> Draw:
+    """Draw a recipe for every listed clip.
 
     Args:
-        esc50: index of ESC-50; clips whose file is broken get a row too, so that repairing one changes no other row.
-        fsd50k: index of FSD50K.
+        corpora: the corpora; clips whose file is broken get a row too, so that repairing one changes no other row.
         options: seed and ranges.
         listen: measures crops; see ``bgknown.mixtures.crop_levels.measure_crop_levels``.
 
     Raises:
         BrokenInputError: a split has clips, but no recording that can be used; says why.
     """
-    usable = fsd50k.usable()
-    long_enough = usable[count_frames_44k(usable["frames"], usable["rate_hz"]) >= 2 * CLIP_FRAMES]
     problems: list[Problem] = []
     too_quiet: list[str] = []
-    parts = []
-    for split, part in PART_OF_SPLIT.items():
-        clips = esc50.table[esc50.table["fold"].map(SPLIT_OF_FOLD) == split]
-        if clips.empty:
+    rows: list[RecipeRow] = []
+    for split in DATASET_SPLITS:
+        side = replace(
+            corpora,
+            foreground=corpora.foreground.select_split(split),
+            background=corpora.background.select_split(split),
+        )
+        if side.foreground.table.empty:
             continue
-        pool = long_enough[long_enough["part"] == part]
-        unreadable = [problem for problem in fsd50k.problems() if problem.where.startswith(f"FSD50K.{part}_audio/")]
-        rows, bad, quiet = _draw_split(clips, pool, options, listen, unreadable)
+        found, bad, quiet = _draw_split(side, options, listen)
         problems += bad
         too_quiet += quiet
-        parts.append(rows)
-    recipe = pd.concat(parts).sort_values("clip_id", ignore_index=True)
+        rows += found
+    table = pd.DataFrame([row.to_columns(corpora.prefixes) for row in rows])
+    recipe = table[list_columns(table.columns)].sort_values("clip_id", ignore_index=True)
     return Draw(recipe=recipe, problems=problems, too_quiet=too_quiet)
 
 
-def draw_a_starts(frames: int, random: np.random.Generator, count: int = ATTEMPTS) -> list[int]:
-    """Starts of crop (a), uniform over those that leave room for b and c.
-
-    For a recording of N samples and crops of W these are [0, N - 2W] and [W, N - W] together: at N = 2W two points,
-    from N = 3W - 1 every start.
-
-    Args:
-        frames: N, at least 2W.
-        random: generator of the clip.
-        count: how many to draw.
-    """
-    first_end = frames - 2 * CLIP_FRAMES
-    second_begin = max(CLIP_FRAMES, first_end + 1)
-    size = (first_end + 1) + (frames - CLIP_FRAMES - second_begin + 1)
-    drawn = random.integers(size, size=count)
-    return [int(k) if k <= first_end else int(k - first_end - 1 + second_begin) for k in drawn]
-
-
-def draw_b_start(frames: int, a_start: int, random: np.random.Generator) -> int:
-    """Start of crop (b): half a crop before or after (a), the side uniform among those inside the recording."""
-    sides = [
-        start for start in (a_start - OVERLAP_FRAMES, a_start + OVERLAP_FRAMES) if 0 <= start <= frames - CLIP_FRAMES
-    ]
-    return sides[int(random.integers(len(sides)))]
-
-
-def draw_c_start(frames: int, a_start: int, random: np.random.Generator) -> int:
-    """Start of crop (c): uniform over the starts whose crop is inside the recording and does not touch (a)."""
-    before = max(a_start - CLIP_FRAMES + 1, 0)
-    after = max(frames - CLIP_FRAMES - (a_start + CLIP_FRAMES) + 1, 0)
-    place = int(random.integers(before + after))
-    return place if place < before else place - before + a_start + CLIP_FRAMES
+def list_long_enough(recordings: pd.DataFrame, clip_frames: int) -> pd.DataFrame:
+    """The recordings that have room for a crop (a) and a crop (c)."""
+    frames = count_frames_44k(recordings["frames"], recordings["rate_hz"])
+    return recordings.loc[np.asarray(frames) >= 2 * clip_frames]
 
 
 def draw_snr_db(options: DrawOptions, random: np.random.Generator) -> float:
@@ -206,10 +186,11 @@ def draw_snr_db(options: DrawOptions, random: np.random.Generator) -> float:
 
 
 def _draw_split(
-    clips: pd.DataFrame, pool: pd.DataFrame, options: DrawOptions, listen: Listener, known: Sequence[Problem]
-) -> tuple[pd.DataFrame, list[Problem], list[str]]:
+    side: Corpora, options: DrawOptions, listen: Listener
+) -> tuple[list[RecipeRow], list[Problem], list[str]]:
     """Make one draw after another; a recording that fails in one is left out of it and of those that follow."""
-    problems = list(known)
+    clips, pool = side.foreground.table, list_long_enough(side.background.usable(), options.clip_frames)
+    problems = side.background.problems()
     too_quiet: list[str] = []
     recordings = {row["recording_id"]: row for row in list_records(pool)}
     rows: list[RecipeRow] = []
@@ -217,10 +198,10 @@ def _draw_split(
     for number in range(options.draws):
         heard: dict[tuple[str, str], int] = {}
         while True:
-            if len(pool) < 2 and (pool.empty or clips["freesound_id"].isin(pool["recording_id"]).any()):
-                raise BrokenInputError(_explain_shortage(clips, pool, options, problems, too_quiet))
+            if pool.empty or _is_one_source_of_a_clip(pool["source"], clips["source"]):
+                raise BrokenInputError(_explain_shortage(side, pool, options, problems, too_quiet))
             chosen = assign(clips, pool, options.seed, earlier)
-            bad, quiet = _measure(_list_checks(chosen, recordings, heard, options.seed, number), listen, heard)
+            bad, quiet = _measure(_list_checks(chosen, recordings, heard, options, number), listen, heard)
             problems += bad.values()
             too_quiet += quiet
             if not bad and not quiet:
@@ -230,8 +211,12 @@ def _draw_split(
         for clip in list_records(clips):
             recording = recordings[chosen[clip["clip_id"]]]
             rows += _draw_rows(clip, recording, heard[clip["clip_id"], recording["recording_id"]], options, number)
-    table = pd.DataFrame([row.to_columns() for row in rows])
-    return table[list_columns(table.columns)], problems, sorted(too_quiet)
+    return rows, problems, sorted(too_quiet)
+
+
+def _is_one_source_of_a_clip(sources: pd.Series, of_clips: pd.Series) -> bool:
+    """Whether all recordings are of one known source that a clip has too."""
+    return len(set(sources)) == 1 and bool(sources.iloc[0]) and bool(of_clips.isin(sources).any())
 
 
 def _measure(
@@ -256,59 +241,63 @@ def _measure(
 
 
 def _explain_shortage(
-    clips: pd.DataFrame,
+    side: Corpora,
     pool: pd.DataFrame,
     options: DrawOptions,
     problems: Sequence[Problem],
     too_quiet: Sequence[str],
 ) -> str:
+    corpus = side.background.facts.name
     if len(pool):
         name = pool["recording_id"].iloc[0]
-        return (
-            f"the only background left, recording {name}, is the Freesound source of a clip; add recordings to FSD50K"
-        )
-    fold = int(clips["fold"].iloc[0])
-    part = PART_OF_SPLIT[SPLIT_OF_FOLD[fold]]
+        source = "Freesound source" if side.background.reader == "fsd50k" else "source"
+        return f"the only background left, recording {name}, is the {source} of a clip; add recordings to {corpus}"
+    part = side.background.part_of_split[side.foreground.table["split"].iloc[0]]
     quiet = f", {len(too_quiet)} have no crop of {options.min_level_lufs:g} LUFS (--min-level)" if too_quiet else ""
     broken = f", {len(problems)} are broken:\n{list_problems(problems)}" if problems else ""
-    return f"no background is left in FSD50K's {part} set: recordings must have 10 s or more{quiet}{broken}"
+    least = f"recordings must have {2 * options.duration_s:g} s or more"
+    return f"no background is left in {corpus}'s {part} set: {least}{quiet}{broken}"
 
 
 def _list_checks(
     chosen: Mapping[str, str],
     recordings: Mapping[str, Mapping[str, Any]],
     heard: Mapping[tuple[str, str], int],
-    seed: int,
+    options: DrawOptions,
     number: int,
 ) -> list[CropCheck]:
     unheard: dict[str, dict[str, list[int]]] = {}
     for clip_id, recording_id in sorted(chosen.items()):
         if (clip_id, recording_id) not in heard:
             frames = _count_frames(recordings[recording_id])
-            starts = draw_a_starts(frames, _make_generator(seed, clip_id, "a", number))
+            random = _make_generator(options.seed, clip_id, "a", number)
+            starts = draw_a_starts(frames, random, clip_frames=options.clip_frames)
             unheard.setdefault(recording_id, {})[clip_id] = starts
-    return [CropCheck(recording=recordings[name], starts=starts) for name, starts in sorted(unheard.items())]
+    return [
+        CropCheck(recording=recordings[name], starts=starts, clip_frames=options.clip_frames)
+        for name, starts in sorted(unheard.items())
+    ]
 
 
 def _draw_rows(
     clip: Mapping[str, Any], recording: Mapping[str, Any], a_start: int, options: DrawOptions, number: int
 ) -> list[RecipeRow]:
     """The rows of a clip's draw: one for each SNR."""
-    clip_id, frames, seed = clip["clip_id"], _count_frames(recording), options.seed
+    clip_id, frames, seed, size = clip["clip_id"], _count_frames(recording), options.seed, options.clip_frames
     draw = number if options.draws > 1 else None
     snrs_db = options.snr_grid_db or (draw_snr_db(options, _make_generator(seed, clip_id, "snr", number)),)
     return [
         RecipeRow(
             clip_id=name_row(clip_id, draw, snr_db if options.snr_grid_db else None),
-            split=SPLIT_OF_FOLD[clip["fold"]],
+            split=clip["split"],
             fold=clip["fold"],
             target=clip["target"],
             category=clip["category"],
-            esc50_file=clip["file"],
-            fsd50k_file=recording["file"],
+            foreground_file=clip["file"],
+            background_file=recording["file"],
             a_start=a_start,
-            b_start=draw_b_start(frames, a_start, _make_generator(seed, clip_id, "b", number)),
-            c_start=draw_c_start(frames, a_start, _make_generator(seed, clip_id, "c", number)),
+            b_start=draw_b_start(frames, a_start, _make_generator(seed, clip_id, "b", number), size),
+            c_start=draw_c_start(frames, a_start, _make_generator(seed, clip_id, "c", number), size),
             snr_db=float(snr_db),
             ref_db=options.ref_db,
             draw=draw,

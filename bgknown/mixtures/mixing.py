@@ -16,7 +16,7 @@ from bgknown.audio.loudness import SILENCE_LUFS, measure_lufs
 from bgknown.audio.sources import Source, SourceStore
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
 from bgknown.jobs.problems import Problem, make_problem
-from bgknown.mixtures.recipe import CLIP_FRAMES, RecipeRow
+from bgknown.mixtures.recipe import RecipeRow
 from bgknown.mixtures.snr import FADE_S, SHORTEST_EVENT_FRAMES, TOLERANCE_DB, Gains, ReferenceGain, measure_snr_db
 from bgknown.render import direct, scaper
 from bgknown.render.layers import Engine, Slice
@@ -38,9 +38,15 @@ class RowTask:
     row: RecipeRow
     """The row."""
     clip_path: Path
-    """The ESC-50 clip."""
+    """The clip."""
     recording_path: Path
-    """The FSD50K recording."""
+    """The recording of the background."""
+    clip_frames: int
+    """Samples in the mixture and in each reference."""
+    foreground: str
+    """Name of the corpus of the clip, for messages."""
+    background: str
+    """Name of the corpus of the recording."""
     background_label: str
     """The recording's label in the JAMS."""
     reference_gain: ReferenceGain
@@ -49,6 +55,16 @@ class RowTask:
     """Least loudness of crop (a) in its recording."""
     engine: Engine
     """What renders."""
+
+    @property
+    def clip_name(self) -> str:
+        """The clip in messages."""
+        return f"{self.foreground} {self.row.foreground_file}"
+
+    @property
+    def recording_name(self) -> str:
+        """The recording in messages."""
+        return f"{self.background} {self.row.background_file}"
 
     def fail(self, code: str, what: str) -> RowError:
         """The error of a row that cannot be built."""
@@ -60,7 +76,7 @@ class Mixed:
     """A rendered row."""
 
     pcm: dict[str, NDArray[np.int16]]
-    """[220500] for each of mix, a, b and c."""
+    """[N] for each of mix, a, b and c."""
     gains: Gains
     """The gains of its parts."""
     event_frames: int
@@ -89,13 +105,13 @@ def mix_row(task: RowTask, *, store: SourceStore, folder: Path) -> Mixed:
     recording, crops, crop_amplitude = _read_crops(task, store)
     event_lufs = measure_lufs(event, RATE_HZ)
     if event_lufs <= SILENCE_LUFS:
-        what = f"ESC-50 {row.esc50_file}: the clip is silent (no part above -70 LUFS), so no SNR can be set"
+        what = f"{task.clip_name}: the clip is silent (no part above -70 LUFS), so no SNR can be set"
         raise task.fail("snr_undefined", what)
     slices = [
         Slice(start=row.a_start, audio=crops["a"], source_frames=recording.frames),
         Slice(start=0, audio=event, source_frames=event_source.frames),
     ]
-    scape = _describe_soundscape(row, task.background_label, event.size)
+    scape = _describe_soundscape(task, event.size)
     rendered = direct.render(scape, slices) if task.engine == "direct" else scaper.render(scape, slices, folder)
     background = rendered.layers[0]
     gain = _find_gain(task, crops["a"], background)
@@ -111,7 +127,7 @@ def mix_row(task: RowTask, *, store: SourceStore, folder: Path) -> Mixed:
         background_gain_db=float(20.0 * np.log10(gain)),
         reference_gain=task.reference_gain,
     )
-    amplitudes = {f"ESC-50 {row.esc50_file}": event_amplitude, f"FSD50K {row.fsd50k_file}": crop_amplitude}
+    amplitudes = {task.clip_name: event_amplitude, task.recording_name: crop_amplitude}
     return Mixed(
         pcm=pcm,
         gains=gains,
@@ -142,25 +158,26 @@ def _measure(
     return measured
 
 
-def _describe_soundscape(row: RecipeRow, background_label: str, event_frames: int) -> Soundscape:
-    background_s, background_duration_s = find_exact_seconds(row.a_start, CLIP_FRAMES)
+def _describe_soundscape(task: RowTask, event_frames: int) -> Soundscape:
+    row = task.row
+    background_s, background_duration_s = find_exact_seconds(row.a_start, task.clip_frames)
     event_s, event_duration_s = find_exact_seconds(0, event_frames)
     background = Layer(
-        label=background_label,
-        file=row.fsd50k_file,
+        label=task.background_label,
+        file=row.background_file,
         source_time_s=background_s,
         duration_s=background_duration_s,
     )
     event = Layer(
         label=row.category,
-        file=row.esc50_file,
+        file=row.foreground_file,
         source_time_s=event_s,
         duration_s=event_duration_s,
         snr_db=row.snr_db,
     )
     return Soundscape(
         name=row.clip_id,
-        duration_s=CLIP_FRAMES / RATE_HZ,
+        duration_s=find_exact_seconds(0, task.clip_frames)[1],
         ref_db=row.ref_db,
         backgrounds=(background,),
         events=(event,),
@@ -180,33 +197,29 @@ def _find_gain(task: RowTask, crop: NDArray[np.float64], background: NDArray[np.
     crop_lufs = task.row.ref_db - 20.0 * np.log10(gain) if np.isfinite(gain) else SILENCE_LUFS
     if crop_lufs < task.min_level_lufs:
         minimum = f"below the minimum of {task.min_level_lufs:g}"
-        raise task.fail(
-            "quiet_background", f"FSD50K {task.row.fsd50k_file}: crop (a) is at {crop_lufs:.1f} LUFS, {minimum}"
-        )
+        raise task.fail("quiet_background", f"{task.recording_name}: crop (a) is at {crop_lufs:.1f} LUFS, {minimum}")
     return gain
 
 
 def _read_event(task: RowTask, store: SourceStore) -> tuple[Source, NDArray[np.float64], Amplitude]:
-    file = task.row.esc50_file
     try:
         source = store.open(task.clip_path)
-        frames = min(source.frames, CLIP_FRAMES)
+        frames = min(source.frames, task.clip_frames)
         if frames < SHORTEST_EVENT_FRAMES:
             least = f"at least {SHORTEST_EVENT_FRAMES} (two fades of 10 ms) are required"
-            raise task.fail("too_short", f"ESC-50 {file}: has {frames} samples, {least}")
+            raise task.fail("too_short", f"{task.clip_name}: has {frames} samples, {least}")
         audio, amplitude = source.read(0, frames)
     except (InvalidInputError, NotFoundError) as error:
-        raise RowError(make_problem(error, where=task.row.clip_id, what=f"ESC-50 {file}")) from error
+        raise RowError(make_problem(error, where=task.row.clip_id, what=task.clip_name)) from error
     return source, audio, amplitude
 
 
 def _read_crops(task: RowTask, store: SourceStore) -> tuple[Source, dict[str, NDArray[np.float64]], Amplitude]:
     try:
         source = store.open(task.recording_path)
-        parts = {name: source.read(start, start + CLIP_FRAMES) for name, start in task.row.starts.items()}
+        parts = {name: source.read(start, start + task.clip_frames) for name, start in task.row.starts.items()}
     except (InvalidInputError, NotFoundError) as error:
-        what = f"FSD50K {task.row.fsd50k_file}"
-        raise RowError(make_problem(error, where=task.row.clip_id, what=what)) from error
+        raise RowError(make_problem(error, where=task.row.clip_id, what=task.recording_name)) from error
     amplitude = Amplitude(
         silent=any(found.silent for _, found in parts.values()),
         clipped=any(found.clipped for _, found in parts.values()),

@@ -20,13 +20,12 @@ from bgknown.mixtures import dataset
 from bgknown.mixtures import recipe as recipes
 from bgknown.mixtures.draw import DrawOptions
 from bgknown.mixtures.engine import find_engine
+from bgknown.mixtures.manifest import derive_dataset_id
 from bgknown.mixtures.snr import FADE_S, ReferenceGain
 from bgknown.mixtures.worker import BuiltRow
 from bgknown.render import scaper
 from bgknown.render.layers import Container, Engine
 from bgknown.version import VERSION
-
-NAME = "BgKnown ESC-50"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +33,7 @@ class BuildOptions:
     """The options of a build."""
 
     draw: DrawOptions = field(default_factory=DrawOptions)
-    """The draw; its minimum level also applies to a given recipe."""
+    """The draw; its minimum level and its duration also apply to a given recipe."""
     recipe: Path | None = None
     """A recipe to use instead of drawing one."""
     reference_gain: ReferenceGain = "mixture"
@@ -62,13 +61,13 @@ class BuildOptions:
 def describe_build(corpora: Corpora, options: BuildOptions, given: pd.DataFrame | None) -> dict[str, Any]:
     """The part of dataset.json that is known before the build: no times, no paths of a machine."""
     return {
-        "name": NAME,
+        "name": f"BgKnown {corpora.name}",
         "format": dataset.FORMAT,
         "version": VERSION,
         "configuration": {
             "renderer": f"{options.engine} {scaper.VERSION}",
             "rate_hz": RATE_HZ,
-            "duration_s": recipes.CLIP_FRAMES / RATE_HZ,
+            "duration_s": options.draw.clip_frames / RATE_HZ,
             "fade_s": FADE_S,
             "reference_gain": options.reference_gain,
             "container": options.container,
@@ -81,14 +80,17 @@ def describe_build(corpora: Corpora, options: BuildOptions, given: pd.DataFrame 
             name: {
                 "name": index.facts.name,
                 "clips": index.parts,
-                "published_clips": index.facts.counts,
+                **({"published_clips": index.facts.counts} if index.facts.counts else {}),
                 "listing_sha256": index.listing_sha256(),
                 "headers_sha256": index.headers_sha256(),
                 "licence": index.facts.licence,
                 "citation": index.facts.citation,
                 "url": index.facts.url,
             }
-            for name, index in (("esc50", corpora.esc50), ("fsd50k", corpora.fsd50k))
+            for name, index in (
+                (corpora.prefixes.foreground, corpora.foreground),
+                (corpora.prefixes.background, corpora.background),
+            )
         },
     }
 
@@ -115,12 +117,12 @@ def describe_outcome(
     silent, clipped = {file for row in rows for file in row.silent}, {file for row in rows for file in row.clipped}
     notes = describe_counts(silent=silent, clipped=clipped, what="sources, or crops of them,", cut_off=True)
     return {
-        "dataset_id": dataset.derive_dataset_id(table),
+        "dataset_id": derive_dataset_id(table),
         "recipe_sha256": recipes.hash_recipe(recipe),
         "counts": {
             "rows": len(rows),
             **({"clips": clips} if clips < len(rows) else {}),
-            **{split: int((table["split"] == split).sum()) for split in recipes.PART_OF_SPLIT},
+            **{split: int((table["split"] == split).sum()) for split in recipes.DATASET_SPLITS},
             "skipped": len(skipped),
             **{what: len(files) for what, files in (("silent", silent), ("clipped", clipped)) if files},
         },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from bgknown import seeding
-from bgknown.mixtures.naming import name_clip
+from bgknown.mixtures.naming import list_clip_names
 
 
 def take_rows(recipe: pd.DataFrame, limit: int | None) -> pd.DataFrame:
@@ -13,7 +13,7 @@ def take_rows(recipe: pd.DataFrame, limit: int | None) -> pd.DataFrame:
 
     A smaller limit takes some of the clips of a larger one.
     """
-    names = recipe["esc50_file"].map(name_clip)
+    names = pd.Series(list_clip_names(recipe), index=recipe.index)
     clips = recipe[~names.duplicated()]
     if limit is None or limit >= len(clips):
         return recipe

@@ -31,7 +31,7 @@ class Gains:
     scale: float
     """The factor, at most 1, that the mixture and all references carry so that none clips."""
     event_gain_db: float
-    """Gain of the ESC-50 clip in the mixture, before the scale."""
+    """Gain of the clip in the mixture, before the scale."""
     background_gain_db: float
     """Gain of crop (a) in the mixture, before the scale."""
     reference_gain: ReferenceGain
@@ -49,8 +49,8 @@ def measure_snr_db(
     ``SOURCE_GAIN_TOLERANCE_DB`` only, because the event's quietest parts decide where the loudness is gated.
 
     Args:
-        mixture: [220500] as stored.
-        reference_a: [220500] as stored.
+        mixture: [N] as stored.
+        reference_a: [N] as stored.
         event_frames: the event's span from the start of the mixture.
         gains: the gains of its parts.
     """

@@ -11,6 +11,7 @@ import numpy as np
 
 from bgknown.audio.files import RATE_HZ, read_pcm16
 from bgknown.audio.loudness import measure_lufs
+from bgknown.corpora.columns import TABLE_PREFIXES
 from bgknown.corpora.listing import list_fitting, report_hidden
 from bgknown.documents import parse_json
 from bgknown.errors import BgknownError
@@ -18,7 +19,8 @@ from bgknown.jobs.files import hash_bytes
 from bgknown.jobs.parallel import in_processes
 from bgknown.mixtures import dataset
 from bgknown.mixtures import recipe as recipes
-from bgknown.mixtures.dataset import SIGNALS, Dataset, ManifestRow
+from bgknown.mixtures.dataset import Dataset
+from bgknown.mixtures.manifest import SIGNALS, ManifestRow, list_paths
 from bgknown.mixtures.mixing import describe_work
 from bgknown.mixtures.snr import SOURCE_GAIN_TOLERANCE_DB, TOLERANCE_DB, Gains, measure_snr_db
 from bgknown.userpath import user_path
@@ -43,7 +45,9 @@ def verify(root: Path, *, jobs: int) -> tuple[Dataset, list[str]]:
     root = user_path(root)
     data = dataset.open_dataset(root)
     faults = [*find_table_faults(data), *_find_stray_files(data)]
-    check = partial(_find_row_faults, root=root, configuration=data.description["configuration"])
+    check = partial(
+        _find_row_faults, root=root, configuration=data.description["configuration"], clip_frames=data.clip_frames
+    )
     for found in in_processes(check, data.rows(), jobs=jobs, title="verify", unit="row", batch=8):
         faults += found
     return data, sorted(set(faults))
@@ -51,9 +55,9 @@ def verify(root: Path, *, jobs: int) -> tuple[Dataset, list[str]]:
 
 def find_table_faults(data: Dataset) -> Iterator[str]:
     """Manifest against recipe and description, and the rules that concern the dataset as a whole."""
-    table = data.table
+    table, prefixes = data.table, data.prefixes
     try:
-        recipe = recipes.read_recipe(data.root / dataset.RECIPE)
+        recipe = recipes.set_prefixes(recipes.read_recipe(data.root / dataset.RECIPE), prefixes)
     except BgknownError as error:
         yield str(error)
         return
@@ -63,20 +67,21 @@ def find_table_faults(data: Dataset) -> Iterator[str]:
     for clip_id in sorted(set(table["clip_id"][table["clip_id"].duplicated()])):
         yield f"{dataset.MANIFEST}: clip {clip_id} has two rows"
     skipped = {problem["where"] for problem in data.description["skipped"]}
-    expected = {row.clip_id: row.to_columns() for row in recipes.list_rows(recipe)}
+    expected = {row.clip_id: row.to_columns(prefixes) for row in recipes.list_rows(recipe)}
     for clip_id in sorted(set(expected) - set(table["clip_id"]) - skipped):
         yield f"{dataset.MANIFEST}: the recipe's row {clip_id} is missing"
     for row in data.rows():
         if row.clip_id not in expected:
             yield f"{_name_row(row)} is not in the recipe"
             continue
+        columns = row.to_columns(prefixes)
         for column, value in expected[row.clip_id].items():
-            if (found := getattr(row, column)) != value:
+            if (found := columns.get(column)) != value:
                 yield f"{_name_row(row)}: {column} is {found}, the recipe says {value}"
     counts = data.description["counts"]
     found_counts = {
         "rows": len(table),
-        **{split: int((table["split"] == split).sum()) for split in recipes.PART_OF_SPLIT},
+        **{split: int((table["split"] == split).sum()) for split in recipes.DATASET_SPLITS},
         **({"clips": len({row.clip for row in data.rows()})} if "clips" in counts else {}),
     }
     for name, found in found_counts.items():
@@ -92,12 +97,12 @@ def find_table_faults(data: Dataset) -> Iterator[str]:
 
 
 def _find_rule_faults(data: Dataset) -> Iterator[str]:
-    splits = data.table.groupby("fsd50k_file")["split"].nunique()
+    splits = data.table.groupby(data.prefixes.background_file)["split"].nunique()
     for file in splits[splits > 1].index:
         yield f"{dataset.MANIFEST}: the background {file} is in both splits"
     for row in data.rows():
         parts = row.clip.split("-")
-        if len(parts) == 4 and parts[1] == PurePosixPath(row.fsd50k_file).stem:
+        if len(parts) == 4 and parts[1] == PurePosixPath(row.background_file).stem:
             yield f"{_name_row(row)}: the background shares the clip's Freesound id {parts[1]}"
 
 
@@ -118,9 +123,9 @@ def find_stray_files(root: Path, folders: Sequence[str], listed: Collection[str]
                 yield f"{folder}/{name}: is in the folder but not in the manifest"
 
 
-def _find_row_faults(row: ManifestRow, *, root: Path, configuration: Mapping[str, Any]) -> list[str]:
+def _find_row_faults(row: ManifestRow, *, root: Path, configuration: Mapping[str, Any], clip_frames: int) -> list[str]:
     reference_gain = configuration["reference_gain"]
-    columns, paths = row.to_columns(), dataset.list_paths(row.clip_id, configuration["container"])
+    columns, paths = row.to_columns(TABLE_PREFIXES), list_paths(row.clip_id, configuration["container"])
     expected = {f"{name}_file": path for name, path in paths.items()}
     expected["scaper_version"] = configuration["renderer"].rsplit(" ", 1)[-1]
     for column, value in expected.items():
@@ -141,10 +146,10 @@ def _find_row_faults(row: ManifestRow, *, root: Path, configuration: Mapping[str
             except BgknownError as error:
                 faults.append(str(error).removeprefix(f"{root}/"))
                 continue
-            faults += _find_signal_faults(path, pcm[name])
+            faults += _find_signal_faults(path, pcm[name], clip_frames)
         else:
-            faults += _find_jams_faults(path, data, row, reference_gain)
-    if len(pcm) == len(SIGNALS) and all(signal.size == recipes.CLIP_FRAMES for signal in pcm.values()):
+            faults += _find_jams_faults(path, data, row, clip_frames, reference_gain)
+    if len(pcm) == len(SIGNALS) and all(signal.size == clip_frames for signal in pcm.values()):
         faults += [*_find_scale_faults(row, pcm, reference_gain), *_find_overlap_faults(row, pcm["a"], pcm["b"])]
         faults += _find_level_faults(row, pcm["mix"], pcm["a"], reference_gain)
     return faults
@@ -154,9 +159,9 @@ def _name_row(row: ManifestRow) -> str:
     return f"{dataset.MANIFEST}: row {row.clip_id}"
 
 
-def _find_signal_faults(path: str, pcm: Any) -> Iterator[str]:
-    if pcm.size != recipes.CLIP_FRAMES:
-        yield f"{path}: has {pcm.size:,} samples, must have {recipes.CLIP_FRAMES:,}"
+def _find_signal_faults(path: str, pcm: Any, clip_frames: int) -> Iterator[str]:
+    if pcm.size != clip_frames:
+        yield f"{path}: has {pcm.size:,} samples, must have {clip_frames:,}"
     elif clipped := int(np.count_nonzero(pcm == -32_768)):
         yield f"{path}: is clipped ({clipped} samples below the largest that the scale allows)"
 
@@ -178,9 +183,9 @@ def _find_scale_faults(row: ManifestRow, pcm: Mapping[str, Any], reference_gain:
 
 def _find_overlap_faults(row: ManifestRow, a: Any, b: Any) -> Iterator[str]:
     """Half of reference b is half of reference a."""
-    half = recipes.OVERLAP_FRAMES
+    shift = recipes.find_overlap_shift(a.size)
     late, early = (b, a) if row.b_start > row.a_start else (a, b)
-    apart = np.abs(late[:half].astype(np.int32) - early[half:].astype(np.int32)).max()
+    apart = np.abs(late[: a.size - shift].astype(np.int32) - early[shift:].astype(np.int32)).max()
     if apart > 1:
         yield f"{row.b_file}: its overlap with reference a differs by up to {apart:,} steps"
 
@@ -204,7 +209,7 @@ def _find_level_faults(row: ManifestRow, mix: Any, a: Any, reference_gain: Any) 
         yield f"{row.a_file}: measures {level:.2f} LUFS in the mixture, the recipe asks for {row.ref_db}"
 
 
-def _find_jams_faults(path: str, data: bytes, row: ManifestRow, reference_gain: str) -> Iterator[str]:
+def _find_jams_faults(path: str, data: bytes, row: ManifestRow, clip_frames: int, reference_gain: str) -> Iterator[str]:
     try:
         jams = parse_json(data, "it")
         background, event = (item["value"] for item in jams["annotations"][0]["data"])
@@ -213,10 +218,10 @@ def _find_jams_faults(path: str, data: bytes, row: ManifestRow, reference_gain: 
         found = {
             "roles": (background["role"], event["role"]),
             "snr_db": event["snr"],
-            "esc50_file": event["source_file"],
+            "foreground_file": event["source_file"],
             "category": event["label"],
             "event_span": (event["event_time"], event["source_time"], int(event["event_duration"] * RATE_HZ)),
-            "fsd50k_file": background["source_file"],
+            "background_file": background["source_file"],
             "background_span": (start, stop),
             "ref_db": jams["annotations"][0]["sandbox"]["scaper"]["ref_db"],
             "sandbox": jams["sandbox"]["bgknown"],
@@ -225,10 +230,10 @@ def _find_jams_faults(path: str, data: bytes, row: ManifestRow, reference_gain: 
         yield f"{path}: not the JAMS of such a mixture ({type(error).__name__}: {error})"
         return
     expected = {
-        **row.to_columns(),
+        **row.to_columns(TABLE_PREFIXES),
         "roles": ("background", "foreground"),
         "event_span": (0.0, 0.0, row.event_frames),
-        "background_span": (row.a_start, row.a_start + recipes.CLIP_FRAMES),
+        "background_span": (row.a_start, row.a_start + clip_frames),
         "sandbox": describe_work(row, row.scale, reference_gain),
     }
     for name, value in found.items():

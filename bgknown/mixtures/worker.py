@@ -9,10 +9,10 @@ from typing import Any
 
 from bgknown.audio.files import encode
 from bgknown.audio.sources import SourceStore
+from bgknown.corpora.columns import TABLE_PREFIXES
 from bgknown.jobs.resumable import UnitResult
 from bgknown.jobs.units import FinishedUnit, JobFolder
-from bgknown.mixtures import dataset
-from bgknown.mixtures.dataset import ManifestRow
+from bgknown.mixtures.manifest import SIGNALS, ManifestRow, list_paths
 from bgknown.mixtures.mixing import RowError, RowTask, mix_row, round_scale
 from bgknown.render import scaper
 from bgknown.render.layers import Container
@@ -53,7 +53,7 @@ class BuiltRow:
 
     def to_record(self) -> dict[str, Any]:
         """The record for the journal."""
-        return {**self.manifest.to_columns(), "silent": self.silent, "clipped": self.clipped}
+        return {**self.manifest.to_columns(TABLE_PREFIXES), "silent": self.silent, "clipped": self.clipped}
 
 
 def build_row(unit: RowUnit) -> UnitResult[BuiltRow]:
@@ -70,11 +70,11 @@ def build_row(unit: RowUnit) -> UnitResult[BuiltRow]:
     except RowError as error:
         return UnitResult(problem=error.problem)
     clip_id = unit.task.row.clip_id
-    paths = dataset.list_paths(clip_id, unit.container)
-    content = {name: encode(mixed.pcm[name], unit.container) for name in dataset.SIGNALS} | {"jams": mixed.jams}
+    paths = list_paths(clip_id, unit.container)
+    content = {name: encode(mixed.pcm[name], unit.container) for name in SIGNALS} | {"jams": mixed.jams}
     parts = {name: unit.folder.set_aside(paths[name], data) for name, data in content.items()}
     columns = {
-        **unit.task.row.to_columns(),
+        **unit.task.row.to_columns(TABLE_PREFIXES),
         **{f"{name}_file": path for name, path in paths.items()},
         **{f"{name}_sha256": part.sha256 for name, part in parts.items()},
         "scale": round_scale(mixed.gains.scale),

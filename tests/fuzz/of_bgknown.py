@@ -15,7 +15,8 @@ from bgknown.errors import BgknownError
 from bgknown.jams.reading import parse_jams
 from bgknown.jobs.units import read_units
 from bgknown.mixtures.build import open_workspace
-from bgknown.mixtures.dataset import FILES, MANIFEST_COLUMNS, open_dataset, read_description
+from bgknown.mixtures.dataset import open_dataset, read_description
+from bgknown.mixtures.manifest import FILES, MANIFEST_COLUMNS
 from bgknown.mixtures.recipe import check_target, read_recipe
 from bgknown.tables import list_records
 from tests.fuzz.runner import Target

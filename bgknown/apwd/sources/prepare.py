@@ -209,7 +209,8 @@ def _describe_tree(
             "inputs_sha256": hash_bytes(json.dumps(inputs).encode()),
         },
         "corpora": {
-            name: _describe_corpus(index) for name, index in (("fsd50k", corpora.fsd50k), ("esc50", corpora.esc50))
+            name: _describe_corpus(index)
+            for name, index in (("fsd50k", corpora.background), ("esc50", corpora.foreground))
         },
     }
 
@@ -233,7 +234,7 @@ def _list_source_units(
     units = []
     for source in found:
         spec, row = source.spec, source.row
-        index = corpora.fsd50k if spec.role == BACKGROUND else corpora.esc50
+        index = corpora.background if spec.role == BACKGROUND else corpora.foreground
         facts = [row["file"], *list_state(index.root / row["file"])]
         made = [*spec.files, spec.active, options.style, options.repeat_samples, ROWS]
         units.append(

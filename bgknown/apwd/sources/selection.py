@@ -114,7 +114,7 @@ def select_by_labels(corpora: Corpora, splits: Mapping[str, Split], labels: Labe
     Returns:
         In the order of their files; a label for which the corpora list nothing has none.
     """
-    recordings, clips = corpora.fsd50k.table, corpora.esc50.table
+    recordings, clips = corpora.background.table, corpora.foreground.table
     labels_of = [{label.strip() for label in text.split(",")} for text in recordings["labels"]]
     specs: list[SourceSpec] = []
     for split in splits.values():
@@ -136,9 +136,9 @@ def _check_every_label(pairs: Sequence[tuple[str, str]], choice: Choice, corpora
     for role, label in pairs:
         splits = {row.split for row in choice.sources if (row.role, row.label) == (role, label)}
         if not splits:
-            index, sought = corpora.fsd50k, ", ".join(choice.labels.backgrounds.get(label, ()))
+            index, sought = corpora.background, ", ".join(choice.labels.backgrounds.get(label, ()))
             if role == EVENT:
-                index, sought = corpora.esc50, choice.labels.events.get(label, "")
+                index, sought = corpora.foreground, choice.labels.events.get(label, "")
             where = f"{index.facts.name} at {index.root} lists nothing of {sought}" if sought else "the lists have none"
             raise NotFoundError(f"no sources for the {role} {label!r}: {where}; {_ADVICE}")
         if len(splits) == 1:
@@ -179,15 +179,15 @@ def find_selected(
     specs: Sequence[SourceSpec], corpora: Corpora, scenes: Scenes
 ) -> tuple[list[LocatedSource], list[Problem]]:
     """The rows of sources in the tables of their corpora, and a problem for each source that is not listed."""
-    recordings = {row["recording_id"]: row for row in list_records(corpora.fsd50k.table)}
-    clips = {row["clip_id"]: row for row in list_records(corpora.esc50.table)}
+    recordings = {row["recording_id"]: row for row in list_records(corpora.background.table)}
+    clips = {row["clip_id"]: row for row in list_records(corpora.foreground.table)}
     found, absent = [], []
     for source in specs:
         is_background = source.role == BACKGROUND
         part = scenes.splits[source.split].fsd50k
         row = (recordings if is_background else clips).get(source.stem)
         if row is None or (is_background and row["part"] != part):
-            corpus = corpora.fsd50k if is_background else corpora.esc50
+            corpus = corpora.background if is_background else corpora.foreground
             file = f"FSD50K.{part}_audio/{source.stem}" if is_background else f"audio/{source.stem}"
             other = "" if row is None else f" of its part {part} (it is in {row['part']})"
             what = f"{corpus.facts.name}: {source.label} of {source.split}: no such clip in the table{other}"

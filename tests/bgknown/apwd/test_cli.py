@@ -34,6 +34,12 @@ def test_from_corpora_to_a_set(corpora, tmp_path):
     assert "sources prepared, 0 kept" in prepared.output
     again = run("prepare", *corpora, *labels, "--out", tmp_path / "source", "--jobs", 1)
     assert "was already complete; nothing was done" in again.output
+    bare = ["draw", "--source", tmp_path / "source", "--scene", "noise", "--out", tmp_path / "bare", "--pairs", 1]
+    suggested = run(*bare, status=1).stderr.splitlines()
+    assert [line.partition("; ")[2] for line in suggested] == [
+        "to draw the classes that are there, add --event bell --event wail"
+    ]
+    run(*bare, "--event", "bell", "--event", "wail", "--jobs", 1, "--kind", "event_added=1")
     scenes = tmp_path / "scenes.toml"
     scenes.write_text(
         '[splits.dev]\nfsd50k = "dev"\nesc50_folds = [1, 2, 3, 4]\n[splits.eval]\nfsd50k = "eval"\nesc50_folds = [5]\n'

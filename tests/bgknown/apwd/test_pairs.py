@@ -1,5 +1,7 @@
 import pytest
 
+from bgknown.apwd.changes import format_codes
+from bgknown.apwd.comparison import find_changes
 from bgknown.apwd.pairs import find_pairs, read_pair
 from bgknown.apwd.scenes import read_published_scenes
 from bgknown.errors import InvalidInputError, NotFoundError
@@ -68,9 +70,9 @@ def edit_split(tree):
         item["value"]["source_file"] = item["value"]["source_file"].replace("/dev/", "/eval/")
 
 
-def edit_background(tree):
-    for item in tree["annotations"][0]["data"][:1]:
-        item["value"] |= {"label": "car_passing", "source_file": "source/dev/background/car_passing/1.wav"}
+def edit_backgrounds(tree):
+    for item in tree["annotations"][0]["data"][:2]:
+        item["value"] |= {"role": "foreground", "source_file": "source/dev/foreground/rain/1.wav"}
 
 
 def edit_folder(tree):
@@ -85,12 +87,26 @@ def edit_duration(tree):
     ("edit", "message"),
     [
         (edit_split, "takes sources of both dev and eval"),
-        (edit_background, "its backgrounds have the labels car_passing, rain"),
+        (edit_backgrounds, "rain_dev_added: has no background; at least one side must have one"),
         (edit_folder, "is not in source/dev or source/eval"),
         (edit_duration, "s1 and s2 last 1 s and 2 s"),
     ],
 )
 def test_sides_that_do_not_belong_together(edit, message, pairs):
     pairs.change("dev_added", edit)
+    if edit is edit_backgrounds:
+        pairs.change("dev_added", edit, "s2")
     with pytest.raises(InvalidInputError, match=message):
         read_pair(files_of(pairs, "dev_added"), contents(pairs, "dev_added"), read_published_scenes())
+
+
+def test_another_background_is_a_change_and_s1_has_the_scene(pairs):
+    def edit(tree):
+        for item in tree["annotations"][0]["data"][:2]:
+            item["value"] |= {"label": "car_passing", "source_file": "source/dev/background/car_passing/1.wav"}
+
+    pairs.change("dev_added", edit, "s2")
+    pair = read_pair(files_of(pairs, "dev_added"), contents(pairs, "dev_added"), read_published_scenes())
+    assert pair.scene == "rain"
+    codes = format_codes(find_changes(pair.soundscapes["s1"], pair.soundscapes["s2"]))
+    assert codes == "background_added:car_passing;background_removed:rain;event_added:dog"

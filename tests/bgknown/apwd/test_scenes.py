@@ -68,6 +68,11 @@ def test_a_scene_of_ones_own(tmp_path):
         ('fsd50k = "eval"', 'fsd50k = "dev"', "share sources"),
         ("[splits.eval]", "[splits.test]", "splits are dev, test; they must be dev and eval"),
         ('background = "waves"', "", "scenes.sea.background is missing"),
+        (
+            'esc50 = "crow"',
+            'esc50 = "crow"\ncounted = ["gull"]',
+            r"events.gull.counted must have two .* has 1",
+        ),
     ],
 )
 def test_a_file_that_breaks_the_form(old, new, message, tmp_path):
@@ -83,3 +88,14 @@ def test_files_that_cannot_be_read(tmp_path):
         read_scenes(tmp_path / "bytes.toml")
     with pytest.raises(InvalidInputError, match="splits is missing"):
         read_scenes(write(tmp_path, ""))
+
+
+def test_words_are_those_of_the_file_or_made_from_its_nouns(tmp_path):
+    scenes = read_scenes(write(tmp_path, GOOD.replace('"crying gull"', '"a crying gull"')))
+    words = scenes.words_of("gull")
+    assert (words.names, words.one, words.several) == (("gull", "crying gull"), "gull sound", "gull sounds")
+    assert scenes.words_of("clock_tick").names == ("clock tick",)
+    own = GOOD + 'names = ["seagull"]\nsounds = ["seagull crying"]\ncounted = ["seagull", "seagulls"]\n'
+    words = read_scenes(write(tmp_path, own)).words_of("gull")
+    assert (words.names, words.sounds, words.several) == (("seagull",), ("seagull crying",), "seagulls")
+    assert repr(read_scenes(write(tmp_path, own))) == repr(read_scenes(write(tmp_path, GOOD)))  # style 1 keeps its hash

@@ -31,7 +31,7 @@ def test_backgrounds_vary_and_some_are_too_short(corpora):
 
 def test_one_recording_shares_its_freesound_id_with_a_clip(corpora):
     clips, recordings = (index.table for index in corpora[1])
-    assert set(clips["freesound_id"]) & set(recordings["recording_id"]) == {"1000"}
+    assert set(clips["source"]) & set(recordings["recording_id"]) == {"1000"}
 
 
 def test_second_call_makes_nothing_and_another_size_replaces_the_corpora(corpora, monkeypatch):

@@ -9,7 +9,8 @@ import pytest
 import soundfile
 
 from bgknown.audio.files import RATE_HZ, read_pcm16, to_pcm16
-from bgknown.mixtures.dataset import MANIFEST_COLUMNS, open_dataset
+from bgknown.mixtures.dataset import open_dataset
+from bgknown.mixtures.manifest import MANIFEST_COLUMNS
 from bgknown.mixtures.recipe import CLIP_FRAMES
 from bgknown.mixtures.selection import take_rows
 from bgknown.mixtures.verify import verify

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -8,20 +9,20 @@ from hypothesis import strategies as st
 
 from bgknown import seeding
 from bgknown.corpora import CorpusIndex, esc50, fsd50k
+from bgknown.corpora.pair import Corpora
 from bgknown.errors import BrokenInputError, InvalidInputError
 from bgknown.jobs.problems import Problem
 from bgknown.mixtures.assignment import assign
+from bgknown.mixtures.crop_starts import draw_a_starts, draw_b_start, draw_c_start
 from bgknown.mixtures.draw import (
     CropVerdict,
     DrawOptions,
-    draw_a_starts,
-    draw_b_start,
-    draw_c_start,
     draw_recipe,
     draw_snr_db,
 )
 from bgknown.mixtures.recipe import CLIP_FRAMES as W
-from bgknown.mixtures.recipe import OVERLAP_FRAMES, check_recipe
+from bgknown.mixtures.recipe import find_overlap_shift
+from bgknown.mixtures.rules import check_recipe
 
 RATE_HZ = 44_100
 
@@ -32,20 +33,48 @@ def corpora(clips=40, dev=60, evaluation=60, frames=20 * RATE_HZ, shared=()):
     for k in range(clips):
         fold = k % 5 + 1
         source = f"r{k}" if k in shared else f"s{k}"
-        rows.append({"clip_id": f"{fold}-{k}-A-0", "fold": fold, "target": 0, "category": "x", "freesound_id": source})
+        row = {"clip_id": f"{fold}-{k}-A-0", "fold": fold, "split": esc50.SPLIT_OF_FOLD[fold]}
+        rows.append({**row, "target": 0, "category": "x", "source": source, "group": source})
     clip_table = pd.DataFrame(rows).sort_values("clip_id", ignore_index=True)
     clip_table = clip_table.assign(file="audio/" + clip_table["clip_id"] + ".wav", **facts(5 * RATE_HZ))
     parts = [("dev", k) for k in range(dev)] + [("eval", k) for k in range(dev, dev + evaluation)]
     recordings = pd.DataFrame(
         [{"recording_id": f"r{k}", "part": part, "labels": "Rain", "label": "Rain"} for part, k in parts]
     )
+    recordings["split"] = recordings["part"].map({"dev": "train", "eval": "test"})
+    recordings["source"] = recordings["group"] = recordings["recording_id"]
     recordings["file"] = [f"FSD50K.{part}_audio/r{k}.wav" for part, k in parts]
     recordings = recordings.assign(**facts(frames))
-    here = {"root": Path(), "parts": {}}
     return (
-        CorpusIndex(facts=esc50.FACTS, table=clip_table, key="clip_id", **here),
-        CorpusIndex(facts=fsd50k.FACTS, table=recordings, key="recording_id", **here),
+        CorpusIndex(
+            facts=esc50.FACTS,
+            root=Path(),
+            table=clip_table,
+            parts={},
+            key="clip_id",
+            identity={},
+            reader="esc50",
+        ),
+        CorpusIndex(
+            facts=fsd50k.FACTS,
+            root=Path(),
+            table=recordings,
+            parts={},
+            key="recording_id",
+            identity={},
+            reader="fsd50k",
+            part_of_split=fsd50k.PART_OF_SPLIT,
+        ),
     )
+
+
+def join(pair):
+    return Corpora(foreground=pair[0], background=pair[1])
+
+
+def make_pool(size):
+    names = [f"r{k}" for k in range(size)]
+    return pd.DataFrame({"recording_id": names, "source": names})
 
 
 def facts(frames):
@@ -68,7 +97,7 @@ def hear_all(checks):
 
 
 def draw(pair, listen=hear_all, **options):
-    return draw_recipe(*pair, DrawOptions(**options), listen)
+    return draw_recipe(join(pair), DrawOptions(**options), listen)
 
 
 def rows(recipe):
@@ -84,7 +113,7 @@ def test_all_crops_are_inside_the_recording(frames, seed):
         for start in (a, b, c):
             assert isinstance(start, int)
             assert 0 <= start <= frames - W
-        assert abs(b - a) == OVERLAP_FRAMES
+        assert abs(b - a) == find_overlap_shift(W)
         assert abs(c - a) >= W
 
 
@@ -130,7 +159,7 @@ def test_snr_stays_in_its_range(low, width, seed):
 def test_a_recipe_keeps_every_rule():
     pair = corpora(shared={1, 2, 3, 5})
     recipe = draw(pair).recipe
-    check_recipe(recipe, *pair)
+    check_recipe(recipe, join(pair))
     assert len(recipe) == 40
     assert list(recipe["clip_id"]) == sorted(recipe["clip_id"])
     assert not recipe["fsd50k_file"].duplicated().any()
@@ -149,25 +178,25 @@ def test_each_recording_is_used_once_before_any_is_used_again():
 @settings(max_examples=60, deadline=None)
 def test_as_many_recordings_as_clips_suffice_although_some_pairs_are_forbidden(seed, shared):
     clips = pd.DataFrame(
-        {"clip_id": [f"c{k}" for k in range(10)], "freesound_id": [f"r{k}" if k in shared else "-" for k in range(10)]}
+        {"clip_id": [f"c{k}" for k in range(10)], "source": [f"r{k}" if k in shared else "-" for k in range(10)]}
     )
-    chosen = assign(clips, pd.DataFrame({"recording_id": [f"r{k}" for k in range(10)]}), seed)
+    chosen = assign(clips, make_pool(10), seed)
     assert sorted(chosen.values()) == sorted(f"r{k}" for k in range(10))
     assert all(chosen[f"c{k}"] != f"r{k}" for k in shared)
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_each_recording_is_used_once_even_if_every_clip_comes_from_one_of_them(seed):
-    clips = pd.DataFrame({"clip_id": [f"c{k}" for k in range(10)], "freesound_id": [f"r{k}" for k in range(10)]})
-    chosen = assign(clips, pd.DataFrame({"recording_id": [f"r{k}" for k in range(10)]}), seed)
+    clips = pd.DataFrame({"clip_id": [f"c{k}" for k in range(10)], "source": [f"r{k}" for k in range(10)]})
+    chosen = assign(clips, make_pool(10), seed)
     assert len(set(chosen.values())) == 10
     assert all(chosen[f"c{k}"] != f"r{k}" for k in range(10))
 
 
 def test_a_clip_whose_only_recording_is_its_own_source_is_refused():
-    clips = pd.DataFrame({"clip_id": ["c"], "freesound_id": ["r"]})
+    clips = pd.DataFrame({"clip_id": ["c"], "source": ["r"]})
     with pytest.raises(InvalidInputError, match="no background is left for clip c"):
-        assign(clips, pd.DataFrame({"recording_id": ["r"]}), 0)
+        assign(clips, pd.DataFrame({"recording_id": ["r"], "source": ["r"]}), 0)
 
 
 def test_a_row_depends_on_seed_and_clip_alone():
@@ -180,13 +209,7 @@ def test_a_row_depends_on_seed_and_clip_alone():
 
 def test_the_order_of_the_tables_does_not_matter():
     clips, recordings = corpora()
-    shuffled = CorpusIndex(
-        facts=recordings.facts,
-        root=recordings.root,
-        table=recordings.table.sample(frac=1, random_state=1),
-        parts={},
-        key="recording_id",
-    )
+    shuffled = replace(recordings, table=recordings.table.sample(frac=1, random_state=1))
     assert draw((clips, recordings)).recipe.equals(draw((clips, shuffled)).recipe)
 
 
@@ -194,8 +217,7 @@ def test_a_recording_that_goes_away_changes_only_the_rows_that_had_it():
     clips, recordings = corpora(clips=10, dev=3000, evaluation=3000)
     before = rows(draw((clips, recordings)).recipe)
     gone = before["1-0-A-0"]["fsd50k_file"]
-    table = recordings.table[recordings.table["file"] != gone]
-    fewer = CorpusIndex(facts=recordings.facts, root=recordings.root, table=table, parts={}, key="recording_id")
+    fewer = replace(recordings, table=recordings.table[recordings.table["file"] != gone])
     after = rows(draw((clips, fewer)).recipe)
     assert [clip_id for clip_id in before if before[clip_id] != after[clip_id]] == ["1-0-A-0"]
 
@@ -230,7 +252,7 @@ def test_quiet_crops_are_drawn_again_and_quiet_recordings_left_out():
     drawn = draw(corpora(dev=12), listen)
     assert drawn.recipe["a_start"].min() >= loud_from
     assert drawn.too_quiet == ["r0", "r1"]
-    check_recipe(drawn.recipe, *corpora(dev=12))
+    check_recipe(drawn.recipe, join(corpora(dev=12)))
 
 
 def test_broken_recordings_are_left_out_and_named():

@@ -13,15 +13,17 @@ from bgknown.cli import main
 from bgknown.errors import InvalidInputError
 from bgknown.mixtures import build as building
 from bgknown.mixtures.assignment import assign
-from bgknown.mixtures.dataset import MANIFEST_COLUMNS, open_dataset
+from bgknown.mixtures.dataset import open_dataset
 from bgknown.mixtures.draw import CropVerdict, DrawOptions
 from bgknown.mixtures.making import build_dataset
+from bgknown.mixtures.manifest import MANIFEST_COLUMNS
 from bgknown.mixtures.naming import name_clip, name_row
 from bgknown.mixtures.options import BuildOptions
-from bgknown.mixtures.recipe import COLUMNS, check_recipe, format_recipe, read_recipe
+from bgknown.mixtures.recipe import COLUMNS, format_recipe, read_recipe
+from bgknown.mixtures.rules import check_recipe
 from bgknown.mixtures.selection import take_rows
 from bgknown.mixtures.verify import verify
-from tests.bgknown.mixtures.test_draw import corpora, draw, hear_all
+from tests.bgknown.mixtures.test_draw import corpora, draw, hear_all, join, make_pool
 
 BACKGROUND = ["fsd50k_file", "a_start", "b_start", "c_start"]
 
@@ -40,7 +42,7 @@ def test_the_first_draw_is_that_of_a_single_one_and_fewer_are_the_first_of_more(
     for number in range(3):
         assert of_draw(six, number).equals(of_draw(three, number))
     assert len(six) == 6 * len(single)
-    check_recipe(six, *pair)
+    check_recipe(six, join(pair))
 
 
 def test_a_single_draw_has_neither_suffix_nor_column():
@@ -82,9 +84,9 @@ def test_over_all_rows_every_recording_is_used_once_before_any_is_used_again():
 @settings(max_examples=80, deadline=None)
 def test_no_clip_gets_a_recording_twice_while_there_are_others(seed, shared, size, draws):
     clips = pd.DataFrame(
-        {"clip_id": [f"c{k}" for k in range(10)], "freesound_id": [f"r{k}" if k in shared else "-" for k in range(10)]}
+        {"clip_id": [f"c{k}" for k in range(10)], "source": [f"r{k}" if k in shared else "-" for k in range(10)]}
     )
-    pool = pd.DataFrame({"recording_id": [f"r{k}" for k in range(size)]})
+    pool = make_pool(size)
     made: list[dict[str, str]] = []
     for _ in range(draws):
         made.append(assign(clips, pool, seed, made))
@@ -121,7 +123,7 @@ def test_a_recording_that_fails_in_a_later_draw_changes_no_earlier_one():
 def test_every_snr_of_a_grid_has_the_same_background():
     pair = corpora(clips=10)
     recipe = draw(pair, snr_grid_db=(-10.0, 0.0, 2.5), draws=2).recipe
-    check_recipe(recipe, *pair)
+    check_recipe(recipe, join(pair))
     assert len(recipe) == 10 * 2 * 3
     assert recipe.groupby(["esc50_file", "draw"])[BACKGROUND].nunique().eq(1).all(axis=None)
     assert recipe["snr_db"].value_counts().to_dict() == {-10.0: 20, 0.0: 20, 2.5: 20}
@@ -131,7 +133,7 @@ def test_every_snr_of_a_grid_has_the_same_background():
     one = draw(pair, snr_grid_db=(5.0,)).recipe
     assert one["clip_id"].str.endswith("_snr5").all()
     assert "draw" not in one
-    check_recipe(one, *pair)
+    check_recipe(one, join(pair))
 
 
 @pytest.mark.parametrize(
@@ -262,7 +264,7 @@ def test_recipes_whose_draws_contradict_their_names_are_refused(drawn, tmp_path,
     index = tiny.open()
 
     def check():
-        check_recipe(read_recipe(tmp_path / "r.csv"), index.esc50, index.fsd50k)
+        check_recipe(read_recipe(tmp_path / "r.csv"), index)
 
     with pytest.raises(InvalidInputError, match=message):
         check()

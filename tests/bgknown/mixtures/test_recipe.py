@@ -2,7 +2,8 @@ import pandas as pd
 import pytest
 
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.mixtures.recipe import COLUMNS, check_recipe, format_recipe, hash_recipe, read_recipe
+from bgknown.mixtures.recipe import COLUMNS, format_recipe, hash_recipe, read_recipe
+from bgknown.mixtures.rules import check_recipe
 
 
 @pytest.fixture
@@ -103,7 +104,7 @@ def test_a_row_that_breaks_a_rule_is_named(built, recipe, column, value, message
     broken.loc[0, column] = value
     corpora = built[0].open()
     with pytest.raises(InvalidInputError, match=f"(?s)nothing was built:.*  1-100-A-0: .*{message}"):
-        check_recipe(broken, corpora.esc50, corpora.fsd50k)
+        check_recipe(broken, corpora)
 
 
 def test_a_shared_freesound_id_is_refused(tiny, recipe):
@@ -112,10 +113,10 @@ def test_a_shared_freesound_id_is_refused(tiny, recipe):
     (tiny.esc50 / "meta" / "esc50.csv").write_text(table.replace("False,100,", f"False,{name},"))
     corpora = tiny.open()
     with pytest.raises(InvalidInputError, match=f"shares the Freesound id {name} with the clip"):
-        check_recipe(recipe, corpora.esc50, corpora.fsd50k)
+        check_recipe(recipe, corpora)
 
 
 def test_all_bad_rows_are_listed_together(built, recipe):
     corpora = built[0].open()
     with pytest.raises(InvalidInputError, match=r"breaks 10 rules; nothing was built:\n(  .*\n){9}  .*$"):
-        check_recipe(recipe.assign(ref_db=1.0), corpora.esc50, corpora.fsd50k)
+        check_recipe(recipe.assign(ref_db=1.0), corpora)

@@ -1,0 +1,193 @@
+"""The rules that a recipe keeps: against the corpora at hand, and where these have the sources of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import pandas as pd
+
+from bgknown.audio.files import count_frames_44k
+from bgknown.corpora import CorpusIndex
+from bgknown.corpora.columns import ESC50_PREFIXES, CorpusPrefixes
+from bgknown.corpora.pair import Corpora
+from bgknown.errors import InvalidInputError
+from bgknown.mixtures.naming import name_row
+from bgknown.mixtures.recipe import (
+    CLIP_FRAMES,
+    REF_LIMITS_DB,
+    SNR_LIMITS_DB,
+    RecipeRow,
+    find_overlap_shift,
+    list_rows,
+)
+from bgknown.paths import find_fault
+from bgknown.tables import list_records
+
+
+def check_recipe(recipe: pd.DataFrame, corpora: Corpora, clip_frames: int = CLIP_FRAMES) -> None:
+    """Check every row against the rules of BgKnown and the corpora at hand.
+
+    Args:
+        recipe: the recipe.
+        corpora: the corpora.
+        clip_frames: samples in a mixture.
+
+    Raises:
+        InvalidInputError: lists every row that breaks a rule.
+    """
+    known = _index_by_name(corpora)
+    faults = [
+        f"  {row.clip_id}: {fault}" for row in list_rows(recipe) for fault in _find_faults(row, known, clip_frames)
+    ]
+    if faults:
+        shown = "\n".join(faults[:50]) + (f"\n  ... and {len(faults) - 50} more" if len(faults) > 50 else "")
+        raise InvalidInputError(
+            f"the recipe breaks {len(faults)} rule{'s' * (len(faults) > 1)}; nothing was built:\n{shown}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowSources:
+    """Where the corpora at hand have the sources of a row; a file is found by its stem, whatever its type."""
+
+    row: RecipeRow
+    """The row."""
+    clip_file: str
+    """The clip, relative to its corpus."""
+    recording_file: str
+    """The recording, relative to its corpus."""
+    background_label: str
+    """The recording's first label."""
+
+
+def resolve_sources(recipe: pd.DataFrame, corpora: Corpora) -> Iterator[RowSources]:
+    """The sources of each row of a recipe that ``check_recipe`` accepts."""
+    known = _index_by_name(corpora)
+    for row in list_rows(recipe):
+        recording = known.recordings[drop_type(row.background_file)]
+        yield RowSources(
+            row=row,
+            clip_file=known.clips[drop_type(row.foreground_file)]["file"],
+            recording_file=recording["file"],
+            background_label=recording["label"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """The rows of the corpora's tables, by their files without types."""
+
+    corpora: Corpora
+    clips: Mapping[str, Mapping[str, Any]]
+    recordings: Mapping[str, Mapping[str, Any]]
+
+
+def _index_by_name(corpora: Corpora) -> _Known:
+    clips, recordings = (
+        {drop_type(row["file"]): row for row in list_records(index.table)}
+        for index in (corpora.foreground, corpora.background)
+    )
+    return _Known(corpora=corpora, clips=clips, recordings=recordings)
+
+
+def _find_faults(row: RecipeRow, known: _Known, clip_frames: int) -> Iterator[str]:
+    fault = _find_path_fault(row, known.corpora.prefixes)
+    if fault:
+        yield fault
+        return
+    clip = known.clips.get(drop_type(row.foreground_file))
+    recording = known.recordings.get(drop_type(row.background_file))
+    fault = _find_name_fault(row, clip, known.corpora.foreground.facts.name)
+    if clip is None or fault:
+        yield fault
+        return
+    if recording is None:
+        yield f"{row.background_file!r} is not listed in this {known.corpora.background.facts.name}"
+        return
+    yield from _find_label_faults(row, clip, known.corpora.foreground.facts.name)
+    yield from _find_background_faults(row, clip, recording, known.corpora.background)
+    for column, level, (low, high) in (("snr_db", row.snr_db, SNR_LIMITS_DB), ("ref_db", row.ref_db, REF_LIMITS_DB)):
+        if not low <= level <= high:
+            yield f"{column} is {level}; it must be in {low:g}..{high:g}"
+    if recording["frames"]:
+        yield from _find_crop_faults(row, count_frames_44k(recording["frames"], recording["rate_hz"]), clip_frames)
+
+
+def _find_path_fault(row: RecipeRow, prefixes: CorpusPrefixes) -> str:
+    """Which file of a row is outside its corpus; empty for none."""
+    official = prefixes == ESC50_PREFIXES
+    rule = "FOLDER/FILE" if official else "a path"
+    files = {prefixes.foreground_file: row.foreground_file, prefixes.background_file: row.background_file}
+    for column, file in files.items():
+        if find_fault(file) or ":" in file or (official and not _has_one_folder(file)):
+            return f"{column} {file!r} leaves the corpus; it must be {rule} relative to the corpus"
+    return ""
+
+
+def _find_label_faults(row: RecipeRow, clip: Mapping[str, Any], corpus: str) -> Iterator[str]:
+    for column, value in (("fold", row.fold), ("target", row.target), ("category", row.category)):
+        if value != clip[column]:
+            yield f"{column} is {value!r}, in {corpus} it is {clip[column]!r}"
+    split = clip["split"]
+    if row.split != split:
+        place = f"fold {clip['fold']} belongs to" if clip["fold"] else f"in {corpus} it is"
+        yield f"split is {row.split!r}, {place} {split!r}"
+
+
+def _find_background_faults(
+    row: RecipeRow, clip: Mapping[str, Any], recording: Mapping[str, Any], corpus: CorpusIndex
+) -> Iterator[str]:
+    split, source = clip["split"], clip["source"]
+    if recording["split"] != split:
+        part = corpus.part_of_split[split]
+        place = f"{corpus.facts.name}'s {part} set"
+        yield f"a {split} clip takes its background from {place}, not from {row.background_file!r}"
+    if source and recording["source"] == source:
+        yield f"the background shares the {describe_source(source)} with the clip"
+
+
+def _has_one_folder(file: str) -> bool:
+    return len(PurePosixPath(file.replace("\\", "/")).parts) == 2
+
+
+def describe_source(source: str) -> str:
+    """A source in words: Freesound ids are numbers."""
+    return f"Freesound id {source}" if source.isascii() and source.isdigit() else f"source {source}"
+
+
+def _find_name_fault(row: RecipeRow, clip: Mapping[str, Any] | None, corpus: str) -> str:
+    """What is wrong with the names of a row and its clip; empty for nothing."""
+    if clip is None or (row.draw is None and not _is_named(row, clip["clip_id"])):
+        return f"{row.foreground_file!r} is not the clip of that name in this {corpus}"
+    if row.draw is not None and row.draw < 0:
+        return f"draw is {row.draw}; it must not be negative"
+    if not _is_named(row, clip["clip_id"]):
+        return f"draw {row.draw} of clip {clip['clip_id']} must be named {name_row(clip['clip_id'], row.draw)}"
+    return ""
+
+
+def _find_crop_faults(row: RecipeRow, frames: int, clip_frames: int) -> Iterator[str]:
+    for name, start in row.starts.items():
+        if start < 0 or start + clip_frames > frames:
+            yield (
+                f"{name}_start {start:,} to {start + clip_frames:,} goes beyond {row.background_file!r}, "
+                f"which has {frames:,} samples at 44.1 kHz"
+            )
+    shift = find_overlap_shift(clip_frames)
+    if abs(row.b_start - row.a_start) != shift:
+        yield f"b_start must be {shift:,} samples before or after a_start (50 % overlap)"
+    if abs(row.c_start - row.a_start) < clip_frames:
+        yield f"c_start must be at least {clip_frames:,} samples before or after a_start (no overlap)"
+
+
+def drop_type(file: str) -> str:
+    """Folder and name without type: what identifies a file of a corpus."""
+    return str(PurePosixPath(file).with_suffix(""))
+
+
+def _is_named(row: RecipeRow, clip: str) -> bool:
+    """Whether a row is named for its clip and its draw, with or without its SNR."""
+    return row.clip_id in {name_row(clip, row.draw), name_row(clip, row.draw, row.snr_db)}
