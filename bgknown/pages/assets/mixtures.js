@@ -49,7 +49,7 @@ function makeStrip(row) {
     const y = 4 + 16 * place;
     const rect = { class: `crop ${name}`, x: `${(100 * start) / end}%`, y, width: `${(100 * length) / end}%`, height: 14 };
     parts.push(make("rect", rect), make("text", { x: `${(100 * (start + length / 2)) / end}%`, y: y + 11, "text-anchor": "middle" }, name));
-    said.push(`${name} ${start.toFixed(1)}–${(start + length).toFixed(1)} s`);
+    said.push(`${name}\u00a0${start.toFixed(1)}–${(start + length).toFixed(1)}\u00a0s`);
   }
   const text = said.join(", ");
   const picture = make("svg", { class: "strip", role: "img", "aria-label": `Where the references are in the recording: ${text}` }, ...parts);

@@ -77,7 +77,7 @@ def test_filters_search_and_order(opened, built):
 def test_a_row_says_what_it_is(opened, built):
     row = open_dataset(built[1]).rows()[0]
     card = opened.page.locator(".card").first
-    text = card.inner_text().replace("−", "-")
+    text = card.inner_text().replace("−", "-").replace("\u00a0", " ")
     assert f"{row.split}, fold {row.fold} · SNR {row.achieved_snr_db:.2f} dB (asked: {row.snr_db:.2f} dB)" in text
     assert f"a {row.a_start / 44_100:.1f}–{row.a_start / 44_100 + 5:.1f} s" in text
     assert "background: Rain" in text
