@@ -19,6 +19,7 @@ from bgknown.soundscape import Soundscape
 from bgknown.tables import list_records
 
 NO_JAMS = "Give the folder of the JAMS (--jams) when making the page to see the events on a time line."
+WIDE_AUDIO = "Not every browser plays WAV files of 32 bits; pages made with --inline-audio play everywhere."
 NO_AUDIO = "This set was built with --manifest-only, so there is no audio to listen to."
 
 
@@ -71,8 +72,15 @@ def list_pairs(
         ),
         facts=_list_pair_facts(table, description),
         corpora=({"name": "APwD", "licence": str(description.get("licence", "")), "url": ""},),
-        notes=(*([NO_JAMS] if jams is None else []), *([] if has_audio else [NO_AUDIO])),
+        notes=_list_notes(description, has_audio=has_audio, has_jams=jams is not None),
     )
+
+
+def _list_notes(description: dict[str, Any], *, has_audio: bool, has_jams: bool) -> tuple[str, ...]:
+    audio = description["configuration"].get("audio")
+    is_wide = isinstance(audio, dict) and audio.get("bits") == 32
+    notes = {NO_JAMS: not has_jams, NO_AUDIO: not has_audio, WIDE_AUDIO: has_audio and is_wide}
+    return tuple(note for note, holds in notes.items() if holds)
 
 
 def _read_scape(jams: Path, file: str) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@
 const ALIGNED_S = 0.008;
 const NEAR_S = 0.06;
 const FAR_S = 0.4;
-const player = { row: null, signal: 0, before: 1, audio: [], failed: new Set(), playing: false, base: null, onchange: () => {} };
+const player = { row: null, signal: 0, before: 1, audio: [], failed: new Set(), playing: false, base: null, frame: 0, onchange: () => {} };
 
 /** Where the audio of a signal may be, best guess first. */
 function listAddresses(row, signal) {
@@ -94,7 +94,8 @@ async function startAt(position) {
   const started = await Promise.allSettled(there.map((audio) => audio.play()));
   if (opened !== player.audio) return;
   if (started.every(({ status }) => status === "rejected")) stopAt(position);
-  requestAnimationFrame(followPosition);
+  cancelAnimationFrame(player.frame);
+  followPosition();
 }
 
 function stopAt(position) {
@@ -149,7 +150,7 @@ function alignSignals() {
 
 function followPosition() {
   refreshPosition();
-  if (player.playing) requestAnimationFrame(followPosition);
+  if (player.playing) player.frame = requestAnimationFrame(followPosition);
 }
 
 function refreshPosition() {

@@ -17,7 +17,7 @@ from bgknown.cli import main
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
 from bgknown.mixtures.dataset import Dataset
 from bgknown.mixtures.verify import verify
-from bgknown.pages import dataset_page
+from bgknown.pages import dataset_page, listening
 from bgknown.pages.dataset_page import write_dataset_page
 from bgknown.pages.mixture_rows import list_mixtures
 from bgknown.pages.options import PageOptions
@@ -136,6 +136,13 @@ def test_audio_in_the_page_needs_nothing_else(built, tmp_path):
     assert all(text.startswith("data:audio/") for name in ("audio-0", "audio-1") for text in blocks[name])
     assert len(blocks["audio-0"]) == 5
     assert str(built[1]) not in report.page.read_text()
+
+
+def test_without_mp3_the_audio_is_ogg(monkeypatch):
+    silence = np.zeros(4_410, np.float32)
+    assert listening.encode_address(silence).startswith("data:audio/mpeg;base64,")
+    monkeypatch.setattr(soundfile, "available_formats", lambda: {"OGG": "", "WAV": ""})
+    assert listening.encode_address(silence).startswith("data:audio/ogg;base64,")
 
 
 def test_faults_are_shown_and_broken_audio_is_reported(copy, tmp_path):
@@ -326,6 +333,8 @@ def test_pairs_without_jams_without_audio_and_with_one_side(pairs, tmp_path):
     assert read_blocks(report.page)["page"]["signals"] == []
     with pytest.raises(NotFoundError, match="--jams must be the folder that the set was built from"):
         make_page(tmp_path / "set", jams=tmp_path)
+    pairs.build(tmp_path / "wide", bits=32, limit=2)
+    assert "Not every browser plays WAV files of 32 bits" in make_page(tmp_path / "wide").page.read_text()
     for path in pairs.jams.rglob("*_s2.jams"):
         path.unlink()
     pairs.build(tmp_path / "one-sided")
