@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,6 +93,7 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
     from benchmark.protocol import TEXT_ENCODER, open_protocol  # noqa: PLC0415
     from benchmark.tasks import name_of  # noqa: PLC0415
     from benchmark.tasks.locations import parse_locations, split_tables  # noqa: PLC0415
+    from bgknown.jobs.cluster import use_cluster  # noqa: PLC0415
 
     if task and suite:
         raise click.UsageError("give --task or --suite, not both")
@@ -116,6 +118,14 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
         text_pooling=given["text_pooling"],
         trained_on=given["trained_on"],
     )
+    if options.embedding.shard is not None:
+        for line in running.embed_shares(options):
+            echo(f"{options.embedding.shard}: {line}")
+        echo("when all shards have ended, run the command without --shard, which measures")
+        return
+    with use_cluster(given["cluster"], read=options.data.list_folders()) as cluster:
+        if cluster is not None:
+            running.embed_elsewhere(options, cluster)
     outcomes = []
     for outcome in running.run(options):
         _report(outcome, out)
@@ -140,18 +150,31 @@ def embed(*, encoder: str, audio: tuple[Path, ...], out: Path, duration: float |
     Example:
       benchmark embed --encoder logmel ESC-50/audio --out embeddings
     """
-    from benchmark.embedding.embed_files import embed_files  # noqa: PLC0415
+    from benchmark.embedding.embed_files import embed_files, embed_shard_of_files  # noqa: PLC0415
+    from benchmark.embedding.shares import embed_on_cluster  # noqa: PLC0415
     from benchmark.encoders.registry import load_encoder  # noqa: PLC0415
     from benchmark.processes import pick_device  # noqa: PLC0415
+    from bgknown.jobs.cluster import use_cluster  # noqa: PLC0415
 
-    loaded = load_encoder(
-        encoder, trust_code=given["trust_code"], device=pick_device(given["device"]), name=given["name"]
-    )
-    report = embed_files(
-        loaded, audio, out, _make_settings(given), duration_s=duration, skip_broken=given["skip_broken"]
-    )
+    choice = {
+        "spec": encoder,
+        "trust_code": given["trust_code"],
+        "device": pick_device(given["device"]),
+        "name": given["name"],
+    }
+    settings, how = _make_settings(given), {"duration_s": duration, "skip_broken": given["skip_broken"]}
+    with use_cluster(given["cluster"], read=[path for path in audio if path.is_dir()]) as cluster:
+        if cluster is not None:
+            work = functools.partial(embed_shard_of_files, choice, audio, settings, how)
+            embed_on_cluster(work, cluster, settings.cache, f"embed {encoder}")
+    loaded = load_encoder(**choice)
+    report = embed_files(loaded, audio, out, settings, **how)
     if report.problems:
         echo(report.note(), err=True)
+    if given["shard"] is not None:
+        echo(f"{given['shard']}: the cache holds {report.clips:,} embeddings")
+        echo("when all shards have ended, run the command without --shard, which writes the array")
+        return
     left_out = f", {len(report.problems):,} left out" if report.problems else ""
     echo(f"{report.clips} clips of {loaded.encoder.embedding_size} values{left_out}\narray  {out / 'embeddings.npy'}")
     echo(f"clips  {out / 'clips.csv'}\nabout  {out / 'about.json'}")
@@ -290,7 +313,11 @@ def _make_settings(given: dict[str, Any]) -> EmbedSettings:
     jobs = count_cores() if given["jobs"] is None else given["jobs"]
     check_jobs(jobs)
     return EmbedSettings(
-        cache=given["cache"] or default_cache(), batch_size=given["batch"], precision=given["precision"], jobs=jobs
+        cache=given["cache"] or default_cache(),
+        batch_size=given["batch"],
+        precision=given["precision"],
+        jobs=jobs,
+        shard=given["shard"],
     )
 
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import click
 
-from bgknown.cli_options import add_options, cache_option, device_option, jobs_option, name_option, out_option
+from bgknown.cli_options import (
+    add_options,
+    cache_option,
+    cluster_option,
+    device_option,
+    jobs_option,
+    name_option,
+    out_option,
+    shard_option,
+)
 
 _ENCODER = "Encoder: a name, a file or KIND:TARGET (see `benchmark encoders`)"
 
@@ -30,6 +39,8 @@ embedding_options = add_options(
     ),
     click.option("--batch", type=int, default=32, show_default=True, help="Clips per batch."),
     jobs_option,
+    shard_option,
+    cluster_option,
     cache_option,
 )
 """The options of the embedding pass."""

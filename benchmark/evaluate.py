@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark import processes
-from benchmark.embedding.embed import EmbedSettings, embed_clips
+from benchmark.embedding.clips import Clip
+from benchmark.embedding.embed import EmbedSettings, embed_clips, embed_share
 from benchmark.encoders.contract import FittedEncoder, LoadedEncoder
 from benchmark.evaluation import bands
 from benchmark.evaluation.gradient import check_validation, probe_by_gradient
@@ -82,6 +83,20 @@ def _probe(
     )
 
 
+def embed_share_of_task(loaded: LoadedEncoder, data: TaskData, settings: EmbedSettings) -> int:
+    """Embed a share of what ``evaluate`` needs into the cache; returns how many embeddings that holds of all."""
+    clips = [clip for signal in data.signals.values() for clip in signal]
+    if not isinstance(loaded.encoder, FittedEncoder):
+        return embed_share(loaded, clips, settings)
+    return sum(embed_share(loaded, clips, settings, fit_on=_list_heard(data, fold)) for fold in data.folds)
+
+
+def _list_heard(data: TaskData, fold: Fold) -> list[Clip]:
+    """The clips that an encoder with statistics takes them from."""
+    heard = data.signals[data.settings[0].signal]
+    return [heard[row] for row in data.trained_on(fold.train)]
+
+
 def _embed_folds(
     loaded: LoadedEncoder, data: TaskData, settings: EmbedSettings, notes: list[str]
 ) -> Iterator[tuple[Fold, Embeddings]]:
@@ -91,15 +106,8 @@ def _embed_folds(
     shared: NDArray[np.float32] | None = None
     for fold in data.folds:
         if isinstance(loaded.encoder, FittedEncoder):
-            heard = data.signals[data.settings[0].signal]
-            rows = embed_clips(
-                loaded,
-                clips,
-                settings,
-                fit_on=[heard[row] for row in data.trained_on(fold.train)],
-                twice=True,
-                notes=notes,
-            )
+            heard = _list_heard(data, fold)
+            rows = embed_clips(loaded, clips, settings, fit_on=heard, twice=True, notes=notes)
         else:
             shared = rows = embed_clips(loaded, clips, settings, twice=True, notes=notes) if shared is None else shared
         yield fold, dict(zip(data.signals, np.split(rows, ends[:-1]), strict=True))

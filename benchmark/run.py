@@ -14,10 +14,11 @@ from benchmark import processes, tasks
 from benchmark.embedding.broken import describe
 from benchmark.embedding.clips import BrokenClipError
 from benchmark.embedding.embed import EmbedSettings
+from benchmark.embedding.shares import embed_on_cluster
 from benchmark.encoders.contract import LoadedEncoder
 from benchmark.encoders.loading import try_out
 from benchmark.encoders.registry import load_encoder
-from benchmark.evaluate import evaluate
+from benchmark.evaluate import embed_share_of_task, evaluate
 from benchmark.protocol import TEXT_ENCODER, Protocol, choose_protocols
 from benchmark.record import Measuring, Outcome, check_same, find_finished, warn_of_earlier, write_outcome
 from benchmark.results.run_folder import claim
@@ -25,6 +26,8 @@ from benchmark.tasks import own as own_task
 from benchmark.tasks.contract import TaskData, TaskOptions, check_folds
 from benchmark.tasks.locations import Locations
 from bgknown.errors import InvalidInputError
+from bgknown.jobs.cluster import Cluster
+from bgknown.jobs.shards import Shard
 from bgknown.sounds import read_sound_list
 from bgknown.userpath import expand_fields
 
@@ -103,14 +106,8 @@ def run(options: RunOptions) -> Iterator[Outcome]:
         BgknownError: a task, an encoder or their data break a rule, or the folder of results cannot be written; what
             was measured before is kept.
     """
-    own = [tasks.name_of(task) for task in options.tasks if tasks.is_own(task)]
-    needs = [need for name in (*options.tasks, *tasks.MODULES) for need in tasks.list_needs(name)]
-    options.data.check(sorted({*tasks.MODULES, *needs, *own}))
-    roots = {task: _find_root(options, task) for task in options.tasks}
-    task_options = {task: _make_task_options(options, task) for task in options.tasks}
-    data_of = {task: tasks.prepare(task, roots[task], task_options[task]) for task in options.tasks}
+    data_of, task_options = _prepare_tasks(options)
     for data in data_of.values():
-        check_folds(data)  # before hours are spent on the first tasks
         if processes.rank() == 0:
             warn_of_earlier(options.out, data)
     for loaded in _load_in_turn(options, list(data_of.values())):
@@ -124,6 +121,52 @@ def run(options: RunOptions) -> Iterator[Outcome]:
                 )
                 if outcome is not None:
                     yield outcome
+
+
+def embed_shares(options: RunOptions) -> Iterator[str]:
+    """Embed a share of the audio of every task with every encoder (``options.embedding.shard``), into the cache.
+
+    Yields:
+        a line for each encoder and task.
+
+    Raises:
+        BgknownError: as ``run``.
+    """
+    data_of, _ = _prepare_tasks(options)
+    for loaded in _load_in_turn(options, list(data_of.values())):
+        for task, data in data_of.items():
+            held = embed_share_of_task(loaded, data, options.embedding)
+            yield f"{loaded.name} on {tasks.name_of(task)}: the cache holds {held:,} embeddings"
+
+
+def embed_elsewhere(options: RunOptions, cluster: Cluster) -> None:
+    """Let the workers of a cluster embed the audio of all tasks with all encoders, into the cache.
+
+    Raises:
+        BgknownError: as ``run``, or a fault of the cluster.
+    """
+    for spec in dict.fromkeys(options.encoders):
+        work = functools.partial(_embed_one_share, dataclasses.replace(options, encoders=(spec,)))
+        embed_on_cluster(work, cluster, options.embedding.cache, f"embed {spec}")
+
+
+def _embed_one_share(options: RunOptions, shard: Shard) -> None:
+    settings = dataclasses.replace(options.embedding, shard=shard)
+    for _ in embed_shares(dataclasses.replace(options, embedding=settings)):
+        pass
+
+
+def _prepare_tasks(options: RunOptions) -> tuple[dict[str, TaskData], dict[str, TaskOptions]]:
+    """Read all tasks, and refuse what would fail after hours."""
+    own = [tasks.name_of(task) for task in options.tasks if tasks.is_own(task)]
+    needs = [need for name in (*options.tasks, *tasks.MODULES) for need in tasks.list_needs(name)]
+    options.data.check(sorted({*tasks.MODULES, *needs, *own}))
+    roots = {task: _find_root(options, task) for task in options.tasks}
+    task_options = {task: _make_task_options(options, task) for task in options.tasks}
+    data_of = {task: tasks.prepare(task, roots[task], task_options[task]) for task in options.tasks}
+    for data in data_of.values():
+        check_folds(data)  # before hours are spent on the first tasks
+    return data_of, task_options
 
 
 def _load_in_turn(options: RunOptions, data: Sequence[TaskData]) -> Iterator[LoadedEncoder]:

@@ -13,15 +13,18 @@ from bgknown.apwd.cli import apwd
 from bgknown.cli_options import (
     add_options,
     cache_option,
+    cluster_option,
     format_option,
     jobs_option,
     limit_option,
     out_option,
     read_numbers,
     seed_option,
+    shard_option,
     skip_broken_option,
 )
 from bgknown.commands import ANY_PATH, FILE_PATH, FOLDER_PATH, HELP_SETTINGS, Group, begin_logging, echo
+from bgknown.jobs.shards import describe_share
 
 if TYPE_CHECKING:
     from bgknown.mixtures.build import BuildReport
@@ -116,6 +119,8 @@ def plan(*, out: Path, **given: Any) -> None:
     show_default=True,
     help="Gain of the references: that of (a) in the mixture, or none (as in the source).",
 )
+@shard_option
+@cluster_option
 @format_option
 @click.option(
     "--engine",
@@ -133,6 +138,7 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
     Example:
       bgknown build --esc50 ESC-50 --fsd50k FSD50K --out bgknown-esc50
     """
+    from bgknown.jobs.cluster import use_cluster  # noqa: PLC0415
     from bgknown.jobs.problems import refuse_broken  # noqa: PLC0415
     from bgknown.mixtures import build as building  # noqa: PLC0415
     from bgknown.mixtures.engine import choose_engine  # noqa: PLC0415
@@ -141,6 +147,7 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
         raise click.UsageError(
             "--seed, --snr, --draws, --snr-grid and --ref-db set up a draw; leave them out with --recipe"
         )
+    cluster = given.pop("cluster")
     options = _make_options({**given, "engine": given["engine"] or choose_engine(out)})
     corpora = _open_corpora(given, options.cache)
     if dry_run:
@@ -153,7 +160,9 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
         echo(f"\n{what}")
         refuse_broken(report.problems, skip=options.skip_broken, kept="a build would stop there")
         return
-    _report(building.build(corpora, options, out), out, options.draw.duration_s)
+    with use_cluster(cluster, read=[corpora.foreground.root, corpora.background.root]):
+        report = building.build(corpora, options, out)
+    _report(report, out, options.draw.duration_s)
 
 
 @main.command()
@@ -295,6 +304,10 @@ def _open_corpora(given: dict[str, Any], cache: Path) -> Any:
 
 
 def _report(report: BuildReport, out: Path, duration_s: float) -> None:
+    if report.shard is not None:
+        left_out = len(report.problems)
+        echo(describe_share(report.shard, "row", made=report.rendered, kept=report.kept, left_out=left_out))
+        return
     echo(_format_summary(report.table, duration_s))
     done = (
         "was already complete; nothing was done"

@@ -9,13 +9,34 @@ from typing import Any, TypeVar
 import click
 
 from bgknown.commands import FOLDER_PATH
+from bgknown.errors import InvalidInputError
+from bgknown.jobs.shards import Shard, read_shard
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def _read_shard(context: click.Context, option: click.Parameter, text: str | None) -> Shard | None:
+    try:
+        return None if text is None else read_shard(text)
+    except InvalidInputError as error:
+        raise click.BadParameter(str(error)) from error
+
 
 cache_option = click.option(
     "--cache", type=FOLDER_PATH, help="Cache folder [default: $BGKNOWN_CACHE or the user's cache]."
 )
 jobs_option = click.option("--jobs", type=int, help="Number of parallel workers [default: all cores].")
+shard_option = click.option(
+    "--shard",
+    metavar="I/N",
+    callback=_read_shard,
+    help="Make only share I of N, beside other runs of this command; run it without --shard at the end.",
+)
+cluster_option = click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Work on a Dask cluster: tcp://HOST:PORT, a scheduler file (.json), local:N, or a TOML file of a queue.",
+)
 skip_broken_option = click.option("--skip-broken", is_flag=True, help="Skip missing or broken inputs, and count them.")
 device_option = click.option("--device", help="cpu, cuda or cuda:N [default: a GPU if there is one].")
 name_option = click.option("--name", help="Name of the encoder in results [default: from its file, kind or run].")

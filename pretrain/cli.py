@@ -11,14 +11,17 @@ import click
 from bgknown import __version__
 from bgknown.cli_options import (
     add_options,
+    cluster_option,
     device_option,
     jobs_option,
     name_option,
     out_option,
     seed_option,
+    shard_option,
     skip_broken_option,
 )
 from bgknown.commands import ANY_PATH, FILE_PATH, FOLDER_PATH, HELP_SETTINGS, Group, begin_logging, echo
+from bgknown.jobs.shards import describe_share
 
 config_options = add_options(
     click.option(
@@ -73,6 +76,8 @@ def main() -> None:
 @click.option("--rate", "rate_hz", type=int, default=16_000, show_default=True, help="Sampling rate in Hz.")
 @skip_broken_option
 @jobs_option
+@shard_option
+@cluster_option
 def pack(*, audio: tuple[Path, ...], match: tuple[str, ...], jobs: int | None, **given: Any) -> None:
     """Pack folders of audio into one corpus, which is all that training reads.
 
@@ -85,18 +90,24 @@ def pack(*, audio: tuple[Path, ...], match: tuple[str, ...], jobs: int | None, *
       pretrain pack --audio recordings --out corpus
       pretrain pack --audio audioset --sample 200000 --skip-broken --out corpus
     """
+    from bgknown.jobs.cluster import use_cluster  # noqa: PLC0415
     from pretrain.pack import PackOptions  # noqa: PLC0415
     from pretrain.pack import pack as pack_corpus  # noqa: PLC0415
 
     if jobs is not None:
         given["jobs"] = jobs
-    report = pack_corpus(PackOptions(audio=audio, match=match, **given))
+    with use_cluster(given.pop("cluster"), read=audio):
+        report = pack_corpus(PackOptions(audio=audio, match=match, **given))
     for problem in report.problems[:20]:
         echo(f"skipped: {problem.line()}", err=True)
     if len(report.problems) > 20:
         echo(f"... and {len(report.problems) - 20} more, all in corpus.json", err=True)
     for note in report.notes:
         echo(note, err=True)
+    if report.shard is not None:
+        made, left = report.clips - report.kept, len(report.problems)
+        echo(describe_share(report.shard, "file", made=made, kept=report.kept, left_out=left))
+        return
     left_out = f", {len(report.problems):,} broken files skipped" if report.problems else ""
     echo(f"{given['out']}: {report.clips:,} clips, {report.hours:,.2f} hours{left_out}")
 

@@ -26,6 +26,7 @@ from bgknown.jobs.files import describe_storage_error, hash_bytes, list_state, o
 from bgknown.jobs.parallel import count_cores, one_by_one
 from bgknown.jobs.problems import Problem, make_problem
 from bgknown.jobs.resumable import Job, JobOutcome, UnitResult
+from bgknown.jobs.shards import Shard
 from bgknown.jobs.workspace import Workspace
 from bgknown.userpath import absolute, expand_fields
 from pretrain.audio_files import find_audio, matches_any
@@ -38,7 +39,10 @@ from pretrain.pack_journal import (
     PackWriter,
     drop_changed,
     drop_repaired,
+    find_in_shards,
+    name_part,
     read_packed,
+    take_from_shard,
 )
 
 
@@ -62,6 +66,8 @@ class PackOptions:
     """Leave out broken files."""
     jobs: int = field(default_factory=count_cores)
     """Number of processes."""
+    shard: Shard | None = None
+    """Pack only this share of the files, and write no index."""
 
     def __post_init__(self) -> None:
         expand_fields(self, "audio", "out")
@@ -85,6 +91,8 @@ class PackReport:
     """Clips that are silent."""
     notes: tuple[str, ...] = ()
     """A sentence on silent clips and one on clipped ones, if there are any."""
+    shard: Shard | None = None
+    """The share that was packed; None for the whole corpus."""
 
 
 def pack(options: PackOptions) -> PackReport:
@@ -111,7 +119,9 @@ def pack(options: PackOptions) -> PackReport:
         "inputs": {"files": len(names), "names_sha256": hash_bytes("\n".join(names).encode())},
     }
     job = Job(
-        workspace=Workspace(options.out, read=_read_description, manifest=INDEX, description=DESCRIPTION),
+        workspace=Workspace(
+            options.out, read=_read_description, manifest=INDEX, description=DESCRIPTION, shard=options.shard
+        ),
         description=description,
         noun="file",
         jobs=options.jobs,
@@ -175,10 +185,19 @@ def _decode_file(root: Path, rate_hz: int, name: str) -> DecodedFile:
     return DecodedFile(file=file, pcm=pcm, pcm_sha256=hash_bytes(pcm.data))
 
 
-def _pack_files(job: Job, options: PackOptions, root: Path, names: list[str]) -> PackReport:
+def _decode_or_take(root: Path, rate_hz: int, out: Path, unit: tuple[str, PackedFile | None]) -> DecodedFile:
+    """A file as a shard has packed it, or else decoded."""
+    name, packed = unit
+    taken = None if packed is None else take_from_shard(packed, root, out)
+    return taken or _decode_file(root, rate_hz, name)
+
+
+def _pack_files(job: Job, options: PackOptions, root: Path, every_name: list[str]) -> PackReport:
     """Pack what is missing."""
+    names = job.take_share(every_name)
     decode = partial(_decode_file, root, options.rate_hz)
-    part, final = options.out / PART_FILE, options.out / AUDIO
+    part_name = name_part(job.shard)
+    part, final = options.out / part_name, options.out / AUDIO
     try:
         if final.exists() and not part.exists():  # killed between putting the audio and the index in place
             final.replace(part)
@@ -186,10 +205,13 @@ def _pack_files(job: Job, options: PackOptions, root: Path, names: list[str]) ->
             done = drop_changed(read_packed(job.folder.journal, names), root, options.out, options.jobs)
             done = drop_repaired(done, decode, options.jobs)
             kept = sum(file.problem is None for file in done)
-            writer = PackWriter(audio, options.out, job.folder.journal, done)
-            rest = names[len(done) :]
+            writer = PackWriter(audio, part_name, options.out, job.folder.journal, done)
+            others = [journal for journal in job.workspace.list_journals() if journal != job.folder.journal]
+            in_shards = find_in_shards(others)
+            rest = [(name, in_shards.get(name)) for name in names[len(done) :]]
+            work = partial(_decode_or_take, root, options.rate_hz, options.out)
             try:
-                for decoded in job.run_units(one_by_one(decode), rest, title="packing", batch=BATCH, ordered=True):
+                for decoded in job.run_units(one_by_one(work), rest, title="packing", batch=BATCH, ordered=True):
                     writer.add(decoded)
             finally:
                 writer.flush()
@@ -200,6 +222,8 @@ def _pack_files(job: Job, options: PackOptions, root: Path, names: list[str]) ->
     results = [UnitResult(record=None if file.problem else file, problem=file.problem) for file in writer.files]
     outcome = JobOutcome[PackedFile](kept=kept).add(results)
     job.check(outcome, len(names))
+    if job.shard is not None:
+        return _report_shard(job.shard, outcome, kept, options.rate_hz)
     return _make_report(_write_corpus(job, options, outcome), kept)
 
 
@@ -239,6 +263,19 @@ def _report_finished_corpus(job: Job) -> PackReport:
     open_corpus(out)  # checks the index, and the size of the audio
     content = _read_description(out)
     return _make_report(content, content["counts"]["clips"])
+
+
+def _report_shard(shard: Shard, outcome: JobOutcome[PackedFile], kept: int, rate_hz: int) -> PackReport:
+    files = outcome.records
+    return PackReport(
+        clips=len(files),
+        hours=sum(file.samples[1] for file in files) / rate_hz / 3_600,
+        kept=kept,
+        clipped=sum(file.clipped for file in files),
+        silent=sum(file.silent for file in files),
+        problems=tuple(outcome.problems),
+        shard=shard,
+    )
 
 
 def _make_report(content: dict[str, Any], kept: int) -> PackReport:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from bgknown.jobs.files import hash_file, list_state, read_state
 from bgknown.jobs.parallel import in_processes
 from bgknown.jobs.problems import Problem
+from bgknown.jobs.shards import Shard
 from bgknown.jobs.units import FinishedUnit, StoredBytes, read_units, write_units
 from bgknown.jobs.workspace import WORK
 from pretrain.corpus import AUDIO
@@ -25,6 +27,11 @@ FLUSH = 256
 """Clips after which audio and journal are flushed: a kill loses at most this many."""
 PART_FILE = f"{WORK}/{AUDIO}"
 """The audio while it is unfinished, relative to the folder of the corpus."""
+
+
+def name_part(shard: Shard | None) -> str:
+    """The unfinished audio of a whole packing or of a shard, relative to the folder of the corpus."""
+    return PART_FILE if shard is None else f"{WORK}/audio-{shard.name}.pcm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +88,9 @@ class DecodedFile:
 class PackWriter:
     """Appends clips to the audio, and, once they are safe on the disk, to the journal."""
 
-    def __init__(self, audio: BinaryIO, out: Path, journal: Path, done: list[PackedFile]) -> None:
+    def __init__(self, audio: BinaryIO, part: str, out: Path, journal: Path, done: list[PackedFile]) -> None:
         self.files = done
-        self._audio, self._out, self._journal = audio, out, journal
+        self._audio, self._part, self._out, self._journal = audio, part, out, journal
         self._next = _find_end(done)
         self._waiting: list[PackedFile] = []
         if os.fstat(audio.fileno()).st_size != self._next:  # truncating changes the file's state
@@ -95,7 +102,7 @@ class PackWriter:
         file = decoded.file
         if decoded.pcm is not None:
             size = self._audio.write(decoded.pcm.data)
-            audio = StoredBytes(file=PART_FILE, sha256=decoded.pcm_sha256, state=[], start=self._next, size=size)
+            audio = StoredBytes(file=self._part, sha256=decoded.pcm_sha256, state=[], start=self._next, size=size)
             file = replace(file, audio=audio)
             self._next += size
         self._waiting.append(file)
@@ -108,7 +115,7 @@ class PackWriter:
             return
         self._audio.flush()
         os.fsync(self._audio.fileno())
-        state = read_state(self._out / PART_FILE).facts()
+        state = read_state(self._out / self._part).facts()
         files = [
             file if file.audio is None else replace(file, audio=replace(file.audio, state=state))
             for file in self._waiting
@@ -137,13 +144,35 @@ def read_packed(journal: Path, names: Sequence[str]) -> list[PackedFile]:
     return done
 
 
+def find_in_shards(journals: Sequence[Path]) -> dict[str, PackedFile]:
+    """What shards have packed, by name; broken files are left out, as they are read again."""
+    found: dict[str, PackedFile] = {}
+    for journal in journals:
+        for unit in read_units(journal):
+            with contextlib.suppress(TypeError):  # of another version
+                file = PackedFile.from_unit(unit)
+                if file.audio is not None:
+                    found[file.name] = file
+    return found
+
+
+def take_from_shard(file: PackedFile, root: Path, out: Path) -> DecodedFile | None:
+    """The samples of a file that a shard has packed; None if it was replaced since, or they are not intact."""
+    if file.audio is None or not _is_intact(root, out, file):
+        return None
+    with (out / file.audio.file).open("rb") as audio:
+        audio.seek(file.audio.start)
+        pcm = np.frombuffer(audio.read(file.audio.size or 0), dtype="<i2")
+    return DecodedFile(file=replace(file, audio=None), pcm=pcm, pcm_sha256=file.audio.sha256)
+
+
 def drop_changed(done: list[PackedFile], root: Path, out: Path, jobs: int) -> list[PackedFile]:
     """The files before the first that was replaced since it was packed, or whose samples are not intact.
 
     If the state of a file or of the audio has changed, its hash decides.
     """
     last = next((file.audio for file in reversed(done) if file.audio is not None), None)
-    flushed = last is not None and last.state == list_state(out / PART_FILE)  # the audio is as the last flush left it
+    flushed = last is not None and last.state == list_state(out / last.file)  # the audio is as the last flush left it
     check = partial(_is_intact, root, None if flushed else out)
     good = in_processes(check, done, jobs=jobs, title="packed files again", unit="file", batch=64, ordered=True)
     return done[: next((place for place, passes in enumerate(list(good)) if not passes), len(done))]

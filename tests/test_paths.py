@@ -25,11 +25,12 @@ from tests.benchmark.made_encoders import write
 MAINS = {"bgknown": bgknown.cli.main, "benchmark": benchmark.cli.main, "pretrain": pretrain.cli.main}
 TEXT_PATHS = {
     *("--data", "--splits", "--encoder", "--task", "TASK", "--protocol", "--text-encoder", "--config", "--names"),
+    "--cluster",
 }
 """Options that may be names as well as paths; what reads them expands ``~``, which the tests below show."""
 NO_PATHS = {
     *("--name", "--device", "--suite", "--metric", "--match", "--set", "A", "B", "--scene", "--background", "--event"),
-    *("--pairs", "--changes", "--kept", "--kind", "--columns", "--sort", "--snr-grid"),
+    *("--pairs", "--changes", "--kept", "--kind", "--columns", "--sort", "--snr-grid", "--shard"),
 }
 
 

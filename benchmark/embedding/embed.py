@@ -20,7 +20,7 @@ from benchmark.embedding.clips import RESAMPLER, Clip, read_file_states
 from benchmark.embedding.embedding_pass import EmbeddingPass
 from benchmark.embedding.hashes import hash_fit
 from benchmark.embedding.settings import EmbedSettings
-from benchmark.embedding.store import open_store
+from benchmark.embedding.store import Store, open_store
 from benchmark.encoders.contract import LoadedEncoder
 from benchmark.encoders.fingerprint import hash_code_beside
 from bgknown.jobs.files import hash_bytes
@@ -64,6 +64,37 @@ def embed_clips(
         InvalidInputError: the encoder breaks its contract.
         StorageError: the cache folder cannot be written.
     """
+    work = _embed_missing(loaded, clips, settings, fit_on=fit_on, twice=twice)
+    work.broken.refuse(len(work.states))
+    entries = work.collect()
+    if processes.rank() == 0:
+        hashes = {(clip.path, clip.crop): entry.sha256 for clip, entry in entries.items()}
+        report_amplitudes(work.store.folder, hashes, [] if notes is None else notes)
+    return work.store.gather([entries[clip] for clip in clips])
+
+
+def embed_share(
+    loaded: LoadedEncoder, clips: Sequence[Clip], settings: EmbedSettings, *, fit_on: Sequence[Clip] = ()
+) -> int:
+    """Embed the share ``settings.shard`` of clips into the cache, where ``embed_clips`` finds them.
+
+    Broken clips are left to ``embed_clips``, which names them.
+
+    Returns:
+        the number of clips whose embeddings the cache holds now.
+
+    Raises:
+        NotFoundError, InvalidInputError, StorageError: as ``embed_clips``.
+    """
+    work = _embed_missing(loaded, clips, settings, fit_on=fit_on, twice=True)
+    held = Store(work.store.folder, work.store.size)
+    return sum(held.find(clip, state) is not None for clip, state in work.states.items())
+
+
+def _embed_missing(
+    loaded: LoadedEncoder, clips: Sequence[Clip], settings: EmbedSettings, *, fit_on: Sequence[Clip], twice: bool
+) -> EmbeddingPass:
+    """Embed what the cache does not hold; all of it, or a share."""
     unique = list(dict.fromkeys(clips))
     states = dict(zip(unique, read_file_states(unique), strict=True))
     broken = BrokenClips(loaded.name)
@@ -75,12 +106,7 @@ def embed_clips(
         work.embed_missing(batches, fit_on=fit_on, twice=twice)
     finally:
         work.store.close()
-    broken.refuse(len(unique))
-    entries = work.collect()
-    if processes.rank() == 0:
-        hashes = {(clip.path, clip.crop): entry.sha256 for clip, entry in entries.items()}
-        report_amplitudes(work.store.folder, hashes, [] if notes is None else notes)
-    return work.store.gather([entries[clip] for clip in clips])
+    return work
 
 
 def make_key(loaded: LoadedEncoder, settings: EmbedSettings, fit_on: Sequence[Clip]) -> tuple[str, int, dict[str, Any]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,13 +16,15 @@ from benchmark import processes
 from benchmark.embedding.about import write_about
 from benchmark.embedding.broken import describe, make_broken_error
 from benchmark.embedding.clips import BrokenClipError, Clip
-from benchmark.embedding.embed import EmbedSettings, embed_clips
+from benchmark.embedding.embed import EmbedSettings, embed_clips, embed_share
 from benchmark.embedding.hashes import hash_fit
 from benchmark.encoders.contract import LoadedEncoder
+from benchmark.encoders.registry import load_encoder
 from bgknown.audio.files import NO_SUCH_FILE
 from bgknown.corpora.listing import SUFFIXES, check_utf8, list_audio, list_fitting, locate, name_some, report_hidden
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import advise_option, make_folder, write_whole
+from bgknown.jobs.shards import Shard
 from bgknown.nearest import nearest
 from bgknown.userpath import user_path
 
@@ -53,6 +57,8 @@ def embed_files(
 ) -> EmbedReport:
     """Embed files and all audio files of folders into ``out/embeddings.npy``, ``out/clips.csv`` and ``out/about.json``.
 
+    With ``settings.shard``, a share of them is embedded into the cache, and nothing is written to ``out``.
+
     An encoder that needs statistics of audio takes them from these clips; ``about.json`` and a warning say so.
 
     Args:
@@ -76,6 +82,8 @@ def embed_files(
         clips = [Clip(path=file, duration_s=duration_s) for file in files]
         if not clips:
             raise make_broken_error(problems, len(problems))
+        if settings.shard is not None:
+            return EmbedReport(clips=embed_share(loaded, clips, settings, fit_on=clips), problems=problems)
         try:
             rows = embed_clips(loaded, clips, settings, fit_on=clips, twice=True)
             break
@@ -94,6 +102,20 @@ def embed_files(
             write_whole(out / "clips.csv", table.to_csv(index=False, lineterminator="\n").encode())
             write_about(out, loaded, clips, settings.precision, fitted_on=hash_fit(loaded, clips, cache=settings.cache))
     return EmbedReport(clips=len(files), problems=problems)
+
+
+def embed_shard_of_files(
+    choice: Mapping[str, Any], audio: Sequence[Path], settings: EmbedSettings, how: Mapping[str, Any], shard: Shard
+) -> None:
+    """Load an encoder and embed a share of files into the cache; for a process of a cluster.
+
+    Args:
+        choice: what ``benchmark.encoders.registry.load_encoder`` takes.
+        audio, settings: as for ``embed_files``.
+        how: its further options.
+        shard: the share.
+    """
+    embed_files(load_encoder(**choice), audio, Path(), dataclasses.replace(settings, shard=shard), **how)
 
 
 def find_clips(audio: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:

@@ -86,7 +86,8 @@ class EmbeddingPass:
             InvalidInputError: the encoder breaks its contract.
             StorageError: the store cannot be written.
         """
-        share = batches[processes.rank() :: processes.count()]
+        mine = batches if self.settings.shard is None else self.settings.shard.take(batches)
+        share = mine[processes.rank() :: processes.count()]
         missing = [[clip for clip in batch if self.found[clip] is None] for batch in share]
         todo = [batch for batch in missing if batch]
         if not todo:
@@ -95,7 +96,7 @@ class EmbeddingPass:
             self._fit(self.loaded.encoder, fit_on)
             if self.broken.problems.keys() & {clip.path for clip in fit_on}:
                 return  # the statistics include audio that will be left out
-        kept = sum(map(len, batches)) - sum(map(len, todo))
+        kept = sum(map(len, mine)) - sum(map(len, todo))
         with self._show(f"embed {self.loaded.name}", kept + sum(map(len, todo)), initial=kept) as bar:
             for batch, decoded in decode_ahead(todo, self.loaded, self.settings.jobs, self.broken):
                 twice = not self._embed_batch(batch, decoded, twice=twice) and twice

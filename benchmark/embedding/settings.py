@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from bgknown.errors import InvalidInputError
+from bgknown.jobs.shards import Shard
 from bgknown.userpath import expand_fields
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -26,6 +27,8 @@ class EmbedSettings:
     """float32, or bfloat16 or float16 by autocast."""
     jobs: int = 0
     """Threads that decode audio; 0 for the number of cores."""
+    shard: Shard | None = None
+    """Embed only this share of the batches, into the cache; None for all."""
 
     def __post_init__(self) -> None:
         expand_fields(self, "cache")

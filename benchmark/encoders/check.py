@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.encoders.contract import FittedEncoder, FrameEncoder, LoadedEncoder, check_output
+from benchmark.encoders.contract import FittedEncoder, FrameEncoder, LoadedEncoder, TextAudioEncoder, check_output
 from benchmark.text_tables import align_columns
 from bgknown.errors import BgknownError
 from bgknown.seeding import make_generator
@@ -62,6 +62,7 @@ def check_encoder(loaded: LoadedEncoder) -> list[Finding]:
         (f"long input, {LONG_S:g} s", lambda: _check_finite(loaded, make_noise("noise", 1, round(LONG_S * rate_hz)))),
         ("padding", lambda: _measure_padding(loaded, noise)),
         *([("frames", lambda: _check_frames(loaded, noise))] if isinstance(encoder, FrameEncoder) else []),
+        *([("texts", lambda: _check_texts(encoder))] if isinstance(encoder, TextAudioEncoder) else []),
         ("speed", lambda: _measure_speed(loaded, noise)),
         ("memory", _measure_memory),
     ]
@@ -181,6 +182,14 @@ def _check_frames(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
     finite = bool(torch.isfinite(frames).all())
     step_ms = float(times_ms[0, -1] - times_ms[0, 0]) / max(frames.shape[1] - 1, 1)
     return rising and inside and finite, f"{list(frames.shape)}, one every {step_ms:.1f} ms"
+
+
+def _check_texts(encoder: TextAudioEncoder) -> tuple[bool, str]:
+    texts = ("the sound of a dog", "rain")
+    with torch.inference_mode():
+        rows = check_output(encoder, encoder.embed_texts(texts), len(texts))
+    apart = _measure_difference(rows[:1], rows[1:])
+    return apart > BATCH_TOLERANCE, f"{list(rows.shape)}, two texts differ by {apart:.2g}"
 
 
 def _measure_speed(loaded: LoadedEncoder, noise: Tensor) -> tuple[None, str]:

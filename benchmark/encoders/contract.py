@@ -30,6 +30,7 @@ class Encoder(Protocol):
       encoder needs before it can embed (the published BYOL-A weights do). Fitting again starts over. ``benchmark``
       passes a ``TrainingAudio``, which is more than an iterator; an encoder may rely on that only after checking;
     - ``frames(audio) -> (embeddings [B, T, D'], times_ms [B, T])``: one embedding per frame, and the frames' centres;
+    - ``embed_texts(texts) -> [B, D]``: texts in the space of its audio, so that cosines between the two mean something;
     - ``to(device)``: moves the encoder in place; an encoder without it stays on the CPU and gets its audio there;
     - ``configuration``: a dictionary, writable as JSON, of everything besides the weights that its output depends on;
     - ``trained_on``: the sounds that it was trained on, so that test clips among them can be reported. A collection of
@@ -86,6 +87,15 @@ class FrameEncoder(Encoder, Protocol):
 
     def frames(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """[B, N] -> embeddings [B, T, D'] and the frames' centres in milliseconds [B, T]."""
+        ...
+
+
+@runtime_checkable
+class TextAudioEncoder(Encoder, Protocol):
+    """An encoder with a text tower."""
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Texts -> [B, D] float32, in the space of its audio."""
         ...
 
 

@@ -97,6 +97,13 @@ BUILT_IN = {
             runs_code=True,
         ),
         Kind(
+            name="mteb",
+            syntax="mteb:NAME[@FOLDER] or mteb:FILE.py:OBJECT",
+            about="an audio model of mteb, by its name there, or an object of mteb's interface",
+            module=f"{_ADAPTERS}.mteb",
+            runs_code=True,
+        ),
+        Kind(
             name="python",
             syntax="FILE.py:CLASS or PACKAGE.MODULE:FACTORY",
             about="a Python object with name, rate_hz, embedding_size and embed, or a torch module with rate_hz",

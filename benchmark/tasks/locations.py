@@ -37,6 +37,11 @@ class Locations:
             raise NotFoundError(f"no data for task {task}: give --data DIR or --data {task}=DIR, or set {VARIABLE}")
         return found
 
+    def list_folders(self) -> list[Path]:
+        """All folders that were given."""
+        given = [*self.named.values(), *[self.general] * (self.general is not None)]
+        return [path for path in given if path is not None and path.is_dir()]
+
     def check(self, names: Sequence[str]) -> None:
         """Check that every folder was given for a known name.
 

@@ -33,6 +33,7 @@ from bgknown.jobs.files import hash_bytes
 from bgknown.jobs.parallel import check_jobs, count_cores, in_batches
 from bgknown.jobs.problems import Problem, refuse_broken
 from bgknown.jobs.resumable import Job, JobOutcome
+from bgknown.jobs.shards import Shard
 from bgknown.jobs.workspace import Workspace
 from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, PAIRS, format_description
 from bgknown.render import scaper
@@ -76,6 +77,8 @@ class PairBuildOptions:
     """Leave out broken pairs."""
     jobs: int = field(default_factory=count_cores)
     """Number of processes."""
+    shard: Shard | None = None
+    """Make only this share of the pairs, and no tables."""
 
     def __post_init__(self) -> None:
         expand_fields(self, "jams", "source", "out")
@@ -84,6 +87,8 @@ class PairBuildOptions:
             raise InvalidInputError(f"the limit is {self.limit}; it must be at least 1 pair")
         if self.container == "flac" and self.bits == 32:
             raise InvalidInputError("FLAC cannot hold 32 bits; give --format wav or --bits 16")
+        if self.shard is not None and self.source is None:
+            raise InvalidInputError("a manifest without audio has no shards; leave --shard out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +105,8 @@ class PairReport:
     """What was left out (--skip-broken)."""
     was_finished: bool = False
     """Whether the set was complete before this run."""
+    shard: Shard | None = None
+    """The share that was made, of which ``table`` has the rows; None for the whole set."""
 
 
 def build(options: PairBuildOptions) -> PairReport:
@@ -118,7 +125,9 @@ def build(options: PairBuildOptions) -> PairReport:
     texts = read_text_tables(options.text_tables)
     files = _take_first(find_pairs(options.jams), options.limit)
     _check_texts(texts, files, options.text_tables)
-    workspace = Workspace(options.out, read=read_pair_description, manifest=MANIFEST, description=DESCRIPTION)
+    workspace = Workspace(
+        options.out, read=read_pair_description, manifest=MANIFEST, description=DESCRIPTION, shard=options.shard
+    )
     if options.text_style is None:
         options = replace(options, text_style=find_style(workspace.read_begun()))
     job = Job(
@@ -133,15 +142,18 @@ def build(options: PairBuildOptions) -> PairReport:
 
 def _make_pairs(job: Job, options: PairBuildOptions, files: Sequence[PairFiles], texts: Texts) -> PairReport:
     """Make what is missing."""
-    tasks = _list_tasks(job, options, files, texts)
+    tasks = job.take_share(_list_tasks(job, options, files, texts))
     missing = sum(len(task.files.sides()) for task in tasks if task.target is not None and task.known is None)
     if options.container == "wav":
         hint = ", or use --manifest-only and render on demand"
         job.check_space(int(missing * DURATION_S * RATE_HZ * options.bits // 8), hint=hint)
     results = job.run_units(build_pairs, tasks, title="pairs", batch=256 if options.source is None else 16)
     outcome = JobOutcome[BuiltPair]().add(results)
-    job.check(outcome, len(files), stored=options.source is not None)
+    job.check(outcome, len(tasks), stored=options.source is not None)
     table = make_table(pair.row for pair in outcome.records)
+    if job.shard is not None:
+        made = len(table) - outcome.kept
+        return PairReport(table=table, rendered=made, kept=outcome.kept, problems=outcome.problems, shard=job.shard)
     _write_pair_tables(job, table, texts, outcome.problems)
     _warn_of_pairs(outcome.records, table, options.text_style)
     rendered = len(table) - outcome.kept

@@ -9,14 +9,17 @@ import click
 
 from bgknown.cli_options import (
     cache_option,
+    cluster_option,
     format_option,
     jobs_option,
     limit_option,
     out_option,
     seed_option,
+    shard_option,
     skip_broken_option,
 )
 from bgknown.commands import FILE_PATH, FOLDER_PATH, Group, echo
+from bgknown.jobs.shards import describe_share
 
 if TYPE_CHECKING:
     from bgknown.apwd.build import PairReport
@@ -76,6 +79,8 @@ scenes_option = click.option(
 @skip_broken_option
 @cache_option
 @jobs_option
+@shard_option
+@cluster_option
 @out_option("the source tree")
 def prepare(*, scenes_file: Path | None, jobs: int | None, cache: Path | None, **given: Any) -> None:
     """Prepare the source tree that the JAMS refer to: looped backgrounds, trimmed events, 16 bits, 44.1 kHz.
@@ -85,15 +90,21 @@ def prepare(*, scenes_file: Path | None, jobs: int | None, cache: Path | None, *
       bgknown apwd prepare --fsd50k FSD50K --esc50 ESC-50 --lists apwd-dataset/org_audio_csv --out source
     """
     from bgknown.apwd.sources import prepare as preparing  # noqa: PLC0415
+    from bgknown.jobs.cluster import use_cluster  # noqa: PLC0415
 
     given["backgrounds"] = {
         name: tuple(value.split(",")) for name, value in _parse_assignments(given["backgrounds"]).items()
     }
     given["events"] = _parse_assignments(given["events"])
     chosen: dict[str, Any] = {} if cache is None else {"cache": cache}
-    report = preparing.prepare(
-        preparing.PrepareOptions(**given, **chosen, **_choose_jobs(jobs), scenes=_read_scenes(scenes_file))
-    )
+    cluster = given.pop("cluster")
+    options = preparing.PrepareOptions(**given, **chosen, **_choose_jobs(jobs), scenes=_read_scenes(scenes_file))
+    with use_cluster(cluster, read=[options.esc50, options.fsd50k]):
+        report = preparing.prepare(options)
+    if report.shard is not None:
+        left_out = len(report.problems)
+        echo(describe_share(report.shard, "source", made=report.prepared, kept=report.kept, left_out=left_out))
+        return
     echo("split  role        label                 files   seconds")
     for (split, role, label), part in report.table.groupby(["split", "role", "label"]):
         echo(f"{split:<6} {role:<11} {label:<20} {len(part):>6,} {part['frames'].sum() / 44_100:>9,.0f}")
@@ -191,6 +202,8 @@ def draw(*, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
 @limit_option("pairs, of every scene and split")
 @skip_broken_option
 @jobs_option
+@shard_option
+@cluster_option
 @out_option("the set")
 def build(
     *,
@@ -211,14 +224,18 @@ def build(
       bgknown apwd build --jams apwd-dataset/datasets --source source --out apwd
     """
     from bgknown.apwd import build as building  # noqa: PLC0415  (pandas loads only where it is used)
+    from bgknown.jobs.cluster import use_cluster  # noqa: PLC0415
 
     if manifest_only == (given["source"] is not None):
         raise click.UsageError("give --source to render audio, or --manifest-only to write none")
     given["text_style"] = None if text_style is None else 1 if text_style == "1" else 2
+    cluster = given.pop("cluster")
     options = building.PairBuildOptions(
         **given, scenes=_read_scenes(scenes_file), bits=32 if bits == "32" else 16, **_choose_jobs(jobs)
     )
-    _report(building.build(options), options.out)
+    with use_cluster(cluster, read=[folder for folder in (options.jams, options.source) if folder is not None]):
+        report = building.build(options)
+    _report(report, options.out)
 
 
 @apwd.command()
@@ -290,6 +307,10 @@ def _choose_jobs(jobs: int | None) -> dict[str, Any]:
 
 
 def _report(report: PairReport, out: Path) -> None:
+    if report.shard is not None:
+        left_out = len(report.problems)
+        echo(describe_share(report.shard, "pair", made=report.rendered, kept=report.kept, left_out=left_out))
+        return
     echo(_format_summary(report.table))
     done = f"{report.rendered} made, {report.kept} kept"
     echo(f"\n{'was already complete; nothing was done' if report.was_finished else done}")

@@ -1,14 +1,16 @@
-"""The same work over many items: processes here, another joblib backend elsewhere."""
+"""The same work over many items: in processes of this machine, or on a cluster (``bgknown.jobs.cluster``)."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import socket
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,6 +21,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from bgknown.errors import InvalidInputError, StorageError
+from bgknown.jobs.cluster import Sight, check_sight, find_cluster, run_on_cluster
 from bgknown.jobs.surroundings import prepare_libraries
 from bgknown.shown import escape_line
 
@@ -51,6 +54,7 @@ def in_processes(
     unit: str,
     batch: int = 1,
     ordered: bool = False,
+    out: Path | None = None,
 ) -> Iterator[Result]:
     """Results of ``work`` over ``items``, with a progress bar on stderr.
 
@@ -62,12 +66,13 @@ def in_processes(
         unit: name of an item in the bar's rate.
         batch: items given to a process at a time, in their order.
         ordered: whether results come in the order of the items, rather than as they become ready.
+        out: a folder that the work writes to, which all workers of a cluster must see.
 
     Raises:
         InvalidInputError: jobs is below 1.
         StorageError: a worker process was killed (usually because memory ran out).
     """
-    return in_batches(one_by_one(work), items, jobs=jobs, title=title, unit=unit, batch=batch, ordered=ordered)
+    return in_batches(one_by_one(work), items, jobs=jobs, title=title, unit=unit, batch=batch, ordered=ordered, out=out)
 
 
 def one_by_one(work: Callable[[Item], Result]) -> Callable[[Sequence[Item]], list[Result]]:
@@ -84,12 +89,13 @@ def in_batches(
     unit: str,
     batch: int,
     ordered: bool = False,
+    out: Path | None = None,
 ) -> Iterator[Result]:
     """``in_processes`` for work on a whole batch at a time.
 
     Args:
         work: returns one result per item of its batch.
-        items, jobs, title, unit, batch, ordered: as for ``in_processes``.
+        items, jobs, title, unit, batch, ordered, out: as for ``in_processes``.
 
     Raises:
         InvalidInputError, StorageError: as ``in_processes``.
@@ -97,7 +103,20 @@ def in_batches(
     check_jobs(jobs)
     prepare_libraries()  # one folder for all processes
     batches = [items[i : i + batch] for i in range(0, len(items), batch)]
-    tasks = (joblib.delayed(_work_under_parent)(os.getpid(), Path.cwd(), work, part) for part in batches)
+    cluster = find_cluster()
+    if cluster is not None:
+        run = partial(_work_on_cluster, cluster.see_written(out), Path.cwd(), work)
+        parts = run_on_cluster(cluster, run, batches, ordered=ordered)
+    else:
+        parts = _run_in_processes(partial(_work_under_parent, os.getpid(), Path.cwd(), work), batches, jobs, ordered)
+    with contextlib.closing(parts):
+        for results in _show_bar(parts, items, title, unit):
+            yield from results
+
+
+def _run_in_processes(
+    work: Callable[[Sequence[Item]], list[Result]], batches: Sequence[Sequence[Item]], jobs: int, ordered: bool
+) -> Generator[list[Result]]:
     pool = joblib.Parallel(
         n_jobs=min(jobs, max(len(batches), 1)),
         return_as="generator" if ordered else "generator_unordered",
@@ -105,10 +124,10 @@ def in_batches(
         # traceback when work is interrupted
         pre_dispatch="2*n_jobs",
     )
-    parts = pool(tasks)
+    parts = pool(joblib.delayed(work)(part) for part in batches)
     try:
-        for results in _show_bar(parts, items, title, unit):
-            yield from results
+        for part in parts:  # noqa: UP028  (yield from would close the pool before the warnings are caught)
+            yield part
     except TerminatedWorkerError as error:
         raise StorageError(
             "a worker process was killed, most often because memory ran out: "
@@ -147,6 +166,21 @@ def _work_under_parent(
     if os.getppid() == parent:
         _end_with(parent)
         os.chdir(folder)
+    return work(part)
+
+
+def _work_on_cluster(
+    sight: Sight, folder: Path, work: Callable[[Sequence[Item]], list[Result]], part: Sequence[Item]
+) -> list[Result]:
+    """Work in a process of a cluster, which must see what the command sees."""
+    check_sight(sight)
+    try:
+        os.chdir(folder)  # relative paths are relative to the command's
+    except OSError as error:
+        raise StorageError(
+            f"the worker on {socket.gethostname()} cannot enter {folder} ({error.strerror}): run the command in a "
+            "folder that all workers see"
+        ) from error
     return work(part)
 
 

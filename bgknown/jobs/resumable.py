@@ -20,6 +20,7 @@ from bgknown.errors import BrokenInputError, StorageError
 from bgknown.jobs.files import list_state, sync_folder, write_whole
 from bgknown.jobs.parallel import in_batches
 from bgknown.jobs.problems import Problem, list_problems, refuse_broken
+from bgknown.jobs.shards import Shard
 from bgknown.jobs.units import FinishedUnit, JobFolder, read_units
 from bgknown.jobs.workspace import Workspace
 
@@ -93,9 +94,22 @@ class Job:
         with self.workspace.claim(self.description) as finished:
             return report_finished() if finished else work()  # another process may have finished it just now
 
+    @property
+    def shard(self) -> Shard | None:
+        """The share of the units that this run makes; None for all."""
+        return self.workspace.shard
+
     def find_known(self) -> dict[str, FinishedUnit]:
         """What earlier runs have made, by name; of several lines on a unit the last counts."""
-        return {unit.name: unit for unit in read_units(self.workspace.journal)}
+        return {unit.name: unit for journal in self.workspace.list_journals() for unit in read_units(journal)}
+
+    def take_share(self, units: Sequence[Unit]) -> Sequence[Unit]:
+        """The units that this run makes: all of them, or those of its shard.
+
+        Everything that all shards share, such as a plan, must be decided and stored before.
+        """
+        self.workspace.let_others_in()
+        return units if self.shard is None else self.shard.take(units)
 
     def run_units(
         self,
@@ -115,7 +129,16 @@ class Job:
             batch: units handed to a process at a time.
             ordered: whether results come in the order of the units.
         """
-        return in_batches(work, units, jobs=self.jobs, title=title, unit=self.noun, batch=batch, ordered=ordered)
+        return in_batches(
+            work,
+            units,
+            jobs=self.jobs,
+            title=title,
+            unit=self.noun,
+            batch=batch,
+            ordered=ordered,
+            out=self.workspace.scratch,
+        )
 
     def check(self, outcome: JobOutcome[Record], total: int, *, stored: bool = True) -> None:
         """List what is broken, unless it is to be skipped and something good is left.
@@ -130,7 +153,7 @@ class Job:
         """
         kept = f"{len(outcome.records)} of {total} {self.noun}s are kept in {self.workspace.out}"
         refuse_broken(outcome.problems, skip=self.skip_broken, kept=kept if stored else "nothing was written")
-        if not outcome.records:
+        if not outcome.records and (self.shard is None or outcome.problems):
             raise BrokenInputError(
                 f"nothing is left: all {total} {self.noun}s are broken:\n{list_problems(outcome.problems)}"
             )

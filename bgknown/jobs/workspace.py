@@ -2,6 +2,9 @@
 
 A job can be killed at any moment. It leaves this folder, and whole files under their final names; the next run of the
 same command resumes from there and ends with the same bytes (``bgknown.jobs.resumable``).
+
+Shards (``bgknown.jobs.shards``) work in one folder at the same time. Each has a journal, a scratch folder and a lock of
+its own, and holds the job's lock only while it decides what there is to do. Any other run is refused until they end.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -19,12 +23,18 @@ from bgknown.errors import StorageError
 from bgknown.jobs.files import advise_option, append_line, describe_storage_error, make_folder, open_own, write_whole
 from bgknown.jobs.locking import hold
 from bgknown.jobs.sealed import CHECK, add_check, read_checked, read_json_object
+from bgknown.jobs.shards import Shard
 from bgknown.jobs.stopping import clean_up_when_stopped
 
 log = logging.getLogger(__name__)
 
 
 WORK = ".work"
+SHARDS_WAIT_S = 3 * 3600.0
+"""How long a shard waits while another decides what there is to do, which may mean measuring a whole corpus."""
+_OWN_NAMES = re.compile(
+    r"(lock|journal|scratch|audio)(-[0-9]+-of-[0-9]+)?(-[0-9a-f]{8})?(\.jsonl|\.pcm)?|(build|plan)\.json"
+)
 _COMPARED = ("name", "configuration", "draw", "corpora", "inputs")
 _PASSING = ("headers_sha256", "inputs_sha256")  # differ while broken files are being repaired
 
@@ -37,6 +47,7 @@ class Workspace:
         read: reads the description of a finished folder.
         manifest: the file that is written last.
         description: the file that ``read`` reads.
+        shard: the share that this run makes; None for all units.
     """
 
     def __init__(
@@ -46,19 +57,26 @@ class Workspace:
         read: Callable[[Path], dict[str, Any]],
         manifest: str,
         description: str,
+        shard: Shard | None = None,
     ) -> None:
         self.out = out
+        self.shard = shard
         self._read_description = read
         self._manifest = out / manifest
         self._description = out / description
         self.folder = out / WORK
-        self.journal = self.folder / "journal.jsonl"
+        own = "" if shard is None else f"-{shard.name}"
+        self.journal = self.folder / f"journal{own}.jsonl"
         self._lock = self.folder / "lock"
+        self._own_lock = self.folder / f"lock{own}"
+        self._deciding = contextlib.ExitStack()  # the job's lock, which a shard releases once it has decided
+        self._may_remove = True
         self._started = self.folder / "build.json"
         self._plan = self.folder / "plan.json"
         # Each run has another name: worker processes that outlive a killed run lose their folder, and so cannot put
         # anything under a final name.
-        self.scratch = self.folder / f"scratch-{secrets.token_hex(4)}"
+        self._scratches = f"scratch{own}-{'?' * 8}"
+        self.scratch = self.folder / self._scratches.replace("?" * 8, secrets.token_hex(4))
 
     def is_finished(self, description: Mapping[str, Any]) -> bool:
         """Whether the folder already holds the finished result that ``description`` describes.
@@ -99,19 +117,47 @@ class Workspace:
         """
         self.is_finished(description)  # refuses before anything is made
         was_there = self.out.is_dir()
-        busy = f"{self.out}: another run is writing there; wait for it or give another --out"
         try:
             with advise_option("--out"):
                 make_folder(self.folder)
-            with hold(self._lock, busy=busy), clean_up_when_stopped(self._remove_scratch):
+            with self._hold_lock(), clean_up_when_stopped(self._remove_scratch):
                 if not self._lock.exists():  # the run that held it has ended and removed its workspace
                     raise StorageError(f"{self.out}: another run has just ended there; run the same command again")
+                self._check_shards()
                 with self._hold_state(description) as finished:
                     yield finished
         finally:
             if not was_there:
                 with contextlib.suppress(OSError):  # not empty: something was made
                     self.out.rmdir()
+
+    @contextlib.contextmanager
+    def _hold_lock(self) -> Iterator[None]:
+        """Hold the job's lock; a shard waits for the others to release it, and has its own lock as well."""
+        busy = f"{self.out}: another run is writing there; wait for it or give another --out"
+        with contextlib.ExitStack() as locks:
+            locks.enter_context(self._deciding)
+            self._deciding.enter_context(hold(self._lock, busy=busy, wait_s=SHARDS_WAIT_S if self.shard else 0.0))
+            if self.shard is not None:
+                same = f"{self.out}: {self.shard} is running already; wait for it, or give another --shard"
+                locks.enter_context(hold(self._own_lock, busy=same))
+            yield
+
+    def let_others_in(self) -> None:
+        """Let other shards decide what there is to do; this one has done so. Without effect for a whole job."""
+        if self.shard is not None:
+            self._deciding.close()
+            self._may_remove = False
+
+    def _check_shards(self) -> None:
+        """Refuse to begin a whole job while shards of it are running; a shard only notes whether it is the first."""
+        if self.shard is not None:
+            self._may_remove = len(list(self.folder.glob("lock-*-of-*"))) == 1  # else others may be at work
+            return
+        for lock in sorted(self.folder.glob("lock-*-of-*")):
+            name = lock.name.removeprefix("lock-").replace("-", " ")
+            with hold(lock, busy=f"{self.out}: shard {name} is still running; run this command when all have ended"):
+                pass
 
     @contextlib.contextmanager
     def _hold_state(self, description: Mapping[str, Any]) -> Iterator[bool]:
@@ -124,14 +170,15 @@ class Workspace:
             yield finished
         finally:
             self._remove_scratch()
-            if self._manifest.is_file() or not (self._plan.is_file() or self._journal_begun()):
+            unused = self._may_remove and not (self._plan.is_file() or self._journal_begun())
+            if self._manifest.is_file() or unused:
                 shutil.rmtree(self.folder, ignore_errors=True)
 
     def _remove_scratch(self) -> None:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _begin(self, description: Mapping[str, Any]) -> None:
-        for old in self.folder.glob("scratch-*"):
+        for old in self.folder.glob("scratch-*" if self.shard is None else self._scratches):
             shutil.rmtree(old, ignore_errors=True)
         make_folder(self.scratch)
         write_whole(self._started, json.dumps(add_check(description)).encode(), aside=self.scratch)
@@ -140,8 +187,12 @@ class Workspace:
         except OSError as error:
             raise describe_storage_error(error, self.journal) from error
 
+    def list_journals(self) -> list[Path]:
+        """The journals of all runs, whole jobs and shards, from the oldest to the newest."""
+        return sorted(self.folder.glob("journal*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+
     def _journal_begun(self) -> bool:
-        return self.journal.is_file() and self.journal.stat().st_size > 0
+        return any(journal.stat().st_size > 0 for journal in self.list_journals())
 
     def read_begun(self) -> dict[str, Any] | None:
         """The description of what the folder holds, finished or not; None if there is nothing, or it is damaged.
@@ -167,9 +218,8 @@ class Workspace:
     def _has_foreign_files(self) -> bool:
         if any(child.name != WORK for child in self.out.iterdir()):
             return True
-        ours = {path.name for path in (self._lock, self._started, self._plan, self.journal)}
         inside = list(self.folder.iterdir()) if self.folder.is_dir() else []
-        return any(child.name not in ours and not child.name.startswith("scratch-") for child in inside)
+        return any(not _OWN_NAMES.fullmatch(child.name) for child in inside)
 
     def _read_started(self) -> dict[str, Any] | None:
         """The description that the unfinished work was begun with; None if it is damaged.

@@ -18,6 +18,7 @@ from bgknown.jobs.files import hash_bytes, list_state
 from bgknown.jobs.parallel import one_by_one
 from bgknown.jobs.problems import Problem
 from bgknown.jobs.resumable import Job, JobOutcome
+from bgknown.jobs.shards import Shard
 from bgknown.jobs.units import make_digest
 from bgknown.jobs.workspace import Workspace
 from bgknown.mixtures import crop_levels as levels
@@ -57,6 +58,8 @@ class BuildReport:
     """Whether the dataset was complete before this run."""
     notes: tuple[str, ...] = ()
     """A sentence on silent sources and one on clipped ones, if there are any."""
+    shard: Shard | None = None
+    """The share that was made, of which ``table`` holds the rows; None for a whole dataset."""
 
 
 def count_row_bytes(clip_frames: int) -> int:
@@ -122,7 +125,7 @@ def build(corpora: Corpora, options: BuildOptions, out: Path) -> BuildReport:
     _check_engine(options, out)
     given = _read_given_recipe(corpora, options)
     job = Job(
-        workspace=open_workspace(out),
+        workspace=open_workspace(out, options.shard),
         description=describe_build(corpora, options, given),
         noun="row",
         jobs=options.jobs,
@@ -140,15 +143,20 @@ def _make_rows(job: Job, corpora: Corpora, options: BuildOptions, given: pd.Data
     draw = _plan_or_recall(job.workspace, corpora, options, given, stamp)
     job.workspace.write_plan(_format_plan(draw, stamp))
     recipe = take_rows(draw.recipe, options.limit)
-    units = _list_units(job, recipe, corpora, options)
+    units = job.take_share(_list_units(job, recipe, corpora, options))
     if options.container == "wav":
         job.check_space(count_row_bytes(options.draw.clip_frames) * sum(unit.known is None for unit in units))
     results = job.run_units(one_by_one(build_row), units, title="mixtures", batch=4)
     outcome = JobOutcome[BuiltRow](problems=list(draw.problems)).add(results)
-    job.check(outcome, len(recipe))
+    job.check(outcome, len(units))
     rows = [built.manifest.to_columns(corpora.prefixes) for built in outcome.records]
     columns = recipes.list_columns(recipe.columns, ManifestRow)
     table = pd.DataFrame(rows, columns=columns).sort_values("clip_id", ignore_index=True)
+    if job.shard is not None:
+        rendered = len(rows) - outcome.kept
+        return BuildReport(
+            table=table, rendered=rendered, kept=outcome.kept, problems=outcome.problems, shard=job.shard
+        )
     found = describe_outcome(recipe, outcome.records, table, outcome.problems)
     _write_tables(job, recipe, table, {**job.description, **found}, options.container)
     rendered = len(rows) - outcome.kept
@@ -156,9 +164,11 @@ def _make_rows(job: Job, corpora: Corpora, options: BuildOptions, given: pd.Data
     return BuildReport(table=table, rendered=rendered, kept=outcome.kept, problems=outcome.problems, notes=notes)
 
 
-def open_workspace(out: Path) -> Workspace:
+def open_workspace(out: Path, shard: Shard | None = None) -> Workspace:
     """The state of a dataset's folder."""
-    return Workspace(out, read=dataset.read_description, manifest=dataset.MANIFEST, description=dataset.DESCRIPTION)
+    return Workspace(
+        out, read=dataset.read_description, manifest=dataset.MANIFEST, description=dataset.DESCRIPTION, shard=shard
+    )
 
 
 def _report_finished_dataset(job: Job) -> BuildReport:

@@ -16,6 +16,7 @@ from bgknown.corpora.pair import Corpora
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.parallel import check_jobs, count_cores
 from bgknown.jobs.problems import Problem
+from bgknown.jobs.shards import Shard
 from bgknown.mixtures import dataset
 from bgknown.mixtures import recipe as recipes
 from bgknown.mixtures.draw import DrawOptions
@@ -51,6 +52,8 @@ class BuildOptions:
     """Number of processes."""
     cache: Path = field(default_factory=default_cache)
     """Folder of the header cache."""
+    shard: Shard | None = None
+    """Make only this share of the rows, and no tables."""
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:

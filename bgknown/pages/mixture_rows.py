@@ -10,9 +10,11 @@ from typing import Any
 import pandas as pd
 
 from bgknown.audio.files import RATE_HZ
+from bgknown.corpora.columns import ESC50_PREFIXES, CorpusPrefixes, find_corpus_prefixes
 from bgknown.errors import NotFoundError
 from bgknown.freesound import find_freesound_id
-from bgknown.mixtures.dataset import MANIFEST, SIGNALS, Dataset
+from bgknown.mixtures.dataset import MANIFEST, Dataset
+from bgknown.mixtures.manifest import SIGNALS
 from bgknown.pages.listening import AudioRow
 from bgknown.pages.rows import Fact, PageListing, PageSignal, choose_rows, count_snr, index_values
 from bgknown.tables import list_records, read_csv
@@ -24,7 +26,6 @@ _SOURCE_GAIN = (
     "The references carry no gain (reference_gain is source): the remainder is the mixture minus a, with the gain that "
     "a has in the mixture."
 )
-_SIDES = (("esc50", "fsd50k"), ("foreground", "background"))
 _OPTIONAL = ("labels", "licence", "uploader", "title")
 
 
@@ -36,20 +37,20 @@ def list_mixtures(data: Dataset, *, count: int | None, inline: bool) -> PageList
         count: use at most this many rows; None for the default.
         inline: whether the page holds its audio.
     """
-    sides = next(sides for sides in _SIDES if f"{sides[0]}_file" in data.table)
+    prefixes = find_corpus_prefixes(data.table.columns)
     groups = list(zip(data.table["split"], data.table["category"], strict=True))
     chosen = choose_rows(data.table["clip_id"].tolist(), groups, count)
     table = data.table.iloc[chosen].reset_index(drop=True)
     # the manifest's optional columns, as text
     extra = read_csv(data.root / MANIFEST, advice="the dataset is damaged").iloc[chosen].reset_index(drop=True)
-    labelled = f"{sides[1]}_labels" in extra
+    labelled = prefixes.name_column("background_labels") in extra
     exact = data.description["configuration"]["reference_gain"] == "mixture"
     return PageListing(
         kind="mixtures",
         title=str(data.description["name"]),
         total=len(data),
         signals=_name_signals(exact=exact),
-        columns=_list_columns(table, extra) | _list_sources(data, table, extra, sides),
+        columns=_list_columns(table, extra) | _list_sources(data, table, extra, prefixes),
         audio=tuple(
             AudioRow(
                 files=tuple(data.root / row[f"{name}_file"] for name in SIGNALS),
@@ -59,7 +60,7 @@ def list_mixtures(data: Dataset, *, count: int | None, inline: bool) -> PageList
             )
             for row in list_records(table)
         ),
-        facts=_list_facts(data, sides),
+        facts=_list_facts(data, prefixes),
         corpora=_list_corpora(data.description["corpora"]),
         licences=_count_licences(data),
         snr_bars=count_snr(data.table["achieved_snr_db"].to_numpy(float), (data.table["split"] == "test").to_numpy()),
@@ -102,11 +103,11 @@ def _list_columns(table: pd.DataFrame, extra: pd.DataFrame) -> dict[str, Any]:
     return columns
 
 
-def _list_sources(data: Dataset, table: pd.DataFrame, extra: pd.DataFrame, sides: tuple[str, str]) -> dict[str, Any]:
+def _list_sources(data: Dataset, table: pd.DataFrame, extra: pd.DataFrame, prefixes: CorpusPrefixes) -> dict[str, Any]:
     """The sources of both sides, each once, and the place of each row's among them."""
     attribution = _read_attribution(data.root)
     columns: dict[str, Any] = {}
-    for name, side in zip(("clip", "recording"), sides, strict=True):
+    for name, side in zip(("clip", "recording"), (prefixes.foreground, prefixes.background), strict=True):
         files = table[f"{side}_file"].tolist()
         first = {file: row for row, file in reversed(list(enumerate(files)))}
         known = sorted(first)
@@ -127,7 +128,8 @@ def _describe_source(
     found = next((one for one in listed if one.get("corpus") == corpus), listed[0] if listed else {})
     about = {name: row.get(f"{side}_{name}") or found.get(name, "") for name in _OPTIONAL}
     about |= {"file": file, "url": found.get("url", ""), "licence_url": found.get("licence_url", "")}
-    sound = find_freesound_id(file) if side in _SIDES[0] else None
+    is_freesound = side in {ESC50_PREFIXES.foreground, ESC50_PREFIXES.background}
+    sound = find_freesound_id(file) if is_freesound else None
     if sound is not None and not about["url"]:
         about["url"] = f"https://freesound.org/s/{sound}/"
     return {name: text for name, text in about.items() if text}
@@ -145,9 +147,9 @@ def _read_attribution(root: Path) -> dict[str, list[dict[str, Any]]]:
     return rows
 
 
-def _list_facts(data: Dataset, sides: tuple[str, str]) -> tuple[Fact, ...]:
+def _list_facts(data: Dataset, prefixes: CorpusPrefixes) -> tuple[Fact, ...]:
     table, settings = data.table, data.description["configuration"]
-    clips, recordings = (table[f"{side}_file"].nunique() for side in sides)
+    clips, recordings = table[prefixes.foreground_file].nunique(), table[prefixes.background_file].nunique()
     splits = " and ".join(f"{int((table['split'] == split).sum()):,} {split}" for split in ("train", "test"))
     duration_s = float(settings.get("duration_s", 5.0))
     snr, asked, reference = table["achieved_snr_db"], table["snr_db"], table["ref_db"]

@@ -187,6 +187,56 @@ def factory():
 number = 3
 """
 
+MTEB = """
+import torch
+from mteb.models.abs_encoder import AbsEncoder
+from mteb.models.model_meta import ModelMeta
+from mteb.models.modality_collators import AudioCollator
+
+UNKNOWN = dict.fromkeys(set(ModelMeta.model_fields) & {
+    "release_date", "languages", "n_parameters", "memory_usage_mb", "max_tokens", "license", "open_weights",
+    "public_training_code", "public_training_data", "use_instructions", "training_datasets",
+})
+
+class Tiny(AbsEncoder):
+    def __init__(self, model_name, revision, device=None, **kwargs):
+        torch.manual_seed(0)
+        self.model = torch.nn.Conv1d(1, 12, 400, stride=400)
+        self.words = torch.nn.Embedding(64, 12)
+        self.device = device
+
+    def encode(self, inputs, *, task_metadata, hf_split, hf_subset, prompt_type=None, **kwargs):
+        rows = []
+        if "audio" in inputs.dataset.features:
+            inputs.collate_fn = AudioCollator(target_sampling_rate=16000, max_samples=160000, min_samples=400)
+        for batch in inputs:
+            parts = []
+            for column in batch.keys() & {"audio", "text"}:
+                made = [getattr(self, column)(value) for value in batch[column]]
+                parts.append(torch.nn.functional.normalize(torch.stack(made), dim=1))
+            rows.append(sum(parts).detach().cpu())
+        return torch.cat(rows)
+
+    def audio(self, clip):
+        assert clip["sampling_rate"] == 16000
+        audio = torch.as_tensor(clip["array"], dtype=torch.float32).to(self.model.weight.device)
+        return torch.relu(self.model(audio[None, None])).mean(dim=2)[0]
+
+    def text(self, text):
+        places = torch.tensor([ord(letter) % 64 for letter in text], device=self.words.weight.device)
+        return self.words(places).mean(dim=0)
+
+meta = ModelMeta(
+    loader=Tiny, name="tests/tiny", revision="1", modalities=["audio", "text"], embed_dim=12, framework=["PyTorch"],
+    similarity_fn_name="cosine", **UNKNOWN,
+)
+"""
+
+
+def mteb_model(folder: Path) -> str:
+    (folder / "mteb_model.py").write_text(MTEB)
+    return f"mteb:{folder / 'mteb_model.py'}:meta"
+
 
 def python_file(folder: Path) -> str:
     (folder / "mine.py").write_text(PYTHON)
@@ -328,6 +378,7 @@ KINDS = {
     "xares": xares,
     "evar": evar,
     "evar with statistics": evar_stats,
+    "mteb": mteb_model,
     "wav2vec2": wav2vec2,
     "hubert": hubert,
     "wavlm": wavlm,

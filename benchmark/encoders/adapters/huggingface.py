@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -48,6 +48,10 @@ from bgknown.userpath import absolute
 AST = "audio-spectrogram-transformer"
 AST_TOKENS = 2
 """The class token and the distillation token, which precede AST's patches."""
+TOKENIZER = "tokenizer_config.json"
+"""The file that a model with a tokenizer has."""
+CLAP_TOKENS = 77
+"""Tokens of a text that CLAP was trained on; longer texts are cut."""
 _POOLINGS = ("model", "mean", "max", "mean+max", "first")
 
 
@@ -229,6 +233,23 @@ class TransformersEncoder(ModuleEncoder):
         return features, mask, is_longer
 
 
+class ClapEncoder(TransformersEncoder):
+    """CLAP with its tokenizer: its texts are embedded in the space of its audio."""
+
+    tokenizer: Any = None
+    """The tokenizer."""
+
+    @torch.inference_mode()
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Projected embeddings [B, D] of length 1."""
+        tokens = self.tokenizer(
+            list(texts), padding=True, truncation=True, max_length=CLAP_TOKENS, return_tensors="pt"
+        ).to(self.device)
+        output = self.model.get_text_features(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])
+        rows: Tensor = getattr(output, "pooler_output", output)
+        return rows
+
+
 class TransformersFrameEncoder(TransformersEncoder):
     """A model whose hidden states are frames in time."""
 
@@ -263,10 +284,15 @@ def load(target: str, options: Options) -> TransformersEncoder:
             f"hf:{target}: {config.model_type} is not an audio model: its preprocessor has no sampling rate"
         )
     model, report = load_with_report(find_loader(config, target), folder, target)
-    framed = not isinstance(extractor, transformers.ClapFeatureExtractor) and config.model_type != AST
-    kind = TransformersFrameEncoder if framed else TransformersEncoder
+    is_clap = isinstance(extractor, transformers.ClapFeatureExtractor)
+    reads = is_clap and options.pooling == "model" and options.layer is None and (folder / TOKENIZER).is_file()
+    framed = not is_clap and config.model_type != AST
+    kind = ClapEncoder if reads else TransformersFrameEncoder if framed else TransformersEncoder
     with silence(transformers):
         encoder = kind(model, extractor, options, absolute(Path(target)).name, target)
+        if isinstance(encoder, ClapEncoder):
+            with explain_loading_failure(target, what="its tokenizer cannot be loaded"):
+                encoder.tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         probe = probe_audio(encoder.rate_hz)
         with explain_loading_failure(target, what="it fails on a second of noise"):
             check_tensors(model, report, lambda: encoder.embed(probe), f"hf:{target}")

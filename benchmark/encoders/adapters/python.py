@@ -31,7 +31,7 @@ from benchmark.encoders.fingerprint import hash_weights
 from bgknown.documents import parse_json, shorten_value
 from bgknown.errors import InvalidInputError
 
-_PARTS = ("rate_hz", "embedding_size", "embed", "fit", "frames", "to", "trained_on")
+_PARTS = ("rate_hz", "embedding_size", "embed", "embed_texts", "fit", "frames", "to", "trained_on")
 """Members that an encoder may have besides its name and configuration."""
 
 

@@ -40,6 +40,7 @@ from bgknown.jobs.files import hash_bytes, list_state
 from bgknown.jobs.parallel import check_jobs, count_cores, one_by_one
 from bgknown.jobs.problems import Problem
 from bgknown.jobs.resumable import Job, JobOutcome
+from bgknown.jobs.shards import Shard
 from bgknown.jobs.units import make_digest
 from bgknown.jobs.workspace import Workspace
 from bgknown.mixtures.dataset import format_description
@@ -84,6 +85,8 @@ class PrepareOptions:
     """Leave out missing and broken inputs."""
     jobs: int = field(default_factory=count_cores)
     """Number of processes."""
+    shard: Shard | None = None
+    """Prepare only this share of the sources, and write no tables."""
 
     def __post_init__(self) -> None:
         expand_fields(self, "fsd50k", "esc50", "out", "cache", "lists")
@@ -112,6 +115,8 @@ class PrepareReport:
     """Events that the published lists mark as not clean, left out."""
     was_finished: bool = False
     """Whether the tree was complete before this run."""
+    shard: Shard | None = None
+    """The share that was prepared, of which ``table`` has the rows; None for the whole tree."""
 
 
 def prepare(options: PrepareOptions) -> PrepareReport:
@@ -128,7 +133,9 @@ def prepare(options: PrepareOptions) -> PrepareReport:
     choice = choose(corpora, options.scenes, options.scene_names, own, options.lists)
     found, absent = find_selected(choice.sources, corpora, options.scenes)
     job = Job(
-        workspace=Workspace(options.out, read=read_source_description, manifest=TABLE, description=DESCRIPTION),
+        workspace=Workspace(
+            options.out, read=read_source_description, manifest=TABLE, description=DESCRIPTION, shard=options.shard
+        ),
         description=_describe_tree(options, corpora, choice, found),
         noun="source",
         jobs=options.jobs,
@@ -152,13 +159,22 @@ def _make_sources(
     """Make what is missing."""
     if choice.not_clean:
         log.info("events that the lists mark as not clean, left out as published: %d", len(choice.not_clean))
-    units = _list_source_units(job, found, corpora, options)
+    units = job.take_share(_list_source_units(job, found, corpora, options))
     job.check_space(sum(_estimate_bytes(unit) for unit in units if unit.known is None))
     results = job.run_units(one_by_one(prepare_source), units, title="sources")
     outcome = JobOutcome[PreparedSource](problems=list(absent)).add(results)
-    job.check(outcome, len(choice.sources))
+    job.check(outcome, len(choice.sources) if job.shard is None else len(units))
     rows = [asdict(row) for source in outcome.records for row in source.rows]
     table = pd.DataFrame(rows, columns=COLUMNS).sort_values("file", ignore_index=True)
+    if job.shard is not None:
+        return PrepareReport(
+            table=table,
+            prepared=len(outcome.records) - outcome.kept,
+            kept=outcome.kept,
+            problems=outcome.problems,
+            not_clean=len(choice.not_clean),
+            shard=job.shard,
+        )
     good = set(table["file"])
     for file in (file for unit in units for file in unit.spec.files if file not in good):
         (options.out / file).unlink(missing_ok=True)  # made by a run in which its source was whole

@@ -76,7 +76,7 @@ def test_every_kind_is_listed_with_its_options():
         assert kind.about, kind.name
         assert all(option.about for option in kind.options), kind.name
     programs = {kind.name for kind in found.values() if kind.runs_code}
-    assert programs == {"torchscript", "exported", "hear", "evar", "xares", "python"}
+    assert programs == {"torchscript", "exported", "hear", "evar", "xares", "mteb", "python"}
 
 
 def test_two_packages_of_one_name_are_refused(monkeypatch):

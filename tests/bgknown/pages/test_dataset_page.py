@@ -15,11 +15,9 @@ from click.testing import CliRunner
 from bgknown import open_dataset
 from bgknown.cli import main
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
-from bgknown.mixtures.dataset import Dataset
 from bgknown.mixtures.verify import verify
 from bgknown.pages import dataset_page, listening
 from bgknown.pages.dataset_page import write_dataset_page
-from bgknown.pages.mixture_rows import list_mixtures
 from bgknown.pages.options import PageOptions
 from bgknown.pages.rows import choose_rows, count_snr
 from tests.bgknown.apwd.conftest import pairs as pairs  # noqa: PLC0414  (a fixture)
@@ -266,24 +264,26 @@ def test_authors_and_licences(copy, tmp_path):
 
 
 def test_a_dataset_made_from_tables(copy):
-    data = open_dataset(copy)
     edit_manifest(copy, **NEW)
     write_attribution(copy)
     named = {"esc50": "foreground", "fsd50k": "background"}
-    table = data.table.rename(columns={f"{old}_file": f"{new}_file" for old, new in named.items()})
-    manifest = pd.read_csv(copy / "manifest.csv", dtype=str, keep_default_na=False)
-    manifest.columns = [re.sub("^(esc50|fsd50k)_", lambda found: f"{named[found[1]]}_", name) for name in manifest]
-    manifest.to_csv(copy / "manifest.csv", index=False)
-    corpora = {new: {**data.description["corpora"][old], "name": new} for old, new in named.items()}
-    description = {**data.description, "name": "BgKnown MINE", "corpora": corpora}
-    description["configuration"] = {**data.description["configuration"], "duration_s": 2.5}
-    listing = list_mixtures(Dataset(root=copy, table=table, description=description), count=3, inline=False)
-    assert listing.title == "BgKnown MINE"
-    assert listing.columns["clips"][0]["title"] == "a bell"
-    assert listing.columns["recordings"][0]["labels"] == "Rain,Water"
-    assert [corpus["name"] for corpus in listing.corpora] == ["foreground", "background"]
-    assert {fact.name: fact.value for fact in listing.facts}["Length"].startswith("2.5 s each")
-    assert all(row.jams is None for row in listing.audio)
+    for file in ("manifest.csv", "recipe.csv"):
+        text = (copy / file).read_text()
+        header, rows = text.split("\n", 1)
+        header = re.sub("\\b(esc50|fsd50k)_", lambda found: f"{named[found[1]]}_", header)
+        (copy / file).unlink()
+        (copy / file).write_text(f"{header}\n{rows}")
+    described = json.loads((copy / "dataset.json").read_text())
+    corpora = {new: {**described["corpora"][old], "name": new} for old, new in named.items()}
+    (copy / "dataset.json").unlink()
+    (copy / "dataset.json").write_text(json.dumps({**described, "name": "BgKnown MINE", "corpora": corpora}))
+    report = make_page(copy, sample=3)
+    rows, text = read_blocks(report.page)["rows"], report.page.read_text()
+    assert "<title>BgKnown MINE: copy</title>" in text
+    assert rows["clips"][0]["title"] == "a bell"
+    assert rows["recordings"][0]["labels"] == "Rain,Water"
+    assert "label" not in rows
+    assert [f"<li>{name}" in text or f">{name}</a>" in text for name in named.values()] == [True, True]
 
 
 def test_a_sample_has_all_groups_and_grows():
