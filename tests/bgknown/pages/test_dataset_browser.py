@@ -81,8 +81,8 @@ def test_a_row_says_what_it_is(opened, built):
     assert f"{row.split}, fold {row.fold} · SNR {row.achieved_snr_db:.2f} dB (asked: {row.snr_db:.2f} dB)" in text
     assert f"a {row.a_start / 44_100:.1f}–{row.a_start / 44_100 + 5:.1f} s" in text
     assert "background: Rain" in text
-    number = row.esc50_file.split("-")[1]
-    assert card.get_by_role("link", name=row.esc50_file).get_attribute("href") == f"https://freesound.org/s/{number}/"
+    number = row.foreground_file.split("-")[1]
+    assert card.get_by_role("link", name=row.foreground_file).get_attribute("href") == f"https://freesound.org/s/{number}/"
     wait_for(opened, "document.querySelectorAll('.card svg path').length >= 5")
     bright = "canvas => Math.max(...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data)"
     assert opened.page.eval_on_selector(".card canvas", "canvas => [canvas.width, canvas.height]") == [60, 40]
@@ -218,6 +218,19 @@ def test_a_page_that_was_moved_says_so_and_can_be_told(built, page, tmp_path, op
         opened.page.get_by_label("Folder or address of the dataset").fill(str(built[1]))
         opened.page.get_by_role("button", name="Use").click()
         opened.page.locator("#missing").wait_for(state="hidden")
+        opened.page.evaluate("togglePlaying()")
+        wait_until_playing(opened)
+
+
+def test_a_page_behind_a_link_finds_the_dataset_from_either_side(built, tmp_path, open_page):  # noqa: F811
+    (tmp_path / "real").mkdir()
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "link").symlink_to(tmp_path / "real")
+    make_page(built[1], sample=1, out=tmp_path / "a" / "b" / "link")
+    with open_page(tmp_path / "real" / "index.html") as opened:
+        opened.page.evaluate("togglePlaying()")
+        wait_until_playing(opened)
+        opened.page.goto((tmp_path / "a" / "b" / "link" / "index.html").as_uri())
         opened.page.evaluate("togglePlaying()")
         wait_until_playing(opened)
 
