@@ -24,13 +24,16 @@ from bgknown.cli_options import (
     skip_broken_option,
 )
 from bgknown.commands import ANY_PATH, FILE_PATH, FOLDER_PATH, HELP_SETTINGS, Group, begin_logging, echo
+from bgknown.corpus_options import CORPUS_OPTIONS, corpora_options, describe_test_folds, open_given_corpora
+from bgknown.exports.cli import export
 from bgknown.jobs.shards import describe_share
 
 if TYPE_CHECKING:
+    from bgknown.corpora.pair import Corpora
     from bgknown.mixtures.build import BuildReport
 
 
-@click.group(cls=Group, resumable=["build"], context_settings=HELP_SETTINGS)
+@click.group(cls=Group, resumable=["build", "export"], context_settings=HELP_SETTINGS)
 @click.version_option(__version__, prog_name="bgknown")
 def main() -> None:
     """Build and check difference-aware audio datasets.
@@ -43,19 +46,9 @@ def main() -> None:
 
 
 main.add_command(apwd)
+main.add_command(export)
 
 
-corpora_options = add_options(
-    click.option("--esc50", type=FOLDER_PATH, help="ESC-50 folder, with meta/esc50.csv and audio/."),
-    click.option(
-        "--fsd50k",
-        type=FOLDER_PATH,
-        help="FSD50K folder, with FSD50K.ground_truth, FSD50K.dev_audio and FSD50K.eval_audio.",
-    ),
-    click.option("--miniature", is_flag=True, help="Use a small built-in pair of corpora instead."),
-    cache_option,
-)
-"""The options that name the corpora and the cache."""
 draw_options = add_options(
     seed_option("0"),
     click.option("--snr", type=(float, float), metavar="LOW HIGH", help="Range of the SNR in dB [default: 0 3]."),
@@ -67,6 +60,7 @@ draw_options = add_options(
         help="Mix every clip at each of these SNRs, with the same background, instead of drawing one.",
     ),
     click.option("--ref-db", type=float, help="Loudness of the background in the mixture, LUFS [default: -30]."),
+    click.option("--duration", type=float, help="Duration of mixtures and references, seconds [default: 5]."),
     click.option("--min-level", type=float, help="Minimum loudness of crop (a) in its recording, LUFS [default: -60]."),
 )
 """The options of the draw."""
@@ -99,11 +93,12 @@ def plan(*, out: Path, **given: Any) -> None:
 
     options = _make_options(given)
     recipes.check_target(out)
-    drawn = building.plan(_open_corpora(given, options.cache), options.draw, jobs=options.jobs)
+    corpora = open_given_corpora(given, options.cache)
+    drawn = building.plan(corpora, options.draw, jobs=options.jobs)
     refuse_broken(drawn.problems, skip=options.skip_broken, kept="no recipe was written")
     recipe = take_rows(drawn.recipe, options.limit)
     recipes.write_recipe(recipe, out)
-    echo(_format_summary(recipe, options.draw.duration_s))
+    echo(_format_summary(recipe, corpora, options.draw.duration_s))
     echo(f"\nrecipe  {out}")
 
 
@@ -132,6 +127,8 @@ def plan(*, out: Path, **given: Any) -> None:
 def build(*, out: Path, dry_run: bool, **given: Any) -> None:
     """Build BgKnown ESC-50: mixtures, reference backgrounds a, b and c, and JAMS.
 
+    Tables of your own clips and recordings may take the places of ESC-50 and FSD50K.
+
     An interrupted build resumes when the same command is run again; a finished one is left alone.
 
     \b
@@ -149,10 +146,10 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
         )
     cluster = given.pop("cluster")
     options = _make_options({**given, "engine": given["engine"] or choose_engine(out)})
-    corpora = _open_corpora(given, options.cache)
+    corpora = open_given_corpora(given, options.cache)
     if dry_run:
         report = building.dry_run(corpora, options, out)
-        echo(_format_summary(report.table, options.draw.duration_s))
+        echo(_format_summary(report.table, corpora, options.draw.duration_s))
         size = len(report.table) * building.count_row_bytes(options.draw.clip_frames)
         what = (
             f"{out} is already complete" if report.was_finished else f"would write about {size / 1e9:.2f} GB to {out}"
@@ -162,7 +159,9 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
         return
     with use_cluster(cluster, read=[corpora.foreground.root, corpora.background.root]):
         report = building.build(corpora, options, out)
-    _report(report, out, options.draw.duration_s)
+    if report.shard is None:
+        echo(_format_summary(report.table, corpora, options.draw.duration_s))
+    _report(report, out)
 
 
 @main.command()
@@ -273,42 +272,20 @@ def _make_options(given: dict[str, Any]) -> Any:
     from bgknown.mixtures.options import BuildOptions  # noqa: PLC0415
 
     names = {"seed": "seed", "snr": "snr_db", "draws": "draws", "snr_grid": "snr_grid_db", "ref_db": "ref_db"}
-    names |= {"min_level": "min_level_lufs"}
+    names |= {"min_level": "min_level_lufs", "duration": "duration_s"}
     if given["snr"] is not None and given["snr_grid"] is not None:
         raise click.UsageError("--snr is a range to draw from, --snr-grid replaces the drawing; give one of them")
     draw = {field: given[name] for name, field in names.items() if given[name] is not None}
-    corpora = {"esc50", "fsd50k", "miniature"}
-    others = {name: value for name, value in given.items() if value is not None and name not in {*names, *corpora}}
+    apart = {*names, *CORPUS_OPTIONS}
+    others = {name: value for name, value in given.items() if value is not None and name not in apart}
     return BuildOptions(draw=DrawOptions(**draw), **others)
 
 
-def _open_corpora(given: dict[str, Any], cache: Path) -> Any:
-    """The two corpora named by the options, or the miniature ones."""
-    from bgknown.corpora.miniature import make  # noqa: PLC0415
-    from bgknown.corpora.pair import open_corpora  # noqa: PLC0415
-
-    esc50, fsd50k = given["esc50"], given["fsd50k"]
-    if not given["miniature"]:
-        if esc50 is None or fsd50k is None:
-            raise click.UsageError("give --esc50 and --fsd50k, or --miniature to try the command without them")
-        return open_corpora(esc50, fsd50k, cache=cache)
-    if esc50 or fsd50k:
-        raise click.UsageError("--miniature replaces --esc50 and --fsd50k; give one or the other")
-    logger = logging.getLogger("bgknown.corpora")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # these corpora are meant to be small
-    try:
-        return open_corpora(*make(cache / "miniature"), cache=cache)
-    finally:
-        logger.setLevel(level)
-
-
-def _report(report: BuildReport, out: Path, duration_s: float) -> None:
+def _report(report: BuildReport, out: Path) -> None:
     if report.shard is not None:
         left_out = len(report.problems)
         echo(describe_share(report.shard, "row", made=report.rendered, kept=report.kept, left_out=left_out))
         return
-    echo(_format_summary(report.table, duration_s))
     done = (
         "was already complete; nothing was done"
         if report.was_finished
@@ -326,7 +303,7 @@ def _report(report: BuildReport, out: Path, duration_s: float) -> None:
         echo(f"{title:<7}{out / name}")
 
 
-def _format_summary(table: Any, duration_s: float) -> str:
+def _format_summary(table: Any, corpora: Corpora, duration_s: float) -> str:
     from bgknown.corpora.columns import find_corpus_prefixes  # noqa: PLC0415
 
     measured = "achieved_snr_db" in table.columns
@@ -334,7 +311,7 @@ def _format_summary(table: Any, duration_s: float) -> str:
     clips = table[prefixes.foreground_file]
     several = bool(clips.duplicated().any())
     lines = [f"split  {'  rows  ' * several}clips  classes  backgrounds  SNR dB (mean, range)   seconds"]
-    for split, part in table.groupby("split", sort=False):
+    for split, part in sorted(table.groupby("split"), key=lambda found: found[0] != "train"):
         snr = part["achieved_snr_db" if measured else "snr_db"]
         rows = f"{len(part):>6}  " if several else ""
         lines.append(
@@ -342,4 +319,5 @@ def _format_summary(table: Any, duration_s: float) -> str:
             f"{part[prefixes.background_file].nunique():>11}  "
             f"{snr.mean():.2f}  {snr.min():.2f} .. {snr.max():.2f}    {duration_s * len(part):>9,.6g}"
         )
-    return "\n".join(lines)
+    folds = describe_test_folds(corpora)
+    return "\n".join([*lines, *([f"\n{folds}"] if folds else [])])

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from bgknown.corpora import CorpusIndex
 from bgknown.corpora.pair import Corpora
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import hash_bytes, list_state
@@ -24,7 +25,7 @@ from bgknown.jobs.workspace import Workspace
 from bgknown.mixtures import crop_levels as levels
 from bgknown.mixtures import dataset
 from bgknown.mixtures import recipe as recipes
-from bgknown.mixtures.draw import Draw, DrawOptions, check_min_level, draw_recipe
+from bgknown.mixtures.draw import Draw, DrawOptions, check_min_level, draw_recipe, list_long_enough
 from bgknown.mixtures.manifest import SIGNALS, ManifestRow, format_manifest, list_paths
 from bgknown.mixtures.mixing import RowTask
 from bgknown.mixtures.options import BuildOptions, describe_build, describe_outcome
@@ -38,7 +39,7 @@ from bgknown.userpath import user_path
 
 log = logging.getLogger(__name__)
 
-ROWS = 2
+ROWS = 3
 """Number of how a recipe is drawn and a row is rendered; raised when either changes, so that older rows are remade."""
 
 
@@ -76,6 +77,7 @@ def plan(corpora: Corpora, options: DrawOptions, *, jobs: int) -> Draw:
     listen = partial(
         levels.measure_crop_levels, corpus=corpora.background, min_level_lufs=options.min_level_lufs, jobs=jobs
     )
+    _report_short_recordings(corpora.background, options)
     draw = draw_recipe(corpora, options, listen)
     if draw.too_quiet:
         log.warning(
@@ -86,6 +88,20 @@ def plan(corpora: Corpora, options: DrawOptions, *, jobs: int) -> Draw:
             draw.too_quiet[0],
         )
     return draw
+
+
+def _report_short_recordings(background: CorpusIndex, options: DrawOptions) -> None:
+    """Log how many recordings of a user's table are long enough; those of FSD50K are known."""
+    usable = background.usable()
+    left = len(list_long_enough(usable, options.clip_frames))
+    if background.reader == "table" and left < len(usable):
+        log.warning(
+            "%s: %d of %d recordings have the %g s that three references need; the others are not used",
+            background.facts.name,
+            left,
+            len(usable),
+            2 * options.duration_s,
+        )
 
 
 def dry_run(corpora: Corpora, options: BuildOptions, out: Path) -> BuildReport:

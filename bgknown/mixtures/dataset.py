@@ -22,6 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bgknown.audio.files import RATE_HZ, read_pcm16
+from bgknown.corpora import fsd50k
 from bgknown.corpora.columns import ESC50_PREFIXES, TABLE_PREFIXES, CorpusPrefixes, find_corpus_prefixes
 from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, NotFoundError
@@ -68,6 +69,17 @@ class Dataset:
     def prefixes(self) -> CorpusPrefixes:
         """What the columns that belong to one of the corpora begin with."""
         return find_corpus_prefixes(self.table.columns)
+
+    @property
+    def name(self) -> str:
+        """What it is, such as "BgKnown ESC-50"."""
+        return str(self.description["name"])
+
+    @property
+    def has_fsd50k(self) -> bool:
+        """Whether its backgrounds are of FSD50K, whose files are called after their Freesound ids."""
+        background = self.description["corpora"][self.prefixes.background]
+        return self.prefixes == ESC50_PREFIXES or background.get("name") == fsd50k.FACTS.name
 
     @property
     def duration_s(self) -> float:
@@ -184,6 +196,11 @@ def open_dataset(root: str | Path, *, split: str | None = None) -> Dataset:
     )
     table.index = pd.Index(table["clip_id"].tolist())  # without a name, so that sorting by the column stays possible
     data = Dataset(root=root, table=table, description=description)
+    if not {data.prefixes.foreground, data.prefixes.background} <= set(description["corpora"]):
+        raise InvalidInputError(
+            f"{root / MANIFEST}: the dataset is damaged: has the column {data.prefixes.foreground_file}, but "
+            f"{DESCRIPTION} describes the corpora {' and '.join(description['corpora'])}"
+        )
     return data if split is None else data.select(split)
 
 
@@ -202,7 +219,8 @@ def read_description(root: Path) -> dict[str, Any]:
         raise InvalidInputError(f"{path}: has format {description.get('format')!r}, this version reads format {FORMAT}")
     read_record(_Description, description, f"{path}: the dataset is damaged", others=True)
     if not any({pair.foreground, pair.background} <= set(description["corpora"]) for pair in _PREFIXES):
-        raise InvalidInputError(f"{path}: the dataset is damaged: corpora must have the keys esc50 and fsd50k")
+        keys = "esc50 and fsd50k, or foreground and background"
+        raise InvalidInputError(f"{path}: the dataset is damaged: corpora must have the keys {keys}")
     _count_described_frames(description)
     return description
 

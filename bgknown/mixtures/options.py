@@ -83,6 +83,7 @@ def describe_build(corpora: Corpora, options: BuildOptions, given: pd.DataFrame 
             name: {
                 "name": index.facts.name,
                 "clips": index.parts,
+                **({"test_folds": list(index.test_folds)} if index.test_folds else {}),
                 **({"published_clips": index.facts.counts} if index.facts.counts else {}),
                 "listing_sha256": index.listing_sha256(),
                 "headers_sha256": index.headers_sha256(),

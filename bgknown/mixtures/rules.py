@@ -122,7 +122,7 @@ def _find_path_fault(row: RecipeRow, prefixes: CorpusPrefixes) -> str:
     rule = "FOLDER/FILE" if official else "a path"
     files = {prefixes.foreground_file: row.foreground_file, prefixes.background_file: row.background_file}
     for column, file in files.items():
-        if find_fault(file) or ":" in file or (official and not _has_one_folder(file)):
+        if find_fault(file) or (official and (":" in file or not _has_one_folder(file))):
             return f"{column} {file!r} leaves the corpus; it must be {rule} relative to the corpus"
     return ""
 

@@ -19,13 +19,11 @@ from bgknown.pages.listening import AudioRow
 from bgknown.pages.rows import Fact, PageListing, PageSignal, choose_rows, count_snr, index_values
 from bgknown.tables import list_records, read_csv
 
-ATTRIBUTION = "ATTRIBUTION.csv"
-"""The table of sources beside the manifest; datasets of earlier versions have none."""
-
 _SOURCE_GAIN = (
     "The references carry no gain (reference_gain is source): the remainder is the mixture minus a, with the gain that "
     "a has in the mixture."
 )
+_SOURCES_TABLE = "ATTRIBUTION.csv"  # datasets of earlier versions have none
 _OPTIONAL = ("labels", "licence", "uploader", "title")
 
 
@@ -138,7 +136,7 @@ def _describe_source(
 def _read_attribution(root: Path) -> dict[str, list[dict[str, Any]]]:
     """The rows of ATTRIBUTION.csv by file; none where the dataset has no such table."""
     try:
-        table = read_csv(root / ATTRIBUTION, advice="the dataset is damaged")
+        table = read_csv(root / _SOURCES_TABLE, advice="the dataset is damaged")
     except NotFoundError:
         return {}
     rows: dict[str, list[dict[str, Any]]] = {}
@@ -151,7 +149,6 @@ def _list_facts(data: Dataset, prefixes: CorpusPrefixes) -> tuple[Fact, ...]:
     table, settings = data.table, data.description["configuration"]
     clips, recordings = table[prefixes.foreground_file].nunique(), table[prefixes.background_file].nunique()
     splits = " and ".join(f"{int((table['split'] == split).sum()):,} {split}" for split in ("train", "test"))
-    duration_s = float(settings.get("duration_s", 5.0))
     snr, asked, reference = table["achieved_snr_db"], table["snr_db"], table["ref_db"]
     scaled = int((table["scale"] < 1).sum())
     levels = " to ".join(f"{level:g}" for level in sorted({reference.min(), reference.max()}))
@@ -159,7 +156,7 @@ def _list_facts(data: Dataset, prefixes: CorpusPrefixes) -> tuple[Fact, ...]:
         "Mixtures": f"{len(table):,}: {splits}",
         "Clips": f"{clips:,} of {table['category'].nunique():,} classes",
         "Background recordings": f"{recordings:,}",
-        "Length": f"{duration_s:g} s each, {duration_s * len(table) / 3600:,.1f} h in all",
+        "Length": f"{data.duration_s:g} s each, {data.duration_s * len(table) / 3600:,.1f} h in all",
         "SNR": _set_minus(f"{snr.min():.2f} to {snr.max():.2f} dB, on average {snr.mean():.2f} dB"),
         "Largest SNR error": f"{(snr - asked).abs().max():.4f} dB",
         "Background level": _set_minus(f"{levels} LUFS"),

@@ -82,7 +82,9 @@ def test_a_row_says_what_it_is(opened, built):
     assert f"a {row.a_start / 44_100:.1f}–{row.a_start / 44_100 + 5:.1f} s" in text
     assert "background: Rain" in text
     number = row.foreground_file.split("-")[1]
-    assert card.get_by_role("link", name=row.foreground_file).get_attribute("href") == f"https://freesound.org/s/{number}/"
+    assert (
+        card.get_by_role("link", name=row.foreground_file).get_attribute("href") == f"https://freesound.org/s/{number}/"
+    )
     wait_for(opened, "document.querySelectorAll('.card svg path').length >= 5")
     bright = "canvas => Math.max(...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data)"
     assert opened.page.eval_on_selector(".card canvas", "canvas => [canvas.width, canvas.height]") == [60, 40]

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from bgknown import open_dataset
+from bgknown import build_dataset, open_dataset
 from bgknown.cli import main
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
 from bgknown.mixtures.verify import verify
@@ -21,6 +21,7 @@ from bgknown.pages.dataset_page import write_dataset_page
 from bgknown.pages.options import PageOptions
 from bgknown.pages.rows import choose_rows, count_snr
 from tests.bgknown.apwd.conftest import pairs as pairs  # noqa: PLC0414  (a fixture)
+from tests.bgknown.corpora.made_tables import make_tables
 from tests.conftest import contents
 
 
@@ -263,27 +264,21 @@ def test_authors_and_licences(copy, tmp_path):
     assert f"Sources by licence: CC0-1.0 {sources}." in report.page.read_text()
 
 
-def test_a_dataset_made_from_tables(copy):
-    edit_manifest(copy, **NEW)
-    write_attribution(copy)
-    named = {"esc50": "foreground", "fsd50k": "background"}
-    for file in ("manifest.csv", "recipe.csv"):
-        text = (copy / file).read_text()
-        header, rows = text.split("\n", 1)
-        header = re.sub("\\b(esc50|fsd50k)_", lambda found: f"{named[found[1]]}_", header)
-        (copy / file).unlink()
-        (copy / file).write_text(f"{header}\n{rows}")
-    described = json.loads((copy / "dataset.json").read_text())
-    corpora = {new: {**described["corpora"][old], "name": new} for old, new in named.items()}
-    (copy / "dataset.json").unlink()
-    (copy / "dataset.json").write_text(json.dumps({**described, "name": "BgKnown MINE", "corpora": corpora}))
-    report = make_page(copy, sample=3)
+def test_a_dataset_made_from_tables(tmp_path):
+    build_dataset(tmp_path / "yard", **make_tables(tmp_path / "tables").given())
+    named = {"foreground_title": "bark at noon", "foreground_licence": "CC0-1.0", "foreground_uploader": "me"}
+    edit_manifest(tmp_path / "yard", **named, background_labels="Rain,Water")
+    report = make_page(tmp_path / "yard", sample=6)
     rows, text = read_blocks(report.page)["rows"], report.page.read_text()
-    assert "<title>BgKnown MINE: copy</title>" in text
-    assert rows["clips"][0]["title"] == "a bell"
-    assert rows["recordings"][0]["labels"] == "Rain,Water"
+    assert (report.checks.faults, report.faults) == ((), ())
+    assert "<title>BgKnown" in text
+    assert "1.5 s each" in text
+    assert (rows["duration"], rows["width"]) == ({"all": 1.5}, {"all": [18] * 5})
+    clip = rows["clips"][0]
+    assert (clip["title"], clip["licence"], clip["uploader"]) == ("bark at noon", "CC0-1.0", "me")
+    assert {source["labels"] for source in rows["recordings"]} == {"Rain,Water"}
     assert "label" not in rows
-    assert [f"<li>{name}" in text or f">{name}</a>" in text for name in named.values()] == [True, True]
+    assert all("url" not in source for source in rows["clips"])  # a name such as 7.wav is not a Freesound id here
 
 
 def test_a_sample_has_all_groups_and_grows():
