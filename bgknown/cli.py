@@ -23,10 +23,11 @@ from bgknown.cli_options import (
     shard_option,
     skip_broken_option,
 )
-from bgknown.commands import ANY_PATH, FILE_PATH, FOLDER_PATH, HELP_SETTINGS, Group, begin_logging, echo
+from bgknown.commands import FILE_PATH, FOLDER_PATH, HELP_SETTINGS, Group, begin_logging, echo
 from bgknown.corpus_options import CORPUS_OPTIONS, corpora_options, describe_test_folds, open_given_corpora
 from bgknown.exports.cli import export
 from bgknown.jobs.shards import describe_share
+from bgknown.pages.cli import page
 
 if TYPE_CHECKING:
     from bgknown.corpora.pair import Corpora
@@ -47,6 +48,7 @@ def main() -> None:
 
 main.add_command(apwd)
 main.add_command(export)
+main.add_command(page)
 
 
 draw_options = add_options(
@@ -186,49 +188,6 @@ def verify(folder: Path, jobs: int | None) -> None:
     off = (data.table["achieved_snr_db"] - data.table["snr_db"]).abs().max()
     what = "rows" if "clips" in data.description["counts"] else "clips"
     echo(f"ok: {len(data)} {what}, {5 * len(data)} files, largest SNR error {off:.4f} dB")
-
-
-@main.command()
-@click.argument("folder", type=FOLDER_PATH)
-@click.option(
-    "--out", type=ANY_PATH, help="Page to write (.html), or a folder for it [default: next to the dataset, NAME.html]."
-)
-@click.option("--sample", type=int, metavar="N", help="Show at most N rows, of as many classes as possible.")
-@click.option(
-    "--inline-audio",
-    type=int,
-    metavar="N",
-    help="Show at most N rows, and put their audio, compressed, into the page: one file that can be sent by mail.",
-)
-@click.option("--verify", is_flag=True, help="Check every file of the dataset first, and not the tables alone.")
-@click.option("--jams", type=FOLDER_PATH, help="Folder of the JAMS of APwD pairs, to show their events on a time line.")
-@jobs_option
-def page(folder: Path, **given: Any) -> None:
-    """Write a page to look at a dataset and listen to it, for any browser, without a server.
-
-    Works for BgKnown and for APwD pairs. The page refers to the dataset's own files, so it has to stay where it is,
-    relative to the dataset, unless it holds its audio.
-
-    \b
-    Example:
-      bgknown page bgknown-esc50 --sample 200
-    """
-    from bgknown.pages.dataset_page import write_dataset_page  # noqa: PLC0415
-    from bgknown.pages.options import PageOptions  # noqa: PLC0415
-
-    report = write_dataset_page(PageOptions(folder=folder, **given))
-    for fault in report.faults[:20]:
-        echo(f"warning: {fault}", err=True)
-    checked = "every file" if report.checks.full else "the tables (--verify checks every file)"
-    faults = len(report.checks.faults)
-    echo(f"rows        {report.rows:,} of {report.total:,}")
-    echo(f"checked     {checked}: {f'{faults:,} faults, listed on the page' if faults else 'no fault'}")
-    if report.remainders is not None:
-        echo(f"remainders  {report.remainders} ({report.remainder_bytes / 1e6:.1f} MB; keep it next to the page)")
-    pictures = (
-        f", of which pictures {report.picture_bytes / report.rows / 1e3:.1f} kB a row" if report.picture_bytes else ""
-    )
-    echo(f"page        {report.page} ({report.page_bytes / 1e6:.1f} MB{pictures})")
 
 
 @main.command()
