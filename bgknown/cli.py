@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from bgknown.cli_options import (
     cluster_option,
     format_option,
     jobs_option,
+    keep_sources_option,
     limit_option,
     out_option,
     read_numbers,
@@ -51,6 +53,7 @@ main.add_command(export)
 main.add_command(page)
 
 
+LICENCE_HELP = "Use only backgrounds of these licences, such as cc0,cc-by [default: all]."
 draw_options = add_options(
     seed_option("0"),
     click.option("--snr", type=(float, float), metavar="LOW HIGH", help="Range of the SNR in dB [default: 0 3]."),
@@ -62,11 +65,14 @@ draw_options = add_options(
         help="Mix every clip at each of these SNRs, with the same background, instead of drawing one.",
     ),
     click.option("--ref-db", type=float, help="Loudness of the background in the mixture, LUFS [default: -30]."),
+    click.option("--licence", metavar="NAME,...", help=LICENCE_HELP),
+    click.option("--exclude-same-class", is_flag=True, help="Give no clip a background that contains its class."),
+    keep_sources_option,
     click.option("--duration", type=float, help="Duration of mixtures and references, seconds [default: 5]."),
     click.option("--min-level", type=float, help="Minimum loudness of crop (a) in its recording, LUFS [default: -60]."),
 )
 """The options of the draw."""
-DRAWING = ("seed", "snr", "draws", "snr_grid", "ref_db")
+DRAWING = ("seed", "snr", "draws", "snr_grid", "ref_db", "licence", "exclude_same_class")
 """Those that a recipe replaces."""
 row_options = add_options(
     skip_broken_option,
@@ -96,11 +102,11 @@ def plan(*, out: Path, **given: Any) -> None:
     options = _make_options(given)
     recipes.check_target(out)
     corpora = open_given_corpora(given, options.cache)
-    drawn = building.plan(corpora, options.draw, jobs=options.jobs)
+    drawn = building.plan(corpora, options.draw, jobs=options.jobs, cache=options.cache)
     refuse_broken(drawn.problems, skip=options.skip_broken, kept="no recipe was written")
     recipe = take_rows(drawn.recipe, options.limit)
     recipes.write_recipe(recipe, out)
-    echo(_format_summary(recipe, corpora, options.draw.duration_s))
+    echo(_format_summary(recipe, corpora, options.draw.duration_s, building.summarise_draw(drawn, recipe, corpora)))
     echo(f"\nrecipe  {out}")
 
 
@@ -142,16 +148,17 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
     from bgknown.mixtures import build as building  # noqa: PLC0415
     from bgknown.mixtures.engine import choose_engine  # noqa: PLC0415
 
-    if given["recipe"] is not None and any(given[name] is not None for name in DRAWING):
+    if given["recipe"] is not None and any(given[name] not in {None, False} for name in DRAWING):
         raise click.UsageError(
-            "--seed, --snr, --draws, --snr-grid and --ref-db set up a draw; leave them out with --recipe"
+            "--seed, --snr, --draws, --snr-grid, --ref-db, --licence and --exclude-same-class set up a draw; "
+            "leave them out with --recipe"
         )
     cluster = given.pop("cluster")
     options = _make_options({**given, "engine": given["engine"] or choose_engine(out)})
     corpora = open_given_corpora(given, options.cache)
     if dry_run:
         report = building.dry_run(corpora, options, out)
-        echo(_format_summary(report.table, corpora, options.draw.duration_s))
+        echo(_format_summary(report.table, corpora, options.draw.duration_s, report.summary))
         size = len(report.table) * building.count_row_bytes(options.draw.clip_frames)
         what = (
             f"{out} is already complete" if report.was_finished else f"would write about {size / 1e9:.2f} GB to {out}"
@@ -162,7 +169,7 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
     with use_cluster(cluster, read=[corpora.foreground.root, corpora.background.root]):
         report = building.build(corpora, options, out)
     if report.shard is None:
-        echo(_format_summary(report.table, corpora, options.draw.duration_s))
+        echo(_format_summary(report.table, corpora, options.draw.duration_s, report.summary))
     _report(report, out)
 
 
@@ -232,10 +239,12 @@ def _make_options(given: dict[str, Any]) -> Any:
 
     names = {"seed": "seed", "snr": "snr_db", "draws": "draws", "snr_grid": "snr_grid_db", "ref_db": "ref_db"}
     names |= {"min_level": "min_level_lufs", "duration": "duration_s"}
+    names |= {name: name for name in ("keep_sources", "exclude_same_class", "licences")}
+    given["licences"] = None if given["licence"] is None else tuple(given["licence"].split(","))
     if given["snr"] is not None and given["snr_grid"] is not None:
         raise click.UsageError("--snr is a range to draw from, --snr-grid replaces the drawing; give one of them")
     draw = {field: given[name] for name, field in names.items() if given[name] is not None}
-    apart = {*names, *CORPUS_OPTIONS}
+    apart = {*names, *CORPUS_OPTIONS, "licence"}
     others = {name: value for name, value in given.items() if value is not None and name not in apart}
     return BuildOptions(draw=DrawOptions(**draw), **others)
 
@@ -258,11 +267,12 @@ def _report(report: BuildReport, out: Path) -> None:
         ("audio", "audio/{mix,a,b,c}"),
         ("JAMS", "jams"),
         ("about", "dataset.json"),
+        ("credit", "ATTRIBUTION.csv"),
     ):
         echo(f"{title:<7}{out / name}")
 
 
-def _format_summary(table: Any, corpora: Corpora, duration_s: float) -> str:
+def _format_summary(table: Any, corpora: Corpora, duration_s: float, backgrounds: Sequence[str]) -> str:
     from bgknown.corpora.columns import find_corpus_prefixes  # noqa: PLC0415
 
     measured = "achieved_snr_db" in table.columns
@@ -278,5 +288,5 @@ def _format_summary(table: Any, corpora: Corpora, duration_s: float) -> str:
             f"{part[prefixes.background_file].nunique():>11}  "
             f"{snr.mean():.2f}  {snr.min():.2f} .. {snr.max():.2f}    {duration_s * len(part):>9,.6g}"
         )
-    folds = describe_test_folds(corpora)
-    return "\n".join([*lines, *([f"\n{folds}"] if folds else [])])
+    notes = [*([folds] if (folds := describe_test_folds(corpora)) else []), *backgrounds]
+    return "\n".join([*lines, *([""] * bool(notes)), *notes])

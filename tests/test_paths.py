@@ -30,7 +30,8 @@ TEXT_PATHS = {
 """Options that may be names as well as paths; what reads them expands ``~``, which the tests below show."""
 NO_PATHS = {
     *("--name", "--device", "--suite", "--metric", "--match", "--set", "A", "B", "--scene", "--background", "--event"),
-    *("--pairs", "--changes", "--kept", "--kind", "--columns", "--sort", "--snr-grid", "--test-folds", "--shard"),
+    *("--pairs", "--changes", "--kept", "--kind", "--columns", "--sort", "--snr-grid", "--licence", "--test-folds"),
+    "--shard",
 }
 
 

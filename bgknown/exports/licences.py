@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bgknown.corpora import CorpusFacts, esc50, fsd50k
-from bgknown.exports.source import ATTRIBUTION, ExportSource
+from bgknown.exports.source import ExportSource
+from bgknown.mixtures.attribution import ATTRIBUTION
 from bgknown.shown import markdown
 from bgknown.tables import read_csv
 

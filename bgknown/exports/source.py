@@ -21,13 +21,12 @@ from bgknown.audio.files import RATE_HZ
 from bgknown.documents import read_object, shorten_value
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error, hash_bytes, hash_file
+from bgknown.mixtures.attribution import ATTRIBUTION
 from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, PAIRS, open_dataset
 from bgknown.mixtures.manifest import SIGNALS
 from bgknown.tables import list_records, read_csv
 from bgknown.userpath import user_path
 
-ATTRIBUTION = "ATTRIBUTION.csv"
-"""Table of the source files and their licences, next to the manifest of newer datasets."""
 _ROWS_AT_A_TIME = 64
 _PLAIN = re.compile(r"\w[\w .-]*")
 

@@ -38,6 +38,9 @@ def build_dataset(
     ref_db: float = -30.0,
     draws: int = 1,
     snr_grid_db: Sequence[float] = (),
+    licences: Sequence[str] = (),
+    exclude_same_class: bool = False,
+    keep_sources: bool = False,
     recipe: str | Path | None = None,
     reference_gain: ReferenceGain = "mixture",
     container: Container = "wav",
@@ -65,6 +68,9 @@ def build_dataset(
         ref_db: loudness of the background in the mixture, LUFS.
         draws: number of recordings, crops and SNRs of each clip.
         snr_grid_db: SNRs of which each draw gets a row with the same background, dB; ``snr_db`` is not used then.
+        licences: families of licences that a background must have, such as ("cc0", "cc-by"); by default all.
+        exclude_same_class: give no clip a background that contains its class.
+        keep_sources: also use recordings as backgrounds that other clips were cut from.
         recipe: a recipe to use instead of drawing one.
         reference_gain: "mixture" or "source": whether references carry the gain that (a) has in the mixture.
         container: "wav" or "flac".
@@ -98,6 +104,9 @@ def build_dataset(
             ref_db=ref_db,
             draws=draws,
             snr_grid_db=tuple(map(float, snr_grid_db)),
+            licences=tuple(licences),
+            exclude_same_class=exclude_same_class,
+            keep_sources=keep_sources,
             duration_s=duration_s,
         ),
         recipe=None if recipe is None else user_path(recipe),

@@ -21,6 +21,7 @@ from bgknown.jobs.parallel import in_processes
 from bgknown.mixtures import dataset
 from bgknown.mixtures import recipe as recipes
 from bgknown.mixtures.dataset import Dataset
+from bgknown.mixtures.leaks import find_leak_faults
 from bgknown.mixtures.manifest import SIGNALS, ManifestRow, list_paths
 from bgknown.mixtures.mixing import describe_work
 from bgknown.mixtures.snr import SOURCE_GAIN_TOLERANCE_DB, TOLERANCE_DB, Gains, measure_snr_db
@@ -92,6 +93,7 @@ def find_table_faults(data: Dataset) -> Iterator[str]:
     if counts["skipped"] != listed:
         yield f"{dataset.DESCRIPTION}: counts.skipped is {counts['skipped']}, {listed} are listed"
     yield from _find_rule_faults(data)
+    yield from find_leak_faults(data)
     stored = data.description.get("dataset_id", data.id)  # 0.1.0 did not store it
     if stored != data.id:
         yield f"{dataset.DESCRIPTION}: dataset_id is {stored!r}, but the manifest's rows give {data.id}"

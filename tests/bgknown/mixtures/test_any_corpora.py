@@ -22,6 +22,7 @@ from bgknown.mixtures.build import plan
 from bgknown.mixtures.crop_starts import draw_a_starts, draw_b_start, draw_c_start
 from bgknown.mixtures.draw import DrawOptions
 from bgknown.mixtures.naming import list_clip_names
+from bgknown.mixtures.pool import PoolRules
 from bgknown.mixtures.recipe import count_clip_frames, read_recipe
 from bgknown.mixtures.rules import check_recipe
 from bgknown.mixtures.verify import verify
@@ -129,11 +130,11 @@ def test_a_row_that_breaks_a_rule_is_named(made, column, value, message):
     paths = CorpusPaths(foreground_table=tables.foreground, background_table=tables.background)
     corpora = open_corpus_paths(paths, cache=tables.root / "cache")
     recipe = read_recipe(data.root / "recipe.csv").astype({"b_start": object})
-    check_recipe(recipe, corpora, 66_150)
+    check_recipe(recipe, corpora, PoolRules(clip_frames=66_150))
     recipe.loc[0, "a_start"] = 0
     recipe.loc[0, column] = value
     with pytest.raises(InvalidInputError, match=f"(?s)nothing was built:.*  fold1_bark0: .*{message}"):
-        check_recipe(recipe, corpora, 66_150)
+        check_recipe(recipe, corpora, PoolRules(clip_frames=66_150))
 
 
 def test_no_clip_has_a_background_of_its_own_source(tmp_path):
@@ -152,10 +153,10 @@ def test_no_clip_has_a_background_of_its_own_source(tmp_path):
     assert set(recipe["background_file"]) <= {"2.wav", "3.wav", "6.wav", "7.wav"}
     recipe.loc[0, "background_file"] = "0.wav"
     with pytest.raises(InvalidInputError, match="the background shares the source tape 0 with the clip"):
-        check_recipe(recipe, corpora, 66_150)
+        check_recipe(recipe, corpora, PoolRules(clip_frames=66_150))
     alone = replace(corpora, background=replace(corpora.background, table=corpora.background.table[:2]))
     with pytest.raises(BrokenInputError, match="the only background left, recording 0, is the source of a clip; add"):
-        plan(alone, options, jobs=1)
+        plan(alone, replace(options, keep_sources=True), jobs=1)
 
 
 def test_short_recordings_are_counted(made, caplog):

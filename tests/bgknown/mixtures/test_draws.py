@@ -15,7 +15,8 @@ from bgknown.errors import InvalidInputError
 from bgknown.mixtures import build as building
 from bgknown.mixtures.assignment import assign
 from bgknown.mixtures.dataset import open_dataset
-from bgknown.mixtures.draw import CropVerdict, DrawOptions
+from bgknown.mixtures.draw import DrawOptions
+from bgknown.mixtures.hearing import CropVerdict
 from bgknown.mixtures.making import build_dataset
 from bgknown.mixtures.manifest import MANIFEST_COLUMNS
 from bgknown.mixtures.naming import name_row
