@@ -10,20 +10,20 @@ from typing import Any
 import pandas as pd
 
 from bgknown.audio.files import RATE_HZ
-from bgknown.corpora.columns import ESC50_PREFIXES, CorpusPrefixes, find_corpus_prefixes
-from bgknown.errors import NotFoundError
+from bgknown.corpora.columns import ESC50_PREFIXES, CorpusPrefixes
 from bgknown.freesound import find_freesound_id
-from bgknown.mixtures.dataset import MANIFEST, Dataset
-from bgknown.mixtures.manifest import SIGNALS
+from bgknown.mixtures.attribution import ATTRIBUTION, read_attribution
+from bgknown.mixtures.dataset import Dataset
+from bgknown.mixtures.manifest import SAME_CLASS, SIGNALS
 from bgknown.pages.listening import AudioRow
 from bgknown.pages.rows import Fact, PageListing, PageSignal, choose_rows, count_snr, index_values
-from bgknown.tables import list_records, read_csv
+from bgknown.shown import unescape_cell
+from bgknown.tables import list_records
 
 _SOURCE_GAIN = (
     "The references carry no gain (reference_gain is source): the remainder is the mixture minus a, with the gain that "
     "a has in the mixture."
 )
-_SOURCES_TABLE = "ATTRIBUTION.csv"  # datasets of earlier versions have none
 _OPTIONAL = ("labels", "licence", "uploader", "title")
 
 
@@ -35,20 +35,18 @@ def list_mixtures(data: Dataset, *, count: int | None, inline: bool) -> PageList
         count: use at most this many rows; None for the default.
         inline: whether the page holds its audio.
     """
-    prefixes = find_corpus_prefixes(data.table.columns)
+    prefixes = data.prefixes
     groups = list(zip(data.table["split"], data.table["category"], strict=True))
     chosen = choose_rows(data.table["clip_id"].tolist(), groups, count)
     table = data.table.iloc[chosen].reset_index(drop=True)
-    # the manifest's optional columns, as text
-    extra = read_csv(data.root / MANIFEST, advice="the dataset is damaged").iloc[chosen].reset_index(drop=True)
-    labelled = prefixes.name_column("background_labels") in extra
+    labelled = prefixes.name_column("background_labels") in table
     exact = data.description["configuration"]["reference_gain"] == "mixture"
     return PageListing(
         kind="mixtures",
         title=str(data.description["name"]),
         total=len(data),
         signals=_name_signals(exact=exact),
-        columns=_list_columns(table, extra) | _list_sources(data, table, extra, prefixes),
+        columns=_list_columns(table) | _list_sources(data, table, prefixes),
         audio=tuple(
             AudioRow(
                 files=tuple(data.root / row[f"{name}_file"] for name in SIGNALS),
@@ -76,7 +74,7 @@ def _name_signals(*, exact: bool) -> tuple[PageSignal, ...]:
     )
 
 
-def _list_columns(table: pd.DataFrame, extra: pd.DataFrame) -> dict[str, Any]:
+def _list_columns(table: pd.DataFrame) -> dict[str, Any]:
     columns: dict[str, Any] = {
         "id": table["clip_id"].tolist(),
         "split": index_values(table["split"]),
@@ -92,8 +90,8 @@ def _list_columns(table: pd.DataFrame, extra: pd.DataFrame) -> dict[str, Any]:
         columns[name] = [round(value, 4) for value in table[column].tolist()]
     if "draw" in table:
         columns["draw"] = table["draw"].tolist()
-    if "same_class" in extra:
-        columns["same"] = extra["same_class"].tolist()
+    if SAME_CLASS in table:
+        columns["same"] = ["" if pd.isna(value) else str(value) for value in table[SAME_CLASS]]
     paths = [[row[f"{name}_file"] for name in SIGNALS] for row in list_records(table)]
     suffix = PurePosixPath(paths[0][0]).suffix
     plain = [[f"audio/{name}/{clip_id}{suffix}" for name in SIGNALS] for clip_id in columns["id"]]
@@ -101,9 +99,9 @@ def _list_columns(table: pd.DataFrame, extra: pd.DataFrame) -> dict[str, Any]:
     return columns
 
 
-def _list_sources(data: Dataset, table: pd.DataFrame, extra: pd.DataFrame, prefixes: CorpusPrefixes) -> dict[str, Any]:
+def _list_sources(data: Dataset, table: pd.DataFrame, prefixes: CorpusPrefixes) -> dict[str, Any]:
     """The sources of both sides, each once, and the place of each row's among them."""
-    attribution = _read_attribution(data.root)
+    attribution, records = _index_attribution(data.root), list_records(table)
     columns: dict[str, Any] = {}
     for name, side in zip(("clip", "recording"), (prefixes.foreground, prefixes.background), strict=True):
         files = table[f"{side}_file"].tolist()
@@ -113,8 +111,7 @@ def _list_sources(data: Dataset, table: pd.DataFrame, extra: pd.DataFrame, prefi
         corpus = str(data.description["corpora"].get(side, {}).get("name", ""))
         columns[name] = [places[file] for file in files]
         columns[f"{name}s"] = [
-            _describe_source(file, side, list_records(extra.iloc[[first[file]]])[0], attribution.get(file, []), corpus)
-            for file in known
+            _describe_source(file, side, records[first[file]], attribution.get(file, []), corpus) for file in known
         ]
     return columns
 
@@ -133,15 +130,12 @@ def _describe_source(
     return {name: text for name, text in about.items() if text}
 
 
-def _read_attribution(root: Path) -> dict[str, list[dict[str, Any]]]:
-    """The rows of ATTRIBUTION.csv by file; none where the dataset has no such table."""
-    try:
-        table = read_csv(root / _SOURCES_TABLE, advice="the dataset is damaged")
-    except NotFoundError:
-        return {}
+def _index_attribution(root: Path) -> dict[str, list[dict[str, Any]]]:
+    """The rows of ATTRIBUTION.csv by file; none where the dataset is of a version that had no such table."""
     rows: dict[str, list[dict[str, Any]]] = {}
-    for row in list_records(table):
-        rows.setdefault(row.get("file", ""), []).append(row)
+    if (root / ATTRIBUTION).is_file():
+        for row in list_records(read_attribution(root / ATTRIBUTION)):
+            rows.setdefault(row["file"], []).append({name: unescape_cell(value) for name, value in row.items()})
     return rows
 
 
@@ -184,6 +178,6 @@ def _list_corpora(corpora: dict[str, Any]) -> tuple[dict[str, str], ...]:
 
 def _count_licences(data: Dataset) -> tuple[tuple[str, int], ...]:
     """How many sources have each licence, most first; none where the dataset does not say."""
-    rows = [row for rows in _read_attribution(data.root).values() for row in rows]
+    rows = [row for rows in _index_attribution(data.root).values() for row in rows]
     counts = Counter(row.get("licence") or "not known" for row in rows)
-    return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0]))) if set(counts) - {"not known"} else ()

@@ -1,6 +1,5 @@
 """Pages of datasets in Chromium: filters, search, playing, comparing, keys, hostile data, contrast."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pytest
 
 from bgknown import open_dataset
 from tests.bgknown.apwd.conftest import make_pairs
-from tests.bgknown.pages.test_dataset_page import NEW, edit_manifest, make_page, write_attribution
+from tests.bgknown.pages.test_dataset_page import NEW, copy_dataset, edit_manifest, make_page, write_attribution
 from tests.browser import browser, open_page  # noqa: F401  (fixtures)
 
 pytestmark = pytest.mark.browser
@@ -176,7 +175,7 @@ def test_nothing_serious_by_axe(page, open_page, width, dark):  # noqa: F811
 
 @pytest.fixture
 def hostile(built, tmp_path):
-    folder = Path(shutil.copytree(built[1], tmp_path / "a#b %20<img src=x>", copy_function=os.link))
+    folder = copy_dataset(built[1], tmp_path / "a#b %20<img src=x>")
     table = open_dataset(folder).table
     name = "audio/mix/a#b?c%20<img src=x onerror=alert(1)>'.wav"
     (folder / table["mix_file"].iloc[0]).rename(folder / name)

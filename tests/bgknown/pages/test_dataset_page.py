@@ -24,6 +24,9 @@ from tests.bgknown.apwd.conftest import pairs as pairs  # noqa: PLC0414  (a fixt
 from tests.bgknown.corpora.made_tables import make_tables
 from tests.conftest import contents
 
+OLD = Path(__file__).parents[2] / "compatibility" / "0.1.0"
+JAMS = sorted((OLD / "dataset" / "jams").glob("*.jams"))
+
 
 def make_page(folder, **options):
     return write_dataset_page(PageOptions(folder=folder, **{"jobs": 1, **options}))
@@ -34,15 +37,23 @@ def read_blocks(page):
     return {name: json.loads(text) for name, text in found}
 
 
+def copy_dataset(source, target):
+    """A copy of a dataset; its audio is linked, so a test may delete it but not write to it."""
+
+    def copy_file(one, other):
+        return os.link(one, other) if one.endswith(".wav") else shutil.copy2(one, other)
+
+    return Path(shutil.copytree(source, target, copy_function=copy_file))
+
+
 @pytest.fixture
 def copy(built, tmp_path):
     """A copy of a dataset that a test may change."""
-    return Path(shutil.copytree(built[1], tmp_path / "copy", copy_function=os.link))
+    return copy_dataset(built[1], tmp_path / "copy")
 
 
 def edit_manifest(folder, **columns):
     table = pd.read_csv(folder / "manifest.csv", dtype=str, keep_default_na=False)
-    (folder / "manifest.csv").unlink()  # it may be linked
     table.assign(**columns).to_csv(folder / "manifest.csv", index=False, lineterminator="\n")
 
 
@@ -53,7 +64,8 @@ def test_a_page_shows_every_row_and_its_remainder_is_exact(built, tmp_path):
     assert (report.rows, report.total, report.faults, report.checks.faults) == (10, 10, (), ())
     assert blocks["rows"]["id"] == data.table["clip_id"].tolist()
     assert blocks["rows"]["achieved"] == data.table["achieved_snr_db"].tolist()
-    assert blocks["rows"]["label"] == ["Rain"] * 10  # of the JAMS: this dataset has no column of labels
+    assert {source["labels"] for source in blocks["rows"]["recordings"]} == {"Rain,Water"}
+    assert "label" not in blocks["rows"]
     assert blocks["rows"]["width"] == {"all": [60] * 5}
     (base,) = blocks["page"]["base"]
     assert (report.page.parent / base).resolve() == folder.resolve()
@@ -63,6 +75,17 @@ def test_a_page_shows_every_row_and_its_remainder_is_exact(built, tmp_path):
         np.testing.assert_array_equal(remainder, data.audio(clip_id) - data.audio(clip_id, "a"))
     assert report.remainder_bytes == sum(path.stat().st_size for path in report.remainders.iterdir())
     assert report.page_bytes == report.page.stat().st_size
+
+
+def test_a_dataset_of_an_earlier_version(tmp_path):
+    report = make_page(OLD / "dataset", out=tmp_path / "page.html")
+    rows = read_blocks(report.page)["rows"]
+    assert (report.rows, report.faults) == (2, ())
+    assert rows["suffix"] == ".flac"
+    labels = [json.loads(path.read_text())["annotations"][0]["data"][0]["value"]["label"] for path in JAMS]
+    assert rows["label"] == labels  # there is no column of labels
+    assert not {"same", "draw"} & set(rows)
+    assert [source["url"] for source in rows["clips"]] == [f"https://freesound.org/s/{n}/" for n in (300, 400)]
 
 
 def test_two_processes_make_the_same_page(built, tmp_path):
