@@ -32,9 +32,7 @@ log = logging.getLogger(__name__)
 WORK = ".work"
 SHARDS_WAIT_S = 3 * 3600.0
 """How long a shard waits while another decides what there is to do, which may mean measuring a whole corpus."""
-_OWN_NAMES = re.compile(
-    r"(lock|journal|scratch|audio)(-[0-9]+-of-[0-9]+)?(-[0-9a-f]{8})?(\.jsonl|\.pcm)?|(build|plan)\.json"
-)
+_OWN_NAMES = re.compile(r"(build|plan)\.json|scratch-.*|(lock|journal|audio)(-[0-9]+-of-[0-9]+)?(\.jsonl|\.pcm)?")
 _COMPARED = ("name", "configuration", "draw", "corpora", "inputs")
 _FORMERLY = {"configuration.keep_sources": True}
 """What descriptions of earlier versions do not say, because it could not be chosen."""

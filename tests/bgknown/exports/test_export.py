@@ -54,10 +54,13 @@ def copy(folder: Path, to: Path) -> Path:
 
 
 def add_columns(folder: Path, **columns: list[str]) -> None:
-    """Add columns to the manifest, before its last one."""
+    """Replace columns of the manifest, or add them before its last one."""
     table = pd.read_csv(folder / "manifest.csv", dtype=str, keep_default_na=False)
     for name, values in columns.items():
-        table.insert(len(table.columns) - 1, name, values)
+        if name in table:
+            table[name] = values
+        else:
+            table.insert(len(table.columns) - 1, name, values)
     table.to_csv(folder / "manifest.csv", index=False, lineterminator="\n")
 
 
