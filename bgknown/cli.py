@@ -29,6 +29,7 @@ from bgknown.commands import FILE_PATH, FOLDER_PATH, HELP_SETTINGS, Group, begin
 from bgknown.corpus_options import CORPUS_OPTIONS, corpora_options, describe_test_folds, open_given_corpora
 from bgknown.exports.cli import export
 from bgknown.jobs.shards import describe_share
+from bgknown.pages.cli import page
 
 if TYPE_CHECKING:
     from bgknown.corpora.pair import Corpora
@@ -49,6 +50,7 @@ def main() -> None:
 
 main.add_command(apwd)
 main.add_command(export)
+main.add_command(page)
 
 
 LICENCE_HELP = "Use only backgrounds of these licences, such as cc0,cc-by [default: all]."
