@@ -270,7 +270,7 @@ main.add_command(plot)
 @cache_option
 @device_option
 def demo(*, out: Path, jobs: int | None, cache: Path | None, device: str | None) -> None:
-    """Run the whole pipeline on synthetic audio: miniature corpora, BgKnown, two encoders, leaderboard.
+    """Run the whole pipeline on synthetic audio: miniature corpora, BgKnown, two encoders, leaderboard, pages.
 
     \b
     Example:
@@ -287,7 +287,11 @@ def demo(*, out: Path, jobs: int | None, cache: Path | None, device: str | None)
     for outcome in run_demo(out, cache=caches, jobs=jobs, device=pick_device(device)):
         echo(f"{outcome.encoder}: {len(outcome.rows)} figures, predictions in {outcome.folder}", err=True)
     show_leaderboard([out / "results"], BoardOptions(metric="accuracy"))
-    for title, path in (("dataset", out / "bgknown"), ("results", out / "results"), *write_pages(out, cache=caches)):
+    for title, path in (
+        ("dataset", out / "bgknown"),
+        ("results", out / "results"),
+        *write_pages(out, cache=caches, jobs=jobs),
+    ):
         echo(f"{title}  {path}")
 
 

@@ -396,6 +396,8 @@ def test_the_demo_runs_the_whole_pipeline(place, monkeypatch):
     finally:
         log.setLevel(before)
     assert "audiontt2022-untrained" in first.stdout
+    assert "listen  demo/bgknown.html" in first.stdout
+    assert Path("demo/bgknown.html").is_file()
     for page in ("leaderboard", "map"):
         assert f"{page}  demo/{page}.html" in first.stdout
         assert "../cache/miniature/ESC-50/audio" in Path(f"demo/{page}.html").read_text()
