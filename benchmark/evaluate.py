@@ -44,7 +44,7 @@ def evaluate(loaded: LoadedEncoder, data: TaskData, protocol: Protocol, settings
     if data.text_encoder is None and protocol.probe == "gradient":
         check_validation(data, protocol)
     notes: list[str] = []
-    by_fold = list(_embed_folds(loaded, data, settings, notes))
+    by_fold = list(embed_folds(loaded, data, settings, notes))
     if data.text_encoder is not None:
         found = measure_composed_retrieval(data, by_fold[0], protocol, loaded.device, settings.cache)
     elif processes.rank() == 0:
@@ -100,7 +100,7 @@ def _list_heard(data: TaskData, fold: Fold) -> list[Clip]:
     return [heard[row] for row in data.trained_on(fold.train)]
 
 
-def _embed_folds(
+def embed_folds(
     loaded: LoadedEncoder, data: TaskData, settings: EmbedSettings, notes: list[str]
 ) -> Iterator[tuple[Fold, Embeddings]]:
     """Every signal's embeddings for each fold; the same for all unless the encoder is fitted to training audio."""

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from benchmark.cli_options import results_option, task_filter_option
-from bgknown.commands import FOLDER_PATH, Command, echo
+from bgknown.commands import FILE_PATH, FOLDER_PATH, Command, echo
 from bgknown.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchmark.pages.leaderboard_page import ResultPage
     from benchmark.results.board import BoardOptions
 
 FORMAT_NAMES = ("text", "csv", "md", "latex", "json")
@@ -38,19 +39,38 @@ FORMAT_NAMES = ("text", "csv", "md", "latex", "json")
     show_default=True,
     help="Form of the tables.",
 )
+@click.option("--html", type=FILE_PATH, help="Write one HTML page instead, with the predictions behind each figure.")
+@click.option(
+    "--dataset",
+    "datasets",
+    multiple=True,
+    help="Folder whose audio the page plays, DIR (a built BgKnown) or TASK=DIR; may be repeated.",
+)
 @click.option("--per-class", is_flag=True, help="Print the accuracy of every class as CSV instead.")
 @click.option("--confusion", is_flag=True, help="Print how often classes are taken for others as CSV instead.")
-def leaderboard(*, outs: tuple[Path, ...], per_class: bool, confusion: bool, form: str, **given: Any) -> None:
+def leaderboard(
+    *,
+    outs: tuple[Path, ...],
+    per_class: bool,
+    confusion: bool,
+    form: str,
+    html: Path | None,
+    datasets: tuple[str, ...],
+    **given: Any,
+) -> None:
     """Print results as tables with intervals and ranks.
 
-    As text from one folder, this also writes all tables to OUT/leaderboard.md.
+    As text from one folder, this also writes all tables to OUT/leaderboard.md. A page of --html opens without a server
+    or a network.
 
     \b
     Example:
       benchmark leaderboard --out results
       benchmark leaderboard --out results --format latex --columns "a,a*,mix" --names logmel="log-mel"
       benchmark leaderboard --out results --per-class
+      benchmark leaderboard --out results --html leaderboard.html --dataset bgknown-esc50
     """
+    from benchmark.pages.leaderboard_page import write_leaderboard_page  # noqa: PLC0415
     from benchmark.results.board import BoardOptions  # noqa: PLC0415
     from benchmark.results.classes import format_confusion, format_per_class  # noqa: PLC0415
     from benchmark.results.export import FORMATS as WRITERS  # noqa: PLC0415
@@ -59,16 +79,27 @@ def leaderboard(*, outs: tuple[Path, ...], per_class: bool, confusion: bool, for
 
     if per_class and confusion:
         raise click.UsageError("give --per-class or --confusion, not both")
+    if html is not None and (per_class or confusion or form != "text"):
+        raise click.UsageError("give --html without --format, --per-class or --confusion; the page has all of these")
+    if datasets and html is None:
+        raise click.UsageError("--dataset is for the page of --html")
     columns = tuple(name.strip() for name in (given.pop("columns") or "").split(",") if name.strip())
     options = BoardOptions(columns=columns, names=read_names(given.pop("names")), **given)
     if per_class or confusion:
         board = arrange(read_results(outs), options)
         rows = [row for row in board.rows if not columns or {row.setting, row.task} & set(columns)]
         echo((format_per_class if per_class else format_confusion)(rows, outs), nl=False)
+    elif html is not None:
+        show_page(write_leaderboard_page(outs, html, options, datasets=datasets))
     elif form == "text":
         show_leaderboard(outs, options)
     else:
         echo(WRITERS[form](arrange(read_results(outs), options, outs=outs)), nl=False)
+
+
+def show_page(report: ResultPage) -> None:
+    """Print where a page is, and what it holds."""
+    echo(f"page  {report.path}  ({report.predictions:,} predictions, {report.size / 1e6:.1f} MB)")
 
 
 def show_leaderboard(outs: Sequence[Path], options: BoardOptions) -> None:

@@ -58,6 +58,15 @@ class ClipScores:
             self._best[key] = {row.identity for row, tie in zip(measured, ties, strict=True) if tie == 1}
         return self._best[key]
 
+    def read_table(self, row: ResultRow) -> pd.DataFrame | None:
+        """The predictions of a row's run; None where there are none. A table is read only once."""
+        folder = find_folder(row, self._outs)
+        if folder is None:
+            return None
+        if folder not in self._tables:
+            self._tables[folder] = read_predictions(folder)
+        return self._tables[folder]
+
     def collect(
         self, rows: Sequence[ResultRow]
     ) -> tuple[list[ResultRow], NDArray[np.float64], tuple[list[str], ...]] | None:
@@ -76,7 +85,7 @@ class ClipScores:
         clips: list[pd.Series] = []
         groupings: list[tuple[list[str], ...]] = []
         for row in measured:
-            table = self._read(row)
+            table = self.read_table(row)
             series = None if table is None else score_clips(table, row.setting, row.metric)
             if table is None or series is None or series.empty:
                 folder = f"runs/{name_folder(row)}"
@@ -92,14 +101,6 @@ class ClipScores:
             groupings.append(list_groupings(table, series.index))
         scores = np.stack([series.to_numpy(np.float64) for series in clips])
         return measured, -scores if measured[0].metric in RANKS else scores, max(groupings, key=len)
-
-    def _read(self, row: ResultRow) -> pd.DataFrame | None:
-        folder = find_folder(row, self._outs)
-        if folder is None:
-            return None
-        if folder not in self._tables:
-            self._tables[folder] = read_predictions(folder)
-        return self._tables[folder]
 
     def _warn(self, reason: str) -> None:
         self.note = self.note or f"some tables have no ranks and no best marks: {reason}"

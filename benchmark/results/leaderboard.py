@@ -10,6 +10,7 @@ By default a table has the key figures of its task (``benchmark.results.key_figu
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -164,7 +165,17 @@ def _make_table(
     where = f", dataset {data[:8]}" if data else ""
     unit = "" if metric in UNSCALED else " (%)"
     title = f"{task}: {metric}{unit}, protocol {protocol}{where}" if task else f"{metric}{unit}, protocol {protocol}"
-    return Table(title=title, columns=columns, lines=lines, order=order, notes=_list_notes(protocol, rows))
+    return Table(
+        title=title,
+        columns=columns,
+        lines=lines,
+        order=order,
+        notes=_list_notes(protocol, rows),
+        task=task,
+        protocol=protocol,
+        dataset_sha256=data,
+        metric=metric,
+    )
 
 
 def _list_notes(protocol: str, rows: Sequence[ResultRow]) -> list[str]:
@@ -224,13 +235,12 @@ def _choose_columns(table: Table, options: BoardOptions) -> Table:
     """A table with the chosen columns, in their order, under their display names."""
     chosen = [column for column in options.columns or table.columns if column in table.columns]
     places = [table.columns.index(column) for column in chosen]
-    return Table(
-        title=table.title,
+    return dataclasses.replace(
+        table,
         columns=[options.names.get(column, column) for column in chosen],
         lines=[
             Line(encoder=line.encoder, cells=[line.cells[place] for place in places], rank=line.rank)
             for line in table.lines
         ],
         order=options.names.get(table.order, table.order),
-        notes=table.notes,
     )
