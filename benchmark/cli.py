@@ -292,7 +292,7 @@ def demo(*, out: Path, jobs: int | None, cache: Path | None, device: str | None)
         ("results", out / "results"),
         *write_pages(out, cache=caches, jobs=jobs),
     ):
-        echo(f"{title}  {path}")
+        echo(f"{title:<11}  {path}")
 
 
 @main.command()
