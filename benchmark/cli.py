@@ -15,24 +15,25 @@ from benchmark.cli_options import (
     encoders_option,
     heads_option,
     loading_options,
+    read_embedding_options,
     results_option,
 )
 from benchmark.data_cli import data as data_group
 from benchmark.heads.cli import head
-from benchmark.results_cli import compare, leaderboard, show_leaderboard
+from benchmark.map_cli import difference_map
+from benchmark.results_cli import compare, leaderboard, plot, show_leaderboard
 from bgknown import __version__
 from bgknown.cli_options import cache_option, device_option, jobs_option, limit_option, out_option, skip_broken_option
-from bgknown.commands import ANY_PATH, HELP_SETTINGS, Group, begin_logging, echo
+from bgknown.commands import ANY_PATH, FOLDER_PATH, HELP_SETTINGS, Group, begin_logging, echo
 from bgknown.shown import escape_line
 
 if TYPE_CHECKING:
-    from benchmark.embedding.embed import EmbedSettings
     from benchmark.run import Outcome
 
 
 @click.group(
     cls=Group,
-    resumable=["run", "embed", "demo", "head"],
+    resumable=["run", "embed", "map", "demo", "head"],
     context_settings=HELP_SETTINGS,
 )
 @click.version_option(__version__, prog_name="benchmark")
@@ -111,7 +112,7 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
         tasks=names,
         data=data,
         out=out,
-        embedding=_make_settings(given),
+        embedding=read_embedding_options(given),
         protocols=tuple(open_protocol(name) for name in given["protocol"]),
         seeds=given["seeds"],
         splits=split_tables(given["splits"], [name_of(name) for name in names]),
@@ -166,7 +167,7 @@ def embed(*, encoder: str, audio: tuple[Path, ...], out: Path, duration: float |
         "device": pick_device(given["device"]),
         "name": given["name"],
     }
-    settings, how = _make_settings(given), {"duration_s": duration, "skip_broken": given["skip_broken"]}
+    settings, how = read_embedding_options(given), {"duration_s": duration, "skip_broken": given["skip_broken"]}
     with use_cluster(given["cluster"], read=[path for path in audio if path.is_dir()]) as cluster:
         if cluster is not None:
             work = functools.partial(embed_shard_of_files, choice, audio, settings, how)
@@ -190,13 +191,15 @@ main.add_command(head)
 
 @main.command()
 @encoder_option
+@click.option("--out", type=FOLDER_PATH, help="Add the speed to speed.csv in this folder of results.")
 @loading_options
-def check(*, encoder: str, **given: Any) -> None:
+def check(*, encoder: str, out: Path | None, **given: Any) -> None:
     """Check an encoder: shapes, determinism, batches, short and long input, speed.
 
     \b
     Example:
       benchmark check --encoder logmel
+      benchmark check --encoder logmel --out results
     """
     from benchmark.encoders.check import (  # noqa: PLC0415
         check_encoder,
@@ -214,6 +217,10 @@ def check(*, encoder: str, **given: Any) -> None:
     if not has_passed(findings):
         echo(f"error: encoder {loaded.name} fails the check", err=True)
         raise SystemExit(1)
+    if out is not None:
+        from benchmark.speed import record_speed  # noqa: PLC0415
+
+        echo(f"speed  {record_speed(loaded, out)}")
 
 
 @main.command()
@@ -258,6 +265,8 @@ def list_tasks() -> None:
 
 main.add_command(leaderboard)
 main.add_command(compare)
+main.add_command(difference_map)
+main.add_command(plot)
 
 
 @main.command()
@@ -266,24 +275,29 @@ main.add_command(compare)
 @cache_option
 @device_option
 def demo(*, out: Path, jobs: int | None, cache: Path | None, device: str | None) -> None:
-    """Run the whole pipeline on synthetic audio: miniature corpora, BgKnown, two encoders, leaderboard.
+    """Run the whole pipeline on synthetic audio: miniature corpora, BgKnown, two encoders, leaderboard, pages.
 
     \b
     Example:
       benchmark demo --out bgknown-demo
     """
     from benchmark.demo import demo as run_demo  # noqa: PLC0415
+    from benchmark.demo import write_pages  # noqa: PLC0415
     from benchmark.processes import pick_device  # noqa: PLC0415
     from benchmark.results.board import BoardOptions  # noqa: PLC0415
     from bgknown.corpora.headers import default_cache  # noqa: PLC0415
     from bgknown.jobs.parallel import count_cores  # noqa: PLC0415
 
-    jobs = count_cores() if jobs is None else jobs
-    for outcome in run_demo(out, cache=cache or default_cache(), jobs=jobs, device=pick_device(device)):
+    jobs, caches = count_cores() if jobs is None else jobs, cache or default_cache()
+    for outcome in run_demo(out, cache=caches, jobs=jobs, device=pick_device(device)):
         echo(f"{outcome.encoder}: {len(outcome.rows)} figures, predictions in {outcome.folder}", err=True)
     show_leaderboard([out / "results"], BoardOptions(metric="accuracy"))
-    for title, path in (("dataset", out / "bgknown"), ("results", out / "results")):
-        echo(f"{title}  {path}")
+    for title, path in (
+        ("dataset", out / "bgknown"),
+        ("results", out / "results"),
+        *write_pages(out, cache=caches, jobs=jobs),
+    ):
+        echo(f"{title:<11}  {path}")
 
 
 @main.command()
@@ -308,22 +322,6 @@ def cache(*, cache: Path | None, clear: bool) -> None:
         facts = f"{about.get('precision', '')}, weights {about.get('weights_sha256', '')[:12] or 'none'}"
         echo(f"{size / 1e6:>9.1f} MB  {about.get('name', '?')}  {facts}")
     echo(folder / "embeddings")
-
-
-def _make_settings(given: dict[str, Any]) -> EmbedSettings:
-    from benchmark.embedding.embed import EmbedSettings  # noqa: PLC0415
-    from bgknown.corpora.headers import default_cache  # noqa: PLC0415
-    from bgknown.jobs.parallel import check_jobs, count_cores  # noqa: PLC0415
-
-    jobs = count_cores() if given["jobs"] is None else given["jobs"]
-    check_jobs(jobs)
-    return EmbedSettings(
-        cache=given["cache"] or default_cache(),
-        batch_size=given["batch"],
-        precision=given["precision"],
-        jobs=jobs,
-        shard=given["shard"],
-    )
 
 
 def _report(outcome: Outcome, out: Path) -> None:

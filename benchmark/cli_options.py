@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from bgknown.cli_options import (
@@ -15,6 +17,9 @@ from bgknown.cli_options import (
     shard_option,
 )
 from bgknown.commands import FILE_PATH
+
+if TYPE_CHECKING:
+    from benchmark.embedding.settings import EmbedSettings
 
 _ENCODER = "Encoder: a name, a file or KIND:TARGET (see `benchmark encoders`)"
 
@@ -36,18 +41,38 @@ loading_options = add_options(
     name_option,
 )
 """The options of loading an encoder."""
+_precision_option = click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Precision that the encoder computes in.",
+)
+_batch_option = click.option("--batch", type=int, default=32, show_default=True, help="Clips per batch.")
 embedding_options = add_options(
-    click.option(
-        "--precision",
-        type=click.Choice(["float32", "bfloat16", "float16"]),
-        default="float32",
-        show_default=True,
-        help="Precision that the encoder computes in.",
-    ),
-    click.option("--batch", type=int, default=32, show_default=True, help="Clips per batch."),
-    jobs_option,
-    shard_option,
-    cluster_option,
-    cache_option,
+    _precision_option, _batch_option, jobs_option, shard_option, cluster_option, cache_option
 )
 """The options of the embedding pass."""
+local_embedding_options = add_options(_precision_option, _batch_option, jobs_option, cache_option)
+"""Those of a command that embeds on this machine alone."""
+
+
+def read_embedding_options(given: dict[str, Any]) -> EmbedSettings:
+    """How embeddings are computed, from the values of ``embedding_options`` or ``local_embedding_options``.
+
+    Raises:
+        InvalidInputError: a value breaks a rule.
+    """
+    from benchmark.embedding.settings import EmbedSettings  # noqa: PLC0415
+    from bgknown.corpora.headers import default_cache  # noqa: PLC0415
+    from bgknown.jobs.parallel import check_jobs, count_cores  # noqa: PLC0415
+
+    jobs = count_cores() if given["jobs"] is None else given["jobs"]
+    check_jobs(jobs)
+    return EmbedSettings(
+        cache=given["cache"] or default_cache(),
+        batch_size=given["batch"],
+        precision=given["precision"],
+        jobs=jobs,
+        shard=given.get("shard"),
+    )

@@ -14,12 +14,13 @@ from benchmark import processes
 from benchmark.embedding.clips import Clip
 from benchmark.embedding.embed import EmbedSettings, embed_clips, embed_share
 from benchmark.encoders.contract import FittedEncoder, LoadedEncoder
-from benchmark.evaluation import bands
+from benchmark.evaluation.bands import tabulate_bands
 from benchmark.evaluation.gradient import check_validation, probe_by_gradient
 from benchmark.evaluation.linear import probe_linear
 from benchmark.evaluation.measures import measure_composed_retrieval, measure_untrained
 from benchmark.predictions import PREDICTION_COLUMNS
 from benchmark.protocol import Protocol
+from benchmark.results.run_folder import SNR_TABLE
 from benchmark.resuming import Resuming
 from benchmark.scores import Evaluation
 from benchmark.tasks.contract import Embeddings, Fold, TaskData, check_folds
@@ -43,7 +44,7 @@ def evaluate(loaded: LoadedEncoder, data: TaskData, protocol: Protocol, settings
     if data.text_encoder is None and protocol.probe == "gradient":
         check_validation(data, protocol)
     notes: list[str] = []
-    by_fold = list(_embed_folds(loaded, data, settings, notes))
+    by_fold = list(embed_folds(loaded, data, settings, notes))
     if data.text_encoder is not None:
         found = measure_composed_retrieval(data, by_fold[0], protocol, loaded.device, settings.cache)
     elif processes.rank() == 0:
@@ -58,8 +59,7 @@ def _probe(
 ) -> Evaluation:
     """All probes of a task, and the figures that need none."""
     if protocol.probe == "logistic":
-        scores, table, chosen = probe_linear(data, by_fold, device)
-        evaluation = Evaluation(scores=scores, predictions=table, seconds=0.0, chosen=chosen)
+        evaluation = probe_linear(data, by_fold, device)
     else:
         probes = probe_by_gradient(data, by_fold, protocol, device, resuming)
         evaluation = Evaluation(
@@ -77,9 +77,12 @@ def _probe(
     scores, table = measure_untrained(data, by_fold[0][1], alphas)
     tables = [part for part in (evaluation.predictions, table) if not part.empty]
     predictions = pd.concat(tables, ignore_index=True) if tables else table
-    by_band = {} if data.bands is None else {bands.FILE: bands.tabulate_bands(data, data.bands, predictions)}
+    more = {} if data.bands is None else {SNR_TABLE: tabulate_bands(data, data.bands, predictions)}
     return dataclasses.replace(
-        evaluation, scores=[*evaluation.scores, *scores], predictions=predictions, tables=by_band
+        evaluation,
+        scores=[*evaluation.scores, *scores],
+        predictions=predictions,
+        tables={**evaluation.tables, **more},
     )
 
 
@@ -97,7 +100,7 @@ def _list_heard(data: TaskData, fold: Fold) -> list[Clip]:
     return [heard[row] for row in data.trained_on(fold.train)]
 
 
-def _embed_folds(
+def embed_folds(
     loaded: LoadedEncoder, data: TaskData, settings: EmbedSettings, notes: list[str]
 ) -> Iterator[tuple[Fold, Embeddings]]:
     """Every signal's embeddings for each fold; the same for all unless the encoder is fitted to training audio."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from datetime import timedelta
 from typing import Any
 
@@ -36,6 +37,15 @@ def pick_device(name: str | None) -> str:
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     return choose_device(name, gpus=gpus, mps=torch.backends.mps.is_available(), local_rank=local_rank)
+
+
+def name_device(device: str) -> str:
+    """What a device is, for tables of results: the model of a GPU, or the architecture of the CPU."""
+    import torch  # noqa: PLC0415  (``--help`` imports this module)
+
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()
 
 
 def wait_for_all() -> None:

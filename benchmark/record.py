@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 import bgknown
+from benchmark import processes
 from benchmark.contamination import check_training_data, check_with_head
 from benchmark.embedding.clips import RESAMPLER
 from benchmark.embedding.embed import EmbedSettings
@@ -35,7 +36,7 @@ from bgknown.jobs.provenance import find_commit, read_clock
 
 log = logging.getLogger(__name__)
 
-OF_ONE_RUN = ("date", "seconds", "chosen", "probes", "data", "files_sha256", "predictions_sha256")
+OF_ONE_RUN = ("date", "seconds", "chosen", "probes", "data", "files_sha256", "predictions_sha256", "training_settings")
 """Entries of the configuration that may differ when a measurement is repeated."""
 
 
@@ -105,7 +106,6 @@ class Measuring:
     def configuration(self) -> dict[str, Any]:
         """Everything except the audio that the figures depend on, and the machine, as JSON values."""
         loaded, data = self.loaded, self.data
-        cuda = loaded.device.startswith("cuda")
         facts = {
             **self.identity,
             "spec": loaded.spec,
@@ -123,7 +123,7 @@ class Measuring:
             "precision": self.embedding.precision,
             "batch_size": self.embedding.batch_size,
             "resampler": RESAMPLER,
-            "device": torch.cuda.get_device_name(loaded.device) if cuda else platform.processor() or platform.machine(),
+            "device": processes.name_device(loaded.device),
             "versions": {
                 "bgknown": bgknown.__version__,
                 "commit": find_commit(),
@@ -135,6 +135,8 @@ class Measuring:
         }
         if self.head is not None:
             facts["head"] = {"sha256": self.head.sha256, **dataclasses.asdict(self.head.facts)}
+        if loaded.training_settings:
+            facts["training_settings"] = loaded.training_settings
         if data.text_encoder is not None:
             facts["text_encoder"] = data.text_encoder.facts()
         if self.protocol.rates:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from bgknown.cli_options import (
     cluster_option,
     format_option,
     jobs_option,
+    keep_sources_option,
     limit_option,
     out_option,
     read_numbers,
@@ -24,13 +26,17 @@ from bgknown.cli_options import (
     skip_broken_option,
 )
 from bgknown.commands import FILE_PATH, FOLDER_PATH, HELP_SETTINGS, Group, begin_logging, echo
+from bgknown.corpus_options import CORPUS_OPTIONS, corpora_options, describe_test_folds, open_given_corpora
+from bgknown.exports.cli import export
 from bgknown.jobs.shards import describe_share
+from bgknown.pages.cli import page
 
 if TYPE_CHECKING:
+    from bgknown.corpora.pair import Corpora
     from bgknown.mixtures.build import BuildReport
 
 
-@click.group(cls=Group, resumable=["build"], context_settings=HELP_SETTINGS)
+@click.group(cls=Group, resumable=["build", "export"], context_settings=HELP_SETTINGS)
 @click.version_option(__version__, prog_name="bgknown")
 def main() -> None:
     """Build and check difference-aware audio datasets.
@@ -43,19 +49,11 @@ def main() -> None:
 
 
 main.add_command(apwd)
+main.add_command(export)
+main.add_command(page)
 
 
-corpora_options = add_options(
-    click.option("--esc50", type=FOLDER_PATH, help="ESC-50 folder, with meta/esc50.csv and audio/."),
-    click.option(
-        "--fsd50k",
-        type=FOLDER_PATH,
-        help="FSD50K folder, with FSD50K.ground_truth, FSD50K.dev_audio and FSD50K.eval_audio.",
-    ),
-    click.option("--miniature", is_flag=True, help="Use a small built-in pair of corpora instead."),
-    cache_option,
-)
-"""The options that name the corpora and the cache."""
+LICENCE_HELP = "Use only backgrounds of these licences, such as cc0,cc-by [default: all]."
 draw_options = add_options(
     seed_option("0"),
     click.option("--snr", type=(float, float), metavar="LOW HIGH", help="Range of the SNR in dB [default: 0 3]."),
@@ -67,10 +65,14 @@ draw_options = add_options(
         help="Mix every clip at each of these SNRs, with the same background, instead of drawing one.",
     ),
     click.option("--ref-db", type=float, help="Loudness of the background in the mixture, LUFS [default: -30]."),
+    click.option("--licence", metavar="NAME,...", help=LICENCE_HELP),
+    click.option("--exclude-same-class", is_flag=True, help="Give no clip a background that contains its class."),
+    keep_sources_option,
+    click.option("--duration", type=float, help="Duration of mixtures and references, seconds [default: 5]."),
     click.option("--min-level", type=float, help="Minimum loudness of crop (a) in its recording, LUFS [default: -60]."),
 )
 """The options of the draw."""
-DRAWING = ("seed", "snr", "draws", "snr_grid", "ref_db")
+DRAWING = ("seed", "snr", "draws", "snr_grid", "ref_db", "licence", "exclude_same_class")
 """Those that a recipe replaces."""
 row_options = add_options(
     skip_broken_option,
@@ -99,11 +101,12 @@ def plan(*, out: Path, **given: Any) -> None:
 
     options = _make_options(given)
     recipes.check_target(out)
-    drawn = building.plan(_open_corpora(given, options.cache), options.draw, jobs=options.jobs)
+    corpora = open_given_corpora(given, options.cache)
+    drawn = building.plan(corpora, options.draw, jobs=options.jobs, cache=options.cache)
     refuse_broken(drawn.problems, skip=options.skip_broken, kept="no recipe was written")
     recipe = take_rows(drawn.recipe, options.limit)
     recipes.write_recipe(recipe, out)
-    echo(_format_summary(recipe, options.draw.duration_s))
+    echo(_format_summary(recipe, corpora, options.draw.duration_s, building.summarise_draw(drawn, recipe, corpora)))
     echo(f"\nrecipe  {out}")
 
 
@@ -132,6 +135,8 @@ def plan(*, out: Path, **given: Any) -> None:
 def build(*, out: Path, dry_run: bool, **given: Any) -> None:
     """Build BgKnown ESC-50: mixtures, reference backgrounds a, b and c, and JAMS.
 
+    Tables of your own clips and recordings may take the places of ESC-50 and FSD50K.
+
     An interrupted build resumes when the same command is run again; a finished one is left alone.
 
     \b
@@ -143,16 +148,17 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
     from bgknown.mixtures import build as building  # noqa: PLC0415
     from bgknown.mixtures.engine import choose_engine  # noqa: PLC0415
 
-    if given["recipe"] is not None and any(given[name] is not None for name in DRAWING):
+    if given["recipe"] is not None and any(given[name] not in {None, False} for name in DRAWING):
         raise click.UsageError(
-            "--seed, --snr, --draws, --snr-grid and --ref-db set up a draw; leave them out with --recipe"
+            "--seed, --snr, --draws, --snr-grid, --ref-db, --licence and --exclude-same-class set up a draw; "
+            "leave them out with --recipe"
         )
     cluster = given.pop("cluster")
     options = _make_options({**given, "engine": given["engine"] or choose_engine(out)})
-    corpora = _open_corpora(given, options.cache)
+    corpora = open_given_corpora(given, options.cache)
     if dry_run:
         report = building.dry_run(corpora, options, out)
-        echo(_format_summary(report.table, options.draw.duration_s))
+        echo(_format_summary(report.table, corpora, options.draw.duration_s, report.summary))
         size = len(report.table) * building.count_row_bytes(options.draw.clip_frames)
         what = (
             f"{out} is already complete" if report.was_finished else f"would write about {size / 1e9:.2f} GB to {out}"
@@ -162,7 +168,9 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
         return
     with use_cluster(cluster, read=[corpora.foreground.root, corpora.background.root]):
         report = building.build(corpora, options, out)
-    _report(report, out, options.draw.duration_s)
+    if report.shard is None:
+        echo(_format_summary(report.table, corpora, options.draw.duration_s, report.summary))
+    _report(report, out)
 
 
 @main.command()
@@ -230,42 +238,22 @@ def _make_options(given: dict[str, Any]) -> Any:
     from bgknown.mixtures.options import BuildOptions  # noqa: PLC0415
 
     names = {"seed": "seed", "snr": "snr_db", "draws": "draws", "snr_grid": "snr_grid_db", "ref_db": "ref_db"}
-    names |= {"min_level": "min_level_lufs"}
+    names |= {"min_level": "min_level_lufs", "duration": "duration_s"}
+    names |= {name: name for name in ("keep_sources", "exclude_same_class", "licences")}
+    given["licences"] = None if given["licence"] is None else tuple(given["licence"].split(","))
     if given["snr"] is not None and given["snr_grid"] is not None:
         raise click.UsageError("--snr is a range to draw from, --snr-grid replaces the drawing; give one of them")
     draw = {field: given[name] for name, field in names.items() if given[name] is not None}
-    corpora = {"esc50", "fsd50k", "miniature"}
-    others = {name: value for name, value in given.items() if value is not None and name not in {*names, *corpora}}
+    apart = {*names, *CORPUS_OPTIONS, "licence"}
+    others = {name: value for name, value in given.items() if value is not None and name not in apart}
     return BuildOptions(draw=DrawOptions(**draw), **others)
 
 
-def _open_corpora(given: dict[str, Any], cache: Path) -> Any:
-    """The two corpora named by the options, or the miniature ones."""
-    from bgknown.corpora.miniature import make  # noqa: PLC0415
-    from bgknown.corpora.pair import open_corpora  # noqa: PLC0415
-
-    esc50, fsd50k = given["esc50"], given["fsd50k"]
-    if not given["miniature"]:
-        if esc50 is None or fsd50k is None:
-            raise click.UsageError("give --esc50 and --fsd50k, or --miniature to try the command without them")
-        return open_corpora(esc50, fsd50k, cache=cache)
-    if esc50 or fsd50k:
-        raise click.UsageError("--miniature replaces --esc50 and --fsd50k; give one or the other")
-    logger = logging.getLogger("bgknown.corpora")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # these corpora are meant to be small
-    try:
-        return open_corpora(*make(cache / "miniature"), cache=cache)
-    finally:
-        logger.setLevel(level)
-
-
-def _report(report: BuildReport, out: Path, duration_s: float) -> None:
+def _report(report: BuildReport, out: Path) -> None:
     if report.shard is not None:
         left_out = len(report.problems)
         echo(describe_share(report.shard, "row", made=report.rendered, kept=report.kept, left_out=left_out))
         return
-    echo(_format_summary(report.table, duration_s))
     done = (
         "was already complete; nothing was done"
         if report.was_finished
@@ -279,11 +267,12 @@ def _report(report: BuildReport, out: Path, duration_s: float) -> None:
         ("audio", "audio/{mix,a,b,c}"),
         ("JAMS", "jams"),
         ("about", "dataset.json"),
+        ("credit", "ATTRIBUTION.csv"),
     ):
         echo(f"{title:<7}{out / name}")
 
 
-def _format_summary(table: Any, duration_s: float) -> str:
+def _format_summary(table: Any, corpora: Corpora, duration_s: float, backgrounds: Sequence[str]) -> str:
     from bgknown.corpora.columns import find_corpus_prefixes  # noqa: PLC0415
 
     measured = "achieved_snr_db" in table.columns
@@ -291,7 +280,7 @@ def _format_summary(table: Any, duration_s: float) -> str:
     clips = table[prefixes.foreground_file]
     several = bool(clips.duplicated().any())
     lines = [f"split  {'  rows  ' * several}clips  classes  backgrounds  SNR dB (mean, range)   seconds"]
-    for split, part in table.groupby("split", sort=False):
+    for split, part in sorted(table.groupby("split"), key=lambda found: found[0] != "train"):
         snr = part["achieved_snr_db" if measured else "snr_db"]
         rows = f"{len(part):>6}  " if several else ""
         lines.append(
@@ -299,4 +288,5 @@ def _format_summary(table: Any, duration_s: float) -> str:
             f"{part[prefixes.background_file].nunique():>11}  "
             f"{snr.mean():.2f}  {snr.min():.2f} .. {snr.max():.2f}    {duration_s * len(part):>9,.6g}"
         )
-    return "\n".join(lines)
+    notes = [*([folds] if (folds := describe_test_folds(corpora)) else []), *backgrounds]
+    return "\n".join([*lines, *([""] * bool(notes)), *notes])

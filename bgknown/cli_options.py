@@ -40,6 +40,11 @@ cluster_option = click.option(
 skip_broken_option = click.option("--skip-broken", is_flag=True, help="Skip missing or broken inputs, and count them.")
 device_option = click.option("--device", help="cpu, cuda or cuda:N [default: a GPU if there is one].")
 name_option = click.option("--name", help="Name of the encoder in results [default: from its file, kind or run].")
+keep_sources_option = click.option(
+    "--keep-sources",
+    is_flag=True,
+    help="Also use as backgrounds the recordings that clips were cut from.",
+)
 format_option = click.option(
     "--format",
     "container",

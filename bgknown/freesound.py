@@ -15,7 +15,9 @@ _NAMES = (
     rf"{_ID}-[0-9]-[0-9]+-[0-9]+",  # UrbanSound8K: ID-class-occurrence-slice
     rf"{_ID}__.+",  # a download from Freesound: ID__user__title.wav
 )
-_NAME = re.compile(rf"(?:.*[/\\])?(?:{'|'.join(_NAMES)})(?:\.[A-Za-z][A-Za-z0-9]{{0,4}})?")
+_PLACE, _TYPE = r"(?:.*[/\\])?", r"(?:\.[A-Za-z][A-Za-z0-9]{0,4})?"
+_NAME = re.compile(f"{_PLACE}(?:{'|'.join(_NAMES)}){_TYPE}")
+_DISTINCTIVE = re.compile(f"{_PLACE}(?:{'|'.join(_NAMES[1:])}){_TYPE}")
 
 
 def find_freesound_id(name: str) -> int | None:
@@ -34,4 +36,14 @@ def find_freesound_id(name: str) -> int | None:
     [63, 100032, 7061, None]
     """
     match = _NAME.fullmatch(name.strip())
+    return int(next(filter(None, match.groups()))) if match else None
+
+
+def find_distinctive_id(name: str) -> int | None:
+    """``find_freesound_id`` for corpora of unknown origin, in which a name that is only a number may mean anything.
+
+    >>> [find_distinctive_id(name) for name in ("63.wav", "1-100032-A-0.wav", "fold5/100032-3-0-0.wav", "7__me__x.wav")]
+    [None, 100032, 100032, 7]
+    """
+    match = _DISTINCTIVE.fullmatch(name.strip())
     return int(next(filter(None, match.groups()))) if match else None

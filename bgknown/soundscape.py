@@ -51,7 +51,14 @@ class Soundscape:
     """Whether every soundscape is scaled to a peak of 1."""
 
 
-def find_exact_seconds(start: int, frames: int) -> tuple[float, float]:
+def find_exact_duration(frames: int) -> float:
+    """Seconds from which Scaper computes exactly this number of samples: ``int(seconds * rate)``."""
+    return next(
+        seconds for seconds in _list_nudges(frames / RATE_HZ, frames / RATE_HZ) if int(seconds * RATE_HZ) == frames
+    )
+
+
+def find_exact_seconds(start: int, frames: int, duration_s: float | None = None) -> tuple[float, float]:
     """Seconds (time, duration) from which Scaper computes exactly this slice.
 
     Scaper takes ``int(time * rate)`` to ``int((time + duration) * rate)``, and ``int(k / 44100 * 44100)`` misses k in
@@ -60,11 +67,12 @@ def find_exact_seconds(start: int, frames: int) -> tuple[float, float]:
     Args:
         start: first sample at 44.1 kHz.
         frames: number of samples.
+        duration_s: the duration, where that is fixed: Scaper gives backgrounds that of the soundscape.
     """
-    for duration_s in _list_nudges(frames / RATE_HZ, frames / RATE_HZ):
-        for time_s in _list_nudges(start / RATE_HZ, start / RATE_HZ + duration_s):
-            if int(time_s * RATE_HZ) == start and int((time_s + duration_s) * RATE_HZ) == start + frames:
-                return time_s, duration_s
+    for seconds in _list_nudges(frames / RATE_HZ, frames / RATE_HZ) if duration_s is None else [duration_s]:
+        for time_s in _list_nudges(start / RATE_HZ, start / RATE_HZ + seconds):
+            if int(time_s * RATE_HZ) == start and int((time_s + seconds) * RATE_HZ) == start + frames:
+                return time_s, seconds
     raise AssertionError(f"no seconds for samples {start} to {start + frames}")  # a defect: one step is always enough
 
 

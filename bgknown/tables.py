@@ -21,6 +21,7 @@ import pandas as pd
 from bgknown.documents import shorten_value
 from bgknown.errors import InvalidInputError, NotFoundError, OutOfRangeError
 from bgknown.jobs.files import describe_storage_error
+from bgknown.shown import escape_cell
 
 _LINES = "lines"  # the attribute of a table that holds where its rows begin, kept only where that is not 2, 3, ...
 _UNCLOSED = "unexpected end of data"
@@ -79,6 +80,15 @@ def parse_csv(data: bytes, where: str, *, advice: str) -> pd.DataFrame:
     if lines != list(range(2, len(lines) + 2)):
         table.attrs[_LINES] = tuple(lines)
     return table
+
+
+def encode_csv(table: pd.DataFrame) -> bytes:
+    """A table as CSV, in which a spreadsheet takes no text for a formula (``bgknown.shown.escape_cell``)."""
+    safe = table.copy()
+    for name in safe.columns:
+        if not pd.api.types.is_numeric_dtype(safe[name]):
+            safe[name] = [escape_cell(value) if isinstance(value, str) else value for value in safe[name]]
+    return safe.to_csv(index=False, lineterminator="\n").encode()
 
 
 def parse_rows(data: bytes, where: str) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:

@@ -164,6 +164,25 @@ def export(checkpoint: Path, to: Path, name: str | None) -> None:
 
 
 @main.command()
+@click.argument("runs", type=ANY_PATH, nargs=-1, required=True)
+@click.option("--to", type=FOLDER_PATH, required=True, help="Folder of the figure, training.png and so on.")
+@click.option("--format", "forms", default="png,svg,pdf", show_default=True, help="Formats, separated by commas.")
+def plot(runs: tuple[Path, ...], to: Path, forms: str) -> None:
+    """Draw losses, spread, learning rate and clips per second of one or several runs, from their log.csv.
+
+    \b
+    Example:
+      pretrain plot run --to plots
+      pretrain plot run run-power --to plots --format pdf
+    """
+    from bgknown.figures.saving import read_figure_formats  # noqa: PLC0415
+    from pretrain.plot import plot_runs  # noqa: PLC0415
+
+    for path in plot_runs(runs, to, formats=read_figure_formats(forms)):
+        echo(path)
+
+
+@main.command()
 @config_options
 def config(**given: Any) -> None:
     """Print a complete configuration, as a file that --config accepts.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -52,6 +52,7 @@ class ByolaEncoder:
         *,
         name: str,
         trained_on: SoundList | None = None,
+        training_settings: Mapping[str, str | int | float] | None = None,
     ) -> None:
         """Combine the parts; the network is put into evaluation mode.
 
@@ -61,6 +62,7 @@ class ByolaEncoder:
             statistics: what the log-mel is normalised by; None only in a class that can measure them on audio.
             name: name of the encoder in results.
             trained_on: the clips that the network was trained on, empty for none; None where that is unknown.
+            training_settings: how it was trained, as far as that is known.
 
         Raises:
             InvalidInputError: network and front end differ in their mel bands.
@@ -77,6 +79,7 @@ class ByolaEncoder:
         self.front_end = front_end
         self.statistics = statistics
         self.trained_on = trained_on
+        self.training_settings = dict(training_settings or {})
         self._log_mel = LogMelSpectrogram(front_end)
         self._device = torch.device("cpu")
 
@@ -188,6 +191,7 @@ def make_encoder(
     mean: float | None = None,
     std: float | None = None,
     trained_on: SoundList | None = None,
+    training_settings: Mapping[str, str | int | float] | None = None,
 ) -> ByolaEncoder:
     """Create an encoder with statistics, or without them one that has ``fit``.
 
@@ -199,6 +203,7 @@ def make_encoder(
         mean: overrides those statistics, together with std.
         std: overrides those statistics, together with mean.
         trained_on: the clips that the network was trained on, empty for none; None where that is unknown.
+        training_settings: how it was trained, as far as that is known.
 
     Raises:
         InvalidInputError: only one of mean and std is given, or they are not valid.
@@ -208,7 +213,7 @@ def make_encoder(
     if mean is not None and std is not None:
         statistics = Statistics(mean=mean, std=std)
     kind = FittedByolaEncoder if statistics is None else ByolaEncoder
-    return kind(network, front_end, statistics, name=name, trained_on=trained_on)
+    return kind(network, front_end, statistics, name=name, trained_on=trained_on, training_settings=training_settings)
 
 
 def load(target: str, options: Options) -> ByolaEncoder:
@@ -232,7 +237,21 @@ def load(target: str, options: Options) -> ByolaEncoder:
         mean=options.mean,
         std=options.std,
         trained_on=checkpoint.trained_on,
+        training_settings=list_training_settings(checkpoint.card),
     )
+
+
+def list_training_settings(card: Mapping[str, Any]) -> dict[str, str | int | float]:
+    """How an encoder was trained, from the card of its checkpoint: by ``table.key``, the corpus and the steps done."""
+    config, corpus = (found if isinstance(found := card.get(name), Mapping) else {} for name in ("config", "corpus"))
+    settings = {
+        f"{table}.{key}": value
+        for table, values in config.items()
+        if isinstance(values, Mapping)
+        for key, value in values.items()
+    }
+    settings |= {"corpus": corpus.get("index_sha256"), "steps_done": card.get("steps_done")}
+    return {name: value for name, value in settings.items() if isinstance(value, str | int | float)}
 
 
 def weights_of(target: str, options: Options) -> list[Path]:

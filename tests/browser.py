@@ -42,14 +42,23 @@ class Opened:
         ] == []
 
 
+_started: list[object] = []
+"""The browser, once it is started: each file that imports the fixture has its own, and a process can have one."""
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[object]:
+    if _started:
+        yield _started[0]
+        return
     path = find_chromium()
     if path is None:
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=ARGUMENTS, chromium_sandbox=os.getuid() != 0)
+        _started.append(started)
         yield started
+        _started.clear()
         started.close()
 
 

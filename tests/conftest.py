@@ -48,7 +48,11 @@ class TinyCorpora:
         return open_corpora(self.esc50, self.fsd50k, cache=self.root / "cache")
 
     def options(self, **changes) -> BuildOptions:
-        draw = {name: changes.pop(name) for name in ("seed", "snr_db", "ref_db", "min_level_lufs") if name in changes}
+        draw = {
+            name: changes.pop(name)
+            for name in ("seed", "snr_db", "ref_db", "min_level_lufs", "keep_sources")
+            if name in changes
+        }
         return BuildOptions(draw=DrawOptions(**draw), cache=self.root / "cache", **{"jobs": 1, **changes})
 
     def build(self, out: Path, **changes):

@@ -68,7 +68,8 @@ def test_a_dataset_is_a_map(built):
         data = bgknown.open_dataset(root)
         assert len(data) == 10
         clip, last = data[0], data[-1]
-        assert clip.keys() == {"clip_id", "split", "fold", "target", "category", "mix", "a", "b", "c"}
+        facts = {"clip_id", "split", "fold", "target", "category", "group", "fsd50k_labels"}
+        assert clip.keys() == {*facts, "mix", "a", "b", "c"}
         assert clip["clip_id"] == data.table["clip_id"].iloc[0]
         assert np.array_equal(clip["mix"], data.audio(clip["clip_id"]))
         assert last["clip_id"] == data.table["clip_id"].iloc[9]

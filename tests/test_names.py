@@ -12,6 +12,8 @@ INTERFACES = {
     "FACTS": "what is published about a corpus or task: one per module, read from the module",
     "SETTINGS": "the settings of a task: one per module, read from the module",
     "NEEDS": "other data that a task can use: read from the module",
+    "ABOUT": "what a kind of figure shows: one per module, read from the module",
+    "list_drawings": "the drawings of a kind of figure: one per module, called on the module",
     "index": "lists the files of a corpus or task: one per module, called on the module",
     "prepare": "reads a task: called on the module",
     "Options": "the options of a kind of encoder: one per module, read from the module",

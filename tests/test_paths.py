@@ -10,6 +10,7 @@ import bgknown.cli
 import pretrain.cli
 from benchmark.embedding.embed import EmbedSettings
 from benchmark.encoders.registry import load_encoder
+from benchmark.pages.audio_beside import parse_audio_folders
 from benchmark.protocol import open_protocol
 from benchmark.tasks import own
 from benchmark.tasks.locations import parse_locations, split_tables
@@ -25,12 +26,14 @@ from tests.benchmark.made_encoders import write
 MAINS = {"bgknown": bgknown.cli.main, "benchmark": benchmark.cli.main, "pretrain": pretrain.cli.main}
 TEXT_PATHS = {
     *("--data", "--splits", "--encoder", "--task", "TASK", "--protocol", "--text-encoder", "--config", "--names"),
-    "--cluster",
+    *("--cluster", "--dataset"),
 }
 """Options that may be names as well as paths; what reads them expands ``~``, which the tests below show."""
 NO_PATHS = {
     *("--name", "--device", "--suite", "--metric", "--match", "--set", "A", "B", "--scene", "--background", "--event"),
-    *("--pairs", "--changes", "--kept", "--kind", "--columns", "--sort", "--snr-grid", "--shard"),
+    *("--pairs", "--changes", "--kept", "--kind", "--columns", "--sort", "--snr-grid", "--licence", "--test-folds"),
+    "--shard",
+    *("KIND", "--format", "--setting"),
 }
 
 
@@ -105,6 +108,7 @@ def test_values_with_a_name_in_front(home):
     assert split_tables(["~/my.csv"], ["gtzan"]) == {"gtzan": table}
     assert split_tables(["gtzan=~/my.csv"], ["gtzan"]) == {"gtzan": table}
     assert own.locate_table("~/my.csv?duration_s=2") == table
+    assert parse_audio_folders(["esc50=~/esc50"], []).corpora == {"esc50": home / "esc50"}
     assert own.read_own_facts("~/my.csv").name == "my"
 
 

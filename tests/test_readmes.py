@@ -20,6 +20,7 @@ from bgknown.corpora.miniature import make
 from pretrain.cli import main as pretrain
 from tests.benchmark import corpora
 from tests.benchmark.embedding.test_texts import distilbert
+from tests.bgknown.corpora.made_tables import make_tables
 from tests.option_tables import READMES, ROOT, fill
 
 
@@ -90,9 +91,11 @@ def test_links_have_targets(path):
 @pytest.mark.slow
 def test_commands_and_examples_of_the_readmes_run(tmp_path, monkeypatch):
     monkeypatch.setenv("BGKNOWN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     make(tmp_path, takes=1, recordings=(8, 6))  # ESC-50 and FSD50K in the folders that the commands name
     make_published(tmp_path)
     make_nine(tmp_path)
+    make_tables(tmp_path)
     distilbert(tmp_path / "minilm")
     texts = [path.read_text() for path in READMES]
     blocks = [block for text in texts for block in re.findall(r"```bash\n(.*?)```", text, re.S)]

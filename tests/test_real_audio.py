@@ -23,6 +23,8 @@ from bgknown.mixtures.build import build
 from bgknown.mixtures.dataset import open_dataset
 from bgknown.mixtures.options import BuildOptions
 from bgknown.mixtures.verify import verify
+from bgknown.pages.dataset_page import write_dataset_page
+from bgknown.pages.options import PageOptions
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
 
@@ -55,6 +57,12 @@ def test_backgrounds_are_disjoint_evenly_used_and_never_the_clips_own_source(rea
         == 1
     )
     assert "189237" not in table.loc["5-189237-A-12", "fsd50k_file"]
+
+
+def test_two_thousand_rows_of_a_page_stay_below_ten_megabytes(real, tmp_path):
+    report = write_dataset_page(PageOptions(folder=real, out=tmp_path, sample=100))
+    assert (report.rows, report.faults, report.checks.faults) == (100, (), ())
+    assert report.page_bytes < 100 * 5_000
 
 
 def test_the_five_wav_clips_build_too(shared_data, tmp_path):

@@ -23,6 +23,7 @@ from benchmark.predictions import add_optional_columns
 from benchmark.probe import Resuming
 from benchmark.protocol import Protocol
 from benchmark.ranking import MEAN_RANK, MEDIAN_RANK, compute_ranks, score_queries
+from benchmark.results.run_folder import BREAKDOWN
 from bgknown.apwd.changes import Change, parse_codes
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def make_report_tables(queries: pd.DataFrame, test: pd.DataFrame) -> dict[str, p
     """
     return {
         report.QUERIES: queries,
-        report.BREAKDOWN: report.break_down(queries, read_changes(test)),
+        BREAKDOWN: report.break_down(queries, read_changes(test)),
         report.WORST: report.list_worst_queries(queries, test.set_index("clip_id")),
     }
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from benchmark.results.stats import estimate_mean, estimate_share
 from bgknown.apwd.changes import Change
 
-QUERIES, BREAKDOWN, WORST = "queries.csv", "breakdown.csv", "worst.csv"
-"""Files next to the predictions."""
+QUERIES, WORST = "queries.csv", "worst.csv"
+"""Files next to the predictions, with ``benchmark.results.run_folder.BREAKDOWN``."""
 WORST_COUNT = 10
 """Number of worst queries in the table."""
 MAIN = "audio+text"

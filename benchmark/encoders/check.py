@@ -16,9 +16,9 @@ from benchmark.text_tables import align_columns
 from bgknown.errors import BgknownError
 from bgknown.seeding import make_generator
 
-_BATCH = 8
+CHECK_BATCH = 8
 """Clips in a batch of the checks."""
-_DURATION_S = 5.0
+CHECK_CLIP_S = 5.0
 """Length of these clips, s."""
 SHORT_S, LONG_S = 0.1, 30.0
 BATCH_TOLERANCE = 1e-4
@@ -46,7 +46,7 @@ def check_encoder(loaded: LoadedEncoder) -> list[Finding]:
     """
     encoder, rate_hz = loaded.encoder, loaded.encoder.rate_hz
     findings = [_report_facts(loaded)]
-    noise = make_noise("noise", _BATCH, round(_DURATION_S * rate_hz)).to(loaded.device)
+    noise = _make_batch(loaded)
     if isinstance(encoder, FittedEncoder):
         findings.append(_run_check("needs fit", lambda: _check_fit(loaded, noise)))
     checks: list[tuple[str, Callable[[], tuple[bool | None, str]]]] = [
@@ -87,6 +87,29 @@ def make_noise(name: str, clips: int, samples: int) -> Tensor:
     return torch.from_numpy(np.clip(0.1 * draw, -1.0, 1.0).astype(np.float32))
 
 
+def measure_rate(loaded: LoadedEncoder, noise: Tensor | None = None) -> float:
+    """Clips of ``CHECK_CLIP_S`` seconds that an encoder embeds a second, in batches of ``CHECK_BATCH``.
+
+    Args:
+        loaded: the encoder; one that takes statistics of training audio must have them.
+        noise: a batch to embed again and again (default: a new one).
+
+    Raises:
+        InvalidInputError: it breaks its contract.
+    """
+    noise = _make_batch(loaded) if noise is None else noise
+    clips, began = 0, time.perf_counter()
+    while time.perf_counter() - began < SPEED_S or clips == 0:
+        _embed(loaded, noise)
+        clips += len(noise)
+    return clips / (time.perf_counter() - began)
+
+
+def _make_batch(loaded: LoadedEncoder) -> Tensor:
+    samples = round(CHECK_CLIP_S * loaded.encoder.rate_hz)
+    return make_noise("noise", CHECK_BATCH, samples).to(loaded.device)
+
+
 def _run_check(name: str, work: Callable[[], tuple[bool | None, str]]) -> Finding:
     try:
         holds, detail = work()
@@ -122,14 +145,14 @@ def _check_fit(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
     except Exception:  # noqa: BLE001  (an encoder may run any code)
         fault = ""
     if isinstance(loaded.encoder, FittedEncoder):
-        loaded.encoder.fit(iter([noise[: _BATCH // 2], noise[_BATCH // 2 :]]))
+        loaded.encoder.fit(iter([noise[: CHECK_BATCH // 2], noise[CHECK_BATCH // 2 :]]))
     return not fault, fault or "statistics taken from noise"
 
 
 def _check_shape(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
     with torch.inference_mode():
         raw = loaded.encoder.embed(noise.clone())
-    output = check_output(loaded.encoder, raw, _BATCH)
+    output = check_output(loaded.encoder, raw, CHECK_BATCH)
     return raw.dtype == torch.float32, f"{list(output.shape)} {str(raw.dtype).removeprefix('torch.')}"
 
 
@@ -175,10 +198,10 @@ def _check_frames(loaded: LoadedEncoder, noise: Tensor) -> tuple[bool, str]:
         return False, "no frames"
     with torch.inference_mode():
         frames, times_ms = loaded.encoder.frames(noise.clone())
-    if frames.ndim != 3 or len(frames) != _BATCH or list(times_ms.shape) != list(frames.shape[:2]):
+    if frames.ndim != 3 or len(frames) != CHECK_BATCH or list(times_ms.shape) != list(frames.shape[:2]):
         return False, f"frames {list(frames.shape)} and times {list(times_ms.shape)}; it must be [B, T, D] and [B, T]"
     rising = bool((times_ms[:, 1:] > times_ms[:, :-1]).all())
-    inside = float(times_ms.min()) >= 0 and float(times_ms.max()) <= 1_000 * _DURATION_S + 1_000
+    inside = float(times_ms.min()) >= 0 and float(times_ms.max()) <= 1_000 * CHECK_CLIP_S + 1_000
     finite = bool(torch.isfinite(frames).all())
     step_ms = float(times_ms[0, -1] - times_ms[0, 0]) / max(frames.shape[1] - 1, 1)
     return rising and inside and finite, f"{list(frames.shape)}, one every {step_ms:.1f} ms"
@@ -193,12 +216,8 @@ def _check_texts(encoder: TextAudioEncoder) -> tuple[bool, str]:
 
 
 def _measure_speed(loaded: LoadedEncoder, noise: Tensor) -> tuple[None, str]:
-    clips, began = 0, time.perf_counter()
-    while time.perf_counter() - began < SPEED_S or clips == 0:
-        _embed(loaded, noise)
-        clips += _BATCH
-    rate = clips / (time.perf_counter() - began)
-    return None, f"{rate:,.1f} clips of {_DURATION_S:g} s a second, {rate * _DURATION_S:,.0f} times real time"
+    rate = measure_rate(loaded, noise)
+    return None, f"{rate:,.1f} clips of {CHECK_CLIP_S:g} s a second, {rate * CHECK_CLIP_S:,.0f} times real time"
 
 
 def _measure_difference(one: Tensor, other: Tensor) -> float:

@@ -35,7 +35,9 @@ class Encoder(Protocol):
     - ``configuration``: a dictionary, writable as JSON, of everything besides the weights that its output depends on;
     - ``trained_on``: the sounds that it was trained on, so that test clips among them can be reported. A collection of
       texts, each a Freesound id, a file name that holds one (``bgknown.freesound``) or the SHA-256 of a file;
-      or a ``bgknown.sounds.SoundList``. Empty says that it was not trained, None that this is unknown.
+      or a ``bgknown.sounds.SoundList``. Empty says that it was not trained, None that this is unknown;
+    - ``training_settings``: a dictionary of text and numbers that says how it was trained, such as
+      ``{"objective.lambda": 0.5, "training.seed": 0}``; it is stored with results, for ``benchmark plot lambda``.
     """
 
     name: str
@@ -119,6 +121,8 @@ class LoadedEncoder:
     trained_on: SoundList | None = None
     """The sounds that it was trained on, empty for none; None where that is unknown. Its embeddings do not depend on
     it, so it is no part of ``key``."""
+    training_settings: dict[str, str | int | float] = field(default_factory=dict)
+    """How it was trained, as far as it says; no part of ``key`` either."""
 
     @property
     def name(self) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,27 @@ def read_trained_on(encoder: Encoder, spec: str) -> SoundList | None:
             f"ids, file names or SHA-256), a SoundList, or None"
         )
     return make_sound_list(entries)
+
+
+def read_training_settings(encoder: Encoder, spec: str) -> dict[str, str | int | float]:
+    """How an encoder says it was trained; empty where it does not say.
+
+    Raises:
+        InvalidInputError: its ``training_settings`` are not a dictionary of text and finite numbers.
+    """
+    with explain_failure(spec, "has no readable training_settings"):
+        given = getattr(encoder, "training_settings", None) or {}
+        facts = dict(given) if isinstance(given, Mapping) else None
+    if facts is None or not all(isinstance(name, str) and _is_plain(value) for name, value in facts.items()):
+        raise InvalidInputError(
+            f"{spec}: the encoder's training_settings are {shorten_value(given)}; they must be a dictionary of text "
+            f"and finite numbers"
+        )
+    return facts
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def check_name(name: str, spec: str) -> None:

@@ -83,7 +83,14 @@ def load_encoder(
     from benchmark.encoders.adapters.foreign import explain_failure  # noqa: PLC0415
     from benchmark.encoders.contract import LoadedEncoder  # noqa: PLC0415
     from benchmark.encoders.fingerprint import hash_weights  # noqa: PLC0415
-    from benchmark.encoders.loading import check_contract, check_name, move, read_trained_on, rename  # noqa: PLC0415
+    from benchmark.encoders.loading import (  # noqa: PLC0415
+        check_contract,
+        check_name,
+        move,
+        read_trained_on,
+        read_training_settings,
+        rename,
+    )
 
     if not isinstance(spec, str | Path):
         raise InvalidInputError(f"{shorten_value(spec)} is not the name of an encoder; give text or a pathlib.Path")
@@ -116,6 +123,7 @@ def load_encoder(
         configuration={**dict(getattr(encoder, "configuration", {})), "options": given},
         device=place,
         trained_on=read_trained_on(encoder, spec),
+        training_settings=read_training_settings(encoder, spec),
     )
 
 

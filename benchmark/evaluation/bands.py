@@ -12,9 +12,8 @@ from benchmark.predictions import MINUS
 from benchmark.results.stats import estimate_mean, estimate_share
 from benchmark.tasks.contract import Bands, TaskData
 
-FILE = "snr.csv"
-"""The table, in the folder of a run next to its predictions."""
 DECIMALS = 4
+"""Decimals of percentages in tables next to the predictions."""
 COLUMNS = ["band", "n", "n_groups", "setting", "mean", "low", "high"]
 """Columns of the table: the band in dB, its test rows, the groups that the interval resamples, the setting or the gain
 between two, and its mean with the 95 % interval over clips by groups, in percent or percentage points."""

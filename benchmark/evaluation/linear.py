@@ -12,25 +12,29 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmark.evaluation.bands import DECIMALS
 from benchmark.evaluation.features import make_features, name_features, split_inner
 from benchmark.evaluation.scoring import Place, make_score, score_gains, tabulate_probes, take_median
 from benchmark.probe.cost import check_memory, estimate_seconds
 from benchmark.probe.linear import LinearProblem, LinearResult, Variant, count_steps, fit_linear_probes
 from benchmark.probe.threads import count_workers
 from benchmark.report import RIDGE
-from benchmark.scores import Score
+from benchmark.results.run_folder import ALPHA_TABLE
+from benchmark.scores import Evaluation
 from benchmark.tasks.contract import Embeddings, Fold, Setting, TaskData
 from bgknown.shown import format_duration
 
 log = logging.getLogger(__name__)
 
+ALPHA_COLUMNS = ["setting", "fold", "alpha", "n", "accuracy", "ridge_accuracy", "chosen"]
+"""Columns of the table of weights: setting, fold, weight of the background, training clips that were held out in turn,
+their accuracy by logistic regression at its best strength and by ridge regression in percent, and whether the probe of
+the setting has this weight (1 or 0)."""
 WORTH_SAYING_S = 30.0
 """Estimates above this are logged."""
 
 
-def probe_linear(
-    data: TaskData, by_fold: Sequence[tuple[Fold, Embeddings]], device: str
-) -> tuple[list[Score], pd.DataFrame, list[dict[str, str | int | float]]]:
+def probe_linear(data: TaskData, by_fold: Sequence[tuple[Fold, Embeddings]], device: str) -> Evaluation:
     """Fit all probes of a task to their optimum.
 
     Args:
@@ -39,8 +43,8 @@ def probe_linear(
         device: where to compute.
 
     Returns:
-        scores of every setting, by logistic and by ridge regression; predictions; and for each probe setting, fold and
-        what it chose.
+        scores of every setting, by logistic and by ridge regression; predictions; for each probe setting, fold and what
+        it chose; and the table of the weights that it chose from.
     """
     places, problems = _list_problems(data, by_fold)
     total = count_steps(problems)
@@ -82,7 +86,14 @@ def probe_linear(
         )
     scores += score_gains(table, data.gains, metric)
     _warn_of_edges(data.facts.name, results)
-    return scores, table, _tabulate_choices(places, results)
+    alphas = tabulate_alphas(places, problems, results)
+    return Evaluation(
+        scores=scores,
+        predictions=table,
+        seconds=0.0,
+        chosen=_tabulate_choices(places, results),
+        tables={} if alphas.empty else {ALPHA_TABLE: alphas},
+    )
 
 
 def _list_problems(
@@ -135,6 +146,28 @@ def _warn_of_edges(task: str, results: Sequence[LinearResult]) -> None:
             "read these figures next to `ridge accuracy`",
             *(task, count, len(results)),
         )
+
+
+def tabulate_alphas(
+    places: Sequence[Place], problems: Sequence[LinearProblem], results: Sequence[LinearResult]
+) -> pd.DataFrame:
+    """Accuracy on held-out training clips with every weight of the background, for settings that choose one.
+
+    Args:
+        places, problems, results: of each probe.
+
+    Returns:
+        a table with ``ALPHA_COLUMNS``.
+    """
+    rows = [
+        [
+            *(place.setting, place.fold.name, tried.alpha, sum(len(held) for _, held in problem.inner)),
+            *(100 * tried.accuracy, 100 * tried.ridge_accuracy, int(tried.alpha == result.alpha)),
+        ]
+        for place, problem, result in zip(places, problems, results, strict=True)
+        for tried in result.tried
+    ]
+    return pd.DataFrame(rows, columns=ALPHA_COLUMNS).round(DECIMALS)
 
 
 def _tabulate_choices(places: Sequence[Place], results: Sequence[LinearResult]) -> list[dict[str, str | int | float]]:

@@ -23,7 +23,7 @@ from bgknown.seeding import draw_ranks, make_generator
 
 HELD_OUT_EVERY = 8
 """One mixture, and one source, of so many is held out."""
-REFERENCES = "abc"
+REFERENCE_KINDS = "abc"
 SHORTEST_FOREGROUND_FRAMES = 8_820
 """Shortest foreground at 44.1 kHz: 0.2 s."""
 LEAST_BACKGROUNDS = 4
@@ -150,7 +150,7 @@ class MixtureDraw:
             "b": draw_b_start(recording.frames, a_start, random, width),
             "c": draw_c_start(recording.frames, a_start, random, width),
         }
-        reference = REFERENCES[number % len(REFERENCES)]
+        reference = REFERENCE_KINDS[number % len(REFERENCE_KINDS)]
         return MixturePlan(
             foreground=foreground,
             foreground_start=int(random.integers(foreground.frames - length + 1)),

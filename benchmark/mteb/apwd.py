@@ -107,7 +107,7 @@ class ApwdRetrieval(AbsTaskRetrieval):  # type: ignore[misc]
     @cached_property
     def metadata(self) -> TaskMetadata:
         """What mteb stores about the task; mteb deletes it with the data, and reads it again."""
-        return describe_task(self.pairs, self.scene, self.form)
+        return describe_mteb_task(self.pairs, self.scene, self.form)
 
     def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:
         """Make queries, corpus and relevant documents; audio is read or rendered when a row is used."""
@@ -163,7 +163,7 @@ def make_apwd_tasks(
     return tasks
 
 
-def describe_task(pairs: PairSet, scene: str, form: QueryForm) -> TaskMetadata:
+def describe_mteb_task(pairs: PairSet, scene: str, form: QueryForm) -> TaskMetadata:
     """What mteb stores about a task; its dataset's revision changes with the pairs, their texts and their audio."""
     named = "".join(part.capitalize() for part in scene.replace("-", "_").split("_"))
     return TaskMetadata(

@@ -68,6 +68,18 @@ class LinearProblem:
     """D."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriedAlpha:
+    """How a probe does on held-out clips with one of the weights of the background that it can choose from."""
+
+    alpha: float
+    """The weight."""
+    accuracy: float
+    """Accuracy of logistic regression at the best strength, 0..1."""
+    ridge_accuracy: float
+    """Accuracy of ridge regression on clips left out with their group, 0..1."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LinearResult:
     """A fitted probe on its test rows."""
@@ -88,6 +100,8 @@ class LinearResult:
     """[len(test)] classes that ridge regression predicts."""
     ridge_alpha: float | None
     """The weight of the background that it chose."""
+    tried: tuple[TriedAlpha, ...]
+    """The weights of the background; empty where there is no choice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -205,6 +219,15 @@ def _fit_chosen(
         weakest=place == len(LOGIT_VARIANCES) - 1,
         ridge_predicted=scored[by_ridge].fit.predict(chosen.make(), problem.test).numpy(),
         ridge_alpha=chosen.alpha,
+        tried=tuple(
+            TriedAlpha(
+                alpha=tried.alpha,
+                accuracy=float(scores.accuracy.max()),
+                ridge_accuracy=scores.fit.left_out_accuracy,
+            )
+            for tried, scores in zip(problem.variants, scored, strict=True)
+            if tried.alpha is not None
+        ),
     )
 
 

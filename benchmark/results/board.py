@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from benchmark.predictions import COSINE
 from benchmark.results.key_figures import is_gain
 from benchmark.results.ranks import Rank
 from benchmark.results.row import ResultRow
@@ -32,7 +33,7 @@ class Cell:
         """
         row = self.row
         paper = row.source == "paper"
-        digits = 2 if paper else 1
+        digits = 2 if paper or row.metric == COSINE else 1
         if row.low is None or row.high is None:
             text = f"{row.mean:g}" if paper else f"{row.mean:{'+' * is_gain(row.setting)}.{digits}f}"
         else:
@@ -67,6 +68,14 @@ class Table:
     """The column by which encoders are ranked."""
     notes: list[str] = field(default_factory=list)
     """What must be known about the figures."""
+    task: str = ""
+    """The task; empty for a table of several."""
+    protocol: str = ""
+    """The protocol."""
+    dataset_sha256: str = ""
+    """Fingerprint of the dataset; empty for a table of several tasks, and for the paper's data."""
+    metric: str = ""
+    """The metric."""
 
     @property
     def is_ranked(self) -> bool:

@@ -13,7 +13,7 @@ import pandas as pd
 from benchmark.predictions import MINUS, list_groupings, read_predictions
 from benchmark.results.row import ResultRow
 from benchmark.results.runs import find_folder, name_folder
-from benchmark.results.stats import estimate_share
+from benchmark.results.stats import Estimate, estimate_share
 from bgknown.errors import NotFoundError
 from bgknown.shown import escape_cell
 
@@ -38,13 +38,21 @@ def format_per_class(rows: Sequence[ResultRow], outs: Sequence[Path]) -> str:
     """
     lines = []
     for row, table in _read_tables(rows, outs):
-        for label in sorted(table["label"].unique()):
-            part = table[table["label"] == label]
-            scores = part.groupby("clip_id")["score"].mean()
-            found = estimate_share(scores.to_numpy(), list_groupings(part, scores.index))
+        for label, found, n_test in measure_classes(table):
             ends = ["" if end is None else 100 * end for end in (found.low, found.high)]
-            lines.append([*_list_facts(row), label, 100 * found.mean, *ends, len(scores), found.n_groups])
+            lines.append([*_list_facts(row), label, 100 * found.mean, *ends, n_test, found.n_groups])
     return _format_csv(PER_CLASS_COLUMNS, lines)
+
+
+def measure_classes(table: pd.DataFrame) -> Iterator[tuple[str, Estimate, int]]:
+    """Each class, its accuracy 0..1 with the 95 % interval by groups of clips, and the number of its clips.
+
+    Args:
+        table: predictions of one setting by an accuracy.
+    """
+    for label, part in table.groupby("label", sort=True):
+        scores = part.groupby("clip_id")["score"].mean()
+        yield str(label), estimate_share(scores.to_numpy(), list_groupings(part, scores.index)), len(scores)
 
 
 def format_confusion(rows: Sequence[ResultRow], outs: Sequence[Path]) -> str:

@@ -41,7 +41,7 @@ class ClipScores:
         """
         key = tuple(row.identity for row in rows)
         if key not in self._ranks:
-            found = self._collect(rows)
+            found = self.collect(rows)
             ranks = [] if found is None else rank_encoders(found[1], found[2])
             measured = [] if found is None else found[0]
             self._ranks[key] = {row.identity: rank for row, rank in zip(measured, ranks, strict=True)}
@@ -52,23 +52,40 @@ class ClipScores:
         """The measured rows that are tied with the best; empty where there are fewer than two, or ties are unknown."""
         key = tuple(row.identity for row in rows)
         if key not in self._best:
-            found = self._collect(rows)
+            found = self.collect(rows)
             ties = [] if found is None else group_ties(found[1], found[2])
             measured = [] if found is None else found[0]
             self._best[key] = {row.identity for row, tie in zip(measured, ties, strict=True) if tie == 1}
         return self._best[key]
 
-    def _collect(
+    def read_table(self, row: ResultRow) -> pd.DataFrame | None:
+        """The predictions of a row's run; None where there are none. A table is read only once."""
+        folder = find_folder(row, self._outs)
+        if folder is None:
+            return None
+        if folder not in self._tables:
+            self._tables[folder] = read_predictions(folder)
+        return self._tables[folder]
+
+    def collect(
         self, rows: Sequence[ResultRow]
     ) -> tuple[list[ResultRow], NDArray[np.float64], tuple[list[str], ...]] | None:
-        """Rows that were measured, their scores [M, n] (the larger the better), and the groups of the clips."""
+        """The scores of the measured rows of a column, clip by clip.
+
+        Args:
+            rows: rows of one setting and metric of several encoders.
+
+        Returns:
+            the measured rows, their scores [M, n] (the larger the better, so ranks are negative), and the groups of the
+            clips; None where there are fewer than two, predictions are missing, or clips differ.
+        """
         measured = [row for row in rows if row.source == "measured"]
         if len(measured) < 2:
             return None
         clips: list[pd.Series] = []
         groupings: list[tuple[list[str], ...]] = []
         for row in measured:
-            table = self._read(row)
+            table = self.read_table(row)
             series = None if table is None else score_clips(table, row.setting, row.metric)
             if table is None or series is None or series.empty:
                 folder = f"runs/{name_folder(row)}"
@@ -84,14 +101,6 @@ class ClipScores:
             groupings.append(list_groupings(table, series.index))
         scores = np.stack([series.to_numpy(np.float64) for series in clips])
         return measured, -scores if measured[0].metric in RANKS else scores, max(groupings, key=len)
-
-    def _read(self, row: ResultRow) -> pd.DataFrame | None:
-        folder = find_folder(row, self._outs)
-        if folder is None:
-            return None
-        if folder not in self._tables:
-            self._tables[folder] = read_predictions(folder)
-        return self._tables[folder]
 
     def _warn(self, reason: str) -> None:
         self.note = self.note or f"some tables have no ranks and no best marks: {reason}"

@@ -52,7 +52,7 @@ def format_text(board: Leaderboard) -> str:
         header = ["encoder", *(PLACES if table.is_ranked else ()), *names]
         text = align_columns(header, lines)
         parts.append("\n".join([escape_line(table.title), text, *map(escape_line, table.notes)]))
-    notes = [*map(escape_line, board.notes), *_list_legend(board, BEST)]
+    notes = [*map(escape_line, board.notes), *list_legend(board, BEST)]
     return "\n\n".join([*parts, "\n".join(notes)]) + "\n"
 
 
@@ -77,7 +77,7 @@ def format_page(board: Leaderboard) -> str:
         }
         page = format_markdown(["encoder", *places, *table.columns], lines, bold=bold)
         parts.extend([f"## {safe(table.title)}", page, *map(safe, table.notes)])
-    return "\n\n".join([*parts, *map(safe, board.notes), safe("; ".join(_list_legend(board, "bold")))]) + "\n"
+    return "\n\n".join([*parts, *map(safe, board.notes), safe("; ".join(list_legend(board, "bold")))]) + "\n"
 
 
 def format_latex(board: Leaderboard) -> str:
@@ -85,10 +85,10 @@ def format_latex(board: Leaderboard) -> str:
     parts = ["% needs \\usepackage{booktabs}"]
     for table in board.tables:
         places = PLACES if table.is_ranked else ()
-        header = " & ".join(map(_escape_latex, ["encoder", *places, *table.columns]))
+        header = " & ".join(map(escape_latex, ["encoder", *places, *table.columns]))
         lines = [
             " & ".join(
-                [_escape_latex(text) for text in (line.encoder, *_list_places(table, line))]
+                [escape_latex(text) for text in (line.encoder, *_list_places(table, line))]
                 + [_format_latex_cell(board, cell) for cell in line.cells]
             )
             for line in table.lines
@@ -96,12 +96,12 @@ def format_latex(board: Leaderboard) -> str:
         notes = "".join(f"% {escape_line(note)}\n" for note in table.notes)
         parts.append(
             "\\begin{table}\n\\centering\n"
-            f"\\caption{{{_escape_latex(table.title)}}}\n"
+            f"\\caption{{{escape_latex(table.title)}}}\n"
             f"\\begin{{tabular}}{{l{'r' * (len(places) + len(table.columns))}}}\n\\toprule\n{header} \\\\\n\\midrule\n"
             + "".join(f"{line} \\\\\n" for line in lines)
             + f"\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n{notes}"
         )
-    remarks = [*board.notes, *_list_legend(board, "bold")]
+    remarks = [*board.notes, *list_legend(board, "bold")]
     return "\n".join([*parts, *(f"% {escape_line(remark)}" for remark in remarks)]) + "\n"
 
 
@@ -164,7 +164,7 @@ def write_page(out: Path, board: Leaderboard) -> Path:
     return out / PAGE
 
 
-def _list_legend(board: Leaderboard, best: str) -> list[str]:
+def list_legend(board: Leaderboard, best: str) -> list[str]:
     """Lines that explain the figures and marks of the tables."""
     lines = list(LEGEND)
     if any(table.is_ranked for table in board.tables):
@@ -200,7 +200,7 @@ def _format_cell(board: Leaderboard, cell: Cell | None, missing: str) -> str:
 
 
 def _format_latex_cell(board: Leaderboard, cell: Cell | None) -> str:
-    text = _escape_latex(_format_cell(board, cell, "")) + "$^\\dagger$" * bool(_cut(cell))
+    text = escape_latex(_format_cell(board, cell, "")) + "$^\\dagger$" * bool(_cut(cell))
     return f"\\textbf{{{text}}}" if cell is not None and cell.is_best else text
 
 
@@ -225,6 +225,6 @@ _LATEX = {
 }
 
 
-def _escape_latex(text: str) -> str:
+def escape_latex(text: str) -> str:
     """Text as LaTeX shows it."""
     return "".join(_LATEX.get(mark, mark) for mark in escape_line(text))

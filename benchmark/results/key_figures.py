@@ -10,6 +10,8 @@ COMPARED = {"bgknown": ("a*", "a", "a* - mix", "a - mix", "a* - shuffled*", "a -
 """Settings of a task that ``benchmark compare`` lists first."""
 ORDER = {"bgknown": "a*"}
 """The column by which a task's encoders are ranked, where it was measured."""
+_FAMILY = "bgknown-"
+"""What the names of tasks begin with that are BgKnown of other corpora or durations."""
 METRICS = ("accuracy", "R@1", "R@5", "R@10")
 """Metrics of the first tables."""
 CHANCE = "chance"
@@ -18,6 +20,11 @@ CONTROLS = frozenset(
     {"bg", "shuffled", "shuffled*", "clean", CHANCE, "audio", "text", "zero-shot audio", "zero-shot audio, uncentred"}
 )
 """Settings that are measured to put the others in perspective; a high figure of theirs is not an achievement."""
+
+
+def find_family(task: str) -> str:
+    """The task whose key figures a task has: itself, or ``bgknown`` for BgKnown of other corpora."""
+    return "bgknown" if task.startswith(_FAMILY) else task
 
 
 def is_control(setting: str) -> bool:
@@ -32,6 +39,6 @@ def is_gain(setting: str) -> bool:
 
 def order_compared(task: str, setting: str, metric: str) -> tuple[int, int, int]:
     """A key that sorts key figures first: the key metrics, then the key settings, and controls last."""
-    first = COMPARED.get(task, ())
+    first = COMPARED.get(find_family(task), ())
     place = first.index(setting) if setting in first else len(first) + is_control(setting)
     return (METRICS.index(metric) if metric in METRICS else len(METRICS), place, is_control(setting))

@@ -10,13 +10,14 @@ By default a table has the key figures of its task (``benchmark.results.key_figu
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from benchmark.protocol import PLAIN_SETTING, TEXT_ENCODER, TEXT_MARK
 from benchmark.results.board import BoardOptions, Cell, Leaderboard, Line, Table
 from benchmark.results.clip_scores import ClipScores
-from benchmark.results.key_figures import METRICS, ORDER, SETTINGS, is_control
+from benchmark.results.key_figures import METRICS, ORDER, SETTINGS, find_family, is_control
 from benchmark.results.leak_check import list_leaks
 from benchmark.results.row import UNSCALED
 from benchmark.results.rows import RANKS, ResultRow, read_paper_rows
@@ -94,7 +95,7 @@ def _choose_key_figures(rows: Sequence[ResultRow], metric: str | None) -> list[R
         of_task = [row for row in rows if row.task == task]
         if metric is None:
             of_task = [row for row in of_task if row.metric in METRICS] or of_task
-        chosen += [row for row in of_task if row.setting in SETTINGS.get(task, (row.setting,))] or of_task
+        chosen += [row for row in of_task if row.setting in SETTINGS.get(find_family(task), (row.setting,))] or of_task
     return chosen
 
 
@@ -112,7 +113,7 @@ def _group_rows(rows: Sequence[ResultRow]) -> dict[tuple[str, str, str, str], li
     groups: dict[tuple[str, str, str, str], list[ResultRow]] = {}
     for row in rows:
         measured = list(datasets.get(row.task, {}))
-        several = row.task in SETTINGS or len(settings[row.task]) > 1
+        several = find_family(row.task) in SETTINGS or len(settings[row.task]) > 1
         if not several and len({data for data, _ in measured}) <= 1:
             groups.setdefault(("", row.protocol, "", row.metric), []).append(row)
             continue
@@ -139,7 +140,7 @@ def _make_table(
     cells: dict[tuple[str, str, str], dict[str, ResultRow]] = {}
     for row in rows:
         cells.setdefault((row.source, row.encoder, row.checkpoint_sha256), {})[names[row.identity]] = row
-    order = options.sort if options.sort in columns else ORDER.get(task, "")
+    order = options.sort if options.sort in columns else ORDER.get(find_family(task), "")
     order = order if order in columns else columns[0]
     sign = 1.0 if metric in RANKS else -1.0
     keys = sorted(cells, key=lambda line: (sign * cells[line][order].mean if order in cells[line] else 0.0, line))
@@ -164,7 +165,17 @@ def _make_table(
     where = f", dataset {data[:8]}" if data else ""
     unit = "" if metric in UNSCALED else " (%)"
     title = f"{task}: {metric}{unit}, protocol {protocol}{where}" if task else f"{metric}{unit}, protocol {protocol}"
-    return Table(title=title, columns=columns, lines=lines, order=order, notes=_list_notes(protocol, rows))
+    return Table(
+        title=title,
+        columns=columns,
+        lines=lines,
+        order=order,
+        notes=_list_notes(protocol, rows),
+        task=task,
+        protocol=protocol,
+        dataset_sha256=data,
+        metric=metric,
+    )
 
 
 def _list_notes(protocol: str, rows: Sequence[ResultRow]) -> list[str]:
@@ -186,7 +197,7 @@ def _is_control_column(column: str, rows: Sequence[ResultRow], names: Mapping[tu
 
 def _sort_settings(task: str, rows: Sequence[ResultRow]) -> list[ResultRow]:
     """Rows of one task, those of its key settings first."""
-    key = SETTINGS.get(task, ())
+    key = SETTINGS.get(find_family(task), ())
     return sorted(rows, key=lambda row: key.index(row.setting) if row.setting in key else len(key))
 
 
@@ -224,13 +235,12 @@ def _choose_columns(table: Table, options: BoardOptions) -> Table:
     """A table with the chosen columns, in their order, under their display names."""
     chosen = [column for column in options.columns or table.columns if column in table.columns]
     places = [table.columns.index(column) for column in chosen]
-    return Table(
-        title=table.title,
+    return dataclasses.replace(
+        table,
         columns=[options.names.get(column, column) for column in chosen],
         lines=[
             Line(encoder=line.encoder, cells=[line.cells[place] for place in places], rank=line.rank)
             for line in table.lines
         ],
         order=options.names.get(table.order, table.order),
-        notes=table.notes,
     )

@@ -23,10 +23,16 @@ from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import advise_option, hash_bytes, make_folder, write_whole
 from bgknown.jobs.locking import hold
 from bgknown.jobs.sealed import CHECK, add_check, read_checked, read_json_object
-from bgknown.shown import escape_cell
+from bgknown.tables import encode_csv
 
 CONFIGURATION = "config.json"
 LOG = "log.txt"
+SNR_TABLE = "snr.csv"
+"""Accuracy and gains by band of SNR (``benchmark.evaluation.bands``)."""
+BREAKDOWN = "breakdown.csv"
+"""Retrieval by kind of change (``benchmark.composed_retrieval.report``)."""
+ALPHA_TABLE = "alphas.csv"
+"""Accuracy by weight of the background (``benchmark.evaluation.linear``)."""
 LOCK = "leaderboard.csv.lock"
 LOCK_TIMEOUT_S = 60.0
 """How long to wait for another process that writes to the same folder."""
@@ -79,12 +85,12 @@ def write_run(
     if missing:
         raise InvalidInputError(f"run {name}: the predictions lack column {missing[0]}; give {', '.join(needed)}")
     folder = out / "runs" / name
-    table = _format_table(add_optional_columns(predictions))
+    table = encode_csv(add_optional_columns(predictions))
     with claim(out):
         make_folder(folder)
         write_whole(folder / PREDICTIONS, table)
         for file, more in (tables or {}).items():
-            write_whole(folder / file, _format_table(more))
+            write_whole(folder / file, encode_csv(more))
         if log is None:
             (folder / LOG).unlink(missing_ok=True)
         else:
@@ -107,15 +113,6 @@ def read_configuration(folder: Path) -> dict[str, Any] | None:
     versions, settings = plain.get("versions"), plain.get("settings")
     of_0_1_0 = isinstance(versions, dict) and versions.get("bgknown") == "0.1.0" and isinstance(settings, dict)
     return plain if of_0_1_0 else None
-
-
-def _format_table(table: pd.DataFrame) -> bytes:
-    """A table as CSV, in which a spreadsheet takes no text for a formula (``bgknown.shown.escape_cell``)."""
-    safe = table.copy()
-    for name in safe.columns:
-        if not pd.api.types.is_numeric_dtype(safe[name]):
-            safe[name] = [escape_cell(value) if isinstance(value, str) else value for value in safe[name]]
-    return safe.to_csv(index=False, lineterminator="\n").encode()
 
 
 @contextlib.contextmanager

@@ -1,9 +1,12 @@
-"""BgKnown ESC-50: how much of an added sound survives in y_mix - y_bg (Takeuchi et al., section 5.2).
+"""BgKnown: how much of an added sound survives in y_mix - y_bg (Takeuchi et al., section 5.2).
 
 Probe settings of the paper: mix (y_mix alone), and y_mix minus the embedding of a reference background: a (the same
 5 s), b (half of them) or c (none of them). Controls: bg (the background alone: what a probe gets from the
 background's company), shuffled (y_mix minus another clip's background: what subtracting just any background does) and
 clean (the ESC-50 clip itself: the ceiling), which needs ESC-50 (``--data esc50=DIR``).
+
+A dataset of other corpora (``bgknown build --foreground-table``) is a task of its own, called after the dataset, and so
+is one of another duration; its clean clips are in the folder of its table (``--data foreground=DIR``).
 
 Beyond the paper, ``a*``, ``b*``, ``c*`` and their control ``shuffled*`` subtract alpha times y_bg, with alpha chosen
 inside the training part: a weight of 1 favours encoders that are linear in power. ``clean -> a`` trains the probe on
@@ -17,7 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -25,6 +28,7 @@ from numpy.typing import NDArray
 
 from benchmark.embedding.broken import find_usable_rows
 from benchmark.embedding.clips import Clip
+from benchmark.tasks.bgknown_corpora import advise_clean_clips, describe_task, find_clean_clips, locate_clean_clips
 from benchmark.tasks.contract import (
     Fold,
     Setting,
@@ -37,11 +41,12 @@ from benchmark.tasks.difference_retrieval import measure_difference_retrieval
 from benchmark.tasks.other_backgrounds import pair_other_backgrounds
 from benchmark.tasks.snr_bands import divide_by_snr
 from bgknown.corpora.columns import find_corpus_prefixes
-from bgknown.corpora.listing import find_by_stem
-from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.errors import InvalidInputError
+from bgknown.freesound import find_distinctive_id, find_freesound_id
 from bgknown.jobs.files import hash_bytes, hash_file
 from bgknown.mixtures.dataset import MANIFEST, Dataset, open_dataset
 from bgknown.mixtures.naming import list_clip_names
+from bgknown.mixtures.recipe import MIXTURE_S
 from bgknown.mixtures.selection import take_rows
 from bgknown.mixtures.verify import find_table_faults
 
@@ -80,7 +85,7 @@ ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
 """Weights of the background that settings with a star choose from."""
 GAINS = (("a", "mix"), ("a", "shuffled"), ("a*", "mix"), ("a*", "shuffled*"))
 """Pairs of settings whose paired difference is measured."""
-NEEDS = ("esc50",)
+NEEDS = ("esc50", "foreground")
 """Other data it can use."""
 
 
@@ -89,10 +94,10 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
 
     Args:
         root: its folder.
-        options: ``data["esc50"]`` gives the clean clips.
+        options: ``data["esc50"]``, or ``data["foreground"]`` for a dataset of tables, gives the clean clips.
 
     Raises:
-        NotFoundError: there is no finished dataset, or the ESC-50 folder lacks its audio.
+        NotFoundError: there is no finished dataset, or the folder of the clean clips lacks some.
         InvalidInputError: the dataset contradicts itself, or a table of splits was given.
     """
     if options.splits is not None:
@@ -107,8 +112,9 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
     if options.shuffle_labels:
         table = table.assign(label=_shuffle_by_clip(table))
     signals = {name: _list_clips(dataset, table, name) for name in ("mix", "a", "b", "c")}
-    if "esc50" in options.data:
-        signals["clean"] = _find_clean_clips(table, options.data["esc50"])
+    clean = locate_clean_clips(dataset, options.data)
+    if clean is not None:
+        signals["clean"] = find_clean_clips(dataset, table, clean)
     fingerprint = dataset.id
     keep, notes = find_usable_rows(table, signals, options.broken)
     if not keep.all():  # fewer clips are another dataset
@@ -116,7 +122,7 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
     table = add_groups(table[keep].reset_index(drop=True))
     signals = {name: list(itertools.compress(clips, keep)) for name, clips in signals.items()}
     if "clean" not in signals:
-        notes.append("clean and the difference retrieval are not measured: give ESC-50 with --data esc50=DIR")
+        notes.append(f"clean and the difference retrieval are not measured: {advise_clean_clips(dataset)}")
     other = pair_other_backgrounds(table)
     if other is None:
         notes.append(
@@ -126,17 +132,17 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
     split = table["split"].to_numpy()
     fold = Fold(name="", train=np.flatnonzero(split == "train"), test=np.flatnonzero(split == "test"))
     return TaskData(
-        facts=FACTS,
+        facts=describe_task(dataset, FACTS),
         root=root,
         table=table,
         signals=signals,
-        settings=list_bgknown_settings(other, clean="clean" in signals),
+        settings=list_bgknown_settings(other, clean="clean" in signals, duration_s=dataset.duration_s),
         folds=[fold],
         sha256=fingerprint,
         sha256_of_0_1_0=hash_file(root / MANIFEST),
         skipped=int(dataset.description["counts"]["skipped"]) + int((~keep).sum()),
         in_part=not keep.all(),
-        leak_check=check_source_leaks(table),
+        leak_check=check_source_leaks(table, has_fsd50k=dataset.has_fsd50k),
         notes=notes,
         measures=measure_difference_retrieval,
         gains=GAINS,
@@ -144,17 +150,20 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
     )
 
 
-def list_bgknown_settings(other: NDArray[np.int64] | None, *, clean: bool) -> list[Setting]:
+def list_bgknown_settings(
+    other: NDArray[np.int64] | None, *, clean: bool, duration_s: float = MIXTURE_S
+) -> list[Setting]:
     """The settings that can be measured.
 
     Args:
         other: [n] the clip whose background each clip's ``shuffled`` subtracts; None where there is none.
         clean: whether the clean clips are there.
+        duration_s: duration of the mixtures, for the descriptions.
     """
     settings = {
         name: Setting(
             name=name,
-            about=about,
+            about=about.replace("5 s", f"{duration_s:g} s"),
             signal=signal,
             minus=minus,
             minus_rows=other if name.startswith("shuffled") else None,
@@ -169,23 +178,33 @@ def list_bgknown_settings(other: NDArray[np.int64] | None, *, clean: bool) -> li
 
 
 def add_groups(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with what clips have in common: ``group``, the Freesound source of the ESC-50 clip, and ``background``.
+    """The table with what clips have in common: ``group`` and ``background``.
 
-    ESC-50 names its files FOLD-SOURCE-TAKE-TARGET; a clip of any other name is a group of its own.
+    The group is that of the manifest or, where that has none, the Freesound source that the name of a file holds; a
+    clip without either is a group of its own.
     """
     prefixes = find_corpus_prefixes(table.columns)
-    names = [PurePosixPath(file).stem.split("-") for file in table[prefixes.foreground_file]]
-    sources = [parts[1] if len(parts) == 4 else "-".join(parts) for parts in names]
-    return table.assign(group=sources, background=table[prefixes.background_file])
+    given = table["group"].astype(str) if "group" in table else [""] * len(table)
+    clips = list_clip_names(table)
+    files = table.get(prefixes.foreground_file, clips)
+    groups = [
+        group or str(find_distinctive_id(file) or clip) for group, file, clip in zip(given, files, clips, strict=True)
+    ]
+    return table.assign(group=groups, background=table[prefixes.background_file])
 
 
-def check_source_leaks(table: pd.DataFrame) -> str:
-    """Look for Freesound ids that are in both splits, as clip or as background."""
+def check_source_leaks(table: pd.DataFrame, *, has_fsd50k: bool = True) -> str:
+    """Look for groups and Freesound ids that are in both splits, as clip or as background.
+
+    Args:
+        table: a manifest.
+        has_fsd50k: whether the names of backgrounds are Freesound ids even where they are numbers only.
+    """
     sides: dict[str, set[str]] = {"train": set(), "test": set()}
-    files = table[find_corpus_prefixes(table.columns).background_file]
-    for split, clip, file in zip(table["split"], list_clip_names(table), files, strict=True):
-        parts = clip.split("-")
-        sides[str(split)] |= {parts[1] if len(parts) == 4 else clip, PurePosixPath(str(file)).stem}
+    find = find_freesound_id if has_fsd50k else find_distinctive_id
+    table = add_groups(table)
+    for split, group, file in zip(table["split"], table["group"], table["background"], strict=True):
+        sides[str(split)] |= {str(group), str(find(str(file)) or file)}
     shared = sides["train"] & sides["test"]
     return f"{len(shared)} sources in both splits" if shared else "ok"
 
@@ -199,18 +218,4 @@ def _shuffle_by_clip(table: pd.DataFrame) -> pd.Series:
 
 def _list_clips(dataset: Dataset, table: pd.DataFrame, name: str) -> list[Clip]:
     pairs = zip(table[f"{name}_file"], table[f"{name}_sha256"], strict=True)
-    return [Clip(path=dataset.root / file, duration_s=FACTS.duration_s, sha256=digest) for file, digest in pairs]
-
-
-def _find_clean_clips(table: pd.DataFrame, esc50: Path) -> list[Clip]:
-    """The ESC-50 clips, cut or padded to the mixtures' length, otherwise as they are."""
-    stems = [PurePosixPath(file).stem for file in table[find_corpus_prefixes(table.columns).foreground_file]]
-    names = find_by_stem(esc50 / "audio", stems, missing_suffix=".wav")
-    clips = [Clip(path=esc50 / "audio" / name, duration_s=FACTS.duration_s) for name in names]
-    missing = [clip.path for clip in clips if not clip.path.is_file()]
-    if missing:
-        raise NotFoundError(
-            f"{esc50}: {len(missing)} of {len(clips)} clips of the dataset are missing there, the first: "
-            f"{missing[0].name}; give the ESC-50 that the dataset was made from"
-        )
-    return clips
+    return [Clip(path=dataset.root / file, duration_s=dataset.duration_s, sha256=digest) for file, digest in pairs]

@@ -12,6 +12,7 @@ from bgknown.cli_options import (
     cluster_option,
     format_option,
     jobs_option,
+    keep_sources_option,
     limit_option,
     out_option,
     seed_option,
@@ -76,6 +77,7 @@ scenes_option = click.option(
     is_flag=True,
     help="Reproduce a fault of AudioDiffCaps: repeat each sample of a background instead of looping the recording.",
 )
+@keep_sources_option
 @skip_broken_option
 @cache_option
 @jobs_option
@@ -112,6 +114,8 @@ def prepare(*, scenes_file: Path | None, jobs: int | None, cache: Path | None, *
     echo(f"\n{'was already complete; nothing was done' if report.was_finished else done}")
     if report.not_clean:
         echo(f"{report.not_clean} clips that the lists mark as not clean left out, as published")
+    if report.sources_of_clips:
+        echo(f"{report.sources_of_clips} recordings left out because clips were cut from them (--keep-sources)")
     if report.problems:
         echo(f"{len(report.problems)} missing or broken sources skipped (listed in source.json)")
     echo(f"tree   {given['out']}")
@@ -146,6 +150,7 @@ RANGE: dict[str, Any] = {"type": (float, float), "metavar": "LOW HIGH"}
     "--kept", metavar="W,W,...", help="Weights of no class, one class, ... kept on both sides [default: none]."
 )
 @click.option("--kind", "kinds", multiple=True, metavar="KIND=W", help="Weight of a kind of change; others get 0.")
+@keep_sources_option
 @scenes_option
 @jobs_option
 @out_option("draws; each draw gets a folder in it")
@@ -160,7 +165,7 @@ def draw(*, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
     from bgknown.apwd import pair_draw as drawing  # noqa: PLC0415
 
     scenes = _read_scenes(scenes_file)
-    places = {name: given.pop(name) for name in ("source", "scene", "events", "name", "out")}
+    places = {name: given.pop(name) for name in ("source", "scene", "events", "name", "keep_sources", "out")}
     pairs = _parse_counts(given.pop("pairs"), tuple(scenes.splits))
     for name in ("changes", "kept"):
         if given[name] is not None:
@@ -172,6 +177,9 @@ def draw(*, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
     report = draws.draw(draws.PairDrawOptions(**places, scenes=scenes, pairs=pairs, rules=rules, **_choose_jobs(jobs)))
     echo("\n".join(f"{split:<20} {count:>8,} pairs" for split, count in report.counts.items()))
     echo("\n".join(f"{kind:<20} {count:>8,}" for kind, count in report.kinds.items()))
+    for why, what in draws.LEFT_OUT_WORDS.items():
+        if report.left_out.get(why):
+            echo(f"{what:<20} {report.left_out[why]:>8,} recordings left out")
     if report.was_finished:
         echo("\nwas already complete; nothing was done")
     echo(f"\nJAMS   {report.folder}")

@@ -23,8 +23,9 @@ from bgknown.apwd.pair_draw import PairRules, Sources, draw_pair, gather_sources
 from bgknown.apwd.pairs import SIDES
 from bgknown.apwd.scenes import Scenes, read_published_scenes
 from bgknown.apwd.sources.tree import SourceTree, open_tree
+from bgknown.apwd.sources.twins import count_recordings, find_twins
 from bgknown.documents import read_object
-from bgknown.errors import InvalidInputError, StorageError
+from bgknown.errors import InvalidInputError, NotFoundError, StorageError
 from bgknown.jams.writing import compose_jams
 from bgknown.jobs.parallel import check_jobs, count_cores, one_by_one
 from bgknown.jobs.resumable import Job, UnitResult
@@ -39,6 +40,8 @@ FORMAT = 1
 DRAW = "draw.json"
 ROWS = 1
 """Number of how a pair is drawn; raised when its JAMS change, so that older ones are remade."""
+LEFT_OUT_WORDS = {"sources_of_clips": "sources of clips", "identical_audio": "same audio in eval"}
+"""Why recordings are not drawn, and the reasons in words."""
 _BATCH = 64
 
 
@@ -62,6 +65,8 @@ class PairDrawOptions:
     """Name of the draw, with which every pair's name begins; by default apwd_{scene}_seed{seed}."""
     rules: PairRules = field(default_factory=PairRules)
     """Ranges and weights."""
+    keep_sources: bool = False
+    """Also draw recordings that ESC-50 clips of the tree were cut from."""
     jobs: int = field(default_factory=count_cores)
     """Number of processes."""
 
@@ -96,6 +101,8 @@ class DrawReport:
     """Pairs of each split."""
     kinds: dict[str, int]
     """Changes of each kind."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Recordings that were not drawn, by the reason: sources_of_clips, identical_audio."""
     was_finished: bool = False
     """Whether the draw was complete before this run."""
 
@@ -115,13 +122,17 @@ def draw(options: PairDrawOptions) -> DrawReport:
     options = replace(options, scenes=scenes)
     scene = options.scenes.scene(options.scene)
     events = options.events or scene.events
-    tree = open_tree(options.source)
     labels = sorted({scene.background, *events})
+    tree, left_out = _open_without_leaks(options, labels)
     tree.check_disjoint(labels)
     counts = options.counts()
     if not counts:
         raise InvalidInputError("no pairs to draw: the number of pairs is 0 for every split")
-    sources = {split: gather_sources(tree, split, scene.background, events, options.rules) for split in counts}
+    try:
+        sources = {split: gather_sources(tree, split, scene.background, events, options.rules) for split in counts}
+    except (InvalidInputError, NotFoundError) as error:
+        hint = f"; {sum(left_out.values())} recordings were left out: see --keep-sources" * any(left_out.values())
+        raise type(error)(f"{error}{hint}") from error
     folder = options.out / options.prefix
     job = Job(
         workspace=Workspace(folder, read=read_draw_description, manifest=DRAW, description=DRAW),
@@ -130,15 +141,37 @@ def draw(options: PairDrawOptions) -> DrawReport:
         jobs=options.jobs,
     )
     return job.run(
-        lambda: _make_draw(job, options, tree, sources, counts),
+        lambda: _make_draw(job, options, tree, sources, left_out=left_out),
         lambda: _report_finished_draw(job, options.prefix, counts),
     )
 
 
+def _open_without_leaks(options: PairDrawOptions, labels: Sequence[str]) -> tuple[SourceTree, dict[str, int]]:
+    """The tree without what must not be drawn, and how many recordings that are of the labels that matter.
+
+    A recording that an ESC-50 clip was cut from would be an event of one pair and the background of another, perhaps of
+    the other split. Audio that dev and eval share stays in eval.
+    """
+    tree = open_tree(options.source)
+    sources = frozenset() if options.keep_sources else tree.find_sources_of_clips()
+    twins = find_twins(tree.leave_out(sources))
+    left_out = {
+        "sources_of_clips": count_recordings(sources, labels),
+        "identical_audio": count_recordings(twins, labels),
+    }
+    return tree.leave_out(sources | twins), left_out
+
+
 def _make_draw(
-    job: Job, options: PairDrawOptions, tree: SourceTree, sources: Mapping[str, Sources], counts: dict[str, int]
+    job: Job,
+    options: PairDrawOptions,
+    tree: SourceTree,
+    sources: Mapping[str, Sources],
+    *,
+    left_out: dict[str, int],
 ) -> DrawReport:
     """Make what is missing."""
+    counts = options.counts()
     folder, known, digest = job.folder, job.find_known(), make_digest(job.description, ROWS)
     kinds = dict.fromkeys(sorted(options.rules.kinds), 0)
     for split, count in counts.items():
@@ -148,17 +181,18 @@ def _make_draw(
             for kind in result.record or ():
                 kinds[kind] += 1
     _flush_disks()
-    content = json.dumps({**job.description, "kinds": kinds}, indent=2) + "\n"
+    content = json.dumps({**job.description, "kinds": kinds, "left_out": left_out}, indent=2) + "\n"
     job.finish({DRAW: content.encode()}, folders=[folder.out / split / "jams" for split in counts])
-    return DrawReport(folder=folder.out, counts=counts, kinds=kinds)
+    return DrawReport(folder=folder.out, counts=counts, kinds=kinds, left_out=left_out)
 
 
 def _report_finished_draw(job: Job, prefix: str, counts: Mapping[str, int]) -> DrawReport:
     names = [(split, _name_pair(prefix, split, number)) for split, count in counts.items() for number in range(count)]
     job.check_finished_files({f"{split}/jams/{name}_{side}.jams": None for split, name in names for side in SIDES})
     folder = job.workspace.out
-    kinds = read_draw_description(folder)["kinds"]
-    return DrawReport(folder=folder, counts=dict(counts), kinds=kinds, was_finished=True)
+    description = read_draw_description(folder)
+    kinds, left_out = description["kinds"], description.get("left_out", {})
+    return DrawReport(folder=folder, counts=dict(counts), kinds=kinds, left_out=left_out, was_finished=True)
 
 
 def read_draw_description(folder: Path) -> dict[str, Any]:

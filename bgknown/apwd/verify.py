@@ -73,7 +73,7 @@ def verify(
     """
     root = user_path(root)
     description, table = read_pair_description(root), read_manifest(root)
-    faults = [*_find_count_faults(description, table), *_list_stray_files(root, table)]
+    faults = [*find_count_faults(description, table), *_list_stray_files(root, table)]
     rows = list_records(table)
     for found in in_processes(
         partial(_find_file_faults, root=root), rows, jobs=jobs, title="verify", unit="pair", batch=16
@@ -105,7 +105,8 @@ def verify(
     return PairCheck(pairs=len(rows), files=count, faults=sorted(set(faults)), against_scaper=(rendered, stepped))
 
 
-def _find_count_faults(description: dict[str, Any], table: pd.DataFrame) -> Iterator[str]:
+def find_count_faults(description: dict[str, Any], table: pd.DataFrame) -> Iterator[str]:
+    """Manifest against description: the id and the counts of pairs."""
     counts = description["counts"]
     known = derive_pair_set_id(table)
     if description.get("dataset_id", known) != known:  # 0.1.0 did not store it

@@ -69,6 +69,9 @@ class CorpusIndex:
     part_of_split: Mapping[str, str] = field(default_factory=lambda: {"train": "train", "test": "test"})
     """What the corpus calls the parts that are used for training and for testing."""
 
+    test_folds: tuple[int, ...] = ()
+    """The folds that are for testing, where the corpus is a table with folds."""
+
     def select_split(self, split: str) -> CorpusIndex:
         """The clips of one split, train or test."""
         return replace(self, table=self.table[self.table["split"] == split])

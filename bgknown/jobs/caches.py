@@ -1,6 +1,7 @@
 """What is kept in the cache folder, and how it is deleted. Every cache is described here, whichever package fills it.
 
     headers/       lengths and rates of audio files               ``bgknown.corpora.headers``
+    decoded/       hashes of decoded audio                        ``bgknown.corpora.identical``
     miniature/     miniature corpora                              ``bgknown.corpora.miniature``
     numba-USER/    compiled code, and home-USER/ for users without a home folder    ``bgknown.jobs.surroundings``
     embeddings/    embeddings of audio                            ``benchmark.embedding.store``
@@ -53,14 +54,15 @@ MINIATURE = Cache(folder="miniature", mark=".miniature", unfinished=(".ESC-50-*"
 EMBEDDINGS = Cache(folder="embeddings", mark="about.json")
 TEXT_EMBEDDINGS = Cache(folder="texts", files=f"{'?' * 32}.npz")
 HEAD_EMBEDDINGS = Cache(folder="heads", mark="about.json")
+DECODED = Cache(folder="decoded", files="v1-*.csv")
 HASHES = Cache(folder="hashes", files="v1-*.csv")
 PROBES = Cache(folder="probes", files="*.pt")
 
 
 def clear_corpora(cache: Path) -> int:
-    """Delete header facts, miniature corpora and folders of libraries; returns the number of bytes freed."""
+    """Delete headers, hashes of audio, miniature corpora and folders of libraries; returns the bytes freed."""
     freed = _delete([], list_library_folders(cache))
-    return freed + _clear(cache, (HEADERS, MINIATURE))
+    return freed + _clear(cache, (HEADERS, DECODED, MINIATURE))
 
 
 def clear_embeddings(cache: Path) -> int:

@@ -201,10 +201,15 @@ def _map_batch(work: Callable[[Item], Result], part: Sequence[Item]) -> list[Res
 
 
 def _show_bar(results: Iterable[list[Any]], items: Sequence[Any], title: str, unit: str) -> Iterator[list[Any]]:
-    with tqdm(total=len(items), desc=escape_line(title), unit=unit, disable=_is_quiet(), smoothing=0.05) as bar:
+    with open_bar(len(items), title, unit) as bar:
         for part in results:
             bar.update(len(part))
             yield part
+
+
+def open_bar(total: int, title: str, unit: str) -> tqdm[Any]:
+    """A progress bar on stderr with rate and time left; silent where stderr is not a terminal."""
+    return tqdm(total=total, desc=escape_line(title), unit=unit, disable=_is_quiet(), smoothing=0.05)
 
 
 def _is_quiet() -> bool:

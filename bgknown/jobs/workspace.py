@@ -32,10 +32,10 @@ log = logging.getLogger(__name__)
 WORK = ".work"
 SHARDS_WAIT_S = 3 * 3600.0
 """How long a shard waits while another decides what there is to do, which may mean measuring a whole corpus."""
-_OWN_NAMES = re.compile(
-    r"(lock|journal|scratch|audio)(-[0-9]+-of-[0-9]+)?(-[0-9a-f]{8})?(\.jsonl|\.pcm)?|(build|plan)\.json"
-)
+_OWN_NAMES = re.compile(r"(build|plan)\.json|scratch-.*|(lock|journal|audio)(-[0-9]+-of-[0-9]+)?(\.jsonl|\.pcm)?")
 _COMPARED = ("name", "configuration", "draw", "corpora", "inputs")
+_FORMERLY = {"configuration.keep_sources": True}
+"""What descriptions of earlier versions do not say, because it could not be chosen."""
 _PASSING = ("headers_sha256", "inputs_sha256")  # differ while broken files are being repaired
 
 
@@ -238,11 +238,12 @@ class Workspace:
         return found
 
     def _compare(self, there: Mapping[str, Any], here: Mapping[str, Any], *, passing: tuple[str, ...]) -> None:
+        compared = (difference for key in _COMPARED for difference in _differences(key, there.get(key), here.get(key)))
+        known = ((path, _FORMERLY.get(path) if old is None else old, new) for path, old, new in compared)
         differences = [
             f"{path} is {_shorten(old)} in the folder but {_shorten(new)} was requested"
-            for key in _COMPARED
-            for path, old, new in _differences(key, there.get(key), here.get(key))
-            if path.rsplit(".", 1)[-1] not in passing
+            for path, old, new in known
+            if old != new and path.rsplit(".", 1)[-1] not in passing
         ]
         if differences:
             skipped = there.get("skipped")

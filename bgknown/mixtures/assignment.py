@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,12 @@ from bgknown.errors import InvalidInputError
 
 
 def assign(
-    clips: pd.DataFrame, pool: pd.DataFrame, seed: int, earlier: Sequence[Mapping[str, str]] = ()
+    clips: pd.DataFrame,
+    pool: pd.DataFrame,
+    seed: int,
+    earlier: Sequence[Mapping[str, str]] = (),
+    *,
+    never: Mapping[str, frozenset[str]] = MappingProxyType({}),
 ) -> dict[str, str]:
     """Give each clip a recording: its favourite among those used least so far, never one with its own source.
 
@@ -28,6 +34,7 @@ def assign(
         pool: columns recording_id, source.
         seed: the seed.
         earlier: what earlier draws gave, recording_id by clip_id; they are not changed.
+        never: further recordings that a clip must not have, by clip_id.
 
     Returns:
         recording_id by clip_id.
@@ -38,11 +45,7 @@ def assign(
     names = pool["recording_id"].to_numpy(dtype=object)
     keys = seeding.draw_ranks(0, "recording", list(names))
     place_of = {name: place for place, name in enumerate(names)}
-    places_of: dict[str, set[int]] = {}
-    for place, source in enumerate(pool["source"]):
-        if source:
-            places_of.setdefault(source, set()).add(place)
-    own = {clip: places_of.get(source, set()) for clip, source in clips[["clip_id", "source"]].to_numpy()}
+    own = _list_barred(clips, pool, place_of, never)
     forbidden = {clip: _forbid(clip, places, place_of, earlier) for clip, places in own.items()}
     purpose = f"turn of draw {len(earlier)}" if earlier else "turn"
     turn = dict(zip(own, seeding.draw_ranks(seed, purpose, list(own)), strict=True))
@@ -62,14 +65,7 @@ def assign(
         giver = None
         if uses[place] > uses[left_over]:
             # only recordings that the clip must not have are left: another clip takes one and passes its own on
-            giver = next(
-                (
-                    c
-                    for c, p in chosen.items()
-                    if p != left_over and left_over not in forbidden[c] and p not in forbidden[clip]
-                ),
-                None,
-            )
+            giver = _find_giver(chosen, left_over, forbidden, forbidden[clip])
         if giver is not None:
             place, chosen[giver] = chosen[giver], left_over
         uses[place if giver is None else left_over] += 1
@@ -77,8 +73,37 @@ def assign(
     return {clip: str(names[place]) for clip, place in chosen.items()}
 
 
+def _list_barred(
+    clips: pd.DataFrame, pool: pd.DataFrame, place_of: Mapping[str, int], never: Mapping[str, frozenset[str]]
+) -> dict[str, set[int]]:
+    """Places of the recordings that each clip must never have: those of its own source, and those in ``never``."""
+    of_source: dict[str, set[int]] = {}
+    for place, source in enumerate(pool["source"]):
+        if source:
+            of_source.setdefault(source, set()).add(place)
+    of_names = {names: {place_of[name] for name in names if name in place_of} for names in set(never.values())}
+    return {
+        clip: of_source.get(source, set()) | of_names.get(never.get(clip, frozenset()), set())
+        for clip, source in clips[["clip_id", "source"]].to_numpy()
+    }
+
+
+def _find_giver(
+    chosen: Mapping[str, int], left_over: int, forbidden: Mapping[str, Set[int]], not_for_clip: Set[int]
+) -> str | None:
+    """A clip that may have what is left over, and whose recording the clip without one may have."""
+    return next(
+        (
+            other
+            for other, place in chosen.items()
+            if place != left_over and left_over not in forbidden[other] and place not in not_for_clip
+        ),
+        None,
+    )
+
+
 def _forbid(clip: str, never: Set[int], place_of: Mapping[str, int], earlier: Sequence[Mapping[str, str]]) -> set[int]:
-    """Places of the recordings that a clip must not have: of its own source, and what it had more often than others."""
+    """Places of the recordings that a clip must not have: those barred, and what it had more often than others."""
     had = Counter(place_of[draw[clip]] for draw in earlier if draw[clip] in place_of)
     left = len(place_of) - len(never)
     least = 0 if len(had) < left else min(had.values(), default=0)

@@ -12,6 +12,9 @@ from typing import Any
 
 import pandas as pd
 
+from bgknown.corpora.credits import list_credits
+from bgknown.corpora.headers import default_cache
+from bgknown.corpora.identical import find_identical
 from bgknown.corpora.pair import Corpora
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import hash_bytes, list_state
@@ -24,10 +27,13 @@ from bgknown.jobs.workspace import Workspace
 from bgknown.mixtures import crop_levels as levels
 from bgknown.mixtures import dataset
 from bgknown.mixtures import recipe as recipes
+from bgknown.mixtures.attribution import ATTRIBUTION, describe_sources, format_attribution, gather_source_facts
 from bgknown.mixtures.draw import Draw, DrawOptions, check_min_level, draw_recipe
-from bgknown.mixtures.manifest import SIGNALS, ManifestRow, format_manifest, list_paths
+from bgknown.mixtures.left_out import count_same_class, describe_backgrounds, describe_pools, mark_same_class
+from bgknown.mixtures.manifest import SIGNALS, format_manifest, list_paths, make_manifest
 from bgknown.mixtures.mixing import RowTask
 from bgknown.mixtures.options import BuildOptions, describe_build, describe_outcome
+from bgknown.mixtures.pool import PoolCounts, warn_of_crossing_sources, warn_of_short_recordings
 from bgknown.mixtures.rules import check_recipe, resolve_sources
 from bgknown.mixtures.selection import take_rows
 from bgknown.mixtures.worker import BuiltRow, RowUnit, build_row
@@ -38,7 +44,7 @@ from bgknown.userpath import user_path
 
 log = logging.getLogger(__name__)
 
-ROWS = 2
+ROWS = 3
 """Number of how a recipe is drawn and a row is rendered; raised when either changes, so that older rows are remade."""
 
 
@@ -58,6 +64,8 @@ class BuildReport:
     """Whether the dataset was complete before this run."""
     notes: tuple[str, ...] = ()
     """A sentence on silent sources and one on clipped ones, if there are any."""
+    summary: tuple[str, ...] = ()
+    """Sentences on the recordings that could be backgrounds, and on classes that are in both clip and background."""
     shard: Shard | None = None
     """The share that was made, of which ``table`` holds the rows; None for a whole dataset."""
 
@@ -67,16 +75,28 @@ def count_row_bytes(clip_frames: int) -> int:
     return len(SIGNALS) * (44 + 2 * clip_frames) + 6_000
 
 
-def plan(corpora: Corpora, options: DrawOptions, *, jobs: int) -> Draw:
+def plan(corpora: Corpora, options: DrawOptions, *, jobs: int, cache: Path | None = None) -> Draw:
     """Draw a recipe, measuring every crop (a) that it takes.
+
+    Args:
+        corpora: the corpora.
+        options: the options of the draw.
+        jobs: number of processes.
+        cache: cache folder, where hashes of audio are remembered; by default the user's.
 
     Raises:
         BrokenInputError: a split has no usable recording.
+        InvalidInputError: a rule leaves no recording.
     """
     listen = partial(
         levels.measure_crop_levels, corpus=corpora.background, min_level_lufs=options.min_level_lufs, jobs=jobs
     )
-    draw = draw_recipe(corpora, options, listen)
+    compare = partial(find_identical, root=corpora.background.root, cache=cache or default_cache())
+    warn_of_short_recordings(corpora.background, options.clip_frames)
+    draw = draw_recipe(corpora, options, listen, compare)
+    warn_of_crossing_sources(corpora.foreground)
+    for file, other in sorted(draw.twins.items()):
+        log.warning("%s is the same audio as %s, a background of the test set, and was not used", file, other)
     if draw.too_quiet:
         log.warning(
             "%d %s recordings have no crop of %g LUFS and were not used (the first: %s)",
@@ -103,7 +123,21 @@ def dry_run(corpora: Corpora, options: BuildOptions, out: Path) -> BuildReport:
     clips = {file: clip_id for clip_id, file in corpora.foreground.table[["clip_id", "file"]].to_numpy()}
     taken = {row.clip for row in recipes.list_rows(recipe)}
     broken = [problem for problem in corpora.foreground.problems() if clips[problem.where] in taken]
-    return BuildReport(table=recipe, rendered=0, kept=0, problems=[*draw.problems, *broken], was_finished=finished)
+    return BuildReport(
+        table=recipe,
+        rendered=0,
+        kept=0,
+        problems=[*draw.problems, *broken],
+        was_finished=finished,
+        summary=summarise_draw(draw, recipe, corpora),
+    )
+
+
+def summarise_draw(draw: Draw, recipe: pd.DataFrame, corpora: Corpora) -> tuple[str, ...]:
+    """Sentences on the backgrounds of a recipe that is not built."""
+    return tuple(
+        describe_backgrounds({**describe_pools(draw), "counts": count_same_class(mark_same_class(recipe, corpora))})
+    )
 
 
 def build(corpora: Corpora, options: BuildOptions, out: Path) -> BuildReport:
@@ -149,19 +183,25 @@ def _make_rows(job: Job, corpora: Corpora, options: BuildOptions, given: pd.Data
     results = job.run_units(one_by_one(build_row), units, title="mixtures", batch=4)
     outcome = JobOutcome[BuiltRow](problems=list(draw.problems)).add(results)
     job.check(outcome, len(units))
-    rows = [built.manifest.to_columns(corpora.prefixes) for built in outcome.records]
-    columns = recipes.list_columns(recipe.columns, ManifestRow)
-    table = pd.DataFrame(rows, columns=columns).sort_values("clip_id", ignore_index=True)
+    foreground, background = gather_source_facts(corpora.foreground), gather_source_facts(corpora.background)
+    rows = describe_sources([built.manifest for built in outcome.records], corpora, foreground, background)
+    table = make_manifest(rows, corpora.prefixes)
     if job.shard is not None:
         rendered = len(rows) - outcome.kept
         return BuildReport(
             table=table, rendered=rendered, kept=outcome.kept, problems=outcome.problems, shard=job.shard
         )
-    found = describe_outcome(recipe, outcome.records, table, outcome.problems)
-    _write_tables(job, recipe, table, {**job.description, **found}, options.container)
-    rendered = len(rows) - outcome.kept
-    notes = tuple(found.get("notes", ()))
-    return BuildReport(table=table, rendered=rendered, kept=outcome.kept, problems=outcome.problems, notes=notes)
+    found = describe_outcome(draw, recipe, outcome.records, table, outcome.problems)
+    attribution = format_attribution(rows, foreground, background)
+    _write_tables(job, recipe, table, {**job.description, **found}, attribution, container=options.container)
+    return BuildReport(
+        table=table,
+        rendered=len(rows) - outcome.kept,
+        kept=outcome.kept,
+        problems=outcome.problems,
+        notes=tuple(found.get("notes", ())),
+        summary=tuple(describe_backgrounds(found)),
+    )
 
 
 def open_workspace(out: Path, shard: Shard | None = None) -> Workspace:
@@ -181,6 +221,7 @@ def _report_finished_dataset(job: Job) -> BuildReport:
         problems=[Problem(**problem) for problem in data.description["skipped"]],
         was_finished=True,
         notes=tuple(data.description.get("notes", ())),
+        summary=tuple(describe_backgrounds(data.description)),
     )
 
 
@@ -194,7 +235,9 @@ def _read_given_recipe(corpora: Corpora, options: BuildOptions) -> pd.DataFrame 
         return None
     check_min_level(options.draw.min_level_lufs)
     given = recipes.set_prefixes(recipes.read_recipe(options.recipe), corpora.prefixes)
-    check_recipe(given, corpora, options.draw.clip_frames)
+    compare = partial(find_identical, root=corpora.background.root, cache=options.cache)
+    check_recipe(given, corpora, options.draw.pool_rules, compare)
+    warn_of_crossing_sources(corpora.foreground)
     return given
 
 
@@ -208,10 +251,15 @@ def _plan_or_recall(
         with contextlib.suppress(InvalidInputError):  # somebody has changed it: it is drawn again
             recipe = pd.DataFrame(stored["recipe"])
             recipe = recipe[recipes.list_columns(recipe.columns)]
-            check_recipe(recipe, corpora, options.draw.clip_frames)
-            problems = [Problem(**problem) for problem in stored["problems"]]
-            return Draw(recipe=recipe, problems=problems, too_quiet=stored["too_quiet"])
-    return plan(corpora, options.draw, jobs=options.jobs)
+            check_recipe(recipe, corpora, options.draw.pool_rules)
+            return Draw(
+                recipe=recipe,
+                problems=[Problem(**problem) for problem in stored["problems"]],
+                too_quiet=stored["too_quiet"],
+                pools={split: PoolCounts(**counts) for split, counts in stored["pools"].items()},
+                twins=stored["twins"],
+            )
+    return plan(corpora, options.draw, jobs=options.jobs, cache=options.cache)
 
 
 def _format_plan(draw: Draw, stamp: str) -> dict[str, Any]:
@@ -221,6 +269,8 @@ def _format_plan(draw: Draw, stamp: str) -> dict[str, Any]:
         "recipe": list_records(draw.recipe),
         "problems": [asdict(problem) for problem in draw.problems],
         "too_quiet": draw.too_quiet,
+        "pools": {split: asdict(counts) for split, counts in draw.pools.items()},
+        "twins": dict(draw.twins),
     }
 
 
@@ -229,6 +279,8 @@ def _make_stamp(corpora: Corpora, options: BuildOptions) -> str:
     background, clips = corpora.background, corpora.foreground
     states = json.dumps([list_state(background.root / file) for file in background.table["file"]])
     facts = [background.table.to_csv(index=False), states, clips.listing_sha256(), repr(options.draw), str(ROWS)]
+    if options.draw.licences:
+        facts += [credit.licence for credit in list_credits(background).values()]
     return hash_bytes("\n".join(facts).encode())
 
 
@@ -266,7 +318,13 @@ def _list_units(job: Job, recipe: pd.DataFrame, corpora: Corpora, options: Build
 
 
 def _write_tables(
-    job: Job, recipe: pd.DataFrame, table: pd.DataFrame, description: dict[str, Any], container: Container
+    job: Job,
+    recipe: pd.DataFrame,
+    table: pd.DataFrame,
+    description: dict[str, Any],
+    attribution: bytes,
+    *,
+    container: Container,
 ) -> None:
     out = job.workspace.out
     for clip_id in set(recipe["clip_id"]) - set(table["clip_id"]):  # made by a run in which its sources were whole
@@ -274,6 +332,7 @@ def _write_tables(
             (out / path).unlink(missing_ok=True)
     tables = {
         dataset.RECIPE: recipes.format_recipe(recipe),
+        ATTRIBUTION: attribution,
         dataset.DESCRIPTION: dataset.format_description(description),
         dataset.MANIFEST: format_manifest(table),
     }

@@ -13,7 +13,7 @@ from bgknown.corpora import CorpusIndex
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.parallel import in_processes
 from bgknown.jobs.problems import make_problem
-from bgknown.mixtures.draw import CropCheck, CropVerdict
+from bgknown.mixtures.hearing import CropCheck, CropVerdict
 
 
 def measure_crop_levels(

@@ -5,6 +5,7 @@
     manifest.csv                     one row per clip and draw, written last
     recipe.csv                       what was drawn
     dataset.json                     name, version, id, configuration, corpora, counts, licences
+    ATTRIBUTION.csv                  every source file with its title, uploader and licence
     audio/{mix,a,b,c}/{clip_id}.wav  5 s (by default), 44.1 kHz, 16-bit, mono
     jams/{clip_id}.jams              Scaper's annotation of the mixture
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,12 +23,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bgknown.audio.files import RATE_HZ, read_pcm16
+from bgknown.corpora import fsd50k
 from bgknown.corpora.columns import ESC50_PREFIXES, TABLE_PREFIXES, CorpusPrefixes, find_corpus_prefixes
 from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.problems import Problem
 from bgknown.mixtures import recipe as recipes
 from bgknown.mixtures.manifest import SIGNALS, ManifestRow, derive_dataset_id, parse_manifest_columns
+from bgknown.mixtures.pool import PoolCounts
 from bgknown.mixtures.recipe import DATASET_SPLITS
 from bgknown.settings import read_record
 from bgknown.tables import check_place, list_records, read_csv, select, select_rows
@@ -68,6 +71,17 @@ class Dataset:
     def prefixes(self) -> CorpusPrefixes:
         """What the columns that belong to one of the corpora begin with."""
         return find_corpus_prefixes(self.table.columns)
+
+    @property
+    def name(self) -> str:
+        """What it is, such as "BgKnown ESC-50"."""
+        return str(self.description["name"])
+
+    @property
+    def has_fsd50k(self) -> bool:
+        """Whether its backgrounds are of FSD50K, whose files are called after their Freesound ids."""
+        background = self.description["corpora"][self.prefixes.background]
+        return self.prefixes == ESC50_PREFIXES or background.get("name") == fsd50k.FACTS.name
 
     @property
     def duration_s(self) -> float:
@@ -138,7 +152,8 @@ class Dataset:
     def examples(self, split: str | None = None) -> Iterator[dict[str, Any]]:
         """Mixtures one by one: clip_id, split, fold, target, category and the audio of mix, a, b and c.
 
-        Where clips have several draws, also draw.
+        Where clips have several draws, also draw. Where the manifest has them, also group and the background's labels
+        (fsd50k_labels or background_labels, with commas between them).
 
         Args:
             split: "train" or "test"; None for both.
@@ -151,7 +166,8 @@ class Dataset:
         return map(self._load, list_records(table))
 
     def _load(self, row: dict[str, Any]) -> dict[str, Any]:
-        names = ("clip_id", "split", "fold", "target", "category", "draw")
+        labels = self.prefixes.name_column("background_labels")
+        names = ("clip_id", "split", "fold", "target", "category", "draw", "group", labels)
         facts: dict[str, Any] = {name: row[name] for name in names if name in row}
         return {**facts, **{name: self.read(row[f"{name}_file"]) for name in SIGNALS}}
 
@@ -184,6 +200,11 @@ def open_dataset(root: str | Path, *, split: str | None = None) -> Dataset:
     )
     table.index = pd.Index(table["clip_id"].tolist())  # without a name, so that sorting by the column stays possible
     data = Dataset(root=root, table=table, description=description)
+    if not {data.prefixes.foreground, data.prefixes.background} <= set(description["corpora"]):
+        raise InvalidInputError(
+            f"{root / MANIFEST}: the dataset is damaged: has the column {data.prefixes.foreground_file}, but "
+            f"{DESCRIPTION} describes the corpora {' and '.join(description['corpora'])}"
+        )
     return data if split is None else data.select(split)
 
 
@@ -202,7 +223,8 @@ def read_description(root: Path) -> dict[str, Any]:
         raise InvalidInputError(f"{path}: has format {description.get('format')!r}, this version reads format {FORMAT}")
     read_record(_Description, description, f"{path}: the dataset is damaged", others=True)
     if not any({pair.foreground, pair.background} <= set(description["corpora"]) for pair in _PREFIXES):
-        raise InvalidInputError(f"{path}: the dataset is damaged: corpora must have the keys esc50 and fsd50k")
+        keys = "esc50 and fsd50k, or foreground and background"
+        raise InvalidInputError(f"{path}: the dataset is damaged: corpora must have the keys {keys}")
     _count_described_frames(description)
     return description
 
@@ -217,6 +239,7 @@ class _Configuration:
     reference_gain: Literal["mixture", "source"]
     container: Literal["wav", "flac"]
     duration_s: float = recipes.MIXTURE_S
+    keep_sources: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +248,18 @@ class _Counts:
     train: int
     test: int
     skipped: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draw:
+    exclude_same_class: bool = False
+    licences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Twin:
+    left_out: str
+    same_as: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +273,9 @@ class _Description:
     recipe_sha256: str
     counts: _Counts
     skipped: tuple[Problem, ...]
+    draw: _Draw | None = None
+    backgrounds: dict[str, PoolCounts] = field(default_factory=dict)
+    identical_audio: tuple[_Twin, ...] = ()
 
 
 def format_description(description: dict[str, Any]) -> bytes:

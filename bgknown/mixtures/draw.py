@@ -9,8 +9,8 @@ ones: so the first is the same as that of a single draw, and fewer draws are the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,16 @@ import pandas as pd
 from bgknown import seeding
 from bgknown.audio.files import count_frames_44k
 from bgknown.audio.loudness import SILENCE_LUFS
+from bgknown.corpora.licences import parse_families
 from bgknown.corpora.pair import Corpora
 from bgknown.errors import BrokenInputError, InvalidInputError
 from bgknown.jobs.problems import Problem, list_problems
 from bgknown.mixtures.assignment import assign
 from bgknown.mixtures.crop_starts import draw_a_starts, draw_b_start, draw_c_start
+from bgknown.mixtures.hearing import CropCheck, Hearing, Listener
 from bgknown.mixtures.naming import SNR_DECIMALS, name_row
+from bgknown.mixtures.pool import FindTwins, Pool, PoolCounts, PoolRules, make_pools
 from bgknown.mixtures.recipe import (
-    DATASET_SPLITS,
     MIXTURE_S,
     REF_LIMITS_DB,
     SNR_LIMITS_DB,
@@ -57,6 +59,22 @@ class DrawOptions:
     """SNRs of which each draw gets a row, with the same background; then none is drawn. Empty: one drawn SNR."""
     duration_s: float = MIXTURE_S
     """Duration of mixtures and references, seconds."""
+    keep_sources: bool = False
+    """Also use recordings as backgrounds that other clips were cut from; by default none of any clip is used."""
+    exclude_same_class: bool = False
+    """Give no clip a background that contains its class."""
+    licences: tuple[str, ...] = ()
+    """Families of licences that a background must have (``bgknown.corpora.licences.FAMILIES``); none means any."""
+
+    @property
+    def pool_rules(self) -> PoolRules:
+        """Which recordings may be backgrounds."""
+        return PoolRules(
+            clip_frames=self.clip_frames,
+            keep_sources=self.keep_sources,
+            exclude_same_class=self.exclude_same_class,
+            licences=self.licences,
+        )
 
     @property
     def clip_frames(self) -> int:
@@ -74,6 +92,7 @@ class DrawOptions:
             raise InvalidInputError(f"draws is {self.draws}; it must be in 1..{MOST_DRAWS:,}")
         check_grid(self.snr_grid_db)
         count_clip_frames(self.duration_s)
+        object.__setattr__(self, "licences", parse_families(self.licences))
 
 
 def check_grid(snr_grid_db: Sequence[float]) -> None:
@@ -104,33 +123,6 @@ def check_min_level(min_level_lufs: float) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CropCheck:
-    """The crops (a) that clips have drawn from one recording, to be measured in their order."""
-
-    recording: Mapping[str, Any]
-    """The recording's row of the index of its corpus."""
-    starts: Mapping[str, Sequence[int]]
-    """For each clip, its draws of a_start."""
-    clip_frames: int
-    """Samples in a crop."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CropVerdict:
-    """The result of a CropCheck."""
-
-    recording_id: str
-    """The recording."""
-    chosen: Mapping[str, int | None]
-    """For each clip the first start that is loud enough, or None."""
-    problem: Problem | None = None
-    """Why the recording cannot be used."""
-
-
-Listener = Callable[[Sequence[CropCheck]], Iterable[CropVerdict]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
     """A recipe, and the recordings that could not be used."""
 
@@ -140,43 +132,54 @@ class Draw:
     """Recordings that are missing, unreadable or hold NaN."""
     too_quiet: list[str]
     """Recordings in which no crop reached the minimum level."""
+    pools: Mapping[str, PoolCounts] = field(default_factory=dict)
+    """How many recordings of each split could be backgrounds; none for a given recipe."""
+    twins: Mapping[str, str] = field(default_factory=dict)
+    """Files of recordings that were left out of training, each with the file in the test set that is the same audio."""
 
 
-def draw_recipe(corpora: Corpora, options: DrawOptions, listen: Listener) -> Draw:
+def find_no_twins(_: object, __: object) -> Mapping[str, str]:
+    """Where audio cannot be compared."""
+    return {}
+
+
+def draw_recipe(
+    corpora: Corpora, options: DrawOptions, listen: Listener, find_twins: FindTwins = find_no_twins
+) -> Draw:
     """Draw a recipe for every listed clip.
 
     Args:
         corpora: the corpora; clips whose file is broken get a row too, so that repairing one changes no other row.
         options: seed and ranges.
         listen: measures crops; see ``bgknown.mixtures.crop_levels.measure_crop_levels``.
+        find_twins: finds audio that both splits have; it is left out of training.
 
     Raises:
         BrokenInputError: a split has clips, but no recording that can be used; says why.
+        InvalidInputError: no recording has one of the licences, or all of them contain a class that they must not.
     """
     problems: list[Problem] = []
     too_quiet: list[str] = []
     rows: list[RecipeRow] = []
-    for split in DATASET_SPLITS:
+    twins: dict[str, str] = {}
+    pools = make_pools(corpora, options.pool_rules)
+    in_test = list_records(pools["test"].recordings) if "test" in pools else []
+    for split, pool in pools.items():
         side = replace(
             corpora,
             foreground=corpora.foreground.select_split(split),
             background=corpora.background.select_split(split),
         )
-        if side.foreground.table.empty:
-            continue
-        found, bad, quiet = _draw_split(side, options, listen)
-        problems += bad
-        too_quiet += quiet
-        rows += found
+        hearing = Hearing(listen=listen, find_twins=find_twins, others=in_test if split == "train" else [])
+        rows += _draw_split(side, pool, options, hearing)
+        problems += hearing.problems
+        too_quiet += sorted(hearing.too_quiet)
+        twins |= hearing.twins
+        pools[split] = replace(pool, counts=replace(pool.counts, identical_audio=len(hearing.twins)))
     table = pd.DataFrame([row.to_columns(corpora.prefixes) for row in rows])
     recipe = table[list_columns(table.columns)].sort_values("clip_id", ignore_index=True)
-    return Draw(recipe=recipe, problems=problems, too_quiet=too_quiet)
-
-
-def list_long_enough(recordings: pd.DataFrame, clip_frames: int) -> pd.DataFrame:
-    """The recordings that have room for a crop (a) and a crop (c)."""
-    frames = count_frames_44k(recordings["frames"], recordings["rate_hz"])
-    return recordings.loc[np.asarray(frames) >= 2 * clip_frames]
+    counts = {split: pool.counts for split, pool in pools.items()}
+    return Draw(recipe=recipe, problems=problems, too_quiet=too_quiet, pools=counts, twins=twins)
 
 
 def draw_snr_db(options: DrawOptions, random: np.random.Generator) -> float:
@@ -185,33 +188,30 @@ def draw_snr_db(options: DrawOptions, random: np.random.Generator) -> float:
     return float(min(max(round(random.uniform(low, high), SNR_DECIMALS), low), high))
 
 
-def _draw_split(
-    side: Corpora, options: DrawOptions, listen: Listener
-) -> tuple[list[RecipeRow], list[Problem], list[str]]:
+def _draw_split(side: Corpora, choices: Pool, options: DrawOptions, hearing: Hearing) -> list[RecipeRow]:
     """Make one draw after another; a recording that fails in one is left out of it and of those that follow."""
-    clips, pool = side.foreground.table, list_long_enough(side.background.usable(), options.clip_frames)
-    problems = side.background.problems()
-    too_quiet: list[str] = []
+    clips, pool = side.foreground.table, choices.recordings
+    hearing.problems += side.background.problems()
     recordings = {row["recording_id"]: row for row in list_records(pool)}
+    never = {row["clip_id"]: choices.find_barred(row["category"]) for row in list_records(clips)}
     rows: list[RecipeRow] = []
     earlier: list[dict[str, str]] = []
     for number in range(options.draws):
         heard: dict[tuple[str, str], int] = {}
         while True:
             if pool.empty or _is_one_source_of_a_clip(pool["source"], clips["source"]):
-                raise BrokenInputError(_explain_shortage(side, pool, options, problems, too_quiet))
-            chosen = assign(clips, pool, options.seed, earlier)
-            bad, quiet = _measure(_list_checks(chosen, recordings, heard, options, number), listen, heard)
-            problems += bad.values()
-            too_quiet += quiet
-            if not bad and not quiet:
+                raise BrokenInputError(_explain_shortage(side, pool, options, choices.counts, hearing))
+            choices.check_classes(pool, clips)
+            chosen = assign(clips, pool, options.seed, earlier, never=never)
+            refused = hearing.hear(_list_checks(chosen, recordings, heard, options, number), heard)
+            if not refused:
                 break
-            pool = pool[~pool["recording_id"].isin([*bad, *quiet])]
+            pool = pool[~pool["recording_id"].isin(refused)]
         earlier.append(chosen)
         for clip in list_records(clips):
             recording = recordings[chosen[clip["clip_id"]]]
             rows += _draw_rows(clip, recording, heard[clip["clip_id"], recording["recording_id"]], options, number)
-    return rows, problems, sorted(too_quiet)
+    return rows
 
 
 def _is_one_source_of_a_clip(sources: pd.Series, of_clips: pd.Series) -> bool:
@@ -219,33 +219,8 @@ def _is_one_source_of_a_clip(sources: pd.Series, of_clips: pd.Series) -> bool:
     return len(set(sources)) == 1 and bool(sources.iloc[0]) and bool(of_clips.isin(sources).any())
 
 
-def _measure(
-    checks: Sequence[CropCheck], listen: Listener, heard: dict[tuple[str, str], int]
-) -> tuple[dict[str, Problem], list[str]]:
-    """Measure crops, and record those that are loud enough.
-
-    Returns:
-        recordings with a problem, and those that are too quiet.
-    """
-    bad: dict[str, Problem] = {}
-    quiet = []
-    for verdict in listen(checks):
-        heard.update(
-            {(clip, verdict.recording_id): start for clip, start in verdict.chosen.items() if start is not None}
-        )
-        if verdict.problem is not None:
-            bad[verdict.recording_id] = verdict.problem
-        elif None in verdict.chosen.values():
-            quiet.append(verdict.recording_id)
-    return bad, quiet
-
-
 def _explain_shortage(
-    side: Corpora,
-    pool: pd.DataFrame,
-    options: DrawOptions,
-    problems: Sequence[Problem],
-    too_quiet: Sequence[str],
+    side: Corpora, pool: pd.DataFrame, options: DrawOptions, counts: PoolCounts, hearing: Hearing
 ) -> str:
     corpus = side.background.facts.name
     if len(pool):
@@ -253,10 +228,17 @@ def _explain_shortage(
         source = "Freesound source" if side.background.reader == "fsd50k" else "source"
         return f"the only background left, recording {name}, is the {source} of a clip; add recordings to {corpus}"
     part = side.background.part_of_split[side.foreground.table["split"].iloc[0]]
-    quiet = f", {len(too_quiet)} have no crop of {options.min_level_lufs:g} LUFS (--min-level)" if too_quiet else ""
+    problems, too_quiet = hearing.problems, hearing.too_quiet
+    reasons = {
+        "of another licence (--licence)": counts.licence,
+        "from which clips were cut (--keep-sources)": counts.sources_of_clips,
+        "whose audio is in the other split too": len(hearing.twins),
+        f"have no crop of {options.min_level_lufs:g} LUFS (--min-level)": len(too_quiet),
+    }
+    why = "".join(f", {count} {reason}" for reason, count in reasons.items() if count)
     broken = f", {len(problems)} are broken:\n{list_problems(problems)}" if problems else ""
     least = f"recordings must have {2 * options.duration_s:g} s or more"
-    return f"no background is left in {corpus}'s {part} set: {least}{quiet}{broken}"
+    return f"no background is left in {corpus}'s {part} set: {least}{why}{broken}"
 
 
 def _list_checks(

@@ -1,4 +1,4 @@
-"""BgKnown ESC-50 made from Python in one call."""
+"""A dataset made from Python in one call."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from bgknown.corpora.headers import default_cache
 from bgknown.corpora.miniature import make
-from bgknown.corpora.pair import open_corpora
+from bgknown.corpora.pair import CorpusPaths, open_corpus_paths
 from bgknown.documents import shorten_value
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.parallel import count_cores
@@ -17,6 +17,7 @@ from bgknown.mixtures.dataset import Dataset, open_dataset
 from bgknown.mixtures.draw import DrawOptions
 from bgknown.mixtures.engine import choose_engine
 from bgknown.mixtures.options import BuildOptions
+from bgknown.mixtures.recipe import MIXTURE_S
 from bgknown.mixtures.snr import ReferenceGain
 from bgknown.render.layers import Container, Engine
 from bgknown.userpath import user_path
@@ -27,11 +28,19 @@ def build_dataset(
     *,
     esc50: str | Path | None = None,
     fsd50k: str | Path | None = None,
+    foreground_table: str | Path | None = None,
+    background_table: str | Path | None = None,
+    test_folds: Sequence[int] = (),
+    name: str | None = None,
+    duration_s: float = MIXTURE_S,
     seed: int = 0,
     snr_db: tuple[float, float] = (0.0, 3.0),
     ref_db: float = -30.0,
     draws: int = 1,
     snr_grid_db: Sequence[float] = (),
+    licences: Sequence[str] = (),
+    exclude_same_class: bool = False,
+    keep_sources: bool = False,
     recipe: str | Path | None = None,
     reference_gain: ReferenceGain = "mixture",
     container: Container = "wav",
@@ -41,19 +50,27 @@ def build_dataset(
     jobs: int | None = None,
     cache: str | Path | None = None,
 ) -> Dataset:
-    """Build BgKnown ESC-50, as ``bgknown build`` does, and open it.
+    """Build BgKnown ESC-50, or BgKnown of other corpora, as ``bgknown build`` does, and open it.
 
     A build that was stopped resumes, and a finished one is only opened.
 
     Args:
         out: the dataset's folder; new, empty, or with the same build.
         esc50: folder of ESC-50.
-        fsd50k: folder of FSD50K; without both folders, the built-in miniature corpora are used.
+        fsd50k: folder of FSD50K; without any corpus, the built-in miniature ones are used.
+        foreground_table: a table of other clips, in place of ESC-50; see ``bgknown.corpora.table``.
+        background_table: a table of other recordings, in place of FSD50K.
+        test_folds: folds of tables that are for testing; by default the highest 40 %.
+        name: what a dataset of tables is called, after "BgKnown"; by default after its corpora.
+        duration_s: duration of mixtures and references, seconds, 0.5 to 60.
         seed: seed of the draw.
         snr_db: lowest and highest SNR, dB.
         ref_db: loudness of the background in the mixture, LUFS.
         draws: number of recordings, crops and SNRs of each clip.
         snr_grid_db: SNRs of which each draw gets a row with the same background, dB; ``snr_db`` is not used then.
+        licences: families of licences that a background must have, such as ("cc0", "cc-by"); by default all.
+        exclude_same_class: give no clip a background that contains its class.
+        keep_sources: also use recordings as backgrounds that other clips were cut from.
         recipe: a recipe to use instead of drawing one.
         reference_gain: "mixture" or "source": whether references carry the gain that (a) has in the mixture.
         container: "wav" or "flac".
@@ -69,14 +86,28 @@ def build_dataset(
         BrokenInputError: inputs are broken; lists them.
         StorageError: the folder contains something else, is locked, or cannot be written.
     """
-    if (esc50 is None) != (fsd50k is None):
-        raise InvalidInputError("esc50 and fsd50k must both be given, or neither for the miniature corpora")
     low, high = _read_range(snr_db)
     folder = default_cache() if cache is None else user_path(cache)
-    roots = make(folder / "miniature") if esc50 is None or fsd50k is None else (user_path(esc50), user_path(fsd50k))
+    given = {"esc50": esc50, "fsd50k": fsd50k, "foreground_table": foreground_table}
+    given |= {"background_table": background_table}
+    if not any(path is not None for path in given.values()):
+        given |= dict(zip(("esc50", "fsd50k"), make(folder / "miniature"), strict=True))
+    paths = CorpusPaths(
+        **{corpus: None if path is None else user_path(path) for corpus, path in given.items()},
+        name=name,
+        test_folds=tuple(test_folds),
+    )
     options = BuildOptions(
         draw=DrawOptions(
-            seed=seed, snr_db=(low, high), ref_db=ref_db, draws=draws, snr_grid_db=tuple(map(float, snr_grid_db))
+            seed=seed,
+            snr_db=(low, high),
+            ref_db=ref_db,
+            draws=draws,
+            snr_grid_db=tuple(map(float, snr_grid_db)),
+            licences=tuple(licences),
+            exclude_same_class=exclude_same_class,
+            keep_sources=keep_sources,
+            duration_s=duration_s,
         ),
         recipe=None if recipe is None else user_path(recipe),
         reference_gain=reference_gain,
@@ -87,7 +118,7 @@ def build_dataset(
         jobs=count_cores() if jobs is None else jobs,
         cache=folder,
     )
-    build(open_corpora(*roots, cache=folder), options, user_path(out))
+    build(open_corpus_paths(paths, cache=folder), options, user_path(out))
     return open_dataset(out)
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from bgknown.corpora.columns import ESC50_PREFIXES, CorpusPrefixes, find_corpus_prefixes
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import hash_bytes
 from bgknown.mixtures import recipe as recipes
 from bgknown.mixtures.recipe import RecipeRow
 from bgknown.mixtures.snr import SHORTEST_EVENT_FRAMES
 from bgknown.paths import check_inside
+from bgknown.shown import escape_cell, unescape_cell
 from bgknown.tables import find_line_numbers, parse_numbers, parse_whole_numbers
 
 SIGNALS = ("mix", "a", "b", "c")
@@ -48,6 +52,29 @@ class ManifestRow(RecipeRow):
     """The SNR that the mixture's file has."""
     scaper_version: str
     """The version of Scaper that rendered it, or that the renderer equals."""
+    group: str = ""
+    """Clips of one group belong together: in ESC-50 the Freesound id; empty where none is known."""
+    background_labels: str = ""
+    """All labels of the recording, with commas between them."""
+    same_class: int | None = None
+    """Whether the background contains the clip's class, 1 or 0; None where that is not known."""
+    foreground_licence: str = ""
+    """Licence of the clip (``bgknown.corpora.licences``); this and the following are empty where they are not known."""
+    foreground_uploader: str = ""
+    """Who published the sound that the clip was cut from."""
+    foreground_title: str = ""
+    """Title of that sound."""
+    background_licence: str = ""
+    """Licence of the recording."""
+    background_uploader: str = ""
+    """Who published the recording."""
+    background_title: str = ""
+    """Title of the recording."""
+
+    def __post_init__(self) -> None:
+        value: Any = self.same_class
+        if value is not None and pd.isna(value):  # as a table has it
+            object.__setattr__(self, "same_class", None)
 
     @property
     def files(self) -> dict[str, str]:
@@ -55,8 +82,23 @@ class ManifestRow(RecipeRow):
         return {name: getattr(self, f"{name}_file") for name in FILES}
 
 
-MANIFEST_COLUMNS = recipes.list_columns((), ManifestRow)
-"""Columns of a manifest of one draw."""
+SAME_CLASS = "same_class"
+FREE_TEXTS = tuple(
+    f"{side}_{what}" for side in ("foreground", "background") for what in ("licence", "uploader", "title")
+)
+"""Fields that other people have written."""
+SOURCE_FIELDS = ("group", "background_labels", SAME_CLASS, *FREE_TEXTS)
+"""Fields that describe the sources; manifests of earlier versions lack their columns."""
+MANIFEST_COLUMNS = recipes.list_columns([ESC50_PREFIXES.name_column(name) for name in SOURCE_FIELDS], ManifestRow)
+"""Columns of a manifest of one draw, for ESC-50 with FSD50K."""
+
+
+def make_manifest(rows: Sequence[ManifestRow], prefixes: CorpusPrefixes) -> pd.DataFrame:
+    """The table of some rows, sorted by clip_id."""
+    records = [row.to_columns(prefixes) for row in rows]
+    columns = recipes.list_columns([*records[0]] if records else MANIFEST_COLUMNS, ManifestRow)
+    table = pd.DataFrame(records, columns=columns).sort_values("clip_id", ignore_index=True)
+    return table.astype({SAME_CLASS: "Int64"})
 
 
 def list_paths(clip_id: str, container: str) -> dict[str, str]:
@@ -86,12 +128,31 @@ def parse_manifest_columns(text: pd.DataFrame, path: Path, clip_frames: int) -> 
         for line, value in zip(find_line_numbers(text), table[column], strict=True):
             if not low <= value <= high:
                 raise InvalidInputError(f"{path}, line {line}: {column} is {value}; it must be in {low:g}..{high:g}")
+    if SAME_CLASS in text:
+        table[SAME_CLASS] = pd.array(_parse_same_class(text, path), dtype="Int64")
+    for column in _list_free_texts(text):
+        table[column] = text[column].map(unescape_cell)
     return table
+
+
+def _parse_same_class(text: pd.DataFrame, path: Path) -> list[int | None]:
+    values = {"1": 1, "0": 0, "": None}
+    for line, value in zip(find_line_numbers(text), text[SAME_CLASS], strict=True):
+        if value not in values:
+            raise InvalidInputError(f"{path}, line {line}: {SAME_CLASS} is {value[:40]!r}; it must be 1, 0 or empty")
+    return [values[value] for value in text[SAME_CLASS]]
+
+
+def _list_free_texts(table: pd.DataFrame) -> list[str]:
+    """The columns that other people have written, which get an apostrophe where they look like formulas."""
+    prefixes = find_corpus_prefixes(table.columns)
+    return [column for column in map(prefixes.name_column, FREE_TEXTS) if column in table]
 
 
 def format_manifest(table: pd.DataFrame) -> bytes:
     """The CSV of a manifest: sorted by clip_id, fixed columns, LF line ends, shortest exact decimals."""
     ordered = table[recipes.list_columns(table.columns, ManifestRow)].sort_values("clip_id", ignore_index=True)
+    ordered = ordered.assign(**{column: ordered[column].map(escape_cell) for column in _list_free_texts(ordered)})
     return ordered.to_csv(index=False, lineterminator="\n").encode()
 
 

@@ -20,7 +20,7 @@ from bgknown.mixtures.recipe import RecipeRow
 from bgknown.mixtures.snr import FADE_S, SHORTEST_EVENT_FRAMES, TOLERANCE_DB, Gains, ReferenceGain, measure_snr_db
 from bgknown.render import direct, scaper
 from bgknown.render.layers import Engine, Slice
-from bgknown.soundscape import Layer, Soundscape, find_exact_seconds
+from bgknown.soundscape import Layer, Soundscape, find_exact_duration, find_exact_seconds
 
 
 class RowError(BgknownError, ValueError):
@@ -160,7 +160,8 @@ def _measure(
 
 def _describe_soundscape(task: RowTask, event_frames: int) -> Soundscape:
     row = task.row
-    background_s, background_duration_s = find_exact_seconds(row.a_start, task.clip_frames)
+    whole_s = find_exact_duration(task.clip_frames)
+    background_s, background_duration_s = find_exact_seconds(row.a_start, task.clip_frames, whole_s)
     event_s, event_duration_s = find_exact_seconds(0, event_frames)
     background = Layer(
         label=task.background_label,
@@ -177,7 +178,7 @@ def _describe_soundscape(task: RowTask, event_frames: int) -> Soundscape:
     )
     return Soundscape(
         name=row.clip_id,
-        duration_s=find_exact_seconds(0, task.clip_frames)[1],
+        duration_s=whole_s,
         ref_db=row.ref_db,
         backgrounds=(background,),
         events=(event,),

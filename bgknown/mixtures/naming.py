@@ -12,24 +12,13 @@ A clip is called after its file: the name without its type or, in a table that h
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
 import pandas as pd
 
 from bgknown.corpora.columns import find_corpus_prefixes
+from bgknown.corpora.names import name_clip, name_clip_by_path
 
 SNR_DECIMALS = 4
 """Decimals of an SNR in dB, so that a CSV holds it exactly."""
-
-
-def name_clip(file: str) -> str:
-    """The clip of a file whose name no other file of the corpus has: the name without its type."""
-    return PurePosixPath(file).stem
-
-
-def name_clip_by_path(file: str) -> str:
-    """The clip of a file whose name others have too: the path without its type, as one name."""
-    return "_".join(PurePosixPath(file).with_suffix("").parts)
 
 
 def name_row(clip: str, draw: int | None = None, snr_db: float | None = None) -> str:

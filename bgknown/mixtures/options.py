@@ -19,8 +19,9 @@ from bgknown.jobs.problems import Problem
 from bgknown.jobs.shards import Shard
 from bgknown.mixtures import dataset
 from bgknown.mixtures import recipe as recipes
-from bgknown.mixtures.draw import DrawOptions
+from bgknown.mixtures.draw import Draw, DrawOptions
 from bgknown.mixtures.engine import find_engine
+from bgknown.mixtures.left_out import count_same_class, describe_pools
 from bgknown.mixtures.manifest import derive_dataset_id
 from bgknown.mixtures.snr import FADE_S, ReferenceGain
 from bgknown.mixtures.worker import BuiltRow
@@ -75,6 +76,7 @@ def describe_build(corpora: Corpora, options: BuildOptions, given: pd.DataFrame 
             "reference_gain": options.reference_gain,
             "container": options.container,
             "min_level_lufs": options.draw.min_level_lufs,
+            "keep_sources": options.draw.keep_sources,
             "limit": options.limit,
             "given_recipe_sha256": None if given is None else recipes.hash_recipe(given),
         },
@@ -83,6 +85,7 @@ def describe_build(corpora: Corpora, options: BuildOptions, given: pd.DataFrame 
             name: {
                 "name": index.facts.name,
                 "clips": index.parts,
+                **({"test_folds": list(index.test_folds)} if index.test_folds else {}),
                 **({"published_clips": index.facts.counts} if index.facts.counts else {}),
                 "listing_sha256": index.listing_sha256(),
                 "headers_sha256": index.headers_sha256(),
@@ -99,18 +102,26 @@ def describe_build(corpora: Corpora, options: BuildOptions, given: pd.DataFrame 
 
 
 def _describe_draw(draw: DrawOptions) -> dict[str, Any]:
-    """The options of a draw; those of several draws and of a grid of SNRs only where there are some."""
+    """The options of a draw; those of later versions only where they are used."""
     snr = {"snr_grid_db": list(draw.snr_grid_db)} if draw.snr_grid_db else {"snr_db": list(draw.snr_db)}
-    return {"seed": draw.seed, **snr, "ref_db": draw.ref_db, **({"draws": draw.draws} if draw.draws > 1 else {})}
+    return {
+        "seed": draw.seed,
+        **snr,
+        "ref_db": draw.ref_db,
+        **({"draws": draw.draws} if draw.draws > 1 else {}),
+        **({"exclude_same_class": True} if draw.exclude_same_class else {}),
+        **({"licences": list(draw.licences)} if draw.licences else {}),
+    }
 
 
 def describe_outcome(
-    recipe: pd.DataFrame, rows: Sequence[BuiltRow], table: pd.DataFrame, problems: Sequence[Problem]
+    draw: Draw, recipe: pd.DataFrame, rows: Sequence[BuiltRow], table: pd.DataFrame, problems: Sequence[Problem]
 ) -> dict[str, Any]:
     """The part of dataset.json that is known only after the build: what it holds and what was left out.
 
     Args:
-        recipe: the recipe.
+        draw: what was drawn.
+        recipe: the recipe, or the part of it that was built.
         rows: the rows that were built.
         table: their manifest.
         problems: the inputs that were left out.
@@ -127,8 +138,10 @@ def describe_outcome(
             **({"clips": clips} if clips < len(rows) else {}),
             **{split: int((table["split"] == split).sum()) for split in recipes.DATASET_SPLITS},
             "skipped": len(skipped),
+            **count_same_class(table),
             **{what: len(files) for what, files in (("silent", silent), ("clipped", clipped)) if files},
         },
         "skipped": skipped,
+        **describe_pools(draw),
         **({"notes": notes} if notes else {}),
     }

@@ -8,7 +8,7 @@ draws is there a column ``draw``.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -70,8 +70,9 @@ class RecipeRow:
         """The row that a row of a table holds, whatever the prefixes; further columns are left out."""
         prefixes = find_corpus_prefixes(values)
         columns = {field.name: prefixes.name_column(field.name) for field in fields(cls)}
+        optional = list_optional(cls)
         return cls(
-            **{name: values[column] for name, column in columns.items() if name != DRAW_COLUMN or column in values}
+            **{name: values[column] for name, column in columns.items() if name not in optional or column in values}
         )
 
     def to_columns(self, prefixes: CorpusPrefixes) -> dict[str, Any]:
@@ -80,6 +81,11 @@ class RecipeRow:
         if self.draw is None:
             del columns[DRAW_COLUMN]
         return columns
+
+
+def list_optional(kind: type[RecipeRow]) -> frozenset[str]:
+    """The fields of a row whose columns a table may lack."""
+    return frozenset(field.name for field in fields(kind) if field.default is not MISSING)
 
 
 DRAW_COLUMN = "draw"
@@ -122,15 +128,15 @@ def find_overlap_shift(clip_frames: int) -> int:
 
 
 def list_columns(there: Collection[str], kind: type[RecipeRow] = RecipeRow) -> list[str]:
-    """The columns of a recipe, in their order; with ``draw`` and with the prefixes that are among those that are there.
+    """The columns of a recipe, in their order: with the prefixes of those that are there, optional ones if there.
 
     Args:
         there: names of columns.
         kind: the class of its rows; a manifest's has more columns.
     """
-    prefixes = find_corpus_prefixes(there)
-    names = [field.name for field in fields(kind) if field.name != DRAW_COLUMN or DRAW_COLUMN in there]
-    return [prefixes.name_column(name) for name in names]
+    prefixes, optional = find_corpus_prefixes(there), list_optional(kind)
+    columns = {field.name: prefixes.name_column(field.name) for field in fields(kind)}
+    return [column for name, column in columns.items() if name not in optional or column in there]
 
 
 def set_prefixes(recipe: pd.DataFrame, prefixes: CorpusPrefixes) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 
 from bgknown.audio.files import count_frames_44k
-from bgknown.corpora import CorpusIndex
 from bgknown.corpora.columns import ESC50_PREFIXES, CorpusPrefixes
 from bgknown.corpora.pair import Corpora
 from bgknown.errors import InvalidInputError
 from bgknown.mixtures.naming import name_row
+from bgknown.mixtures.pool import FindTwins, PoolRules
 from bgknown.mixtures.recipe import (
     CLIP_FRAMES,
     REF_LIMITS_DB,
@@ -26,22 +26,29 @@ from bgknown.mixtures.recipe import (
 from bgknown.paths import find_fault
 from bgknown.tables import list_records
 
+DEFAULT_RULES = PoolRules(clip_frames=CLIP_FRAMES)
+"""The rules of mixtures of the default length."""
 
-def check_recipe(recipe: pd.DataFrame, corpora: Corpora, clip_frames: int = CLIP_FRAMES) -> None:
+
+def check_recipe(
+    recipe: pd.DataFrame, corpora: Corpora, rules: PoolRules = DEFAULT_RULES, find_twins: FindTwins | None = None
+) -> None:
     """Check every row against the rules of BgKnown and the corpora at hand.
 
     Args:
         recipe: the recipe.
         corpora: the corpora.
-        clip_frames: samples in a mixture.
+        rules: the rules of the recordings; a recipe may have any licence, and any class.
+        find_twins: finds audio that is in both splits; None if that is not checked.
 
     Raises:
         InvalidInputError: lists every row that breaks a rule.
     """
-    known = _index_by_name(corpora)
-    faults = [
-        f"  {row.clip_id}: {fault}" for row in list_rows(recipe) for fault in _find_faults(row, known, clip_frames)
-    ]
+    known = _index_by_name(corpora, rules)
+    rows = list_rows(recipe)
+    faults = [f"  {row.clip_id}: {fault}" for row in rows for fault in _find_faults(row, known, rules.clip_frames)]
+    if find_twins is not None:
+        faults += _find_twin_faults(rows, known, find_twins)
     if faults:
         shown = "\n".join(faults[:50]) + (f"\n  ... and {len(faults) - 50} more" if len(faults) > 50 else "")
         raise InvalidInputError(
@@ -83,14 +90,31 @@ class _Known:
     corpora: Corpora
     clips: Mapping[str, Mapping[str, Any]]
     recordings: Mapping[str, Mapping[str, Any]]
+    clip_of_source: Mapping[str, str]
+    """A clip for each source whose recording must not be a background."""
 
 
-def _index_by_name(corpora: Corpora) -> _Known:
+def _index_by_name(corpora: Corpora, rules: PoolRules = DEFAULT_RULES) -> _Known:
     clips, recordings = (
         {drop_type(row["file"]): row for row in list_records(index.table)}
         for index in (corpora.foreground, corpora.background)
     )
-    return _Known(corpora=corpora, clips=clips, recordings=recordings)
+    of_source = {row["source"]: row["clip_id"] for row in clips.values() if row["source"]}
+    clip_of_source = {} if rules.keep_sources else of_source
+    return _Known(corpora=corpora, clips=clips, recordings=recordings, clip_of_source=clip_of_source)
+
+
+def _find_twin_faults(rows: Sequence[RecipeRow], known: _Known, find_twins: FindTwins) -> Iterator[str]:
+    """Backgrounds of training that are the same audio as one of testing."""
+    used: dict[str, dict[str, Mapping[str, Any]]] = {"train": {}, "test": {}}
+    for row in rows:
+        recording = known.recordings.get(drop_type(row.background_file))
+        if recording is not None and row.split in used:
+            used[row.split][recording["file"]] = recording
+    twins = find_twins(list(used["train"].values()), list(used["test"].values()))
+    for file, other in sorted(twins.items()):
+        clip_ids = [row.clip_id for row in rows if drop_type(row.background_file) == drop_type(file)]
+        yield f"  {clip_ids[0]}: {file!r} is the same audio as {other!r}, a background of the other split"
 
 
 def _find_faults(row: RecipeRow, known: _Known, clip_frames: int) -> Iterator[str]:
@@ -108,7 +132,7 @@ def _find_faults(row: RecipeRow, known: _Known, clip_frames: int) -> Iterator[st
         yield f"{row.background_file!r} is not listed in this {known.corpora.background.facts.name}"
         return
     yield from _find_label_faults(row, clip, known.corpora.foreground.facts.name)
-    yield from _find_background_faults(row, clip, recording, known.corpora.background)
+    yield from _find_background_faults(row, clip, recording, known)
     for column, level, (low, high) in (("snr_db", row.snr_db, SNR_LIMITS_DB), ("ref_db", row.ref_db, REF_LIMITS_DB)):
         if not low <= level <= high:
             yield f"{column} is {level}; it must be in {low:g}..{high:g}"
@@ -122,7 +146,7 @@ def _find_path_fault(row: RecipeRow, prefixes: CorpusPrefixes) -> str:
     rule = "FOLDER/FILE" if official else "a path"
     files = {prefixes.foreground_file: row.foreground_file, prefixes.background_file: row.background_file}
     for column, file in files.items():
-        if find_fault(file) or ":" in file or (official and not _has_one_folder(file)):
+        if find_fault(file) or (official and (":" in file or not _has_one_folder(file))):
             return f"{column} {file!r} leaves the corpus; it must be {rule} relative to the corpus"
     return ""
 
@@ -138,15 +162,18 @@ def _find_label_faults(row: RecipeRow, clip: Mapping[str, Any], corpus: str) -> 
 
 
 def _find_background_faults(
-    row: RecipeRow, clip: Mapping[str, Any], recording: Mapping[str, Any], corpus: CorpusIndex
+    row: RecipeRow, clip: Mapping[str, Any], recording: Mapping[str, Any], known: _Known
 ) -> Iterator[str]:
-    split, source = clip["split"], clip["source"]
+    split, source, corpus = clip["split"], clip["source"], known.corpora.background
     if recording["split"] != split:
         part = corpus.part_of_split[split]
         place = f"{corpus.facts.name}'s {part} set"
         yield f"a {split} clip takes its background from {place}, not from {row.background_file!r}"
     if source and recording["source"] == source:
         yield f"the background shares the {describe_source(source)} with the clip"
+    elif recording["source"] in known.clip_of_source:
+        other = known.clip_of_source[recording["source"]]
+        yield f"the clip {other} was cut from the background {row.background_file!r}; --keep-sources allows it"
 
 
 def _has_one_folder(file: str) -> bool:

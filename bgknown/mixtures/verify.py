@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,13 @@ from bgknown.corpora.columns import TABLE_PREFIXES
 from bgknown.corpora.listing import list_fitting, report_hidden
 from bgknown.documents import parse_json
 from bgknown.errors import BgknownError
+from bgknown.freesound import find_distinctive_id, find_freesound_id
 from bgknown.jobs.files import hash_bytes
 from bgknown.jobs.parallel import in_processes
 from bgknown.mixtures import dataset
 from bgknown.mixtures import recipe as recipes
 from bgknown.mixtures.dataset import Dataset
+from bgknown.mixtures.leaks import find_leak_faults
 from bgknown.mixtures.manifest import SIGNALS, ManifestRow, list_paths
 from bgknown.mixtures.mixing import describe_work
 from bgknown.mixtures.snr import SOURCE_GAIN_TOLERANCE_DB, TOLERANCE_DB, Gains, measure_snr_db
@@ -91,6 +93,7 @@ def find_table_faults(data: Dataset) -> Iterator[str]:
     if counts["skipped"] != listed:
         yield f"{dataset.DESCRIPTION}: counts.skipped is {counts['skipped']}, {listed} are listed"
     yield from _find_rule_faults(data)
+    yield from find_leak_faults(data)
     stored = data.description.get("dataset_id", data.id)  # 0.1.0 did not store it
     if stored != data.id:
         yield f"{dataset.DESCRIPTION}: dataset_id is {stored!r}, but the manifest's rows give {data.id}"
@@ -100,10 +103,11 @@ def _find_rule_faults(data: Dataset) -> Iterator[str]:
     splits = data.table.groupby(data.prefixes.background_file)["split"].nunique()
     for file in splits[splits > 1].index:
         yield f"{dataset.MANIFEST}: the background {file} is in both splits"
+    find_id = find_freesound_id if data.has_fsd50k else find_distinctive_id
     for row in data.rows():
-        parts = row.clip.split("-")
-        if len(parts) == 4 and parts[1] == PurePosixPath(row.background_file).stem:
-            yield f"{_name_row(row)}: the background shares the clip's Freesound id {parts[1]}"
+        number = find_distinctive_id(row.foreground_file)
+        if number is not None and number == find_id(row.background_file):
+            yield f"{_name_row(row)}: the background shares the clip's Freesound id {number}"
 
 
 def _find_stray_files(data: Dataset) -> Iterator[str]:
@@ -209,20 +213,24 @@ def _find_level_faults(row: ManifestRow, mix: Any, a: Any, reference_gain: Any) 
         yield f"{row.a_file}: measures {level:.2f} LUFS in the mixture, the recipe asks for {row.ref_db}"
 
 
+def _find_span(layer: Mapping[str, Any]) -> tuple[int, int]:
+    """First and last sample of a layer's slice of its source, as Scaper computes them."""
+    begin = layer["source_time"]
+    return int(begin * RATE_HZ), int((begin + layer["event_duration"]) * RATE_HZ)
+
+
 def _find_jams_faults(path: str, data: bytes, row: ManifestRow, clip_frames: int, reference_gain: str) -> Iterator[str]:
     try:
         jams = parse_json(data, "it")
         background, event = (item["value"] for item in jams["annotations"][0]["data"])
-        start = int(background["source_time"] * RATE_HZ)
-        stop = int((background["source_time"] + background["event_duration"]) * RATE_HZ)
         found = {
             "roles": (background["role"], event["role"]),
             "snr_db": event["snr"],
             "foreground_file": event["source_file"],
             "category": event["label"],
-            "event_span": (event["event_time"], event["source_time"], int(event["event_duration"] * RATE_HZ)),
+            "event_span": (event["event_time"], *_find_span(event)),
             "background_file": background["source_file"],
-            "background_span": (start, stop),
+            "background_span": _find_span(background),
             "ref_db": jams["annotations"][0]["sandbox"]["scaper"]["ref_db"],
             "sandbox": jams["sandbox"]["bgknown"],
         }
@@ -232,7 +240,7 @@ def _find_jams_faults(path: str, data: bytes, row: ManifestRow, clip_frames: int
     expected = {
         **row.to_columns(TABLE_PREFIXES),
         "roles": ("background", "foreground"),
-        "event_span": (0.0, 0.0, row.event_frames),
+        "event_span": (0.0, 0, row.event_frames),
         "background_span": (row.a_start, row.a_start + clip_frames),
         "sandbox": describe_work(row, row.scale, reference_gain),
     }

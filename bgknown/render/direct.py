@@ -21,7 +21,7 @@ from bgknown.jams.writing import compose_jams
 from bgknown.render.compiled import compile_function
 from bgknown.render.layers import Rendered, Slice
 from bgknown.render.weighted import Recording, Samples, measure_slice_lufs, weigh
-from bgknown.soundscape import Layer, Soundscape, find_exact_seconds
+from bgknown.soundscape import Layer, Soundscape, find_exact_duration
 
 FULL_SCALE = 1.0
 STRETCH = 65_536
@@ -133,7 +133,7 @@ def render(soundscape: Soundscape, slices: Sequence[Slice]) -> Rendered:
                 f"samples {start} to {stop} of {layer.file} are required, "
                 f"but the slice has {part.start} to {part.start + part.audio.shape[0]}"
             )
-        alone = replace(layer, source_time_s=0.0, duration_s=find_exact_seconds(0, stop - start)[1])
+        alone = replace(layer, source_time_s=0.0, duration_s=find_exact_duration(stop - start))
         place = place_background if number < len(soundscape.backgrounds) else place_event
         sounding.append(np.zeros(frames))
         _add_layer(sounding[-1], place(soundscape, alone, weigh(part.audio)))

@@ -60,7 +60,7 @@ class Numbers(Level):
 @pytest.fixture(scope="module")
 def data(built):
     corpora, root = built
-    return prepare("bgknown", root, TaskOptions(cache=root, data={"esc50": corpora.esc50}))
+    return prepare("bgknown", root, TaskOptions(cache=root.parent, data={"esc50": corpora.esc50}))
 
 
 def sha256(path):
@@ -68,7 +68,7 @@ def sha256(path):
 
 
 def check(data, *entries):
-    return check_training_data(data, make_sound_list(entries), cache=data.root)
+    return check_training_data(data, make_sound_list(entries), cache=data.root.parent)
 
 
 def backgrounds_of_test_clips(root):
@@ -103,8 +103,8 @@ def test_files_are_found_by_their_content(data, built):
 
 
 def test_unknown_untrained_and_not_comparable_are_told_apart(data, tmp_path):
-    assert check_training_data(data, None, cache=data.root) == "training data of the encoder unknown"
-    assert check_training_data(data, SoundList(), cache=data.root) == ""
+    assert check_training_data(data, None, cache=data.root.parent) == "training data of the encoder unknown"
+    assert check_training_data(data, SoundList(), cache=data.root.parent) == ""
     assert check(data, "a door") == "training data of the encoder not comparable with this task"
     for number, label in enumerate(["up", "up", "up", "down", "down", "down"]):
         sound(tmp_path / f"{label}{number}.wav", 300 + 500 * (label == "up"))

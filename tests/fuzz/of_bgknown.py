@@ -89,9 +89,11 @@ def manifest_rows() -> list[dict[str, object]]:
             **row,
             **{f"{name}_file": f"audio/{name}/{row['clip_id']}.wav" for name in FILES},
             **{f"{name}_sha256": "0" * 64 for name in FILES},
-            **dict.fromkeys(MANIFEST_COLUMNS[-6:], 1.0),
+            **dict.fromkeys(("scale", "event_gain_db", "background_gain_db", "achieved_snr_db"), 1.0),
             "event_frames": 44_100,
             "scaper_version": "1.6.5",
+            **dict.fromkeys(MANIFEST_COLUMNS[MANIFEST_COLUMNS.index("group") :], ""),
+            "same_class": "1",
         }
         for row in RECIPE
     ]

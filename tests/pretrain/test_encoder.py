@@ -245,3 +245,23 @@ def test_a_gpu_gives_the_same_embeddings():
     # convolutions run in TF32 there, with a mantissa of ten bits
     assert (result.cpu() - exact).norm() / exact.norm() < 2e-3
     assert moved.frames(audio[:2])[1].device.type == "cuda"
+
+
+def test_an_encoder_says_how_it_was_trained(tmp_path):
+    card = {
+        "config": {"objective": {"lambda": 0.25, "mix_domain": "power"}, "training": {"seed": 3, "odd": [1]}, "odd": 1},
+        "corpus": {"index_sha256": "ab"},
+        "steps_done": 7,
+    }
+    network = AudioNTT2022(n_mels=16, d=300, hidden=8)
+    write_encoder(tmp_path / "own.safetensors", network, FrontEnd(n_mels=16), STATISTICS, card=card)
+    loaded = byola.load(str(tmp_path / "own.safetensors"), byola.Options())
+    assert loaded.training_settings == {
+        "objective.lambda": 0.25,
+        "objective.mix_domain": "power",
+        "training.seed": 3,
+        "corpus": "ab",
+        "steps_done": 7,
+    }
+    assert own().training_settings == {}
+    assert byola.list_training_settings({"config": "old"}) == {}

@@ -81,6 +81,8 @@ class PrepareOptions:
     repeat_samples: bool = False
     """Reproduce a fault of the published AudioDiffCaps: each sample of a background is repeated instead of the whole
     recording, so that it plays several times too slowly. Only with style audiodiffcaps."""
+    keep_sources: bool = False
+    """Also choose recordings that ESC-50 clips were cut from, by their labels; lists are followed as they are."""
     skip_broken: bool = False
     """Leave out missing and broken inputs."""
     jobs: int = field(default_factory=count_cores)
@@ -113,6 +115,8 @@ class PrepareReport:
     """What was left out as missing or broken (skip_broken)."""
     not_clean: int
     """Events that the published lists mark as not clean, left out."""
+    sources_of_clips: int = 0
+    """Recordings left out because ESC-50 clips were cut from them."""
     was_finished: bool = False
     """Whether the tree was complete before this run."""
     shard: Shard | None = None
@@ -130,7 +134,7 @@ def prepare(options: PrepareOptions) -> PrepareReport:
     """
     corpora = open_corpora(options.esc50, options.fsd50k, cache=options.cache)
     own = Labels(backgrounds=options.backgrounds, events=options.events)
-    choice = choose(corpora, options.scenes, options.scene_names, own, options.lists)
+    choice = choose(corpora, options.scenes, options.scene_names, own, options.lists, keep_sources=options.keep_sources)
     found, absent = find_selected(choice.sources, corpora, options.scenes)
     job = Job(
         workspace=Workspace(
@@ -194,6 +198,7 @@ def _make_sources(
         kept=outcome.kept,
         problems=outcome.problems,
         not_clean=len(choice.not_clean),
+        sources_of_clips=len(choice.sources_of_clips),
     )
 
 
@@ -278,6 +283,7 @@ def _describe_tree_outcome(
     sizes = table.groupby(["split", "role", "label"]).size()
     counts = {"/".join(map(str, place)): int(count) for place, count in sizes.items() if isinstance(place, tuple)}
     counts |= {"files": len(table), "not_clean": len(choice.not_clean), "skipped": len(skipped)}
+    counts |= {"sources_of_clips": len(choice.sources_of_clips)}
     counts |= {"clipped": len(clipped)} if clipped else {}
     return {"counts": counts, "skipped": skipped}
 
@@ -301,5 +307,6 @@ def _report_finished_tree(job: Job) -> PrepareReport:
         kept=len(table.drop_duplicates(["origin", "split", "label"])),
         problems=[Problem(**problem) for problem in description["skipped"]],
         not_clean=int(description["counts"]["not_clean"]),
+        sources_of_clips=int(description["counts"].get("sources_of_clips", 0)),
         was_finished=True,
     )

@@ -15,6 +15,7 @@ from bgknown.apwd.sources.published_lists import BACKGROUND, EVENT, SourceSpec, 
 from bgknown.corpora.pair import Corpora
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.problems import Problem
+from bgknown.shown import name_few
 from bgknown.tables import list_records
 
 log = logging.getLogger(__name__)
@@ -53,10 +54,23 @@ class Choice:
     """The layout of the published lists, if there are any."""
     not_clean: tuple[SourceSpec, ...] = ()
     """What the lists mark as not clean."""
+    sources_of_clips: tuple[SourceSpec, ...] = ()
+    """Recordings that were left out because ESC-50 clips were cut from them."""
 
 
-def choose(corpora: Corpora, scenes: Scenes, scene_names: Sequence[str], own: Labels, lists: Path | None) -> Choice:
+def choose(
+    corpora: Corpora,
+    scenes: Scenes,
+    scene_names: Sequence[str],
+    own: Labels,
+    lists: Path | None,
+    *,
+    keep_sources: bool = False,
+) -> Choice:
     """Decide which sources are prepared.
+
+    No recording that a listed ESC-50 clip was cut from is chosen by its labels. Published lists are followed as they
+    are, because the published pairs name what is on them.
 
     Args:
         corpora: the two corpora.
@@ -64,6 +78,7 @@ def choose(corpora: Corpora, scenes: Scenes, scene_names: Sequence[str], own: La
         scene_names: the scenes to prepare; none means all of them, or only the lists and own labels if there are any.
         own: labels in addition to those of the scenes; they replace a scene's of the same name.
         lists: folder of published lists, which then decide the sources of a scene's labels.
+        keep_sources: whether recordings that clips were cut from are chosen too.
 
     Raises:
         NotFoundError: there are no such scenes or lists, or a label has no sources at all.
@@ -73,26 +88,39 @@ def choose(corpora: Corpora, scenes: Scenes, scene_names: Sequence[str], own: La
     chosen = _look_up_labels(scenes, names)
     if lists is None:
         labels = Labels(backgrounds={**chosen.backgrounds, **own.backgrounds}, events={**chosen.events, **own.events})
-        choice = Choice(sources=select_by_labels(corpora, scenes.splits, labels), labels=labels)
+        found, left_out = _leave_out(select_by_labels(corpora, scenes.splits, labels), corpora, keep_sources)
+        choice = Choice(sources=found, labels=labels, sources_of_clips=left_out)
         _check_every_label(labels.pairs(), choice, corpora)
     else:
         published = read_lists(lists)
         listed = {(row.role, row.label) for row in (*published.sources, *published.not_clean)}
         filtered = (set(chosen.pairs()) if names else listed) - set(own.pairs())
+        found, left_out = _leave_out(select_by_labels(corpora, scenes.splits, own), corpora, keep_sources)
         choice = Choice(
             sources=sort_sources(
                 (
                     *(row for row in published.sources if (row.role, row.label) in filtered),
-                    *select_by_labels(corpora, scenes.splits, own),
+                    *found,
                 )
             ),
             labels=own,
             layout=published.layout,
             not_clean=tuple(row for row in published.not_clean if (row.role, row.label) in filtered),
+            sources_of_clips=left_out,
         )
         _check_every_label([*sorted(filtered), *own.pairs()], choice, corpora)
     _check_unique(choice.sources)
+    _warn_of_crossing_events(choice.sources)
     return choice
+
+
+def _leave_out(
+    specs: Sequence[SourceSpec], corpora: Corpora, keep_sources: bool
+) -> tuple[tuple[SourceSpec, ...], tuple[SourceSpec, ...]]:
+    """The sources that are chosen, and recordings that are not because clips were cut from them."""
+    of_clips = set() if keep_sources else set(corpora.foreground.table["source"])
+    left_out = tuple(spec for spec in specs if spec.role == BACKGROUND and spec.stem in of_clips)
+    return tuple(spec for spec in specs if spec not in set(left_out)), left_out
 
 
 def _look_up_labels(scenes: Scenes, names: Sequence[str]) -> Labels:
@@ -143,6 +171,17 @@ def _check_every_label(pairs: Sequence[tuple[str, str]], choice: Choice, corpora
             raise NotFoundError(f"no sources for the {role} {label!r}: {where}; {_ADVICE}")
         if len(splits) == 1:
             log.warning("the %s %r has sources in %s only", role, label, *splits)
+
+
+def _warn_of_crossing_events(specs: Sequence[SourceSpec]) -> None:
+    """Name the Freesound sources of which dev and eval both have clips: `apwd draw` refuses labels that share one."""
+    splits: dict[str, set[str]] = {}
+    for row in specs:
+        parts = row.stem.split("-")
+        if row.role == EVENT and len(parts) == 4:
+            splits.setdefault(parts[1], set()).add(row.split)
+    if crossing := sorted(source for source, names in splits.items() if len(names) > 1):
+        log.warning("events of dev and eval were cut from the same sources: %s", name_few(crossing))
 
 
 def _check_unique(specs: Sequence[SourceSpec]) -> None:

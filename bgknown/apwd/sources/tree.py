@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -38,6 +38,11 @@ class SourceFile:
     def origin(self) -> str:
         """What it was cut from: the Freesound id of an ESC-50 clip ({fold}-{id}-{take}-{target}), else its stem."""
         return self._clip_source or PurePosixPath(self.file).stem
+
+    @property
+    def is_clip(self) -> bool:
+        """Whether it is an ESC-50 clip, by its name."""
+        return self._clip_source is not None
 
     @property
     def recording(self) -> tuple[str, str]:
@@ -96,6 +101,25 @@ class SourceTree:
                     f"{self.root}: {there['dev'][recording].file} and {source.file} come from the same "
                     "recording; dev and eval must not share any"
                 )
+
+    def list_clip_sources(self) -> frozenset[str]:
+        """The Freesound ids that the ESC-50 clips of the tree were cut from, whatever their label and split."""
+        sources = (source for files in self.files.values() for source in files)
+        return frozenset(source.origin for source in sources if source.is_clip)
+
+    def find_sources_of_clips(self) -> frozenset[str]:
+        """Files of recordings that ESC-50 clips of the tree were cut from."""
+        of_clips = self.list_clip_sources()
+        sources = (source for files in self.files.values() for source in files)
+        return frozenset(source.file for source in sources if not source.is_clip and source.origin in of_clips)
+
+    def leave_out(self, left_out: Collection[str]) -> SourceTree:
+        """The tree without some files."""
+        kept = {
+            place: tuple(source for source in sources if source.file not in left_out)
+            for place, sources in self.files.items()
+        }
+        return SourceTree(root=self.root, files={place: sources for place, sources in kept.items() if sources})
 
     def sha256(self, labels: Sequence[str]) -> str:
         """Fingerprint of the names and lengths of these labels' files."""

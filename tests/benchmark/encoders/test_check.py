@@ -1,5 +1,6 @@
 """Checks that an encoder fails: each fault is found by the check that is meant for it."""
 
+import dataclasses
 import itertools
 import re
 
@@ -8,6 +9,10 @@ import torch
 
 from benchmark.encoders import check as checks
 from benchmark.encoders.check import check_encoder, format_findings, has_passed
+from benchmark.encoders.loading import read_training_settings
+from benchmark.results.speeds import add_speed, read_speeds
+from benchmark.speed import record_speed
+from bgknown.errors import InvalidInputError
 from tests.benchmark.made_encoders import Bands, Fitted, loaded
 
 NOISE = torch.Generator().manual_seed(0)
@@ -141,3 +146,38 @@ def test_the_table_has_one_line_for_each_finding():
     lines = format_findings(findings).splitlines()
     assert all(any(line.startswith(finding.name) for line in lines) for finding in findings)
     assert sum("FAIL" in line for line in lines) == sum(finding.passed is False for finding in findings)
+
+
+def test_a_speed_is_stored_once_for_each_device_and_read_again(tmp_path):
+    encoder = loaded(Bands())
+    path = record_speed(encoder, tmp_path)
+    (row,) = read_speeds(tmp_path)
+    assert (row.encoder, row.checkpoint_sha256, row.clip_s) == (encoder.name, encoder.weights_sha256, 5.0)
+    assert row.clips_per_s > 0
+    add_speed(tmp_path, dataclasses.replace(row, clips_per_s=2.5, encoder="=1"))
+    add_speed(tmp_path, dataclasses.replace(row, clips_per_s=1.5, device="other"))
+    add_speed(tmp_path, dataclasses.replace(row, clips_per_s=0.5))
+    found = {(one.encoder, one.device): one.clips_per_s for one in read_speeds(tmp_path)}
+    assert found == {("=1", row.device): 2.5, (row.encoder, "other"): 1.5, (row.encoder, row.device): 0.5}
+    path.write_text(path.read_text().replace(",0.5,", ",fast,"))
+    with pytest.raises(InvalidInputError, match="speed.csv: clips_per_s is 'fast'.*delete it"):
+        read_speeds(tmp_path)
+    path.write_text(path.read_text().replace(",fast,", ",0,"))
+    with pytest.raises(InvalidInputError, match="clips_per_s is 0.0; it must be above 0"):
+        read_speeds(tmp_path)
+    assert read_speeds(tmp_path / "absent") == []
+
+
+@pytest.mark.parametrize("given", [{"lambda": 0.5, "seed": 1, "name": "x"}, {}, None])
+def test_how_an_encoder_was_trained_is_read(given):
+    encoder = Bands()
+    encoder.training_settings = given
+    assert read_training_settings(encoder, "mine") == (given or {})
+
+
+@pytest.mark.parametrize("given", [{"lambda": [1]}, {1: 2}, "lambda", {"x": float("nan")}])
+def test_training_settings_of_another_kind_are_refused(given):
+    encoder = Bands()
+    encoder.training_settings = given
+    with pytest.raises(InvalidInputError, match="training_settings are .*; they must be a dictionary of text"):
+        read_training_settings(encoder, "mine")

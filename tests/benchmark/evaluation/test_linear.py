@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from benchmark.evaluation.linear import RIDGE, probe_linear
+from benchmark.evaluation.linear import ALPHA_COLUMNS, RIDGE, probe_linear
 from benchmark.evaluation.scoring import make_score, score_gains, take_median
 from benchmark.predictions import PREDICTION_COLUMNS
+from benchmark.results.run_folder import ALPHA_TABLE
 from tests.benchmark.evaluation.made import ALPHAS, make_embeddings, make_setting, make_task
 
 A = make_setting("a", minus="a")
@@ -23,7 +24,8 @@ GAINS = (("a", "mix"), ("a*", "mix"), ("a*", "shuffled*"), ("a", "absent"))
 
 
 def probe(data, embeddings):
-    return probe_linear(data, [(fold, embeddings) for fold in data.folds], "cpu")
+    found = probe_linear(data, [(fold, embeddings) for fold in data.folds], "cpu")
+    return found.scores, found.predictions, found.chosen
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,23 @@ def test_the_chosen_weights_are_reported_by_both_regressions(outcome):
         assert find(scores, "a", metric).alpha is None
     assert {choice["setting"]: choice.get("alpha") for choice in choices}["a*"] == 1.0
     assert all(0.0 <= choice["held_out_accuracy"] <= 1.0 and choice["strength"] > 0 for choice in choices)
+
+
+def test_the_accuracy_at_every_weight_is_stored():
+    data = make_task(SETTINGS[:4])
+    evaluation = probe_linear(data, [(data.folds[0], make_embeddings(data))], "cpu")
+    ((name, table),) = evaluation.tables.items()
+    assert (name, list(table.columns)) == (ALPHA_TABLE, ALPHA_COLUMNS)
+    assert table[["setting", "alpha"]].to_numpy().tolist() == [
+        [name, a] for name in ("a*", "shuffled*") for a in ALPHAS
+    ]
+    chosen = {choice["setting"]: choice for choice in evaluation.chosen}
+    for setting, part in table.groupby("setting"):
+        assert part["accuracy"].max() == pytest.approx(100 * chosen[setting]["held_out_accuracy"], abs=1e-4)
+        assert part.loc[part["chosen"] == 1, "alpha"].tolist() == [chosen[setting]["alpha"]]
+        assert set(part["n"]) == {len(data.folds[0].train)}
+        assert part["ridge_accuracy"].between(0, 100).all()
+    assert probe_linear(make_task(SETTINGS[:1]), [(data.folds[0], make_embeddings(data))], "cpu").tables == {}
 
 
 def test_nothing_is_drawn_and_every_probe_ends_at_its_optimum(outcome):

@@ -33,6 +33,7 @@ def write_results(
     groups: Sequence[str] | None = None,
     order: int = 1,
     facts: Mapping[str, float] | None = None,
+    labels: Mapping[str, str] | None = None,
     **changes: str,
 ) -> str:
     """Write rows and the folder of a run; gives the name of the folder.
@@ -46,6 +47,7 @@ def write_results(
         folds, groups: those of each clip.
         order: of the predictions' rows, -1 for backwards.
         facts: further columns of the rows.
+        labels: label of each clip (default: by the end of its name).
         changes: task, protocol, dataset_sha256 or checkpoint_sha256.
     """
     identity = {"task": "bgknown", "protocol": "paper", "dataset_sha256": "d1", "checkpoint_sha256": ""} | changes
@@ -55,8 +57,8 @@ def write_results(
         for column, values in (("fold", folds), ("group", groups)):
             by_clip = dict(zip(answers.columns, values or [""] * answers.shape[1], strict=True))
             table[column] = table["clip_id"].map(by_clip)
-        labels = table["clip_id"].map(lambda name: CLASSES[int(name.split("-")[-1])])
-        table = table.assign(label=labels, predicted=labels.where(table["score"] > 0, "bell"))
+        label = table["clip_id"].map(lambda name: labels[name] if labels else CLASSES[int(name.split("-")[-1])])
+        table = table.assign(label=label, predicted=label.where(table["score"] > 0, "bell"))
         tables.append(table.assign(encoder=encoder, task=identity["task"], setting=setting, metric=metric)[::order])
     predictions = pd.concat(tables).assign(background="")
     rows = []

@@ -18,7 +18,7 @@ from bgknown.mixtures.dataset import open_dataset
 @pytest.fixture
 def data(built):
     corpora, root = built
-    return prepare(root, TaskOptions(cache=root, data={"esc50": corpora.esc50}))
+    return prepare(root, TaskOptions(cache=root.parent, data={"esc50": corpora.esc50}))
 
 
 def test_the_settings_are_what_the_paper_and_the_controls_say(data):

@@ -1,5 +1,7 @@
 import json
 import math
+import re
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +18,13 @@ from bgknown.apwd.draw import PairDrawOptions, draw
 from bgknown.apwd.pair_draw import PairRules, Sources, draw_pair, gather_sources
 from bgknown.apwd.pairs import find_pairs, read_pair
 from bgknown.apwd.scenes import read_published_scenes
+from bgknown.apwd.sources.manifest import COLUMNS, TABLE
 from bgknown.apwd.sources.tree import SourceFile, SourceTree, open_tree
 from bgknown.apwd.text import describe_changes
 from bgknown.audio.files import RATE_HZ
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
 from tests.bgknown.apwd.reading import read_text
-from tests.conftest import noise, write_wav
+from tests.conftest import noise, write_table, write_wav
 from tests.stopping import fill_disk_after
 
 CLASSES = ("dog", "birds", "thunder", "footsteps")
@@ -165,7 +168,7 @@ def tree(tmp_path_factory):
                 write_wav(root / split / role / "rain" / f"{first + number}.wav", noise(2.2, first + number))
         for place, label in enumerate(("dog", "birds", "thunder")):
             for take in "AB":
-                name = f"{first // 10}-{1000 * place + first}-{take}-{place}.wav"
+                name = f"{first // 10}-{1000 * (place + 1) + first}-{take}-{place}.wav"
                 write_wav(root / split / "foreground" / label / name, noise(0.4, first + place))
     return root
 
@@ -348,3 +351,51 @@ def test_draw_json_that_is_damaged(tree, tmp_path):
     (folder / "draw.json").write_text(json.dumps({"name": "x"}))
     with pytest.raises(InvalidInputError, match="damaged, or not of format 1"):
         draw(options(tree, tmp_path))
+
+
+@pytest.fixture
+def leaking(tree, tmp_path):
+    """A tree in which a clip of eval was cut from a recording of dev, and dev and eval share the audio of another."""
+    root = tmp_path / "leaking"
+    shutil.copytree(tree, root)
+    for take in "AB":
+        (root / f"eval/foreground/dog/2-1020-{take}-0.wav").rename(root / f"eval/foreground/dog/2-10-{take}-0.wav")
+    for split, first in (("dev", 30), ("eval", 40)):
+        for role in ("background", "foreground"):
+            for number in range(3):
+                write_wav(root / split / role / "rain" / f"{first + number}.wav", noise(2.2, first + number))
+    files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.wav"))
+    rows = [dict.fromkeys(COLUMNS, "x") | {"file": file, "frames": 97_020, "sha256": file} for file in files]
+    for row in rows:
+        if row["file"].endswith(("dev/background/rain/31.wav", "eval/background/rain/41.wav")):
+            row["sha256"] = "same"
+    write_table(root / TABLE, rows)
+    return root
+
+
+def list_drawn(report):
+    texts = [path.read_text() for path in report.folder.rglob("*.jams")]
+    return {file for text in texts for file in re.findall(r"source/(\w+/\w+/\w+/[^\"]+.wav)", text)}
+
+
+def test_sources_of_clips_and_shared_audio_are_not_drawn(leaking, tmp_path):
+    report = draw(options(leaking, tmp_path / "drawn"))
+    drawn = list_drawn(report)
+    assert report.left_out == {"sources_of_clips": 1, "identical_audio": 1}
+    assert not any(file.endswith("/rain/10.wav") for file in drawn)
+    assert "dev/background/rain/31.wav" not in drawn
+    assert "eval/background/rain/41.wav" in drawn
+    assert json.loads((report.folder / "draw.json").read_text())["left_out"] == report.left_out
+    again = draw(options(leaking, tmp_path / "drawn"))
+    assert (again.was_finished, again.left_out) == (True, report.left_out)
+    kept = draw(options(leaking, tmp_path / "kept", keep_sources=True))
+    assert kept.left_out == {"sources_of_clips": 0, "identical_audio": 1}
+    assert any(file.endswith("/rain/10.wav") for file in list_drawn(kept))
+
+
+def test_too_few_recordings_without_sources_are_explained(leaking, tmp_path):
+    for number in (30, 31, 32):
+        for role in ("background", "foreground"):
+            (leaking / "dev" / role / "rain" / f"{number}.wav").unlink()
+    with pytest.raises(InvalidInputError, match="1 recordings were left out: see --keep-sources"):
+        draw(options(leaking, tmp_path / "drawn"))

@@ -140,7 +140,7 @@ def test_what_cannot_be_checked(finished, tmp_path):
 
 def test_the_other_verify_points_here(finished):
     _, out = finished
-    with pytest.raises(InvalidInputError, match=r"describes APwD pairs, not BgKnown ESC-50; `bgknown apwd verify`"):
+    with pytest.raises(InvalidInputError, match=r"describes APwD pairs, not BgKnown; `bgknown apwd verify`"):
         verify_bgknown(out, jobs=1)
 
 

@@ -26,6 +26,7 @@ def test_the_dataset_is_as_designed(built):
     assert list(data.table.columns) == MANIFEST_COLUMNS
     assert data.table["clip_id"].tolist() == CLIPS
     assert sorted(path.name for path in out.iterdir()) == [
+        "ATTRIBUTION.csv",
         "audio",
         "dataset.json",
         "jams",

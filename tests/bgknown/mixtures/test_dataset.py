@@ -22,7 +22,8 @@ def test_it_opens_as_a_table_with_audio(built):
 def test_examples_walk_through_a_split(built):
     examples = list(bgknown.open_dataset(built[1]).examples("test"))
     assert [example["fold"] for example in examples] == [4, 4, 5, 5]
-    assert set(examples[0]) == {"clip_id", "split", "fold", "target", "category", "mix", "a", "b", "c"}
+    facts = {"clip_id", "split", "fold", "target", "category", "group", "fsd50k_labels"}
+    assert set(examples[0]) == {*facts, "mix", "a", "b", "c"}
     assert np.array_equal(examples[0]["mix"], bgknown.open_dataset(built[1]).audio("4-400-A-0"))
     assert len(list(bgknown.open_dataset(built[1]).examples())) == 10
 

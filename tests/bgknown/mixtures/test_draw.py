@@ -15,11 +15,11 @@ from bgknown.jobs.problems import Problem
 from bgknown.mixtures.assignment import assign
 from bgknown.mixtures.crop_starts import draw_a_starts, draw_b_start, draw_c_start
 from bgknown.mixtures.draw import (
-    CropVerdict,
     DrawOptions,
     draw_recipe,
     draw_snr_db,
 )
+from bgknown.mixtures.hearing import CropVerdict
 from bgknown.mixtures.recipe import CLIP_FRAMES as W
 from bgknown.mixtures.recipe import find_overlap_shift
 from bgknown.mixtures.rules import check_recipe
@@ -290,7 +290,7 @@ def test_shortage_lists_every_broken_and_quiet_recording():
 
 def test_a_last_recording_that_is_a_clips_own_source_is_refused():
     with pytest.raises(BrokenInputError, match="recording r0, is the Freesound source of a clip"):
-        draw(corpora(dev=1, shared={0}))
+        draw(corpora(dev=1, shared={0}), keep_sources=True)
 
 
 @pytest.mark.parametrize(

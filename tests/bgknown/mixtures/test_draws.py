@@ -10,14 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bgknown.cli import main
+from bgknown.corpora.names import name_clip
 from bgknown.errors import InvalidInputError
 from bgknown.mixtures import build as building
 from bgknown.mixtures.assignment import assign
 from bgknown.mixtures.dataset import open_dataset
-from bgknown.mixtures.draw import CropVerdict, DrawOptions
+from bgknown.mixtures.draw import DrawOptions
+from bgknown.mixtures.hearing import CropVerdict
 from bgknown.mixtures.making import build_dataset
 from bgknown.mixtures.manifest import MANIFEST_COLUMNS
-from bgknown.mixtures.naming import name_clip, name_row
+from bgknown.mixtures.naming import name_row
 from bgknown.mixtures.options import BuildOptions
 from bgknown.mixtures.recipe import COLUMNS, format_recipe, read_recipe
 from bgknown.mixtures.rules import check_recipe

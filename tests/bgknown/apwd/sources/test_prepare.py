@@ -234,3 +234,38 @@ def test_listed_files_that_a_corpus_lacks_are_named(small, tmp_path):
         prepare(options(small, tmp_path / "out", lists=lists))
     assert "FSD50K.dev_audio/9330.wav: missing: FSD50K: rain of dev: no such clip in the table" in str(caught.value)
     assert "no such clip in the table of its part dev (it is in eval)" in str(caught.value)
+
+
+def make_source_of_a_clip(corpora):
+    """The clip 5-500-A-0 of the small corpora becomes one that was cut from the recording 7001 of dev."""
+    table = corpora.esc50 / "meta" / "esc50.csv"
+    table.write_text(table.read_text().replace("False,500,", "False,7001,"))
+
+
+def test_recordings_that_clips_were_cut_from_are_left_out_by_label(small, tmp_path):
+    make_source_of_a_clip(small)
+    report = prepare(options(small, tmp_path / "out"))
+    assert report.sources_of_clips == 1
+    assert not report.table["file"].str.contains("7001").any()
+    assert read_source_description(tmp_path / "out")["counts"]["sources_of_clips"] == 1
+    assert prepare(options(small, tmp_path / "out")).sources_of_clips == 1
+    with pytest.raises(StorageError, match="holds another configuration"):
+        prepare(options(small, tmp_path / "out", keep_sources=True))
+    kept = prepare(options(small, tmp_path / "kept", keep_sources=True))
+    assert kept.sources_of_clips == 0
+    assert kept.table["file"].str.contains("7001").sum() == 2
+
+
+def test_published_lists_are_followed_as_they_are(small, tmp_path):
+    make_source_of_a_clip(small)
+    report = prepare(options(small, tmp_path / "out", lists=write_apwd(tmp_path / "lists")))
+    assert report.table["file"].str.contains("7001").sum() == 2
+    assert report.sources_of_clips == 0
+
+
+def test_sources_of_events_in_both_splits_are_named(small, tmp_path, caplog):
+    table = small.esc50 / "meta" / "esc50.csv"
+    table.write_text(table.read_text().replace("5-500-A-0", "5-100-B-0"))
+    small.clip("5-500-A-0").rename(small.clip("5-100-B-0"))
+    prepare(options(small, tmp_path / "out"))
+    assert "events of dev and eval were cut from the same sources: 100" in caplog.text

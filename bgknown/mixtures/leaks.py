@@ -1,0 +1,133 @@
+"""What a dataset's tables must say of its sources: no leak between the corpora, and the licences of the draw."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from bgknown.corpora.columns import ESC50_PREFIXES
+from bgknown.corpora.licences import find_licence_family
+from bgknown.errors import BgknownError
+from bgknown.mixtures.attribution import ATTRIBUTION, read_attribution
+from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, Dataset
+from bgknown.mixtures.left_out import count_same_class
+from bgknown.mixtures.manifest import SAME_CLASS, ManifestRow
+from bgknown.mixtures.rules import describe_source
+from bgknown.shown import unescape_cell
+from bgknown.tables import list_records
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sources:
+    """What the files of a dataset were cut from, and their licences."""
+
+    clips: Mapping[str, str]
+    """Sources by the clip's file, without those that are not known."""
+    backgrounds: Mapping[str, str]
+    """Sources by the recording's file."""
+    licences: Mapping[tuple[str, str], str]
+    """Licences in ATTRIBUTION.csv by corpus and file; empty for a dataset of an earlier version."""
+
+
+def find_leak_faults(data: Dataset) -> Iterator[str]:
+    """One line per row or file that breaks a rule about sources.
+
+    Datasets of earlier versions, and those made with --keep-sources, may have backgrounds that other clips were cut
+    from; these are counted in a warning.
+    """
+    try:
+        sources = _gather_sources(data)
+    except BgknownError as error:
+        yield str(error).removeprefix(f"{data.root}/")
+        return
+    rows = data.rows()
+    yield from _find_source_faults(data, rows, sources)
+    yield from _find_twin_faults(data)
+    yield from _find_draw_faults(data, rows)
+    if sources.licences:
+        yield from _find_credit_faults(data, rows, sources)
+
+
+def _gather_sources(data: Dataset) -> _Sources:
+    """From ATTRIBUTION.csv; what is not in it, as in a dataset of an earlier version, from the names of the files."""
+    rows = data.rows()
+    parts_of = {row.foreground_file: row.clip.split("-") for row in rows}
+    official = data.prefixes == ESC50_PREFIXES
+    clips = {file: parts[1] if official and len(parts) == 4 else "" for file, parts in parts_of.items()}
+    backgrounds = {row.background_file: PurePosixPath(row.background_file).stem if official else "" for row in rows}
+    if SAME_CLASS not in data.table:
+        return _Sources(clips=clips, backgrounds=backgrounds, licences={})
+    table = list_records(read_attribution(data.root / ATTRIBUTION))
+    source_of = {(row["corpus"], row["file"]): unescape_cell(row["source"]) for row in table}
+    foreground, background = _name_corpora(data)
+    return _Sources(
+        clips={file: source_of.get((foreground, file), source) for file, source in clips.items()},
+        backgrounds={file: source_of.get((background, file), source) for file, source in backgrounds.items()},
+        licences={(row["corpus"], row["file"]): unescape_cell(row["licence"]) for row in table},
+    )
+
+
+def _name_corpora(data: Dataset) -> tuple[str, str]:
+    corpora = data.description["corpora"]
+    first, second = (corpora[key].get("name", key) for key in (data.prefixes.foreground, data.prefixes.background))
+    return first, second
+
+
+def _find_source_faults(data: Dataset, rows: list[ManifestRow], sources: _Sources) -> Iterator[str]:
+    keep = data.description["configuration"].get("keep_sources", True)
+    clip_of = {source: PurePosixPath(file).stem for file, source in sorted(sources.clips.items()) if source}
+    of_others = 0
+    for row in rows:
+        source = sources.backgrounds.get(row.background_file, "")
+        if source and source == sources.clips.get(row.foreground_file):
+            yield f"{MANIFEST}: row {row.clip_id}: the background shares the clip's {describe_source(source)}"
+        elif source in clip_of:
+            of_others += 1
+            if not keep:
+                yield f"{MANIFEST}: row {row.clip_id}: the clip {clip_of[source]} was cut from its background"
+    if keep and of_others:
+        log.warning(
+            "%s: %d rows have a background that another clip was cut from; this version avoids them by default",
+            data.root,
+            of_others,
+        )
+
+
+def _find_twin_faults(data: Dataset) -> Iterator[str]:
+    used = set(data.table[data.prefixes.background_file])
+    for twin in data.description.get("identical_audio", []):
+        if {twin["left_out"], twin["same_as"]} <= used:
+            yield f"{MANIFEST}: the backgrounds {twin['left_out']} and {twin['same_as']} are the same audio"
+
+
+def _find_draw_faults(data: Dataset, rows: list[ManifestRow]) -> Iterator[str]:
+    """Rows that the options of the draw exclude."""
+    draw = data.description.get("draw") or {}
+    families = draw.get("licences", [])
+    for row in rows:
+        if draw.get("exclude_same_class") and row.same_class == 1:
+            yield f"{MANIFEST}: row {row.clip_id}: its background contains {row.category!r}, which the draw excludes"
+        if families and find_licence_family(row.background_licence) not in families:
+            licence = row.background_licence or "unknown"
+            yield f"{MANIFEST}: row {row.clip_id}: its background's licence is {licence}, not {' or '.join(families)}"
+    counts = data.description["counts"]
+    for name, found in (count_same_class(data.table) if SAME_CLASS in data.table else {}).items():
+        if counts.get(name) != found:
+            yield f"{DESCRIPTION}: counts.{name} is {counts.get(name)}, the manifest has {found}"
+
+
+def _find_credit_faults(data: Dataset, rows: list[ManifestRow], sources: _Sources) -> Iterator[str]:
+    """Files that ATTRIBUTION.csv lacks, or of which it says something else."""
+    foreground, background = _name_corpora(data)
+    files = {(foreground, row.foreground_file): row.foreground_licence for row in rows}
+    files |= {(background, row.background_file): row.background_licence for row in rows}
+    for place, licence in sorted(files.items()):
+        found = sources.licences.get(place)
+        if found is None:
+            yield f"{ATTRIBUTION}: {place[1]} of {place[0]} is missing"
+        elif found != licence:
+            yield f"{ATTRIBUTION}: {place[1]} has the licence {found!r}, the manifest says {licence!r}"
