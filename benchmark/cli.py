@@ -13,11 +13,13 @@ from benchmark.cli_options import (
     embedding_options,
     encoder_option,
     encoders_option,
+    heads_option,
     loading_options,
     read_embedding_options,
     results_option,
 )
 from benchmark.data_cli import data as data_group
+from benchmark.heads.cli import head
 from benchmark.map_cli import difference_map
 from benchmark.results_cli import compare, leaderboard, plot, show_leaderboard
 from bgknown import __version__
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 @click.group(
     cls=Group,
-    resumable=["run", "embed", "map", "demo"],
+    resumable=["run", "embed", "map", "demo", "head"],
     context_settings=HELP_SETTINGS,
 )
 @click.version_option(__version__, prog_name="benchmark")
@@ -73,6 +75,7 @@ def main() -> None:
     multiple=True,
     help="List of sounds that the encoder was trained on (Freesound ids, file names, SHA-256); may be repeated.",
 )
+@heads_option
 @skip_broken_option
 @click.option("--shuffle-labels", is_flag=True, help="Control: measure with shuffled labels.")
 @click.option("--again", is_flag=True, help="Repeat measurements that already exist.")
@@ -118,6 +121,7 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
         **{name: given[name] for name in ("name", "limit", "trust_code", "skip_broken", "shuffle_labels", "again")},
         text_pooling=given["text_pooling"],
         trained_on=given["trained_on"],
+        heads=given["heads"],
     )
     if options.embedding.shard is not None:
         for line in running.embed_shares(options):
@@ -182,6 +186,7 @@ def embed(*, encoder: str, audio: tuple[Path, ...], out: Path, duration: float |
 
 
 main.add_command(data_group)
+main.add_command(head)
 
 
 @main.command()

@@ -16,6 +16,7 @@ from bgknown.cli_options import (
     out_option,
     shard_option,
 )
+from bgknown.commands import FILE_PATH
 
 if TYPE_CHECKING:
     from benchmark.embedding.settings import EmbedSettings
@@ -26,11 +27,17 @@ encoder_option = click.option("--encoder", required=True, help=f"{_ENCODER}.")
 encoders_option = click.option(
     "--encoder", "encoders", multiple=True, required=True, help=f"{_ENCODER}; may be repeated."
 )
+heads_option = click.option(
+    "--head", "heads", type=FILE_PATH, multiple=True, help="Head of an encoder (see `benchmark head`); may be repeated."
+)
 results_option = out_option("the results")
 task_filter_option = click.option("--task", help="Only this task.")
+trust_code_option = click.option(
+    "--trust-code", is_flag=True, help="Load encoders that run arbitrary code, if you trust them."
+)
 loading_options = add_options(
     device_option,
-    click.option("--trust-code", is_flag=True, help="Load encoders that run arbitrary code, if you trust them."),
+    trust_code_option,
     name_option,
 )
 """The options of loading an encoder."""

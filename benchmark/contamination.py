@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.embedding.hashes import hash_contents
-from benchmark.results.leak_check import NOT_COMPARABLE, UNKNOWN, describe_overlap
+from benchmark.results.leak_check import NOT_COMPARABLE, TRAINED_ON, UNKNOWN, describe_overlap
 from benchmark.tasks.contract import TaskData
 from bgknown.freesound import find_freesound_id
 from bgknown.sounds import SoundList
@@ -55,6 +55,17 @@ def check_training_data(data: TaskData, trained_on: SoundList | None, *, cache: 
     if not comparable:
         return NOT_COMPARABLE
     return describe_overlap(sources=int(source_found.sum()), backgrounds=int(background_found.sum()), clips=len(tested))
+
+
+def check_with_head(data: TaskData, encoder: SoundList | None, head: SoundList, *, cache: Path) -> str:
+    """``check_training_data`` for an encoder with a head, which was trained on sounds of its own.
+
+    Where the encoder's are unknown, that is the finding, unless the head was trained on test clips.
+    """
+    if encoder is not None:
+        return check_training_data(data, encoder | head, cache=cache)
+    found = check_training_data(data, head, cache=cache)
+    return found if found.startswith(f"{TRAINED_ON} the ") else UNKNOWN
 
 
 def _find_names(names: list[str], trained_on: SoundList) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -16,11 +16,12 @@ import torch
 
 import bgknown
 from benchmark import processes
-from benchmark.contamination import check_training_data
+from benchmark.contamination import check_training_data, check_with_head
 from benchmark.embedding.clips import RESAMPLER
 from benchmark.embedding.embed import EmbedSettings
 from benchmark.embedding.hashes import hash_contents
 from benchmark.encoders.contract import LoadedEncoder
+from benchmark.heads.head import Head
 from benchmark.predictions import PREDICTIONS, average_by_seed, read_predictions
 from benchmark.probe import describe_endings
 from benchmark.protocol import Protocol
@@ -57,17 +58,21 @@ class Measuring:
     """Largest number of clips; None for all."""
     shuffle_labels: bool
     """Whether labels were shuffled."""
+    head: Head | None = None
+    """What takes the place of the subtraction in the settings of the task; None for the subtraction."""
 
     @property
     def identity(self) -> dict[str, str]:
         """The values that identify a run."""
         precision = self.embedding.precision
-        name = self.loaded.name
+        name, weights = self.loaded.name, self.loaded.weights_sha256
+        if self.head is not None:
+            name, weights = f"{name}+{self.head.name}", hash_bytes(f"{weights} {self.head.sha256}".encode())
         marks = [self.data.variant] * bool(self.data.variant)
         marks += ["shuffled labels"] * self.shuffle_labels + [f"limit {self.limit}"] * (self.limit is not None)
         return {
             "encoder": name if precision == "float32" else f"{name} ({precision})",
-            "checkpoint_sha256": self.loaded.weights_sha256,
+            "checkpoint_sha256": weights,
             "task": self.data.facts.name,
             "protocol": ", ".join([self.protocol.name, *marks]),
             "dataset_sha256": self.data.sha256,
@@ -91,7 +96,11 @@ class Measuring:
 
     def check_leaks(self) -> str:
         """The leak check of the rows: the task's own, and whether the encoder was trained on test clips."""
-        found = check_training_data(self.data, self.loaded.trained_on, cache=self.embedding.cache)
+        own, cache = self.loaded.trained_on, self.embedding.cache
+        if self.head is None:
+            found = check_training_data(self.data, own, cache=cache)
+        else:
+            found = check_with_head(self.data, own, self.head.trained_on, cache=cache)
         return join_findings(self.data.leak_check, found)
 
     def configuration(self) -> dict[str, Any]:
@@ -124,6 +133,8 @@ class Measuring:
             },
             "notes": data.notes,
         }
+        if self.head is not None:
+            facts["head"] = {"sha256": self.head.sha256, **dataclasses.asdict(self.head.facts)}
         if loaded.training_settings:
             facts["training_settings"] = loaded.training_settings
         if data.text_encoder is not None:

@@ -19,6 +19,8 @@ from benchmark.encoders.contract import LoadedEncoder
 from benchmark.encoders.loading import try_out
 from benchmark.encoders.registry import load_encoder
 from benchmark.evaluate import embed_share_of_task, evaluate
+from benchmark.heads.head import Head, check_head_fits, read_head
+from benchmark.heads.settings import apply_head, has_references
 from benchmark.protocol import TEXT_ENCODER, Protocol, choose_protocols
 from benchmark.record import Measuring, Outcome, check_same, find_finished, warn_of_earlier, write_outcome
 from benchmark.results.run_folder import claim
@@ -72,13 +74,15 @@ class RunOptions:
     """Name of the encoder in results; only for a single encoder."""
     trained_on: tuple[Path, ...] = ()
     """Lists of sounds that the encoder was trained on, added to what it says itself; only for a single encoder."""
+    heads: tuple[Path, ...] = ()
+    """Heads, each trained for one of the encoders, that are measured beside it."""
     limit: int | None = None
     """Use at most this many clips of each task."""
     trust_code: bool = False
     """Whether an encoder may run arbitrary code."""
 
     def __post_init__(self) -> None:
-        expand_fields(self, "out", "splits", "trained_on")
+        expand_fields(self, "out", "splits", "trained_on", "heads")
         if self.limit is not None and self.limit < 1:
             raise InvalidInputError(f"the limit is {self.limit}; it must be at least 1")
         if self.name is not None and len(self.encoders) > 1:
@@ -106,21 +110,32 @@ def run(options: RunOptions) -> Iterator[Outcome]:
         BgknownError: a task, an encoder or their data break a rule, or the folder of results cannot be written; what
             was measured before is kept.
     """
+    heads = [read_head(path) for path in options.heads]
     data_of, task_options = _prepare_tasks(options)
+    if heads and not any(map(has_references, data_of.values())):
+        raise InvalidInputError(
+            f"--head {options.heads[0]}: none of the tasks {', '.join(map(tasks.name_of, options.tasks))} subtracts "
+            f"backgrounds; heads are measured on bgknown"
+        )
     for data in data_of.values():
         if processes.rank() == 0:
             warn_of_earlier(options.out, data)
-    for loaded in _load_in_turn(options, list(data_of.values())):
+    for loaded in _load_in_turn(options, list(data_of.values()), heads):
+        own = [head for head in heads if head.facts.encoder_key == loaded.key]
         if processes.rank() == 0:
             with claim(options.out):  # fails before anything is measured if nothing can be written
                 pass
         for task in options.tasks:
             for protocol in _list_protocols(options, data_of[task]):
-                outcome = _measure_until_usable(
-                    options, loaded, protocol, task=task, task_options=task_options[task], data=data_of[task]
-                )
-                if outcome is not None:
-                    yield outcome
+                for head in (None, *(own if has_references(data_of[task]) else ())):
+                    outcome = _measure_until_usable(
+                        *(options, loaded, protocol, head),
+                        task=task,
+                        task_options=task_options[task],
+                        data=data_of[task],
+                    )
+                    if outcome is not None:
+                        yield outcome
 
 
 def embed_shares(options: RunOptions) -> Iterator[str]:
@@ -169,7 +184,7 @@ def _prepare_tasks(options: RunOptions) -> tuple[dict[str, TaskData], dict[str, 
     return data_of, task_options
 
 
-def _load_in_turn(options: RunOptions, data: Sequence[TaskData]) -> Iterator[LoadedEncoder]:
+def _load_in_turn(options: RunOptions, data: Sequence[TaskData], heads: Sequence[Head] = ()) -> Iterator[LoadedEncoder]:
     """Load the encoders one after another, but check all of them before the first is measured.
 
     No two are in memory at the same time, so that one command can measure many large ones.
@@ -182,6 +197,7 @@ def _load_in_turn(options: RunOptions, data: Sequence[TaskData]) -> Iterator[Loa
             for protocol in _list_protocols(options, one):
                 check_same(_describe(options, loaded, one, protocol))
         if len(options.encoders) == 1:
+            _check_heads(options, heads, {loaded.name: loaded.key})
             yield loaded
             return
         before, key = keys.setdefault(loaded.name, (spec, loaded.key))
@@ -192,6 +208,7 @@ def _load_in_turn(options: RunOptions, data: Sequence[TaskData]) -> Iterator[Loa
             )
         try_out(loaded, min(lengths, default=1.0))
         del loaded  # before the next is loaded
+    _check_heads(options, heads, {name: key for name, (_, key) in keys.items()})
     for spec in dict.fromkeys(options.encoders):
         loaded = _load(options, spec)
         if keys.get(loaded.name, ("", ""))[1] != loaded.key:
@@ -200,6 +217,12 @@ def _load_in_turn(options: RunOptions, data: Sequence[TaskData]) -> Iterator[Loa
                 f"draws random weights whenever it is loaded; run the command again, with a fixed seed in the encoder"
             )
         yield loaded
+
+
+def _check_heads(options: RunOptions, heads: Sequence[Head], keys: Mapping[str, str]) -> None:
+    """Check that every head was trained for one of the encoders."""
+    for path, head in zip(options.heads, heads, strict=False):
+        check_head_fits(head, path, keys)
 
 
 def _load(options: RunOptions, spec: str) -> LoadedEncoder:
@@ -244,6 +267,7 @@ def _measure_until_usable(
     options: RunOptions,
     loaded: LoadedEncoder,
     protocol: Protocol,
+    head: Head | None = None,
     *,
     task: str,
     task_options: TaskOptions,
@@ -255,7 +279,7 @@ def _measure_until_usable(
     """
     while True:
         try:
-            return _measure(_describe(options, loaded, data, protocol), again=options.again)
+            return _measure(_describe(options, loaded, data, protocol, head), again=options.again)
         except BrokenClipError as error:
             if not options.skip_broken or error.problems.keys() <= task_options.broken.keys():
                 raise
@@ -282,11 +306,14 @@ def _list_protocols(options: RunOptions, data: TaskData) -> list[Protocol]:
     return chosen
 
 
-def _describe(options: RunOptions, loaded: LoadedEncoder, data: TaskData, protocol: Protocol) -> Measuring:
-    """What is measured: an encoder on a task by a protocol."""
+def _describe(
+    options: RunOptions, loaded: LoadedEncoder, data: TaskData, protocol: Protocol, head: Head | None = None
+) -> Measuring:
+    """What is measured: an encoder on a task by a protocol, with or without a head."""
     return Measuring(
         loaded=loaded,
-        data=data,
+        data=data if head is None else apply_head(data, head),
+        head=head,
         protocol=protocol,
         embedding=options.embedding,
         out=options.out,

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from benchmark.embedding.clips import Clip
 from benchmark.embedding.store_index import IndexLine, read_line, write_line
-from bgknown.jobs.caches import EMBEDDINGS, measure_folder
+from bgknown.jobs.caches import EMBEDDINGS, HEAD_EMBEDDINGS, measure_folder
 from bgknown.jobs.files import FileState, advise_option, describe_storage_error, make_folder, write_whole
 from bgknown.jobs.sealed import read_json_object
 
@@ -276,9 +276,10 @@ def _about(folder: Path) -> dict[str, Any]:
 
 
 def list_stores(cache: Path) -> list[tuple[dict[str, Any], int]]:
-    """List the stores in a cache folder: each one's about.json, and its size in bytes."""
+    """List the stores of embeddings in a cache folder: each one's about.json, and its size in bytes."""
     found = []
-    for about in sorted((cache / EMBEDDINGS.folder).glob(f"*/{EMBEDDINGS.mark}")):
-        facts = _about(about.parent) or {"name": "?"}
-        found.append((facts, measure_folder(about.parent)))
+    for kind in (EMBEDDINGS, HEAD_EMBEDDINGS):
+        for about in sorted((cache / kind.folder).glob(f"*/{kind.mark}")):
+            facts = _about(about.parent) or {"name": "?"}
+            found.append((facts, measure_folder(about.parent)))
     return found

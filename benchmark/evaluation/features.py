@@ -47,6 +47,8 @@ def name_features(setting: Setting, fold: Fold, alpha: float = 1.0) -> str:
     """The same name for the same features of a task."""
     if setting.tested is not None:
         return f"{setting.name} in fold {fold.name}"
+    if setting.remainder is not None:
+        return f"{setting.name} by a head"
     if not setting.minus or alpha == 0.0:
         return setting.signal
     rows = "" if setting.minus_rows is None else " of another"

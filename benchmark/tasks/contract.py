@@ -36,6 +36,9 @@ PLAIN = {PLAIN_SETTING: ("the clip itself", "audio", "")}
 Embeddings = Mapping[str, NDArray[np.float32]]
 """Embeddings of each signal of a task's clips: [n, D], and a row more for every further view of a clip."""
 
+Remainder = Callable[[NDArray[np.float32], NDArray[np.float32] | None], NDArray[np.float32]]
+"""What takes the place of the subtraction: from a signal [n, D], and the other one or None, to features [n, D]."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFacts:
@@ -120,13 +123,21 @@ class Setting:
     """Weights of what is subtracted; where there are several, one is chosen inside the training part."""
     tested: Setting | None = None
     """The setting whose test clips are predicted, where that is another than the one that is trained on."""
+    remainder: Remainder | None = None
+    """What takes the place of the subtraction, such as a head; None for the subtraction."""
 
     def features(self, embeddings: Embeddings, alpha: float = 1.0) -> NDArray[np.float32]:
-        """The signal minus alpha times the other, a row for every view, before any standardisation."""
-        if not self.minus or alpha == 0.0:
+        """The signal minus alpha times the other, a row for every view, before any standardisation.
+
+        With ``remainder``, what that makes of the two.
+        """
+        other = embeddings[self.minus] if self.minus else None
+        if other is not None and self.minus_rows is not None:
+            other = other[self.minus_rows]
+        if self.remainder is not None:
+            return self.remainder(embeddings[self.signal], other)
+        if other is None or alpha == 0.0:
             return embeddings[self.signal]
-        other = embeddings[self.minus]
-        other = other if self.minus_rows is None else other[self.minus_rows]
         return embeddings[self.signal] - np.float32(alpha) * other
 
 

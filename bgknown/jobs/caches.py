@@ -6,6 +6,7 @@
     numba-USER/    compiled code, and home-USER/ for users without a home folder    ``bgknown.jobs.surroundings``
     embeddings/    embeddings of audio                            ``benchmark.embedding.store``
     texts/         embeddings of texts                            ``benchmark.embedding.texts``
+    heads/         embeddings of mixtures that heads are trained on    ``benchmark.heads.mixture_embeddings``
     hashes/        SHA-256 of audio files                         ``benchmark.embedding.hashes``
     probes/        states of interrupted trainings of probes      ``benchmark.resuming``
 
@@ -52,6 +53,7 @@ HEADERS = Cache(folder="headers", files="v*-????????????????.csv")
 MINIATURE = Cache(folder="miniature", mark=".miniature", unfinished=(".ESC-50-*", ".FSD50K-*"))
 EMBEDDINGS = Cache(folder="embeddings", mark="about.json")
 TEXT_EMBEDDINGS = Cache(folder="texts", files=f"{'?' * 32}.npz")
+HEAD_EMBEDDINGS = Cache(folder="heads", mark="about.json")
 DECODED = Cache(folder="decoded", files="v1-*.csv")
 HASHES = Cache(folder="hashes", files="v1-*.csv")
 PROBES = Cache(folder="probes", files="*.pt")
@@ -65,7 +67,7 @@ def clear_corpora(cache: Path) -> int:
 
 def clear_embeddings(cache: Path) -> int:
     """Delete embeddings, hashes of audio files and interrupted trainings; returns the number of bytes freed."""
-    return _clear(cache, (EMBEDDINGS, TEXT_EMBEDDINGS, HASHES, PROBES))
+    return _clear(cache, (EMBEDDINGS, TEXT_EMBEDDINGS, HEAD_EMBEDDINGS, HASHES, PROBES))
 
 
 def measure_folder(folder: Path) -> int:

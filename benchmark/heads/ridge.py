@@ -1,0 +1,161 @@
+"""Ridge regression in closed form from normal equations, shrunk to nothing or to the best plain subtraction.
+
+For standardised features X [n, P] and targets Y [n, D], both centred, a penalty r per row and a prior W0,
+
+    W = argmin |Y - X W|^2 + n r |W - W0|^2 = W0 + (X^T X + n r I)^-1 (X^T Y - X^T X W0).
+
+W0 is zero, or the subtraction y_mix - alpha y_bg with the alpha of least squares. The penalty and the prior are those
+that predict held-out mixtures best, whose foregrounds and backgrounds are both from sources that are not trained on; W0
+alone is among the candidates. Then W is fitted to all mixtures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.heads.moments import Moments, Scales
+
+RIDGE_PENALTIES = tuple(float(f"{10 ** (place / 2):.6g}") for place in range(-8, 5))
+"""Penalties to choose from, per row: 1e-4, 3.16e-4, ..., 100."""
+ALPHA_LIMITS = (0.0, 2.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LinearMap:
+    """From standardised features to standardised targets."""
+
+    weight: NDArray[np.float64]
+    """[P, D]"""
+    bias: NDArray[np.float64]
+    """[D]"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RidgeChoice:
+    """What held-out mixtures chose, and the map that is fitted to all."""
+
+    fitted: LinearMap
+    """Fitted to all mixtures."""
+    training: LinearMap
+    """Fitted to those that are trained on."""
+    penalty: float | None
+    """The penalty per row; None for the plain subtraction itself."""
+    prior: str
+    """What the map is shrunk to: ``zero`` or ``subtraction``."""
+    error: float
+    """Held-out error, as a share of the variance of the clean foregrounds' embeddings."""
+    error_of_zero: float
+    """The least held-out error of maps that are shrunk to zero."""
+    at_edge: bool
+    """Whether the weakest penalty was chosen, beyond which a better one may be."""
+
+
+def solve_ridge(moments: Moments, penalty: float, prior: NDArray[np.float64]) -> LinearMap:
+    """The ridge regression of one penalty.
+
+    Args:
+        moments: the normal equations.
+        penalty: r, above 0.
+        prior: W0 [P, D].
+    """
+    return _solve(moments, penalty, [prior])[0]
+
+
+def choose_ridge(training: Moments, held_out: Moments, subtraction: NDArray[np.float64] | None) -> RidgeChoice:
+    """Choose penalty and prior on held-out mixtures, and fit to all.
+
+    Args:
+        training: normal equations of the mixtures that are trained on.
+        held_out: those of the others, standardised alike.
+        subtraction: the plain subtraction as W0 [P, D]; None where there is none.
+    """
+    priors = {"zero": np.zeros_like(training.xy)}
+    if subtraction is not None:
+        priors["subtraction"] = subtraction
+    candidates: list[tuple[float, str, float | None, LinearMap]] = []
+    for penalty in RIDGE_PENALTIES:
+        maps = _solve(training, penalty, list(priors.values()))
+        for name, found in zip(priors, maps, strict=True):
+            error = held_out.measure_error(found.weight, found.bias)
+            candidates = _keep_best(candidates, (error, name, penalty, found))
+    if subtraction is not None:
+        plain = LinearMap(weight=subtraction, bias=_find_bias(training, subtraction))
+        error = held_out.measure_error(plain.weight, plain.bias)
+        candidates = _keep_best(candidates, (error, "subtraction", None, plain))
+    error, prior, penalty_chosen, best = min(candidates, key=lambda candidate: candidate[0])
+    if penalty_chosen is None:
+        fitted = LinearMap(weight=best.weight, bias=_find_bias(training + held_out, best.weight))
+    else:
+        fitted = solve_ridge(training + held_out, penalty_chosen, priors[prior])
+    return RidgeChoice(
+        fitted=fitted,
+        training=best,
+        penalty=penalty_chosen,
+        prior=prior,
+        error=error,
+        error_of_zero=min(candidate[0] for candidate in candidates if candidate[1] == "zero"),
+        at_edge=penalty_chosen == RIDGE_PENALTIES[0],
+    )
+
+
+def fit_subtraction(training: Moments, scales: Scales) -> tuple[float, NDArray[np.float64]]:
+    """The weight alpha with which y_mix - alpha y_bg predicts the clean foreground best, and that map as W0 [P, D].
+
+    Args:
+        training: normal equations of features that begin with y_mix and y_bg.
+        scales: how they were standardised.
+    """
+    size = len(training.yy)
+    own = np.arange(size)
+    mix, background = scales.scale[:size] / scales.target_scale, scales.scale[size : 2 * size] / scales.target_scale
+    both = float((mix * background * training.xx[own, size + own]).sum())
+    with_target = float((background * training.xy[size + own, own]).sum())
+    alone = float((np.square(background) * training.xx[size + own, size + own]).sum())
+    alpha = float(np.clip((both - with_target) / alone, *ALPHA_LIMITS)) if alone > 0.0 else 0.0
+    return alpha, make_subtraction(alpha, training, scales)
+
+
+def make_subtraction(alpha: float, moments: Moments, scales: Scales) -> NDArray[np.float64]:
+    """y_mix - alpha y_bg as a map [P, D] from standardised features to standardised targets."""
+    size = len(moments.yy)
+    own = np.arange(size)
+    weight = np.zeros_like(moments.xy)
+    weight[own, own] = scales.scale[:size] / scales.target_scale
+    weight[size + own, own] = -alpha * scales.scale[size : 2 * size] / scales.target_scale
+    return weight
+
+
+def measure_map_error(training: Moments, held_out: Moments, weight: NDArray[np.float64]) -> float:
+    """Held-out error of a map with the best constant in training."""
+    return held_out.measure_error(weight, _find_bias(training, weight))
+
+
+def _solve(moments: Moments, penalty: float, priors: list[NDArray[np.float64]]) -> list[LinearMap]:
+    from scipy.linalg import cho_factor, cho_solve  # noqa: PLC0415  (half a second, which --help need not wait for)
+
+    centred = moments.xx - np.outer(moments.x, moments.x) / moments.rows
+    targets = moments.xy - np.outer(moments.x, moments.y) / moments.rows
+    sides = np.concatenate([targets - centred @ prior if prior.any() else targets for prior in priors], axis=1)
+    centred.flat[:: len(centred) + 1] += moments.rows * penalty
+    solved = cho_solve(cho_factor(centred, overwrite_a=True), sides, overwrite_b=True)
+    parts = np.split(solved, len(priors), axis=1)
+    weights = [prior + part for prior, part in zip(priors, parts, strict=True)]
+    return [LinearMap(weight=weight, bias=_find_bias(moments, weight)) for weight in weights]
+
+
+def _find_bias(moments: Moments, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    bias: NDArray[np.float64] = (moments.y - moments.x @ weight) / moments.rows
+    return bias
+
+
+Candidate = tuple[float, str, float | None, LinearMap]
+
+
+def _keep_best(candidates: list[Candidate], new: Candidate) -> list[Candidate]:
+    """At most one candidate for each prior, so that memory holds few maps."""
+    rivals = [one for one in candidates if one[1] == new[1]]
+    best = min([*rivals, new], key=lambda one: one[0])
+    return [*(one for one in candidates if one[1] != new[1]), best]

@@ -1,0 +1,235 @@
+"""Training a head: recordings, mixtures, embeddings, regression, file and card."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.embedding.settings import EmbedSettings
+from benchmark.encoders.contract import LoadedEncoder
+from benchmark.encoders.registry import load_encoder
+from benchmark.heads.card import check_card, format_card
+from benchmark.heads.drawing import MixtureDraw, MixtureRules
+from benchmark.heads.features import FEATURE_FORMS, form_features
+from benchmark.heads.head import HEAD_FORMAT, HeadFacts, read_head, write_head
+from benchmark.heads.mixture_embeddings import MixtureEmbeddings
+from benchmark.heads.moments import FeatureBlock, Scales, add_up, measure_scales
+from benchmark.heads.network import TrainedNetwork, train_network
+from benchmark.heads.recordings import RecordingChoice, RecordingPool, list_recordings
+from benchmark.heads.ridge import RidgeChoice, choose_ridge, fit_subtraction, make_subtraction, measure_map_error
+from bgknown.errors import InvalidInputError, StorageError
+from bgknown.jobs.files import advise_option, make_folder, write_whole
+from bgknown.settings import check_at_least, check_one_of
+from bgknown.sounds import SoundList
+from bgknown.userpath import expand_fields
+from bgknown.version import VERSION
+
+log = logging.getLogger(__name__)
+
+LEAST_MIXTURES = 16
+"""Fewest mixtures: two of them are held out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadOptions:
+    """How a head is trained."""
+
+    encoder: str
+    """What ``benchmark.encoders.registry`` loads the encoder by."""
+    choice: RecordingChoice
+    """The recordings."""
+    out: Path
+    """The file to write, ``.safetensors``; the card is next to it, ``.md``."""
+    embedding: EmbedSettings
+    """Cache folder and threads."""
+    rules: MixtureRules = field(default_factory=MixtureRules)
+    """How mixtures are drawn."""
+    mixtures: int = 4_000
+    """Number of mixtures; one of eight is held out."""
+    features: Literal["mix", "linear", "full"] = "full"
+    """What the head sees."""
+    kind: Literal["ridge", "network"] = "ridge"
+    """What is trained."""
+    device: str = "cpu"
+    """Where the encoder and the network run."""
+    trust_code: bool = False
+    """Whether the encoder may run arbitrary code."""
+
+    def __post_init__(self) -> None:
+        expand_fields(self, "out")
+        check_at_least("mixtures", self.mixtures, LEAST_MIXTURES)
+        check_one_of("features", self.features, tuple(FEATURE_FORMS))
+        check_one_of("kind", self.kind, ("ridge", "network"))
+        if self.out.suffix != ".safetensors":
+            raise InvalidInputError(f"{self.out}: the name of a head must end in .safetensors")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadReport:
+    """A head that was trained."""
+
+    facts: HeadFacts
+    """What is known about it."""
+    sounds: SoundList
+    """The sounds that it was trained on."""
+    file: Path
+    """Its file."""
+    card: Path
+    """Its card."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Fitted:
+    """The regressions, and the scales of what they take and give."""
+
+    scales: Scales
+    chosen: RidgeChoice
+    control: RidgeChoice
+    network: TrainedNetwork | None
+    alpha: float | None
+    subtraction_error: float | None
+    mix_error: float | None
+
+
+def train_head(options: HeadOptions) -> HeadReport:
+    """Train a head and write its file and its card.
+
+    Mixtures that the cache holds are not embedded again, so an interrupted training resumes.
+
+    Raises:
+        BgknownError: recordings, encoder or options break a rule, or a file cannot be written.
+    """
+    card = options.out.with_suffix(".md")
+    _check_target(options.out)
+    check_card(card)
+    loaded = load_encoder(options.encoder, trust_code=options.trust_code, device=options.device)
+    pool = list_recordings(options.choice, cache=options.embedding.cache)
+    draw = MixtureDraw(pool.recordings, options.rules)
+    embeddings = MixtureEmbeddings(
+        loaded, draw, options.mixtures, options.embedding, skip_broken=options.choice.skip_broken
+    )
+    embeddings.compute_missing()
+    fitted = _fit(embeddings, options, loaded.encoder.embedding_size)
+    facts = _state_facts(options, loaded, pool, draw, fitted)
+    sounds = pool.list_sounds()
+    with advise_option("--out"):
+        make_folder(options.out.parent)
+        digest = write_head(options.out, facts, _collect_arrays(fitted, options.kind), sounds)
+        write_whole(card, format_card(facts, sounds, options.out.name, digest).encode())
+    return HeadReport(facts=facts, sounds=sounds, file=options.out, card=card)
+
+
+def _check_target(out: Path) -> None:
+    """Refuse to replace a file that is not a head."""
+    if not out.exists():
+        return
+    try:
+        read_head(out)
+    except InvalidInputError as error:
+        raise StorageError(f"{out}: exists and is not a head; choose another --out") from error
+
+
+def _fit(embeddings: MixtureEmbeddings, options: HeadOptions, size: int) -> _Fitted:
+    """All regressions, from normal equations of the mixtures to train on and of those held out."""
+    scales = measure_scales(_read_pairs(embeddings, options.features, held_out=False)).limit_features()
+    width = FEATURE_FORMS[options.features] * size
+
+    def read(*, held_out: bool) -> Iterator[FeatureBlock]:
+        return map(scales.standardise, _read_pairs(embeddings, options.features, held_out=held_out))
+
+    training, held_out = (add_up(read(held_out=part), width, size) for part in (False, True))
+    control = choose_ridge(training.take_first(size), held_out.take_first(size), None)
+    alpha = subtraction_error = mix_error = subtraction = None
+    if options.features != "mix":
+        alpha, subtraction = fit_subtraction(training, scales)
+        subtraction_error = measure_map_error(training, held_out, subtraction)
+        mix_error = measure_map_error(training, held_out, make_subtraction(0.0, training, scales))
+    chosen = choose_ridge(training, held_out, subtraction)
+    if chosen.at_edge:
+        log.warning("the weakest penalty predicts held-out mixtures best; a weaker one might be better")
+    network = None
+    if options.kind == "network":
+        network = train_network(
+            lambda: read(held_out=False),
+            lambda: read(held_out=True),
+            chosen.training,
+            seed=options.rules.seed,
+            device=embeddings.loaded.device,
+        )
+    return _Fitted(
+        scales=scales,
+        chosen=chosen,
+        control=control,
+        network=network,
+        alpha=alpha,
+        subtraction_error=subtraction_error,
+        mix_error=mix_error,
+    )
+
+
+def _read_pairs(embeddings: MixtureEmbeddings, form: str, *, held_out: bool) -> Iterator[FeatureBlock]:
+    """Features and targets of the mixtures to train on, or of those held out, block by block."""
+    for rows, training in embeddings.read_blocks():
+        part = rows[training != held_out]
+        if len(part):
+            yield form_features(form, part[:, 0], part[:, 1]), part[:, 2].astype(np.float64)
+
+
+def _collect_arrays(fitted: _Fitted, kind: str) -> dict[str, NDArray[np.float32]]:
+    """The arrays of the file: outputs in the embeddings' own scale."""
+    scales, network = fitted.scales, fitted.network
+    main = fitted.chosen.fitted if network is None else fitted.chosen.training
+    arrays = {
+        "mean": scales.mean,
+        "scale": scales.scale,
+        "weight": main.weight * scales.target_scale,
+        "bias": main.bias * scales.target_scale + scales.target_mean,
+        "control.weight": fitted.control.fitted.weight * scales.target_scale,
+        "control.bias": fitted.control.fitted.bias * scales.target_scale + scales.target_mean,
+    }
+    if network is not None:
+        arrays |= network.arrays
+        arrays["output.weight"] = arrays["output.weight"] * scales.target_scale
+        arrays["output.bias"] = arrays["output.bias"] * scales.target_scale
+    return {name: values.astype(np.float32) for name, values in arrays.items()}
+
+
+def _state_facts(
+    options: HeadOptions, loaded: LoadedEncoder, pool: RecordingPool, draw: MixtureDraw, fitted: _Fitted
+) -> HeadFacts:
+    chosen, network, rules = fitted.chosen, fitted.network, options.rules
+    return HeadFacts(
+        format=HEAD_FORMAT,
+        version=VERSION,
+        encoder=loaded.name,
+        encoder_key=loaded.key,
+        embedding_size=loaded.encoder.embedding_size,
+        features=options.features,
+        kind=options.kind,
+        penalty=chosen.penalty,
+        prior=chosen.prior,
+        alpha=fitted.alpha,
+        control_penalty=fitted.control.penalty,
+        error=chosen.error if network is None else network.error,
+        ridge_error=chosen.error_of_zero,
+        subtraction_error=fitted.subtraction_error,
+        mix_error=fitted.mix_error,
+        control_error=fitted.control.error,
+        epochs=0 if network is None else network.epochs,
+        mixtures=options.mixtures,
+        held_out_mixtures=options.mixtures // 8,
+        seed=rules.seed,
+        snr_db=rules.snr_db,
+        level_lufs=rules.level_lufs,
+        duration_s=rules.duration_s,
+        recordings=len(pool.recordings),
+        sources=len({recording.source for recording in pool.recordings}),
+        excluded=pool.excluded,
+        **draw.count_parts(),
+    )

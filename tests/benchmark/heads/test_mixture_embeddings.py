@@ -1,0 +1,118 @@
+"""Embeddings of mixtures: once, in blocks, resumable, and the same to the bit however many there are."""
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark.embedding.settings import EmbedSettings
+from benchmark.embedding.store import list_stores
+from benchmark.heads import mixture_embeddings
+from benchmark.heads.drawing import MixtureDraw
+from benchmark.heads.mixture_embeddings import MixtureEmbeddings
+from benchmark.heads.recordings import RecordingChoice, list_recordings
+from bgknown.errors import InvalidInputError
+from bgknown.jobs.caches import HEAD_EMBEDDINGS, clear_embeddings
+from tests.benchmark.heads.conftest import RULES
+from tests.benchmark.made_encoders import Bands, Fitted, loaded
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(mixture_embeddings, "MIXTURES_PER_BLOCK", 16)
+    monkeypatch.setattr(mixture_embeddings, "FIT_MIXTURES", 16)
+
+
+@pytest.fixture(scope="module")
+def draw(recordings, tmp_path_factory):
+    pool = list_recordings(RecordingChoice(audio=(recordings,)), cache=tmp_path_factory.mktemp("cache"))
+    return MixtureDraw(pool.recordings, RULES)
+
+
+def compute(draw, cache, count, encoder=None):
+    encoder = encoder or Bands()
+    work = MixtureEmbeddings(loaded(encoder), draw, count, EmbedSettings(cache=cache, jobs=1))
+    work.compute_missing()
+    blocks = list(work.read_blocks())
+    return np.concatenate([rows for rows, _ in blocks]), np.concatenate([training for _, training in blocks])
+
+
+def test_eight_mixtures_are_the_first_of_more_whatever_is_cached(draw, tmp_path):
+    eight, training = compute(draw, tmp_path / "a", 8)
+    assert eight.shape == (8, 3, Bands.embedding_size)
+    assert training.tolist() == [True] * 7 + [False]
+    many, training = compute(draw, tmp_path / "b", 40)
+    assert np.array_equal(eight, many[:8])
+    assert training.sum() == 35
+    encoder = Bands()
+    assert np.array_equal(compute(draw, tmp_path / "a", 13, encoder)[0], many[:13])
+    assert encoder.seen == 3 * 8  # the second batch; the first was cached
+    assert np.array_equal(compute(draw, tmp_path / "a", 40)[0], many)
+    threads = MixtureEmbeddings(loaded(), draw, 8, EmbedSettings(cache=tmp_path / "c", jobs=3))
+    threads.compute_missing()
+    assert np.array_equal(next(threads.read_blocks())[0], eight)
+
+
+class Killed(Bands):
+    """Is interrupted in its third block."""
+
+    def embed(self, audio):
+        if self.seen >= 3 * 40:
+            raise KeyboardInterrupt
+        return super().embed(audio)
+
+
+def test_an_interrupted_run_resumes_with_the_block_it_was_in(draw, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        compute(draw, tmp_path / "a", 64, Killed())
+    encoder = Bands()
+    resumed, _ = compute(draw, tmp_path / "a", 64, encoder)
+    assert encoder.seen == 3 * 32
+    assert np.array_equal(resumed, compute(draw, tmp_path / "b", 64)[0])
+
+
+def test_a_damaged_block_is_made_again_and_the_cache_can_be_cleared(draw, tmp_path):
+    whole, _ = compute(draw, tmp_path, 32)
+    (folder,) = (tmp_path / HEAD_EMBEDDINGS.folder).iterdir()
+    block = folder / "block-000001.npy"
+    data = bytearray(block.read_bytes())
+    data[300] ^= 1
+    block.write_bytes(data)
+    encoder = Bands()
+    assert np.array_equal(compute(draw, tmp_path, 32, encoder)[0], whole)
+    assert encoder.seen == 3 * 16
+    ((about, size),) = list_stores(tmp_path)
+    assert about["name"] == "bands, mixtures for heads"
+    assert size > whole.nbytes
+    assert clear_embeddings(tmp_path) > whole.nbytes
+    assert not (tmp_path / HEAD_EMBEDDINGS.folder).exists()
+
+
+def test_only_a_block_of_audio_is_in_memory(draw, tmp_path, monkeypatch):
+    sizes = []
+    mix_batch = MixtureEmbeddings.mix_batch
+
+    def watch(self, numbers):
+        sizes.append(len(numbers))
+        return mix_batch(self, numbers)
+
+    monkeypatch.setattr(MixtureEmbeddings, "mix_batch", watch)
+    compute(draw, tmp_path, 48)
+    assert sizes == [16, 16, 16]
+
+
+def test_statistics_come_from_the_same_mixtures_however_many_there_are(draw, tmp_path):
+    few, _ = compute(draw, tmp_path / "a", 8, Fitted())
+    more, _ = compute(draw, tmp_path / "b", 32, Fitted())
+    assert np.array_equal(few, more[:8])
+    plain, _ = compute(draw, tmp_path / "a", 8)
+    assert not np.allclose(few, plain)
+
+
+class Broken(Bands):
+    def embed(self, audio):
+        return super().embed(audio) * torch.nan
+
+
+def test_an_encoder_that_breaks_its_contract_is_one_line(draw, tmp_path):
+    with pytest.raises(InvalidInputError, match="NaN or infinite values for 24 of 24 clips"):
+        compute(draw, tmp_path, 8, Broken())

@@ -1,0 +1,152 @@
+"""The regression: scikit-learn's as oracle, the plain subtraction as limit, memory that does not grow."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from benchmark.heads.features import form_features
+from benchmark.heads.moments import add_up, measure_scales
+from benchmark.heads.network import HeadNetworkSettings, train_network
+from benchmark.heads.ridge import choose_ridge, fit_subtraction, make_subtraction, measure_map_error, solve_ridge
+
+SIZE = 6
+
+
+def make_embeddings(rows, *, seed=0, alpha=0.8, noise=0.3):
+    """y_mix = y_clean + alpha y_bg + noise, around a mean."""
+    draw = np.random.default_rng(seed)
+    clean, background = 2.0 + draw.standard_normal((2, rows, SIZE))
+    mix = clean + alpha * background + noise * draw.standard_normal((rows, SIZE))
+    return [values.astype(np.float32) for values in (mix, background, clean)]
+
+
+def make_pairs(form, embeddings, block=50):
+    mix, background, clean = embeddings
+    for start in range(0, len(mix), block):
+        part = slice(start, start + block)
+        yield form_features(form, mix[part], background[part]), clean[part].astype(np.float64)
+
+
+def prepare(form, *sets):
+    """Scales of the first set, and the moments of all."""
+    scales = measure_scales(make_pairs(form, sets[0]))
+    width = {"mix": 1, "linear": 2, "full": 4}[form] * SIZE
+    return scales, *(add_up(map(scales.standardise, make_pairs(form, each)), width, SIZE) for each in sets)
+
+
+@pytest.mark.parametrize("form", ["mix", "linear", "full"])
+def test_the_closed_form_is_scikit_learns_ridge(form):
+    embeddings = make_embeddings(203)
+    scales, moments = prepare(form, embeddings)
+    whole = [np.concatenate(part) for part in zip(*make_pairs(form, embeddings), strict=True)]
+    x, y = scales.standardise(tuple(whole))
+    assert x.mean(axis=0) == pytest.approx(0.0, abs=1e-12)
+    assert y.std(axis=0) == pytest.approx(1.0)
+    for penalty in (1e-3, 0.1, 10.0):
+        own = solve_ridge(moments, penalty, np.zeros_like(moments.xy))
+        oracle = Ridge(alpha=penalty * len(x)).fit(x, y)
+        assert pytest.approx(oracle.coef_, abs=1e-9) == own.weight.T
+        assert own.bias == pytest.approx(oracle.intercept_, abs=1e-9)
+        error = np.square(y - oracle.predict(x)).mean()
+        assert moments.measure_error(own.weight, own.bias) == pytest.approx(error, rel=1e-9)
+
+
+def test_a_ridge_that_is_shrunk_to_a_prior_is_that_of_what_the_prior_leaves():
+    embeddings = make_embeddings(150)
+    scales, moments = prepare("linear", embeddings)
+    _, prior = fit_subtraction(moments, scales)
+    x, y = scales.standardise(
+        tuple(np.concatenate(part) for part in zip(*make_pairs("linear", embeddings), strict=True))
+    )
+    own = solve_ridge(moments, 0.5, prior)
+    oracle = Ridge(alpha=0.5 * len(x)).fit(x, y - x @ prior)
+    assert own.weight == pytest.approx(prior + oracle.coef_.T, abs=1e-9)
+    assert solve_ridge(moments, 1e9, prior).weight == pytest.approx(prior, abs=1e-6)
+
+
+def test_the_best_subtraction_is_found_and_is_the_plain_one():
+    embeddings = make_embeddings(2_000, alpha=0.8)
+    scales, moments = prepare("linear", embeddings)
+    alpha, prior = fit_subtraction(moments, scales)
+    assert alpha == pytest.approx(0.8, abs=0.03)
+    errors = {
+        value: moments.measure_error(weight := make_subtraction(value, moments, scales), moments.y - moments.x @ weight)
+        for value in (alpha - 0.05, alpha, alpha + 0.05)
+    }
+    assert min(errors, key=errors.get) == alpha
+    mix, background, clean = embeddings
+    x, _ = scales.standardise((form_features("linear", mix, background), clean.astype(np.float64)))
+    plain = x @ prior * scales.target_scale
+    difference = mix - alpha * background
+    assert plain == pytest.approx(difference - difference.mean(axis=0), abs=1e-4)
+
+
+def test_held_out_mixtures_decide_between_zero_and_the_subtraction():
+    few, held = make_embeddings(14, seed=1, alpha=0.8), make_embeddings(400, seed=2, alpha=0.8)
+    scales, training, held_out = prepare("linear", few, held)
+    _, prior = fit_subtraction(training, scales)
+    chosen = choose_ridge(training, held_out, prior)
+    assert chosen.prior == "subtraction"  # so few mixtures say little more than alpha
+    assert chosen.error < chosen.error_of_zero
+    assert chosen.error <= measure_map_error(training, held_out, prior)
+    draw = np.random.default_rng(0)
+    turn = np.linalg.qr(draw.standard_normal((SIZE, SIZE)))[0].astype(np.float32)
+    sets = []
+    for seed in (3, 4):  # the mixture's embedding is turned, which no subtraction undoes
+        mix, background, clean = make_embeddings(600, seed=seed)
+        sets.append((mix @ turn, background, clean))
+    scales, training, held_out = prepare("linear", *sets)
+    _, prior = fit_subtraction(training, scales)
+    chosen = choose_ridge(training, held_out, prior)
+    assert chosen.error < 0.5 * measure_map_error(training, held_out, prior)
+    control = choose_ridge(training.take_first(SIZE), held_out.take_first(SIZE), None)
+    assert control.error > chosen.error
+    assert control.fitted.weight.shape == (SIZE, SIZE)
+
+
+def test_a_feature_that_hardly_varies_in_training_is_not_amplified():
+    mix, background, _ = make_embeddings(300)
+    scales = measure_scales(make_pairs("full", (mix, background, mix)))
+    rare = measure_scales(make_pairs("full", (mix, mix.max(axis=0) + 0 * mix, mix)))  # relu of the difference is 0
+    assert np.array_equal(scales.limit_features().scale[:SIZE], scales.scale[:SIZE])
+    limited = rare.limit_features().scale
+    assert (limited >= 0.3 * np.tile(rare.scale[:SIZE], 4) - 1e-12).all()
+    assert limited[SIZE : 2 * SIZE] == pytest.approx(rare.scale[SIZE : 2 * SIZE])  # constant: 1
+
+
+def test_memory_does_not_grow_with_the_number_of_mixtures():
+    peaks = []
+    for blocks in (10, 100):
+        tracemalloc.start()
+        pairs = (next(make_pairs("full", make_embeddings(200, seed=seed), 200)) for seed in range(blocks))
+        moments = add_up(pairs, 4 * SIZE, SIZE)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert moments.rows == 200 * blocks
+    assert peaks[1] < 1.2 * peaks[0]
+
+
+@pytest.mark.parametrize(("bend", "gain"), [(0.0, 1.0), (2.0, 0.7)])
+def test_the_network_learns_what_no_linear_map_can_and_is_never_worse(bend, gain):
+    sets = []
+    for seed in (5, 6):
+        mix, background, clean = make_embeddings(1_500, seed=seed)
+        sets.append((mix, background, (clean + bend * np.abs(background - 2.0)).astype(np.float32)))
+    scales, training, held_out = prepare("linear", *sets)
+    chosen = choose_ridge(training, held_out, fit_subtraction(training, scales)[1])
+
+    def train():
+        return train_network(
+            lambda: map(scales.standardise, make_pairs("linear", sets[0], 500)),
+            lambda: map(scales.standardise, make_pairs("linear", sets[1], 500)),
+            chosen.training,
+            seed=0,
+            device="cpu",
+            settings=HeadNetworkSettings(hidden=64, lr=3e-3, max_epochs=25, dropout=0.0),
+        )
+
+    found, again = train(), train()
+    assert found.error <= gain * chosen.error * (1 + 1e-6)
+    assert all(np.array_equal(found.arrays[name], again.arrays[name]) for name in found.arrays)
