@@ -86,7 +86,9 @@ function pressKey(event) {
   const { target, key } = event;
   if (event.ctrlKey || event.altKey || event.metaKey || !document.getElementById("use-keys").checked) return;
   if (target.matches("select, input:not([type=checkbox]):not([type=range])")) {
-    if (key === "Escape") target.blur();
+    if (key !== "Escape") return;
+    event.preventDefault(); // the browser would empty a search field
+    target.blur();
     return;
   }
   const ownKeys = target.matches("button, summary, a, input") && (key === " " || (key.startsWith("Arrow") && target.matches("input")));

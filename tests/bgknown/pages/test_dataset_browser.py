@@ -119,6 +119,7 @@ def test_everything_works_by_keyboard_alone(opened):
     page.keyboard.type("bell")
     wait_for_count(opened, "5 of 10 mixtures")
     page.keyboard.press("Escape")
+    assert page.input_value("input[type=search]") == "bell", "leaving the field keeps what was searched"
     bells = list_shown(opened)
     for key, place in (("j", 0), ("j", 1), ("k", 0)):
         page.keyboard.press(key)
