@@ -112,8 +112,8 @@ def warn_of_changed_sources(data: Dataset, corpora: Corpora) -> None:
     )
     if changed := sum(old != new for old, new in zip(rows, described, strict=True)):
         log.warning(
-            "%s: licences, uploaders, titles or labels of the corpora have changed since it was built (%d rows); "
-            "build into another folder to have the new ones",
+            "%s: licences, uploaders, titles or labels of the corpora have changed since it was built "
+            "(rows concerned: %d); build into another folder to have the new ones",
             data.root,
             changed,
         )

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -85,7 +86,7 @@ def test_a_finished_folder_says_that_credits_have_changed(made, copy, caplog):
         bgknown.build_dataset(copy, **made[0])
     finally:
         path.write_bytes(before)
-    assert "titles or labels of the corpora have changed since it was built (10 rows)" in caplog.text
+    assert "titles or labels of the corpora have changed since it was built (rows concerned: 10)" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -129,3 +130,31 @@ def test_a_split_without_recordings_is_named(tmp_path):
     assert "places lists no recordings for test, and there are test clips; give some rows that split" in result.output
     rewrite(tables.background, lambda table: table.assign(split=["train"] * 5 + ["test"] * 4))
     assert "fold 5 of yard is for testing" in CliRunner().invoke(main, ["build", *arguments]).output
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"duration_s": "1"}, "duration_s is '1'; it must be a number"),
+        ({"duration_s": None}, "duration_s is None; it must be a number"),
+        ({"name": 3}, "name is 3; it must be a text"),
+        ({"test_folds": 1}, "test_folds is 1; it must be a list"),
+        ({"test_folds": [True]}, "test_folds.1 is True; it must be a whole number"),
+        ({"licences": "cc0"}, "licences is 'cc0'; it must be a list of texts"),
+        ({"licences": [3]}, "licences.1 is 3; it must be a text"),
+        ({"draws": 1.5}, "draws is 1.5; it must be a whole number"),
+        ({"snr_grid_db": ["a"]}, "snr_grid_db.1 is 'a'; it must be a number"),
+        ({"seed": "x"}, "seed is 'x'; it must be a whole number"),
+        ({"keep_sources": "yes"}, "keep_sources is 'yes'; it must be true or false"),
+    ],
+)
+def test_arguments_of_other_types_are_refused_before_anything_is_written(made, tmp_path, change, message):
+    with pytest.raises(InvalidInputError, match=f"^build_dataset: .*{message}"):
+        bgknown.build_dataset(tmp_path / "out", **{**made[0], **change})
+    assert not (tmp_path / "out").exists()
+
+
+def test_numbers_of_numpy_are_numbers(made, tmp_path):
+    numbers = {"duration_s": np.float64(1.5), "seed": np.int64(0), "test_folds": np.array([4, 5]), "draws": np.int32(1)}
+    data = bgknown.build_dataset(tmp_path / "out", **{**made[0], **numbers})
+    assert data.id == made[1].id
