@@ -170,7 +170,7 @@ def select(table: pd.DataFrame, columns: Sequence[str], path: Path, *, advice: s
     missing = [name for name in columns if name not in table.columns]
     if missing:
         names = f"column{'s' * (len(missing) > 1)} {', '.join(missing)}"
-        raise InvalidInputError(f"{path}: {names} missing{_hint_at_header(table.columns, missing)}; {advice}")
+        raise InvalidInputError(f"{path}: {names} missing{_hint_at_header(list(table.columns), missing)}; {advice}")
     return table[list(columns)]
 
 
