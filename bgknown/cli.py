@@ -282,11 +282,12 @@ def _format_summary(table: Any, corpora: Corpora, duration_s: float, backgrounds
     lines = [f"split  {'  rows  ' * several}clips  classes  backgrounds  SNR dB (mean, range)   seconds"]
     for split, part in sorted(table.groupby("split"), key=lambda found: found[0] != "train"):
         snr = part["achieved_snr_db" if measured else "snr_db"]
+        mean, low, high = (round(value, 2) + 0.0 for value in (snr.mean(), snr.min(), snr.max()))  # no -0.00
         rows = f"{len(part):>6}  " if several else ""
         lines.append(
             f"{split:<6} {rows}{clips[part.index].nunique():>5}  {part['category'].nunique():>7}  "
             f"{part[prefixes.background_file].nunique():>11}  "
-            f"{snr.mean():.2f}  {snr.min():.2f} .. {snr.max():.2f}    {duration_s * len(part):>9,.6g}"
+            f"{mean:.2f}  {low:.2f} .. {high:.2f}    {duration_s * len(part):>9,.6g}"
         )
     notes = [*([folds] if (folds := describe_test_folds(corpora)) else []), *backgrounds]
     return "\n".join([*lines, *([""] * bool(notes)), *notes])

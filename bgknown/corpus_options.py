@@ -92,7 +92,8 @@ def describe_test_folds(corpora: Corpora) -> str:
     """Which folds of a user's tables are for testing, one line for each; empty for none."""
     folds = {index.facts.name: index.test_folds for index in (corpora.foreground, corpora.background)}
     return "\n".join(
-        f"folds {', '.join(map(str, numbers))} of {name} are for testing, the others for training"
+        f"fold{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))} of {name} "
+        f"{'are' if len(numbers) > 1 else 'is'} for testing, the others for training"
         for name, numbers in folds.items()
         if numbers
     )

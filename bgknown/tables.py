@@ -169,8 +169,19 @@ def select(table: pd.DataFrame, columns: Sequence[str], path: Path, *, advice: s
     """
     missing = [name for name in columns if name not in table.columns]
     if missing:
-        raise InvalidInputError(f"{path}: column{'s' * (len(missing) > 1)} {', '.join(missing)} missing; {advice}")
+        names = f"column{'s' * (len(missing) > 1)} {', '.join(missing)}"
+        raise InvalidInputError(f"{path}: {names} missing{_hint_at_header(list(table.columns), missing)}; {advice}")
     return table[list(columns)]
+
+
+def _hint_at_header(found: Sequence[str], missing: Sequence[str]) -> str:
+    """Why columns may be missing from a header that looks complete; empty where it does not."""
+    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(found) == 1 and mark in found[0]:
+            return f" (the header is separated by {name}; save the table with commas)"
+    wanted = {name.casefold() for name in missing}
+    similar = [name for name in found if name.strip().casefold() in wanted]
+    return f" (it has {', '.join(map(repr, similar))}; names must be exact)" if similar else ""
 
 
 def find_line_numbers(table: pd.DataFrame) -> Sequence[int]:

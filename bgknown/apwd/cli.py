@@ -115,7 +115,9 @@ def prepare(*, scenes_file: Path | None, jobs: int | None, cache: Path | None, *
     if report.not_clean:
         echo(f"{report.not_clean} clips that the lists mark as not clean left out, as published")
     if report.sources_of_clips:
-        echo(f"{report.sources_of_clips} recordings left out because clips were cut from them (--keep-sources)")
+        count = report.sources_of_clips
+        noun = "recording" if count == 1 else "recordings"
+        echo(f"{count} {noun} left out because clips were cut from them (--keep-sources)")
     if report.problems:
         echo(f"{len(report.problems)} missing or broken sources skipped (listed in source.json)")
     echo(f"tree   {given['out']}")

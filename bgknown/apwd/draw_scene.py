@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -56,7 +57,7 @@ def _check_events_there(scene: Scene, there: set[str], backgrounds: set[str], tr
     lack = f"no clips of {', '.join(missing)}" if missing else f"no file of scenes has the events of {scene.name}"
     if not found:
         raise NotFoundError(f"{tree}: {lack}; prepare some with `bgknown apwd prepare --event`")
-    options = [f"--event {label}" for label in found]
+    options = [f"--event {shlex.quote(label)}" for label in found]
     if len(found) < most:
         options.append(f"--changes {','.join('1' * len(found))}")
     raise NotFoundError(f"{tree}: {lack}; to draw the classes that are there, add {' '.join(options)}")

@@ -147,6 +147,8 @@ def check_labels(labels: Sequence[str], where: Path, lines: Sequence[int]) -> No
         InvalidInputError: names the first such label and its row.
     """
     for line, label in zip(lines, labels, strict=True):
+        if not label:
+            raise InvalidInputError(f"{where}, line {line}: the label is empty; give every row a label")
         if find_fault_of_plain(label):
             raise InvalidInputError(
                 f"{where}, line {line}: the label {shorten_value(label)} cannot be a folder name; correct the table"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bgknown.corpora import CorpusIndex, esc50, fsd50k, table
@@ -84,11 +84,25 @@ def open_corpus_paths(paths: CorpusPaths, *, cache: Path) -> Corpora:
         background = fsd50k.index(_require(paths.fsd50k), cache=cache)
     if folds and not (foreground.test_folds or background.test_folds):
         raise InvalidInputError("folds for testing are given, but no table has a column fold; leave them out")
+    foreground, background = _name_apart(foreground, background)
     for index in (foreground, background):
         index.warn_of_size()
     name = paths.name or f"{foreground.facts.name} with {background.facts.name}"
     official = paths.foreground_table is None and paths.background_table is None
     return Corpora(foreground=foreground, background=background, name="ESC-50" if official else name)
+
+
+def _name_apart(foreground: CorpusIndex, background: CorpusIndex) -> tuple[CorpusIndex, CorpusIndex]:
+    """The corpora, of which tables of one name, such as two metadata.csv, are called after what they give."""
+    if foreground.facts.name.casefold() != background.facts.name.casefold():
+        return foreground, background
+    first, second = (
+        replace(index, facts=replace(index.facts, name=f"{index.facts.name} {what}"))
+        if index.reader == "table"
+        else index
+        for index, what in ((foreground, "clips"), (background, "backgrounds"))
+    )
+    return first, second
 
 
 def _require(root: Path | None) -> Path:

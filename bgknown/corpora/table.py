@@ -8,8 +8,8 @@ Layout::
 - ``label``: the class of a clip; of a background its labels with commas, of which the first is Scaper's.
 - ``split``: train or test, or what others call them (``SPLIT_NAMES``).
 - ``fold``: a whole number; some folds are for testing, by default the highest 40 %, as folds 4 and 5 of ESC-50's five.
-- ``source``: the sound that a file was cut from; a Freesound id, its address, or any other name. A table without that
-  column has the ids in names of files as ESC-50, UrbanSound8K and Freesound give them.
+- ``source``: the sound that a file was cut from; a Freesound id, its address, or any other name. Where it is
+  missing or empty, it is the id in the file's name, as ESC-50, UrbanSound8K and Freesound give them.
 - ``group``: what belongs together beyond that, such as a speaker or a place; by default the source.
 
 No source and no group may be in both splits.
@@ -33,6 +33,7 @@ from bgknown.documents import shorten_value
 from bgknown.errors import InvalidInputError
 from bgknown.freesound import find_distinctive_id
 from bgknown.paths import check_inside
+from bgknown.shown import name_few
 from bgknown.tables import find_line_numbers, parse_whole_numbers, read_csv, select
 from bgknown.userpath import user_path
 
@@ -74,8 +75,7 @@ def index_foreground(path: Path, *, cache: Path, test_folds: Sequence[int] = ())
     table, folds = _read_rows(path, test_folds)
     check_labels(table["label"].tolist(), path, table["line"].tolist())
     classes = sorted(set(table["label"]))
-    if len(classes) == 1:
-        log.warning("%s: has a single class, %s, so nothing can be learned from the labels", path, classes[0])
+    _warn_of_classes(table, path)
     clips = pd.DataFrame(
         {
             "clip_id": _name_clips(table["file"].tolist(), path),
@@ -110,6 +110,19 @@ def index_background(path: Path, *, cache: Path, test_folds: Sequence[int] = ())
     return _make_index(
         path, recordings, key="recording_id", identity=_RECORDING_IDENTITY, cache=cache, test_folds=folds
     )
+
+
+def _warn_of_classes(table: pd.DataFrame, path: Path) -> None:
+    """Log a warning about clips that no probe can be trained or tested on."""
+    train, test = (set(table["label"][table["split"] == split]) for split in _SPLITS)
+    if len(train | test) == 1:
+        log.warning("%s: has a single class, %s, so nothing can be learned from the labels", path, *(train | test))
+    if not (train and test):
+        log.warning("%s: lists no clips for %s, so nothing can be measured", path, "testing" if train else "training")
+    elif test - train:
+        log.warning(
+            "%s: classes for testing that training lacks cannot be learned: %s", path, name_few(sorted(test - train))
+        )
 
 
 def _make_index(
@@ -206,11 +219,12 @@ def _check_repeats(files: Sequence[str], lines: Sequence[int], path: Path) -> No
 
 
 def _add_sources(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with all of ``OPTIONAL_FACTS``; sources from names of files where there is no such column."""
-    if "source" in table:
-        sources = [_read_source(text) for text in table["source"]]
-    else:
-        sources = [str(find_distinctive_id(file) or "") for file in table["file"]]
+    """The table with all of ``OPTIONAL_FACTS``; sources from names of files where none is given."""
+    given = table["source"] if "source" in table else [""] * len(table)
+    sources = [
+        _read_source(text) or str(find_distinctive_id(file) or "")
+        for text, file in zip(given, table["file"], strict=True)
+    ]
     table = table.assign(source=sources)
     groups = table["group"] if "group" in table else pd.Series("", index=table.index)
     table["group"] = groups.where(groups != "", table["source"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
@@ -14,11 +15,14 @@ from bgknown.corpora.classes import contains_class
 from bgknown.corpora.credits import Credit, list_credits
 from bgknown.corpora.licences import find_licence_url
 from bgknown.corpora.pair import Corpora
-from bgknown.mixtures.manifest import ManifestRow
+from bgknown.mixtures.dataset import Dataset
+from bgknown.mixtures.manifest import SAME_CLASS, ManifestRow
 from bgknown.mixtures.pool import list_class_labels
 from bgknown.mixtures.rules import drop_type
 from bgknown.shown import escape_cell
 from bgknown.tables import list_records, read_text_table
+
+log = logging.getLogger(__name__)
 
 ATTRIBUTION = "ATTRIBUTION.csv"
 
@@ -96,6 +100,23 @@ def describe_sources(
             )
         )
     return described
+
+
+def warn_of_changed_sources(data: Dataset, corpora: Corpora) -> None:
+    """Log a warning if the corpora now say other licences, authors or titles than a finished dataset has."""
+    if SAME_CLASS not in data.table:  # made by an earlier version, which did not keep them
+        return
+    rows = data.rows()
+    described = describe_sources(
+        rows, corpora, gather_source_facts(corpora.foreground), gather_source_facts(corpora.background)
+    )
+    if changed := sum(old != new for old, new in zip(rows, described, strict=True)):
+        log.warning(
+            "%s: licences, uploaders, titles or labels of the corpora have changed since it was built "
+            "(rows concerned: %d); build into another folder to have the new ones",
+            data.root,
+            changed,
+        )
 
 
 def format_attribution(rows: Sequence[ManifestRow], foreground: SourceFacts, background: SourceFacts) -> bytes:

@@ -27,10 +27,16 @@ from bgknown.jobs.workspace import Workspace
 from bgknown.mixtures import crop_levels as levels
 from bgknown.mixtures import dataset
 from bgknown.mixtures import recipe as recipes
-from bgknown.mixtures.attribution import ATTRIBUTION, describe_sources, format_attribution, gather_source_facts
+from bgknown.mixtures.attribution import (
+    ATTRIBUTION,
+    describe_sources,
+    format_attribution,
+    gather_source_facts,
+    warn_of_changed_sources,
+)
 from bgknown.mixtures.draw import Draw, DrawOptions, check_min_level, draw_recipe
 from bgknown.mixtures.left_out import count_same_class, describe_backgrounds, describe_pools, mark_same_class
-from bgknown.mixtures.manifest import SIGNALS, format_manifest, list_paths, make_manifest
+from bgknown.mixtures.manifest import SAME_CLASS, SIGNALS, format_manifest, list_paths, make_manifest
 from bgknown.mixtures.mixing import RowTask
 from bgknown.mixtures.options import BuildOptions, describe_build, describe_outcome
 from bgknown.mixtures.pool import PoolCounts, warn_of_crossing_sources, warn_of_short_recordings
@@ -165,7 +171,7 @@ def build(corpora: Corpora, options: BuildOptions, out: Path) -> BuildReport:
         jobs=options.jobs,
         skip_broken=options.skip_broken,
     )
-    report = job.run(lambda: _make_rows(job, corpora, options, given), lambda: _report_finished_dataset(job))
+    report = job.run(lambda: _make_rows(job, corpora, options, given), lambda: _report_finished_dataset(job, corpora))
     for note in report.notes:
         log.warning("%s", note)
     return report
@@ -211,9 +217,11 @@ def open_workspace(out: Path, shard: Shard | None = None) -> Workspace:
     )
 
 
-def _report_finished_dataset(job: Job) -> BuildReport:
+def _report_finished_dataset(job: Job, corpora: Corpora) -> BuildReport:
     data = dataset.open_dataset(job.workspace.out)
-    job.check_finished_files({path: None for row in data.rows() for path in row.files.values()})
+    tables = [dataset.RECIPE, *([ATTRIBUTION] if SAME_CLASS in data.table else [])]
+    job.check_finished_files({path: None for row in data.rows() for path in row.files.values()} | dict.fromkeys(tables))
+    warn_of_changed_sources(data, corpora)
     return BuildReport(
         table=data.table.reset_index(drop=True),
         rendered=0,

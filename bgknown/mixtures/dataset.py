@@ -225,7 +225,10 @@ def read_description(root: Path) -> dict[str, Any]:
     if not any({pair.foreground, pair.background} <= set(description["corpora"]) for pair in _PREFIXES):
         keys = "esc50 and fsd50k, or foreground and background"
         raise InvalidInputError(f"{path}: the dataset is damaged: corpora must have the keys {keys}")
-    _count_described_frames(description)
+    try:
+        _count_described_frames(description)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{path}: the dataset is damaged: {error}") from error
     return description
 
 
@@ -240,6 +243,15 @@ class _Configuration:
     container: Literal["wav", "flac"]
     duration_s: float = recipes.MIXTURE_S
     keep_sources: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Corpus:
+    name: str = ""
+    licence: str = ""
+    citation: str = ""
+    url: str = ""
+    test_folds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,7 +281,7 @@ class _Description:
     name: str
     version: str
     configuration: _Configuration
-    corpora: dict[str, dict[str, Any]]
+    corpora: dict[str, _Corpus]
     recipe_sha256: str
     counts: _Counts
     skipped: tuple[Problem, ...]

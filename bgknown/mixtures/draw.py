@@ -227,7 +227,10 @@ def _explain_shortage(
         name = pool["recording_id"].iloc[0]
         source = "Freesound source" if side.background.reader == "fsd50k" else "source"
         return f"the only background left, recording {name}, is the {source} of a clip; add recordings to {corpus}"
-    part = side.background.part_of_split[side.foreground.table["split"].iloc[0]]
+    split = side.foreground.table["split"].iloc[0]
+    part = side.background.part_of_split[split]
+    if side.background.reader == "table" and not (side.background.table["split"] == split).any():
+        return f"{corpus} lists no recordings for {split}, and there are {split} clips; give some rows that split"
     problems, too_quiet = hearing.problems, hearing.too_quiet
     reasons = {
         "of another licence (--licence)": counts.licence,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import PurePosixPath
 
 from bgknown.corpora.columns import ESC50_PREFIXES
+from bgknown.corpora.credits import Credit
 from bgknown.corpora.licences import find_licence_family
+from bgknown.documents import shorten_value
 from bgknown.errors import BgknownError
 from bgknown.mixtures.attribution import ATTRIBUTION, read_attribution
 from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, Dataset
@@ -29,8 +31,8 @@ class _Sources:
     """Sources by the clip's file, without those that are not known."""
     backgrounds: Mapping[str, str]
     """Sources by the recording's file."""
-    licences: Mapping[tuple[str, str], str]
-    """Licences in ATTRIBUTION.csv by corpus and file; empty for a dataset of an earlier version."""
+    credits: Mapping[tuple[str, str], Credit]
+    """Credits in ATTRIBUTION.csv by corpus and file; empty for a dataset of an earlier version."""
 
 
 def find_leak_faults(data: Dataset) -> Iterator[str]:
@@ -48,7 +50,7 @@ def find_leak_faults(data: Dataset) -> Iterator[str]:
     yield from _find_source_faults(data, rows, sources)
     yield from _find_twin_faults(data)
     yield from _find_draw_faults(data, rows)
-    if sources.licences:
+    if sources.credits:
         yield from _find_credit_faults(data, rows, sources)
 
 
@@ -59,15 +61,15 @@ def _gather_sources(data: Dataset) -> _Sources:
     official = data.prefixes == ESC50_PREFIXES
     clips = {file: parts[1] if official and len(parts) == 4 else "" for file, parts in parts_of.items()}
     backgrounds = {row.background_file: PurePosixPath(row.background_file).stem if official else "" for row in rows}
-    if SAME_CLASS not in data.table:
-        return _Sources(clips=clips, backgrounds=backgrounds, licences={})
+    if SAME_CLASS not in data.table and not (data.root / ATTRIBUTION).is_file():
+        return _Sources(clips=clips, backgrounds=backgrounds, credits={})
     table = list_records(read_attribution(data.root / ATTRIBUTION))
     source_of = {(row["corpus"], row["file"]): unescape_cell(row["source"]) for row in table}
     foreground, background = _name_corpora(data)
     return _Sources(
         clips={file: source_of.get((foreground, file), source) for file, source in clips.items()},
         backgrounds={file: source_of.get((background, file), source) for file, source in backgrounds.items()},
-        licences={(row["corpus"], row["file"]): unescape_cell(row["licence"]) for row in table},
+        credits={(row["corpus"], row["file"]): _read_credit(row) for row in table},
     )
 
 
@@ -120,14 +122,27 @@ def _find_draw_faults(data: Dataset, rows: list[ManifestRow]) -> Iterator[str]:
             yield f"{DESCRIPTION}: counts.{name} is {counts.get(name)}, the manifest has {found}"
 
 
+def _read_credit(row: Mapping[str, str]) -> Credit:
+    return Credit(**{field.name: unescape_cell(row[field.name]) for field in fields(Credit)})
+
+
 def _find_credit_faults(data: Dataset, rows: list[ManifestRow], sources: _Sources) -> Iterator[str]:
     """Files that ATTRIBUTION.csv lacks, or of which it says something else."""
     foreground, background = _name_corpora(data)
-    files = {(foreground, row.foreground_file): row.foreground_licence for row in rows}
-    files |= {(background, row.background_file): row.background_licence for row in rows}
-    for place, licence in sorted(files.items()):
-        found = sources.licences.get(place)
+    files = {(foreground, row.foreground_file): _read_side(row, "foreground") for row in rows}
+    files |= {(background, row.background_file): _read_side(row, "background") for row in rows}
+    for place, credit in sorted(files.items(), key=lambda item: item[0]):
+        found = sources.credits.get(place)
         if found is None:
             yield f"{ATTRIBUTION}: {place[1]} of {place[0]} is missing"
-        elif found != licence:
-            yield f"{ATTRIBUTION}: {place[1]} has the licence {found!r}, the manifest says {licence!r}"
+            continue
+        for name, value in asdict(credit).items():
+            if (other := getattr(found, name)) != value:
+                yield (
+                    f"{ATTRIBUTION}: {place[1]} has the {name} {shorten_value(other)}, "
+                    f"the manifest says {shorten_value(value)}"
+                )
+
+
+def _read_side(row: ManifestRow, side: str) -> Credit:
+    return Credit(**{field.name: getattr(row, f"{side}_{field.name}") for field in fields(Credit)})

@@ -57,4 +57,6 @@ def describe_backgrounds(described: Mapping[str, Any]) -> Iterator[str]:
     if "same_class" in counts:
         unknown = counts.get("same_class_unknown", 0)
         more = f" (not known for {unknown:,})" if unknown else ""
-        yield f"{counts['same_class']:,} rows have the clip's class in their background{more}"
+        same = counts["same_class"]
+        have = "row has the clip's class in its" if same == 1 else "rows have the clip's class in their"
+        yield f"{same:,} {have} background{more}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from bgknown.corpora.headers import default_cache
 from bgknown.corpora.miniature import make
@@ -14,12 +16,12 @@ from bgknown.errors import InvalidInputError
 from bgknown.jobs.parallel import count_cores
 from bgknown.mixtures.build import build
 from bgknown.mixtures.dataset import Dataset, open_dataset
-from bgknown.mixtures.draw import DrawOptions
 from bgknown.mixtures.engine import choose_engine
 from bgknown.mixtures.options import BuildOptions
 from bgknown.mixtures.recipe import MIXTURE_S
 from bgknown.mixtures.snr import ReferenceGain
 from bgknown.render.layers import Container, Engine
+from bgknown.settings import read_record
 from bgknown.userpath import user_path
 
 
@@ -92,34 +94,44 @@ def build_dataset(
     given |= {"background_table": background_table}
     if not any(path is not None for path in given.values()):
         given |= dict(zip(("esc50", "fsd50k"), make(folder / "miniature"), strict=True))
-    paths = CorpusPaths(
-        **{corpus: None if path is None else user_path(path) for corpus, path in given.items()},
-        name=name,
-        test_folds=tuple(test_folds),
-    )
-    options = BuildOptions(
-        draw=DrawOptions(
-            seed=seed,
-            snr_db=(low, high),
-            ref_db=ref_db,
-            draws=draws,
-            snr_grid_db=tuple(map(float, snr_grid_db)),
-            licences=tuple(licences),
-            exclude_same_class=exclude_same_class,
-            keep_sources=keep_sources,
-            duration_s=duration_s,
-        ),
-        recipe=None if recipe is None else user_path(recipe),
-        reference_gain=reference_gain,
-        container=container,
-        engine=choose_engine(out) if engine is None else engine,
-        limit=limit,
-        skip_broken=skip_broken,
-        jobs=count_cores() if jobs is None else jobs,
-        cache=folder,
-    )
+    places = {corpus: None if path is None else user_path(path) for corpus, path in given.items()}
+    named = {"name": name, "test_folds": _make_plain(test_folds)}
+    paths = read_record(CorpusPaths, {**places, **named}, "build_dataset")
+    draw = {
+        "seed": seed,
+        "snr_db": (low, high),
+        "ref_db": ref_db,
+        "draws": draws,
+        "snr_grid_db": snr_grid_db,
+        "licences": licences,
+        "exclude_same_class": exclude_same_class,
+        "keep_sources": keep_sources,
+        "duration_s": duration_s,
+    }
+    others = {
+        "recipe": None if recipe is None else user_path(recipe),
+        "reference_gain": reference_gain,
+        "container": container,
+        "engine": choose_engine(out) if engine is None else engine,
+        "limit": limit,
+        "skip_broken": skip_broken,
+        "jobs": count_cores() if jobs is None else jobs,
+        "cache": folder,
+    }
+    plain = {key: _make_plain(value) for key, value in others.items()}
+    plain["draw"] = {key: _make_plain(value) for key, value in draw.items()}
+    options = read_record(BuildOptions, plain, "build_dataset")
     build(open_corpus_paths(paths, cache=folder), options, user_path(out))
     return open_dataset(out)
+
+
+def _make_plain(value: Any) -> Any:
+    """A value without NumPy's types, so that its own type can be checked."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, list | tuple | range | set | frozenset | Iterator):
+        return [_make_plain(item) for item in value]
+    return value
 
 
 def _read_range(snr_db: Any) -> tuple[float, float]:

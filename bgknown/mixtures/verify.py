@@ -22,7 +22,7 @@ from bgknown.mixtures import dataset
 from bgknown.mixtures import recipe as recipes
 from bgknown.mixtures.dataset import Dataset
 from bgknown.mixtures.leaks import find_leak_faults
-from bgknown.mixtures.manifest import SIGNALS, ManifestRow, list_paths
+from bgknown.mixtures.manifest import SAME_CLASS, SIGNALS, ManifestRow, list_paths
 from bgknown.mixtures.mixing import describe_work
 from bgknown.mixtures.snr import SOURCE_GAIN_TOLERANCE_DB, TOLERANCE_DB, Gains, measure_snr_db
 from bgknown.userpath import user_path
@@ -103,6 +103,8 @@ def _find_rule_faults(data: Dataset) -> Iterator[str]:
     splits = data.table.groupby(data.prefixes.background_file)["split"].nunique()
     for file in splits[splits > 1].index:
         yield f"{dataset.MANIFEST}: the background {file} is in both splits"
+    if SAME_CLASS in data.table and data.prefixes == TABLE_PREFIXES:
+        return  # the sources of tables are in ATTRIBUTION.csv; their files may be called anything
     find_id = find_freesound_id if data.has_fsd50k else find_distinctive_id
     for row in data.rows():
         number = find_distinctive_id(row.foreground_file)

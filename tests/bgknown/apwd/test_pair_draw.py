@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from bgknown.apwd.changes import KINDS, list_classes, list_published
 from bgknown.apwd.comparison import find_changes
 from bgknown.apwd.draw import PairDrawOptions, draw
+from bgknown.apwd.draw_scene import _check_events_there
 from bgknown.apwd.pair_draw import PairRules, Sources, draw_pair, gather_sources
 from bgknown.apwd.pairs import find_pairs, read_pair
-from bgknown.apwd.scenes import read_published_scenes
+from bgknown.apwd.scenes import Scene, read_published_scenes
 from bgknown.apwd.sources.manifest import COLUMNS, TABLE
 from bgknown.apwd.sources.tree import SourceFile, SourceTree, open_tree
 from bgknown.apwd.text import describe_changes
@@ -399,3 +400,9 @@ def test_too_few_recordings_without_sources_are_explained(leaking, tmp_path):
             (leaking / "dev" / role / "rain" / f"{number}.wav").unlink()
     with pytest.raises(InvalidInputError, match="1 recordings were left out: see --keep-sources"):
         draw(options(leaking, tmp_path / "drawn"))
+
+
+def test_labels_with_spaces_are_quoted_for_the_shell(tmp_path):
+    scene = Scene(name="rain", background="rain", fsd50k=("Rain",), events=())
+    with pytest.raises(NotFoundError, match=r"add --event bell --event 'dog bark' --changes 1,1$"):
+        _check_events_there(scene, {"dog bark", "bell"}, {"rain"}, tmp_path, 3)

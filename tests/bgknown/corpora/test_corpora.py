@@ -134,7 +134,7 @@ def test_bad_values_of_esc50_are_named_with_their_line(tiny, old, new, message):
     [
         ("7000,", "../7000,", "line 2: fname '../7000' leads out of the folder; it must be a plain file name"),
         ("7000,", "8000,", "recording 8000 is listed twice; no recording may be in both dev and eval"),
-        ("Rain,Water", ",Water", "line 2: the label '' cannot be a folder name"),
+        ("Rain,Water", ",Water", "line 2: the label is empty; give every row a label"),
     ],
 )
 def test_bad_values_of_fsd50k_are_named(tiny, old, new, message):

@@ -133,7 +133,7 @@ def test_a_source_on_freesound_is_its_id(tmp_path, text):
         ("foreground", set_value("file", 1, "/etc/x.wav"), "line 3: file '/etc/x.wav' is an absolute path"),
         ("foreground", set_value("file", 1, "C:\\x.wav"), "line 3: file .* is an absolute path"),
         ("foreground", set_value("file", 1, ""), "line 3: file '' is empty"),
-        ("foreground", set_value("label", 1, ""), "line 3: the label '' cannot be a folder name"),
+        ("foreground", set_value("label", 1, ""), "line 3: the label is empty; give"),
         ("foreground", set_value("label", 1, "a/b"), "line 3: the label 'a/b' cannot be a folder name"),
         ("background", set_value("label", 1, "a/b,c"), "line 3: the label 'a/b' cannot be a folder name"),
         ("foreground", set_value("fold", 1, "one"), "line 3: fold is 'one'; it must be a whole number"),
@@ -236,3 +236,35 @@ def test_recipes_find_files_by_their_paths_without_types(tables):
     with tables.foreground.open() as file:
         files = [row["file"] for row in csv.DictReader(file)]
     assert len({drop_type(name) for name in files}) == len(files) == 20
+
+
+@pytest.mark.parametrize(
+    ("labels", "splits", "message"),
+    [
+        ("aabb", ["train"] * 4, "lists no clips for testing, so nothing can be measured"),
+        ("aabb", ["test"] * 4, "lists no clips for training, so nothing can be measured"),
+        ("aaab", ["train", "train", "test", "test"], "classes for testing that training lacks cannot be learned: b"),
+        ("abab", ["train", "train", "test", "test"], ""),
+    ],
+)
+def test_clips_that_cannot_be_measured_are_named(tmp_path, caplog, labels, splits, message):
+    table = pd.DataFrame({"file": [f"{k}.wav" for k in range(4)], "label": list(labels), "split": splits})
+    table.to_csv(tmp_path / "odd.csv", index=False)
+    index_foreground(tmp_path / "odd.csv", cache=tmp_path)
+    assert message in caplog.text
+    assert bool(message) == bool(caplog.text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file;label;fold\na.wav;x;1\n", "separated by semicolons; save the table with commas"),
+        ("file\tlabel\tfold\na.wav\tx\t1\n", "separated by tabs; save the table with commas"),
+        ("File, label,fold\na.wav,x,1\n", r"it has 'File', ' label'; names must be exact"),
+        ("file,label,fold\na.wav, ,1\nb.wav,x,2\n", r"odd\.csv, line 2: the label is empty; give every row a label"),
+    ],
+)
+def test_messages_say_what_is_wrong_with_a_table(tmp_path, text, message):
+    (tmp_path / "odd.csv").write_text(text)
+    with pytest.raises(InvalidInputError, match=message):
+        index_foreground(tmp_path / "odd.csv", cache=tmp_path)

@@ -62,5 +62,5 @@ def test_a_manifest_without_its_columns_is_refused(built, tmp_path):
     root = shutil.copytree(built[1], tmp_path / "copy")
     text = (root / "manifest.csv").read_text()
     (root / "manifest.csv").write_text(text.replace("scale", "SCALE", 1))
-    with pytest.raises(InvalidInputError, match="column scale missing; the dataset is damaged"):
+    with pytest.raises(InvalidInputError, match="column scale missing .*; the dataset is damaged"):
         bgknown.open_dataset(root)
