@@ -60,7 +60,7 @@ def test_sorting_filtering_and_search(opened):
     ]
     page.fill("#search", "FAI")
     assert read_encoders(opened) == ["fair"]
-    assert page.inner_text("#count") == "1 of 3 encoders"
+    assert page.inner_text("#count") == "1 of 3 encoders · accuracy in %"
     page.fill("#search", "")
     assert not page.locator("#filter-tied").is_visible()  # folded away
     page.click("#filters-title")
@@ -88,15 +88,24 @@ def test_tabs_metrics_and_columns(opened):
     )
 
 
+def test_the_shown_columns_are_explained_in_words(opened):
+    page = opened.page
+    open_tab(opened, "bgknown · linear")
+    assert page.locator("#columns").is_visible()
+    explained = page.locator("#columns strong").all_inner_texts()
+    assert "a* - mix" in explained
+    assert "a* minus mix, on the same clips" in page.inner_text("#columns")
+
+
 def test_copies_are_what_the_command_prints(board_folder, opened):
     page = opened.page
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     open_tab(opened, "bgknown · linear")
     board = arrange(read_rows(board_folder / "results"), BoardOptions(), outs=[board_folder / "results"])
     copied = {}
-    for form in ("latex", "markdown", "csv"):
+    for form, name in (("latex", "LaTeX"), ("markdown", "Markdown"), ("csv", "CSV")):
         page.click(f"#copy-{form}")
-        wait_for(page, "document.getElementById('announcements').textContent === 'Copied'")
+        wait_for(page, f"document.getElementById('copied').textContent === 'Copied as {name}'")
         copied[form] = page.evaluate("navigator.clipboard.readText()")
     assert copied["latex"].startswith("\\begin{table}")
     assert copied["latex"] in format_latex(board)
