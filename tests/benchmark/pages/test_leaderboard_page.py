@@ -193,6 +193,17 @@ def test_only_pages_are_overwritten(board_folder, tmp_path):
     assert "give another --html" in done.output
 
 
+def test_without_predictions_there_is_nothing_to_open(board_folder, tmp_path):
+    shutil.copytree(board_folder / "results", tmp_path / "results")
+    for predictions in (tmp_path / "results" / "runs").glob("*/predictions*"):
+        predictions.unlink()
+    write_leaderboard_page([tmp_path / "results"], tmp_path / "page.html")
+    blocks = read_blocks(tmp_path / "page.html")
+    assert blocks["board"]["tables"]
+    assert blocks["runs"] == []
+    assert not [name for name in blocks if name.startswith(("classes-", "pairs-", "run-"))]
+
+
 def test_a_damaged_table_of_bands_is_named(board_folder, tmp_path):
     shutil.copytree(board_folder / "results", tmp_path / "results")
     run = next(run for run in list_runs(tmp_path / "results") if run.row.task == "bgknown")

@@ -89,7 +89,7 @@ def through_memory(sources, row, folder, background_label="Rain"):
 def test_the_audio_is_that_of_scapers_own_file_reading(sources, tmp_path_factory, clip, start, snr, ref_db):
     row = {"clip": clip, "start": start, "snr": snr, "ref_db": ref_db}
     expected, expected_layers = through_scapers_own_files(sources, row)
-    found = through_memory(sources, row, tmp_path_factory.mktemp("trees", "foreground"))
+    found = through_memory(sources, row, tmp_path_factory.mktemp("trees"))
     assert np.array_equal(found.mixture, expected)
     assert all(np.array_equal(ours, its) for ours, its in zip(found.layers, expected_layers, strict=True))
 
@@ -119,11 +119,11 @@ def test_jams_is_valid_and_contains_no_path_of_this_machine(sources, tmp_path):
 
 def test_labels_of_one_soundscape_do_not_reach_another(sources, tmp_path):
     row = {"clip": "short", "start": 0, "snr": 0.0, "ref_db": -30.0}
-    (tmp_path / "trees", "foreground").mkdir()
+    (tmp_path / "trees").mkdir()
     scaper._make_tree(
         [Layer(label="other", file="x", source_time_s=0.0, duration_s=1.0)], tmp_path / "trees", "foreground"
     )
-    found = through_memory(sources, row, tmp_path / "trees", "foreground")
+    found = through_memory(sources, row, tmp_path / "trees")
     assert found.jams["annotations"][0]["sandbox"]["scaper"]["fg_labels"] == ["bell"]
 
 
