@@ -148,7 +148,7 @@ function drawPanel() {
       make("div", { id: "board", class: "scroll", tabindex: 0, role: "region", "aria-label": "Table" }),
       ...makeNotes(table),
       make("section", { id: "clips", "aria-label": "Clips", hidden: true }),
-      listTabRuns(table).reduce((sum, { run }) => sum + listRunSettings(run, table.metric).length, 0) > 1 ? makePart("pairs", "Two encoders: what one gets and the other misses", (box) => drawPairs(box, currentTable())) : null,
+      hasPairs(table) ? makePart("pairs", "Two encoders: what one gets and the other misses", (box) => drawPairs(box, currentTable())) : null,
       has("classes") ? makePart("classes", "Classes and confusion", (box) => drawClasses(box, currentTable())) : null,
       has("bands") ? makePart("bands", "Accuracy and gain by SNR", (box) => drawBands(box, currentTable())) : null,
     ].filter((part) => part !== null),
