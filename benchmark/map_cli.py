@@ -10,6 +10,7 @@ import click
 from benchmark.cli_options import encoders_option, loading_options, local_embedding_options, read_embedding_options
 from bgknown.cli_options import limit_option
 from bgknown.commands import FILE_PATH, Command, echo
+from bgknown.jobs.files import advise_option
 
 
 @click.command(name="map", cls=Command)
@@ -42,5 +43,6 @@ def difference_map(*, encoders: tuple[str, ...], out: Path, **given: Any) -> Non
         device=pick_device(given["device"]),
         **{name: given[name] for name in ("trust_code", "name", "limit")},
     )
-    report = write_map_page(options, out)
+    with advise_option("--out"):
+        report = write_map_page(options, out)
     echo(f"page  {report.path}  ({report.predictions:,} remainders, {report.size / 1e6:.1f} MB)")

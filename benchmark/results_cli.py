@@ -10,6 +10,7 @@ import click
 from benchmark.cli_options import results_option, task_filter_option
 from bgknown.commands import FILE_PATH, FOLDER_PATH, Command, echo
 from bgknown.errors import StorageError
+from bgknown.jobs.files import advise_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +91,8 @@ def leaderboard(
         rows = [row for row in board.rows if not columns or {row.setting, row.task} & set(columns)]
         echo((format_per_class if per_class else format_confusion)(rows, outs), nl=False)
     elif html is not None:
-        show_page(write_leaderboard_page(outs, html, options, datasets=datasets))
+        with advise_option("--html"):
+            show_page(write_leaderboard_page(outs, html, options, datasets=datasets))
     elif form == "text":
         show_leaderboard(outs, options)
     else:

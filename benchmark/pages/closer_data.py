@@ -30,7 +30,7 @@ MOST_PAIRS = 66
 
 
 def describe_classes(table: Table, clips: ClipScores) -> dict[str, Any] | None:
-    """Accuracy by class of every encoder and setting of a table of accuracies; None for other tables.
+    """Accuracy by class of every encoder and setting of a table; None without accuracies or their predictions.
 
     Returns:
         the labels with the number of clips of each, and for each column and line [label] mean, low and high in percent.
@@ -51,6 +51,8 @@ def describe_classes(table: Table, clips: ClipScores) -> dict[str, Any] | None:
             }
             figures[-1].append(values or None)
     labels = sorted(counts)
+    if not labels:
+        return None
     return {
         "labels": labels,
         "counts": [counts[label] for label in labels],

@@ -22,6 +22,7 @@ from benchmark.results.row import ResultRow
 from benchmark.results.run_folder import read_configuration
 from benchmark.results.runs import find_folder, name_folder
 from bgknown.jobs.files import make_folder, write_whole
+from bgknown.pages.options import check_page
 from bgknown.pages.shell import render_page
 from bgknown.userpath import user_path
 
@@ -55,10 +56,11 @@ def write_leaderboard_page(
 
     Raises:
         NotFoundError: there are no results, or a folder of audio does not belong to them.
-        InvalidInputError: results are damaged, or options break a rule.
+        InvalidInputError: results are damaged, options break a rule, or the file exists and is not a page.
         StorageError: the page cannot be written.
     """
     options, page = options or BoardOptions(), user_path(page)
+    check_page(page, "--html")
     rows, clips = read_results(outs), ClipScores(outs)
     key_board = arrange(rows, options, outs=outs, clips=clips)
     board = arrange(rows, dataclasses.replace(options, everything=True, columns=()), outs=outs, clips=clips)

@@ -23,6 +23,7 @@ from benchmark.tasks.contract import TaskData, TaskOptions
 from benchmark.tasks.locations import Locations
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import make_folder, write_whole
+from bgknown.pages.options import check_page
 from bgknown.pages.shell import render_page
 from bgknown.userpath import user_path
 
@@ -59,14 +60,15 @@ def write_map_page(options: MapOptions, page: Path) -> ResultPage:
         page: the file.
 
     Returns:
-        what was written; its predictions are the remainders whose nearest clean clip is known.
+        what was written; its predictions are the remainders that it shows.
 
     Raises:
-        BgknownError: encoder or data break a rule, or the page cannot be written.
+        BgknownError: encoder or data break a rule, the file exists and is not a page, or it cannot be written.
     """
     if options.name is not None and len(options.encoders) > 1:
         raise InvalidInputError(f"the name {options.name!r} is for one encoder, but {len(options.encoders)} are given")
     page = user_path(page)
+    check_page(page, "--out")
     options.data.check([TASK, *tasks.list_needs(TASK)])
     root, needs = options.data.of(TASK), options.data.known(tasks.list_needs(TASK))
     data = tasks.prepare(TASK, root, TaskOptions(cache=options.embedding.cache, data=needs, limit=options.limit))
@@ -90,8 +92,8 @@ def write_map_page(options: MapOptions, page: Path) -> ResultPage:
     ).encode()
     make_folder(page.absolute().parent)
     write_whole(page, html)
-    known = sum(len(rows.test) * len(block["nearest"]) for block in maps)
-    return ResultPage(path=page, size=len(html), predictions=known)
+    shown = sum(len(rows.test) * len(block["references"]) for block in maps)
+    return ResultPage(path=page, size=len(html), predictions=shown)
 
 
 def _describe_encoder(options: MapOptions, spec: str, data: TaskData, *, umap: bool) -> dict[str, Any]:

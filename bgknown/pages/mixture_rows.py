@@ -150,7 +150,7 @@ def _list_facts(data: Dataset, prefixes: CorpusPrefixes) -> tuple[Fact, ...]:
         "Mixtures": f"{len(table):,}: {splits}",
         "Clips": f"{clips:,} of {table['category'].nunique():,} classes",
         "Background recordings": f"{recordings:,}",
-        "Length": f"{data.duration_s:g} s each, {data.duration_s * len(table) / 3600:,.1f} h in all",
+        "Length": f"{data.duration_s:g} s each, {_format_length(data.duration_s * len(table))} in all",
         "SNR": _set_minus(f"{snr.min():.2f} to {snr.max():.2f} dB, on average {snr.mean():.2f} dB"),
         "Largest SNR error": f"{(snr - asked).abs().max():.4f} dB",
         "Background level": _set_minus(f"{levels} LUFS"),
@@ -165,6 +165,12 @@ def _list_facts(data: Dataset, prefixes: CorpusPrefixes) -> tuple[Fact, ...]:
     if skipped := data.description["counts"]["skipped"]:
         facts["Skipped"] = f"{skipped:,} broken inputs (listed in dataset.json)"
     return tuple(Fact(name=name, value=value) for name, value in facts.items())
+
+
+def _format_length(seconds: float) -> str:
+    """A length of time in a unit in which it is not zero."""
+    unit, size = next((one for one in (("h", 3_600), ("min", 60)) if seconds >= one[1] / 10), ("s", 1))
+    return f"{seconds / size:,.1f} {unit}"
 
 
 def _set_minus(text: str) -> str:

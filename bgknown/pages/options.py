@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from bgknown.errors import InvalidInputError, NotFoundError
+from bgknown.errors import InvalidInputError, NotFoundError, StorageError
 from bgknown.jobs.parallel import check_jobs
 from bgknown.userpath import absolute, expand_fields
 
@@ -78,11 +78,30 @@ def choose_page(options: PageOptions) -> Path:
             raise InvalidInputError(
                 f"{page}: is among the dataset's files, where it would count as a fault; give another --out"
             )
-    if page.is_file():
-        with page.open("rb") as file:
-            if _MARK not in file.read(8_192):
-                raise InvalidInputError(f"{page}: already exists and is not a page of bgknown; give another --out")
+    check_page(page, "--out")
     return page
+
+
+def check_page(page: Path, option: str) -> None:
+    """Check that a page would replace nothing but a page.
+
+    Args:
+        page: the file to write.
+        option: the option that chooses it.
+
+    Raises:
+        InvalidInputError: another file is there.
+        StorageError: the file that is there cannot be read.
+    """
+    try:
+        if not page.is_file():
+            return
+        with page.open("rb") as file:
+            is_page = _MARK in file.read(8_192)
+    except OSError as error:
+        raise StorageError(f"{page}: {error.strerror or error}; give another {option}") from error
+    if not is_page:
+        raise InvalidInputError(f"{page}: already exists and is not a page of bgknown; give another {option}")
 
 
 def list_bases(folder: Path, page: Path) -> list[str]:

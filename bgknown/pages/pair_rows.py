@@ -114,7 +114,7 @@ def _list_pair_facts(table: pd.DataFrame, description: dict[str, Any]) -> tuple[
     groups = Counter(zip(table["scene"], table["split"], strict=True))
     facts = {
         "Pairs": f"{len(table):,}: " + ", ".join(f"{n:,} {scene} {split}" for (scene, split), n in groups.items()),
-        "Changes": ", ".join(f"{n:,} {kind.replace('_', ' ')}" for kind, n in kinds.most_common()) or "none",
+        "Changes": ", ".join(f"{kind.replace('_', ' ')} {n:,}" for kind, n in kinds.most_common()) or "none",
         "Made by": f"bgknown {description.get('version', '')}",
         "Dataset id": str(description.get("dataset_id", "not stored"))[:12],
     }

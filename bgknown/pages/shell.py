@@ -18,6 +18,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from bgknown.shown import escape_text
 from bgknown.version import VERSION
 
 ASSETS = Path(__file__).parent / "assets"
@@ -52,6 +53,7 @@ def render_page(
         loader=FileSystemLoader([template.parent, ASSETS]),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_escape_unseen,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -65,6 +67,11 @@ def render_page(
         blocks={name: Markup(format_data(value)) for name, value in data.items()},
         **values,
     )
+
+
+def _escape_unseen(value: Any) -> Any:
+    """Text without characters that turn its direction or cannot be seen; anything else as it is."""
+    return escape_text(value) if type(value) is str else value
 
 
 def format_data(value: Any) -> str:

@@ -55,8 +55,8 @@ def render(soundscape: Soundscape, slices: Sequence[Slice], folder: Path) -> Ren
         InvalidInputError: another version of Scaper is installed, or Scaper would change the soundscape.
     """
     core = load()
-    backgrounds, bg_paths = _make_tree(soundscape.backgrounds, folder)
-    foregrounds, fg_paths = _make_tree(soundscape.events, folder)
+    backgrounds, bg_paths = _make_tree(soundscape.backgrounds, folder, "background")
+    foregrounds, fg_paths = _make_tree(soundscape.events, folder, "foreground")
     paths = [*bg_paths, *fg_paths]
     with _lend_modules(core, dict(zip(paths, slices, strict=True))):
         scape = core.Scaper(soundscape.duration_s, str(foregrounds), str(backgrounds))
@@ -158,13 +158,14 @@ def _add_event(scape: Any, layer: Layer, path: str) -> None:
     )
 
 
-def _make_tree(layers: Sequence[Layer], folder: Path) -> tuple[Path, list[str]]:
+def _make_tree(layers: Sequence[Layer], folder: Path, role: str) -> tuple[Path, list[str]]:
     """The folder tree that Scaper requires: one folder per label, with an empty file for each layer.
 
-    Trees are kept: soundscapes with the same labels share one.
+    Trees are kept: soundscapes with the same labels share one. Backgrounds and events never do: a background may have
+    the label of an event, and its file must not be the event's.
     """
     labels = [layer.label for layer in layers]
-    root = folder / hash_bytes(json.dumps(labels).encode())[:16]
+    root = folder / f"{role}-{hash_bytes(json.dumps(labels).encode())[:16]}"
     paths = [root / label / str(number) for number, label in enumerate(labels)]
     if not (paths[-1] if paths else root).exists():
         folder.mkdir(exist_ok=True)

@@ -70,7 +70,11 @@ function makeControls(tab) {
   const metrics = tab.tables.map((number) => [number, board.tables[number].metric]);
   const copies = Object.entries(COPY_FORMS).map(([name, format]) => {
     const button = make("button", { type: "button", id: `copy-${name.toLowerCase()}` }, name);
-    button.addEventListener("click", () => copyText(format(currentTable(), listShownColumns(currentTable()), listShownLines(currentTable()))));
+    button.addEventListener("click", async () => {
+      const copied = await copyText(format(currentTable(), listShownColumns(currentTable()), listShownLines(currentTable())));
+      button.focus();
+      document.getElementById("copied").textContent = copied ? `Copied as ${name}` : "Not copied: the browser refused";
+    });
     return button;
   });
   return [
@@ -84,7 +88,7 @@ function makeControls(tab) {
         document.getElementById("metric").focus();
       }),
       make("div", { class: "group", role: "group", "aria-label": "Columns" }, make("span", { class: "faint" }, "Columns"), make("div", {}, makeToggle("Key figures", "all", false), makeToggle("All settings", "all", true))),
-      make("div", { class: "group", role: "group", "aria-label": "Copy the table" }, make("span", { class: "faint" }, "Copy as"), make("div", {}, copies)),
+      make("div", { class: "group", role: "group", "aria-label": "Copy the table" }, make("span", { class: "faint" }, "Copy as"), make("div", {}, copies, make("span", { id: "copied", class: "faint" }))),
     ),
     make(
       "details",
@@ -117,7 +121,13 @@ function makeNotes(table) {
   const notes = [...table.notes, ...board.notes];
   return [
     notes.length ? make("ul", { class: "notes" }, notes.map((note) => make("li", {}, note))) : null,
-    make("details", {}, make("summary", {}, "How to read this table"), make("ul", { class: "notes" }, board.legend.map((line) => make("li", {}, line)), make("li", {}, "bar: the mean; line over it: the interval; a thin line is zero"))),
+    make(
+      "details",
+      { open: true },
+      make("summary", {}, "How to read this table"),
+      make("ul", { class: "notes", id: "columns" }),
+      make("ul", { class: "notes" }, board.legend.map((line) => make("li", {}, line)), make("li", {}, "bar: the mean; line over it: the interval; a thin line is zero")),
+    ),
   ];
 }
 
@@ -138,7 +148,7 @@ function drawPanel() {
       make("div", { id: "board", class: "scroll", tabindex: 0, role: "region", "aria-label": "Table" }),
       ...makeNotes(table),
       make("section", { id: "clips", "aria-label": "Clips", hidden: true }),
-      listTabRuns(table).some(({ run }) => listRunSettings(run, table.metric).length) ? makePart("pairs", "Two encoders: what one gets and the other misses", (box) => drawPairs(box, currentTable())) : null,
+      hasPairs(table) ? makePart("pairs", "Two encoders: what one gets and the other misses", (box) => drawPairs(box, currentTable())) : null,
       has("classes") ? makePart("classes", "Classes and confusion", (box) => drawClasses(box, currentTable())) : null,
       has("bands") ? makePart("bands", "Accuracy and gain by SNR", (box) => drawBands(box, currentTable())) : null,
     ].filter((part) => part !== null),

@@ -96,6 +96,22 @@ function hasSeries(run, setting, metric) {
   return readData("runs")[run].series.includes(`${setting}\t${metric}`);
 }
 
+/** What a column shows, in words; null where that is not known. */
+function describeColumn(table, place) {
+  const { task, setting, kind } = table.columns[place];
+  const about = (readData("settings")[task] ?? {})[setting];
+  if (about !== undefined) return about;
+  return kind & GAIN ? `the gain: ${splitGain(setting).join(" minus ")}, on the same clips` : null;
+}
+
+/** The columns in words, under the table: titles of headers need a mouse. */
+function listColumns(table, places) {
+  const known = places.map((place) => [table.columns[place].name, describeColumn(table, place)]).filter(([, about]) => about !== null);
+  const items = known.map(([name, about]) => make("li", {}, make("strong", {}, name), `: ${about}`));
+  const symbols = known.some(([, about]) => about.includes("y_mix"));
+  return symbols ? [...items, make("li", {}, "y_mix: the embedding of the mixture; y_bg: the embedding of the background alone")] : items;
+}
+
 function makeHeader(table, places) {
   const columns = [
     ["encoder", "encoder", "text"],
@@ -105,7 +121,7 @@ function makeHeader(table, places) {
   const cells = columns.map(([by, name, kind]) => {
     const sort = view.sort ?? { by: table.order, descending: !table.ascending };
     const sorted = sort.by !== by ? "none" : sort.descending ? "descending" : "ascending";
-    const about = typeof by === "number" ? (readData("settings")[table.columns[by].task] ?? {})[table.columns[by].setting] : null;
+    const about = typeof by === "number" ? describeColumn(table, by) : null;
     const button = make("button", { type: "button", class: "sort", title: about }, name);
     button.addEventListener("click", () => sortBy(by, kind === "number" && by !== "rank" && by !== "tie" && !table.ascending));
     return make("th", { scope: "col", class: kind === "number" ? "number" : "name", "aria-sort": sorted }, button);
@@ -152,6 +168,8 @@ function drawTable() {
   const body = make("tbody", {}, lines.map((line) => makeLine(table, line, places, scales)));
   const caption = make("caption", { class: "hidden-visually" }, table.title);
   document.getElementById("board").replaceChildren(make("table", {}, caption, makeHeader(table, places), body));
-  document.getElementById("count").textContent =
-    lines.length === table.lines.length ? `${lines.length} encoders` : `${lines.length} of ${table.lines.length} encoders`;
+  document.getElementById("columns").replaceChildren(...listColumns(table, places));
+  const all = table.lines.length;
+  const count = `${lines.length === all ? "" : `${lines.length} of `}${all} ${all === 1 ? "encoder" : "encoders"}`;
+  document.getElementById("count").textContent = `${count} · ${table.metric}${table.percent ? " in %" : ""}`;
 }

@@ -10,15 +10,21 @@ function drawPairs(box, table, a, b) {
   }
   const order = table.columns[table.order].setting;
   const complete = (side, fallback) => {
-    const run = side?.run ?? runs[Math.min(fallback, runs.length - 1)].run;
+    const run = side?.run ?? fallback;
     const settings = listRunSettings(run, table.metric);
     const wanted = side?.setting ?? order;
     return { run, setting: settings.includes(wanted) ? wanted : settings[0] };
   };
-  const state = { a: complete(a, 0), b: complete(b, 1) };
+  const described = readData("runs");
+  const isAlike = (one, other) => one !== other && described[one].clips === described[other].clips;
+  const first = (runs.find(({ run }) => runs.some((other) => isAlike(other.run, run))) ?? runs[0]).run;
+  const state = { a: complete(a, first) };
+  state.b = complete(b, (runs.find(({ run }) => isAlike(run, state.a.run)) ?? { run: state.a.run }).run);
+  const severalTasks = new Set(runs.map(({ run }) => described[run].task)).size > 1;
   const nameOf = (run) => runs.find((one) => one.run === run).name;
+  const nameRun = (run) => (severalTasks ? `${nameOf(run)}, ${described[run].task}` : nameOf(run));
   const selects = ["a", "b"].flatMap((mark) => [
-    makeSelect(`pair-${mark}`, `Encoder ${mark.toUpperCase()}`, runs.map(({ run, name }) => [run, name]), state[mark].run, (value) =>
+    makeSelect(`pair-${mark}`, `Encoder ${mark.toUpperCase()}`, runs.map(({ run }) => [run, nameRun(run)]), state[mark].run, (value) =>
       drawPairs(box, table, ...Object.values({ ...state, [mark]: { ...state[mark], run: Number(value) } })),
     ),
     makeSelect(`setting-${mark}`, `Setting of ${mark.toUpperCase()}`, listRunSettings(state[mark].run, table.metric).map((name) => [name, name]), state[mark].setting, (value) =>

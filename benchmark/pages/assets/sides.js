@@ -16,6 +16,16 @@ function listRunSettings(run, metric) {
   return readData("runs")[run].series.filter((key) => key.endsWith(ends)).map((key) => key.slice(0, -ends.length));
 }
 
+/** Whether two figures of a table were measured on the same clips. */
+function hasPairs(table) {
+  const counts = new Map();
+  for (const { run } of listTabRuns(table)) {
+    const { clips } = readData("runs")[run];
+    counts.set(clips, (counts.get(clips) ?? 0) + listRunSettings(run, table.metric).length);
+  }
+  return [...counts.values()].some((count) => count > 1);
+}
+
 /** One side: its name, its series, and for each clip the share of seeds that are right. */
 function makeSide(run, name, setting, metric) {
   const clips = readClips(readData("runs")[run].clips);

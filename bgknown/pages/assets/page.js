@@ -15,6 +15,17 @@ function readData(name) {
 const SVG = "http://www.w3.org/2000/svg";
 const SVG_TAGS = new Set(["svg", "g", "path", "line", "rect", "circle", "text", "polyline", "title", "desc"]);
 
+/** Characters that cannot be seen or turn the direction of a line, so that a name could pass for another. */
+const UNSAFE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
+
+/** Text with such characters written as commands write them. */
+function showText(text) {
+  return String(text).replace(UNSAFE, (found) => {
+    const code = found.codePointAt(0).toString(16);
+    return code.length <= 2 ? `\\x${code.padStart(2, "0")}` : code.length <= 4 ? `\\u${code.padStart(4, "0")}` : `\\U${code.padStart(8, "0")}`;
+  });
+}
+
 /**
  * An element with attributes and children. Children that are not elements become text. `on...` attributes are
  * functions; true and false set and leave out an attribute; null and undefined children are left out.
@@ -26,7 +37,8 @@ function make(tag, attributes = {}, ...children) {
     else if (value === true) element.setAttribute(name, "");
     else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, String(value));
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  const shown = children.flat().filter((child) => child !== null && child !== undefined);
+  element.append(...shown.map((child) => (child instanceof Node ? child : showText(child))));
   return element;
 }
 
@@ -35,8 +47,9 @@ function announce(text) {
   document.getElementById("announcements").textContent = text;
 }
 
-/** Copy a text; where the clipboard is closed to pages from disk, through a selection. */
+/** Copy a text; where the clipboard is closed to pages from disk, through a selection. Returns whether it worked. */
 async function copyText(text) {
+  let copied = true;
   try {
     await navigator.clipboard.writeText(text);
   } catch {
@@ -44,10 +57,11 @@ async function copyText(text) {
     area.value = text;
     document.body.append(area);
     area.select();
-    document.execCommand("copy");
+    copied = document.execCommand("copy");
     area.remove();
   }
-  announce("Copied");
+  announce(copied ? "Copied" : "This browser does not let the page copy");
+  return copied;
 }
 
 /** A link that leaves the page, only to a web address; anything else stays text. */

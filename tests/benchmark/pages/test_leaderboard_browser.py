@@ -14,6 +14,7 @@ from benchmark.results.leaderboard import arrange
 from benchmark.results.rows import read_rows
 from benchmark.results.runs import list_runs
 from tests.benchmark.pages.made_pages import HOSTILE, HOSTILE_FILE, wait_for, wait_until_it_plays
+from tests.benchmark.results.made_runs import draw_answers, write_results
 from tests.browser import browser, open_page  # noqa: F401  (fixtures)
 
 pytestmark = pytest.mark.browser
@@ -60,7 +61,7 @@ def test_sorting_filtering_and_search(opened):
     ]
     page.fill("#search", "FAI")
     assert read_encoders(opened) == ["fair"]
-    assert page.inner_text("#count") == "1 of 3 encoders"
+    assert page.inner_text("#count") == "1 of 3 encoders · accuracy in %"
     page.fill("#search", "")
     assert not page.locator("#filter-tied").is_visible()  # folded away
     page.click("#filters-title")
@@ -88,15 +89,24 @@ def test_tabs_metrics_and_columns(opened):
     )
 
 
+def test_the_shown_columns_are_explained_in_words(opened):
+    page = opened.page
+    open_tab(opened, "bgknown · linear")
+    assert page.locator("#columns").is_visible()
+    explained = page.locator("#columns strong").all_inner_texts()
+    assert "a* - mix" in explained
+    assert "a* minus mix, on the same clips" in page.inner_text("#columns")
+
+
 def test_copies_are_what_the_command_prints(board_folder, opened):
     page = opened.page
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     open_tab(opened, "bgknown · linear")
     board = arrange(read_rows(board_folder / "results"), BoardOptions(), outs=[board_folder / "results"])
     copied = {}
-    for form in ("latex", "markdown", "csv"):
+    for form, name in (("latex", "LaTeX"), ("markdown", "Markdown"), ("csv", "CSV")):
         page.click(f"#copy-{form}")
-        wait_for(page, "document.getElementById('announcements').textContent === 'Copied'")
+        wait_for(page, f"document.getElementById('copied').textContent === 'Copied as {name}'")
         copied[form] = page.evaluate("navigator.clipboard.readText()")
     assert copied["latex"].startswith("\\begin{table}")
     assert copied["latex"] in format_latex(board)
@@ -237,4 +247,18 @@ def test_without_audio_the_page_says_how_to_get_it(board_folder, tmp_path, open_
         assert "--dataset DIR" in opened.page.inner_text("#clips .notice")
         assert opened.page.locator("#clips button.play").count() == 0
         assert opened.page.evaluate("document.documentElement.scrollWidth") == 400
+        opened.check_quiet()
+
+
+def test_pairs_of_several_tasks_are_of_the_same_clips(tmp_path, open_page):  # noqa: F811
+    answers = {"plain": draw_answers(0.5, 1, seeds=1, clips=["1.wav", "2.wav", "3.wav", "4.wav"])}
+    for encoder, task in (("one", "mine"), ("one", "yours"), ("other", "yours")):
+        labels = dict.fromkeys(["1.wav", "3.wav"], "cat") | dict.fromkeys(["2.wav", "4.wav"], "dog")
+        write_results(tmp_path, encoder, answers, labels=labels, task=task, protocol="linear", dataset_sha256=task)
+    write_leaderboard_page([tmp_path], tmp_path / "page.html")
+    with open_page(tmp_path / "page.html") as opened:
+        opened.page.click("#pairs summary")
+        chosen = "document.getElementById('pair-{}').selectedOptions[0].textContent"
+        assert [opened.page.evaluate(chosen.format(mark)) for mark in "ab"] == ["one, yours", "other, yours"]
+        assert "4 clips, accuracy" in opened.page.inner_text("#pairs")
         opened.check_quiet()

@@ -177,6 +177,33 @@ def test_folders_of_audio_are_checked(board_folder, built, tmp_path):
     assert not page.exists()
 
 
+def test_only_pages_are_overwritten(board_folder, tmp_path):
+    out, page = board_folder / "results", tmp_path / "page.html"
+    for kept in (tmp_path / "notes.html", tmp_path / "leaderboard.csv"):
+        kept.write_text("mine")
+        done = CliRunner().invoke(main, ["leaderboard", "--out", str(out), "--html", str(kept)])
+        assert done.exit_code == 1
+        assert done.output == f"error: {kept}: already exists and is not a page of bgknown; give another --html\n"
+        assert kept.read_text() == "mine"
+    for _ in range(2):
+        write_leaderboard_page([out], page)
+    (tmp_path / "file").write_text("")
+    done = CliRunner().invoke(main, ["leaderboard", "--out", str(out), "--html", str(tmp_path / "file" / "page.html")])
+    assert done.exit_code == 1
+    assert "give another --html" in done.output
+
+
+def test_without_predictions_there_is_nothing_to_open(board_folder, tmp_path):
+    shutil.copytree(board_folder / "results", tmp_path / "results")
+    for predictions in (tmp_path / "results" / "runs").glob("*/predictions*"):
+        predictions.unlink()
+    write_leaderboard_page([tmp_path / "results"], tmp_path / "page.html")
+    blocks = read_blocks(tmp_path / "page.html")
+    assert blocks["board"]["tables"]
+    assert blocks["runs"] == []
+    assert not [name for name in blocks if name.startswith(("classes-", "pairs-", "run-"))]
+
+
 def test_a_damaged_table_of_bands_is_named(board_folder, tmp_path):
     shutil.copytree(board_folder / "results", tmp_path / "results")
     run = next(run for run in list_runs(tmp_path / "results") if run.row.task == "bgknown")

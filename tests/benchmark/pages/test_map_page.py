@@ -134,7 +134,19 @@ def test_without_clean_clips_there_are_no_figures(built, tmp_path):
     blocks = read_blocks(tmp_path / "pages" / "map.html")
     assert blocks["points"]["clean"] == []
     assert blocks["map-0"]["figures"] == {}
+    assert "(16 remainders, " in done.output
     assert "Clean clips are missing" in (tmp_path / "pages" / "map.html").read_text()
+
+
+def test_only_pages_are_overwritten(built, tmp_path):
+    page = tmp_path / "pages" / "map.html"
+    page.parent.mkdir()
+    page.write_text("mine")
+    done = run_map(tmp_path, built, "--encoder", "logmel")
+    assert done.exit_code == 1
+    assert f"error: {page}: already exists and is not a page of bgknown; give another --out" in done.output
+    assert page.read_text() == "mine"
+    assert not (tmp_path / "cache").exists()  # found before anything is embedded
 
 
 @pytest.mark.parametrize(

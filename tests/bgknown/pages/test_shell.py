@@ -10,7 +10,7 @@ import soundfile
 from bgknown.pages.shell import format_data, render_page
 from tests.browser import browser, open_page  # noqa: F401  (fixtures)
 
-HOSTILE = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)> & \u2028 \" '"
+HOSTILE = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)> & \u2028 \" ' \u202efdp.exe"
 TEMPLATE = '{% extends "shell.html" %}{% block main %}<p id="said">{{ said }}</p><div id="made"></div>{% endblock %}'
 SCRIPT = """
 const hostile = readData("hostile").text;
@@ -67,6 +67,8 @@ def test_hostile_text_is_shown_as_text_and_files_beside_the_page_play(page, open
         assert opened.page.inner_text("#said").startswith("</script><script>alert(1)")
         assert opened.page.inner_text("#made p").startswith("</script><script>alert(1)")
         assert opened.page.locator("#made a, #made img").count() == 0
+        for shown in ("#said", "#made p", "h1"):  # nothing turns the direction of the text
+            assert opened.page.inner_text(shown).endswith("\\u202efdp.exe")
         ready = opened.page.evaluate(
             "new Promise((done, fail) => { const audio = document.getElementById('audio');"
             " if (audio.readyState >= 3) done(true); audio.addEventListener('canplay', () => done(true));"

@@ -59,7 +59,7 @@ def through_scapers_own_files(sources, row):
     return mixture[:, 0], [layer[:, 0] for layer in layers]
 
 
-def through_memory(sources, row, folder):
+def through_memory(sources, row, folder, background_label="Rain"):
     store = SourceStore()
     bg, fg = store.open(sources / "bg/Rain/bg.wav"), store.open(sources / f"fg/bell/{row['clip']}.wav")
     frames = min(fg.frames, 5 * RATE_HZ)
@@ -69,7 +69,7 @@ def through_memory(sources, row, folder):
         name="x",
         duration_s=5.0,
         ref_db=row["ref_db"],
-        backgrounds=(Layer(label="Rain", file="bg/bg.wav", source_time_s=bg_s, duration_s=bg_duration_s),),
+        backgrounds=(Layer(label=background_label, file="bg/bg.wav", source_time_s=bg_s, duration_s=bg_duration_s),),
         events=(Layer(label="bell", file="fg.wav", source_time_s=fg_s, duration_s=fg_duration_s, snr_db=row["snr"]),),
     )
     slices = [
@@ -120,9 +120,23 @@ def test_jams_is_valid_and_contains_no_path_of_this_machine(sources, tmp_path):
 def test_labels_of_one_soundscape_do_not_reach_another(sources, tmp_path):
     row = {"clip": "short", "start": 0, "snr": 0.0, "ref_db": -30.0}
     (tmp_path / "trees").mkdir()
-    scaper._make_tree([Layer(label="other", file="x", source_time_s=0.0, duration_s=1.0)], tmp_path / "trees")
+    scaper._make_tree(
+        [Layer(label="other", file="x", source_time_s=0.0, duration_s=1.0)], tmp_path / "trees", "foreground"
+    )
     found = through_memory(sources, row, tmp_path / "trees")
     assert found.jams["annotations"][0]["sandbox"]["scaper"]["fg_labels"] == ["bell"]
+
+
+@pytest.mark.parametrize("start", [0, 12_345])
+def test_a_background_may_have_the_label_of_the_event(sources, tmp_path, start):
+    row = {"clip": "exact", "start": start, "snr": 2.0, "ref_db": -30.0}
+    apart = through_memory(sources, row, tmp_path)
+    alike = through_memory(sources, row, tmp_path, background_label="bell")
+    assert not np.array_equal(apart.layers[0], apart.layers[1])
+    assert np.array_equal(alike.mixture, apart.mixture)
+    assert all(np.array_equal(one, other) for one, other in zip(alike.layers, apart.layers, strict=True))
+    files = [row["value"]["source_file"] for row in alike.jams["annotations"][0]["data"]]
+    assert sorted(files) == ["bg/bg.wav", "fg.wav"]
 
 
 def test_the_logging_level_and_scapers_modules_are_given_back(sources, tmp_path):
