@@ -145,7 +145,7 @@ def _draw(table: pd.DataFrame) -> Figure:
             handles[run] = line if name == shown[0] else handles[run]
         if name in {"target_spread", "embedding_spread", "clips_per_s", LEARNING_RATE}:
             axis.set_ylim(0.0, 1.1 * max(float(table[name].max()), 1e-9))
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.locator_params(axis="x", integer=True)
     facets.label(x="step")
     facets.name([curves[name] for name in shown])
     add_legend(facets.figure, list(handles.values()), runs)
