@@ -400,10 +400,10 @@ def test_the_demo_runs_the_whole_pipeline(place, monkeypatch):
     finally:
         log.setLevel(before)
     assert "audiontt2022-untrained" in first.stdout
-    assert "listen  demo/bgknown.html" in first.stdout
+    assert f"{'listen':<11}  demo/bgknown.html" in first.stdout
     assert Path("demo/bgknown.html").is_file()
     for page in ("leaderboard", "map"):
-        assert f"{page}  demo/{page}.html" in first.stdout
+        assert f"{page:<11}  demo/{page}.html" in first.stdout
         assert "../cache/miniature/ESC-50/audio" in Path(f"demo/{page}.html").read_text()
     rows = figures("demo/results")
     # in power, what is left is the clip itself but for its gain
