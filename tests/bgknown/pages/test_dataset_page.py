@@ -289,8 +289,7 @@ def test_authors_and_licences(copy, tmp_path):
 
 def test_a_dataset_made_from_tables(tmp_path):
     build_dataset(tmp_path / "yard", **make_tables(tmp_path / "tables").given())
-    named = {"foreground_title": "bark at noon", "foreground_licence": "CC0-1.0", "foreground_uploader": "me"}
-    edit_manifest(tmp_path / "yard", **named, background_labels="Rain,Water")
+    edit_manifest(tmp_path / "yard", background_labels="Rain,Water")
     report = make_page(tmp_path / "yard", sample=6)
     rows, text = read_blocks(report.page)["rows"], report.page.read_text()
     assert (report.checks.faults, report.faults) == ((), ())
@@ -298,7 +297,7 @@ def test_a_dataset_made_from_tables(tmp_path):
     assert "1.5 s each" in text
     assert (rows["duration"], rows["width"]) == ({"all": 1.5}, {"all": [18] * 5})
     clip = rows["clips"][0]
-    assert (clip["title"], clip["licence"], clip["uploader"]) == ("bark at noon", "CC0-1.0", "me")
+    assert (clip["title"], clip["licence"], clip["uploader"]) == ("bark at noon", "CC0-1.0", "me 0")
     assert {source["labels"] for source in rows["recordings"]} == {"Rain,Water"}
     assert "label" not in rows
     assert all("url" not in source for source in rows["clips"])  # a name such as 7.wav is not a Freesound id here
