@@ -28,7 +28,8 @@ def embed_on_cluster(work: Callable[[Shard], object], cluster: Cluster, cache: P
     """
     with advise_option("--cache"):
         make_folder(cache)
-    count = SHARES_PER_WORKER * cluster.jobs
+    workers = cluster.count_workers()
+    count = SHARES_PER_WORKER * workers
     shards = [Shard(number=number, count=count) for number in range(1, count + 1)]
-    for _ in in_processes(work, shards, jobs=cluster.jobs, title=title, unit="share", out=cache):
+    for _ in in_processes(work, shards, jobs=workers, title=title, unit="share", out=cache):
         pass

@@ -16,6 +16,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ WORKERS_WAIT_S = 7 * 86_400
 """How long to wait for the first worker; a queue may be long."""
 IN_FLIGHT = 3
 """Tasks for each worker that are handed to the cluster at a time."""
+COUNT_EVERY_S = 2.0
 LONELY_S = 30.0
 """After this time without workers a line says so."""
 _LANDMARKS = 12
@@ -57,12 +59,22 @@ class Cluster:
 
     client: Any
     """Dask's client."""
-    jobs: int
-    """Number of its workers, or of those that its queue was asked for."""
+    requested: int
+    """Number of workers that were asked for; 0 where others start them."""
     sight: Sight
     """What its workers must see."""
     words: dict[Path, str] = field(default_factory=dict)
     """The random word of each folder that is written."""
+    _present: int = field(default=0, init=False)
+    _count_again_at: float = field(default=0.0, init=False)
+
+    def count_workers(self) -> int:
+        """How many workers there are, or will be; at least 1. More may come and some may go at any time."""
+        if time.monotonic() >= self._count_again_at:
+            with contextlib.suppress(Exception):  # the scheduler may be gone, which the work reports
+                self._present = len(self.client.nthreads())
+            self._count_again_at = time.monotonic() + COUNT_EVERY_S
+        return max(self._present, self.requested, 1)
 
     def see_written(self, folder: Path | None) -> Sight:
         """What its workers must see, with a folder that exists and that they write to."""
@@ -102,8 +114,8 @@ def use_cluster(address: str | None, *, read: Sequence[Path] = ()) -> Iterator[C
         return
     with contextlib.ExitStack() as stack:
         stack.enter_context(_quieten())
-        client, jobs = connect(address, stack)
-        cluster = Cluster(client=client, jobs=jobs, sight=Sight(read=tuple(_list_landmarks(read))))
+        client, requested = connect(address, stack)
+        cluster = Cluster(client=client, requested=requested, sight=Sight(read=tuple(_list_landmarks(read))))
         stack.enter_context(_warn_when_lonely(client))
         client.wait_for_workers(1, timeout=WORKERS_WAIT_S)
         _check_threads(client)
@@ -141,7 +153,8 @@ def run_on_cluster(
     with _explain_cluster_faults():
         try:
             while following < len(parts):
-                room = IN_FLIGHT * cluster.jobs - len(places) - len(ready)  # ready: those that a slow one holds up
+                # results that are ready may have to wait for a slow one before them
+                room = IN_FLIGHT * cluster.count_workers() - len(places) - len(ready)
                 for place, part in itertools.islice(waiting, max(room, 0)):
                     future = cluster.client.submit(work, part, pure=False)
                     places[future] = place

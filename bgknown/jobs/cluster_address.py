@@ -25,7 +25,7 @@ def connect(address: str, stack: contextlib.ExitStack) -> tuple[Any, int]:
     """Connect to a cluster until a stack is closed.
 
     Returns:
-        Dask's client, and the number of workers that there are or will be.
+        Dask's client, and the number of workers that were asked for; 0 where others start them.
 
     Raises:
         NotFoundError: Dask is not installed, or there is no such file.
@@ -67,7 +67,7 @@ def connect(address: str, stack: contextlib.ExitStack) -> tuple[Any, int]:
             f"{address}: no scheduler answers there; start one with `dask scheduler`, and workers with "
             "`dask worker --nthreads 1`"
         ) from error
-    return client, len(client.scheduler_info(n_workers=-1)["workers"])
+    return client, 0
 
 
 def read_queue(path: Path) -> Any:

@@ -92,7 +92,7 @@ def test_a_build_has_the_same_bytes_also_when_a_worker_is_killed(built, dask, tm
     out = tmp_path / "out"
     killer = after(lambda: list(out.glob("audio/mix/*.wav")), dask.workers[0].kill)
     with use_cluster(dask.address, read=[corpora.esc50, corpora.fsd50k]) as cluster:
-        assert cluster.jobs == 2
+        cluster.client.wait_for_workers(2, timeout=60)
         corpora.build(out, engine="direct")
     killer.join()
     assert dask.workers[0].wait(10) == -signal.SIGKILL
@@ -116,6 +116,21 @@ def test_a_lost_scheduler_is_one_line_and_finished_work_stays(dask, tmp_path, ca
     assert paths[3].exists()
     assert not paths[-1].exists()
     assert "Traceback" not in capfd.readouterr().err + caplog.text
+
+
+def test_workers_that_come_late_are_used(tmp_path):
+    dask = Dask(tmp_path)
+    dask.add_worker()
+    try:
+        with use_cluster(dask.address) as cluster:
+            after((tmp_path / "3.txt").exists, dask.add_worker)
+            paths = [tmp_path / f"{number}.txt" for number in range(60)]
+            list(in_processes(wait_and_write, paths, jobs=1, title="x", unit="file"))
+            cluster.client.wait_for_workers(2, timeout=60)
+            cluster._count_again_at = 0.0
+            assert cluster.count_workers() == 2
+    finally:
+        dask.close()
 
 
 def end(_item):
