@@ -260,6 +260,9 @@ def _remove_words(cluster: Cluster) -> None:
 @contextlib.contextmanager
 def _quieten() -> Iterator[None]:
     """Keep Dask's log of lost connections, tracebacks included, off the terminal: each fault is one line here."""
+    with contextlib.suppress(ImportError):  # where it is missing, the connection says so
+        import distributed  # noqa: F401, PLC0415  (it makes its loggers)
+
     names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in {"distributed", "tornado"}]
     loggers = [logging.getLogger(name) for name in {"distributed", "distributed.client", "asyncio", *names}]
     before = {logger: logger.level for logger in loggers}
