@@ -25,6 +25,9 @@ from bgknown.jobs.cluster import Sight, check_sight, find_cluster, run_on_cluste
 from bgknown.jobs.surroundings import prepare_libraries
 from bgknown.shown import escape_line
 
+# loky replaces a worker whose memory has grown, which harms nothing; it checks that where psutil is installed
+warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given", category=UserWarning)
+
 _PARENT_EVERY_S = 0.25
 Item = TypeVar("Item")
 Result = TypeVar("Result")
