@@ -11,6 +11,7 @@ from pathlib import Path
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores, so each computes in one thread
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import numpy as np
 import pytest
 import soundfile
@@ -22,6 +23,9 @@ from bgknown.mixtures.options import BuildOptions
 
 RATE_HZ = 44_100
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+hypothesis.settings.register_profile("no deadline", deadline=None)  # a busy machine is no fault of an example
+hypothesis.settings.load_profile("no deadline")
 
 
 @dataclass
