@@ -1,7 +1,6 @@
 """Sources of a dataset on disk: what was left out, labels, licences and attribution, and how verify checks them."""
 
 import json
-import re
 import shutil
 
 import numpy as np
@@ -186,7 +185,7 @@ def test_the_command_line_reports_and_refuses(leaking, tmp_path, caplog):
     told = call(*plan)
     assert "FSD50K.dev_audio/7001.wav is the same audio as FSD50K.eval_audio/8001.wav" in caplog.text
     assert "train backgrounds: 3 of 5 recordings; without 1 from which clips were cut, 1 with the same audio" in told
-    assert re.search(r"rows? ha(s|ve) the clip's class in (its|their) background \(not known for 5\)", told)
+    assert "\n1 row has the clip's class in its background (not known for 5)" in told
     assert "FSD50K.dev_audio/7000" in call(*plan, "--keep-sources") + (tmp_path / "recipe.csv").read_text()
     build = ["build", *leaking.arguments(), "--jobs", 1, "--recipe", tmp_path / "recipe.csv", "--out", tmp_path / "out"]
     assert "was cut from the background 'FSD50K.dev_audio/7000.wav'; --keep-sources" in call(*build, status=1)
