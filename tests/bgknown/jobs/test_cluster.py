@@ -28,6 +28,9 @@ pytestmark = pytest.mark.slow
 class Dask:
     """A scheduler and workers, each a process of its own."""
 
+    paths = (str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH"))
+    """Where its processes find modules: tasks of these tests are functions of this file."""
+
     def __init__(self, folder: Path) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -38,9 +41,9 @@ class Dask:
 
     def _start(self, program, *options):
         command = [sys.executable, "-m", f"distributed.cli.{program}", *map(str, options), "--no-dashboard"]
-        output = (self.folder / "dask.log").open("ab")
-        with output:
-            return subprocess.Popen(command, cwd=self.folder, stdout=output, stderr=output, env=dict(os.environ))
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, self.paths))}
+        with (self.folder / "dask.log").open("ab") as output:
+            return subprocess.Popen(command, cwd=self.folder, stdout=output, stderr=output, env=environment)
 
     def add_worker(self, threads=1):
         options = [self.address, "--nthreads", threads, "--no-nanny", "--host", "127.0.0.1"]
@@ -78,9 +81,11 @@ def after(condition, act):
 
     def watch():
         deadline = time.monotonic() + 60
-        while not condition() and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
+            if condition():
+                act()
+                return
             time.sleep(0.01)
-        act()
 
     thread = threading.Thread(target=watch)
     thread.start()
