@@ -118,7 +118,12 @@ def pack(*, audio: tuple[Path, ...], match: tuple[str, ...], jobs: int | None, *
 @out_option("the run; an interrupted run resumes")
 @device_option
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard files, next to log.csv.")
-def train(*, corpus: Path, out: Path, device: str | None, tensorboard: bool, **given: Any) -> None:
+@click.option(
+    "--init",
+    type=FILE_PATH,
+    help="Start from this encoder: published BYOL-A weights, a checkpoint, or exported [default: drawn from the seed].",
+)
+def train(*, corpus: Path, out: Path, device: str | None, tensorboard: bool, init: Path | None, **given: Any) -> None:
     """Train an encoder; OUT/checkpoint.pt can be measured at any time and holds all that is needed to resume.
 
     For several processes or GPUs: torchrun --nproc-per-node=8 -m pretrain train ...; they share each batch and learn
@@ -128,12 +133,14 @@ def train(*, corpus: Path, out: Path, device: str | None, tensorboard: bool, **g
     Example:
       pretrain train --corpus corpus --config small --lambda 0.5 --out run
       pretrain train --corpus corpus --lambda 0.5 --set objective.mix_domain=power --out run-power
+      pretrain train --corpus corpus --config small --set objective.contrast=1 --init encoder.safetensors --out more
     """
     from pretrain.train import TrainOptions  # noqa: PLC0415
     from pretrain.train import train as train_encoder  # noqa: PLC0415
 
     begin_logging(logging.INFO, "%(message)s", force=True)
-    options = TrainOptions(corpus=corpus, config=_read_config(**given), out=out, device=device, tensorboard=tensorboard)
+    config = _read_config(**given)
+    options = TrainOptions(corpus=corpus, config=config, out=out, device=device, tensorboard=tensorboard, init=init)
     echo(f"{train_encoder(options)}")
 
 
@@ -191,7 +198,7 @@ def config(**given: Any) -> None:
     Example:
       pretrain config --config small
     """
-    echo(_read_config(**given).as_toml().rstrip("\n"))
+    echo(_read_config(**given).as_toml(complete=True).rstrip("\n"))
 
 
 def _read_config(*, config_name: str, changes: tuple[str, ...], lambda_: float | None, seed: int | None) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib import resources
 from typing import Any, Self
 
@@ -23,9 +23,12 @@ from pretrain.frontend import FrontEnd
 from pretrain.networks import NETWORKS
 from pretrain.views import ViewSettings
 
+OPTIONAL = {"optional": True}
+"""Marks settings beyond the paper that are stored only where they differ from their default."""
 NAMES = ("paper", "small", "smoke")
 """The configurations that come with the software."""
 DOMAINS = ("normalised", "power")
+SUBTRACTIONS = ("gamma", "learned")
 DECIDED = ("float32", "bf16")
 
 
@@ -66,6 +69,19 @@ class ObjectiveSettings:
     """Hidden units of projector and predictors."""
     projection: int = 256
     """Size of the projections that are compared, P."""
+    subtraction: str = field(default="gamma", metadata=OPTIONAL)
+    """What is compared in the difference loss: gamma, f(w) - gamma f(s(v)) (the paper); or learned, W1 f(w) -
+    W2 f(s(v)) with two matrices that are trained along and not part of the encoder."""
+    stop_gradient: bool = field(default=False, metadata=OPTIONAL)
+    """Whether f(s(v)) is taken as given in the difference loss: no gradient flows through it."""
+    reverse: float = field(default=0.0, metadata=OPTIONAL)
+    """Share of the reverse prediction in the difference loss, 0..1: f(w) - (1 - gamma) f(v) predicts the target of
+    s(v); 0 is off."""
+    contrast: float = field(default=0.0, metadata=OPTIONAL)
+    """Weight of the contrastive term next to the difference loss: the remainder after the right background must be
+    nearer to the target than that after another mixture's; 0 is off."""
+    contrast_temperature: float = field(default=0.2, metadata=OPTIONAL)
+    """Temperature of the contrastive term, above 0."""
 
     def __post_init__(self) -> None:
         check_within("objective.lambda", self.lambda_, 0.0, 1.0)
@@ -79,6 +95,10 @@ class ObjectiveSettings:
         check_within("objective.target_decay", self.target_decay, 0.0, 1.0)
         check_at_least("objective.head_hidden", self.head_hidden, 1)
         check_at_least("objective.projection", self.projection, 2)
+        check_one_of("objective.subtraction", self.subtraction, SUBTRACTIONS)
+        check_within("objective.reverse", self.reverse, 0.0, 1.0)
+        check_at_least("objective.contrast", self.contrast, 0.0)
+        check_above("objective.contrast_temperature", self.contrast_temperature, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +164,12 @@ class Config:
                 f"training.frames is {self.training.frames}, crops of {self.crop_samples} samples; a transform of "
                 f"front_end.n_fft {self.front_end.n_fft} needs {self.front_end.shortest} or more: raise training.frames"
             )
+        part = self.training.batch // self.training.accumulate
+        if self.objective.contrast and part < 3:
+            raise InvalidInputError(
+                f"objective.contrast is {self.objective.contrast} with {part} clips in a batch or its part; "
+                f"the background of another mixture needs at least 3: raise training.batch"
+            )
 
     @property
     def crop_samples(self) -> int:
@@ -154,9 +180,22 @@ class Config:
         """Number of steps on a corpus of ``clips`` clips; batches may span the ends of epochs."""
         return self.training.steps or max(1, self.training.epochs * clips // self.training.batch)
 
-    def tables(self) -> dict[str, dict[str, Any]]:
-        """The configuration as the tables of a file."""
-        return list_tables(self)
+    def tables(self, *, complete: bool = False) -> dict[str, dict[str, Any]]:
+        """The configuration as the tables of a file.
+
+        Settings marked as ``OPTIONAL`` are left out at their defaults, so that runs which do not use them are stored
+        byte for byte as by earlier versions, and runs of those versions resume.
+
+        Args:
+            complete: whether to list them too.
+        """
+        tables: dict[str, dict[str, Any]] = list_tables(self)
+        for table in () if complete else fields(self):
+            record = getattr(self, table.name)
+            for setting in fields(record):
+                if setting.metadata.get("optional") and getattr(record, setting.name) == setting.default:
+                    del tables[table.name][setting.name]
+        return tables
 
     def with_tables(self, tables: Mapping[str, Any], where: str) -> Self:
         """The configuration with some values changed.
@@ -170,11 +209,11 @@ class Config:
         """
         return read_record(type(self), tables, where, base=self)
 
-    def as_toml(self) -> str:
-        """The configuration as a file."""
+    def as_toml(self, *, complete: bool = False) -> str:
+        """The configuration as a file; ``complete`` as for ``tables``."""
         return "\n".join(
             f"[{table}]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
-            for table, values in self.tables().items()
+            for table, values in self.tables(complete=complete).items()
         )
 
 

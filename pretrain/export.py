@@ -97,6 +97,13 @@ def _is_whole(card: Mapping[str, Any]) -> bool:
         and all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists)
         and all(isinstance(card.get(name), str) for name in ("version", "commit", "torch"))
         and isinstance(corpus.get("index_sha256"), str)
+        and _is_start(card.get("init"))
+    )
+
+
+def _is_start(init: object) -> bool:
+    return init is None or (
+        isinstance(init, dict) and all(isinstance(init.get(key), str) for key in ("file", "sha256"))
     )
 
 
@@ -129,6 +136,8 @@ def format_model_card(encoder: Checkpoint, card: Mapping[str, Any], digest: str,
     trained_on = _describe_sounds(encoder.trained_on, card["name"], file)
     folders = markdown(", ".join(corpus["folders"]))
     steps = f"{card['steps_done']:,} of {card['steps']:,}"
+    init = card.get("init")
+    started = f"\n| started from | {markdown(init['file'])}, sha256 {markdown(init['sha256'])} |" if init else ""
     settings = "\n".join(
         f"| {markdown(f'{table}.{name}')} | {markdown(str(value))} |"
         for table, values in config.items()
@@ -146,7 +155,7 @@ def format_model_card(encoder: Checkpoint, card: Mapping[str, Any], digest: str,
 | log-mel | {front_end.n_mels} bands, {front_end.f_min:g}..{front_end.f_max:g} Hz, every \
 {1_000 * front_end.hop / front_end.rate_hz:g} ms |
 | statistics | mean {encoder.statistics.mean:.4f}, standard deviation {encoder.statistics.std:.4f} |
-| steps | {steps} |
+| steps | {steps} |{started}
 | file | {markdown(file)}, sha256 {digest} |
 
 ## Data

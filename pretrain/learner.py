@@ -4,10 +4,11 @@ Shape letters: B clips, F mel bands, T frames, D embedding size, P projection si
 the first view's clips first.
 
 What BatchNorm sees: both views {v, v'} as one batch, both mixtures {w, w'} as another, both shifted references as a
-third. Running statistics, which the finished encoder is evaluated with, come from {v, v'} alone, so that they are
-those of plain sound whatever lambda is. The target network stays in training mode: its BatchNorm and dropout work like
-those of the online network. Its parameters are an exponential moving average of the online ones; its running statistics
-are its own, from the same views, and nothing reads them.
+third; a contrastive or reverse term goes through the heads as a batch of its own. Running statistics, which the
+finished encoder is evaluated with, come from {v, v'} alone, so that they are those of plain sound whatever lambda is.
+The target network stays in training mode: its BatchNorm and dropout work like those of the online network. Its
+parameters are an exponential moving average of the online ones; its running statistics are its own, from the same
+views, and nothing reads them.
 
 Source: D. Takeuchi, M. Yasuda, D. Niizumi, N. Harada, "Towards Learning a Difference-Aware General-Purpose Audio
 Representation", section 4; J.-B. Grill et al., "Bootstrap your own latent", NeurIPS 2020.
@@ -18,7 +19,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -26,9 +27,18 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pretrain.batchnorm import replace_batch_norms
-from pretrain.config import Config, NetworkSettings
+from pretrain.config import Config, NetworkSettings, ObjectiveSettings
 from pretrain.networks import AudioNTT, AudioNTT2020, AudioNTT2022, initialise_weights
-from pretrain.objective import compute_symmetric_distance, make_head, measure_spread, mix, subtract_background
+from pretrain.objective import (
+    LearnedSubtraction,
+    compute_contrast,
+    compute_symmetric_distance,
+    make_head,
+    measure_spread,
+    mix,
+    shift_views,
+    subtract_background,
+)
 from pretrain.ranks import ALONE, Ranks
 
 
@@ -68,16 +78,27 @@ class Losses:
     """Spread of the target's projections, 0..1; near 0 the networks have collapsed."""
     embedding_spread: Tensor
     """Spread of the embeddings, 0..1."""
+    terms: dict[str, Tensor] = field(default_factory=dict)
+    """The terms beyond the paper, by name; see ``list_terms``."""
 
     def stack(self) -> Tensor:
-        """All losses in the order of the fields, without gradients: [5]."""
-        return torch.stack([getattr(self, field.name).detach().float() for field in fields(self)])
+        """All losses in the order of the fields, then the n terms, without gradients: [5 + n]."""
+        values = [getattr(self, one.name) for one in fields(self) if one.name != "terms"]
+        return torch.stack([value.detach().float() for value in (*values, *self.terms.values())])
 
     @classmethod
     def mean(cls, parts: list[Losses]) -> Losses:
         """The mean over the parts of a batch, without gradients."""
-        values = torch.stack([part.stack() for part in parts]).mean(dim=0)
-        return cls(**{field.name: value for field, value in zip(fields(cls), values, strict=True)})
+        values = list(torch.stack([part.stack() for part in parts]).mean(dim=0))
+        names = [one.name for one in fields(cls) if one.name != "terms"]
+        terms = dict(zip(parts[0].terms, values[len(names) :], strict=True))
+        return cls(**dict(zip(names, values[: len(names)], strict=True)), terms=terms)
+
+
+def list_terms(settings: ObjectiveSettings) -> list[str]:
+    """The names of the loss terms beyond the paper that are in use, in the order of ``Losses.terms``."""
+    used = {"reverse": settings.reverse, "contrast": settings.contrast} if settings.lambda_ else {}
+    return [name for name, weight in used.items() if weight]
 
 
 class Learner(nn.Module):
@@ -97,7 +118,7 @@ class Learner(nn.Module):
         """
         super().__init__()
         seed, settings = config.training.seed, config.objective
-        self.weight, self.decay, self.ranks = settings.lambda_, settings.target_decay, ranks
+        self.weight, self.decay, self.ranks, self.settings = settings.lambda_, settings.target_decay, ranks, settings
         self.encoder = make_network(config.network, config.front_end.n_mels, seed)
         self.target_encoder = make_network(config.network, config.front_end.n_mels, seed)
 
@@ -111,11 +132,24 @@ class Learner(nn.Module):
         self.target_projector = head("projector", self.encoder.embedding_size)
         self.predictor = head("predictor", settings.projection)
         self.difference_predictor = head("difference_predictor", settings.projection) if self.weight else None
+        self.subtraction = None
+        if self.weight and settings.subtraction == "learned":
+            middle = (settings.gamma_low + settings.gamma_high) / 2.0
+            self.subtraction = LearnedSubtraction(self.encoder.embedding_size, middle)
         for target in (self.target_encoder, self.target_projector):
             target.requires_grad_(False)
         for bias in self._find_biases_without_effect():
             bias.requires_grad_(False)
         replace_batch_norms(ranks, self)
+
+    def start_from(self, encoder: AudioNTT) -> None:
+        """Give the online encoder and its target the weights of another encoder; heads keep those of the seed.
+
+        Args:
+            encoder: of the same network and sizes.
+        """
+        for network in (self.encoder, self.target_encoder):
+            network.load_state_dict(encoder.state_dict())
 
     def forward(self, inputs: Inputs) -> Losses:
         """Both losses of one batch; the networks must be in training mode."""
@@ -125,27 +159,73 @@ class Learner(nn.Module):
             targets = self.target_projector(self.target_encoder(inputs.views, inputs.target_mask))
         byol = compute_symmetric_distance(predictions, targets)
         total, difference = byol, torch.full_like(byol.detach(), torch.nan)
+        terms: dict[str, Tensor] = {}
         if self.difference_predictor is not None and inputs.gamma is not None:
-            remainder = self._embed_remainder(inputs, embeddings)
-            difference = compute_symmetric_distance(self.difference_predictor(self.projector(remainder)), targets)
-            total = (1.0 - self.weight) * byol + self.weight * difference
+            mixed, known = self._embed_mixtures(inputs, embeddings)
+            predicted = self._predict(mixed, shift_views(known, self.ranks), inputs.gamma)
+            difference = compute_symmetric_distance(predicted, targets)
+            terms = self._compute_terms(inputs.gamma, mixed, known, predicted, targets)
+            total = (1.0 - self.weight) * byol + self.weight * self._weigh(difference, terms)
         return Losses(
             total=total,
             byol=byol.detach(),
             difference=difference.detach(),
             target_spread=measure_spread(targets, self.ranks),
             embedding_spread=measure_spread(embeddings, self.ranks),
+            terms={name: term.detach() for name, term in terms.items()},
         )
 
-    def _embed_remainder(self, inputs: Inputs, embeddings: Tensor) -> Tensor:
-        """f(w) - gamma s(f(v)), or with f of the shifted references in place of f(v): [2 B, D]."""
+    def _compute_terms(
+        self, gamma: Tensor, mixed: Tensor, known: Tensor, predicted: Tensor, targets: Tensor
+    ) -> dict[str, Tensor]:
+        """The terms beyond the paper that are in use, by name.
+
+        Args:
+            gamma: [2 B] share of the successor in each mixture.
+            mixed: [2 B, D] f(w).
+            known: [2 B, D] f(v), or f of the references; the successors are the backgrounds.
+            predicted: [2 B, P] the predictions of the difference loss.
+            targets: [2 B, P] target projections of the views.
+        """
+        terms: dict[str, Tensor] = {}
+        for name in list_terms(self.settings):
+            if name == "reverse":  # the successor is the event now, and the clip itself the background
+                reverse = self._predict(mixed, known, 1.0 - gamma)
+                terms[name] = compute_symmetric_distance(reverse, shift_views(targets, self.ranks))
+            else:  # the background of the next clip's mixture: another recording in the same role
+                other = shift_views(shift_views(known, self.ranks), self.ranks)
+                wrong = self._predict(mixed, other, gamma)
+                terms[name] = compute_contrast(predicted, wrong, targets, self.settings.contrast_temperature)
+        return terms
+
+    def _weigh(self, difference: Tensor, terms: dict[str, Tensor]) -> Tensor:
+        """(1 - reverse share) difference + reverse share reverse + contrast weight contrast: what lambda weighs."""
+        if "reverse" in terms:
+            difference = (1.0 - self.settings.reverse) * difference + self.settings.reverse * terms["reverse"]
+        if "contrast" in terms:
+            difference = difference + self.settings.contrast * terms["contrast"]
+        return difference
+
+    def _predict(self, mixed: Tensor, known: Tensor, share: Tensor) -> Tensor:
+        """Predict a target from mixtures [2 B, D] without their known parts [2 B, D] of a share [2 B]: [2 B, P]."""
+        assert self.difference_predictor is not None
+        if self.settings.stop_gradient:
+            known = known.detach()
+        remainder = (
+            subtract_background(mixed, known, share) if self.subtraction is None else self.subtraction(mixed, known)
+        )
+        predicted: Tensor = self.difference_predictor(self.projector(remainder))
+        return predicted
+
+    def _embed_mixtures(self, inputs: Inputs, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+        """f(w), and f(v) or with shifted references f of those in its place: [2 B, D] each."""
         assert inputs.gamma is not None
         mixtures = mix(inputs.views, inputs.gamma, scale=inputs.scale, ranks=self.ranks)
         with _freeze_statistics(self.encoder):
             mixed = self.encoder(mixtures, inputs.mixture_mask)
             if inputs.reference is not None:
                 embeddings = self.encoder(inputs.reference, inputs.reference_mask)
-        return subtract_background(mixed, embeddings, inputs.gamma, ranks=self.ranks)
+        return mixed, embeddings
 
     def _find_biases_without_effect(self) -> Iterator[nn.Parameter]:
         """Biases that a later BatchNorm subtracts again, so that no loss depends on them: their gradient is 0.

@@ -1,4 +1,4 @@
-"""The losses: BYOL's, and the difference loss of a mixture minus its known part.
+"""The losses: BYOL's, the difference loss of a mixture minus its known part, and what goes beyond the paper.
 
 Shape letters: B clips, D embedding size, P projection size. A batch of two views is [2 B, ...], the first view's clips
 first. All losses are computed in float32 (float64 for float64 input), outside autocast.
@@ -59,8 +59,30 @@ def compute_distance(predicted: Tensor, target: Tensor) -> Tensor:
         the mean over the batch, 0..4.
     """
     with torch.autocast(device_type=predicted.device.type, enabled=False):
-        first, second = (_widen(values) for values in (predicted, target.detach()))
-        return (2.0 - 2.0 * nn.functional.cosine_similarity(first, second, dim=1, eps=1e-12)).mean()
+        return (2.0 - 2.0 * _compute_cosines(predicted, target)).mean()
+
+
+def _compute_cosines(predicted: Tensor, target: Tensor) -> Tensor:
+    """[B] cosine of each clip's pair; no gradient flows into the target."""
+    first, second = (_widen(values) for values in (predicted, target.detach()))
+    return nn.functional.cosine_similarity(first, second, dim=1, eps=1e-12)
+
+
+def compute_contrast(right: Tensor, wrong: Tensor, target: Tensor, temperature: float) -> Tensor:
+    """How much nearer to the target the right background leads than a wrong one: -log softmax of the two cosines.
+
+    With c = cos(right, target) and c' = cos(wrong, target) it is log(1 + exp((c' - c) / temperature)): log 2 where the
+    background makes no difference, near 0 where the right one is needed.
+
+    Args:
+        right: [2 B, P] predictions of both views from the remainder after the right background.
+        wrong: [2 B, P] the same with the background of another mixture.
+        target: [2 B, P] target projections of both views, compared crosswise like in ``compute_symmetric_distance``.
+        temperature: above 0.
+    """
+    with torch.autocast(device_type=right.device.type, enabled=False):
+        near, far = (_compute_cosines(predicted, swap_views(target)) for predicted in (right, wrong))
+        return nn.functional.softplus((far - near) / temperature).mean()
 
 
 def compute_symmetric_distance(predicted: Tensor, target: Tensor) -> Tensor:
@@ -119,18 +141,40 @@ def mix(views: Tensor, gamma: Tensor, *, scale: Tensor | float = 1.0, ranks: Ran
         return torch.logaddexp(shift_views(values, ranks) + torch.log(share), values + torch.log1p(-share)) / scale
 
 
-def subtract_background(mixed: Tensor, plain: Tensor, gamma: Tensor, *, ranks: Ranks = ALONE) -> Tensor:
-    """A mixture's embedding minus its known part: f(w) - gamma s(f(v)) (section 4).
+def subtract_background(mixed: Tensor, known: Tensor, share: Tensor) -> Tensor:
+    """A mixture's embedding minus its known part: f(w) - gamma f(s(v)) (section 4): [2 B, D].
 
     Args:
         mixed: [2 B, D] embeddings of the mixtures; gradients flow through it.
-        plain: [2 B, D] embeddings of the views, the same ones as in BYOL's loss; gradients flow through it too.
-        gamma: [2 B] share of the successor.
-        ranks: as for ``shift_views``.
+        known: [2 B, D] embeddings of the known parts, in the order of the mixtures; gradients flow through it too.
+        share: [2 B] of the known part, gamma for the successor.
     """
     with torch.autocast(device_type=mixed.device.type, enabled=False):
-        known = shift_views(_widen(plain), ranks)
-        return _widen(mixed) - _widen(gamma).to(known.dtype)[:, None] * known
+        known = _widen(known)
+        return _widen(mixed) - _widen(share).to(known.dtype)[:, None] * known
+
+
+class LearnedSubtraction(nn.Module):
+    """A subtraction with learned matrices: W1 f(w) - W2 f(s(v)) in place of f(w) - gamma f(s(v)).
+
+    It starts as the plain subtraction with one weight: W1 = I, W2 = weight I.
+    """
+
+    def __init__(self, size: int, weight: float) -> None:
+        """Create the matrices.
+
+        Args:
+            size: D.
+            weight: of the known part at the start.
+        """
+        super().__init__()
+        self.mixture = nn.Parameter(torch.eye(size))
+        self.background = nn.Parameter(weight * torch.eye(size))
+
+    def forward(self, mixed: Tensor, known: Tensor) -> Tensor:
+        """[2 B, D] embeddings of mixtures and of their known parts -> [2 B, D], in float32."""
+        with torch.autocast(device_type=mixed.device.type, enabled=False):
+            return mixed.float() @ self.mixture.T - known.float() @ self.background.T
 
 
 def draw_gamma(clips: int, low: float, high: float, generator: torch.Generator) -> Tensor:

@@ -16,13 +16,14 @@ from torch import Tensor
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import append, write_whole
 from bgknown.shown import format_duration
-from pretrain.learner import Losses
+from pretrain.learner import Losses, list_terms
 from pretrain.state import Run
 
 log = logging.getLogger(__name__)
 
 MEASURED = ("loss", "loss_byol", "loss_difference", "target_spread", "embedding_spread")
 COLUMNS = ("step", "epoch", *MEASURED, "clips_per_s")
+"""The columns of a log; the terms beyond the paper that are in use follow them."""
 _SPREADS = {"projection": "target_spread", "embedding": "embedding_spread"}
 _ADVICE = (
     "the previous checkpoint is kept: start a new run with a lower training.learning_rate, or "
@@ -47,6 +48,8 @@ class TrainingProgress:
         self._run, self._device, self._config = run, device, run.config.training
         self.total = run.config.total_steps(len(run.corpus))
         """Number of steps of the run."""
+        self._terms = [f"loss_{name}" for name in list_terms(run.config.objective)]
+        self._columns = (*COLUMNS, *self._terms)
         self._writes = run.ranks.rank == 0
         self._window: list[Tensor] = []  # the losses of each step since the last row
         self._collapsed = False
@@ -71,7 +74,7 @@ class TrainingProgress:
             return
         if tensorboard:
             self._board = import_summary_writer()(str(self._run.out), purge_step=steps_done + 1)
-        rows = [",".join(COLUMNS), *read_rows_up_to(self._run.log, steps_done)]
+        rows = [",".join(self._columns), *read_rows_up_to(self._run.log, steps_done, len(self._columns))]
         write_whole(self._run.log, ("\n".join(rows) + "\n").encode())
         if steps_done:
             log.info("resuming from step %s of %s", f"{steps_done:,}", f"{self.total:,}")
@@ -133,7 +136,7 @@ class TrainingProgress:
             raise InvalidInputError(
                 f"{self._run.out}: the loss is {means[0]} within the {len(self._window)} steps up to {step}; {_ADVICE}"
             )
-        return dict(zip(MEASURED, means, strict=True))
+        return dict(zip((*MEASURED, *self._terms), means, strict=True))
 
     def check_state(self, step: int, broken: str) -> None:
         """Refuse to store what training has broken; a loss only shows the weights before its step.
@@ -179,7 +182,8 @@ class TrainingProgress:
     def _report(self, step: int, means: dict[str, float], rate: float) -> None:
         epoch = step * self._config.batch / len(self._run.corpus)
         numbers = ["" if math.isnan(value) else f"{value:.6f}" for value in means.values()]
-        row = [str(step), f"{epoch:.3f}", *numbers, f"{rate:.1f}"]
+        measured, terms = numbers[: len(MEASURED)], numbers[len(MEASURED) :]
+        row = [str(step), f"{epoch:.3f}", *measured, f"{rate:.1f}", *terms]
         append(self._run.log, (",".join(row) + "\n").encode())
         if self._board is not None:
             for name, value in means.items():
@@ -193,6 +197,7 @@ class TrainingProgress:
         parts = [f"loss {means['loss']:.4f}", f"byol {means['loss_byol']:.4f}"]
         if not math.isnan(means["loss_difference"]):
             parts.append(f"difference {means['loss_difference']:.4f}")
+        parts += [f"{name.removeprefix('loss_')} {means[name]:.4f}" for name in self._terms]
         parts.append(f"spread {means['target_spread']:.2f}")
         left = (self.total - step) * self._config.batch / rate
         parts += [f"{rate:,.0f} clips/s", f"{format_duration(left)} left" if step < self.total else "done"]
@@ -212,12 +217,12 @@ class TrainingProgress:
         self._collapsed = bool(same)
 
 
-def read_rows_up_to(path: Path, step: int) -> list[str]:
-    """The complete rows of a log, up to a step; none if there is no log."""
+def read_rows_up_to(path: Path, step: int, columns: int = len(COLUMNS)) -> list[str]:
+    """The complete rows of a log of so many columns, up to a step; none if there is no log."""
     if not path.is_file():
         return []
     rows = [line.split(",") for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
-    whole = [row for row in rows if len(row) == len(COLUMNS) and re.fullmatch("[0-9]{1,18}", row[0])]
+    whole = [row for row in rows if len(row) == columns and re.fullmatch("[0-9]{1,18}", row[0])]
     return [",".join(row) for row in whole if int(row[0]) <= step]
 
 

@@ -27,10 +27,12 @@ from bgknown.jobs.files import advise_option, describe_storage_error, is_part, m
 from bgknown.jobs.locking import hold
 from bgknown.jobs.provenance import find_commit
 from bgknown.jobs.stopping import clean_up_when_stopped
+from bgknown.sounds import SoundList
 from bgknown.userpath import absolute
 from pretrain.checkpoint import is_own_checkpoint
 from pretrain.config import DECIDED, Config
 from pretrain.corpus import Corpus, read_card
+from pretrain.initial import InitialEncoder
 from pretrain.machine import pick_precision
 from pretrain.ranks import Ranks
 from pretrain.weights import read_tensors
@@ -45,20 +47,24 @@ _MAY_CHANGE = {"training.steps", "training.epochs", "training.log_every", "train
 class Run:
     """A run's folder, held by this process."""
 
-    def __init__(self, out: Path, config: Config, corpus: Corpus, ranks: Ranks) -> None:
-        self.out, self.config, self.corpus, self.ranks = out, config, corpus, ranks
+    def __init__(
+        self, out: Path, config: Config, corpus: Corpus, ranks: Ranks, initial: InitialEncoder | None = None
+    ) -> None:
+        self.out, self.config, self.corpus, self.ranks, self.initial = out, config, corpus, ranks, initial
         self.checkpoint = out / CHECKPOINT
         self.log = out / LOG
 
     @classmethod
     @contextlib.contextmanager
-    def claim(cls, out: Path, config: Config, corpus: Corpus, ranks: Ranks) -> Iterator[Run]:
+    def claim(
+        cls, out: Path, config: Config, corpus: Corpus, ranks: Ranks, initial: InitialEncoder | None = None
+    ) -> Iterator[Run]:
         """Lock the folder; the first process does so for all.
 
         Raises:
             StorageError: another process has locked it, it holds something else, or it cannot be written.
         """
-        run = cls(out, config, corpus, ranks)
+        run = cls(out, config, corpus, ranks, initial)
         if ranks.rank:
             yield run
             return
@@ -201,7 +207,15 @@ class Run:
             "version": __version__,
             "commit": find_commit(),
             "torch": torch.__version__,
+            **({} if self.initial is None else {"init": self.initial.describe()}),
         }
+
+    def list_sounds(self) -> SoundList | None:
+        """What the encoder is trained on, with what the encoder that it started from was; None if that is unknown."""
+        if self.initial is None:
+            return self.corpus.sounds
+        before = self.initial.trained_on
+        return None if before is None else before | self.corpus.sounds
 
     def _compare(self, card: dict[str, Any]) -> None:
         config, corpus = (found if isinstance(found := card.get(name), dict) else {} for name in ("config", "corpus"))
@@ -213,6 +227,11 @@ class Run:
         ]
         if corpus.get("index_sha256") != self.corpus.fingerprint:
             differences.append("the corpus is a different one")
+        started = found if isinstance(found := card.get("init"), dict) else {}
+        asked = {} if self.initial is None else self.initial.describe()
+        if started.get("sha256") != asked.get("sha256"):
+            was, now = (f"from {init['file']}" if init.get("file") else "from the seed" for init in (started, asked))
+            differences.append(f"training started {was} in the folder but {now} was requested (--init)")
         if differences:
             raise StorageError(
                 f"{self.out}: holds another run: {'; '.join(differences)}; "

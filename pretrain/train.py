@@ -18,6 +18,7 @@ from pretrain.checkpoint import make_entries
 from pretrain.config import Config
 from pretrain.corpus import Corpus, open_corpus
 from pretrain.frontend import Statistics
+from pretrain.initial import load_initial
 from pretrain.machine import disable_tf32, explain_out_of_memory, reuse_freed_memory, take_device
 from pretrain.progress import TrainingProgress, import_summary_writer
 from pretrain.ranks import join
@@ -47,9 +48,12 @@ class TrainOptions:
     """cpu, cuda, cuda:1, ...; None for a GPU if there is one."""
     tensorboard: bool = False
     """Whether to write TensorBoard's files next to the log."""
+    init: Path | None = None
+    """File of the encoder to start from: published BYOL-A weights, a checkpoint, or an exported encoder; None starts
+    from weights drawn from the seed."""
 
     def __post_init__(self) -> None:
-        expand_fields(self, "corpus", "out")
+        expand_fields(self, "corpus", "out", "init")
 
 
 def train(options: TrainOptions) -> Path:
@@ -73,6 +77,7 @@ def train(options: TrainOptions) -> Path:
     check_corpus(config, corpus)
     if options.tensorboard:
         import_summary_writer()  # fails before anything is written
+    initial = None if options.init is None else load_initial(options.init, config)
     reuse_freed_memory(device)
     disable_tf32(device, config.training.precision)
     ranks = join(device)
@@ -82,7 +87,7 @@ def train(options: TrainOptions) -> Path:
         f"lower training.batch ({config.training.batch} now) or views.memory ({config.views.memory:,}), or raise "
         f"training.accumulate ({config.training.accumulate})"
     )
-    with explain_out_of_memory(remedy), Run.claim(options.out, config, corpus, ranks) as run:
+    with explain_out_of_memory(remedy), Run.claim(options.out, config, corpus, ranks, initial) as run:
         config = run.settle(device)
         disable_tf32(device, config.training.precision)
         trainer, progress = Trainer(config, corpus, device, ranks), TrainingProgress(run, device)
@@ -128,6 +133,8 @@ def start_or_resume(run: Run, trainer: Trainer, progress: TrainingProgress) -> N
     """
     content = run.load(trainer.device)
     if content is None:
+        if run.initial is not None:
+            trainer.learner.start_from(run.initial.network)
         trainer.take_statistics()
         run.write_configuration()
         run.store(make_content(run, trainer, progress))
@@ -143,7 +150,7 @@ def make_content(run: Run, trainer: Trainer, progress: TrainingProgress) -> dict
     """A checkpoint: the encoder, and everything that training resumes from. Every process must call this."""
     encoder, front_end, card = trainer.learner.encoder, run.config.front_end, run.make_card(trainer.steps_done)
     return {
-        **make_entries(encoder, front_end, trainer.statistics, card=card, trained_on=run.corpus.sounds),
+        **make_entries(encoder, front_end, trainer.statistics, card=card, trained_on=run.list_sounds()),
         "training": {**trainer.state_dict(), **progress.state_dict()},
     }
 

@@ -1,0 +1,101 @@
+"""Screening of pre-training objectives: do embeddings need the right background, and is that more than chance?
+
+    python -m tests.experiments.screen prepare --data ../shared/data --out build/screen
+    python -m tests.experiments.screen train --corpus build/screen/corpus --out build/screen/encoders --budget 400
+
+Two phases that can run on two machines. ``train`` needs torch, numpy and the packed corpus: it trains every objective
+with every seed, several runs at once, and writes the encoders into few files. What is done is not done again: stop
+either as you like.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+NARROW, SEEDS = ["narrow"], 4
+
+
+def prepare(given: argparse.Namespace) -> None:
+    """The corpus: the training clips of ESC-10 and the development recordings, nothing of the test set."""
+    from tests.experiments.screen_corpus import shrink_corpus  # noqa: PLC0415
+
+    esc10, fsd50k = given.data / "esc10", given.data / "fsd50k"
+    folders = ("--audio", esc10 / "audio", "--audio", fsd50k / "FSD50K.dev_audio")
+    training = ("--match", "esc10/audio/[1-3]-*", "--match", "fsd50k/FSD50K.dev_audio/*")
+    command = [sys.executable, "-m", "pretrain", "pack", *folders, *training, "--out", given.out / "packed"]
+    subprocess.run([str(word) for word in command], check=True, stdout=sys.stderr)
+    size = shrink_corpus(given.out / "packed", given.out / "corpus", given.longest)
+    print(f"{given.out / 'corpus'}: {size / 2**20:.1f} MiB")
+
+
+def train(given: argparse.Namespace) -> None:
+    """All runs, as many as fit into the budget; the encoders of those that ended."""
+    started = time.time()
+    import torch  # noqa: PLC0415
+
+    from tests.experiments.screen_runs import list_runs  # noqa: PLC0415
+    from tests.experiments.screen_train import TrainPlan, bundle_runs, train_runs  # noqa: PLC0415
+
+    device = given.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    scratch = given.scratch or given.out / "runs"
+    plan = TrainPlan(
+        corpus=scratch / "corpus" if (given.corpus / "audio.deflate").is_file() else given.corpus,
+        scratch=scratch,
+        device=device,
+        batch=given.batch,
+        precision="bf16" if device == "cuda" else "float32",
+        jobs=given.jobs or (8 if device == "cuda" else os.cpu_count() or 1),
+        deadline=started + (given.budget or 1e9),
+    )
+    runs = list_runs(given.variant or list(list_variants()), given.network or NARROW, given.seeds)
+    steps = given.steps or (0 if given.budget else given.most_steps)
+    done = train_runs(runs, plan, given.corpus, steps=steps, most_steps=given.most_steps)
+    for path in bundle_runs(done, plan, given.out):
+        print(path)
+    print(f"{len(done)} of {len(runs)} runs, {time.time() - started:.0f} s", file=sys.stderr)
+    if len(done) == len(runs) and given.scratch is None and not given.keep:
+        shutil.rmtree(scratch)
+
+
+def list_variants() -> list[str]:
+    """The names of the objectives."""
+    from tests.experiments.screen_runs import VARIANTS  # noqa: PLC0415
+
+    return list(VARIANTS)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    phases = parser.add_subparsers(required=True)
+    one = phases.add_parser("prepare", help="Pack the corpus.")
+    one.add_argument("--data", type=Path, required=True, help="Folder that holds esc10 and fsd50k.")
+    one.add_argument("--out", type=Path, required=True, help="Folder to write: packed, and corpus, which travels.")
+    one.add_argument("--longest", type=float, default=20.0, help="Clips are cut to this duration, in s.")
+    one.set_defaults(call=prepare)
+    one = phases.add_parser("train", help="Train all runs.")
+    one.add_argument("--corpus", type=Path, required=True, help="Packed corpus, in either form.")
+    one.add_argument("--out", type=Path, required=True, help="Folder of the encoders.")
+    one.add_argument("--scratch", type=Path, help="Folder of single runs [default: OUT/runs].")
+    one.add_argument("--keep", action="store_true", help="Keep OUT/runs at the end.")
+    one.add_argument("--variant", action="append", help="Objective; may be repeated [default: all].")
+    one.add_argument("--network", action="append", help="narrow or full; may be repeated [default: narrow].")
+    one.add_argument("--seeds", type=int, default=SEEDS, help="Pre-training seeds.")
+    one.add_argument("--steps", type=int, default=0, help="Steps of each run [default: as many as the budget allows].")
+    one.add_argument("--most-steps", type=int, default=3_000, help="Limit of the steps that the budget allows.")
+    one.add_argument("--batch", type=int, default=128, help="Clips per step.")
+    one.add_argument("--budget", type=float, default=0.0, help="Seconds; runs that have not ended leave nothing.")
+    one.add_argument("--jobs", type=int, default=0, help="Runs side by side [default: 8 on a GPU, or all cores].")
+    one.add_argument("--device", help="cpu or cuda.")
+    one.set_defaults(call=train)
+    given = parser.parse_args()
+    given.call(given)
+
+
+if __name__ == "__main__":
+    main()
