@@ -22,7 +22,10 @@ NARROW, SEEDS = ["narrow"], 4
 
 
 def prepare(given: argparse.Namespace) -> None:
-    """The corpus: the training clips of ESC-10 and the development recordings, nothing of the test set."""
+    """The corpus: the training clips of ESC-10 and the development recordings, nothing of the test set.
+
+    Next to it a table of spoken digits, an own task of three folds of two speakers.
+    """
     from tests.experiments.screen_corpus import shrink_corpus  # noqa: PLC0415
 
     esc10, fsd50k = given.data / "esc10", given.data / "fsd50k"
@@ -32,6 +35,13 @@ def prepare(given: argparse.Namespace) -> None:
     subprocess.run([str(word) for word in command], check=True, stdout=sys.stderr)
     size = shrink_corpus(given.out / "packed", given.out / "corpus", given.longest)
     print(f"{given.out / 'corpus'}: {size / 2**20:.1f} MiB")
+    recordings = sorted((given.data / "tasks" / "fsdd" / "recordings").resolve().glob("*.wav"))
+    speakers = sorted({path.stem.split("_")[1] for path in recordings})
+    rows = ["file,label,fold,group"]
+    for path in recordings:
+        digit, speaker, _ = path.stem.split("_")
+        rows.append(f"{path},{digit},{speakers.index(speaker) % 3 + 1},{speaker}")
+    (given.out / "digits.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 def train(given: argparse.Namespace) -> None:
@@ -61,6 +71,25 @@ def train(given: argparse.Namespace) -> None:
     print(f"{len(done)} of {len(runs)} runs, {time.time() - started:.0f} s", file=sys.stderr)
     if len(done) == len(runs) and given.scratch is None and not given.keep:
         shutil.rmtree(scratch)
+
+
+def measure(given: argparse.Namespace) -> None:
+    """Predictions of all encoders."""
+    from pretrain.corpus import open_corpus  # noqa: PLC0415
+    from tests.experiments.screen_corpus import unpack_corpus  # noqa: PLC0415
+    from tests.experiments.screen_measure import MeasurePlan, measure_encoders, unpack_encoders  # noqa: PLC0415
+
+    corpus = open_corpus(unpack_corpus(given.corpus, given.out / "corpus"))
+    bundles = list(given.encoders.glob("encoders-*.safetensors"))
+    plan = MeasurePlan(
+        encoders=unpack_encoders(bundles, corpus, given.out / "encoders"),
+        bgknown=given.bgknown,
+        esc50=given.esc50,
+        own=given.task,
+        out=given.out,
+        jobs=given.jobs,
+    )
+    measure_encoders(plan)
 
 
 def list_variants() -> list[str]:
@@ -93,6 +122,15 @@ def main() -> None:
     one.add_argument("--jobs", type=int, default=0, help="Runs side by side [default: 8 on a GPU, or all cores].")
     one.add_argument("--device", help="cpu or cuda.")
     one.set_defaults(call=train)
+    one = phases.add_parser("measure", help="Measure all encoders.")
+    one.add_argument("--encoders", type=Path, required=True, help="Folder of what train wrote.")
+    one.add_argument("--corpus", type=Path, required=True, help="The corpus that they were trained on.")
+    one.add_argument("--bgknown", type=Path, required=True, help="Dataset of bgknown build.")
+    one.add_argument("--esc50", type=Path, required=True, help="ESC-50, or a part of it: the clean clips.")
+    one.add_argument("--task", action="append", default=[], help="Table of an own task; may be repeated.")
+    one.add_argument("--out", type=Path, required=True, help="Folder of predictions.")
+    one.add_argument("--jobs", type=int, default=1, help="Encoders side by side, one thread each.")
+    one.set_defaults(call=measure)
     given = parser.parse_args()
     given.call(given)
 

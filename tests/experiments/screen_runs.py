@@ -7,6 +7,7 @@ and vectors in float32; its metadata say how it was trained.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -123,7 +124,7 @@ def train_run(run: ScreenRun, config: Config, corpus: Corpus, device: str, to: P
 
 def _name_losses(config: Config, means: list[float]) -> dict[str, float]:
     names = [*MEASURED, *(f"loss_{name}" for name in list_terms(config.objective))]
-    return {name: round(mean, 5) for name, mean in zip(names, means, strict=True)}
+    return {name: round(mean, 5) for name, mean in zip(names, means, strict=True) if math.isfinite(mean)}
 
 
 def write_run(path: Path, encoders: Mapping[str, Mapping[str, Tensor]], facts: Mapping[str, Mapping[str, Any]]) -> None:

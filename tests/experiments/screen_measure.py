@@ -1,0 +1,195 @@
+"""The second phase of a screening: encoders of the first phase on BgKnown and on tasks at hand, protocol ``linear``.
+
+Encoders of a network share their front end, so the audio of a task is decoded once and kept as log-mels; what differs
+are the statistics and the weights. The probes are those of ``benchmark run`` (``benchmark.evaluation.linear``).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from benchmark.embedding.clips import Clip, read_clip
+from benchmark.evaluation.linear import probe_linear
+from benchmark.tasks import bgknown, esc50
+from benchmark.tasks.contract import TaskData, TaskOptions
+from benchmark.tasks.labelled import prepare
+from benchmark.tasks.own import index_own, read_own_facts
+from bgknown.jobs.files import hash_bytes, write_whole
+from pretrain.checkpoint import Checkpoint, load_checkpoint, write_encoder
+from pretrain.config import Config, read_config
+from pretrain.corpus import Corpus
+from pretrain.frontend import FrontEnd, LogMelSpectrogram, Statistics
+from pretrain.learner import make_network
+from tests.experiments.screen_runs import NETWORKS, read_runs
+
+MEASURED = ("mix", "a", "a*", "shuffled", "clean")
+"""Settings of BgKnown in the table."""
+_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasurePlan:
+    """What is measured, and where results go."""
+
+    encoders: list[Path]
+    """Encoders in the project's format."""
+    bgknown: Path
+    """A dataset of ``bgknown build``."""
+    esc50: Path
+    """ESC-50 or ESC-10, for the clean clips and as a task."""
+    own: list[str]
+    """Tables of own tasks."""
+    out: Path
+    """Folder of predictions and log-mels."""
+    jobs: int
+    """Processes."""
+
+
+def unpack_encoders(bundles: list[Path], corpus: Corpus, to: Path) -> list[Path]:
+    """Write the encoders of the first phase in the project's format.
+
+    Args:
+        bundles: files of ``bundle_runs``.
+        corpus: what they were trained on; its list of sounds goes into the files.
+        to: folder of the encoders.
+    """
+    to.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, weights, facts in (one for bundle in sorted(bundles) for one in read_runs(bundle)):
+        if facts["index_sha256"] != corpus.fingerprint:
+            raise ValueError(f"{name}: was trained on another corpus than {corpus.folder}")
+        config = Config().with_tables(facts["config"], name)
+        network = make_network(config.network, config.front_end.n_mels, 0)
+        network.load_state_dict(weights)
+        card = {"name": name, **{key: facts[key] for key in ("config", "steps_done", "torch")}}
+        paths.append(to / f"{name}.safetensors")
+        statistics = Statistics(**facts["statistics"])
+        write_encoder(paths[-1], network, config.front_end, statistics, card=card, trained_on=corpus.sounds)
+    return paths
+
+
+def list_tasks(plan: MeasurePlan) -> list[TaskData]:
+    """BgKnown with the settings of the table, ESC's official folds, and own tasks."""
+    options = TaskOptions(cache=plan.out / "cache", data={"esc50": plan.esc50})
+    data = bgknown.prepare(plan.bgknown, options)
+    kept = [setting for setting in data.settings if setting.name in MEASURED]
+    tasks = [replace(data, settings=kept, gains=(), measures=None)]
+    tasks.append(prepare(esc50.FACTS, esc50.index(plan.esc50), plan.esc50, options))
+    for name in plan.own:
+        root = Path(name.partition("?")[0]).parent
+        tasks.append(prepare(read_own_facts(name), index_own(name, root), root, options))
+    return tasks
+
+
+def measure_encoders(plan: MeasurePlan) -> None:
+    """Predictions of all encoders on all tasks, one table each: OUT/predictions/TASK/ENCODER.csv."""
+    tasks = list_tasks(plan)
+    waiting = [
+        (path, task)
+        for path in plan.encoders
+        for task in tasks
+        if not _find_predictions(plan, task.facts.name, path.stem).is_file()
+    ]
+    for network in sorted({path.stem.partition("_")[0] for path, _ in waiting}):
+        for task in tasks:
+            store_log_mels(task, read_config("small", NETWORKS[network]).front_end, plan.out)
+    names = {task.facts.name: number for number, task in enumerate(tasks)}
+    work = [(plan, path, names[task.facts.name]) for path, task in waiting]
+    with ProcessPoolExecutor(plan.jobs, mp_context=get_context("spawn")) as pool:
+        list(tqdm(pool.map(_measure, work), total=len(work), desc="measure", mininterval=10.0, file=sys.stderr))
+
+
+def _find_predictions(plan: MeasurePlan, task: str, encoder: str) -> Path:
+    return plan.out / "predictions" / task / f"{encoder}.csv"
+
+
+def _measure(work: tuple[MeasurePlan, Path, int]) -> None:
+    plan, path, number = work
+    torch.set_num_threads(1)
+    task, begun = list_tasks(plan)[number], time.process_time()
+    encoder = load_checkpoint(path)
+    embeddings = {name: embed_signal(encoder, task, name, plan.out) for name in _list_signals(task)}
+    embedded = time.process_time()
+    # every fold has the same embeddings: the statistics are the encoder's own
+    evaluation = probe_linear(task, [(fold, embeddings) for fold in task.folds], "cpu")
+    table = evaluation.predictions[evaluation.predictions["metric"] == task.facts.metric]
+    target = _find_predictions(plan, task.facts.name, path.stem)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(target, table.to_csv(index=False).encode())
+    spent = (embedded - begun, time.process_time() - embedded)
+    tqdm.write(f"{task.facts.name} {path.stem}: {spent[0]:.0f} s to embed, {spent[1]:.0f} s to probe", sys.stderr)
+
+
+def _list_signals(task: TaskData) -> list[str]:
+    return sorted({name for setting in task.settings for name in (setting.signal, setting.minus) if name})
+
+
+def store_log_mels(task: TaskData, front_end: FrontEnd, out: Path) -> None:
+    """Compute the log-mels of a task's signals, once for all encoders of a front end."""
+    log_mel = LogMelSpectrogram(front_end)
+    for signal in _list_signals(task):
+        path = _find_log_mels(task, signal, front_end, out)
+        if path.is_file():
+            continue
+        clips = _list_clips(task, signal)
+        with torch.no_grad():
+            found = [
+                log_mel(torch.from_numpy(read_clip(clip, front_end.rate_hz)[0])[None])[0].numpy()
+                for clip in tqdm(clips, desc=f"{task.facts.name} {signal}", mininterval=10.0, file=sys.stderr)
+            ]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frames = np.array([one.shape[-1] for one in found])
+        flat = np.concatenate([one.reshape(front_end.n_mels, -1) for one in found], axis=1).astype(np.float16)
+        with path.with_suffix(".part").open("wb") as file:
+            np.savez(file, flat=flat, frames=frames)
+        path.with_suffix(".part").replace(path)
+
+
+def _list_clips(task: TaskData, signal: str) -> list[Clip]:
+    """Each clip of a signal once."""
+    return list(dict.fromkeys(task.signals[signal]))
+
+
+def _find_log_mels(task: TaskData, signal: str, front_end: FrontEnd, out: Path) -> Path:
+    key = hash_bytes(repr((front_end, task.sha256)).encode())[:8]
+    return out / "log_mels" / f"{task.facts.name}-{signal}-{key}.npz"
+
+
+@torch.no_grad()
+def embed_signal(encoder: Checkpoint, task: TaskData, signal: str, out: Path) -> NDArray[np.float32]:
+    """[n, D] embeddings of a signal's clips, row by row of the task, from the stored log-mels."""
+    assert encoder.statistics is not None
+    with np.load(_find_log_mels(task, signal, encoder.front_end, out)) as stored:
+        flat, frames = torch.from_numpy(stored["flat"]), stored["frames"].tolist()
+    parts = torch.split(flat, frames, dim=1)
+    rows: list[torch.Tensor | None] = [None] * len(parts)
+    for length in sorted(set(frames)):
+        alike = [number for number, count in enumerate(frames) if count == length]
+        for batch in (alike[first : first + _BATCH] for first in range(0, len(alike), _BATCH)):
+            log_mels = torch.stack([parts[number] for number in batch])[:, None].float()
+            for number, row in zip(batch, encoder.network(encoder.statistics.normalise(log_mels)), strict=True):
+                rows[number] = row
+    place = {clip: number for number, clip in enumerate(_list_clips(task, signal))}
+    embeddings: NDArray[np.float32] = torch.stack([row for row in rows if row is not None]).numpy()
+    return embeddings[[place[clip] for clip in task.signals[signal]]]
+
+
+def read_predictions_of(out: Path) -> pd.DataFrame:
+    """All predictions: encoder, task, setting, fold, clip_id, group, background, score."""
+    tables: list[Any] = [
+        pd.read_csv(path, dtype={"group": str, "background": str}).assign(task=path.parent.name, encoder=path.stem)
+        for path in sorted((out / "predictions").glob("*/*.csv"))
+    ]
+    return pd.concat(tables, ignore_index=True)
