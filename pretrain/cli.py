@@ -16,6 +16,7 @@ from bgknown.cli_options import (
     jobs_option,
     name_option,
     out_option,
+    read_numbers,
     seed_option,
     shard_option,
     skip_broken_option,
@@ -23,21 +24,28 @@ from bgknown.cli_options import (
 from bgknown.commands import ANY_PATH, FILE_PATH, FOLDER_PATH, HELP_SETTINGS, Group, begin_logging, echo
 from bgknown.jobs.shards import describe_share
 
+config_option = click.option(
+    "--config",
+    "config_name",
+    default="paper",
+    show_default=True,
+    help="Configuration: paper, small, smoke, or a .toml file.",
+)
+set_option = click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="TABLE.KEY=VALUE",
+    help="Change one setting, for example training.batch=32; may be repeated.",
+)
+init_option = click.option(
+    "--init",
+    type=FILE_PATH,
+    help="Start from this encoder: published BYOL-A weights, a checkpoint, or exported [default: drawn from the seed].",
+)
 config_options = add_options(
-    click.option(
-        "--config",
-        "config_name",
-        default="paper",
-        show_default=True,
-        help="Configuration: paper, small, smoke, or a .toml file.",
-    ),
-    click.option(
-        "--set",
-        "changes",
-        multiple=True,
-        metavar="TABLE.KEY=VALUE",
-        help="Change one setting, for example training.batch=32; may be repeated.",
-    ),
+    config_option,
+    set_option,
     click.option(
         "--lambda",
         "lambda_",
@@ -51,7 +59,7 @@ config_options = add_options(
 
 @click.group(
     cls=Group,
-    resumable=["pack", "train"],
+    resumable=["pack", "train", "sweep"],
     context_settings=HELP_SETTINGS,
 )
 @click.version_option(__version__, prog_name="pretrain")
@@ -118,11 +126,7 @@ def pack(*, audio: tuple[Path, ...], match: tuple[str, ...], jobs: int | None, *
 @out_option("the run; an interrupted run resumes")
 @device_option
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard files, next to log.csv.")
-@click.option(
-    "--init",
-    type=FILE_PATH,
-    help="Start from this encoder: published BYOL-A weights, a checkpoint, or exported [default: drawn from the seed].",
-)
+@init_option
 def train(*, corpus: Path, out: Path, device: str | None, tensorboard: bool, init: Path | None, **given: Any) -> None:
     """Train an encoder; OUT/checkpoint.pt can be measured at any time and holds all that is needed to resume.
 
@@ -142,6 +146,48 @@ def train(*, corpus: Path, out: Path, device: str | None, tensorboard: bool, ini
     config = _read_config(**given)
     options = TrainOptions(corpus=corpus, config=config, out=out, device=device, tensorboard=tensorboard, init=init)
     echo(f"{train_encoder(options)}")
+
+
+@main.command()
+@click.option("--corpus", type=FOLDER_PATH, required=True, help="Corpus made by `pretrain pack`.")
+@config_option
+@set_option
+@click.option(
+    "--lambdas",
+    callback=read_numbers,
+    metavar="NUMBERS",
+    help="Weights of the difference loss, separated by commas [default: that of the configuration].",
+)
+@click.option(
+    "--vary",
+    multiple=True,
+    metavar="TABLE.KEY=VALUES",
+    help="A setting with its values, separated by commas; may be repeated.",
+)
+@click.option("--seeds", type=int, default=1, show_default=True, metavar="N", help="Number of seeds, from 0.")
+@init_option
+@out_option("the runs, one folder each; an interrupted sweep resumes")
+@shard_option
+@device_option
+def sweep(*, config_name: str, **given: Any) -> None:
+    """Train one run for each combination of lambdas, other settings and seeds, in one folder.
+
+    Runs are named after what differs, such as lambda0.5-seed1. `benchmark run` measures their checkpoints, and
+    `benchmark plot lambda` draws the results.
+
+    \b
+    Example:
+      pretrain sweep --corpus corpus --config small --lambdas 0,0.2,0.5 --seeds 3 --out sweep
+      pretrain sweep --corpus corpus --config small --vary objective.contrast=0,1 --seeds 3 --shard 1/4 --out contrast
+      benchmark run $(printf -- '--encoder %s ' sweep/*/checkpoint.pt) --data DIR --out results
+    """
+    from pretrain.sweep import SweepOptions  # noqa: PLC0415
+    from pretrain.sweep import sweep as train_sweep  # noqa: PLC0415
+
+    begin_logging(logging.INFO, "%(message)s", force=True)
+    options = SweepOptions(config=config_name, **{name: value for name, value in given.items() if value is not None})
+    for checkpoint in train_sweep(options):
+        echo(checkpoint)
 
 
 @main.command()
