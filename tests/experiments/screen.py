@@ -2,10 +2,14 @@
 
     python -m tests.experiments.screen prepare --data ../shared/data --out build/screen
     python -m tests.experiments.screen train --corpus build/screen/corpus --out build/screen/encoders --budget 400
+    python -m tests.experiments.screen measure --encoders build/screen/encoders --corpus build/screen/corpus \
+        --bgknown bgk400x6 --esc50 ../shared/data/esc10 --task 'build/screen/digits.csv?duration_s=1' \
+        --out build/screen/measured
 
 Two phases that can run on two machines. ``train`` needs torch, numpy and the packed corpus: it trains every objective
-with every seed, several runs at once, and writes the encoders into few files. What is done is not done again: stop
-either as you like.
+with every seed, several runs at once, and writes the encoders into few files. ``measure`` embeds BgKnown (``bgknown
+build --draws 6``) and further tasks, fits the probes of protocol ``linear``, and prints the tables, as ``table`` does
+of what is measured so far. What is done is not done again: stop either as you like.
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ import time
 from pathlib import Path
 
 NARROW, SEEDS = ["narrow"], 4
+REFERENCES = ("lambda0", "lambda0.5")
+"""Variants that the others are compared with."""
 
 
 def prepare(given: argparse.Namespace) -> None:
@@ -86,10 +92,24 @@ def measure(given: argparse.Namespace) -> None:
         bgknown=given.bgknown,
         esc50=given.esc50,
         own=given.task,
+        training_draws=given.training_draws,
         out=given.out,
         jobs=given.jobs,
     )
     measure_encoders(plan)
+    table(given)
+
+
+def table(given: argparse.Namespace) -> None:
+    """The tables, of what is measured so far."""
+    from tests.experiments.screen_measure import read_predictions_of  # noqa: PLC0415
+    from tests.experiments.screen_table import format_differences, format_means, tabulate_scores  # noqa: PLC0415
+
+    scores = tabulate_scores(read_predictions_of(given.out))
+    for network, part in scores.groupby("network", sort=False):
+        print(f"{network}: {part['seed'].nunique()} seeds\n\n{format_means(part)}\n")
+        for reference in [name for name in REFERENCES if name in set(part["variant"])]:
+            print(f"{format_differences(part, reference)}\n")
 
 
 def list_variants() -> list[str]:
@@ -129,8 +149,12 @@ def main() -> None:
     one.add_argument("--esc50", type=Path, required=True, help="ESC-50, or a part of it: the clean clips.")
     one.add_argument("--task", action="append", default=[], help="Table of an own task; may be repeated.")
     one.add_argument("--out", type=Path, required=True, help="Folder of predictions.")
+    one.add_argument("--training-draws", type=int, default=99, help="Draws of each training clip [default: all].")
     one.add_argument("--jobs", type=int, default=1, help="Encoders side by side, one thread each.")
     one.set_defaults(call=measure)
+    one = phases.add_parser("table", help="Print the tables of what is measured so far.")
+    one.add_argument("--out", type=Path, required=True, help="Folder of predictions.")
+    one.set_defaults(call=table)
     given = parser.parse_args()
     given.call(given)
 

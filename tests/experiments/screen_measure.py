@@ -6,6 +6,7 @@ are the statistics and the weights. The probes are those of ``benchmark run`` (`
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -23,8 +24,9 @@ from tqdm import tqdm
 from benchmark.embedding.clips import Clip, read_clip
 from benchmark.evaluation.linear import probe_linear
 from benchmark.tasks import bgknown, esc50
-from benchmark.tasks.contract import TaskData, TaskOptions
+from benchmark.tasks.contract import Fold, TaskData, TaskOptions
 from benchmark.tasks.labelled import prepare
+from benchmark.tasks.other_backgrounds import pair_other_backgrounds
 from benchmark.tasks.own import index_own, read_own_facts
 from bgknown.jobs.files import hash_bytes, write_whole
 from pretrain.checkpoint import Checkpoint, load_checkpoint, write_encoder
@@ -36,7 +38,8 @@ from tests.experiments.screen_runs import NETWORKS, read_runs
 
 MEASURED = ("mix", "a", "a*", "shuffled", "clean")
 """Settings of BgKnown in the table."""
-_BATCH = 64
+_BATCH = 8
+"""Clips at a time: with few of them, and channels innermost, a CPU takes a third of the time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,8 @@ class MeasurePlan:
     """ESC-50 or ESC-10, for the clean clips and as a task."""
     own: list[str]
     """Tables of own tasks."""
+    training_draws: int
+    """Draws of each training clip that probes on BgKnown are trained on; all test draws are tested."""
     out: Path
     """Folder of predictions and log-mels."""
     jobs: int
@@ -83,9 +88,7 @@ def unpack_encoders(bundles: list[Path], corpus: Corpus, to: Path) -> list[Path]
 def list_tasks(plan: MeasurePlan) -> list[TaskData]:
     """BgKnown with the settings of the table, ESC's official folds, and own tasks."""
     options = TaskOptions(cache=plan.out / "cache", data={"esc50": plan.esc50})
-    data = bgknown.prepare(plan.bgknown, options)
-    kept = [setting for setting in data.settings if setting.name in MEASURED]
-    tasks = [replace(data, settings=kept, gains=(), measures=None)]
+    tasks = [_keep_draws(bgknown.prepare(plan.bgknown, options), plan.training_draws)]
     tasks.append(prepare(esc50.FACTS, esc50.index(plan.esc50), plan.esc50, options))
     for name in plan.own:
         root = Path(name.partition("?")[0]).parent
@@ -93,13 +96,32 @@ def list_tasks(plan: MeasurePlan) -> list[TaskData]:
     return tasks
 
 
+def _keep_draws(data: TaskData, training_draws: int) -> TaskData:
+    """BgKnown with the settings of the table and the first draws of each training clip."""
+    draws = data.table.get("draw", 0)
+    keep = ((data.table["split"] == "test") | (draws < training_draws)).to_numpy()
+    table = data.table[keep].reset_index(drop=True)
+    split = table["split"].to_numpy()
+    settings = bgknown.list_bgknown_settings(pair_other_backgrounds(table), clean=True)
+    return replace(
+        data,
+        table=table,
+        signals={name: list(itertools.compress(clips, keep)) for name, clips in data.signals.items()},
+        settings=[setting for setting in settings if setting.name in MEASURED],
+        folds=[Fold(name="", train=np.flatnonzero(split == "train"), test=np.flatnonzero(split == "test"))],
+        gains=(),
+        measures=None,
+        bands=None,
+    )
+
+
 def measure_encoders(plan: MeasurePlan) -> None:
     """Predictions of all encoders on all tasks, one table each: OUT/predictions/TASK/ENCODER.csv."""
     tasks = list_tasks(plan)
     waiting = [
         (path, task)
-        for path in plan.encoders
         for task in tasks
+        for path in sorted(plan.encoders, key=lambda path: path.stem.rpartition("_seed")[2])
         if not _find_predictions(plan, task.facts.name, path.stem).is_file()
     ]
     for network in sorted({path.stem.partition("_")[0] for path, _ in waiting}):
@@ -141,9 +163,9 @@ def store_log_mels(task: TaskData, front_end: FrontEnd, out: Path) -> None:
     log_mel = LogMelSpectrogram(front_end)
     for signal in _list_signals(task):
         path = _find_log_mels(task, signal, front_end, out)
-        if path.is_file():
-            continue
         clips = _list_clips(task, signal)
+        if path.is_file() and {*np.load(path)["names"].tolist()} >= {_name(clip) for clip in clips}:
+            continue
         with torch.no_grad():
             found = [
                 log_mel(torch.from_numpy(read_clip(clip, front_end.rate_hz)[0])[None])[0].numpy()
@@ -153,7 +175,7 @@ def store_log_mels(task: TaskData, front_end: FrontEnd, out: Path) -> None:
         frames = np.array([one.shape[-1] for one in found])
         flat = np.concatenate([one.reshape(front_end.n_mels, -1) for one in found], axis=1).astype(np.float16)
         with path.with_suffix(".part").open("wb") as file:
-            np.savez(file, flat=flat, frames=frames)
+            np.savez(file, flat=flat, frames=frames, names=[_name(clip) for clip in clips])
         path.with_suffix(".part").replace(path)
 
 
@@ -162,28 +184,50 @@ def _list_clips(task: TaskData, signal: str) -> list[Clip]:
     return list(dict.fromkeys(task.signals[signal]))
 
 
+def _name(clip: Clip) -> str:
+    return f"{clip.path.name} {clip.place} {clip.duration_s}"
+
+
 def _find_log_mels(task: TaskData, signal: str, front_end: FrontEnd, out: Path) -> Path:
     key = hash_bytes(repr((front_end, task.sha256)).encode())[:8]
     return out / "log_mels" / f"{task.facts.name}-{signal}-{key}.npz"
 
 
-@torch.no_grad()
 def embed_signal(encoder: Checkpoint, task: TaskData, signal: str, out: Path) -> NDArray[np.float32]:
-    """[n, D] embeddings of a signal's clips, row by row of the task, from the stored log-mels."""
+    """[n, D] embeddings of a signal's clips, row by row of the task; they are kept in OUT/embeddings."""
+    clips = _list_clips(task, signal)
+    key = hash_bytes("\n".join(map(_name, clips)).encode())[:8]
+    path = out / "embeddings" / str(encoder.card["name"]) / f"{task.facts.name}-{signal}-{key}.npy"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.with_suffix(".part").open("wb") as file:
+            np.save(file, _embed(encoder, task, signal, out))
+        path.with_suffix(".part").replace(path)
+    embeddings: NDArray[np.float32] = np.load(path)
+    place = {clip: number for number, clip in enumerate(clips)}
+    return embeddings[[place[clip] for clip in task.signals[signal]]]
+
+
+@torch.no_grad()
+def _embed(encoder: Checkpoint, task: TaskData, signal: str, out: Path) -> NDArray[np.float32]:
+    """[n, D] embeddings of the different clips of a signal, from the stored log-mels."""
     assert encoder.statistics is not None
+    network = encoder.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with np.load(_find_log_mels(task, signal, encoder.front_end, out)) as stored:
-        flat, frames = torch.from_numpy(stored["flat"]), stored["frames"].tolist()
-    parts = torch.split(flat, frames, dim=1)
+        names, frames = stored["names"].tolist(), stored["frames"].tolist()
+        known = dict(zip(names, torch.split(torch.from_numpy(stored["flat"]), frames, dim=1), strict=True))
+    parts = [known[_name(clip)] for clip in _list_clips(task, signal)]
+    frames = [part.shape[1] for part in parts]
     rows: list[torch.Tensor | None] = [None] * len(parts)
     for length in sorted(set(frames)):
         alike = [number for number, count in enumerate(frames) if count == length]
         for batch in (alike[first : first + _BATCH] for first in range(0, len(alike), _BATCH)):
-            log_mels = torch.stack([parts[number] for number in batch])[:, None].float()
-            for number, row in zip(batch, encoder.network(encoder.statistics.normalise(log_mels)), strict=True):
+            log_mels = encoder.statistics.normalise(torch.stack([parts[number] for number in batch])[:, None].float())
+            embedded = network(log_mels.contiguous(memory_format=torch.channels_last))
+            for number, row in zip(batch, embedded, strict=True):
                 rows[number] = row
-    place = {clip: number for number, clip in enumerate(_list_clips(task, signal))}
     embeddings: NDArray[np.float32] = torch.stack([row for row in rows if row is not None]).numpy()
-    return embeddings[[place[clip] for clip in task.signals[signal]]]
+    return embeddings
 
 
 def read_predictions_of(out: Path) -> pd.DataFrame:
