@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from benchmark.results.stats import estimate_mean, summarise
+from tests.experiments.screen_runs import VARIANTS
 
 COLUMNS_OF_BGKNOWN = {
     "a": ("a", ""),
@@ -39,7 +40,9 @@ def tabulate_scores(predictions: pd.DataFrame) -> pd.DataFrame:
         parts.append(scores.rename("score").dropna().reset_index().assign(column=column))
     for task, own in table[table["task"] != "bgknown"].groupby("task", sort=False):
         parts.append(own[[*keys, "score"]].assign(column=task))
-    return pd.concat(parts, ignore_index=True)
+    place = {name: number for number, name in enumerate(VARIANTS)}
+    order = {"by": "variant", "kind": "stable", "key": lambda names: names.map(place)}
+    return pd.concat(parts, ignore_index=True).sort_values(**order, ignore_index=True)
 
 
 def format_means(scores: pd.DataFrame) -> str:
