@@ -217,6 +217,17 @@ class Config:
         )
 
 
+def list_unused_settings() -> dict[str, Any]:
+    """The settings that are stored only where they are used, by ``table.key``, with the values of runs without them."""
+    stored, complete = Config().tables(), Config().tables(complete=True)
+    return {
+        f"{table}.{key}": value
+        for table, values in complete.items()
+        for key, value in values.items()
+        if key not in stored[table]
+    }
+
+
 def read_config(name: str, changes: Iterable[str] = ()) -> Config:
     """A configuration by its name or from a file, with single values changed.
 

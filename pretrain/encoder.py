@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from bgknown.errors import InvalidInputError
 from bgknown.sounds import SoundList
 from pretrain.checkpoint import is_own_checkpoint, load_checkpoint
+from pretrain.config import list_unused_settings
 from pretrain.frontend import FrontEnd, LogMelSpectrogram, Statistics, check_audio, measure
 from pretrain.networks import CHANNELS, AudioNTT
 from pretrain.weights import FIRST, find_prefixes, flatten_tensors, read_tensors
@@ -242,9 +243,12 @@ def load(target: str, options: Options) -> ByolaEncoder:
 
 
 def list_training_settings(card: Mapping[str, Any]) -> dict[str, str | int | float]:
-    """How an encoder was trained, from the card of its checkpoint: by ``table.key``, the corpus and the steps done."""
+    """How an encoder was trained, from the card of its checkpoint: by ``table.key``, the corpus and the steps done.
+
+    Settings that a card leaves out because they were not in use have the values that say so.
+    """
     config, corpus = (found if isinstance(found := card.get(name), Mapping) else {} for name in ("config", "corpus"))
-    settings = {
+    settings = (list_unused_settings() if isinstance(config.get("objective"), Mapping) else {}) | {
         f"{table}.{key}": value
         for table, values in config.items()
         if isinstance(values, Mapping)

@@ -8,6 +8,7 @@ import torch
 from bgknown.errors import InvalidInputError
 from pretrain.checkpoint import load_checkpoint
 from pretrain.config import Config, read_config
+from pretrain.encoder import Options, load
 from pretrain.export import export
 from pretrain.learner import Learner, list_terms
 from pretrain.objective import LearnedSubtraction, compute_contrast, swap_views
@@ -151,6 +152,8 @@ def test_a_run_without_them_has_the_log_of_before(tmp_path):
     assert (tmp_path / "run" / "log.csv").read_text().splitlines()[0] == header
     run(corpus, tmp_path / "same", "objective.contrast_temperature=0.2", "objective.stop_gradient=false")
     assert_equal(tmp_path / "run", tmp_path / "same")
+    settings = load(str(tmp_path / "run" / "checkpoint.pt"), Options()).training_settings
+    assert (settings["objective.contrast"], settings["objective.subtraction"]) == (0.0, "gamma")
     assert (tmp_path / "run" / "config.toml").read_bytes() == (tmp_path / "same" / "config.toml").read_bytes()
 
 
