@@ -32,7 +32,7 @@ TEXT_PATHS = {
 NO_PATHS = {
     *("--name", "--device", "--suite", "--metric", "--match", "--set", "A", "B", "--scene", "--background", "--event"),
     *("--pairs", "--changes", "--kept", "--kind", "--columns", "--sort", "--snr-grid", "--licence", "--test-folds"),
-    "--shard",
+    *("--shard", "--lambdas", "--vary"),
     *("KIND", "--format", "--setting"),
 }
 
