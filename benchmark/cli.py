@@ -61,7 +61,7 @@ def main() -> None:
     multiple=True,
     help="How probes are trained: linear, paper, evar, search or a .toml file; may be repeated [default: the task's].",
 )
-@click.option("--retrieval-patience", type=int, help="Epochs without progress that end retrieval training [default: off].")
+@click.option("--retrieval-patience", type=int, help="Epochs without gain that end retrieval training [default: off].")
 @click.option("--text-encoder", help="Text encoder: a folder, or an id on the hub [default: distilbert-base-uncased].")
 @click.option(
     "--text-pooling",
