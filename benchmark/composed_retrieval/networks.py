@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,14 +22,12 @@ TOWERS = ("audio", "text")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Batch:
-    """Standardised embeddings of some pairs, for each system or, where systems share them, for each seed."""
+    """Standardised embeddings of some pairs, for each system."""
 
     audio: Tensor
-    """[seeds, 2 B, D] the first soundscapes, then the second ones: one product for both."""
+    """[S, 2 B, D] the first soundscapes, then the second ones: one product for both."""
     text: Tensor
-    """[seeds, B, D']"""
-    of: Tensor
-    """[S] the seed of each system, on the CPU."""
+    """[S, B, D']"""
     classes: Tensor
     """[S, 2 B, C] 1 for the events that sound in ``audio``."""
     kept: Tensor | None = None
@@ -72,9 +69,9 @@ class Networks(torch.nn.Module):
         self.register_buffer("audio_share", shares[:, :1].unsqueeze(2))
         self.register_buffer("text_share", shares[:, 1:].unsqueeze(2))
 
-    def latent(self, tower: str, x: Tensor, of: Tensor, kept: Tensor | None = None) -> Tensor:
-        """[seeds, B, D] standardised embeddings -> [S, B, H], of which each has the input at its ``of``."""
-        first = apply_shared_linear(x, of, self.weight[f"{tower}_in"], self.bias[f"{tower}_in"])
+    def latent(self, tower: str, x: Tensor, kept: Tensor | None = None) -> Tensor:
+        """[S, B, D] standardised embeddings -> [S, B, H]."""
+        first = self._linear(f"{tower}_in", x)
         second = self._linear(f"{tower}_out", functional.gelu(first))
         if kept is not None:
             second = second * kept
@@ -84,9 +81,9 @@ class Networks(torch.nn.Module):
     def latents(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Queries [S, B, H], and the latents [S, 2 B, H] of both sides, of which the second half are the targets."""
         kept = [None, None] if batch.kept is None else batch.kept.tensor_split([batch.audio.shape[1]], dim=1)
-        audio = self.latent("audio", batch.audio, batch.of, kept[0])
+        audio = self.latent("audio", batch.audio, kept[0])
         first = audio[:, : batch.text.shape[1]]
-        text = self.latent("text", batch.text, batch.of, kept[1])
+        text = self.latent("text", batch.text, kept[1])
         return self.audio_share * first + self.text_share * text, audio
 
     def losses(self, batch: Batch, settings: ComposedSettings) -> Tensor:
@@ -119,47 +116,6 @@ class Networks(torch.nn.Module):
 
     def _linear(self, name: str, x: Tensor) -> Tensor:
         return torch.baddbmm(self.bias[name], x, self.weight[name])
-
-
-def apply_shared_linear(x: Tensor, of: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The linear layers of several systems on inputs that some of them share.
-
-    On a CPU each system has a product of its own, so that inputs are not copied; a GPU needs one for all to be busy.
-
-    Args:
-        x: [seeds, B, D] inputs, which need no gradient.
-        of: [S] the input of each system, on the CPU.
-        weight: [S, D, H].
-        bias: [S, 1, H].
-
-    Returns:
-        [S, B, H].
-    """
-    if x.device.type == "cpu":
-        outputs: Tensor = _SharedLinear.apply(x, of.tolist(), weight, bias)  # type: ignore[no-untyped-call]
-        return outputs
-    return torch.baddbmm(bias, x[of.to(x.device)], weight)
-
-
-class _SharedLinear(torch.autograd.Function):
-    """One product for each system, forwards and backwards."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, of: list[int], weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.of = of
-        outputs = x.new_empty(len(of), x.shape[1], weight.shape[2])
-        for system, seed in enumerate(of):
-            torch.addmm(bias[system], x[seed], weight[system], out=outputs[system])
-        return outputs
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor, Tensor]:
-        (x,), (gradient,) = ctx.saved_tensors, gradients
-        weight = x.new_empty(len(ctx.of), x.shape[2], gradient.shape[2])
-        for system, seed in enumerate(ctx.of):
-            torch.mm(x[seed].mT, gradient[system], out=weight[system])
-        return None, None, weight, gradient.sum(dim=1, keepdim=True)
 
 
 def _initial(seed: int, name: str, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -40,7 +40,7 @@ class PairRows:
 
     def choose(self, seeds: Tensor, of: Tensor) -> None:
         """Serve some of the seeds from now on, and systems of which each belongs to the seed at ``of``."""
-        self.of, self.near_of, chosen = of, of.to(self.device), seeds.to(self.device)
+        self.of, chosen = of.to(self.device), seeds.to(self.device)
         self.audio_scale, self.text_scale = (
             tuple(each[chosen] for each in both) for both in (self.statistics.audio, self.statistics.text)
         )
@@ -50,11 +50,10 @@ class PairRows:
         sides = torch.cat([self.s1[pairs], self.s2[pairs]], dim=1)
         heard = torch.cat([self.pairs.classes_s1[pairs], self.pairs.classes_s2[pairs]], dim=1).to(self.device)
         return Batch(
-            audio=self._take(self.audio, sides, self.audio_scale),
-            text=self._take(self.text, self.texts[pairs], self.text_scale),
-            of=self.of,
-            classes=heard[self.near_of],
-            kept=None if kept is None else kept[self.near_of],
+            audio=self._take(self.audio, sides, self.audio_scale)[self.of],
+            text=self._take(self.text, self.texts[pairs], self.text_scale)[self.of],
+            classes=heard[self.of],
+            kept=None if kept is None else kept[self.of],
         )
 
     def _take(self, source: Tensor, rows: Tensor, statistics: tuple[Tensor, ...]) -> Tensor:
