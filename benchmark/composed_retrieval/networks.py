@@ -99,21 +99,6 @@ class Networks(torch.nn.Module):
         wrong = functional.binary_cross_entropy_with_logits(heard, batch.classes, reduction="none")
         return settings.contrastive_weight * contrastive + settings.classification_weight * wrong.mean(dim=(1, 2))
 
-    @torch.no_grad()
-    def narrow(self, places: Tensor, optimizer: torch.optim.Optimizer) -> None:
-        """Keep some of the systems, in place, with what the optimizer knows about them.
-
-        Args:
-            places: of these systems in the stack.
-            optimizer: of all parameters.
-        """
-        for values in self.parameters():
-            values.grad, values.data = None, values.data[places]
-            for name, state in optimizer.state[values].items():
-                if state.shape:  # not the count of steps
-                    optimizer.state[values][name] = state[places]
-        self.audio_share, self.text_share = self.audio_share[places], self.text_share[places]
-
     def _linear(self, name: str, x: Tensor) -> Tensor:
         return torch.baddbmm(self.bias[name], x, self.weight[name])
 

@@ -62,8 +62,7 @@ class Training:
         self.training, self.valid = [train for train, _ in splits], [valid for _, valid in splits]
         self.statistics = PairStatistics(pairs, self.training, device)
         self.rows = PairRows(pairs, self.statistics, self.of, device)
-        self.networks = self._make_networks()
-        self.optimizer = torch.optim.Adam(self.networks.parameters(), lr=settings.lr, fused=True)
+        self.networks, self.optimizer = self._begin(self.systems)
         self.orders = [torch.Generator().manual_seed(derive_key(seed, "retrieval order")) for seed in self.seeds]
         self.drops = [torch.Generator().manual_seed(derive_key(seed, "retrieval dropout")) for seed in self.seeds]
         self.best = {name: values.detach().clone() for name, values in self.networks.named_parameters()}
@@ -95,7 +94,7 @@ class Training:
     def latents(self, pairs: Pairs) -> Iterator[Latents]:
         """Each system's queries and targets of other pairs, by its best epoch."""
         pairs.check()
-        networks = self._make_networks()
+        networks, _ = self._begin(self.systems)
         networks.load_state_dict({**networks.state_dict(), **self.best})
         queries, targets = [], []
         rows = PairRows(pairs, self.statistics, self.of, self.device)
@@ -176,7 +175,7 @@ class Training:
         places = self.left[better]
         self.best_loss[places], self.best_epoch[places] = total[better], self.epoch
         for name, values in self.networks.named_parameters():
-            self.best[name][places.to(self.device)] = values.detach()[better.to(self.device)]
+            self.best[name][places] = values.detach()[better]
 
     def _release(self) -> None:
         """Take the systems that have run out of patience out of the training; their best weights are kept."""
@@ -189,15 +188,23 @@ class Training:
         if len(places) == len(self.left):
             return
         self.left = self.left[places]
+        if not len(self.left):
+            return
         self.seeds_left = torch.unique(self.of[self.left])
         self.rows.choose(self.seeds_left, torch.searchsorted(self.seeds_left, self.of[self.left]))
-        self.networks.narrow(places.to(self.device), self.optimizer)
+        networks, optimizer = self.networks.state_dict(), self.optimizer.state_dict()
+        self.networks, self.optimizer = self._begin([self.systems[place] for place in self.left])
+        self.networks.load_state_dict({name: values[places] for name, values in networks.items()})
+        for state in optimizer["state"].values():
+            state.update({name: values[places] for name, values in state.items() if values.dim()})  # not the step
+        self.optimizer.load_state_dict(optimizer)
 
-    def _make_networks(self) -> Networks:
-        """The networks of all systems, as they begin."""
-        pairs = self.pairs
+    def _begin(self, systems: Sequence[System]) -> tuple[Networks, torch.optim.Optimizer]:
+        """The networks of some systems as they begin, and their optimizer."""
+        pairs, settings = self.pairs, self.settings
         sizes = {"audio": pairs.audio.shape[1], "text": pairs.text.shape[1], "classes": pairs.classes_s1.shape[1]}
-        return Networks(self.systems, **sizes, settings=self.settings).to(self.device)
+        networks = Networks(systems, **sizes, settings=settings).to(self.device)
+        return networks, torch.optim.Adam(networks.parameters(), lr=settings.lr, fused=True)
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -213,8 +220,9 @@ class Training:
 
     def _take_up(self, state: dict[str, Any]) -> None:
         self._narrow(state.get("left", self.left))  # versions without patience stored none
-        self.networks.load_state_dict(state["networks"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        if len(self.left):
+            self.networks.load_state_dict(state["networks"])
+            self.optimizer.load_state_dict(state["optimizer"])
         for draw, kept in zip((*self.orders, *self.drops), state["draws"], strict=True):
             draw.set_state(kept)
         self.best = {name: values.to(self.device) for name, values in state["best"].items()}
