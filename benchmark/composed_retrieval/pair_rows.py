@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmark.composed_retrieval.networks import Batch
 from benchmark.composed_retrieval.pairs import Pairs
-from benchmark.probe.standardised import GPU_SHARE, measure_standardisation
+from benchmark.probe.standardised import copy_if_room, measure_standardisation
 
 
 class PairStatistics:
@@ -35,7 +35,7 @@ class PairRows:
     def __init__(self, pairs: Pairs, statistics: PairStatistics, of: Tensor, device: str) -> None:
         self.pairs, self.statistics, self.device = pairs, statistics, device
         self.choose(torch.arange(int(of.max()) + 1), of)
-        self.audio, self.text = _near(pairs.audio, device), _near(pairs.text, device)
+        self.audio, self.text = copy_if_room(pairs.audio, device), copy_if_room(pairs.text, device)
         self.s1, self.s2, self.texts = (torch.from_numpy(rows) for rows in (pairs.s1, pairs.s2, pairs.texts))
 
     def choose(self, seeds: Tensor, of: Tensor) -> None:
@@ -61,11 +61,3 @@ class PairRows:
         flat = source.index_select(0, rows.reshape(-1).to(source.device)).to(self.device).float()
         mean, factor = statistics
         return flat.view(*rows.shape, -1).sub_(mean).mul_(factor)
-
-
-def _near(source: Tensor, device: str) -> Tensor:
-    """Embeddings on a GPU if there is room, else where they are."""
-    if torch.device(device).type != "cuda":
-        return source
-    free, _ = torch.cuda.mem_get_info(device)
-    return source.to(device) if source.nbytes <= free * GPU_SHARE else source

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmark import processes
 from benchmark.composed_retrieval import KINDS, ComposedSettings, Pairs, System, train_systems
 from benchmark.embedding.clips import Clip
 from benchmark.embedding.embed import embed_clips
@@ -17,6 +18,7 @@ from benchmark.heads.network import HeadNetworkSettings, train_network
 from benchmark.heads.ridge import LinearMap
 from benchmark.probe import ProbeSettings, linear, logistic_model, standardised, train_probes
 from benchmark.probe.linear import LinearProblem, Variant, fit_linear_probes
+from pretrain import machine
 from tests.benchmark.kinds import KINDS as KINDS_OF_ENCODERS
 from tests.benchmark.probe.made import CLASSES, clusters, problem
 from tests.conftest import noise, write_wav
@@ -42,9 +44,10 @@ EVAR = {"stop_on": "accuracy", "ties": "last", "weight_decay": 1e-8, "loss_mean"
 
 
 @pytest.mark.parametrize("changes", [{}, EVAR, {"batch_size": 50}], ids=["paper", "evar", "batches"])
-@pytest.mark.parametrize("kept", [True, False], ids=["kept", "by batch"])
-def test_probes_are_the_same_on_another_device(monkeypatch, changes, kept):
+@pytest.mark.parametrize(("kept", "room"), [(True, 1e9), (False, 1e9), (False, 0)], ids=["kept", "near", "far"])
+def test_probes_are_the_same_on_another_device(monkeypatch, changes, kept, room):
     monkeypatch.setattr(standardised, "COPY_BYTES", 1 << 30 if kept else 0)
+    monkeypatch.setattr(standardised, "measure_room", lambda device: room)
     cpu, far = both(lambda device: probes(device, **changes))
     assert cpu == far
 
@@ -118,8 +121,11 @@ def retrieval(device, **changes):
     ]
 
 
-@pytest.mark.parametrize("changes", [{}, {"lr": 0.1, "patience": 1, "epochs": 6}, {"dropout": 0.0}])
-def test_retrieval_is_the_same_on_another_device(changes):
+@pytest.mark.parametrize(
+    ("changes", "room"), [({}, 1e9), ({"lr": 0.1, "patience": 1, "epochs": 6}, 0), ({"dropout": 0.0}, 0)]
+)
+def test_retrieval_is_the_same_on_another_device(monkeypatch, changes, room):
+    monkeypatch.setattr(standardised, "measure_room", lambda device: room)
     cpu, far = both(lambda device: retrieval(device, **changes))
     assert cpu == far
 
@@ -183,3 +189,23 @@ def test_encoders_embed_files_the_same_on_another_device(name, clips, tmp_path, 
 
     moves_audio = name != "logmel"  # the encoder itself, too
     check_every_place(embed_again, harmless=("return torch.from_numpy(np.stack(",) if moves_audio else ())
+
+
+def test_room_on_a_gpu_is_a_share_of_its_free_memory(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
+    assert standardised.measure_room("cuda:1") == 1000 * standardised.GPU_SHARE
+    assert standardised.measure_room("cpu") == 0
+
+
+@pytest.mark.parametrize(
+    ("rank", "name", "device"), [("0", None, "cuda:0"), ("1", "cuda", "cuda:1"), ("1", "cpu", "cpu")]
+)
+def test_each_process_of_torchrun_takes_its_own_gpu(monkeypatch, rank, name, device):
+    """In benchmark and in pretrain, which also makes it torch's current one."""
+    current = []
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    for fact, value in {"is_available": True, "device_count": 2, "set_device": None}.items():
+        monkeypatch.setattr(torch.cuda, fact, lambda *given, value=value: current.extend(given) or value)
+    assert processes.pick_device(name) == device
+    assert machine.take_device(name) == torch.device(device)
+    assert current == ([torch.device(device)] if device != "cpu" else [])
