@@ -8,11 +8,11 @@
 The embeddings of both sides lie in a file that is mapped, as they come from the cache: s2 = s1 + v(text) + noise.
 
 First the whole way from embeddings to the ranks of every setting, with the systems of all seeds and controls trained
-for ``--epochs``, or until they run out of ``--patience``; its peak memory is told, and of it anonymous memory (not pages
-of the mapped file). On a GPU ``--epochs 300`` is the whole training. Then steps of a training of all seeds and steps of
-trainings of one seed each take turns, so that what else the machine does bears on both alike; medians over turns. Time
-is told as wall time and as CPU time, which other processes bear on less; ``epoch`` and ``whole`` are projected from the
-steps of all seeds.
+for ``--epochs``, or until they run out of ``--patience``; its peak memory is told, and of it anonymous memory (not
+pages of the mapped file). On a GPU ``--epochs 300`` is the whole training. Then steps of a training of all seeds and
+steps of trainings of one seed each take turns, so that what else the machine does bears on both alike; medians over
+turns. Time is told as wall time and as CPU time, which other processes bear on less; ``epoch`` and ``whole`` are
+projected from the steps of all seeds.
 """
 
 from __future__ import annotations
