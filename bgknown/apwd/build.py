@@ -278,8 +278,9 @@ def _write_pair_tables(job: Job, table: pd.DataFrame, texts: Texts, problems: Se
     if any(len(several) > 1 for several in texts.values()):
         rows = [(pair, text) for pair in table["pair"] for text in texts[pair]]
         tables[TEXTS] = pd.DataFrame(rows, columns=["pair", "text"]).to_csv(index=False, lineterminator="\n").encode()
-    tables[DESCRIPTION] = format_description({**job.description, **_describe_pairs_outcome(table, problems)})
     tables[MANIFEST] = format_pair_manifest(table)
+    description = format_description({**job.description, **_describe_pairs_outcome(table, problems)}, tables)
+    tables = {DESCRIPTION: description, **tables}
     job.finish(tables, folders=sorted({(out / file).parent for side in SIDES for file in table[side] if file}))
 
 

@@ -24,7 +24,7 @@ from bgknown.errors import BgknownError, InvalidInputError
 from bgknown.jobs.files import hash_bytes
 from bgknown.jobs.parallel import in_processes
 from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST
-from bgknown.mixtures.verify import find_stray_files
+from bgknown.mixtures.verify import find_edited_tables, find_stray_files
 from bgknown.render import direct, scaper
 from bgknown.tables import list_records
 from bgknown.userpath import user_path
@@ -73,7 +73,8 @@ def verify(
     """
     root = user_path(root)
     description, table = read_pair_description(root), read_manifest(root)
-    faults = [*find_count_faults(description, table), *_list_stray_files(root, table)]
+    faults = [*find_edited_tables(root, description), *find_count_faults(description, table)]
+    faults += _list_stray_files(root, table)
     rows = list_records(table)
     for found in in_processes(
         partial(_find_file_faults, root=root), rows, jobs=jobs, title="verify", unit="pair", batch=16

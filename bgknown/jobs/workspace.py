@@ -34,8 +34,8 @@ SHARDS_WAIT_S = 3 * 3600.0
 """How long a shard waits while another decides what there is to do, which may mean measuring a whole corpus."""
 _OWN_NAMES = re.compile(r"(build|plan)\.json|scratch-.*|(lock|journal|audio)(-[0-9]+-of-[0-9]+)?(\.jsonl|\.pcm)?")
 _COMPARED = ("name", "configuration", "draw", "corpora", "inputs")
-_FORMERLY = {"configuration.keep_sources": True}
-"""What descriptions of earlier versions do not say, because it could not be chosen."""
+_UNSAID = {"configuration.keep_sources": True, "configuration.text_style": 1}
+"""What descriptions of version 0.1.0, and those that are to equal them, do not say, because it could not be chosen."""
 _PASSING = ("headers_sha256", "inputs_sha256")  # differ while broken files are being repaired
 
 
@@ -239,10 +239,10 @@ class Workspace:
 
     def _compare(self, there: Mapping[str, Any], here: Mapping[str, Any], *, passing: tuple[str, ...]) -> None:
         compared = (difference for key in _COMPARED for difference in _differences(key, there.get(key), here.get(key)))
-        known = ((path, _FORMERLY.get(path) if old is None else old, new) for path, old, new in compared)
+        known = ((path, [_UNSAID.get(path) if value is None else value for value in pair]) for path, *pair in compared)
         differences = [
             f"{path} is {_shorten(old)} in the folder but {_shorten(new)} was requested"
-            for path, old, new in known
+            for path, (old, new) in known
             if old != new and path.rsplit(".", 1)[-1] not in passing
         ]
         if differences:

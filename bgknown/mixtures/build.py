@@ -341,7 +341,7 @@ def _write_tables(
     tables = {
         dataset.RECIPE: recipes.format_recipe(recipe),
         ATTRIBUTION: attribution,
-        dataset.DESCRIPTION: dataset.format_description(description),
         dataset.MANIFEST: format_manifest(table),
     }
+    tables = {dataset.DESCRIPTION: dataset.format_description(description, tables), **tables}
     job.finish(tables, folders=[*(out / "audio" / name for name in SIGNALS), out / "jams"])

@@ -46,13 +46,30 @@ def verify(root: Path, *, jobs: int) -> tuple[Dataset, list[str]]:
     """
     root = user_path(root)
     data = dataset.open_dataset(root)
-    faults = [*find_table_faults(data), *_find_stray_files(data)]
+    faults = [*find_edited_tables(root, data.description), *find_table_faults(data), *_find_stray_files(data)]
     check = partial(
         _find_row_faults, root=root, configuration=data.description["configuration"], clip_frames=data.clip_frames
     )
     for found in in_processes(check, data.rows(), jobs=jobs, title="verify", unit="row", batch=8):
         faults += found
     return data, sorted(set(faults))
+
+
+def find_edited_tables(root: Path, description: Mapping[str, Any]) -> Iterator[str]:
+    """One line for each table that is not the one that the build wrote; earlier versions did not store their hashes.
+
+    Args:
+        root: the folder of a dataset or a set of pairs.
+        description: its description.
+    """
+    for name, sha256 in description.get("tables_sha256", {}).items():
+        try:
+            found = hash_bytes((root / name).read_bytes())
+        except OSError as error:
+            yield f"{name}: {error.strerror or error}"
+            continue
+        if found != sha256:
+            yield f"{name}: was edited: sha256 is {found[:12]}..., {dataset.DESCRIPTION} says {sha256[:12]}..."
 
 
 def find_table_faults(data: Dataset) -> Iterator[str]:

@@ -183,12 +183,9 @@ def _make_sources(
     for file in (file for unit in units for file in unit.spec.files if file not in good):
         (options.out / file).unlink(missing_ok=True)  # made by a run in which its source was whole
     clipped = {source.rows[0].origin for source in outcome.records if source.clipped}
-    tables = {
-        DESCRIPTION: format_description(
-            {**job.description, **_describe_tree_outcome(table, choice, outcome.problems, clipped)}
-        ),
-        TABLE: format_table(table),
-    }
+    tables = {TABLE: format_table(table)}
+    description = {**job.description, **_describe_tree_outcome(table, choice, outcome.problems, clipped)}
+    tables = {DESCRIPTION: format_description(description, tables), **tables}
     job.finish(tables, folders=sorted({(options.out / file).parent for file in good}))
     for note in describe_counts(silent=(), clipped=clipped, what="sources", cut_off=True):
         log.warning("%s", note)

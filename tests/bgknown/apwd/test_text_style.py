@@ -46,8 +46,11 @@ def test_a_set_keeps_its_style(made, tmp_path):
     made.build(tmp_path / "set", source=None, text_style=1)
     assert made.build(tmp_path / "set", source=None).was_finished
     assert made.build(tmp_path / "set", source=None, text_style=1).was_finished
-    with pytest.raises(StorageError, match="configuration.text_style is null in the folder but 2 was requested"):
+    with pytest.raises(StorageError, match="configuration.text_style is 1 in the folder but 2 was requested"):
         made.build(tmp_path / "set", source=None, text_style=2)
+    made.build(tmp_path / "new", source=None)
+    with pytest.raises(StorageError, match="configuration.text_style is 2 in the folder but 1 was requested"):
+        made.build(tmp_path / "new", source=None, text_style=1)
 
 
 @pytest.mark.parametrize("style", [1, None])
@@ -114,7 +117,8 @@ def test_verify_compares_by_the_style_of_the_set(made, tmp_path):
     path = tmp_path / "set" / "manifest.csv"
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:-1], f"{lines[-1]}event_later:dog"]) + "\n")
-    (fault,) = verify(tmp_path / "set", **check).faults
+    fault, edited = verify(tmp_path / "set", **check).faults
+    assert edited.startswith("manifest.csv: was edited")
     assert "other_changes is 'event_later:dog', the JAMS give ''" in fault
 
 

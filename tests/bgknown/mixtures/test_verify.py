@@ -24,11 +24,15 @@ def faults(root):
 
 
 def edit(root, **values):
+    """Change the manifest and its hash, so that only what it says can be noticed."""
     table = pd.read_csv(root / "manifest.csv")
     for column, value in values.items():
         table[column] = table[column].astype(object)
         table.loc[table["clip_id"] == CLIP, column] = value
     table.to_csv(root / "manifest.csv", index=False)
+    description = json.loads((root / "dataset.json").read_text())
+    description["tables_sha256"]["manifest.csv"] = hash_bytes((root / "manifest.csv").read_bytes())
+    (root / "dataset.json").write_text(json.dumps(description))
 
 
 def rewrite(root, name, change):
@@ -103,6 +107,26 @@ def test_manifest_against_recipe(root):
     assert any(f"manifest.csv: row {CLIP}: a_start is 17, the recipe says" in fault for fault in found)
     assert any(f"manifest.csv: row {CLIP}: category is cat, the recipe says bell" in fault for fault in found)
     assert any(f"jams/{CLIP}.jams: category is bell, the manifest says cat" in fault for fault in found)
+
+
+def test_an_edit_that_the_recipe_says_nothing_of_is_found(root):
+    for name, column in (("ATTRIBUTION.csv", "source"), ("manifest.csv", "fsd50k_labels")):
+        table = pd.read_csv(root / name, dtype=str, keep_default_na=False)
+        table.loc[0, column] = "other"
+        table.to_csv(root / name, index=False, lineterminator="\n")
+    found = faults(root)
+    assert [fault.split(": sha256")[0] for fault in found] == [
+        f"{name}: was edited" for name in ("ATTRIBUTION.csv", "manifest.csv")
+    ]
+    (root / "ATTRIBUTION.csv").unlink()
+    assert "ATTRIBUTION.csv: No such file or directory" in faults(root)
+
+
+def test_a_dataset_that_does_not_say_the_hashes_of_its_tables_has_no_faults(root):
+    description = json.loads((root / "dataset.json").read_text())
+    assert set(description.pop("tables_sha256")) == {"recipe.csv", "ATTRIBUTION.csv", "manifest.csv"}
+    (root / "dataset.json").write_text(json.dumps(description))
+    assert faults(root) == []
 
 
 def test_rows_that_are_missing_or_strange_are_found(root):
