@@ -25,7 +25,7 @@ from bgknown.seeding import derive_key, draw_ranks
 
 BLOCK_ROWS = 1024
 """Pairs that are embedded in one go outside training."""
-AHEAD = 3
+STEPS_AHEAD = 3
 """Steps whose dropout is drawn while a GPU works."""
 
 
@@ -142,11 +142,11 @@ class Training:
                     return [functools.partial(_draw_kept, *each) for each in drawn]
                 return [thread.submit(_draw_kept, *each).result for thread, each in zip(threads, drawn, strict=True)]
 
-            ahead = deque(begin(rows) for rows in batches[:AHEAD])
+            ahead = deque(begin(rows) for rows in batches[:STEPS_AHEAD])
             for place, rows in enumerate(batches):
                 kept = torch.stack([get() for get in ahead.popleft()]).to(self.device) * (1.0 / (1.0 - share))
-                if place + AHEAD < len(batches):
-                    ahead.append(begin(batches[place + AHEAD]))
+                if place + STEPS_AHEAD < len(batches):
+                    ahead.append(begin(batches[place + STEPS_AHEAD]))
                 yield rows, kept
 
     def step(self, rows: Tensor, kept: Tensor | None) -> None:
