@@ -61,6 +61,7 @@ def main() -> None:
     multiple=True,
     help="How probes are trained: linear, paper, evar, search or a .toml file; may be repeated [default: the task's].",
 )
+@click.option("--retrieval-patience", type=int, help="Epochs without gain that end retrieval training [default: off].")
 @click.option("--text-encoder", help="Text encoder: a folder, or an id on the hub [default: distilbert-base-uncased].")
 @click.option(
     "--text-pooling",
@@ -115,6 +116,7 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
         embedding=read_embedding_options(given),
         protocols=tuple(open_protocol(name) for name in given["protocol"]),
         seeds=given["seeds"],
+        retrieval_patience=given["retrieval_patience"],
         splits=split_tables(given["splits"], [name_of(name) for name in names]),
         device=pick_device(given["device"]),
         text_encoder=given["text_encoder"] or TEXT_ENCODER,

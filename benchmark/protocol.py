@@ -45,6 +45,8 @@ class ComposedSettings:
     """Weight of the contrastive loss."""
     classification_weight: float = 1.0
     """Weight of the classification loss."""
+    patience: int = 0
+    """Epochs without a smaller validation loss after which a system stops; with 0 it is trained to the last epoch."""
 
     def __post_init__(self) -> None:
         for name in ("size", "epochs", "batch_size"):
@@ -56,12 +58,19 @@ class ComposedSettings:
         for name in ("contrastive_weight", "classification_weight"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InvalidInputError(f"retrieval: {name} is {getattr(self, name)}; it must not be negative")
+        if self.patience < 0:
+            raise InvalidInputError(f"retrieval: patience is {self.patience}; it must be at least 1, or 0 for none")
         if not 0 <= self.dropout < 1:
             raise InvalidInputError(f"retrieval: dropout is {self.dropout}; it must be at least 0 and below 1")
         if not 0 < self.validation_share < 1:
             raise InvalidInputError(
                 f"retrieval: validation_share is {self.validation_share}; it must be between 0 and 1"
             )
+
+    def __repr__(self) -> str:
+        """All settings, but not a patience of 0: hashes of settings are those of versions that did not have it."""
+        shown = [field.name for field in dataclasses.fields(self) if field.name != "patience" or self.patience]
+        return f"ComposedSettings({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
 
 CHOICES = {

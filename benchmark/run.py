@@ -56,6 +56,8 @@ class RunOptions:
     """How probes are trained; None for the protocol of the figures that are published for each task."""
     seeds: int | None = None
     """Number of seeds; None for the protocol's."""
+    retrieval_patience: int | None = None
+    """Epochs without a better one after which training for retrieval stops; None for the protocol's."""
     splits: Mapping[str, Path] = field(default_factory=dict)
     """Tables of labels and splits to use in place of the tasks' own."""
     text_encoder: str = TEXT_ENCODER
@@ -294,16 +296,24 @@ def _measure_until_usable(
 
 
 def _list_protocols(options: RunOptions, data: TaskData) -> list[Protocol]:
-    """The protocols of a task, with as many seeds as the options say where they have seeds."""
-    chosen = []
-    for protocol in choose_protocols(data.facts.protocols, options.protocols):
-        drawn = protocol.probe == "gradient" or data.text_encoder is not None
-        if drawn and options.seeds not in {None, protocol.seeds}:
-            name = f"{protocol.name}, seeds {options.seeds}"
-            chosen.append(dataclasses.replace(protocol, seeds=options.seeds, name=name))
-        else:
-            chosen.append(protocol)
-    return chosen
+    """The protocols of a task, with the seeds and the patience that the options give where there are any."""
+    return [
+        _adapt_protocol(protocol, options, data)
+        for protocol in choose_protocols(data.facts.protocols, options.protocols)
+    ]
+
+
+def _adapt_protocol(protocol: Protocol, options: RunOptions, data: TaskData) -> Protocol:
+    """A protocol changed by the options, which are then marks of its name."""
+    drawn, patience = protocol.probe == "gradient" or data.text_encoder is not None, options.retrieval_patience
+    if drawn and options.seeds not in {None, protocol.seeds}:
+        name = f"{protocol.name}, seeds {options.seeds}"
+        protocol = dataclasses.replace(protocol, seeds=options.seeds, name=name)
+    if data.text_encoder is not None and patience not in {None, protocol.retrieval.patience}:
+        retrieval = dataclasses.replace(protocol.retrieval, patience=patience)
+        name = f"{protocol.name}, retrieval patience {patience}"
+        protocol = dataclasses.replace(protocol, retrieval=retrieval, name=name)
+    return protocol
 
 
 def _describe(

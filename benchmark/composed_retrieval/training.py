@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.composed_retrieval.networks import Batch, Networks
+from benchmark.composed_retrieval.networks import Networks
+from benchmark.composed_retrieval.pair_rows import PairRows, PairStatistics
 from benchmark.composed_retrieval.pairs import Pairs, System, hold_out_pairs
-from benchmark.probe.standardised import GPU_SHARE, measure_standardisation
 from benchmark.protocol import ComposedSettings
 from benchmark.resuming import Resuming, TrainingState
 from bgknown.errors import InvalidInputError
@@ -22,6 +25,8 @@ from bgknown.seeding import derive_key, draw_ranks
 
 BLOCK_ROWS = 1024
 """Pairs that are embedded in one go outside training."""
+STEPS_AHEAD = 3
+"""Steps whose dropout is drawn while a GPU works."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,48 +45,6 @@ class Latents:
     """The epoch it was reached in (the first of equals), from 1."""
 
 
-class _Statistics:
-    """Mean and 1 / deviation of embeddings for each seed, of the pairs that its systems are trained on."""
-
-    def __init__(self, pairs: Pairs, training: Sequence[Tensor], device: str) -> None:
-        found = []
-        for rows in training:
-            heard = np.concatenate([pairs.s1[rows.numpy()], pairs.s2[rows.numpy()]])
-            read = pairs.texts[rows.numpy()]
-            found.append((*measure_standardisation(pairs.audio, heard), *measure_standardisation(pairs.text, read)))
-        mean, scale, text_mean, text_scale = (
-            torch.stack(each).unsqueeze(1).to(device) for each in zip(*found, strict=True)
-        )
-        self.audio, self.text = (mean, 1.0 / scale), (text_mean, 1.0 / text_scale)
-        """[seeds, 1, D] means and factors."""
-
-
-class _Rows:
-    """Embeddings of pairs, standardised for each seed and handed to its systems."""
-
-    def __init__(self, pairs: Pairs, statistics: _Statistics, of: Tensor, device: str) -> None:
-        self.pairs, self.statistics, self.of, self.device = pairs, statistics, of.to(device), device
-        self.audio, self.text = _near(pairs.audio, device), _near(pairs.text, device)
-        self.s1, self.s2, self.texts = (torch.from_numpy(rows) for rows in (pairs.s1, pairs.s2, pairs.texts))
-
-    def batch(self, pairs: Tensor, kept: Tensor | None = None) -> Batch:
-        """The pairs [seeds, B] of each seed, for its systems; ``kept`` [seeds, 3 B, H] likewise."""
-        sides = torch.cat([self.s1[pairs], self.s2[pairs]], dim=1)
-        heard = torch.cat([self.pairs.classes_s1[pairs], self.pairs.classes_s2[pairs]], dim=1).to(self.device)
-        return Batch(
-            audio=self._take(self.audio, sides, self.statistics.audio)[self.of],
-            text=self._take(self.text, self.texts[pairs], self.statistics.text)[self.of],
-            classes=heard[self.of],
-            kept=None if kept is None else kept[self.of],
-        )
-
-    def _take(self, source: Tensor, rows: Tensor, statistics: tuple[Tensor, Tensor]) -> Tensor:
-        """[seeds, B] rows -> [seeds, B, D]; a copy, so that it may be worked on in place."""
-        flat = source.index_select(0, rows.reshape(-1).to(source.device)).to(self.device).float()
-        mean, factor = statistics
-        return flat.view(*rows.shape, -1).sub_(mean).mul_(factor)
-
-
 class Training:
     """Systems in training."""
 
@@ -97,47 +60,50 @@ class Training:
             for seed in self.seeds
         ]
         self.training, self.valid = [train for train, _ in splits], [valid for _, valid in splits]
-        self.statistics = _Statistics(pairs, self.training, device)
-        self.rows = _Rows(pairs, self.statistics, self.of, device)
-        sizes = {"audio": pairs.audio.shape[1], "text": pairs.text.shape[1], "classes": pairs.classes_s1.shape[1]}
-        self.networks = Networks(systems, **sizes, settings=settings).to(device)
-        self.optimizer = torch.optim.Adam(self.networks.parameters(), lr=settings.lr, fused=True)
+        self.statistics = PairStatistics(pairs, self.training, device)
+        self.rows = PairRows(pairs, self.statistics, self.of, device)
+        self.networks, self.optimizer = self._begin(self.systems)
         self.orders = [torch.Generator().manual_seed(derive_key(seed, "retrieval order")) for seed in self.seeds]
         self.drops = [torch.Generator().manual_seed(derive_key(seed, "retrieval dropout")) for seed in self.seeds]
         self.best = {name: values.detach().clone() for name, values in self.networks.named_parameters()}
         self.best_loss = torch.full((len(systems),), torch.inf, dtype=torch.float64)
         self.best_epoch = torch.zeros(len(systems), dtype=torch.int64)
         self.epoch = 0
+        self.left = torch.arange(len(systems))
+        """Places of the systems that are still in training, whose parameters ``networks`` holds."""
+        self.seeds_left = torch.arange(len(self.seeds))
+        """Places of their seeds."""
 
     def run(self, progress: Callable[[int], object], stored: TrainingState | None) -> None:
-        """Train to the last epoch, from where it was stopped."""
+        """Train to the last epoch, or until all systems have run out of patience, from where it was stopped."""
         state = stored.load() if stored is not None else None
         if state is not None:
             self._take_up(state)
             progress(self.epoch)
-        while self.epoch < self.settings.epochs:
+        while self.epoch < self.settings.epochs and len(self.left):
             self.epoch += 1
-            for rows in self.batches():
-                self.step(rows)
+            for rows, kept in self.steps():
+                self.step(rows, kept)
             self._judge()
+            self._release()
             progress(1)
             if stored is not None and stored.due:
                 stored.store(self._state())
+        progress(self.settings.epochs - self.epoch)
 
     def latents(self, pairs: Pairs) -> Iterator[Latents]:
         """Each system's queries and targets of other pairs, by its best epoch."""
         pairs.check()
-        current = {name: values.detach().clone() for name, values in self.networks.named_parameters()}
-        self._load(self.best)
+        networks, _ = self._begin(self.systems)
+        networks.load_state_dict({**networks.state_dict(), **self.best})
         queries, targets = [], []
-        rows = _Rows(pairs, self.statistics, self.of, self.device)
+        rows = PairRows(pairs, self.statistics, self.of, self.device)
         with torch.no_grad():
             for start in range(0, len(pairs), BLOCK_ROWS):
                 block = torch.arange(start, min(start + BLOCK_ROWS, len(pairs))).expand(len(self.seeds), -1)
-                query, audio = self.networks.latents(rows.batch(block))
+                query, audio = networks.latents(rows.batch(block))
                 queries.append(query.cpu())
                 targets.append(audio[:, block.shape[1] :].cpu())
-        self._load(current)
         for place, system in enumerate(self.systems):
             yield Latents(
                 system=system,
@@ -151,52 +117,94 @@ class Training:
         """The training pairs of an epoch in each seed's next order, some [seeds, B] for every step."""
         orders = [
             rows[torch.randperm(len(rows), generator=draw)]
-            for rows, draw in zip(self.training, self.orders, strict=True)
+            for rows, draw in ((self.training[seed], self.orders[seed]) for seed in self.seeds_left)
         ]
         return list(torch.split(torch.stack(orders), self.settings.batch_size, dim=1))
 
-    def step(self, rows: Tensor) -> None:
-        """One step of all systems on the pairs [seeds, B] of their seeds."""
+    def steps(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """What each step of an epoch draws: pairs as in ``batches``, and what dropout leaves.
+
+        Dropout is [seeds, 3 B, H]: 0, or more than 1 to keep the mean; a seed's systems share it. It is drawn on the
+        CPU, so that it is the same everywhere; beside a GPU a thread for each seed draws ahead.
+        """
+        batches, share = self.batches(), self.settings.dropout
+        if share == 0:
+            yield from ((rows, None) for rows in batches)
+            return
+        with contextlib.ExitStack() as stack:
+            beside = torch.device(self.device).type != "cpu"
+            threads = [stack.enter_context(ThreadPoolExecutor(1)) for _ in self.seeds_left] if beside else []
+
+            def begin(rows: Tensor) -> list[Callable[[], Tensor]]:
+                """A way to get each seed's draw; a seed's draws are made in order."""
+                drawn = [(self.drops[seed], 3 * rows.shape[1], self.settings) for seed in self.seeds_left]
+                if not threads:
+                    return [functools.partial(_draw_kept, *each) for each in drawn]
+                return [thread.submit(_draw_kept, *each).result for thread, each in zip(threads, drawn, strict=True)]
+
+            ahead = deque(begin(rows) for rows in batches[:STEPS_AHEAD])
+            for place, rows in enumerate(batches):
+                kept = torch.stack([get() for get in ahead.popleft()]).to(self.device) * (1.0 / (1.0 - share))
+                if place + STEPS_AHEAD < len(batches):
+                    ahead.append(begin(batches[place + STEPS_AHEAD]))
+                yield rows, kept
+
+    def step(self, rows: Tensor, kept: Tensor | None) -> None:
+        """One step of all systems on the pairs [seeds, B] of their seeds, with the dropout of ``steps``."""
         self.optimizer.zero_grad(set_to_none=True)
-        batch = self.rows.batch(rows, self._kept(rows.shape[1]))
+        batch = self.rows.batch(rows, kept)
         torch.autograd.backward(self.networks.losses(batch, self.settings).sum())
         self.optimizer.step()
 
     def _judge(self) -> None:
         """Keep the weights of the systems whose validation loss is the smallest so far."""
-        total, count = torch.zeros(len(self.systems), dtype=torch.float64), len(self.valid[0])
+        total, count = torch.zeros(len(self.left), dtype=torch.float64), len(self.valid[0])
         with torch.no_grad():
             for start in range(0, count, self.settings.batch_size):
-                rows = torch.stack([valid[start : start + self.settings.batch_size] for valid in self.valid])
+                block = slice(start, start + self.settings.batch_size)
+                rows = torch.stack([self.valid[seed][block] for seed in self.seeds_left])
                 losses = self.networks.losses(self.rows.batch(rows), self.settings)
                 total += losses.double().cpu() * rows.shape[1] / count
         if not bool(torch.isfinite(total).all()):
-            bad = self.systems[int((~torch.isfinite(total)).nonzero()[0])]
+            bad = self.systems[int(self.left[~torch.isfinite(total)][0])]
             raise InvalidInputError(
                 f"retrieval {bad.kind}, seed {bad.seed}: the validation loss is not finite after epoch {self.epoch}; "
                 f"lower the learning rate ({self.settings.lr:g})"
             )
-        better = total < self.best_loss
-        self.best_loss = torch.where(better, total, self.best_loss)
-        self.best_epoch[better] = self.epoch
-        places = better.nonzero().flatten().to(self.device)
+        better = total < self.best_loss[self.left]
+        places = self.left[better]
+        self.best_loss[places], self.best_epoch[places] = total[better], self.epoch
         for name, values in self.networks.named_parameters():
-            self.best[name][places] = values.detach()[places]
+            self.best[name][places] = values.detach()[better]
 
-    def _kept(self, width: int) -> Tensor | None:
-        """What dropout leaves, [seeds, 3 B, H]: 0, or more than 1 to keep the mean; a seed's systems share it."""
-        share = self.settings.dropout
-        if share == 0:
-            return None
-        drawn = torch.empty(len(self.seeds), 3 * width, self.settings.size)
-        for part, draw in zip(drawn, self.drops, strict=True):
-            part.uniform_(generator=draw)
-        return (drawn >= share).to(self.device) * (1.0 / (1.0 - share))
+    def _release(self) -> None:
+        """Take the systems that have run out of patience out of the training; their best weights are kept."""
+        if self.settings.patience:
+            waiting = self.epoch - self.best_epoch[self.left]
+            self._narrow((waiting < self.settings.patience).nonzero().flatten())
 
-    def _load(self, values: dict[str, Tensor]) -> None:
-        with torch.no_grad():
-            for name, parameter in self.networks.named_parameters():
-                parameter.copy_(values[name])
+    def _narrow(self, places: Tensor) -> None:
+        """Go on with some of the systems that are left, by their places among these."""
+        if len(places) == len(self.left):
+            return
+        self.left = self.left[places]
+        if not len(self.left):
+            return
+        self.seeds_left = torch.unique(self.of[self.left])
+        self.rows.choose(self.seeds_left, torch.searchsorted(self.seeds_left, self.of[self.left]))
+        networks, optimizer = self.networks.state_dict(), self.optimizer.state_dict()
+        self.networks, self.optimizer = self._begin([self.systems[place] for place in self.left])
+        self.networks.load_state_dict({name: values[places] for name, values in networks.items()})
+        for state in optimizer["state"].values():
+            state.update({name: values[places] for name, values in state.items() if values.dim()})  # not the step
+        self.optimizer.load_state_dict(optimizer)
+
+    def _begin(self, systems: Sequence[System]) -> tuple[Networks, torch.optim.Optimizer]:
+        """The networks of some systems as they begin, and their optimizer."""
+        pairs, settings = self.pairs, self.settings
+        sizes = {"audio": pairs.audio.shape[1], "text": pairs.text.shape[1], "classes": pairs.classes_s1.shape[1]}
+        networks = Networks(systems, **sizes, settings=settings).to(self.device)
+        return networks, torch.optim.Adam(networks.parameters(), lr=settings.lr, fused=True)
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -207,15 +215,23 @@ class Training:
             "best_loss": self.best_loss,
             "best_epoch": self.best_epoch,
             "epoch": self.epoch,
+            "left": self.left,
         }
 
     def _take_up(self, state: dict[str, Any]) -> None:
-        self.networks.load_state_dict(state["networks"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self._narrow(state.get("left", self.left))  # versions without patience stored none
+        if len(self.left):
+            self.networks.load_state_dict(state["networks"])
+            self.optimizer.load_state_dict(state["optimizer"])
         for draw, kept in zip((*self.orders, *self.drops), state["draws"], strict=True):
             draw.set_state(kept)
         self.best = {name: values.to(self.device) for name, values in state["best"].items()}
         self.best_loss, self.best_epoch, self.epoch = state["best_loss"], state["best_epoch"], state["epoch"]
+
+
+def _draw_kept(generator: torch.Generator, rows: int, settings: ComposedSettings) -> Tensor:
+    """Which values dropout keeps, [rows, H] bool."""
+    return torch.empty(rows, settings.size).uniform_(generator=generator) >= settings.dropout
 
 
 def train_systems(
@@ -246,14 +262,6 @@ def train_systems(
     stored = resume.of(_fingerprint(training)) if resume is not None else None
     training.run(progress or (lambda done: None), stored)
     return training
-
-
-def _near(source: Tensor, device: str) -> Tensor:
-    """Embeddings on a GPU if there is room, else where they are."""
-    if torch.device(device).type != "cuda":
-        return source
-    free, _ = torch.cuda.mem_get_info(device)
-    return source.to(device) if source.nbytes <= free * GPU_SHARE else source
 
 
 def _fingerprint(training: Training) -> str:

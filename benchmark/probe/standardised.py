@@ -169,14 +169,19 @@ class StandardisedRows:
         sources = {}
         for problem in self.problems:
             features = problem.features
-            if id(features) in sources:
-                continue
-            sources[id(features)] = features
-            if torch.device(self.device).type == "cuda":
-                free, _ = torch.cuda.mem_get_info(self.device)
-                if features.nbytes <= free * GPU_SHARE:
-                    sources[id(features)] = features.to(self.device)
+            if id(features) not in sources:
+                sources[id(features)] = copy_if_room(features, self.device)
         return sources
+
+
+def copy_if_room(embeddings: Tensor, device: str) -> Tensor:
+    """Embeddings on a GPU that has room for them, else where they are."""
+    return embeddings.to(device) if embeddings.nbytes <= measure_room(device) else embeddings
+
+
+def measure_room(device: str) -> float:
+    """Bytes of a GPU's memory that embeddings may take; 0 for a device that does not report its memory."""
+    return torch.cuda.mem_get_info(device)[0] * GPU_SHARE if torch.device(device).type == "cuda" else 0.0
 
 
 def fingerprint_training(problems: list[ProbeProblem], settings: ProbeSettings, known: Standardisations) -> str:

@@ -13,9 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bgknown.errors import InvalidInputError
-from bgknown.soundscape import Soundscape
+
+if TYPE_CHECKING:
+    from bgknown.soundscape import Soundscape  # needs the audio libraries, which codes do without
 
 KINDS = (
     "event_added",

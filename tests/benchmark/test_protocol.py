@@ -1,4 +1,5 @@
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +13,7 @@ from benchmark.protocol import (
     name_when_measured,
     open_protocol,
 )
+from benchmark.run import _list_protocols
 from benchmark.tasks.locations import parse_locations
 from bgknown.errors import InvalidInputError, NotFoundError
 
@@ -173,3 +175,13 @@ def test_rows_of_the_earlier_evar_have_another_name():
         assert name_in_results(protocol, version) == protocol
     assert name_when_measured("evar of 0.1.0, seeds 1") == "evar, seeds 1"
     assert name_when_measured("paper, seeds 1") == "paper, seeds 1"
+
+
+def test_options_change_protocols_and_mark_their_names():
+    options = SimpleNamespace(protocols=(), seeds=2, retrieval_patience=30)
+    facts = SimpleNamespace(protocols=("paper",))
+    (paired,) = _list_protocols(options, SimpleNamespace(facts=facts, text_encoder="words"))
+    assert paired.name == "paper, seeds 2, retrieval patience 30"
+    assert (paired.seeds, paired.retrieval) == (2, ComposedSettings(patience=30))
+    (other,) = _list_protocols(options, SimpleNamespace(facts=facts, text_encoder=None))
+    assert (other.name, other.retrieval) == ("paper, seeds 2", ComposedSettings())

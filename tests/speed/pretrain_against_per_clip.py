@@ -2,11 +2,16 @@
 
     python tests/speed/pretrain_against_per_clip.py --lambda 0.5
     python tests/speed/pretrain_against_per_clip.py --against "in float32" --against "with channels first"
+    python tests/speed/pretrain_against_per_clip.py --float32 --cpu-time --against "products alone"
 
 The other side is BYOL-A as its published code does it (nttcslab/byol-a: log-mel, normalisation, mixup with a memory,
 random resize crop and random linear fader of one clip after another; each view through the networks by itself;
 float32, torch's own layers), with the difference branch of the paper beside it where lambda is above 0. Same networks,
 same batch, same crops; each side in a process of its own, in turns; made audio, cut from memory on both sides.
+
+``products alone`` is no training: only the matrix products and the convolutions of a step, except the small first one,
+forwards and backwards in float32 and on values of the same shapes. No implementation that computes them all is faster.
+``--cpu-time`` compares CPU time, which other processes bear on less; it says nothing about the use of several cores.
 """
 
 from __future__ import annotations
@@ -173,10 +178,30 @@ def ours(corpus: Path, weight: float, steps: int, *changes: str) -> float:
     return statistics.median(seconds[1:])
 
 
+def products(_: Path, weight: float, steps: int) -> float:
+    """Seconds that the products of a step take."""
+    convolution = nn.Conv2d(64, 64, 3, padding=1).to(memory_format=torch.channels_last)
+    frames = nn.Sequential(nn.Linear(1_024, 2_048), nn.Linear(2_048, 2_048))
+    projector, predictor = (nn.Sequential(nn.Linear(values, 4_096), nn.Linear(4_096, 256)) for values in (3_072, 256))
+    maps = torch.randn(128, 64, 32, 48).to(memory_format=torch.channels_last).requires_grad_()
+    local, embeddings = (torch.randn(*shape, requires_grad=True) for shape in ((128 * 24, 1_024), (128, 3_072)))
+    seconds = []
+    for _ in range(steps):
+        began = time.perf_counter()
+        for _ in range(2 if weight else 1):
+            for values in (convolution(maps), frames(local), predictor(projector(embeddings))):
+                values.backward(values.detach())
+        with torch.no_grad():
+            convolution(maps), frames(local), projector(embeddings)
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds[1:])
+
+
 SIDES: dict[str, tuple[Callable[..., float], tuple[str, ...]]] = {
     "ours": (ours, ()),
     "clip by clip": (per_clip, ()),
     "in float32": (ours, ("training.precision=float32",)),
+    "products alone": (products, ()),
     "with channels first": (ours, ("training.channels_last=false",)),
     "compiled": (ours, ("training.compile=true",)),
 }
@@ -188,11 +213,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--against", choices=[*SIDES][1:], action="append", help="Other sides; may be repeated.")
+    parser.add_argument("--float32", action="store_true", help="Compare this software in float32.")
+    parser.add_argument("--cpu-time", action="store_true", help="Compare CPU time.")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--corpus", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side:
-        side, changes = SIDES[given.side]
+        side, changes = SIDES["in float32" if given.side == "ours" and given.float32 else given.side]
+        if given.cpu_time:
+            time.perf_counter = time.process_time  # type: ignore[assignment]
         print(side(given.corpus, given.weight, given.steps, *changes))
         return
     check_same_network()
@@ -204,6 +233,7 @@ def main() -> None:
             seconds = {}
             for side in sides:
                 options = ["--side", side, "--corpus", str(corpus), "--lambda", str(given.weight)]
+                options += ["--float32"] * given.float32 + ["--cpu-time"] * given.cpu_time
                 command = [sys.executable, __file__, *options, "--steps", str(given.steps)]
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
                 seconds[side] = float(done.stdout)

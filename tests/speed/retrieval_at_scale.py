@@ -1,23 +1,27 @@
 """Retrieval with a text modifier at APwD's size on made embeddings: all seeds at once against one after another.
 
-    python tests/speed/retrieval_at_scale.py [--pairs 50000] [--test 1000] [--audio 3072] [--text 768] [--texts 5000]
-                                             [--seeds 3] [--steps 20] [--turns 3] [--epochs 1] [--device cpu]
+    python -m tests.speed.retrieval_at_scale [--pairs 50000] [--test 1000] [--audio 3072] [--text 768] [--texts 5000]
+                                             [--seeds 3] [--steps 20] [--turns 3] [--epochs 1] [--patience 0]
+                                             [--device cpu]
                                              [--folder DIR]
 
 The embeddings of both sides lie in a file that is mapped, as they come from the cache: s2 = s1 + v(text) + noise.
 
 First the whole way from embeddings to the ranks of every setting, with the systems of all seeds and controls trained
-for ``--epochs``; its peak memory is told, and of it anonymous memory (not pages of the mapped file). On a GPU
-``--epochs 300`` is the whole training. Then steps of a training of all seeds and steps of trainings of one seed each
-take turns, so that what else the machine does bears on both alike; medians over turns. Time is told as wall time and
-as CPU time, which other processes bear on less; ``epoch`` and ``whole`` are projected from the steps of all seeds.
+for ``--epochs``, or until they run out of ``--patience``; its peak memory is told, and of it anonymous memory (not
+pages of the mapped file). On a GPU ``--epochs 300`` is the whole training. Then steps of a training of all seeds and
+steps of trainings of one seed each take turns, so that what else the machine does bears on both alike; medians over
+turns. Time is told as wall time and as CPU time, which other processes bear on less; ``epoch`` and ``whole`` are
+projected from the steps of all seeds.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -27,12 +31,14 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import torch
-from probe_at_scale import Watch
 
-from benchmark.composed_retrieval import KINDS, ComposedSettings, Pairs, System, evaluation
-from benchmark.composed_retrieval.training import Training
-from benchmark.protocol import Protocol
-from benchmark.tasks.contract import Fold
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from benchmark.composed_retrieval import KINDS, ComposedSettings, Pairs, System, evaluation  # noqa: E402
+from benchmark.composed_retrieval.training import Training  # noqa: E402
+from benchmark.protocol import Protocol  # noqa: E402
+from tests.speed.probe_at_scale import Watch  # noqa: E402
 
 EPOCHS = 300
 CODES = ("event_added:dog", "event_removed:dog", "event_louder:bell", "background_quieter:rain")
@@ -71,7 +77,7 @@ def whole_way(
     """From embeddings to ranks; seconds, peak memory, and R@1 of each setting."""
     train, test = np.split(np.arange(len(table)), [given.pairs])
     embeddings = dict(zip(("s1", "s2"), np.split(audio, 2), strict=True))
-    protocol = Protocol(seeds=given.seeds, retrieval=ComposedSettings(epochs=given.epochs))
+    protocol = Protocol(seeds=given.seeds, retrieval=ComposedSettings(epochs=given.epochs, patience=given.patience))
     places = table["text"].to_numpy(dtype=np.int64, copy=True)
     began = time.perf_counter()
     with (
@@ -82,7 +88,7 @@ def whole_way(
         found = list(
             evaluation.rank_queries(
                 table,
-                Fold(name="", train=train, test=test),
+                SimpleNamespace(name="", train=train, test=test),  # the tasks' record needs the audio libraries
                 embeddings,
                 SimpleNamespace(name="made"),
                 protocol,
@@ -100,6 +106,12 @@ def whole_way(
         "peak_anonymous_gib": round(watch.largest["RssAnon"], 2),
         "recall_at_1": recall,
     }
+
+
+def take(training: Training, steps: int) -> None:
+    """Some steps of an epoch."""
+    for rows, kept in itertools.islice(training.steps(), steps):
+        training.step(rows, kept)
 
 
 def steps(table: pd.DataFrame, audio: np.ndarray, words: np.ndarray, given: argparse.Namespace) -> dict[str, object]:
@@ -125,14 +137,11 @@ def steps(table: pd.DataFrame, audio: np.ndarray, words: np.ndarray, given: argp
         Training(pairs, [System(kind=kind, seed=seed) for kind in KINDS], settings, given.device) for seed in seeds
     ]
     for training in (together, *alone):
-        training.step(training.batches()[0])
+        take(training, 1)
     at_once, after = [], []
     for _ in range(given.turns):
-        at_once.append(spent(given.device, lambda: [together.step(rows) for rows in together.batches()[: given.steps]]))
-        one = [
-            spent(given.device, lambda each=each: [each.step(rows) for rows in each.batches()[: given.steps]])
-            for each in alone
-        ]
+        at_once.append(spent(given.device, lambda: take(together, given.steps)))
+        one = [spent(given.device, lambda each=each: take(each, given.steps)) for each in alone]
         after.append((sum(wall for wall, _ in one), sum(cpu for _, cpu in one)))
     medians = {name: [statistics.median(each) for each in zip(*found, strict=True)] for name, found in
                (("at once", at_once), ("after", after))}  # fmt: skip
@@ -164,6 +173,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=1, help="of the whole way; 0 leaves it out")
+    parser.add_argument("--patience", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--folder", type=Path)
     given = parser.parse_args()

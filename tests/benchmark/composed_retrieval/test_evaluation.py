@@ -1,5 +1,7 @@
 """From embeddings to ranks and scores, where it is known what must come out."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,6 @@ import torch
 from benchmark.composed_retrieval import ComposedSettings
 from benchmark.composed_retrieval.evaluation import rank_queries, score_setting, tabulate_queries
 from benchmark.protocol import Protocol
-from benchmark.tasks.contract import Fold
 
 CODES = ("event_added:dog", "event_removed:dog", "event_louder:bell", "background_quieter:rain")
 SIZE = 24
@@ -47,14 +48,14 @@ def oracle(clips, held):
         }
     )
     tested = clip % held == 1
-    fold = Fold(name="", train=np.flatnonzero(~tested), test=np.flatnonzero(tested))
+    fold = SimpleNamespace(name="", train=np.flatnonzero(~tested), test=np.flatnonzero(tested))
     return table, fold, {"s1": first, "s2": first + directions[change]}
 
 
-def found(epochs, clips, cache):
+def found(epochs, clips, cache, device="cpu"):
     table, fold, embeddings = oracle(clips, held=5)
     protocol = Protocol(seeds=2, retrieval=ComposedSettings(epochs=epochs, size=32, batch_size=64))
-    ranks = list(rank_queries(table, fold, embeddings, Words(), protocol, device="cpu", cache=cache))
+    ranks = list(rank_queries(table, fold, embeddings, Words(), protocol, device=device, cache=cache))
     names = table["clip_id"].to_numpy()[fold.test]
     return tabulate_queries(ranks, names), names
 
@@ -77,3 +78,11 @@ def test_the_trained_system_finds_what_a_text_adds(tmp_path):
     assert scores["audio+text"] == [1.0, 1.0]
     assert all(0.1 < score < 1.5 / len(CODES) for score in scores["audio"])
     assert max(scores["text"]) < 0.1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_finds_what_a_text_adds(tmp_path):
+    queries, _ = found(60, 400, tmp_path, device="cuda")
+    assert score_setting(queries, "audio+text")[0]["R@1"] == [1.0, 1.0]
+    assert max(score_setting(queries, "text")[0]["R@1"]) < 0.1

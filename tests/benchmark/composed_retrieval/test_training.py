@@ -1,5 +1,6 @@
 """The retrieval system against its definition, on embeddings that are made."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +11,12 @@ from torch.nn import functional
 from benchmark import resuming
 from benchmark.composed_retrieval import KINDS, ComposedSettings, Pairs, System, train_systems
 from benchmark.composed_retrieval.pairs import hold_out_pairs
+from benchmark.composed_retrieval.training import Training
 from benchmark.probe import Resuming
 from benchmark.ranking import compute_ranks
 from benchmark.results.stats import estimate_share
 from bgknown.errors import InvalidInputError
+from bgknown.jobs.sealed import read_sealed
 from bgknown.seeding import derive_key
 
 SETTINGS = ComposedSettings(epochs=12, size=32, batch_size=64)
@@ -152,6 +155,62 @@ def test_the_epoch_of_smallest_validation_loss_is_tested():
     assert losses[-1][1] == 1 + [loss for loss, _ in losses].index(losses[-1][0])
 
 
+def test_patience_tests_the_best_epoch_before_it_ran_out():
+    """Each system stops by itself, whatever the others do, and so tests what a whole training may test."""
+    pairs, test, patience = made(30), made(10, seed=1), 4
+    settings = replace(SETTINGS, lr=0.05, epochs=30)
+    whole = Training(pairs, systems(), settings, "cpu")
+    best = []
+    whole.run(lambda epochs: best.append(whole.best_epoch.tolist()), None)
+    done = []
+    stopped = train_systems(pairs, systems(), replace(settings, patience=patience), progress=done.append)
+    ends = [next(epoch for epoch, row in enumerate(best, 1) if epoch - row[place] == patience) for place in range(6)]
+    assert len(set(ends)) > 1
+    assert stopped.epoch == max(ends) < 30
+    assert sum(done) == 30
+    same = 0
+    for end, found, wanted in zip(ends, stopped.latents(test), whole.latents(test), strict=True):
+        assert found.best_epoch == end - patience
+        if found.best_epoch == wanted.best_epoch:
+            same += 1
+            assert found.valid_loss == pytest.approx(wanted.valid_loss, rel=1e-4)
+            assert torch.allclose(found.queries, wanted.queries, atol=1e-3)
+    assert same
+
+
+def describe(latents):
+    return latents.best_epoch, latents.valid_loss, latents.queries.tolist()
+
+
+def test_a_training_with_patience_resumes_with_the_systems_that_are_left(tmp_path, monkeypatch):
+    pairs, test = made(30), made(10, seed=1)
+    settings = replace(SETTINGS, lr=0.05, epochs=30, patience=2)
+    whole = [describe(latents) for latents in train_systems(pairs, systems(), settings).latents(test)]
+    monkeypatch.setattr(resuming, "INTERVAL_S", 0.0)
+    left, training = [], None
+    while training is None:
+        count = []
+
+        def stop(epochs, count=count):
+            count.append(epochs)
+            if len(count) == 3:
+                raise StoppedError
+
+        try:
+            training = train_systems(pairs, systems(), settings, progress=stop, resume=Resuming(tmp_path))
+        except StoppedError:
+            stored = torch.load(io.BytesIO(read_sealed(next(tmp_path.glob("*.pt")))), weights_only=True)
+            left.append(len(stored["left"]))
+            assert len(left) < 30
+    assert any(0 < number < len(systems()) for number in left)
+    assert [describe(latents) for latents in training.latents(test)] == whole
+
+
+def test_settings_without_patience_are_hashed_as_before():
+    assert "patience" not in repr(ComposedSettings())
+    assert "patience=3" in repr(ComposedSettings(patience=3))
+
+
 def test_embeddings_in_half_precision_and_from_a_file_serve(tmp_path):
     pairs = made(40)
     mapped = np.memmap(tmp_path / "audio", dtype=np.float16, mode="w+", shape=tuple(pairs.audio.shape))
@@ -225,6 +284,7 @@ def test_pairs_that_do_not_fit_together_are_one_line(changes, message):
     ("changes", "message"),
     [
         ({"size": 0}, "size is 0; it must be at least 1"),
+        ({"patience": -1}, "patience is -1; it must be at least 1, or 0 for none"),
         ({"temperature": 0.0}, "temperature is 0.0; it must be above 0"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"validation_share": 1.0}, "validation_share is 1.0"),
