@@ -270,7 +270,7 @@ def main() -> None:
             rows += measure(work, encoder, dataset)
             table = pd.DataFrame(rows)
             table.to_csv(work.out / "table.csv", index=False)
-    print(align_columns(list(table), table.fillna("").astype(str).values.tolist()))
+    print(align_columns(list(table), table.fillna("").astype(str).to_numpy().tolist()))
 
 
 if __name__ == "__main__":
