@@ -106,6 +106,12 @@ class Work:
         return Plan(name=f"{name}-{mixtures}", audio=audio, mixtures=mixtures, no_foreground=path, groups=groups)
 
 
+def split_name(word: str) -> tuple[str, str]:
+    """NAME=VALUE, or a value that is its own name."""
+    name, _, value = word.partition("=")
+    return (name, value) if value and name.isalnum() else (word, word)
+
+
 def run(*words: object) -> None:
     """A command of `benchmark`; its progress and warnings go to stderr."""
     subprocess.run([sys.executable, "-m", "benchmark", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
@@ -245,7 +251,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--data", type=Path, required=True, help="Folder with esc10, fsd50k, foregrounds and tasks.")
     parser.add_argument("--dataset", action="append", required=True, help="NAME=DIR of a BgKnown; may be repeated.")
-    parser.add_argument("--encoder", action="append", required=True, help="ENCODER or NAME=ENCODER; may be repeated.")
+    parser.add_argument("--encoder", action="append", required=True, help="NAME=ENCODER, or logmel; may be repeated.")
     parser.add_argument("--mixtures", type=int, nargs="+", default=[4000], help="Numbers of mixtures.")
     parser.add_argument("--part", action="append", choices=PARTS, help="May be repeated; all by default.")
     parser.add_argument("--features", default="full", help="As for benchmark head.")
@@ -257,8 +263,8 @@ def main() -> None:
         data=given.data,
         out=given.out,
         cache=given.cache or default_cache(),
-        datasets={name: Path(path) for name, path in (word.split("=", 1) for word in given.dataset)},
-        encoders=dict(word.split("=", 1) if word.split("=")[0].isalnum() else (word, word) for word in given.encoder),
+        datasets={name: Path(path) for name, path in map(split_name, given.dataset)},
+        encoders=dict(split_name(word) for word in given.encoder),
         features=given.features,
         device=given.device,
     )
