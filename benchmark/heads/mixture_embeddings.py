@@ -5,8 +5,8 @@
     {cache}/heads/{key}/            one folder for everything that the embeddings depend on
         about.json                  what the key stands for, for people
         block-{number}.npy          [m, 3, D] float32, sealed: y_mix, y_bg and y_clean of mixtures number * 128 onwards
-        foregrounds-{number}.npy    [m] int64, sealed: the recordings, by place, that are their foregrounds; made only
-                                    where some recordings must not be foregrounds
+        foregrounds.npy             [n] int64, sealed: the recordings, by place, that are the mixtures' foregrounds;
+                                    made only where some recordings must not be foregrounds
 
 Mixtures are embedded in batches of eight in their order, whatever is cached and however many there are, so that more
 mixtures extend fewer to the bit. A block appears when it is whole; a damaged one is made again.
@@ -130,6 +130,7 @@ class MixtureEmbeddings:
 
         Mixtures whose foreground is a recording that must not be one are left out.
         """
+        kept = None if self._all_used else self._is_foreground[self._read_foregrounds()]
         for first in range(0, self.count, MIXTURES_PER_BLOCK):
             rows = self._read(first)
             if rows is None:  # damaged since it was written
@@ -138,9 +139,9 @@ class MixtureEmbeddings:
                 assert rows is not None
             used = min(MIXTURES_PER_BLOCK, self.count - first)
             rows, training = rows[:used], find_training_rows(first, used)
-            if not self._all_used:
-                kept = self._is_foreground[self._read_foregrounds(first, used)]
-                rows, training = rows[kept], training[kept]
+            if kept is not None:
+                here = kept[first : first + used]
+                rows, training = rows[here], training[here]
             yield rows, training
 
     def mix_batch(self, numbers: list[int]) -> NDArray[np.float32]:
@@ -198,22 +199,29 @@ class MixtureEmbeddings:
         embeddings: NDArray[np.float32] = check_output(encoder, output, len(audio)).numpy()
         return embeddings.reshape(len(signals), 3, -1)
 
-    def _read_foregrounds(self, first: int, count: int) -> NDArray[np.int64]:
-        """[count] which recordings are the foregrounds of the mixtures of a block."""
-        path = self.folder / f"foregrounds-{first // MIXTURES_PER_BLOCK:06d}.npy"
+    def _read_foregrounds(self) -> NDArray[np.int64]:
+        """[n] which recordings are the foregrounds of the mixtures.
+
+        Only the audio shows which attempt of a mixture is loud enough. The mixtures of one background are looked at
+        together, so that every background is decoded once.
+        """
+        path = self.folder / "foregrounds.npy"
         data = read_sealed(path)
         known: NDArray[np.int64] = np.zeros(0, np.int64) if data is None else np.load(io.BytesIO(data))
-        if len(known) < count:
+        if len(known) < self.count:
+            numbers = range(len(known), self.count)
+            order = sorted(numbers, key=lambda number: str(self.draw.plan_mixture(number).background.path))
             place = {each.path: row for row, each in enumerate(self.draw.recordings)}
-            store = SourceStore(keep=2)
-            numbers = range(first + len(known), first + count)
-            plans = [find_plan(self.draw, number, store, skip_broken=self._skip) for number in numbers]
-            known = np.append(known, [place[plan.foreground.path] for plan in plans]).astype(np.int64)
+            store, found = SourceStore(keep=2), {}
+            for number in tqdm(order, desc="foregrounds", unit="mixture", disable=not sys.stderr.isatty()):
+                plan = find_plan(self.draw, number, store, skip_broken=self._skip)
+                found[number] = place[plan.foreground.path]
+            known = np.append(known, [found[number] for number in numbers]).astype(np.int64)
             written = io.BytesIO()
             np.save(written, known)
             with advise_option("--cache"):
                 write_sealed(path, written.getbuffer())
-        return known[:count]
+        return known[: self.count]
 
     def _locate(self, first: int) -> Path:
         return self.folder / f"block-{first // MIXTURES_PER_BLOCK:06d}.npy"
