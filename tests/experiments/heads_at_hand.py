@@ -121,7 +121,7 @@ def read_training_classes(work: Work) -> dict[str, list[str]]:
     """Training clips of ESC-10 by class."""
     table = pd.read_csv(work.data / "esc10" / "meta" / "esc50.csv")
     table = table[table["fold"] <= 3]
-    return {name: part["filename"].tolist() for name, part in sorted(table.groupby("category"))}
+    return {str(name): part["filename"].tolist() for name, part in table.groupby("category")}
 
 
 def list_other_sources(work: Work, pool: str, eighths: int) -> list[str]:
@@ -154,8 +154,8 @@ def list_plans(work: Work, parts: Sequence[str], mixtures: Sequence[int]) -> Ite
     if "curve" in parts:
         for pool in ("known", "foregrounds"):
             for eighths in SHARES:
-                left_out = list_other_sources(work, pool, eighths)
-                yield work.plan(pool, max(mixtures) // eighths, f"{pool}-{eighths}of8", left_out)
+                others = list_other_sources(work, pool, eighths)
+                yield work.plan(pool, max(mixtures) // eighths, f"{pool}-{eighths}of8", others)
 
 
 def split_classes(clips: dict[str, list[str]]) -> dict[str, dict[str, list[str]]]:
@@ -215,11 +215,16 @@ def measure(work: Work, encoder: str, dataset: str) -> list[dict[str, object]]:
     plain, with_heads = list_predictions(work, encoder, dataset)
     add_unknown_classes(with_heads, split_classes(read_training_classes(work)))
     own = ("a", "c", "a*", "c*", "shuffled", "shuffled*", "clean")
-    first = {name: _average(plain, name) for name in ("mix", *own)}
+    first: dict[str, object] = {name: _average(plain, name) for name in ("mix", *own)}
     first |= {gain: _format(plain, gain, None, "") for gain in ("a - shuffled", "a* - shuffled*")}
     rows: list[dict[str, object]] = [{"dataset": dataset, "encoder": encoder, "head": "", "mixtures": "", **first}]
     for name, table in with_heads.items():
-        row = {"dataset": dataset, "encoder": encoder, "head": name, "mixtures": _count_mixtures(work, encoder, name)}
+        row: dict[str, object] = {
+            "dataset": dataset,
+            "encoder": encoder,
+            "head": name,
+            "mixtures": _count_mixtures(work, encoder, name),
+        }
         row |= {setting: _average(table, setting) for setting in ACCURACIES}
         row["a - shuffled"] = _format(table, "a - shuffled", None, "")
         row |= {title: _format(table, ours, plain, theirs) for title, (ours, theirs) in PAIRS.items()}
@@ -276,7 +281,7 @@ def main() -> None:
             rows += measure(work, encoder, dataset)
             table = pd.DataFrame(rows)
             table.to_csv(work.out / "table.csv", index=False)
-    print(align_columns(list(table), table.fillna("").astype(str).to_numpy().tolist()))
+    print(align_columns(table.columns.tolist(), table.fillna("").astype(str).to_numpy().tolist()))
 
 
 if __name__ == "__main__":
