@@ -2,7 +2,7 @@
 
     python tests/experiments/text_heads.py --set apwd --jams jams --text-encoder minilm --encoder logmel --cache cache
 
-Each query is y_s1 of a test pair and its text, the gallery the y_s2 of all test pairs. A ridge regression in closed form
+Each query is y_s1 of a test pair and its text, the gallery the y_s2 of all test pairs. A ridge regression
 predicts y_s2 - y_s1 from [y_s1, text embedding], trained on the development pairs; it is added to y_s1. Its strength is
 chosen on pairs held out: those whose first background recording the others do not have. Controls: the same from y_s1
 alone, from the text alone, and y_s1 itself. The row `zero-shot difference` is that of `benchmark run`; it is given the
