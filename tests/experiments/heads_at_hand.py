@@ -44,6 +44,8 @@ from bgknown.seeding import draw_ranks
 PARTS = ("known", "unknown", "other", "curve")
 SHARES = (1, 2, 4, 8)
 """Eighths of the sources of foregrounds in a curve."""
+CURVES = ("known", "foregrounds")
+"""Pools of recordings with a curve."""
 ACCURACIES = ("mix", "a", "b", "c", "shuffled", "clean -> a")
 PAIRS = {
     "a: head - subtraction": ("a", "a"),
@@ -135,7 +137,9 @@ def list_other_sources(work: Work, pool: str, eighths: int) -> list[str]:
     return [each.sha256 for each in recordings if each.source not in kept]
 
 
-def list_plans(work: Work, parts: Sequence[str], mixtures: Sequence[int]) -> Iterator[Plan]:
+def list_plans(
+    work: Work, parts: Sequence[str], mixtures: Sequence[int], curves: Sequence[str] = CURVES
+) -> Iterator[Plan]:
     """All heads of one encoder, those of most use first."""
     least = min(mixtures)
     halves = split_classes(read_training_classes(work))
@@ -152,7 +156,7 @@ def list_plans(work: Work, parts: Sequence[str], mixtures: Sequence[int]) -> Ite
         yield work.plan("foregrounds", least)
         yield work.plan("fsd50k", least)
     if "curve" in parts:
-        for pool in ("known", "foregrounds"):
+        for pool in curves:
             for eighths in SHARES:
                 others = list_other_sources(work, pool, eighths)
                 yield work.plan(pool, max(mixtures) // eighths, f"{pool}-{eighths}of8", others)
@@ -259,6 +263,7 @@ def main() -> None:
     parser.add_argument("--encoder", action="append", required=True, help="NAME=ENCODER, or logmel; may be repeated.")
     parser.add_argument("--mixtures", type=int, nargs="+", default=[4000], help="Numbers of mixtures.")
     parser.add_argument("--part", action="append", choices=PARTS, help="May be repeated; all by default.")
+    parser.add_argument("--curve", action="append", choices=CURVES, help="Pools with a curve; both by default.")
     parser.add_argument("--features", default="full", help="As for benchmark head.")
     parser.add_argument("--out", type=Path, required=True, help="Folder for everything that is made.")
     parser.add_argument("--cache", type=Path, default=None, help="Cache folder of the project.")
@@ -273,7 +278,7 @@ def main() -> None:
         features=given.features,
         device=given.device,
     )
-    plans = list(list_plans(work, given.part or PARTS, given.mixtures))
+    plans = list(list_plans(work, given.part or PARTS, given.mixtures, given.curve or CURVES))
     rows = []
     for encoder in work.encoders:
         train_and_measure(work, encoder, plans)
@@ -281,7 +286,7 @@ def main() -> None:
             rows += measure(work, encoder, dataset)
             table = pd.DataFrame(rows)
             table.to_csv(work.out / "table.csv", index=False)
-    print(align_columns(table.columns.tolist(), table.fillna("").astype(str).to_numpy().tolist()))
+    print(align_columns(table.columns.tolist(), table.astype(object).fillna("").astype(str).to_numpy().tolist()))
 
 
 if __name__ == "__main__":
