@@ -60,7 +60,8 @@ the background (a), half of it (b) and none of it (c) take turns. Foreground and
 | foregrounds | {facts.foregrounds:,} | {facts.held_out_foregrounds:,} |
 | backgrounds | {facts.backgrounds:,} | {facts.held_out_backgrounds:,} |
 
-Files that were left out because their source was excluded: {facts.excluded:,}. The head's file lists the sounds, as
+Files that were left out because their source was excluded: {facts.excluded:,}. Recordings that were not used as
+foregrounds: {facts.backgrounds_only:,}. The head's file lists the sounds, as
 {len(sounds.freesound_ids):,} Freesound ids and {len(sounds.file_sha256):,} hashes of files, which `benchmark run`
 compares with its test clips.
 

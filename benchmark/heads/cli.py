@@ -22,6 +22,12 @@ from bgknown.commands import ANY_PATH, FILE_PATH, FOLDER_PATH, Command, echo
     multiple=True,
     help="List of sounds that are not used, or a BgKnown dataset for its test part; may be repeated.",
 )
+@click.option(
+    "--no-foreground",
+    type=ANY_PATH,
+    multiple=True,
+    help="List of sounds that are not used as foregrounds; heads with and without it share embeddings.",
+)
 @click.option("--groups", type=FILE_PATH, help="Table of file and group: recordings of a group are of one source.")
 @click.option("--mixtures", type=int, default=4000, show_default=True, help="Number of mixtures.")
 @click.option(
@@ -79,7 +85,7 @@ def head(*, encoder: str, audio: tuple[Path, ...], out: Path, **given: Any) -> N
         HeadOptions(
             encoder=encoder,
             choice=RecordingChoice(
-                audio=audio, groups=given["groups"], exclude=given["exclude"], skip_broken=given["skip_broken"]
+                audio=audio, **{name: given[name] for name in ("groups", "exclude", "no_foreground", "skip_broken")}
             ),
             out=out,
             embedding=EmbedSettings(cache=given["cache"] or default_cache(), jobs=jobs),

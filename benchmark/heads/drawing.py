@@ -109,6 +109,7 @@ class MixtureDraw:
         )
         held = np.array([each.source in self.held_out for each in recordings], dtype=np.bool_)
         usable = frames >= SHORTEST_FOREGROUND_FRAMES
+        self._is_foreground = np.array([each.is_foreground for each in recordings], dtype=np.bool_)
         self._parts = {
             part: (np.flatnonzero(usable & (held == part)), np.flatnonzero(long & (held == part)))
             for part in (False, True)
@@ -116,12 +117,12 @@ class MixtureDraw:
 
     def count_parts(self) -> dict[str, int]:
         """Numbers of recordings that may be foregrounds and backgrounds, to train on and held out."""
-        names = ((False, ""), (True, "held_out_"))
-        return {
-            f"{name}{what}": len(self._parts[part][place])
-            for part, name in names
-            for place, what in enumerate(("foregrounds", "backgrounds"))
-        }
+        counts: dict[str, int] = {}
+        for part, name in ((False, ""), (True, "held_out_")):
+            foregrounds, backgrounds = self._parts[part]
+            counts[f"{name}foregrounds"] = int(self._is_foreground[foregrounds].sum())
+            counts[f"{name}backgrounds"] = len(backgrounds)
+        return counts
 
     @property
     def sha256(self) -> str:

@@ -77,7 +77,7 @@ class HeadFacts:
     epochs: int
     """Epochs after which the network was best; 0 for a ridge regression."""
     mixtures: int
-    """Number of mixtures."""
+    """Number of mixtures, held-out ones included."""
     held_out_mixtures: int
     """Number of these that chose between candidates."""
     seed: int
@@ -102,6 +102,8 @@ class HeadFacts:
     """Recordings that are backgrounds of held-out mixtures only."""
     excluded: int
     """Files that were left out because their source was excluded."""
+    backgrounds_only: int = 0
+    """Recordings that were not used as foregrounds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

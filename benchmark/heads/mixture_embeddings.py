@@ -5,6 +5,8 @@
     {cache}/heads/{key}/            one folder for everything that the embeddings depend on
         about.json                  what the key stands for, for people
         block-{number}.npy          [m, 3, D] float32, sealed: y_mix, y_bg and y_clean of mixtures number * 128 onwards
+        foregrounds.npy             [n] int64, sealed: the recordings, by place, that are the mixtures' foregrounds;
+                                    made only where some recordings must not be foregrounds
 
 Mixtures are embedded in batches of eight in their order, whatever is cached and however many there are, so that more
 mixtures extend fewer to the bit. A block appears when it is whole; a damaged one is made again.
@@ -32,7 +34,7 @@ from benchmark.encoders.adapters.foreign import explain_failure
 from benchmark.encoders.contract import FittedEncoder, LoadedEncoder, check_output
 from benchmark.encoders.fingerprint import hash_code_beside
 from benchmark.heads.drawing import MixtureDraw, find_training_rows
-from benchmark.heads.mixing import mix_signals
+from benchmark.heads.mixing import find_plan, mix_signals
 from bgknown.audio.sources import SourceStore
 from bgknown.jobs.caches import HEAD_EMBEDDINGS
 from bgknown.jobs.files import advise_option, hash_bytes, make_folder, write_whole
@@ -71,6 +73,8 @@ class MixtureEmbeddings:
         """
         self.loaded, self.draw, self.count = loaded, draw, count
         self._skip, self._jobs = skip_broken, settings.jobs or count_cores()
+        self._is_foreground = np.array([each.is_foreground for each in draw.recordings], dtype=np.bool_)
+        self._all_used = bool(self._is_foreground.all())
         facts = {
             "encoder": loaded.key,
             "mixtures": draw.sha256,
@@ -122,7 +126,11 @@ class MixtureEmbeddings:
                 self._compute_block(first, wanted[first], bar)
 
     def read_blocks(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-        """Blocks [m, 3, D] of all mixtures in their order, and [m] which mixtures are trained on."""
+        """Blocks [m, 3, D] of the mixtures that are used, in their order, and [m] which of them are trained on.
+
+        Mixtures whose foreground is a recording that must not be one are left out.
+        """
+        kept = None if self._all_used else self._is_foreground[self._read_foregrounds()]
         for first in range(0, self.count, MIXTURES_PER_BLOCK):
             rows = self._read(first)
             if rows is None:  # damaged since it was written
@@ -130,7 +138,11 @@ class MixtureEmbeddings:
                 rows = self._read(first)
                 assert rows is not None
             used = min(MIXTURES_PER_BLOCK, self.count - first)
-            yield rows[:used], find_training_rows(first, used)
+            rows, training = rows[:used], find_training_rows(first, used)
+            if kept is not None:
+                here = kept[first : first + used]
+                rows, training = rows[here], training[here]
+            yield rows, training
 
     def mix_batch(self, numbers: list[int]) -> NDArray[np.float32]:
         """Signals [n, 3, N] of some mixtures; those of one recording are mixed together, which decodes it once."""
@@ -186,6 +198,30 @@ class MixtureEmbeddings:
             output = encoder.embed(audio)
         embeddings: NDArray[np.float32] = check_output(encoder, output, len(audio)).numpy()
         return embeddings.reshape(len(signals), 3, -1)
+
+    def _read_foregrounds(self) -> NDArray[np.int64]:
+        """[n] which recordings are the foregrounds of the mixtures.
+
+        Only the audio shows which attempt of a mixture is loud enough. The mixtures of one background are looked at
+        together, so that every background is decoded once.
+        """
+        path = self.folder / "foregrounds.npy"
+        data = read_sealed(path)
+        known: NDArray[np.int64] = np.zeros(0, np.int64) if data is None else np.load(io.BytesIO(data))
+        if len(known) < self.count:
+            numbers = range(len(known), self.count)
+            order = sorted(numbers, key=lambda number: str(self.draw.plan_mixture(number).background.path))
+            place = {each.path: row for row, each in enumerate(self.draw.recordings)}
+            store, found = SourceStore(keep=2), {}
+            for number in tqdm(order, desc="foregrounds", unit="mixture", disable=not sys.stderr.isatty()):
+                plan = find_plan(self.draw, number, store, skip_broken=self._skip)
+                found[number] = place[plan.foreground.path]
+            known = np.append(known, [found[number] for number in numbers]).astype(np.int64)
+            written = io.BytesIO()
+            np.save(written, known)
+            with advise_option("--cache"):
+                write_sealed(path, written.getbuffer())
+        return known[: self.count]
 
     def _locate(self, first: int) -> Path:
         return self.folder / f"block-{first // MIXTURES_PER_BLOCK:06d}.npy"

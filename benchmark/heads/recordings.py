@@ -45,6 +45,8 @@ class TrainingRecording:
     """SHA-256 of the file."""
     source: str
     """The same for all recordings of one source."""
+    is_foreground: bool = True
+    """Whether mixtures with it as their foreground are used. Draws do not depend on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,8 @@ class RecordingChoice:
     """A table of ``file`` and ``group``."""
     exclude: tuple[Path, ...] = ()
     """Lists of sounds, or BgKnown datasets, whose test clips and test backgrounds are left out."""
+    no_foreground: tuple[Path, ...] = ()
+    """Lists of sounds, or BgKnown datasets: sounds that are not used as foregrounds."""
     skip_broken: bool = False
     """Leave out files that cannot be read."""
 
@@ -72,11 +76,14 @@ class RecordingPool:
     broken: int
     """Number of files left out because they cannot be read."""
 
-    def list_sounds(self) -> SoundList:
-        """The list of these recordings, for the contamination check."""
-        return list_file_sounds(
-            [recording.name for recording in self.recordings], [recording.sha256 for recording in self.recordings]
-        )
+    def list_sounds(self, shortest_background: int = 0) -> SoundList:
+        """The list of the recordings that are trained on, for the contamination check.
+
+        Args:
+            shortest_background: samples at 44.1 kHz from which a recording that is not a foreground is a background.
+        """
+        used = [each for each in self.recordings if each.is_foreground or each.frames >= shortest_background]
+        return list_file_sounds([each.name for each in used], [each.sha256 for each in used])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +112,7 @@ def list_recordings(choice: RecordingChoice, *, cache: Path) -> RecordingPool:
         BrokenInputError: files cannot be read, unless broken ones are skipped.
         InvalidInputError: there is no audio, or a table or list is wrong.
     """
-    excluded = _read_exclusions(choice.exclude)
+    excluded, unused = _read_exclusions(choice.exclude), _read_exclusions(choice.no_foreground)
     groups = {} if choice.groups is None else _read_groups(choice.groups)
     files, frames, problems = _list_files(choice.audio, cache)
     refuse_broken(problems, skip=choice.skip_broken, kept="no head was trained")
@@ -116,10 +123,20 @@ def list_recordings(choice: RecordingChoice, *, cache: Path) -> RecordingPool:
     sources = _join_sources(
         names, hashes, [groups.get(str(path.resolve())) or groups.get(path.name, "") for path in paths]
     )
-    banned = {source for source, out in zip(sources, excluded.find(names, hashes), strict=True) if out}
+    banned, backgrounds_only = (
+        {source for source, out in zip(sources, listed.find(names, hashes), strict=True) if out}
+        for listed in (excluded, unused)
+    )
     facts = zip(paths, names, frames, hashes, sources, strict=True)
     recordings = [
-        TrainingRecording(path=path, name=name, frames=length, sha256=digest, source=source)
+        TrainingRecording(
+            path=path,
+            name=name,
+            frames=length,
+            sha256=digest,
+            source=source,
+            is_foreground=source not in backgrounds_only,
+        )
         for path, name, length, digest, source in facts
         if source not in banned
     ]

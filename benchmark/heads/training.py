@@ -51,7 +51,7 @@ class HeadOptions:
     rules: MixtureRules = field(default_factory=MixtureRules)
     """How mixtures are drawn."""
     mixtures: int = 4_000
-    """Number of mixtures; one of eight is held out."""
+    """Number of mixtures that are drawn; one of eight is held out."""
     features: Literal["mix", "linear", "full"] = "full"
     """What the head sees."""
     kind: Literal["ridge", "network"] = "ridge"
@@ -95,6 +95,8 @@ class _Fitted:
     alpha: float | None
     subtraction_error: float | None
     mix_error: float | None
+    rows: int
+    held_out_rows: int
 
 
 def train_head(options: HeadOptions) -> HeadReport:
@@ -117,7 +119,7 @@ def train_head(options: HeadOptions) -> HeadReport:
     embeddings.compute_missing()
     fitted = _fit(embeddings, options, loaded.encoder.embedding_size)
     facts = _state_facts(options, loaded, pool, draw, fitted)
-    sounds = pool.list_sounds()
+    sounds = pool.list_sounds(shortest_background=2 * options.rules.clip_frames)
     with advise_option("--out"):
         make_folder(options.out.parent)
         digest = write_head(options.out, facts, _collect_arrays(fitted, options.kind), sounds)
@@ -137,6 +139,12 @@ def _check_target(out: Path) -> None:
 
 def _fit(embeddings: MixtureEmbeddings, options: HeadOptions, size: int) -> _Fitted:
     """All regressions, from normal equations of the mixtures to train on and of those held out."""
+    rows = np.concatenate([training for _, training in embeddings.read_blocks()])
+    if len(rows) < LEAST_MIXTURES or rows.all():
+        raise InvalidInputError(
+            f"{len(rows)} of {options.mixtures} mixtures have a foreground that may be used, {int((~rows).sum())} of "
+            f"them held out; draw more with --mixtures, or shorten the lists of --no-foreground"
+        )
     scales = measure_scales(_read_pairs(embeddings, options.features, held_out=False)).limit_features()
     width = FEATURE_FORMS[options.features] * size
 
@@ -170,6 +178,8 @@ def _fit(embeddings: MixtureEmbeddings, options: HeadOptions, size: int) -> _Fit
         alpha=alpha,
         subtraction_error=subtraction_error,
         mix_error=mix_error,
+        rows=len(rows),
+        held_out_rows=int((~rows).sum()),
     )
 
 
@@ -222,8 +232,8 @@ def _state_facts(
         mix_error=fitted.mix_error,
         control_error=fitted.control.error,
         epochs=0 if network is None else network.epochs,
-        mixtures=options.mixtures,
-        held_out_mixtures=options.mixtures // 8,
+        mixtures=fitted.rows,
+        held_out_mixtures=fitted.held_out_rows,
         seed=rules.seed,
         snr_db=rules.snr_db,
         level_lufs=rules.level_lufs,
@@ -231,5 +241,6 @@ def _state_facts(
         recordings=len(pool.recordings),
         sources=len({recording.source for recording in pool.recordings}),
         excluded=pool.excluded,
+        backgrounds_only=sum(not each.is_foreground for each in pool.recordings),
         **draw.count_parts(),
     )

@@ -52,6 +52,21 @@ def test_the_same_head_has_the_same_bytes(trained, options, tmp_path):
     assert other.file.read_bytes() != path.read_bytes()
 
 
+def test_sounds_that_are_no_foregrounds_are_backgrounds_only(options, recordings, tmp_path):
+    (tmp_path / "list.txt").write_text("".join(f"{number}\n" for number in (*range(600, 609), 9000)))
+    choice = RecordingChoice(audio=(recordings,), no_foreground=(tmp_path / "list.txt",))
+    whole, part = train_head(options(mixtures=64)), train_head(options(mixtures=64, choice=choice))
+    assert part.facts.backgrounds_only == 10
+    assert 16 <= part.facts.mixtures < whole.facts.mixtures == 64
+    assert 0 < part.facts.held_out_mixtures < whole.facts.held_out_mixtures
+    assert not part.sounds.has_ids(range(600, 609)).any()
+    assert part.sounds.has_ids([9000, 609]).all()  # a background, and the tone that is left
+    assert "not used as\nforegrounds: 10." in part.card.read_text()
+    (tmp_path / "list.txt").write_text("".join(f"{number}\n" for number in (*range(600, 610), *range(9000, 9010))))
+    with pytest.raises(InvalidInputError, match="0 of 64 mixtures have a foreground that may be used"):
+        train_head(options(mixtures=64, choice=choice))
+
+
 def test_a_head_computes_what_its_arrays_say(trained):
     head = read_head(trained[0])
     draw = np.random.default_rng(0)

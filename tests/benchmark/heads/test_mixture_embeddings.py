@@ -1,5 +1,7 @@
 """Embeddings of mixtures: once, in blocks, resumable, and the same to the bit however many there are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,12 +10,15 @@ from benchmark.embedding.settings import EmbedSettings
 from benchmark.embedding.store import list_stores
 from benchmark.heads import mixture_embeddings
 from benchmark.heads.drawing import MixtureDraw
+from benchmark.heads.mixing import find_plan
 from benchmark.heads.mixture_embeddings import MixtureEmbeddings
 from benchmark.heads.recordings import RecordingChoice, list_recordings
+from bgknown.audio.sources import SourceStore
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.caches import HEAD_EMBEDDINGS, clear_embeddings
 from tests.benchmark.heads.conftest import RULES
 from tests.benchmark.made_encoders import Bands, Fitted, loaded
+from tests.conftest import RATE_HZ, noise, write_wav
 
 
 @pytest.fixture(autouse=True)
@@ -116,3 +121,38 @@ class Broken(Bands):
 def test_an_encoder_that_breaks_its_contract_is_one_line(draw, tmp_path):
     with pytest.raises(InvalidInputError, match="NaN or infinite values for 24 of 24 clips"):
         compute(draw, tmp_path, 8, Broken())
+
+
+def test_mixtures_with_a_foreground_that_must_not_be_one_are_left_out_and_the_rest_is_the_same(draw, tmp_path):
+    encoder = Bands()
+    whole, training = compute(draw, tmp_path, 40, encoder)
+    banned = {recording.path for recording in draw.recordings if "short" in str(recording.path)}
+    recordings = [replace(each, is_foreground=each.path not in banned) for each in draw.recordings]
+    fewer = MixtureDraw(recordings, RULES)
+    seen = encoder.seen
+    kept = np.array([draw.plan_mixture(number).foreground.path not in banned for number in range(40)])
+    assert 0 < kept.sum() < 40
+    for _ in range(2):  # the second time from the cache
+        rows, trained = compute(fewer, tmp_path, 40, encoder)
+        assert encoder.seen == seen
+        assert np.array_equal(rows, whole[kept])
+        assert np.array_equal(trained, training[kept])
+    assert fewer.sha256 == draw.sha256
+    assert fewer.count_parts()["backgrounds"] == draw.count_parts()["backgrounds"]
+    assert fewer.count_parts()["foregrounds"] < draw.count_parts()["foregrounds"]
+
+
+def test_the_foreground_of_a_mixture_is_that_of_the_attempt_that_was_mixed(tmp_path):
+    for number in range(4):
+        write_wav(tmp_path / f"{number}.wav", noise(1.2, number))
+    write_wav(tmp_path / "silent.wav", np.zeros(RATE_HZ // 2))
+    pool = list_recordings(RecordingChoice(audio=(tmp_path,)), cache=tmp_path / "cache")
+    draw = MixtureDraw(pool.recordings, RULES)
+    drawn = [draw.plan_mixture(number).foreground.name for number in range(32)]
+    assert "silent.wav" in drawn
+    store = SourceStore(keep=2)
+    used = [find_plan(draw, number, store).foreground.name for number in range(32)]
+    assert "silent.wav" not in used
+    assert [name for name in drawn if name != "silent.wav"] == [
+        name for name, first in zip(used, drawn, strict=True) if first != "silent.wav"
+    ]
