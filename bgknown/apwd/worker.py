@@ -144,8 +144,7 @@ def _describe_pair(task: PairTask, pair: Pair, contents: dict[str, bytes]) -> Pa
     """The row of a pair without the hashes of its audio."""
     first, second = pair.soundscapes["s1"], pair.soundscapes.get("s2")
     changes = find_changes_in_style(task.style, first, second) if second is not None else ()
-    same_rule = second is None or task.style != 1
-    others = list_others(changes if same_rule else find_changes(first, second))
+    others = list_others(find_changes(first, second) if second is not None and task.style == 1 else changes)
     text = ""
     if task.texts is not None:
         text = choose_text(task.texts, pair.pair)
