@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from benchmark.embedding.broken import BrokenClips
 from benchmark.embedding.clips import BrokenClipError, Clip, count_samples
+from bgknown.jobs.parallel import in_threads
 
 
 def group_by_length(clips: Sequence[Clip], rate_hz: int, size: int, broken: BrokenClips) -> list[list[Clip]]:
@@ -27,8 +27,7 @@ def group_by_length(clips: Sequence[Clip], rate_hz: int, size: int, broken: Brok
             return 0
 
     unknown = [clip for clip in clips if clip.duration_s is None]
-    with ThreadPoolExecutor(32) as pool:
-        known = dict(zip(unknown, pool.map(read_length, unknown), strict=True))
+    known = dict(zip(unknown, in_threads(read_length, unknown, title="headers", unit="file"), strict=True))
     by_length: dict[int, list[Clip]] = {}
     for clip in clips:
         samples = known[clip] if clip in known else count_samples(clip, rate_hz)

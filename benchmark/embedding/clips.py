@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from bgknown.audio.decoding import explain_file_faults
 from bgknown.audio.files import NO_SUCH_FILE, RATE_HZ, check_finite, read_file, read_header, resample
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
 from bgknown.jobs.files import FileState, hash_file, read_state
+from bgknown.jobs.parallel import in_threads
 
 if TYPE_CHECKING:
     from bgknown.soundscape import Soundscape
@@ -76,8 +76,7 @@ def read_file_states(clips: list[Clip]) -> list[FileState]:
     Raises:
         NotFoundError: files are missing; says how many and names the first.
     """
-    with ThreadPoolExecutor(32) as pool:
-        states = list(pool.map(_state, clips))
+    states = in_threads(_state, clips, title="files", unit="file")
     missing = [clip for clip, state in zip(clips, states, strict=True) if state is None]
     if missing:
         more = f" (and {len(missing) - 1} more files)" if len(missing) > 1 else ""

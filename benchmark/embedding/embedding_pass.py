@@ -1,8 +1,7 @@
 """One pass of an encoder over a list of clips.
 
-Decoding and resampling run in threads, a few batches ahead at most, so memory does not grow with the number of clips.
-They run ahead of an encoder on a GPU. With one on the CPU they alternate with it, because each uses all cores and both
-at once would only slow each other down.
+Decoding and resampling run in threads while the encoder computes, a few batches ahead at most, so memory does not grow
+with the number of clips (``benchmark.embedding.ahead``).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmark import processes
-from benchmark.embedding.ahead import Decoded, decode_ahead
+from benchmark.embedding.ahead import Decoded, DecodedBatch, decode_ahead
 from benchmark.embedding.amplitudes import write_amplitudes
 from benchmark.embedding.batches import group_by_length
 from benchmark.embedding.broken import BrokenClips
@@ -98,9 +97,9 @@ class EmbeddingPass:
                 return  # the statistics include audio that will be left out
         kept = sum(map(len, mine)) - sum(map(len, todo))
         with self._show(f"embed {self.loaded.name}", kept + sum(map(len, todo)), initial=kept) as bar:
-            for batch, decoded in decode_ahead(todo, self.loaded, self.settings.jobs, self.broken):
-                twice = not self._embed_batch(batch, decoded, twice=twice) and twice
-                bar.update(len(batch))
+            for batch in decode_ahead(todo, self.loaded, self.settings.jobs, self.broken, self._encode):
+                twice = not self._embed_batch(batch, twice=twice) and twice
+                bar.update(len(batch.clips))
 
     def collect(self) -> dict[Clip, Entry]:
         """Where the embeddings of all clips are, once every process has embedded its share.
@@ -148,12 +147,12 @@ class EmbeddingPass:
         batches = group_by_length(list(dict.fromkeys(fit_on)), rate_hz, self.settings.batch_size, self.broken)
 
         def stream() -> Iterator[torch.Tensor]:
-            for batch, decoded in decode_ahead(batches, self.loaded, jobs, self.broken):
-                for clip, (samples, _) in zip(batch, decoded, strict=True):
+            for batch in decode_ahead(batches, self.loaded, jobs, self.broken):
+                for clip, (samples, _) in zip(batch.clips, batch.decoded, strict=True):
                     if not samples.any():
                         self.broken.add_silent(clip)
-                yield self._to_device(decoded)
-                bar.update(len(batch))
+                yield self._to_device(batch.decoded)
+                bar.update(len(batch.clips))
 
         with self._show(f"statistics for {self.loaded.name}", len(fit_on), leave=False) as bar:
             audio = DecodedAudio(batches, rate_hz, stream, jobs=jobs, report=bar.update, broken=self.broken)
@@ -164,23 +163,25 @@ class EmbeddingPass:
                 if not self.broken.problems:  # otherwise broken clips may have left it without audio
                     raise
 
-    def _embed_batch(self, batch: Sequence[Clip], decoded: Decoded, *, twice: bool) -> bool:
+    def _embed_batch(self, batch: DecodedBatch, *, twice: bool) -> bool:
         """Embed a batch into the store, except broken clips and audio that is stored under another name.
 
         Returns:
             whether the batch was embedded twice, as requested.
         """
         new: list[tuple[Clip, tuple[NDArray[np.float32], str]]] = []
-        for clip, (audio, digest) in zip(batch, decoded, strict=True):
+        places = []
+        for place, (clip, (audio, digest)) in enumerate(zip(batch.clips, batch.decoded, strict=True)):
             entry = self.store.find_audio(digest, clip.crop)
             if entry is None:
                 new.append((clip, (audio, digest)))
+                places.append(place)
             else:
                 self.store.alias([entry], [(clip, self.states[clip])])
         if not new:
             return False
         clips, audios = [clip for clip, _ in new], [item for _, item in new]
-        rows = self._encode(clips, audios)
+        rows = self._encode(clips, audios) if batch.rows is None else batch.rows[places]
         finite = self.broken.keep_finite(clips, rows)
         if not finite.any():
             return False

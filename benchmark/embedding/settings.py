@@ -26,7 +26,7 @@ class EmbedSettings:
     precision: str = "float32"
     """float32, or bfloat16 or float16 by autocast."""
     jobs: int = 0
-    """Threads that decode audio; 0 for the number of cores."""
+    """Threads that decode audio, and embed it where the encoder may run in several; 0 for the number of cores."""
     shard: Shard | None = None
     """Embed only this share of the batches, into the cache; None for all."""
 

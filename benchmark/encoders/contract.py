@@ -32,6 +32,8 @@ class Encoder(Protocol):
     - ``frames(audio) -> (embeddings [B, T, D'], times_ms [B, T])``: one embedding per frame, and the frames' centres;
     - ``embed_texts(texts) -> [B, D]``: texts in the space of its audio, so that cosines between the two mean something;
     - ``to(device)``: moves the encoder in place; an encoder without it stays on the CPU and gets its audio there;
+    - ``concurrent``: True if ``embed`` may be called by several threads at once; on a CPU, each core then embeds
+      batches of its own, which suits light encoders;
     - ``configuration``: a dictionary, writable as JSON, of everything besides the weights that its output depends on;
     - ``trained_on``: the sounds that it was trained on, so that test clips among them can be reported. A collection of
       texts, each a Freesound id, a file name that holds one (``bgknown.freesound``) or the SHA-256 of a file;

@@ -147,7 +147,7 @@ def _make_pairs(job: Job, options: PairBuildOptions, files: Sequence[PairFiles],
     if options.container == "wav":
         hint = ", or use --manifest-only and render on demand"
         job.check_space(int(missing * DURATION_S * RATE_HZ * options.bits // 8), hint=hint)
-    results = job.run_units(build_pairs, tasks, title="pairs", batch=256 if options.source is None else 16)
+    results = job.run_units(build_pairs, tasks, title="pairs", batch=_choose_batch(options, len(tasks)))
     outcome = JobOutcome[BuiltPair]().add(results)
     job.check(outcome, len(tasks), stored=options.source is not None)
     table = make_table(pair.row for pair in outcome.records)
@@ -158,6 +158,18 @@ def _make_pairs(job: Job, options: PairBuildOptions, files: Sequence[PairFiles],
     _warn_of_pairs(outcome.records, table, options.text_style)
     rendered = len(table) - outcome.kept
     return PairReport(table=table, rendered=rendered, kept=outcome.kept, problems=outcome.problems)
+
+
+def _choose_batch(options: PairBuildOptions, pairs: int) -> int:
+    """Pairs that a process gets at a time.
+
+    At the end of a batch a process waits until the disk has all of it; at the end of the build, processes wait for the
+    one with the last batch. So batches are large, but not so large that processes do not have several each.
+    """
+    if options.source is None:
+        return 256
+    most = 64 if options.engine == "direct" else 16
+    return most if options.jobs == 1 else min(most, max(pairs // (4 * options.jobs), 16))
 
 
 def describe_pairs(options: PairBuildOptions) -> pd.DataFrame:
@@ -182,7 +194,7 @@ def _take_first(files: list[PairFiles], limit: int | None) -> list[PairFiles]:
         return files
     folders: dict[str, list[PairFiles]] = {}
     for pair in files:
-        folders.setdefault(str(Path(pair.s1).parent), []).append(pair)
+        folders.setdefault(pair.s1.rpartition("/")[0], []).append(pair)
     ranked = sorted((number, pair.pair, pair) for group in folders.values() for number, pair in enumerate(group))
     return sorted((pair for _, _, pair in ranked[:limit]), key=lambda pair: pair.pair)
 

@@ -11,7 +11,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,14 @@ class PairRow:
 
 
 COLUMNS = [field.name for field in fields(PairRow)]
+_get_values = attrgetter(*COLUMNS)
 OTHER_CHANGES = "other_changes"
 """The column that sets of earlier versions lack; it is read as empty."""
 
 
 def make_table(rows: Iterable[PairRow]) -> pd.DataFrame:
     """The manifest of some pairs, sorted by pair."""
-    return pd.DataFrame([asdict(row) for row in rows], columns=COLUMNS).sort_values("pair", ignore_index=True)
+    return pd.DataFrame([_get_values(row) for row in rows], columns=COLUMNS).sort_values("pair", ignore_index=True)
 
 
 def compose_audio_path(scene: str, split: str, pair: str, side: str, container: str) -> str:

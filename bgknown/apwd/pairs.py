@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from bgknown.apwd.scenes import SPLITS, Scenes
 from bgknown.corpora.listing import list_fitting, report_hidden
@@ -63,7 +63,8 @@ def find_pairs(root: Path) -> list[PairFiles]:
     jams = list_fitting(root, lambda name: name.lower().endswith(SUFFIX))  # unfinished work of a draw is hidden
     report_hidden(root, jams.hidden)
     for file in sorted(jams.files):
-        name, _, side = PurePosixPath(file).name[: -len(SUFFIX)].rpartition("_")
+        folder, _, last = file.rpartition("/")  # Path is slow for many names
+        name, _, side = last[: -len(SUFFIX)].rpartition("_")
         if side not in SIDES or not name:
             raise InvalidInputError(f"{root / file}: the JAMS of a pair must be named NAME_s1.jams and NAME_s2.jams")
         sides = found.setdefault(name, {})
@@ -71,7 +72,7 @@ def find_pairs(root: Path) -> list[PairFiles]:
             raise InvalidInputError(f"{root}: two files belong to the pair {name}: {sides[side]} and {file}")
         sides[side] = file
         if side == "s2":
-            with_second.add(str(PurePosixPath(file).parent))
+            with_second.add(folder)
     if not found:
         raise NotFoundError(f"{root}: no JAMS files (*{SUFFIX}) in this folder or below it")
     return [_check_sides(name, sides, with_second, root) for name, sides in sorted(found.items())]
@@ -79,7 +80,7 @@ def find_pairs(root: Path) -> list[PairFiles]:
 
 def _check_sides(name: str, sides: dict[str, str], with_second: set[str], root: Path) -> PairFiles:
     missing = next((side for side in SIDES if side not in sides), None)
-    if missing == "s1" or (missing == "s2" and str(PurePosixPath(sides["s1"]).parent) in with_second):
+    if missing == "s1" or (missing == "s2" and sides["s1"].rpartition("/")[0] in with_second):
         raise InvalidInputError(f"{root}: the pair {name} lacks its {missing} JAMS; complete the folder")
     return PairFiles(pair=name, s1=sides["s1"], s2=sides.get("s2"))
 

@@ -32,7 +32,8 @@ Bits = Literal[16, 32]
 
 ROWS = 2
 """Number of how a pair is rendered; raised when its bytes change, so that older ones are remade."""
-_WAITING = 4  # pairs that may be rendered and not yet stored
+_STORERS = 4  # threads that store pairs
+_WAITING = 8  # pairs that may be rendered and not yet stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,20 +100,19 @@ class _RenderedPair:
 def build_pairs(tasks: Sequence[PairTask]) -> list[PairResult]:
     """Make rows of the manifest and, if the tasks have a target, the files under their final names.
 
-    While a pair is rendered, one thread hashes and writes the pair before it, and another waits until the disk has the
-    pair before that.
+    While pairs are rendered, threads hash and write earlier ones, and wait until the disk has them. One wait is many
+    times as long as rendering, and a disk serves several of them in hardly more time than one.
 
     Raises:
         StorageError: the disk is full or refuses.
     """
     results: list[PairResult | Future[PairResult]] = []
     memory: list[NDArray[np.int16]] = []  # of samples that have been written
-    with ThreadPoolExecutor(max_workers=1) as flusher, ThreadPoolExecutor(max_workers=1) as writer:
+    with ThreadPoolExecutor(_STORERS) as storers:
         for task in tasks:
             made = _make_pair(task, memory)
             if isinstance(made, _RenderedPair) and task.target is not None:
-                parts = writer.submit(_write_pair_parts, made, task.target, memory)
-                results.append(flusher.submit(_settle, parts, made, task.target))
+                results.append(storers.submit(_store_pair, made, task.target, memory))
             elif isinstance(made, UnitResult):
                 results.append(made)
             if len(results) > _WAITING and isinstance(late := results[-_WAITING - 1], Future):
@@ -144,7 +144,7 @@ def _describe_pair(task: PairTask, pair: Pair, contents: dict[str, bytes]) -> Pa
     """The row of a pair without the hashes of its audio."""
     first, second = pair.soundscapes["s1"], pair.soundscapes.get("s2")
     changes = find_changes_in_style(task.style, first, second) if second is not None else ()
-    others = list_others(find_changes(first, second)) if second is not None else ()
+    others = list_others(find_changes(first, second) if second is not None and task.style == 1 else changes)
     text = ""
     if task.texts is not None:
         text = choose_text(task.texts, pair.pair)
@@ -207,18 +207,10 @@ def _render_sides(
     return pcm
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _PairParts:
-    """Files of a pair that do not have their final names yet."""
+def _store_pair(made: _RenderedPair, target: AudioTarget, memory: list[NDArray[np.int16]]) -> PairResult:
+    """Put the files of a pair under their final names once the disk has them, and the pair into the journal.
 
-    files: dict[str, PartFile]
-    """By side."""
-    clipped: int
-    """Samples at full scale in both files."""
-
-
-def _write_pair_parts(made: _RenderedPair, target: AudioTarget, memory: list[NDArray[np.int16]]) -> _PairParts:
-    """Write the files of a pair aside; then the memory of its samples is free.
+    The memory of its samples is free as soon as they are written.
 
     Raises:
         StorageError: the disk is full or refuses.
@@ -230,21 +222,11 @@ def _write_pair_parts(made: _RenderedPair, target: AudioTarget, memory: list[NDA
         limits = np.iinfo(pcm.dtype)
         if pcm.max() == limits.max or pcm.min() == limits.min:
             clipped += int(np.count_nonzero((pcm == limits.max) | (pcm == limits.min)))
-    memory += [pcm for pcm in made.pcm.values() if _has_16_bits(pcm)]
-    return _PairParts(files=files, clipped=clipped)
-
-
-def _settle(parts: Future[_PairParts], made: _RenderedPair, target: AudioTarget) -> PairResult:
-    """Put the files of a pair under their final names once the disk has them, and the pair into the journal.
-
-    Raises:
-        StorageError: the disk is full or refuses, now or in writing.
-    """
-    found = parts.result()
-    hashes = {f"{side}_sha256": file.sha256 for side, file in found.files.items()}
-    record = {"hashes": hashes, "clipped": found.clipped}
-    target.folder.settle(made.row.pair, made.digest, record, list(found.files.values()))
-    return UnitResult(record=BuiltPair(row=replace(made.row, **hashes), clipped=found.clipped))
+        if _has_16_bits(pcm):
+            memory.append(pcm)
+    hashes = {f"{side}_sha256": file.sha256 for side, file in files.items()}
+    target.folder.settle(made.row.pair, made.digest, {"hashes": hashes, "clipped": clipped}, list(files.values()))
+    return UnitResult(record=BuiltPair(row=replace(made.row, **hashes), clipped=clipped))
 
 
 def _has_16_bits(pcm: NDArray[np.int16] | NDArray[np.int32]) -> TypeGuard[NDArray[np.int16]]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from bgknown.audio.decoding import NO_SUCH_FILE as NO_SUCH_FILE  # noqa: PLC0414  (mypy's way to say that it is public)
 from bgknown.audio.decoding import AudioFile, explain_file_faults
+from bgknown.audio.plain_wav import read_plain_wav
 from bgknown.errors import BgknownError, InvalidInputError, NotFiniteError, StorageError
 
 RATE_HZ = 44_100
@@ -78,6 +79,11 @@ def read_header(path: Path) -> Header:
         NotFoundError: the file does not exist.
         InvalidInputError: the file is empty, truncated, or not audio.
     """
+    plain = read_plain_wav(path)
+    if plain is not None:
+        return Header(
+            frames=plain.frames, rate_hz=plain.rate_hz, channels=plain.channels, container="WAV", integers=True
+        )
     with AudioFile(path) as file:
         counted = file.declared is None
         frames = sum(map(len, file.blocks(np.int16))) if file.declared is None else file.declared

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,13 +46,14 @@ def read_header_facts(root: Path, files: Sequence[str], *, cache: Path, title: s
         problem.
     """
     known = _read_cache(root, cache)
-    states = [_list_state(root / file) for file in files]
+    places = [os.path.join(root, file) for file in files]  # noqa: PTH118  (a fifth of the time of Path)
+    states = [_list_state(place) for place in places]
     rows = [known.get((file, *state)) if state[-1] else None for file, state in zip(files, states, strict=True)]
-    unread = [place for place, row in enumerate(rows) if row is None]
+    unread = [number for number, row in enumerate(rows) if row is None]
     if unread:
-        read = in_threads(_read_facts, [root / files[place] for place in unread], title=title, unit="file")
-        for place, row in zip(unread, read, strict=True):
-            rows[place] = row
+        read = in_threads(_read_facts, [places[number] for number in unread], title=title, unit="file")
+        for number, row in zip(unread, read, strict=True):
+            rows[number] = row
     facts = [(*state, *(row or ())) for state, row in zip(states, rows, strict=True)]
     if unread:
         _write_cache(
@@ -64,15 +66,15 @@ _State = tuple[int, int, int, int]
 _Facts = tuple[int, int, int, str, str]
 
 
-def _read_facts(path: Path) -> _Facts:
+def _read_facts(path: str) -> _Facts:
     try:
-        header = read_header(path)
+        header = read_header(Path(path))
     except BgknownError as error:
         return 0, 0, 0, "", str(error)
     return header.frames, header.rate_hz, header.channels, header.container, ""
 
 
-def _list_state(path: Path) -> _State:
+def _list_state(path: str) -> _State:
     """The state of a file in the order of ``STATE_COLUMNS``; zeros for one that is missing.
 
     The inode is 0 on file systems that have none, where nothing is remembered.

@@ -29,6 +29,7 @@ from bgknown.shown import escape_line
 warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given", category=UserWarning)
 
 _PARENT_EVERY_S = 0.25
+_MOST_IN_A_THREAD = 64  # items handed to a thread at a time: handing one over takes as long as reading its header
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -146,17 +147,18 @@ def _run_in_processes(
 
 def in_threads(work: Callable[[Item], Result], items: Sequence[Item], *, title: str, unit: str) -> list[Result]:
     """Results of ``work`` over ``items`` in their order; for work that waits for the disk."""
-    with ThreadPoolExecutor(max_workers=min(32, 4 * (os.cpu_count() or 1))) as pool:
-        return list(
-            tqdm(
-                pool.map(work, items),
-                total=len(items),
-                desc=escape_line(title),
-                unit=unit,
-                disable=_is_quiet(),
-                leave=False,
-            )
-        )
+    threads = min(32, 4 * (os.cpu_count() or 1))
+    size = max(1, min(_MOST_IN_A_THREAD, len(items) // (4 * threads)))
+    parts = [items[start : start + size] for start in range(0, len(items), size)]
+    found: list[Result] = []
+    with (
+        ThreadPoolExecutor(threads) as pool,
+        tqdm(total=len(items), desc=escape_line(title), unit=unit, disable=_is_quiet(), leave=False) as bar,
+    ):
+        for results in pool.map(partial(_map_batch, work), parts):
+            found += results
+            bar.update(len(results))
+    return found
 
 
 def _work_under_parent(

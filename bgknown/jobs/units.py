@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,10 @@ class FinishedUnit:
     """Its bytes."""
 
 
+_UNIT_FIELDS = [field.name for field in fields(FinishedUnit)]
+_STORED_FIELDS = [field.name for field in fields(StoredBytes)]
+
+
 def read_units(journal: Path) -> Iterator[FinishedUnit]:
     """The units of a journal in the order of its lines; damaged lines and those of other layouts are left out.
 
@@ -93,7 +97,13 @@ def write_units(journal: Path, units: Iterable[FinishedUnit]) -> None:
     Raises:
         StorageError: the journal is gone, or the disk is full.
     """
-    append_entries(journal, *(asdict(unit) for unit in units))
+    append_entries(journal, *map(_list_fields, units))
+
+
+def _list_fields(unit: FinishedUnit) -> dict[str, Any]:
+    """``asdict``, without its copies of everything inside."""
+    files = [{name: getattr(stored, name) for name in _STORED_FIELDS} for stored in unit.files]
+    return {name: getattr(unit, name) for name in _UNIT_FIELDS} | {"files": files}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +137,8 @@ class JobFolder:
         """
         folder = self.scratch / str(os.getpid())
         try:
-            folder.mkdir(exist_ok=True)  # without parents: fails if another run has taken the folder over
+            if not os.path.isdir(folder):  # noqa: PTH112  (quick; it is there for all files but the first)
+                folder.mkdir(exist_ok=True)  # without parents: fails if another run has taken the folder over
         except OSError as error:
             raise describe_storage_error(error, folder) from error
         return folder

@@ -102,7 +102,8 @@ def render_mixture_pcm16(
         part = scratch[: min(STRETCH, frames - begin)]
         part[:] = 0.0
         for layer in layers:
-            _add_layer(part, layer, begin)
+            if layer.onset < begin + part.shape[0] and begin < layer.onset + layer.total:
+                _add_layer(part, layer, begin)
         _round_to_pcm16(part, out[begin : begin + part.shape[0]])
     return out[:frames]
 

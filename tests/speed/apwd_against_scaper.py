@@ -4,8 +4,14 @@ One process against one process, the same JAMS and sources, 16-bit files on both
 and take longer), with the same stand-in for SoX in the loop. The build also checks every field of the JAMS, makes the
 texts, hashes each file and flushes it to the disk; the loop does none of these. Rates are taken inside each process,
 from the first pair to the last; the loop is warmed up with a few soundscapes, the build with a first pass that opens
-every recording. The two sides take turns. Then rendering alone with more processes, and the build's peak memory for
-more and more pairs, without such a first pass (it counts the pages of the sources that are mapped).
+every recording. The two sides take turns, and a build in two processes takes one as well. A ratio is taken in each
+turn, and the median of the turns counts; the ratio of CPU seconds is the one to trust on cores that other programs use
+as well.
+
+One process renders in one thread and stores in others, so it keeps more than one core busy by itself. Hence what a
+second process gains is also measured with one core for each process (``taskset``), and with the output in memory
+(``--memory /dev/shm``), where no disk is the limit. Then rendering alone with more processes, and the build's peak
+memory for more and more pairs, without a first pass (it counts the pages of the sources that are mapped).
 
     bgknown apwd prepare --fsd50k ../shared/data/fsd50k --esc50 ../shared/data/esc10 --background rain=Rain \\
         --event dog --event rooster --out source
@@ -46,24 +52,24 @@ def jams_of(folder: Path, pairs: int) -> list[Path]:
     return sorted(folder.rglob("*.jams"))[: 2 * pairs]
 
 
-def loop(source: Path, paths: list[Path], out: Path) -> float:
-    """The published loop; gives soundscapes per second."""
+def loop(source: Path, paths: list[Path], out: Path) -> tuple[float, float]:
+    """The published loop; gives soundscapes per second, and CPU seconds."""
     out.mkdir()
-    start = 0.0
+    start = begun = 0.0
     for number, path in enumerate([*paths[:WARM_UP], *paths]):
         if number == WARM_UP:
-            start = time.perf_counter()
+            start, begun = time.perf_counter(), time.process_time()
         first = json.loads(path.read_bytes())["annotations"][0]["data"][0]["value"]["source_file"]
         split = source / first.split("/")[1]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             audio = scaper.render_jams(path, split / "foreground", split / "background")
         soundfile.write(str(out / f"{path.stem}.wav"), to_pcm16(audio), RATE_HZ, subtype="PCM_16")
-    return len(paths) / (time.perf_counter() - start)
+    return len(paths) / (time.perf_counter() - start), time.process_time() - begun
 
 
-def build(source: Path, jams: Path, out: Path, jobs: int, *, opened: bool) -> float:
-    """The build; gives soundscapes per second.
+def build(source: Path, jams: Path, out: Path, jobs: int, *, opened: bool) -> tuple[float, float]:
+    """The build; gives soundscapes per second, and the CPU seconds of this process.
 
     With ``opened``, all pairs are built once before, so that every recording is open, as it is for nearly all of the
     204,000 soundscapes that are made of some four hundred recordings.
@@ -71,14 +77,15 @@ def build(source: Path, jams: Path, out: Path, jobs: int, *, opened: bool) -> fl
     if opened:
         building.build(PairBuildOptions(jams=jams, source=source, out=out / "before", jobs=jobs))
         shutil.rmtree(out / "before")
-    start = time.perf_counter()
+    start, begun = time.perf_counter(), time.process_time()
     report = building.build(PairBuildOptions(jams=jams, source=source, out=out / "set", jobs=jobs))
-    return 2 * len(report.table) / (time.perf_counter() - start)
+    return 2 * len(report.table) / (time.perf_counter() - start), time.process_time() - begun
 
 
-def in_process(*arguments: str) -> dict[str, float]:
-    """One side in a process of its own: its rate and its peak memory."""
-    done = subprocess.run([sys.executable, __file__, *arguments], check=True, stdout=subprocess.PIPE, text=True)
+def in_process(*arguments: str, cores: str = "") -> dict[str, float]:
+    """One side in a process of its own: its rate, CPU seconds and peak memory; ``cores`` as ``taskset`` takes them."""
+    command = [*(["taskset", "-c", cores] if cores else []), sys.executable, __file__, *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -123,6 +130,7 @@ def main() -> None:
     parser.add_argument("--jams", type=Path, required=True)
     parser.add_argument("--pairs", type=int, default=100, help="pairs of each turn")
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--memory", type=Path, help="a folder in memory, for the output of some of the builds")
     parser.add_argument("--side", choices=["loop", "build"], help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--jobs", type=int, default=1, help=argparse.SUPPRESS)
@@ -131,11 +139,11 @@ def main() -> None:
     if options.side:
         paths = jams_of(options.jams, options.pairs)
         if options.side == "loop":
-            rate = loop(options.source, paths, options.out)
+            rate, cpu_s = loop(options.source, paths, options.out)
         else:
-            rate = build(options.source, options.jams, options.out, options.jobs, opened=options.opened)
+            rate, cpu_s = build(options.source, options.jams, options.out, options.jobs, opened=options.opened)
         peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        print(json.dumps({"rate": rate, "peak_mb": peak / 1e3}))
+        print(json.dumps({"rate": rate, "cpu_s": cpu_s, "peak_mb": peak / 1e3}))
         return
     with tempfile.TemporaryDirectory() as folder:
         compare(options, Path(folder))
@@ -153,14 +161,7 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
     print(f"{same} of {count} files have the same samples; largest difference {largest} steps of 16 bits", flush=True)
     for side in ("loop", "build"):
         shutil.rmtree(folder / side)
-    rates: dict[str, list[float]] = {"loop": [], "build": []}
-    for turn in range(options.turns):
-        for side, found in rates.items():
-            found.append(in_process("--side", side, "--out", str(folder / side), *common)["rate"])
-            shutil.rmtree(folder / side)
-        print(f"turn {turn}: build / loop {rates['build'][-1] / rates['loop'][-1]:.1f}", flush=True)
-    ratio = median(rates["build"]) / median(rates["loop"])
-    print(f"build / loop, one process each, medians of {options.turns} turns: {ratio:.1f}")
+    compare_rates(options, folder, common)
     cores = os.cpu_count() or 1
     ratios = [rendering(options.source, chosen, cores) / rendering(options.source, chosen, 1) for _ in range(3)]
     print(f"rendering alone, nothing stored: {cores} processes / one process: {median(ratios):.2f}")
@@ -173,6 +174,35 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
         peak = in_process("--side", "build", "--out", str(folder / f"out{pairs}"), *common[:-1])["peak_mb"]
         print(f"peak memory with {pairs} pairs: {peak:.0f} MB")
         shutil.rmtree(folder / f"out{pairs}")
+
+
+def compare_rates(options: argparse.Namespace, folder: Path, common: list[str]) -> None:
+    """Print the rates of the build over those of the loop, and those of two processes over those of one."""
+    ratios: dict[str, list[float]] = {}
+    for turn in range(options.turns):
+        plain = in_process("--side", "loop", "--out", str(folder / "loop"), *common)
+        shutil.rmtree(folder / "loop")
+        for place, where in {"on the disk": folder, "in memory": options.memory}.items():
+            if where is None:
+                continue
+            with tempfile.TemporaryDirectory(dir=where) as out:
+
+                def measure(jobs: int, cores: str = "", out: str = out) -> dict[str, float]:
+                    where = f"{out}/{jobs} on {cores}"
+                    return in_process("--side", "build", "--out", where, "--jobs", str(jobs), *common, cores=cores)
+
+                one, two, alone, both = measure(1), measure(2), measure(1, "0"), measure(2, "0,1")
+            found = {
+                "build / loop, one process each": one["rate"] / plain["rate"],
+                "CPU seconds of the loop / of the build": plain["cpu_s"] / one["cpu_s"],
+                "build, two processes / one": two["rate"] / one["rate"],
+                "build, two processes on two cores / one on one core": both["rate"] / alone["rate"],
+            }
+            for what, ratio in found.items():
+                ratios.setdefault(f"{what}, output {place}", []).append(ratio)
+        print(f"turn {turn}: {', '.join(f'{values[-1]:.2f}' for values in ratios.values())}", flush=True)
+    for what, values in ratios.items():
+        print(f"{what}: {median(values):.2f}")
 
 
 def median(values: list[float]) -> float:

@@ -50,6 +50,8 @@ class MelOptions:
 class MelSpectrogram:
     """Mel power of centred frames, the audio padded with zeros at both ends."""
 
+    concurrent = True
+
     def __init__(self, options: MelOptions) -> None:
         self.options = options
         filters = make_mel_filters(
