@@ -62,6 +62,12 @@ def weigh(samples: Samples) -> Recording:
     return Recording(samples=samples, scale=scale, energies=energies, states=states)
 
 
+def hold_unweighted(samples: Samples) -> Recording:
+    """A recording without energies, whose slices have been measured before."""
+    scale = 2.0**-15 if samples.dtype == np.int16 else 1.0
+    return Recording(samples=samples, scale=scale, energies=np.empty(0), states=np.empty((0, 4)))
+
+
 def measure_slice_lufs(recording: Recording, start: int, frames: int, total: int) -> float:
     """Integrated loudness of a slice as Scaper measures it, at least -70.
 
@@ -80,6 +86,12 @@ def measure_slice_lufs(recording: Recording, start: int, frames: int, total: int
     return _measure_lufs(
         recording.samples, recording.scale, recording.energies, recording.states, start, frames, total, _FILTERS
     )
+
+
+def measure_samples_lufs(samples: Samples) -> float:
+    """``bgknown.audio.loudness.measure_lufs`` of [N] samples at 44.1 kHz, in less than half the time."""
+    frames = samples.shape[0]
+    return measure_slice_lufs(weigh(samples), 0, frames, frames)
 
 
 _FILTERS = design_k_weighting(RATE_HZ)
