@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bgknown.audio.amplitude import Amplitude, measure_amplitude
 from bgknown.audio.decoding import explain_file_faults
-from bgknown.audio.files import RATE_HZ, as_pcm32, check_finite, read_file, read_frames, read_sliceable
+from bgknown.audio.files import as_pcm32, check_finite, open_samples, read_frames
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import FileState, read_state
 
@@ -88,8 +88,5 @@ class SourceStore:
 
 
 def _open_source(path: Path) -> Source:
-    header = read_sliceable(path)
-    if header is not None:
-        return Source(path=path, frames=header.frames)
-    _, audio = read_file(path, RATE_HZ, np.float64)
-    return Source(path=path, frames=audio.shape[0], converted=audio)
+    header, audio = open_samples(path)
+    return Source(path=path, frames=header.frames if audio is None else audio.shape[0], converted=audio)

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,16 @@ def write_units(journal: Path, units: Iterable[FinishedUnit]) -> None:
     Raises:
         StorageError: the journal is gone, or the disk is full.
     """
-    append_entries(journal, *(asdict(unit) for unit in units))
+    append_entries(journal, *(_format_unit(unit) for unit in units))
+
+
+def _format_unit(unit: FinishedUnit) -> dict[str, Any]:
+    """The unit as JSON; ``dataclasses.asdict`` would copy its whole record, value by value."""
+    files = [{name: getattr(stored, name) for name in _STORED_FIELDS} for stored in unit.files]
+    return {"name": unit.name, "digest": unit.digest, "record": unit.record, "files": files}
+
+
+_STORED_FIELDS = tuple(field.name for field in fields(StoredBytes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

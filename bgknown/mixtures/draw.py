@@ -210,7 +210,7 @@ def _draw_split(side: Corpora, choices: Pool, options: DrawOptions, hearing: Hea
         earlier.append(chosen)
         for clip in list_records(clips):
             recording = recordings[chosen[clip["clip_id"]]]
-            rows += _draw_rows(clip, recording, heard[clip["clip_id"], recording["recording_id"]], options, number)
+            rows += draw_rows(clip, recording, heard[clip["clip_id"], recording["recording_id"]], options, number)
     return rows
 
 
@@ -259,15 +259,23 @@ def _list_checks(
             starts = draw_a_starts(frames, random, clip_frames=options.clip_frames)
             unheard.setdefault(recording_id, {})[clip_id] = starts
     return [
-        CropCheck(recording=recordings[name], starts=starts, clip_frames=options.clip_frames)
+        CropCheck(recording=recordings[name], starts=starts, clip_frames=options.clip_frames, draw=number)
         for name, starts in sorted(unheard.items())
     ]
 
 
-def _draw_rows(
+def draw_rows(
     clip: Mapping[str, Any], recording: Mapping[str, Any], a_start: int, options: DrawOptions, number: int
 ) -> list[RecipeRow]:
-    """The rows of a clip's draw: one for each SNR."""
+    """The rows of a clip's draw: one for each SNR.
+
+    Args:
+        clip: the clip's row of the index.
+        recording: the row of its recording.
+        a_start: where crop (a) begins.
+        options: the options of the draw.
+        number: number of the draw.
+    """
     clip_id, frames, seed, size = clip["clip_id"], _count_frames(recording), options.seed, options.clip_frames
     draw = number if options.draws > 1 else None
     snrs_db = options.snr_grid_db or (draw_snr_db(options, _make_generator(seed, clip_id, "snr", number)),)

@@ -59,7 +59,7 @@ def round_to_pcm16(signal: NDArray[np.float64], scale: float) -> NDArray[np.int1
 
 
 @compile_function
-def _find_peak_bits(bits: NDArray[np.int64]) -> int:
+def _find_peak_bits(bits: NDArray[np.int64]) -> np.int64:
     """The largest magnitude, as the bits of a double: those of magnitudes have the order of the numbers."""
     largest = np.int64(0)
     for index in range(bits.shape[0]):

@@ -13,7 +13,7 @@ from bgknown.errors import BrokenInputError, StorageError
 from bgknown.jobs import files, resumable
 from bgknown.mixtures.build import dry_run
 from bgknown.mixtures.verify import verify
-from bgknown.mixtures.worker import build_row
+from bgknown.mixtures.worker import build_rows
 from tests.conftest import contents, noise, write_wav
 from tests.stopping import count, stop_when
 
@@ -180,7 +180,7 @@ def test_a_worker_that_outlives_its_run_can_put_nothing_under_a_final_name(tiny,
     (tmp_path / "out" / "jams" / "1-100-A-0.jams").unlink()
     task = next(task for task in tasks if task.task.row.clip_id == "1-100-A-0")
     with pytest.raises(StorageError):
-        build_row(task)
+        build_rows([task])
     assert not (tmp_path / "out" / ".work").exists()
     assert not (tmp_path / "out" / "jams" / "1-100-A-0.jams").exists()
 
