@@ -30,13 +30,25 @@ _BATCHES_PER_PROCESS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MadeRow:
+    """A row that was made for a recording that a clip had drawn."""
+
+    clip_id: str
+    """Its name."""
+    digest: str
+    """Fingerprint of everything that its bytes depend on."""
+    result: UnitResult[BuiltRow]
+    """What became of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HeardRecording:
     """A recording that was heard, and the rows that were made of it."""
 
     verdict: CropVerdict
     """Which crops can be used."""
-    rows: tuple[tuple[str, UnitResult[BuiltRow]], ...]
-    """The digest of each row, and what became of it."""
+    rows: tuple[MadeRow, ...]
+    """The rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +63,7 @@ class _HearTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HeardRows:
-    """Listens for a draw and makes rows; the rows of this run by their digests."""
+    """Listens for a draw and makes rows."""
 
     job: Job
     """The job."""
@@ -59,8 +71,8 @@ class HeardRows:
     """What the rows have in common."""
     clips: Mapping[str, Mapping[str, Any]]
     """The clips of the index by their names."""
-    made: dict[str, UnitResult[BuiltRow]] = field(default_factory=dict)
-    """What became of rows, by digest."""
+    made: dict[str, MadeRow] = field(default_factory=dict)
+    """By its name the last row that was made, whose files replaced those of an earlier one."""
 
     @classmethod
     def begin(cls, job: Job, corpora: Corpora, options: BuildOptions) -> HeardRows:
@@ -79,13 +91,19 @@ class HeardRows:
         batch = min(max(batch, 1), _LARGEST_BATCH)
         work = partial(_hear_recordings, form=self.form)
         for heard in self.job.run_units(work, tasks, title="mixtures", unit="recording", batch=batch):
-            self.made.update(heard.rows)
+            self.made.update({row.clip_id: row for row in heard.rows})
             yield heard.verdict
 
     def take(self, units: Sequence[RowUnit]) -> tuple[list[UnitResult[BuiltRow]], list[RowUnit]]:
         """What became of those units that have been made, and the others."""
-        made = [self.made[unit.digest] for unit in units if unit.digest in self.made]
-        return made, [unit for unit in units if unit.digest not in self.made]
+        made, left = list[UnitResult[BuiltRow]](), list[RowUnit]()
+        for unit in units:
+            row = self.made.get(unit.task.row.clip_id)
+            if row is None or row.digest != unit.digest:
+                left.append(unit)
+            else:
+                made.append(row.result)
+        return made, left
 
 
 def _hear_recordings(tasks: Sequence[_HearTask], form: RowForm) -> list[HeardRecording]:
@@ -97,12 +115,14 @@ def _hear_recordings(tasks: Sequence[_HearTask], form: RowForm) -> list[HeardRec
     with settle_rows() as settle:
         heard = [_hear_recording(task, form, settle) for task in tasks]
         return [
-            HeardRecording(verdict=verdict, rows=tuple((digest, _await(row)) for digest, row in rows))
+            HeardRecording(verdict=verdict, rows=tuple(_await(unit, row) for unit, row in rows))
             for verdict, rows in heard
         ]
 
 
-def _hear_recording(task: _HearTask, form: RowForm, settle: Settle) -> tuple[CropVerdict, list[tuple[str, _Pending]]]:
+def _hear_recording(
+    task: _HearTask, form: RowForm, settle: Settle
+) -> tuple[CropVerdict, list[tuple[RowUnit, _Pending]]]:
     check, options = task.check, form.options.draw
     verdict = measure_crops(
         check,
@@ -113,7 +133,7 @@ def _hear_recording(task: _HearTask, form: RowForm, settle: Settle) -> tuple[Cro
     )
     if verdict.problem is not None or None in verdict.chosen.values():
         return verdict, []
-    made: list[tuple[str, _Pending]] = []
+    made: list[tuple[RowUnit, _Pending]] = []
     for clip in task.clips:
         start = verdict.chosen[clip["clip_id"]]
         for row in draw_rows(clip, check.recording, start or 0, options, check.draw):
@@ -124,9 +144,10 @@ def _hear_recording(task: _HearTask, form: RowForm, settle: Settle) -> tuple[Cro
                 background_label=check.recording["label"],
             )
             unit = form.make_unit(sources, None)
-            made.append((unit.digest, make_row(unit, settle)))
+            made.append((unit, make_row(unit, settle)))
     return verdict, made
 
 
-def _await(row: _Pending) -> UnitResult[BuiltRow]:
-    return row if isinstance(row, UnitResult) else row.result()
+def _await(unit: RowUnit, row: _Pending) -> MadeRow:
+    result = row if isinstance(row, UnitResult) else row.result()
+    return MadeRow(clip_id=unit.task.row.clip_id, digest=unit.digest, result=result)
