@@ -21,7 +21,7 @@ from bgknown.mixtures.hearing import CropCheck, CropVerdict
 from bgknown.mixtures.options import BuildOptions
 from bgknown.mixtures.rules import RowSources
 from bgknown.mixtures.units import RowForm, describe_rows
-from bgknown.mixtures.worker import BuiltRow, RowUnit, Settle, make_row, open_store, settle_rows
+from bgknown.mixtures.worker import BuiltRow, RowUnit, Settle, begin_row, open_sources, settle_rows
 from bgknown.tables import list_records
 
 _Pending = UnitResult[BuiltRow] | Future[UnitResult[BuiltRow]]
@@ -129,7 +129,7 @@ def _hear_recording(
         root=form.recordings,
         name=form.background,
         min_level_lufs=options.min_level_lufs,
-        store=open_store(),
+        store=open_sources(),
     )
     if verdict.problem is not None or None in verdict.chosen.values():
         return verdict, []
@@ -144,7 +144,7 @@ def _hear_recording(
                 background_label=check.recording["label"],
             )
             unit = form.make_unit(sources, None)
-            made.append((unit, make_row(unit, settle)))
+            made.append((unit, begin_row(unit, settle)))
     return verdict, made
 
 

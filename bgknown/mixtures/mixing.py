@@ -21,7 +21,7 @@ from bgknown.mixtures.recipe import RecipeRow
 from bgknown.mixtures.snr import FADE_S, SHORTEST_EVENT_FRAMES, TOLERANCE_DB, Gains, ReferenceGain, measure_snr_db
 from bgknown.render import direct, scaper
 from bgknown.render.layers import Engine, Slice
-from bgknown.render.passes import Pcm32, convert_to_pcm32, find_peak, round_to_pcm16
+from bgknown.render.passes import Pcm32, convert_to_pcm32, find_peak, scale_to_pcm16
 from bgknown.soundscape import Layer, Soundscape, find_exact_duration, find_exact_seconds
 
 
@@ -122,7 +122,7 @@ def mix_row(task: RowTask, *, store: SourceStore, folder: Path) -> Mixed:
         references = {"a": sounding, "b": crops["b"] * gain, "c": crops["c"] * gain}
     signals = {name: np.ascontiguousarray(signal) for name, signal in (("mix", rendered.mixture), *references.items())}
     scale = min(1.0, LARGEST_PCM16 / max(find_peak(signal) for signal in signals.values()))
-    pcm = {name: round_to_pcm16(signal, scale) for name, signal in signals.items()}
+    pcm = {name: scale_to_pcm16(signal, scale) for name, signal in signals.items()}
     gains = Gains(
         scale=scale,
         event_gain_db=row.ref_db + row.snr_db - event.lufs,

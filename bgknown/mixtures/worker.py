@@ -74,11 +74,11 @@ def build_rows(units: Sequence[RowUnit]) -> list[UnitResult[BuiltRow]]:
         StorageError: the disk is full or refuses.
     """
     with settle_rows() as settle:
-        made = [make_row(unit, settle) for unit in units]
+        made = [begin_row(unit, settle) for unit in units]
         return [row if isinstance(row, UnitResult) else row.result() for row in made]
 
 
-def make_row(unit: RowUnit, settle: Settle) -> UnitResult[BuiltRow] | Future[UnitResult[BuiltRow]]:
+def begin_row(unit: RowUnit, settle: Settle) -> UnitResult[BuiltRow] | Future[UnitResult[BuiltRow]]:
     """Render one row and have its files stored, unless an earlier run has done so.
 
     Args:
@@ -92,7 +92,7 @@ def make_row(unit: RowUnit, settle: Settle) -> UnitResult[BuiltRow] | Future[Uni
     if kept is not None:
         return UnitResult(record=BuiltRow.from_record(kept), kept=True)
     try:
-        mixed = mix_row(unit.task, store=open_store(), folder=unit.folder.open_scratch() / "trees")
+        mixed = mix_row(unit.task, store=open_sources(), folder=unit.folder.open_scratch() / "trees")
     except RowError as error:
         return UnitResult(problem=error.problem)
     return settle(unit, mixed)
@@ -155,7 +155,7 @@ def _store_row(unit: RowUnit, mixed: Mixed) -> UnitResult[BuiltRow]:
 
 
 @cache
-def open_store() -> SourceStore:
+def open_sources() -> SourceStore:
     """The sources of this process."""
     keep_freed_memory()
     return SourceStore()

@@ -51,7 +51,7 @@ def find_peak(signal: NDArray[np.float64]) -> float:
     return float(np.int64(_find_peak_bits(signal.view(np.int64))).view(np.float64))
 
 
-def round_to_pcm16(signal: NDArray[np.float64], scale: float) -> NDArray[np.int16]:
+def scale_to_pcm16(signal: NDArray[np.float64], scale: float) -> NDArray[np.int16]:
     """``to_pcm16(signal * scale)`` of [N] samples, full scale -1..1."""
     out = np.empty(signal.shape[0], np.int16)
     _scale_and_round(signal, scale, out)

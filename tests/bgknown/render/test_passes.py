@@ -7,7 +7,7 @@ from bgknown.audio.amplitude import measure_amplitude
 from bgknown.audio.files import RATE_HZ, as_pcm32, check_finite, to_pcm16
 from bgknown.audio.loudness import measure_lufs
 from bgknown.errors import NotFiniteError
-from bgknown.render.passes import convert_to_pcm32, find_peak, round_to_pcm16
+from bgknown.render.passes import convert_to_pcm32, find_peak, scale_to_pcm16
 from bgknown.render.weighted import measure_both_lufs, measure_samples_lufs
 from tests.conftest import noise
 
@@ -30,7 +30,7 @@ def test_conversion_and_rounding_are_those_of_numpy(name):
     assert found.amplitude == measure_amplitude(signal)
     assert find_peak(signal) == np.abs(signal).max()
     for scale in (1.0, 0.7071, 1e-3):
-        assert np.array_equal(round_to_pcm16(signal, scale), to_pcm16(signal * scale))
+        assert np.array_equal(scale_to_pcm16(signal, scale), to_pcm16(signal * scale))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
