@@ -101,6 +101,19 @@ def read_sliceable(path: Path) -> Header | None:
         return header if header.native else None
 
 
+def open_samples(path: Path) -> tuple[Header, NDArray[np.float64] | None]:
+    """The header of a file and, unless it is ``native``, its samples [N] at 44.1 kHz; the file is opened once.
+
+    Raises:
+        NotFoundError, InvalidInputError, NotFiniteError: as ``read_file``.
+    """
+    with AudioFile(path) as file, explain_file_faults("cannot be decoded"):
+        header = _header(file, file.declared or 0, sliceable=file.declared is not None and file.as_it_is)
+        if header.native:
+            return header, None
+        return _decode(file, RATE_HZ, np.float64)
+
+
 def read_frames(path: Path, start: int, stop: int) -> NDArray[np.float64]:
     """Samples [start, stop) of a file whose header is ``native``, as [N] float64.
 
@@ -152,9 +165,13 @@ def read_file(path: Path, rate_hz: int, dtype: type[Sample]) -> tuple[Header, ND
         NotFiniteError: it is not at that rate and holds NaN or infinite samples.
     """
     with AudioFile(path) as file, explain_file_faults("cannot be decoded"):
-        mono = _read_mono(file, dtype)
-        header = _header(file, mono.shape[0], sliceable=file.declared is not None and file.as_it_is)
-        return header, resample(mono, header.rate_hz, rate_hz)
+        return _decode(file, rate_hz, dtype)
+
+
+def _decode(file: AudioFile, rate_hz: int, dtype: type[Sample]) -> tuple[Header, NDArray[Sample]]:
+    mono = _read_mono(file, dtype)
+    header = _header(file, mono.shape[0], sliceable=file.declared is not None and file.as_it_is)
+    return header, resample(mono, header.rate_hz, rate_hz)
 
 
 def _header(file: AudioFile, frames: int, *, sliceable: bool) -> Header:

@@ -119,6 +119,7 @@ class Job:
         title: str,
         batch: int = 1,
         ordered: bool = False,
+        unit: str | None = None,
     ) -> Iterator[Result]:
         """Results of all units: the one place that decides which units are made, and where.
 
@@ -128,13 +129,14 @@ class Job:
             title: title of the progress bar.
             batch: units handed to a process at a time.
             ordered: whether results come in the order of the units.
+            unit: name of a unit in the bar's rate; by default the job's noun.
         """
         return in_batches(
             work,
             units,
             jobs=self.jobs,
             title=title,
-            unit=self.noun,
+            unit=unit or self.noun,
             batch=batch,
             ordered=ordered,
             out=self.workspace.scratch,

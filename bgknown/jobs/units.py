@@ -97,13 +97,16 @@ def write_units(journal: Path, units: Iterable[FinishedUnit]) -> None:
     Raises:
         StorageError: the journal is gone, or the disk is full.
     """
-    append_entries(journal, *map(_list_fields, units))
+    append_entries(journal, *(_format_unit(unit) for unit in units))
 
 
-def _list_fields(unit: FinishedUnit) -> dict[str, Any]:
-    """``asdict``, without its copies of everything inside."""
+def _format_unit(unit: FinishedUnit) -> dict[str, Any]:
+    """The unit as JSON; ``dataclasses.asdict`` would copy its whole record, value by value."""
     files = [{name: getattr(stored, name) for name in _STORED_FIELDS} for stored in unit.files]
-    return {name: getattr(unit, name) for name in _UNIT_FIELDS} | {"files": files}
+    return {"name": unit.name, "digest": unit.digest, "record": unit.record, "files": files}
+
+
+_STORED_FIELDS = tuple(field.name for field in fields(StoredBytes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -170,7 +170,8 @@ class Workspace:
             yield finished
         finally:
             self._remove_scratch()
-            unused = self._may_remove and not (self._plan.is_file() or self._journal_begun())
+            begun = self._plan.is_file() or self._journal_begun() or self._has_results()
+            unused = self._may_remove and not begun
             if self._manifest.is_file() or unused:
                 shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -194,6 +195,9 @@ class Workspace:
     def _journal_begun(self) -> bool:
         return any(journal.stat().st_size > 0 for journal in self.list_journals())
 
+    def _has_results(self) -> bool:
+        return any(child.name != WORK for child in self.out.iterdir())
+
     def read_begun(self) -> dict[str, Any] | None:
         """The description of what the folder holds, finished or not; None if there is nothing, or it is damaged.
 
@@ -216,7 +220,7 @@ class Workspace:
         write_whole(self._plan, json.dumps(add_check(plan)).encode(), aside=self.scratch)
 
     def _has_foreign_files(self) -> bool:
-        if any(child.name != WORK for child in self.out.iterdir()):
+        if self._has_results():
             return True
         inside = list(self.folder.iterdir()) if self.folder.is_dir() else []
         return any(not _OWN_NAMES.fullmatch(child.name) for child in inside)

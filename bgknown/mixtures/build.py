@@ -18,11 +18,9 @@ from bgknown.corpora.identical import find_identical
 from bgknown.corpora.pair import Corpora
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import hash_bytes, list_state
-from bgknown.jobs.parallel import one_by_one
 from bgknown.jobs.problems import Problem
 from bgknown.jobs.resumable import Job, JobOutcome
 from bgknown.jobs.shards import Shard
-from bgknown.jobs.units import make_digest
 from bgknown.jobs.workspace import Workspace
 from bgknown.mixtures import crop_levels as levels
 from bgknown.mixtures import dataset
@@ -35,23 +33,22 @@ from bgknown.mixtures.attribution import (
     warn_of_changed_sources,
 )
 from bgknown.mixtures.draw import Draw, DrawOptions, check_min_level, draw_recipe
+from bgknown.mixtures.heard_rows import HeardRows
+from bgknown.mixtures.hearing import Listener
 from bgknown.mixtures.left_out import count_same_class, describe_backgrounds, describe_pools, mark_same_class
 from bgknown.mixtures.manifest import SAME_CLASS, SIGNALS, format_manifest, list_paths, make_manifest
-from bgknown.mixtures.mixing import RowTask
 from bgknown.mixtures.options import BuildOptions, describe_build, describe_outcome
 from bgknown.mixtures.pool import PoolCounts, warn_of_crossing_sources, warn_of_short_recordings
 from bgknown.mixtures.rules import check_recipe, resolve_sources
 from bgknown.mixtures.selection import take_rows
-from bgknown.mixtures.worker import BuiltRow, RowUnit, build_row
+from bgknown.mixtures.units import ROWS, describe_rows
+from bgknown.mixtures.worker import BuiltRow, RowUnit, build_rows
 from bgknown.render import scaper
 from bgknown.render.layers import Container
 from bgknown.tables import list_records
 from bgknown.userpath import user_path
 
 log = logging.getLogger(__name__)
-
-ROWS = 3
-"""Number of how a recipe is drawn and a row is rendered; raised when either changes, so that older rows are remade."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +78,9 @@ def count_row_bytes(clip_frames: int) -> int:
     return len(SIGNALS) * (44 + 2 * clip_frames) + 6_000
 
 
-def plan(corpora: Corpora, options: DrawOptions, *, jobs: int, cache: Path | None = None) -> Draw:
+def plan(
+    corpora: Corpora, options: DrawOptions, *, jobs: int, cache: Path | None = None, listen: Listener | None = None
+) -> Draw:
     """Draw a recipe, measuring every crop (a) that it takes.
 
     Args:
@@ -89,12 +88,13 @@ def plan(corpora: Corpora, options: DrawOptions, *, jobs: int, cache: Path | Non
         options: the options of the draw.
         jobs: number of processes.
         cache: cache folder, where hashes of audio are remembered; by default the user's.
+        listen: measures crops; by default in processes that do nothing else.
 
     Raises:
         BrokenInputError: a split has no usable recording.
         InvalidInputError: a rule leaves no recording.
     """
-    listen = partial(
+    listen = listen or partial(
         levels.measure_crop_levels, corpus=corpora.background, min_level_lufs=options.min_level_lufs, jobs=jobs
     )
     compare = partial(find_identical, root=corpora.background.root, cache=cache or default_cache())
@@ -180,14 +180,16 @@ def build(corpora: Corpora, options: BuildOptions, out: Path) -> BuildReport:
 def _make_rows(job: Job, corpora: Corpora, options: BuildOptions, given: pd.DataFrame | None) -> BuildReport:
     """Make what is missing."""
     stamp = _make_stamp(corpora, options)
-    draw = _plan_or_recall(job.workspace, corpora, options, given, stamp)
+    heard = _begin_heard_rows(job, corpora, options) if given is None else None
+    listen = None if heard is None else heard.listen
+    draw = _plan_or_recall(job.workspace, corpora, options, given, stamp, listen=listen)
     job.workspace.write_plan(_format_plan(draw, stamp))
     recipe = take_rows(draw.recipe, options.limit)
     units = job.take_share(_list_units(job, recipe, corpora, options))
-    if options.container == "wav":
-        job.check_space(count_row_bytes(options.draw.clip_frames) * sum(unit.known is None for unit in units))
-    results = job.run_units(one_by_one(build_row), units, title="mixtures", batch=4)
-    outcome = JobOutcome[BuiltRow](problems=list(draw.problems)).add(results)
+    made, left = ([], units) if heard is None else heard.take(units)
+    _check_space(job, options, sum(unit.known is None for unit in left))
+    results = job.run_units(build_rows, left, title="mixtures", batch=4)
+    outcome = JobOutcome[BuiltRow](problems=list(draw.problems)).add(made).add(results)
     job.check(outcome, len(units))
     foreground, background = gather_source_facts(corpora.foreground), gather_source_facts(corpora.background)
     rows = describe_sources([built.manifest for built in outcome.records], corpora, foreground, background)
@@ -208,6 +210,24 @@ def _make_rows(job: Job, corpora: Corpora, options: BuildOptions, given: pd.Data
         notes=tuple(found.get("notes", ())),
         summary=tuple(describe_backgrounds(found)),
     )
+
+
+def _begin_heard_rows(job: Job, corpora: Corpora, options: BuildOptions) -> HeardRows | None:
+    """What makes rows while the draw listens; None if not all rows are to be made, or some have been made.
+
+    Raises:
+        StorageError: the disk cannot hold the rows.
+    """
+    if job.shard is not None or options.limit is not None or job.find_known():
+        return None
+    rows_of_clip = options.draw.draws * max(len(options.draw.snr_grid_db), 1)
+    _check_space(job, options, rows_of_clip * len(corpora.foreground.table))
+    return HeardRows.begin(job, corpora, options)
+
+
+def _check_space(job: Job, options: BuildOptions, rows: int) -> None:
+    if options.container == "wav":
+        job.check_space(count_row_bytes(options.draw.clip_frames) * rows)
 
 
 def open_workspace(out: Path, shard: Shard | None = None) -> Workspace:
@@ -250,7 +270,13 @@ def _read_given_recipe(corpora: Corpora, options: BuildOptions) -> pd.DataFrame 
 
 
 def _plan_or_recall(
-    workspace: Workspace, corpora: Corpora, options: BuildOptions, given: pd.DataFrame | None, stamp: str
+    workspace: Workspace,
+    corpora: Corpora,
+    options: BuildOptions,
+    given: pd.DataFrame | None,
+    stamp: str,
+    *,
+    listen: Listener | None = None,
 ) -> Draw:
     if given is not None:
         return Draw(recipe=given, problems=[], too_quiet=[])
@@ -267,7 +293,7 @@ def _plan_or_recall(
                 pools={split: PoolCounts(**counts) for split, counts in stored["pools"].items()},
                 twins=stored["twins"],
             )
-    return plan(corpora, options.draw, jobs=options.jobs, cache=options.cache)
+    return plan(corpora, options.draw, jobs=options.jobs, cache=options.cache, listen=listen)
 
 
 def _format_plan(draw: Draw, stamp: str) -> dict[str, Any]:
@@ -295,33 +321,8 @@ def _make_stamp(corpora: Corpora, options: BuildOptions) -> str:
 def _list_units(job: Job, recipe: pd.DataFrame, corpora: Corpora, options: BuildOptions) -> list[RowUnit]:
     """The rows as workers get them; those of one recording next to each other, so that it is converted once."""
     known = job.find_known()
-    configuration = (options.reference_gain, options.container, options.draw.min_level_lufs, options.engine)
-    units = []
-    for sources in resolve_sources(recipe, corpora):
-        task = RowTask(
-            row=sources.row,
-            clip_path=corpora.foreground.root / sources.clip_file,
-            recording_path=corpora.background.root / sources.recording_file,
-            clip_frames=options.draw.clip_frames,
-            foreground=corpora.foreground.facts.name,
-            background=corpora.background.facts.name,
-            background_label=sources.background_label,
-            reference_gain=options.reference_gain,
-            min_level_lufs=options.draw.min_level_lufs,
-            engine=options.engine,
-        )
-        states = [list_state(path) for path in (task.clip_path, task.recording_path)]
-        files = [sources.clip_file, sources.recording_file]
-        columns = sources.row.to_columns(corpora.prefixes)
-        units.append(
-            RowUnit(
-                task=task,
-                container=options.container,
-                folder=job.folder,
-                digest=make_digest(columns, files, states, configuration, scaper.VERSION, ROWS),
-                known=known.get(sources.row.clip_id),
-            )
-        )
+    form = describe_rows(corpora, options, job.folder)
+    units = [form.make_unit(sources, known.get(sources.row.clip_id)) for sources in resolve_sources(recipe, corpora)]
     return sorted(units, key=lambda unit: str(unit.task.recording_path))
 
 

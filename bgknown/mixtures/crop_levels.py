@@ -14,6 +14,11 @@ from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.parallel import in_processes
 from bgknown.jobs.problems import make_problem
 from bgknown.mixtures.hearing import CropCheck, CropVerdict
+from bgknown.render.passes import Pcm32, convert_to_pcm32
+from bgknown.render.weighted import measure_samples_lufs
+
+_TOO_CLOSE_DB = 1e-6
+"""Far more than the loudness of ``bgknown.render.weighted`` is off, 1e-11 dB at most."""
 
 
 def measure_crop_levels(
@@ -33,7 +38,9 @@ def measure_crop_levels(
     )
 
 
-def measure_crops(check: CropCheck, *, root: Path, name: str, min_level_lufs: float) -> CropVerdict:
+def measure_crops(
+    check: CropCheck, *, root: Path, name: str, min_level_lufs: float, store: SourceStore | None = None
+) -> CropVerdict:
     """Measure the crops of one recording.
 
     Args:
@@ -41,16 +48,17 @@ def measure_crops(check: CropCheck, *, root: Path, name: str, min_level_lufs: fl
         root: folder of its corpus.
         name: name of its corpus, for messages.
         min_level_lufs: the least loudness of a crop.
+        store: opens the recording; by default a new one.
     """
     recording_id, file = str(check.recording["recording_id"]), str(check.recording["file"])
     try:
-        source = SourceStore().open(root / file)
+        source = (store or SourceStore()).open(root / file)
         chosen = {
             clip_id: next(
                 (
                     start
                     for start in dict.fromkeys(starts)
-                    if _measure_level(source, start, check.clip_frames) >= min_level_lufs
+                    if _reaches(min_level_lufs, source, start, check.clip_frames)
                 ),
                 None,
             )
@@ -62,5 +70,28 @@ def measure_crops(check: CropCheck, *, root: Path, name: str, min_level_lufs: fl
     return CropVerdict(recording_id=recording_id, chosen=chosen)
 
 
-def _measure_level(source: Source, start: int, frames: int) -> float:
-    return measure_lufs(source.read(start, start + frames)[0], RATE_HZ)
+def read_crop(source: Source, start: int, frames: int) -> tuple[Pcm32, float]:
+    """A slice of a source, and its loudness, which the source remembers.
+
+    Args:
+        source: the source.
+        start: its first sample.
+        frames: its length in samples.
+
+    Raises:
+        InvalidInputError: the slice exceeds the recording or cannot be decoded.
+        NotFiniteError: it holds NaN or infinite samples.
+    """
+    part = convert_to_pcm32(source.decode(start, start + frames))
+    lufs = source.levels.get((start, start + frames))
+    if lufs is None:
+        lufs = source.levels[start, start + frames] = measure_samples_lufs(part.audio)
+    return part, lufs
+
+
+def _reaches(min_level_lufs: float, source: Source, start: int, frames: int) -> bool:
+    """Whether a slice has the minimum level, by the loudness that does not depend on how sums are split up."""
+    part, lufs = read_crop(source, start, frames)
+    if abs(lufs - min_level_lufs) < _TOO_CLOSE_DB:
+        lufs = measure_lufs(part.audio, RATE_HZ)
+    return lufs >= min_level_lufs

@@ -163,15 +163,20 @@ def draw_recipe(
     rows: list[RecipeRow] = []
     twins: dict[str, str] = {}
     pools = make_pools(corpora, options.pool_rules)
-    in_test = list_records(pools["test"].recordings) if "test" in pools else []
-    for split, pool in pools.items():
-        side = replace(
+    sides = {
+        split: replace(
             corpora,
             foreground=corpora.foreground.select_split(split),
             background=corpora.background.select_split(split),
         )
+        for split in pools
+    }
+    for split, pool in pools.items():  # before the first is listened to, which can take hours
+        _check_pool(sides[split], pool.recordings, options, pool.counts, _hear_nothing(sides[split]))
+    in_test = list_records(pools["test"].recordings) if "test" in pools else []
+    for split, pool in pools.items():
         hearing = Hearing(listen=listen, find_twins=find_twins, others=in_test if split == "train" else [])
-        rows += _draw_split(side, pool, options, hearing)
+        rows += _draw_split(sides[split], pool, options, hearing)
         problems += hearing.problems
         too_quiet += sorted(hearing.too_quiet)
         twins |= hearing.twins
@@ -199,8 +204,7 @@ def _draw_split(side: Corpora, choices: Pool, options: DrawOptions, hearing: Hea
     for number in range(options.draws):
         heard: dict[tuple[str, str], int] = {}
         while True:
-            if pool.empty or _is_one_source_of_a_clip(pool["source"], clips["source"]):
-                raise BrokenInputError(_explain_shortage(side, pool, options, choices.counts, hearing))
+            _check_pool(side, pool, options, choices.counts, hearing)
             choices.check_classes(pool, clips)
             chosen = assign(clips, pool, options.seed, earlier, never=never)
             refused = hearing.hear(_list_checks(chosen, recordings, heard, options, number), heard)
@@ -210,8 +214,19 @@ def _draw_split(side: Corpora, choices: Pool, options: DrawOptions, hearing: Hea
         earlier.append(chosen)
         for clip in list_records(clips):
             recording = recordings[chosen[clip["clip_id"]]]
-            rows += _draw_rows(clip, recording, heard[clip["clip_id"], recording["recording_id"]], options, number)
+            rows += draw_rows(clip, recording, heard[clip["clip_id"], recording["recording_id"]], options, number)
     return rows
+
+
+def _check_pool(side: Corpora, pool: pd.DataFrame, options: DrawOptions, counts: PoolCounts, hearing: Hearing) -> None:
+    """Refuse to draw where no recording is left, or only one that a clip was cut from."""
+    if pool.empty or _is_one_source_of_a_clip(pool["source"], side.foreground.table["source"]):
+        raise BrokenInputError(_explain_shortage(side, pool, options, counts, hearing))
+
+
+def _hear_nothing(side: Corpora) -> Hearing:
+    """What is known before anything is listened to."""
+    return Hearing(listen=lambda _: (), find_twins=find_no_twins, others=[], problems=side.background.problems())
 
 
 def _is_one_source_of_a_clip(sources: pd.Series, of_clips: pd.Series) -> bool:
@@ -259,15 +274,23 @@ def _list_checks(
             starts = draw_a_starts(frames, random, clip_frames=options.clip_frames)
             unheard.setdefault(recording_id, {})[clip_id] = starts
     return [
-        CropCheck(recording=recordings[name], starts=starts, clip_frames=options.clip_frames)
+        CropCheck(recording=recordings[name], starts=starts, clip_frames=options.clip_frames, draw=number)
         for name, starts in sorted(unheard.items())
     ]
 
 
-def _draw_rows(
+def draw_rows(
     clip: Mapping[str, Any], recording: Mapping[str, Any], a_start: int, options: DrawOptions, number: int
 ) -> list[RecipeRow]:
-    """The rows of a clip's draw: one for each SNR."""
+    """The rows of a clip's draw: one for each SNR.
+
+    Args:
+        clip: the clip's row of the index.
+        recording: the row of its recording.
+        a_start: where crop (a) begins.
+        options: the options of the draw.
+        number: number of the draw.
+    """
     clip_id, frames, seed, size = clip["clip_id"], _count_frames(recording), options.seed, options.clip_frames
     draw = number if options.draws > 1 else None
     snrs_db = options.snr_grid_db or (draw_snr_db(options, _make_generator(seed, clip_id, "snr", number)),)

@@ -20,6 +20,8 @@ class CropCheck:
     """For each clip, its draws of a_start."""
     clip_frames: int
     """Samples in a crop."""
+    draw: int = 0
+    """Number of the draw."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,15 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgknown.audio.amplitude import Amplitude
-from bgknown.audio.files import LARGEST_PCM16, RATE_HZ, to_pcm16
-from bgknown.audio.loudness import SILENCE_LUFS, measure_lufs
-from bgknown.audio.sources import Source, SourceStore
+from bgknown.audio.files import LARGEST_PCM16, to_pcm16
+from bgknown.audio.loudness import SILENCE_LUFS
+from bgknown.audio.sources import SourceStore
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
 from bgknown.jobs.problems import Problem, make_problem
+from bgknown.mixtures.crop_levels import read_crop
 from bgknown.mixtures.recipe import RecipeRow
 from bgknown.mixtures.snr import FADE_S, SHORTEST_EVENT_FRAMES, TOLERANCE_DB, Gains, ReferenceGain, measure_snr_db
 from bgknown.render import direct, scaper
 from bgknown.render.layers import Engine, Slice
+from bgknown.render.passes import Pcm32, convert_to_pcm32, find_peak, scale_to_pcm16
 from bgknown.soundscape import Layer, Soundscape, find_exact_duration, find_exact_seconds
 
 
@@ -101,38 +103,38 @@ def mix_row(task: RowTask, *, store: SourceStore, folder: Path) -> Mixed:
         RowError: a source is missing, unreadable, too short, silent or too quiet.
     """
     row = task.row
-    event_source, event, event_amplitude = _read_event(task, store)
-    recording, crops, crop_amplitude = _read_crops(task, store)
-    event_lufs = measure_lufs(event, RATE_HZ)
-    if event_lufs <= SILENCE_LUFS:
+    event = _read_event(task, store)
+    background = _read_crops(task, store)
+    crops, event_frames = background.crops, event.part.audio.size
+    if event.lufs <= SILENCE_LUFS:
         what = f"{task.clip_name}: the clip is silent (no part above -70 LUFS), so no SNR can be set"
         raise task.fail("snr_undefined", what)
     slices = [
-        Slice(start=row.a_start, audio=crops["a"], source_frames=recording.frames),
-        Slice(start=0, audio=event, source_frames=event_source.frames),
+        Slice(start=row.a_start, audio=crops["a"], source_frames=background.source_frames, lufs=background.lufs),
+        Slice(start=0, audio=event.part.audio, source_frames=event.source_frames, lufs=event.lufs),
     ]
-    scape = _describe_soundscape(task, event.size)
+    scape = _describe_soundscape(task, event_frames)
     rendered = direct.render(scape, slices) if task.engine == "direct" else scaper.render(scape, slices, folder)
-    background = rendered.layers[0]
-    gain = _find_gain(task, crops["a"], background)
+    sounding = rendered.layers[0]
+    gain = _find_gain(task, crops["a"], sounding)
     references = crops
     if task.reference_gain == "mixture":
-        references = {"a": background, "b": crops["b"] * gain, "c": crops["c"] * gain}
-    signals = {"mix": rendered.mixture, **references}
-    scale = min(1.0, LARGEST_PCM16 / max(float(np.abs(signal).max()) for signal in signals.values()))
-    pcm = {name: to_pcm16(signal * scale) for name, signal in signals.items()}
+        references = {"a": sounding, "b": crops["b"] * gain, "c": crops["c"] * gain}
+    signals = {name: np.ascontiguousarray(signal) for name, signal in (("mix", rendered.mixture), *references.items())}
+    scale = min(1.0, LARGEST_PCM16 / max(find_peak(signal) for signal in signals.values()))
+    pcm = {name: scale_to_pcm16(signal, scale) for name, signal in signals.items()}
     gains = Gains(
         scale=scale,
-        event_gain_db=row.ref_db + row.snr_db - event_lufs,
+        event_gain_db=row.ref_db + row.snr_db - event.lufs,
         background_gain_db=float(20.0 * np.log10(gain)),
         reference_gain=task.reference_gain,
     )
-    amplitudes = {task.clip_name: event_amplitude, task.recording_name: crop_amplitude}
+    amplitudes = {task.clip_name: event.part.amplitude, task.recording_name: background.amplitude}
     return Mixed(
         pcm=pcm,
         gains=gains,
-        event_frames=event.size,
-        achieved_snr_db=_measure(task, pcm, background, gains, event.size),
+        event_frames=event_frames,
+        achieved_snr_db=_measure(task, pcm, sounding, gains, event_frames),
         jams=_format_jams(rendered.jams, row, round_scale(scale), task.reference_gain),
         amplitudes={file: found for file, found in amplitudes.items() if found != Amplitude()},
     )
@@ -202,30 +204,63 @@ def _find_gain(task: RowTask, crop: NDArray[np.float64], background: NDArray[np.
     return gain
 
 
-def _read_event(task: RowTask, store: SourceStore) -> tuple[Source, NDArray[np.float64], Amplitude]:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Event:
+    """The part of a clip that is mixed."""
+
+    part: Pcm32
+    """Its samples."""
+    lufs: float
+    """Its loudness."""
+    source_frames: int
+    """Length of the clip."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Background:
+    """The parts of a recording that a row uses."""
+
+    crops: dict[str, NDArray[np.float64]]
+    """[N] for each of a, b and c."""
+    lufs: float
+    """Loudness of crop (a)."""
+    amplitude: Amplitude
+    """Whether any crop is silent or clipped."""
+    source_frames: int
+    """Length of the recording."""
+
+
+def _read_event(task: RowTask, store: SourceStore) -> _Event:
     try:
         source = store.open(task.clip_path)
         frames = min(source.frames, task.clip_frames)
         if frames < SHORTEST_EVENT_FRAMES:
             least = f"at least {SHORTEST_EVENT_FRAMES} (two fades of 10 ms) are required"
             raise task.fail("too_short", f"{task.clip_name}: has {frames} samples, {least}")
-        audio, amplitude = source.read(0, frames)
+        part, lufs = read_crop(source, 0, frames)
     except (InvalidInputError, NotFoundError) as error:
         raise RowError(make_problem(error, where=task.row.clip_id, what=task.clip_name)) from error
-    return source, audio, amplitude
+    return _Event(part=part, lufs=lufs, source_frames=source.frames)
 
 
-def _read_crops(task: RowTask, store: SourceStore) -> tuple[Source, dict[str, NDArray[np.float64]], Amplitude]:
+def _read_crops(task: RowTask, store: SourceStore) -> _Background:
+    frames, starts = task.clip_frames, task.row.starts
     try:
         source = store.open(task.recording_path)
-        parts = {name: source.read(start, start + task.clip_frames) for name, start in task.row.starts.items()}
+        first, lufs = read_crop(source, starts["a"], frames)
+        others = {name: convert_to_pcm32(source.decode(starts[name], starts[name] + frames)) for name in "bc"}
     except (InvalidInputError, NotFoundError) as error:
         raise RowError(make_problem(error, where=task.row.clip_id, what=task.recording_name)) from error
-    amplitude = Amplitude(
-        silent=any(found.silent for _, found in parts.values()),
-        clipped=any(found.clipped for _, found in parts.values()),
+    parts = {"a": first, **others}
+    return _Background(
+        crops={name: part.audio for name, part in parts.items()},
+        lufs=lufs,
+        amplitude=Amplitude(
+            silent=any(part.amplitude.silent for part in parts.values()),
+            clipped=any(part.amplitude.clipped for part in parts.values()),
+        ),
+        source_frames=source.frames,
     )
-    return source, {name: audio for name, (audio, _) in parts.items()}, amplitude
 
 
 def round_scale(scale: float) -> float:

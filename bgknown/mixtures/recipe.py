@@ -8,7 +8,7 @@ draws is there a column ``draw``.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -77,7 +77,7 @@ class RecipeRow:
 
     def to_columns(self, prefixes: CorpusPrefixes) -> dict[str, Any]:
         """The values by column."""
-        columns = prefixes.name_columns(asdict(self))
+        columns = prefixes.name_columns({field.name: getattr(self, field.name) for field in fields(self)})
         if self.draw is None:
             del columns[DRAW_COLUMN]
         return columns

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgknown.audio.files import RATE_HZ
-from bgknown.audio.loudness import measure_lufs
+from bgknown.render.weighted import measure_both_lufs
 
 ReferenceGain = Literal["mixture", "source"]
 
@@ -81,9 +81,8 @@ def measure_layers_snr_db(
         background_gain_db: gain of the background against its source.
     """
     at_source = _undo_fades(event) * 10.0 ** (-event_gain_db / 20.0)
-    event_lufs = measure_lufs(at_source, RATE_HZ) + event_gain_db
-    background_lufs = measure_lufs(background * 10.0 ** (-background_gain_db / 20.0), RATE_HZ) + background_gain_db
-    return event_lufs - background_lufs
+    event_lufs, background_lufs = measure_both_lufs(at_source, background * 10.0 ** (-background_gain_db / 20.0))
+    return (event_lufs + event_gain_db) - (background_lufs + background_gain_db)
 
 
 def _undo_fades(event: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from bgknown.audio.files import encode
+from bgknown.audio.files import encode_parts
 from bgknown.audio.sources import SourceStore
 from bgknown.corpora.columns import TABLE_PREFIXES
+from bgknown.jobs.memory import keep_freed_memory
 from bgknown.jobs.resumable import UnitResult
 from bgknown.jobs.units import FinishedUnit, JobFolder
 from bgknown.mixtures.manifest import SIGNALS, ManifestRow, list_paths
-from bgknown.mixtures.mixing import RowError, RowTask, mix_row, round_scale
+from bgknown.mixtures.mixing import Mixed, RowError, RowTask, mix_row, round_scale
 from bgknown.render import scaper
 from bgknown.render.layers import Container
+
+_SETTLERS = 3
+"""Threads that wait for the disk."""
+_WAITING = 6
+"""Rows that may be rendered and not yet stored, of 1.8 MB each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +65,25 @@ class BuiltRow:
         return {**self.manifest.to_columns(TABLE_PREFIXES), "silent": self.silent, "clipped": self.clipped}
 
 
-def build_row(unit: RowUnit) -> UnitResult[BuiltRow]:
-    """Render one row and put its files under their final names, unless an earlier run has done so.
+def build_rows(units: Sequence[RowUnit]) -> list[UnitResult[BuiltRow]]:
+    """Render rows and put their files under their final names, unless an earlier run has done so.
+
+    While a row is rendered, the disk takes those before it.
+
+    Raises:
+        StorageError: the disk is full or refuses.
+    """
+    with settle_rows() as settle:
+        made = [begin_row(unit, settle) for unit in units]
+        return [row if isinstance(row, UnitResult) else row.result() for row in made]
+
+
+def begin_row(unit: RowUnit, settle: Settle) -> UnitResult[BuiltRow] | Future[UnitResult[BuiltRow]]:
+    """Render one row and have its files stored, unless an earlier run has done so.
+
+    Args:
+        unit: the row.
+        settle: see ``settle_rows``.
 
     Raises:
         StorageError: the disk is full or refuses.
@@ -66,13 +92,48 @@ def build_row(unit: RowUnit) -> UnitResult[BuiltRow]:
     if kept is not None:
         return UnitResult(record=BuiltRow.from_record(kept), kept=True)
     try:
-        mixed = mix_row(unit.task, store=_open_store(), folder=unit.folder.open_scratch() / "trees")
+        mixed = mix_row(unit.task, store=open_sources(), folder=unit.folder.open_scratch() / "trees")
     except RowError as error:
         return UnitResult(problem=error.problem)
+    return settle(unit, mixed)
+
+
+Settle = Callable[[RowUnit, Mixed], "Future[UnitResult[BuiltRow]]"]
+"""Stores a row in another thread."""
+
+
+@contextmanager
+def settle_rows() -> Iterator[Settle]:
+    """Threads that store rows and wait for the disk; leaving the context waits for all of them.
+
+    Several wait at the same time, because file systems flush the files of several in one go.
+    """
+    waiting: deque[Future[UnitResult[BuiltRow]]] = deque()
+    with ThreadPoolExecutor(max_workers=_SETTLERS) as pool:
+
+        def settle(unit: RowUnit, mixed: Mixed) -> Future[UnitResult[BuiltRow]]:
+            waiting.append(pool.submit(_store_row, unit, mixed))
+            if len(waiting) > _WAITING:
+                waiting.popleft().result()  # rendering waits for a slow disk, and errors of the disk end the batch
+            return waiting[-1]
+
+        try:
+            yield settle
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _store_row(unit: RowUnit, mixed: Mixed) -> UnitResult[BuiltRow]:
+    """Put the files of a row under their final names once the disk has them, and the row into the journal.
+
+    Raises:
+        StorageError: the disk is full or refuses.
+    """
     clip_id = unit.task.row.clip_id
     paths = list_paths(clip_id, unit.container)
-    content = {name: encode(mixed.pcm[name], unit.container) for name in SIGNALS} | {"jams": mixed.jams}
-    parts = {name: unit.folder.set_aside(paths[name], data) for name, data in content.items()}
+    content = {name: encode_parts(mixed.pcm[name], unit.container) for name in SIGNALS} | {"jams": (mixed.jams,)}
+    parts = {name: unit.folder.set_aside(paths[name], *data) for name, data in content.items()}
     columns = {
         **unit.task.row.to_columns(TABLE_PREFIXES),
         **{f"{name}_file": path for name, path in paths.items()},
@@ -94,6 +155,7 @@ def build_row(unit: RowUnit) -> UnitResult[BuiltRow]:
 
 
 @cache
-def _open_store() -> SourceStore:
+def open_sources() -> SourceStore:
     """The sources of this process."""
+    keep_freed_memory()
     return SourceStore()

@@ -20,7 +20,7 @@ from bgknown.errors import InvalidInputError
 from bgknown.jams.writing import compose_jams
 from bgknown.render.compiled import compile_function
 from bgknown.render.layers import Rendered, Slice
-from bgknown.render.weighted import Recording, Samples, measure_slice_lufs, weigh
+from bgknown.render.weighted import Recording, Samples, hold_unweighted, measure_slice_lufs, weigh
 from bgknown.soundscape import Layer, Soundscape, find_exact_duration
 
 FULL_SCALE = 1.0
@@ -136,14 +136,23 @@ def render(soundscape: Soundscape, slices: Sequence[Slice]) -> Rendered:
             )
         alone = replace(layer, source_time_s=0.0, duration_s=find_exact_duration(stop - start))
         place = place_background if number < len(soundscape.backgrounds) else place_event
+        recording = weigh(part.audio) if part.lufs is None else hold_unweighted(part.audio)
         sounding.append(np.zeros(frames))
-        _add_layer(sounding[-1], place(soundscape, alone, weigh(part.audio)))
+        _add_layer(sounding[-1], place(soundscape, alone, recording, part.lufs))
     mixed = sum(sounding, np.zeros(frames))
     return Rendered(mixture=mixed, layers=sounding, jams=compose_jams(soundscape))
 
 
-def place_background(soundscape: Soundscape, layer: Layer, recording: Recording) -> PlacedLayer:
+def place_background(
+    soundscape: Soundscape, layer: Layer, recording: Recording, lufs: float | None = None
+) -> PlacedLayer:
     """A background: repeated if its source is shorter than the soundscape, at ref_db, without fades.
+
+    Args:
+        soundscape: the soundscape.
+        layer: the background.
+        recording: its source.
+        lufs: loudness of its slice; None to measure it.
 
     Raises:
         InvalidInputError: the slice begins or ends outside the source.
@@ -156,7 +165,9 @@ def place_background(soundscape: Soundscape, layer: Layer, recording: Recording)
         raise InvalidInputError(
             f"{layer.file}: samples {start:,} to {stop:,} are required, the source has {recording.frames:,}"
         )
-    gain_db = soundscape.ref_db - measure_slice_lufs(recording, start, frames, total)
+    if lufs is None:
+        lufs = measure_slice_lufs(recording, start, frames, total)
+    gain_db = soundscape.ref_db - lufs
     return PlacedLayer(
         recording=recording,
         start=start,
@@ -168,8 +179,14 @@ def place_background(soundscape: Soundscape, layer: Layer, recording: Recording)
     )
 
 
-def place_event(soundscape: Soundscape, layer: Layer, recording: Recording) -> PlacedLayer:
+def place_event(soundscape: Soundscape, layer: Layer, recording: Recording, lufs: float | None = None) -> PlacedLayer:
     """A foreground event: at ref_db + snr, faded at both ends, at its onset.
+
+    Args:
+        soundscape: the soundscape.
+        layer: the event.
+        recording: its source.
+        lufs: loudness of its slice; None to measure it.
 
     Raises:
         InvalidInputError: the source ends before the event does, or the event is shorter than a fade.
@@ -185,7 +202,9 @@ def place_event(soundscape: Soundscape, layer: Layer, recording: Recording) -> P
             f"{layer.file}: the event has {stop - start:,} samples, its fades have {fades[0].size:,} and "
             f"{fades[1].size:,}"
         )
-    gain_db = soundscape.ref_db + layer.snr_db - measure_slice_lufs(recording, start, stop - start, stop - start)
+    if lufs is None:
+        lufs = measure_slice_lufs(recording, start, stop - start, stop - start)
+    gain_db = soundscape.ref_db + layer.snr_db - lufs
     return PlacedLayer(
         recording=recording,
         start=start,

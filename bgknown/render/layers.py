@@ -36,3 +36,5 @@ class Slice:
     """[N] as ``Source.read`` returns them."""
     source_frames: int
     """Length of the source."""
+    lufs: float | None = None
+    """Its loudness by ``bgknown.render.weighted``; None if it has not been measured."""

@@ -1,32 +1,57 @@
-"""How long `bgknown build` takes against a plain loop over Scaper in one process.
+"""How long `bgknown build` takes: against a plain loop over Scaper, with either engine, and against its floor.
 
-Both sides write the same mixtures, references and JAMS from the same recipes (one for each seed), with the same
-stand-in for SoX. The plain loop neither hashes nor flushes to the disk; the build does both. Each side is timed as
-whole processes, from start to end, in turn.
+For each seed, in turn and each as whole processes from start to exit:
+
+* a plain loop over Scaper, in one process, which neither hashes nor flushes to the disk, and a build of the same recipe
+  with the engine `scaper`, which does both (`--jobs` processes);
+* whole builds, the draw included, with the engines `scaper` and `direct` (one process);
+* the floor of a build: each source decoded once and K-weighted once, and all files of the rows encoded and written,
+  neither hashed nor flushed; there is no draw, no mixing, no measuring of what was mixed.
+
+All sides write the same audio, which is compared. CPU times are those of all processes of a side, so they can be
+compared while other work runs; the elapsed times cannot.
 
     python tests/speed/build_against_scaper.py --esc50 ../shared/data/esc10 --fsd50k ../shared/data/fsd50k --seeds 5
+
+`--as-wav` first makes copies of the corpora as 16-bit WAV files of 44.1 kHz, as they were published.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import platform
+import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
+from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import soundfile
 
-from bgknown.audio.files import LARGEST_PCM16, RATE_HZ, as_pcm32, read_header, read_whole_44k, to_pcm16
-from bgknown.corpora import esc50, fsd50k
+from bgknown.audio.files import (
+    LARGEST_PCM16,
+    RATE_HZ,
+    as_pcm32,
+    encode_parts,
+    open_samples,
+    read_header,
+    read_whole_44k,
+    to_pcm16,
+)
+from bgknown.corpora.columns import ESC50_PREFIXES
 from bgknown.corpora.headers import default_cache
-from bgknown.mixtures.recipe import resolve_sources
+from bgknown.corpora.pair import CorpusPaths, open_corpus_paths
+from bgknown.mixtures.rules import RowSources, resolve_sources
 from bgknown.render import scaper as renderer
+from bgknown.render.weighted import weigh
 
 FRAMES = 5 * RATE_HZ
 
@@ -40,18 +65,22 @@ def at_home(core):
     core.np, core.sox = before
 
 
+def list_sources(esc50_root: Path, fsd50k_root: Path, recipe: Path) -> list[RowSources]:
+    corpora = open_corpus_paths(CorpusPaths(esc50=esc50_root, fsd50k=fsd50k_root), cache=default_cache())
+    return list(resolve_sources(pd.read_csv(recipe), corpora))
+
+
 def plain_loop(esc50_root: Path, fsd50k_root: Path, recipe: Path, out: Path) -> None:
     """What a user of Scaper would write: one soundscape after another."""
     core = renderer.load()
-    corpora = esc50.index(esc50_root, cache=default_cache()), fsd50k.index(fsd50k_root, cache=default_cache())
     for name in ("mix", "a", "b", "c", "jams", "links"):
         (out / name).mkdir(parents=True)
-    for sources in resolve_sources(pd.read_csv(recipe), *corpora):
+    for sources in list_sources(esc50_root, fsd50k_root, recipe):
         with at_home(core), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             _plain_row(
                 core,
-                sources.row.to_columns(),
+                sources.row.to_columns(ESC50_PREFIXES),
                 clip=esc50_root / sources.clip_file,
                 recording=fsd50k_root / sources.recording_file,
                 label=sources.background_label,
@@ -102,10 +131,103 @@ def _link(source: Path, folder: Path) -> Path:
     return converted
 
 
-def timed(command: list[str]) -> float:
-    start = time.perf_counter()
+def do_the_least(esc50_root: Path, fsd50k_root: Path, recipe: Path, out: Path) -> None:
+    """Decode and K-weight each source of a recipe once, and write four files of audio for each row."""
+    for name in ("mix", "a", "b", "c"):
+        (out / name).mkdir(parents=True)
+    sources = list_sources(esc50_root, fsd50k_root, recipe)
+    files = {esc50_root / row.clip_file for row in sources} | {fsd50k_root / row.recording_file for row in sources}
+    for file in sorted(files):
+        _, audio = open_samples(file)
+        weigh(soundfile.read(str(file))[0] if audio is None else audio)
+    pcm = np.random.default_rng(0).integers(-3_000, 3_000, FRAMES, dtype=np.int16)
+    for row in sources:
+        for name in ("mix", "a", "b", "c"):
+            with (out / name / f"{row.row.clip_id}.wav").open("wb") as file:
+                file.writelines(encode_parts(pcm, "wav"))
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a command has taken, with all processes that it has started."""
+
+    elapsed_s: float = 0.0
+    cpu_s: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.elapsed_s + other.elapsed_s, self.cpu_s + other.cpu_s)
+
+
+def timed(command: list[str]) -> Cost:
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=None)
-    return time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return Cost(time.perf_counter() - start, cpu_s)
+
+
+RATIOS = [
+    ("scaper_recipe", "plain", "Scaper engine / plain loop"),
+    ("direct", "scaper", "direct engine / Scaper engine"),
+    ("direct", "floor", "direct engine / floor"),
+]
+
+
+def print_ratios(totals: dict[str, Cost]) -> None:
+    for over, under, what in RATIOS:
+        one, other = totals[over], totals[under]
+        elapsed, cpu = one.elapsed_s / other.elapsed_s, one.cpu_s / other.cpu_s
+        print(f"  {what}: CPU {cpu:.3f}, elapsed {elapsed:.3f}", flush=True)
+
+
+def name_cpu() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def copy_as_wav(root: Path, out: Path) -> Path:
+    """A copy of a corpus whose audio is 16-bit WAV of 44.1 kHz and mono; the tables name stems, or get other names."""
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        target = out / path.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix in {".ogg", ".wav", ".flac"}:
+            audio = read_whole_44k(path, read_header(path))
+            soundfile.write(str(target.with_suffix(".wav")), to_pcm16(audio), RATE_HZ, subtype="PCM_16")
+        elif path.suffix == ".csv":
+            target.write_bytes(path.read_bytes().replace(b".ogg", b".wav"))
+        else:
+            shutil.copy(path, target)
+    return out
+
+
+def measure_seed(seed: int, corpora: list[str], jobs: int, folder: Path) -> tuple[dict[str, Cost], int, int, int]:
+    """The cost of each side, the number of rows, and how many files of audio are equal, of how many."""
+    bgknown = [sys.executable, "-m", "bgknown"]
+    recipe, out = folder / "recipe.csv", {name: folder / name for name in SIDES}
+    timed([*bgknown, "plan", *corpora, "--seed", str(seed), "--out", str(recipe)])
+    of_recipe = ["--recipe", str(recipe), "--jobs", str(jobs), "--engine", "scaper"]
+    whole = ["--seed", str(seed), "--jobs", "1", "--engine"]
+    again = [sys.executable, __file__, *corpora]
+    commands = {
+        "plain": [*again, "--plain", str(recipe), str(out["plain"])],
+        "scaper_recipe": [*bgknown, "build", *corpora, *of_recipe, "--out", str(out["scaper_recipe"])],
+        "scaper": [*bgknown, "build", *corpora, *whole, "scaper", "--out", str(out["scaper"])],
+        "direct": [*bgknown, "build", *corpora, *whole, "direct", "--out", str(out["direct"])],
+        "floor": [*again, "--floor", str(recipe), str(out["floor"])],
+    }
+    costs = {name: timed(command) for name, command in commands.items()}
+    files = equal = 0
+    for path in (path for name in ("mix", "a", "b", "c") for path in (out["plain"] / name).iterdir()):
+        for side in ("scaper_recipe", "scaper", "direct"):
+            files += 1
+            equal += path.read_bytes() == (out[side] / "audio" / path.relative_to(out["plain"])).read_bytes()
+    return costs, len(pd.read_csv(recipe)), equal, files
+
+
+SIDES = ("plain", "scaper_recipe", "scaper", "direct", "floor")
 
 
 def main() -> None:
@@ -114,31 +236,35 @@ def main() -> None:
     parser.add_argument("--fsd50k", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--plain", nargs=2, type=Path, metavar=("RECIPE", "OUT"), help=argparse.SUPPRESS)
+    parser.add_argument("--as-wav", action="store_true")
+    for side in ("--plain", "--floor"):
+        parser.add_argument(side, nargs=2, type=Path, metavar=("RECIPE", "OUT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.plain:
         plain_loop(options.esc50, options.fsd50k, *options.plain)
         return
-    corpora = ["--esc50", str(options.esc50), "--fsd50k", str(options.fsd50k)]
-    bgknown = [sys.executable, "-m", "bgknown"]
-    totals = {"plain": 0.0, "build": 0.0}
+    if options.floor:
+        do_the_least(options.esc50, options.fsd50k, *options.floor)
+        return
+    totals: dict[str, Cost] = defaultdict(Cost)
     rows = equal = files = 0
     with tempfile.TemporaryDirectory() as folder:
+        roots = {"--esc50": options.esc50, "--fsd50k": options.fsd50k}
+        if options.as_wav:
+            roots = {name: copy_as_wav(root, Path(folder) / name.strip("-")) for name, root in roots.items()}
+        corpora = [text for name, root in roots.items() for text in (name, str(root))]
         for seed in range(options.seeds):
-            recipe, plain, built = (Path(folder) / f"{name}{seed}" for name in ("recipe.csv", "plain", "built"))
-            timed([*bgknown, "plan", *corpora, "--seed", str(seed), "--out", str(recipe)])
-            totals["plain"] += timed([sys.executable, __file__, *corpora, "--plain", str(recipe), str(plain)])
-            command = [*bgknown, "build", *corpora, "--recipe", str(recipe), "--out", str(built)]
-            totals["build"] += timed([*command, "--jobs", str(options.jobs)])
-            rows += len(pd.read_csv(recipe))
-            for name in ("mix", "a", "b", "c"):
-                for path in (plain / name).iterdir():
-                    files += 1
-                    equal += path.read_bytes() == (built / "audio" / name / path.name).read_bytes()
-            print(f"seed {seed}: build / plain so far {totals['build'] / totals['plain']:.3f}", flush=True)
-            subprocess.run(["rm", "-rf", str(plain), str(built)], check=True)
-    print(f"{rows} rows, {options.jobs} processes: build / plain loop = {totals['build'] / totals['plain']:.3f}")
-    print(f"{equal} of {files} audio files have the same bytes on both sides")
+            with tempfile.TemporaryDirectory(dir=folder) as place:
+                costs, *counts = measure_seed(seed, corpora, options.jobs, Path(place))
+            for side, cost in costs.items():
+                totals[side] += cost
+            rows, equal, files = (total + count for total, count in zip((rows, equal, files), counts, strict=True))
+            print(f"seeds up to {seed}:")
+            print_ratios(totals)
+    print(f"{name_cpu()}: {rows} rows; builds of a recipe with {options.jobs} processes, whole builds with one")
+    print("CPU seconds: " + ", ".join(f"{side} {cost.cpu_s:.1f}" for side, cost in totals.items()))
+    print_ratios(totals)
+    print(f"{equal} of {files} audio files have the bytes of the plain loop's")
 
 
 if __name__ == "__main__":

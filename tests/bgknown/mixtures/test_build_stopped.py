@@ -11,9 +11,9 @@ import pytest
 
 from bgknown.errors import BrokenInputError, StorageError
 from bgknown.jobs import files, resumable
+from bgknown.mixtures import heard_rows
 from bgknown.mixtures.build import dry_run
 from bgknown.mixtures.verify import verify
-from bgknown.mixtures.worker import build_row
 from tests.conftest import contents, noise, write_wav
 from tests.stopping import count, stop_when
 
@@ -165,22 +165,28 @@ def test_a_build_that_another_overtook_while_it_waited_changes_nothing(built, ti
     assert not (tmp_path / "out" / ".work").exists()
 
 
-def test_a_worker_that_outlives_its_run_can_put_nothing_under_a_final_name(tiny, tmp_path, monkeypatch):
-    tasks = []
+@pytest.mark.parametrize("while_heard", [True, False])
+def test_a_worker_that_outlives_its_run_can_put_nothing_under_a_final_name(tiny, tmp_path, monkeypatch, while_heard):
+    given = []
 
     def keep(work, items, **_):
-        tasks.extend(items)
+        given.extend((work, item) for item in items)
         raise StorageError("stopped")
 
+    options = {} if while_heard else {"limit": 10}  # then rows are made after the draw
     monkeypatch.setattr(resumable, "in_batches", keep)
     with pytest.raises(StorageError, match="stopped"):
-        tiny.build(tmp_path / "out")
+        tiny.build(tmp_path / "out", **options)
     monkeypatch.undo()
-    tiny.build(tmp_path / "out")
+    tiny.build(tmp_path / "out", **options)
     (tmp_path / "out" / "jams" / "1-100-A-0.jams").unlink()
-    task = next(task for task in tasks if task.task.row.clip_id == "1-100-A-0")
+    work, task = next(
+        (work, item)
+        for work, item in given
+        if "1-100-A-0" in (item.check.starts if while_heard else [item.task.row.clip_id])
+    )
     with pytest.raises(StorageError):
-        build_row(task)
+        work([task])
     assert not (tmp_path / "out" / ".work").exists()
     assert not (tmp_path / "out" / "jams" / "1-100-A-0.jams").exists()
 
@@ -264,7 +270,11 @@ def test_a_journal_line_with_another_value_is_rendered_again(built, tiny, tmp_pa
 
 def test_work_that_0_1_0_left_unfinished_is_rendered_again(built, tiny, tmp_path, monkeypatch):
     """Its journal has no checksums, and its rows do not round the scale."""
-    stop_after(monkeypatch, 25)
+
+    def stop(*_, **__):
+        raise StorageError("stopped")
+
+    monkeypatch.setattr(resumable.Job, "finish", stop)
     with pytest.raises(StorageError):
         tiny.build(tmp_path / "out")
     monkeypatch.undo()
@@ -289,6 +299,24 @@ def test_a_build_that_fails_before_it_renders_leaves_no_folder(tiny, tmp_path):
     with pytest.raises(BrokenInputError, match="no background is left in FSD50K's eval set"):
         tiny.build(tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_rows_of_recordings_that_are_not_used_after_all_are_made_again(tiny, tmp_path, monkeypatch):
+    """Refusing a recording changes what other clips draw, whose rows have been made already."""
+    write_wav(tiny.recording("dev", 7000), noise(20.0, 7000, peak=1e-5))
+    made = []
+    real = heard_rows.HeardRows.listen
+
+    def listen(rows, checks):
+        made.append(sum(len(check.starts) for check in checks))
+        return real(rows, checks)
+
+    monkeypatch.setattr(heard_rows.HeardRows, "listen", listen)
+    report = tiny.build(tmp_path / "out")
+    assert report.rendered == 10 < sum(made)
+    assert tiny.build(tmp_path / "given", recipe=tmp_path / "out" / "recipe.csv").table.equals(report.table)
+    audio = {name: data for name, data in contents(tmp_path / "out").items() if name.startswith(("audio", "jams"))}
+    assert audio == {name: data for name, data in contents(tmp_path / "given").items() if name in audio}
 
 
 def test_two_builds_at_once_are_refused(tiny, tmp_path):
