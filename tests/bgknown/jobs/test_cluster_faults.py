@@ -5,7 +5,6 @@ import os
 import signal
 import time
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,6 @@ from bgknown.jobs import cluster_faults, passing, stopped, units, waiting
 from bgknown.jobs.cluster import use_cluster
 from bgknown.jobs.parallel import in_processes
 from bgknown.jobs.sight import Sight, check_sight, list_versions
-from tests.conftest import contents
 from tests.fuzz.dask_processes import DaskProcesses
 
 HIDE = """
@@ -66,9 +64,10 @@ def test_a_scheduler_needs_only_dask_and_a_worker_without_this_software_is_one_l
         assert found == [path.name for path in paths]
         worker.kill()
         dask.add_worker(environment=without)
-        missing = r"the worker tcp://\S+ cannot import bgknown: install on every worker .*pip install 'bgknown\[dask\]=="
-        with use_cluster(dask.address) as cluster, pytest.raises(NotFoundError, match=missing):
-            cluster.client.wait_for_workers(1)
+        missing = (
+            r"the worker tcp://\S+ cannot import bgknown: install on every worker .*pip install 'bgknown\[dask\]=="
+        )
+        with use_cluster(dask.address), pytest.raises(NotFoundError, match=missing):
             list(in_processes(write_name, paths, jobs=1, title="x", unit="file"))
     finally:
         dask.close()
@@ -146,8 +145,7 @@ def test_work_that_is_late_with_two_workers_ends_with_one_line(tmp_path, quick, 
     monkeypatch.setattr(waiting, "LATE_S", 10.0)
     paths = [tmp_path / f"{number}.txt" for number in range(8)]
     late = r"1.txt has been running for \d+ s on tcp://\S+ and tcp://\S+, far longer than any other: finished work is"
-    with use_cluster("local:2") as cluster, pytest.raises(StorageError, match=late):
-        cluster.client.wait_for_workers(2)
+    with use_cluster("local:2"), pytest.raises(StorageError, match=late):
         list(in_processes(wait_always, paths, jobs=2, title="names", unit="file"))
 
 
