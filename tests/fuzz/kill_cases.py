@@ -38,11 +38,11 @@ class KillCase:
     read: Callable[[Path], Mapping[str, object]] = contents
     """What must be the same, by name."""
 
-    def command(self, folder: Path, cluster: str | None = None, *more: str) -> list[str]:
+    def command(self, folder: Path, cluster: str | None = None) -> list[str]:
         """The whole command, with its output (and its cache) in a folder."""
         work = ("--cluster", cluster) if cluster else self.jobs
         cache = ("--cache", str(folder / "cache")) if self.cache else ()
-        return [sys.executable, "-m", *self.arguments, *work, *cache, "--out", str(folder / "out"), *more]
+        return [sys.executable, "-m", *self.arguments, *work, *cache, "--out", str(folder / "out")]
 
 
 def make_cases(root: Path) -> list[KillCase]:

@@ -71,7 +71,7 @@ class Killer:
         if status:
             raise AssertionError(f"{case.name}: ends with {status} undisturbed: {said}")
         self._expected = self.case.read(folder / "out")
-        self._files = _list_files(folder / "out")
+        self._files = list_files(folder / "out")
 
     def kill_local(self) -> None:
         """Kill a process of a local run, and check what it ends with."""
@@ -153,8 +153,8 @@ class Killer:
             return
         found = self.case.read(folder / "out")
         if found != self._expected:
-            self._note(f"other results: {_compare(found, self._expected)}")
-        if extra := _list_files(folder / "out") ^ self._files:
+            self._note(f"other results: {name_differences(found, self._expected)}")
+        if extra := list_files(folder / "out") ^ self._files:
             self._note(f"other files: {sorted(extra)[:5]}")
         parts = [path for path in folder.rglob(".*") if path.name.endswith(".part") or path.name.startswith(".seen-")]
         if left := [*parts, *(folder / "tmp").iterdir()]:
@@ -180,10 +180,11 @@ class Run:
     Args:
         command: its words.
         folder: what it makes; ``tmp`` in it is its folder for temporary files.
+        log: the file of its output.
     """
 
-    def __init__(self, command: list[str], folder: Path) -> None:
-        self._output = (folder / "tmp.log").open("w+b")
+    def __init__(self, command: list[str], folder: Path, log: str = "first.log") -> None:
+        self._output = (folder / log).open("w+b")
         paths = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
         self.process = subprocess.Popen(
             command,
@@ -240,11 +241,13 @@ def _list_workers(session: int) -> list[int]:
     return [number for number, command in _list_session(session).items() if "popen_loky" in command]
 
 
-def _list_files(folder: Path) -> set[str]:
+def list_files(folder: Path) -> set[str]:
+    """Names of all files and folders in a folder."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-def _compare(found: Mapping[str, object], expected: Mapping[str, object]) -> list[str]:
+def name_differences(found: Mapping[str, object], expected: Mapping[str, object]) -> list[str]:
+    """The first of the names whose results differ."""
     return sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))[:5]
 
 
