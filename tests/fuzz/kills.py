@@ -184,16 +184,13 @@ class Run:
     """
 
     def __init__(self, command: list[str], folder: Path, log: str = "first.log") -> None:
-        self._output = (folder / log).open("w+b")
+        self._log = folder / log
         paths = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
-        self.process = subprocess.Popen(
-            command,
-            cwd=folder,
-            stdout=self._output,
-            stderr=self._output,
-            start_new_session=True,
-            env=os.environ | {"TMPDIR": str(folder / "tmp"), "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
-        )
+        more = {"TMPDIR": str(folder / "tmp"), "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+        with self._log.open("wb") as output:
+            self.process = subprocess.Popen(
+                command, cwd=folder, stdout=output, stderr=output, start_new_session=True, env=os.environ | more
+            )
         self.said = ""
 
     def kill(self, victim: str, draw: random.Random) -> str:
@@ -213,8 +210,7 @@ class Run:
     def wait(self) -> tuple[int, str]:
         """The status and everything that was said."""
         status = self.process.wait(LIMIT_S)
-        self._output.seek(0)
-        self.said = self._output.read().decode(errors="replace")
+        self.said = self._log.read_text(errors="replace")
         return status, self.said
 
     def list_left(self) -> list[str]:
