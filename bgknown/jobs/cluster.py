@@ -33,7 +33,8 @@ from bgknown.jobs.cluster_faults import WorkerWatch, explain_cluster_faults, qui
 from bgknown.jobs.files import write_whole
 from bgknown.jobs.passing import work_again
 from bgknown.jobs.sight import Sight, check_sight, list_landmarks
-from bgknown.jobs.waiting import Waiting, format_duration
+from bgknown.jobs.waiting import Waiting
+from bgknown.shown import format_duration
 
 log = logging.getLogger(__name__)
 
@@ -155,9 +156,9 @@ def run_on_cluster(
                 finished = hand.take()
                 if finished is None:
                     continue
-                ready[finished[0]] = finished[1]
-                for place in [following] * (following in ready) if ordered else list(ready):
-                    yield ready.pop(place)
+                ready[finished[0] if ordered else following] = finished[1]
+                while following in ready:
+                    yield ready.pop(following)
                     following += 1
         finally:
             with contextlib.suppress(Exception):  # the scheduler may be gone

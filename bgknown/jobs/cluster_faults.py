@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from bgknown.errors import NotFoundError, StorageError
-from bgknown.jobs import waiting
+from bgknown.shown import format_duration
 from bgknown.version import VERSION
 
 log = logging.getLogger(__name__)
@@ -139,6 +139,6 @@ class WorkerWatch:
             log.warning(
                 "the worker %s has not answered for %s; after %s its work goes to another",
                 address,
-                waiting.format_duration(silent_s),
-                waiting.format_duration(GONE_S),
+                format_duration(silent_s),
+                format_duration(GONE_S),
             )

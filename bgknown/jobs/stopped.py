@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from bgknown.jobs import waiting
+from bgknown.shown import format_duration
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class StoppedProcesses:
         self._since = {number: self._since.get(number, now) for number in stopped}
         for number, since in self._since.items():
             if now - since >= STOPPED_S and not self.ended:
-                lasted = waiting.format_duration(now - since)
+                lasted = format_duration(now - since)
                 self.ended = f"the worker process {number} was stopped by a signal and did not continue for {lasted}"
                 os.kill(number, signal.SIGKILL)
 

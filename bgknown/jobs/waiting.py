@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bgknown.shown import format_duration
+
 log = logging.getLogger(__name__)
 
 SAY_S = 600.0
@@ -121,10 +123,3 @@ def look_regularly(look: Callable[[], object]) -> Iterator[None]:
     finally:
         stop.set()
         thread.join(timeout=5.0)
-
-
-def format_duration(seconds: float) -> str:
-    """A duration in the unit that suits it."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.1f} h"

@@ -194,6 +194,19 @@ def test_files_that_are_not_there_are_named_in_the_home_folder(tmp_path, monkeyp
         pass
 
 
+def wait_if_first(number):
+    time.sleep(2.0 * (number == 0))
+    return number
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_results_that_wait_for_the_first_one_all_come(shared, ordered):
+    with use_cluster(shared.address) as cluster:
+        cluster.client.wait_for_workers(2)
+        found = list(in_processes(wait_if_first, range(5), jobs=2, title="x", unit="x", ordered=ordered))
+    assert (found if ordered else sorted(found)) == list(range(5))
+
+
 def test_packing_on_a_cluster_has_the_same_bytes(shared, tmp_path):
     (tmp_path / "audio").mkdir()
     for number in range(6):
