@@ -32,7 +32,7 @@ from bgknown.jobs.cluster_address import connect
 from bgknown.jobs.cluster_faults import WorkerWatch, explain_cluster_faults, quieten
 from bgknown.jobs.files import write_whole
 from bgknown.jobs.passing import work_again
-from bgknown.jobs.sight import Sight, check_sight, list_landmarks
+from bgknown.jobs.sight import Sight, check_sight, list_landmarks, name_word_file, remove_lost_words
 from bgknown.jobs.waiting import Waiting
 from bgknown.shown import format_duration
 
@@ -72,8 +72,9 @@ class Cluster:
         """What its workers must see, with a folder that exists and that they write to."""
         if folder is None:
             return self.sight
-        path = folder.absolute() / f".seen-{self.words.setdefault(folder, secrets.token_hex(8))}"
+        path = name_word_file(folder, self.words.setdefault(folder, secrets.token_hex(8)))
         if not path.exists():
+            remove_lost_words(folder)
             write_whole(path, self.words[folder].encode())
         return Sight(read=self.sight.read, written=((str(path), self.words[folder]),))
 
@@ -298,4 +299,4 @@ def _check_threads(client: Any) -> None:
 
 def _remove_words(cluster: Cluster) -> None:
     for folder, word in cluster.words.items():
-        (folder.absolute() / f".seen-{word}").unlink(missing_ok=True)
+        name_word_file(folder, word).unlink(missing_ok=True)

@@ -63,6 +63,24 @@ def list_landmarks(folders: Sequence[Path]) -> Iterator[tuple[str, int, int]]:
                 break
 
 
+def name_word_file(folder: Path, word: str) -> Path:
+    """The file with the random word of a command, in a folder that is written; its name also says whose it is."""
+    return folder.absolute() / f".seen-{socket.gethostname()}-{os.getpid()}-{word}"
+
+
+def remove_lost_words(folder: Path) -> None:
+    """Remove the words of commands of this machine that were killed."""
+    prefix = f".seen-{socket.gethostname()}-"
+    for path in folder.glob(f"{prefix}*"):
+        number = path.name.removeprefix(prefix).partition("-")[0]
+        try:
+            os.kill(int(number), 0)
+        except ProcessLookupError:
+            path.unlink(missing_ok=True)
+        except (OSError, ValueError):  # another user's process, or another host's name that begins like this one's
+            continue
+
+
 @cache
 def check_sight(sight: Sight) -> None:
     """Refuse to work where folders or software are not those of the command; each process calls it once.

@@ -6,8 +6,8 @@
 Each command (``tests.fuzz.kill_cases``) is run undisturbed first. Then it is run in a new folder, one of its processes
 gets SIGKILL at a moment between its start and its end, and it is run again until it succeeds. Its results must be the
 same, byte for byte where they hold no times. There must be no other files in its folder, no unfinished file or word of
-a cluster anywhere, nothing more in the folder for temporary files, and no process of the command. Nothing that it says may
-be a traceback.
+a cluster, nothing more in the folder for temporary files than otherwise, and no process of the command. Nothing that it
+says may be a traceback.
 
 Locally the command itself, a worker process or all of them are killed; with Dask the command, a worker or the
 scheduler.

@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import subprocess
 import time
 from functools import partial
 
@@ -12,7 +13,7 @@ from bgknown.errors import NotFoundError, StorageError
 from bgknown.jobs import cluster_faults, passing, stopped, units, waiting
 from bgknown.jobs.cluster import use_cluster
 from bgknown.jobs.parallel import in_processes
-from bgknown.jobs.sight import Sight, check_sight, list_versions
+from bgknown.jobs.sight import Sight, check_sight, list_versions, name_word_file, remove_lost_words
 from tests.fuzz.dask_processes import DaskProcesses
 
 HIDE = """
@@ -80,6 +81,18 @@ def test_a_worker_with_other_libraries_is_refused(monkeypatch):
         with pytest.raises(StorageError, match=rf"has {name} {versions[name]}, the command has {other}, and files"):
             check_sight(Sight(versions=((name, other),)))
     check_sight(Sight(versions=(("a library that only the command has", "1"), ("numpy", versions["numpy"]))))
+
+
+def test_words_of_commands_that_were_killed_are_removed(tmp_path):
+    ours = name_word_file(tmp_path, "a")
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    lost = tmp_path / ours.name.replace(f"-{os.getpid()}-", f"-{ended.pid}-")
+    others = tmp_path / ".seen-another.machine-1-b"
+    for path in (ours, lost, others):
+        path.touch()
+    remove_lost_words(tmp_path)
+    assert set(tmp_path.iterdir()) == {ours, others}
 
 
 def stop_once(marker, path):
