@@ -71,6 +71,9 @@ class PairTask:
     known: FinishedUnit | None = None
     """What an earlier run has made of it."""
 
+    def __str__(self) -> str:
+        return self.files.pair
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltPair:

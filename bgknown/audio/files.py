@@ -21,6 +21,7 @@ from bgknown.audio.decoding import NO_SUCH_FILE as NO_SUCH_FILE  # noqa: PLC0414
 from bgknown.audio.decoding import AudioFile, explain_file_faults
 from bgknown.audio.plain_wav import read_plain_wav
 from bgknown.errors import BgknownError, InvalidInputError, NotFiniteError, StorageError
+from bgknown.jobs.passing import read_again
 
 RATE_HZ = 44_100
 """The sampling rate of ESC-50, FSD50K and of everything that is built from them."""
@@ -69,6 +70,7 @@ def count_frames_44k(frames: Any, rate_hz: Any) -> Any:
     return frames * RATE_HZ // rate_hz
 
 
+@read_again
 def read_header(path: Path) -> Header:
     """The kind of audio in a file, and its length.
 
@@ -90,6 +92,7 @@ def read_header(path: Path) -> Header:
         return _header(file, frames, sliceable=not counted and file.as_it_is)
 
 
+@read_again
 def read_sliceable(path: Path) -> Header | None:
     """The header of a file that is ``native``; None for any other file, whose samples are not counted.
 
@@ -101,6 +104,7 @@ def read_sliceable(path: Path) -> Header | None:
         return header if header.native else None
 
 
+@read_again
 def open_samples(path: Path) -> tuple[Header, NDArray[np.float64] | None]:
     """The header of a file and, unless it is ``native``, its samples [N] at 44.1 kHz; the file is opened once.
 
@@ -114,6 +118,7 @@ def open_samples(path: Path) -> tuple[Header, NDArray[np.float64] | None]:
         return _decode(file, RATE_HZ, np.float64)
 
 
+@read_again
 def read_frames(path: Path, start: int, stop: int) -> NDArray[np.float64]:
     """Samples [start, stop) of a file whose header is ``native``, as [N] float64.
 
@@ -148,6 +153,7 @@ def read_whole(path: Path, header: Header, rate_hz: int, dtype: type[Sample]) ->
     return audio
 
 
+@read_again
 def read_file(path: Path, rate_hz: int, dtype: type[Sample]) -> tuple[Header, NDArray[Sample]]:
     """A whole file, any rate and number of channels, as mono samples [N] at another rate, and what it is.
 

@@ -1,10 +1,12 @@
 """Work on a Dask cluster instead of in local processes: the same units, and the same bytes.
 
 ``use_cluster`` connects, and everything within it that ``bgknown.jobs.parallel`` runs goes to the cluster's workers.
-All of them must see the same folders under the same paths; each process checks that before its first task
-(``Sight``), so that a worker that joins late is checked too.
+All of them must see the same folders under the same paths and have the same software; each process checks that before
+its first task (``bgknown.jobs.sight``), so that a worker that joins late is checked too. The scheduler needs nothing
+but Dask.
 
-``bgknown.jobs.cluster_address`` says how a cluster is named.
+A worker that does not answer is given up (``bgknown.jobs.cluster_faults``), and what is late is given to a second one
+(``bgknown.jobs.waiting``). ``bgknown.jobs.cluster_address`` says how a cluster is named.
 """
 
 from __future__ import annotations
@@ -13,21 +15,26 @@ import contextlib
 import itertools
 import logging
 import os
+import pickle
 import secrets
 import socket
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cache
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bgknown.errors import InvalidInputError, StorageError
+from bgknown.errors import BgknownError, InvalidInputError, StorageError
+from bgknown.jobs import waiting
 from bgknown.jobs.cluster_address import connect
+from bgknown.jobs.cluster_faults import WorkerWatch, explain_cluster_faults, quieten
 from bgknown.jobs.files import write_whole
-from bgknown.version import VERSION
+from bgknown.jobs.passing import work_again
+from bgknown.jobs.sight import Sight, check_sight, list_landmarks, name_word_file, remove_lost_words
+from bgknown.jobs.waiting import Waiting
+from bgknown.shown import format_duration
 
 log = logging.getLogger(__name__)
 
@@ -36,21 +43,6 @@ WORKERS_WAIT_S = 7 * 86_400
 IN_FLIGHT = 3
 """Tasks for each worker that are handed to the cluster at a time."""
 COUNT_EVERY_S = 2.0
-LONELY_S = 30.0
-"""After this time without workers a line says so."""
-_LANDMARKS = 12
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
-    """What a worker must see: files that are only read, by size and time of change, and files with a random word."""
-
-    read: tuple[tuple[str, int, int], ...] = ()
-    """Path, bytes and time of change (ns) of some files of each folder that is read."""
-    written: tuple[tuple[str, str], ...] = ()
-    """Path and content of a file in each folder that is written."""
-    version: str = VERSION
-    """The version of this software."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,8 +72,9 @@ class Cluster:
         """What its workers must see, with a folder that exists and that they write to."""
         if folder is None:
             return self.sight
-        path = folder.absolute() / f".seen-{self.words.setdefault(folder, secrets.token_hex(8))}"
+        path = name_word_file(folder, self.words.setdefault(folder, secrets.token_hex(8)))
         if not path.exists():
+            remove_lost_words(folder)
             write_whole(path, self.words[folder].encode())
         return Sight(read=self.sight.read, written=((str(path), self.words[folder]),))
 
@@ -113,10 +106,10 @@ def use_cluster(address: str | None, *, read: Sequence[Path] = ()) -> Iterator[C
         yield None
         return
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_quieten())
+        stack.enter_context(quieten())
         client, requested = connect(address, stack)
-        cluster = Cluster(client=client, requested=requested, sight=Sight(read=tuple(_list_landmarks(read))))
-        stack.enter_context(_warn_when_lonely(client))
+        cluster = Cluster(client=client, requested=requested, sight=Sight(read=tuple(list_landmarks(read))))
+        stack.enter_context(waiting.look_regularly(WorkerWatch(client).look))
         client.wait_for_workers(1, timeout=WORKERS_WAIT_S)
         _check_threads(client)
         token = _current.set(cluster)
@@ -126,7 +119,13 @@ def use_cluster(address: str | None, *, read: Sequence[Path] = ()) -> Iterator[C
 
 
 def run_on_cluster(
-    cluster: Cluster, work: Callable[[Part], Results], parts: Sequence[Part], *, ordered: bool
+    cluster: Cluster,
+    work: Callable[[Part], Results],
+    parts: Sequence[Part],
+    *,
+    out: Path | None,
+    ordered: bool,
+    waits: Waiting,
 ) -> Generator[Results]:
     """Results of ``work`` over ``parts``, which are handed out as workers become free.
 
@@ -137,95 +136,155 @@ def run_on_cluster(
         cluster: the cluster, in use.
         work: a function that can be pickled.
         parts: what to work on.
+        out: a folder that the work writes to.
         ordered: whether results come in the order of the parts, rather than as they become ready.
+        waits: is told which parts are handed out and which are finished.
 
     Raises:
-        StorageError: a task ended its workers, or the scheduler is gone.
+        StorageError: a task ended its workers, the scheduler is gone, or a part is late with two workers.
     """
-    from distributed import as_completed  # noqa: PLC0415
-
-    make_queue: Any = as_completed  # Dask has no types
-    queue = make_queue()
-    places: dict[Any, int] = {}
+    hand = _Hand(cluster, partial(_Parcel, cluster.see_written(out), Path.cwd(), work), parts, waits)
     ready: dict[int, Results] = {}
-    waiting = iter(enumerate(parts))
+    waiting_parts = iter(range(len(parts)))
     following = 0
-    with _explain_cluster_faults():
+    with explain_cluster_faults(cluster.client, hand.name_task), waiting.look_regularly(hand.look):
         try:
             while following < len(parts):
                 # results that are ready may have to wait for a slow one before them
-                room = IN_FLIGHT * cluster.count_workers() - len(places) - len(ready)
-                for place, part in itertools.islice(waiting, max(room, 0)):
-                    future = cluster.client.submit(work, part, pure=False)
-                    places[future] = place
-                    queue.add(future)
-                future = next(queue)
-                place = places.pop(future)
-                ready[place] = future.result()
-                del future  # so that the cluster forgets the result
-                for place in [following] * (following in ready) if ordered else list(ready):
-                    yield ready.pop(place)
+                room = IN_FLIGHT * cluster.count_workers() - len(hand.places) - len(ready)
+                for place in itertools.islice(waiting_parts, max(room, 0)):
+                    hand.submit(place)
+                finished = hand.take()
+                if finished is None:
+                    continue
+                ready[finished[0] if ordered else following] = finished[1]
+                while following in ready:
+                    yield ready.pop(following)
                     following += 1
         finally:
             with contextlib.suppress(Exception):  # the scheduler may be gone
-                cluster.client.cancel(list(places))
+                cluster.client.cancel(list(hand.places))
 
 
-@cache
-def check_sight(sight: Sight) -> None:
-    """Refuse to work where the folders are not those of the command; called by each process of a worker, once.
+class _Hand:
+    """The tasks that are with the cluster."""
+
+    def __init__(self, cluster: Cluster, pack: Callable[[Any], _Parcel], parts: Sequence[Any], waits: Waiting) -> None:
+        from distributed import as_completed  # noqa: PLC0415
+
+        make_queue: Any = as_completed  # Dask has no types
+        self._cluster, self._pack, self._parts, self._waits = cluster, pack, parts, waits
+        self._queue = make_queue()
+        self._done: set[int] = set()
+        self._twice: dict[int, float] = {}  # place of a part that a second worker has: how long it had run before
+        self._failed = ""
+        self.places: dict[Any, int] = {}
+        """The part that each task works on."""
+
+    def submit(self, place: int, **where: Any) -> None:
+        """Hand a part to the cluster."""
+        import cloudpickle  # noqa: PLC0415  (a requirement of Dask)
+
+        parcel = cloudpickle.dumps(self._pack(self._parts[place]))
+        future = self._cluster.client.submit(pickle.loads, parcel, pure=False, **where)
+        self.places[future] = place
+        self._waits.hand_out(place)
+        self._queue.add(future)
+
+    def take(self) -> tuple[int, Any] | None:
+        """The next part that is finished, and its result; None if it had been finished by another worker before."""
+        future = next(self._queue)
+        place = self.places.pop(future)
+        if self._failed:
+            raise StorageError(self._failed)
+        if place in self._done:
+            return None
+        result = future.result()
+        self._done.add(place)
+        self._waits.finish(place)
+        self._cluster.client.cancel([other for other, its in list(self.places.items()) if its == place])
+        return place, result
+
+    def look(self) -> None:
+        """Give what is late to a second worker, and end the job if that is late too; called in a thread."""
+        self._waits.say()
+        for place, running_s in self._waits.find_late():
+            if place not in self._twice:
+                self._twice[place] = running_s
+                self._give_to_another(place, running_s)
+            elif running_s >= 2 * self._twice[place] and not self._failed:
+                self._failed = (
+                    f"{self._waits.name_part(place)} has been running for {format_duration(running_s)} on "
+                    f"{self._name_workers(place)}, far longer than any other: finished work is kept; look at these "
+                    "machines and their disks, and run the same command again"
+                )
+                self._cluster.client.cancel(list(self.places))
+
+    def name_task(self, key: str) -> str:
+        """What a task works on, by its key."""
+        found = [place for future, place in list(self.places.items()) if future.key == key]
+        return self._waits.name_part(found[0]) if found else "unknown"
+
+    def _give_to_another(self, place: int, running_s: float) -> None:
+        busy = self._find_workers(place)
+        others = sorted(set(self._cluster.client.scheduler_info(n_workers=-1)["workers"]) - set(busy))
+        if others:
+            log.warning(
+                "%s has been running on %s for %s; it is given to another worker as well",
+                self._waits.name_part(place),
+                self._name_workers(place),
+                format_duration(running_s),
+            )
+            self.submit(place, workers=others)
+
+    def _find_workers(self, place: int) -> list[str]:
+        """The workers that a part was given to."""
+        keys = {future.key for future, its in list(self.places.items()) if its == place}
+        return [address for address, tasks in self._cluster.client.processing().items() if keys & set(tasks)]
+
+    def _name_workers(self, place: int) -> str:
+        return " and ".join(self._find_workers(place)) or "no worker"
+
+
+class _Parcel:
+    """A part on its way to a worker, which does the work as it unpacks the parcel.
+
+    Unpacking is a function of Python's library. So the scheduler need not have this software, and a worker without it
+    can say so, rather than lose its connection over a task that it cannot read.
+    """
+
+    def __init__(self, sight: Sight, folder: Path, work: Callable[[Any], Any], part: Any) -> None:
+        self._sight, self._folder, self._content = sight, folder, (work, part)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        import cloudpickle  # noqa: PLC0415
+
+        return _work_here, (self._sight, self._folder, cloudpickle.dumps(self._content))
+
+
+def _work_here(sight: Sight, folder: Path, content: bytes) -> Any:
+    """Work in a process of a cluster, which must see what the command sees.
 
     Raises:
-        StorageError: names this machine and what it does not see.
+        StorageError: names this machine, also for the failures of its disks.
     """
+    check_sight(sight)
     here = f"the worker on {socket.gethostname()}"
-    if sight.version != VERSION:
-        raise StorageError(f"{here} has bgknown {VERSION}, the command has {sight.version}; install the same version")
-    for path, size, changed in sight.read:
-        try:
-            state = os.stat(path)  # noqa: PTH116  (a text, as it travels)
-        except OSError as error:
-            raise StorageError(f"{here} cannot read {path} ({error.strerror}); {_SAME}") from error
-        if (state.st_size, state.st_mtime_ns) != (size, changed):
-            raise StorageError(f"{here} has another file at {path}; {_SAME}")
-    for path, word in sight.written:
-        try:
-            found = Path(path).read_text(encoding="utf-8")
-        except OSError as error:
-            raise StorageError(f"{here} does not see {Path(path).parent} as the command does; {_SAME}") from error
-        if found != word:
-            raise StorageError(f"{here} has another folder at {Path(path).parent}; {_SAME}")
-
-
-_SAME = "all workers need the same folders under the same paths, on a shared file system"
-
-
-@contextlib.contextmanager
-def _explain_cluster_faults() -> Iterator[None]:
-    """Turn the faults of a cluster into one line each.
-
-    Raises:
-        StorageError: a task ended its workers, or the scheduler is gone.
-    """
-    from concurrent.futures import CancelledError  # noqa: PLC0415
-
-    from distributed import KilledWorker  # noqa: PLC0415
-    from distributed.comm.core import CommClosedError  # noqa: PLC0415
-
-    kept = "finished work is kept; run the same command again"
     try:
-        yield
-    except KilledWorker as error:
-        raise StorageError(
-            f"one task ended {error.allowed_failures + 1} workers in turn, most often because memory ran out: "
-            f"{kept}, with more memory for each worker"
-        ) from error
-    except (CancelledError, CommClosedError) as error:
-        raise StorageError(f"the cluster's scheduler is gone: {kept} when it is back") from error
+        os.chdir(folder)  # relative paths are relative to the command's
     except OSError as error:
-        if type(error).__module__.startswith("distributed"):
-            raise StorageError(f"the cluster does not answer ({error}): {kept}") from error
+        raise StorageError(
+            f"{here} cannot enter {folder} ({error.strerror}): run the command in a folder that all workers see"
+        ) from error
+    work, part = pickle.loads(content)
+    try:
+        return work_again(work, part)
+    except StorageError as error:
+        raise StorageError(f"{here}: {error}") from error
+    except BgknownError:
         raise
+    except OSError as error:
+        raise StorageError(f"{here}: {error.filename or 'input or output'}: {error.strerror or error}") from error
 
 
 def _check_threads(client: Any) -> None:
@@ -238,60 +297,6 @@ def _check_threads(client: Any) -> None:
         )
 
 
-def _list_landmarks(folders: Sequence[Path]) -> Iterator[tuple[str, int, int]]:
-    """Some files of each folder, by size and time of change."""
-    for folder in folders:
-        found = 0
-        for root, names, files in os.walk(folder.absolute()):
-            names.sort()
-            for name in sorted(files)[:3]:
-                state = (Path(root) / name).stat()
-                yield str(Path(root) / name), state.st_size, state.st_mtime_ns
-                found += 1
-            if found >= _LANDMARKS:
-                break
-
-
 def _remove_words(cluster: Cluster) -> None:
     for folder, word in cluster.words.items():
-        (folder.absolute() / f".seen-{word}").unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _quieten() -> Iterator[None]:
-    """Keep Dask's log of lost connections, tracebacks included, off the terminal: each fault is one line here."""
-    with contextlib.suppress(ImportError):  # where it is missing, the connection says so
-        import distributed  # noqa: F401, PLC0415  (it makes its loggers)
-
-    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in {"distributed", "tornado"}]
-    loggers = [logging.getLogger(name) for name in {"distributed", "distributed.client", "asyncio", *names}]
-    before = {logger: logger.level for logger in loggers}
-    for logger in before:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for logger, level in before.items():
-            logger.setLevel(level)
-
-
-@contextlib.contextmanager
-def _warn_when_lonely(client: Any) -> Iterator[None]:
-    """Say once that there are no workers, whenever that lasts."""
-    stop = threading.Event()
-
-    def watch() -> None:
-        alone = 0.0
-        while not stop.wait(1.0):
-            with contextlib.suppress(Exception):  # the scheduler may be gone, which the work reports
-                alone = 0.0 if client.scheduler_info(n_workers=-1)["workers"] else alone + 1.0
-                if alone == LONELY_S:
-                    log.warning("the cluster has no workers; waiting for some (Ctrl-C stops)")
-
-    thread = threading.Thread(target=watch, name="cluster", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(timeout=5.0)
+        name_word_file(folder, word).unlink(missing_ok=True)

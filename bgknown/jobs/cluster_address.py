@@ -42,7 +42,11 @@ def connect(address: str, stack: contextlib.ExitStack) -> tuple[Any, int]:
     make_local: Any = LocalCluster
     if match := re.fullmatch(r"local:([1-9][0-9]{0,3})", address):
         local = make_local(
-            n_workers=int(match[1]), threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+            n_workers=int(match[1]),
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address="127.0.0.1:0",  # any port; without an address it would warn where its usual one is taken
+            silence_logs=50,
         )
         return stack.enter_context(make_client(stack.enter_context(local))), int(match[1])
     if address.endswith(".toml"):
@@ -103,7 +107,7 @@ def read_queue(path: Path) -> Any:
     try:
         import dask_jobqueue  # noqa: PLC0415
     except ImportError as error:
-        raise NotFoundError(f"{path}: needs dask-jobqueue; install it with pip install dask-jobqueue") from error
+        raise NotFoundError(f"{path}: needs dask-jobqueue; install it with pip install 'bgknown[dask]'") from error
     try:
         cluster = getattr(dask_jobqueue, KINDS[kind])(**options)
     except (TypeError, ValueError) as error:

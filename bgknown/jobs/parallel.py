@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import os
-import socket
 import sys
 import threading
 import time
@@ -21,8 +21,11 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from bgknown.errors import InvalidInputError, StorageError
-from bgknown.jobs.cluster import Sight, check_sight, find_cluster, run_on_cluster
+from bgknown.jobs.cluster import find_cluster, run_on_cluster
+from bgknown.jobs.passing import work_again
+from bgknown.jobs.stopped import StoppedProcesses
 from bgknown.jobs.surroundings import prepare_libraries
+from bgknown.jobs.waiting import Waiting, look_regularly
 from bgknown.shown import escape_line
 
 # loky replaces a worker whose memory has grown, which harms nothing; it checks that where psutil is installed
@@ -108,33 +111,55 @@ def in_batches(
     prepare_libraries()  # one folder for all processes
     batches = [items[i : i + batch] for i in range(0, len(items), batch)]
     cluster = find_cluster()
+    waits = Waiting(title, unit, batches, cluster.count_workers if cluster is not None else lambda: jobs)
     if cluster is not None:
-        run = partial(_work_on_cluster, cluster.see_written(out), Path.cwd(), work)
-        parts = run_on_cluster(cluster, run, batches, ordered=ordered)
+        parts = run_on_cluster(cluster, work, batches, out=out, ordered=ordered, waits=waits)
     else:
-        parts = _run_in_processes(partial(_work_under_parent, os.getpid(), Path.cwd(), work), batches, jobs, ordered)
+        parts = _run_in_processes(
+            partial(_work_under_parent, os.getpid(), Path.cwd(), work), batches, jobs, ordered=ordered, waits=waits
+        )
     with contextlib.closing(parts):
         for results in _show_bar(parts, items, title, unit):
             yield from results
 
 
 def _run_in_processes(
-    work: Callable[[Sequence[Item]], list[Result]], batches: Sequence[Sequence[Item]], jobs: int, ordered: bool
+    work: Callable[[int, Sequence[Item]], tuple[int, list[Result]]],
+    batches: Sequence[Sequence[Item]],
+    jobs: int,
+    *,
+    ordered: bool,
+    waits: Waiting,
 ) -> Generator[list[Result]]:
     pool = joblib.Parallel(
         n_jobs=min(jobs, max(len(batches), 1)),
-        return_as="generator" if ordered else "generator_unordered",
+        return_as="generator_unordered",
         # no more than fits into loky's queue to the processes: waiting tasks would break loky's own thread with a
         # traceback when work is interrupted
         pre_dispatch="2*n_jobs",
+        **_start_with(os.getpid()),
     )
-    parts = pool(joblib.delayed(work)(part) for part in batches)
+
+    def hand_out() -> Iterator[Any]:
+        for place, part in enumerate(batches):
+            waits.hand_out(place)
+            yield joblib.delayed(work)(place, part)
+
+    def look() -> None:
+        stopped.look()
+        waits.say()
+
+    stopped = StoppedProcesses()
+    parts = pool(hand_out())
     try:
-        for part in parts:  # noqa: UP028  (yield from would close the pool before the warnings are caught)
-            yield part
+        with look_regularly(look):
+            yield from _put_in_order(parts, waits, ordered=ordered)
     except TerminatedWorkerError as error:
+        kept = "finished work is kept; run the same command again"
         raise StorageError(
-            "a worker process was killed, most often because memory ran out: "
+            f"{stopped.ended}: {kept}"
+            if stopped.ended
+            else "a worker process was killed, most often because memory ran out: "
             "run the same command again with fewer --jobs"
         ) from error
     finally:
@@ -143,6 +168,23 @@ def _run_in_processes(
         ):  # a caller that stops early, on a full disk for example, expects cancelled tasks
             warnings.filterwarnings("ignore", message=".*tasks", category=UserWarning)
             parts.close()
+
+
+def _put_in_order(
+    finished: Iterable[tuple[int, list[Result]]], waits: Waiting, *, ordered: bool
+) -> Iterator[list[Result]]:
+    """Results of parts, as they come or in the order of the parts."""
+    ready: dict[int, list[Result]] = {}
+    following = 0
+    for place, results in finished:
+        waits.finish(place)
+        if not ordered:
+            yield results
+            continue
+        ready[place] = results
+        while following in ready:
+            yield ready.pop(following)
+            following += 1
 
 
 def in_threads(work: Callable[[Item], Result], items: Sequence[Item], *, title: str, unit: str) -> list[Result]:
@@ -162,8 +204,8 @@ def in_threads(work: Callable[[Item], Result], items: Sequence[Item], *, title: 
 
 
 def _work_under_parent(
-    parent: int, folder: Path, work: Callable[[Sequence[Item]], list[Result]], part: Sequence[Item]
-) -> list[Result]:
+    parent: int, folder: Path, work: Callable[[Sequence[Item]], list[Result]], place: int, part: Sequence[Item]
+) -> tuple[int, list[Result]]:
     """Work in any process; a process that the command has started ends with the command.
 
     Such a process may be left from an earlier job in another folder, so relative paths need the current one.
@@ -171,22 +213,14 @@ def _work_under_parent(
     if os.getppid() == parent:
         _end_with(parent)
         os.chdir(folder)
-    return work(part)
+    return place, work_again(work, part)
 
 
-def _work_on_cluster(
-    sight: Sight, folder: Path, work: Callable[[Sequence[Item]], list[Result]], part: Sequence[Item]
-) -> list[Result]:
-    """Work in a process of a cluster, which must see what the command sees."""
-    check_sight(sight)
-    try:
-        os.chdir(folder)  # relative paths are relative to the command's
-    except OSError as error:
-        raise StorageError(
-            f"the worker on {socket.gethostname()} cannot enter {folder} ({error.strerror}): run the command in a "
-            "folder that all workers see"
-        ) from error
-    return work(part)
+def _start_with(parent: int) -> dict[str, Any]:
+    """Options of joblib that let a process end with its parent even before its first task, where joblib has them."""
+    kinds = {parameter.kind for parameter in inspect.signature(joblib.Parallel.__init__).parameters.values()}
+    takes_more = inspect.Parameter.VAR_KEYWORD in kinds  # older versions do not; then it ends after five idle minutes
+    return {"initializer": _end_with, "initargs": (parent,)} if takes_more else {}
 
 
 @functools.cache

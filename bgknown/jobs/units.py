@@ -73,8 +73,6 @@ class FinishedUnit:
     """Its bytes."""
 
 
-_UNIT_FIELDS = [field.name for field in fields(FinishedUnit)]
-_STORED_FIELDS = [field.name for field in fields(StoredBytes)]
 
 
 def read_units(journal: Path) -> Iterator[FinishedUnit]:

@@ -42,6 +42,9 @@ class RowUnit:
     known: FinishedUnit | None
     """What an earlier run has made of it."""
 
+    def __str__(self) -> str:
+        return self.task.row.clip_id
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltRow:

@@ -1,13 +1,14 @@
 """The reference renderer: Scaper 1.6.5 itself.
 
 Scaper is optional, and installed without its soxbindings requirement (see README). During a call, and in Scaper's own
-module only, three of the modules that it uses are replaced:
+module only, four of the modules that it uses are replaced:
 
 * numpy, because Scaper uses ``np.Inf``, which numpy 2 does not have: it gets a view of numpy that has it;
 * SoX, to which it passes every source for conversion: a stand-in passes 44.1 kHz mono through as SoX would (32-bit PCM)
   and refuses everything else, which ``bgknown.audio.sources`` has already converted;
 * soundfile, with which it would open each source five times: it gets the expected slice from memory, and an error if
-  it asks for another one.
+  it asks for another one;
+* tempfile, with which it makes an empty file for each layer that it never uses, and which a kill would leave behind.
 
 The slicing, the loudness, gains, fades and sums are Scaper's.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import io
 import json
 import logging
 import sys
@@ -182,9 +184,9 @@ def _lend_modules(core: Any, slices: Mapping[str, Slice] | None) -> Iterator[Non
 
     Without slices Scaper reads files itself, and its warnings are ignored.
     """
-    before = core.np, core.sox, core.soundfile
+    before = core.np, core.sox, core.soundfile, core.tempfile
     level = logging.getLogger().level  # Scaper sets it and, after an error, leaves it
-    core.np, core.sox = _NUMPY, _STAND_IN
+    core.np, core.sox, core.tempfile = _NUMPY, _STAND_IN, _NO_FILES
     core.soundfile = before[2] if slices is None else _SlicesInMemory(slices)
     try:
         with warnings.catch_warnings():
@@ -194,7 +196,7 @@ def _lend_modules(core: Any, slices: Mapping[str, Slice] | None) -> Iterator[Non
     except (core.ScaperWarning, core.ScaperError) as error:
         raise InvalidInputError(f"Scaper would not render this unchanged: {error}") from error
     finally:
-        core.np, core.sox, core.soundfile = before
+        core.np, core.sox, core.soundfile, core.tempfile = before
         logging.getLogger().setLevel(level)
 
 
@@ -273,4 +275,5 @@ def _make_stand_in() -> types.ModuleType:
 
 
 _STAND_IN = _make_stand_in()
+_NO_FILES = types.SimpleNamespace(NamedTemporaryFile=lambda **_: io.BytesIO())
 _NUMPY = _NumpyWithInf("numpy")

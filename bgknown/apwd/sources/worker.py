@@ -52,6 +52,9 @@ class SourceUnit:
     known: FinishedUnit | None
     """What an earlier run has made of it."""
 
+    def __str__(self) -> str:
+        return self.origin
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedSource:

@@ -3,11 +3,8 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,50 +13,21 @@ from click.testing import CliRunner
 
 from benchmark.cli import main as benchmark
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
-from bgknown.jobs.cluster import Sight, check_sight, use_cluster
+from bgknown.jobs.cluster import use_cluster
 from bgknown.jobs.cluster_address import read_queue
 from bgknown.jobs.parallel import in_processes
+from bgknown.jobs.sight import Sight, check_sight
 from pretrain.pack import PackOptions, pack
 from tests.conftest import contents, noise
+from tests.fuzz.dask_processes import DaskProcesses
 
 pytestmark = pytest.mark.slow
-
-
-class Dask:
-    """A scheduler and workers, each a process of its own."""
-
-    paths = (str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH"))
-    """Where its processes find modules: tasks of these tests are functions of this file."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.address = f"tcp://127.0.0.1:{self.port}"
-        self.folder, self.workers = folder, []
-        self.scheduler = self._start("dask_scheduler", "--host", "127.0.0.1", "--port", self.port)
-
-    def _start(self, program, *options):
-        command = [sys.executable, "-m", f"distributed.cli.{program}", *map(str, options), "--no-dashboard"]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, self.paths))}
-        with (self.folder / "dask.log").open("ab") as output:
-            return subprocess.Popen(command, cwd=self.folder, stdout=output, stderr=output, env=environment)
-
-    def add_worker(self, threads=1):
-        options = [self.address, "--nthreads", threads, "--no-nanny", "--host", "127.0.0.1"]
-        self.workers.append(self._start("dask_worker", *options))
-        return self.workers[-1]
-
-    def close(self):
-        for process in [*self.workers, self.scheduler]:
-            process.kill()
-            process.wait()
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     """A scheduler with two workers for all tests that do no harm to it."""
-    dask = Dask(tmp_path_factory.mktemp("dask"))
+    dask = DaskProcesses(tmp_path_factory.mktemp("dask"))
     dask.add_worker()
     dask.add_worker()
     yield dask
@@ -69,7 +37,7 @@ def shared(tmp_path_factory):
 @pytest.fixture
 def dask(tmp_path):
     """A scheduler with two workers that a test may harm."""
-    made = Dask(tmp_path)
+    made = DaskProcesses(tmp_path)
     made.add_worker()
     made.add_worker()
     yield made
@@ -80,7 +48,7 @@ def after(condition, act):
     """Do something in a thread as soon as a condition holds."""
 
     def watch():
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             if condition():
                 act()
@@ -124,7 +92,7 @@ def test_a_lost_scheduler_is_one_line_and_finished_work_stays(dask, tmp_path, ca
 
 
 def test_workers_that_come_late_are_used(tmp_path):
-    dask = Dask(tmp_path)
+    dask = DaskProcesses(tmp_path)
     dask.add_worker()
     try:
         with use_cluster(dask.address) as cluster:
@@ -174,7 +142,7 @@ def test_a_corpus_that_changes_under_the_workers_is_refused(shared, tmp_path):
 
 
 def test_workers_with_several_threads_are_refused(tmp_path):
-    dask = Dask(tmp_path)
+    dask = DaskProcesses(tmp_path)
     dask.add_worker(threads=3)
     try:
         with (
@@ -224,6 +192,19 @@ def test_files_that_are_not_there_are_named_in_the_home_folder(tmp_path, monkeyp
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(NotFoundError, match=rf"{tmp_path}/none.*no such file"), use_cluster(address):
         pass
+
+
+def wait_if_first(number):
+    time.sleep(2.0 * (number == 0))
+    return number
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_results_that_wait_for_the_first_one_all_come(shared, ordered):
+    with use_cluster(shared.address) as cluster:
+        cluster.client.wait_for_workers(2)
+        found = list(in_processes(wait_if_first, range(5), jobs=2, title="x", unit="x", ordered=ordered))
+    assert (found if ordered else sorted(found)) == list(range(5))
 
 
 def test_packing_on_a_cluster_has_the_same_bytes(shared, tmp_path):
