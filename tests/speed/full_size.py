@@ -47,15 +47,18 @@ def name_processor(device: str) -> str:
 
 
 def name_commit() -> str:
-    """The commit, with a mark where files differ from it."""
-    command = ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--exclude", "*"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown commit"
+    """The commit, with a mark where code differs from it."""
+    git = ["git", "-C", str(HERE.parents[1])]
+    found = subprocess.run([*git, "rev-parse", "--short=7", "HEAD"], capture_output=True, text=True, check=False)
+    same = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "*.py", "*.toml"], capture_output=True, check=False)
+    return (found.stdout.strip() or "unknown commit") + ", changed" * (same.returncode != 0)
 
 
 def measure_stage(shop: Workshop, stage: Stage, turns: int) -> dict[int, Cost]:
     """The costs of a stage at each size: of several turns the least CPU time, because noise only adds to it."""
     costs: dict[int, Cost] = {}
+    if stage.compiles:
+        shop.measure(stage, stage.sizes[0])
     for turn in range(turns):
         for size in stage.sizes:
             cost = shop.measure(stage, size)

@@ -49,8 +49,8 @@ def link_many(bases: Sequence[Path], paths: Sequence[Path]) -> None:
 
 
 def make_esc50(root: Path, *, per_class_and_fold: int = 8, categories: Sequence[str] = CATEGORIES) -> Path:
-    """ESC-50 with its 2,000 clips of 5 s, or fewer."""
-    bases = [write_noise(root / "made" / f"{seed}.wav", 5.0, seed=seed) for seed in range(8)]
+    """ESC-50 with its 2,000 clips of 5 s, or fewer; folds have no audio in common."""
+    bases = [write_noise(root / "made" / f"{seed}.wav", 5.0, seed=seed) for seed in range(10)]
     recordings = list_recording_numbers("dev", SOURCES_IN_FSD50K)
     for name in ("audio", "meta"):
         (root / name).mkdir()
@@ -62,7 +62,9 @@ def make_esc50(root: Path, *, per_class_and_fold: int = 8, categories: Sequence[
                 source = recordings[number] if number < SOURCES_IN_FSD50K else 900_000 + number
                 clip = f"{fold}-{source}-{'ABCDEFGH'[take]}-{target}.wav"
                 rows.append((clip, fold, target, category, False, source, "ABCDEFGH"[take]))
-    link_many(bases, [root / "audio" / str(row[0]) for row in rows])
+    for fold in range(1, 6):
+        of_fold = [root / "audio" / str(row[0]) for row in rows if row[1] == fold]
+        link_many(bases[2 * fold - 2 : 2 * fold], of_fold)
     names = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
     _write_table(root / "meta" / "esc50.csv", names, rows)
     return root
