@@ -1,5 +1,6 @@
 """The commands of .github/REPRODUCE.md, from corpora to tables, on miniature corpora."""
 
+import itertools
 import re
 import shlex
 import shutil
@@ -65,7 +66,7 @@ def test_the_document_names_the_paper_s_lambdas_in_every_table():
     measured = [words for words in commands if words[:2] == ["benchmark", "run"]]
     assert len(measured) == 3
     for words in measured:
-        given = [after for word, after in zip(words, words[1:], strict=False) if word == "--encoder"]
+        given = [after for word, after in itertools.pairwise(words) if word == "--encoder"]
         assert given == [f"runs/lambda-{weight}/checkpoint.pt" for weight in LAMBDAS]
 
 

@@ -2,15 +2,15 @@
 
     python tests/speed/full_size.py [--stage build --stage train] [--turns 2] [--write]
 
-Each stage is the command that users run, in one process with one thread, on synthetic audio that is in the page cache.
-Measured are the CPU seconds of the process and its children (other work on the machine bears on these less than on wall
-time), the bytes that it wrote, and its largest resident memory. A line through the three sizes gives the cost of a unit and
-the fixed cost; the residual is the largest distance from that line, and growth compares the cost of a further unit at
-the larger sizes with that at the smaller ones. What the whole takes is projected from the line, not measured. On n
-cores the commands share the work, so divide by n, except for training, whose threads gain less.
+Each stage is the command that users run, in one process with one thread, on synthetic audio in the page cache. Measured
+are the CPU seconds of the process and its children (other work on the machine changes these less than wall time), the
+bytes that it wrote, and its largest resident memory. A line through the three sizes gives the cost of a unit and the
+fixed cost; the residual is the largest distance from that line, and growth compares the cost of a further unit at the
+larger sizes with that at the smaller ones. What the whole takes is projected from the line, not measured. On n cores
+the commands share the work, so divide by n, except for training, whose threads gain less.
 
 The stage ``corpora`` makes corpora with as many files as published (ESC-50, FSD50K, VoxCeleb1, NSynth) from hard links,
-and measures reading their lists and headers, and drawing BgKnown's recipe without listening. Nothing is projected there.
+and measures reading their lists and headers, and drawing BgKnown's recipe without listening. It projects nothing.
 
 ``--device cuda`` measures the stages that use a GPU, in wall seconds; ``--write`` puts the rows into README.md.
 """

@@ -25,8 +25,8 @@ DURATIONS_S = {
     "dev": (0.6, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 11.0, 15.0, 29.0),
     "eval": (0.7, 1.1, 1.6, 2.1, 3.1, 4.1, 6.1, 8.1, 11.1, 15.1, 29.1),
 }
-"""Of FSD50K's recordings, in turn: a mean of about 7.4 s, and 3 of 11 are 10 s or longer. The two parts have no duration
-in common, because recordings of equal length in both parts are compared by their audio."""
+"""Of FSD50K's recordings, in turn: a mean of about 7.4 s, and 3 of 11 are 10 s or longer. The parts have no duration in
+common, because recordings of equal length in both parts are compared by their audio."""
 RATE_HZ = 44_100
 CATEGORIES = ("dog", "footsteps", "chirping_birds", *(f"class_{number:02}" for number in range(3, 50)))
 

@@ -115,7 +115,7 @@ def _verify(shop: Workshop, rows: int, out: Path) -> list[str | Path]:
 
 
 def _prepare(shop: Workshop, files: int, out: Path) -> list[str | Path]:
-    """Half of the files are recordings, three quarters of them in dev about as in the published lists, half are clips."""
+    """Half of the files are recordings, three quarters of these in dev, about as in the published lists."""
     recordings = files // 2
     parts = {"dev": recordings * 3 // 4, "eval": recordings - recordings * 3 // 4}
     fsd50k = shop.take(f"rain{files}", lambda path: make_fsd50k(path, parts, labels=("Rain",)))
