@@ -24,8 +24,11 @@ SUBSTITUTES = {
     "evar": {"benchmark": "quick.toml"},
     "distilbert-base-uncased": {"benchmark": "minilm"},
     "200000": {"pretrain": "8"},
+    "20": {"bgknown": "2"},
 }
 """Words of the document that need a network or hours, and what takes their place in the commands of a package."""
+RUN = ("0", "0.5")
+"""The models that are trained and measured here; another one is the same command with another number."""
 
 
 def list_commands(text):
@@ -36,7 +39,16 @@ def list_commands(text):
 
 
 def substitute(words):
-    return [SUBSTITUTES.get(word, {}).get(words[0], word) for word in words]
+    """A command in the small; none for a model that is left out."""
+    left_out = [f"runs/lambda-{weight}" for weight in LAMBDAS if weight not in RUN]
+    if words[:2] == ["pretrain", "train"] and words[-1] in left_out:
+        return []
+    kept = [SUBSTITUTES.get(word, {}).get(words[0], word) for word in words]
+    for folder in left_out:
+        if f"{folder}/checkpoint.pt" in kept:
+            place = kept.index(f"{folder}/checkpoint.pt")
+            del kept[place - 1 : place + 1]
+    return kept
 
 
 def make_inputs(root):
@@ -76,14 +88,14 @@ def test_the_commands_run_from_corpora_to_tables(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     make_inputs(tmp_path)
     monkeypatch.chdir(tmp_path)
-    for words in map(substitute, list_commands(DOCUMENT.read_text())):
+    for words in filter(None, map(substitute, list_commands(DOCUMENT.read_text()))):
         end = words.index(">") if ">" in words else len(words)
         result = CliRunner().invoke(COMMANDS[words[0]], words[1:end])
         assert result.exit_code == 0, f"{' '.join(words)}\n{result.output}"
         if end < len(words):
             (tmp_path / words[-1]).write_text(result.stdout)
     board = pd.read_csv(tmp_path / "results" / "leaderboard.csv")
-    names = {f"lambda-{weight}" for weight in LAMBDAS}
+    names = {f"lambda-{weight}" for weight in RUN}
     wanted = {
         "bgknown": {"mix", "a", "b", "c"},
         "apwd-rain": {"audio+text"},
