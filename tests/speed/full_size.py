@@ -12,7 +12,8 @@ the commands share the work, so divide by n, except for training, whose threads 
 The stage ``corpora`` makes corpora with as many files as published (ESC-50, FSD50K, VoxCeleb1, NSynth) from hard links,
 and measures reading their lists and headers, and drawing BgKnown's recipe without listening. It projects nothing.
 
-``--device cuda`` measures the stages that use a GPU, in wall seconds; ``--write`` puts the rows into README.md.
+``--device cuda`` measures the stages that use a GPU, in wall seconds. ``--write`` stores the measurements in
+full_size.json and writes the tables of README.md and REPRODUCE.md, which are made from it; other stages stay.
 """
 
 from __future__ import annotations
@@ -28,11 +29,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from full_size_fit import COLUMNS, Cost, fit_line, format_row, format_table, replace_rows  # noqa: E402
-from full_size_lists import LIST_COLUMNS, STEPS_OF_LISTS, measure_lists, run_step  # noqa: E402
+from full_size_fit import Cost  # noqa: E402
+from full_size_lists import measure_lists, run_step  # noqa: E402
 from full_size_stages import STAGES, Stage, Workshop  # noqa: E402
-
-README = HERE / "README.md"
+from full_size_tables import ON_GPU, Measurement, Measurements, list_tables, write_documents, write_store  # noqa: E402
 
 
 def name_processor(device: str) -> str:
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--folder", type=Path, help="folder for temporary files (about 3 GB)")
-    parser.add_argument("--write", action="store_true", help="put the rows into README.md")
+    parser.add_argument("--write", action="store_true", help="store the measurements, and write the tables")
     parser.add_argument("--step", nargs=2, metavar=("STEP", "FOLDER"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.step:
@@ -84,27 +84,28 @@ def main() -> None:
         return
     chosen = given.stage or [*names, "corpora"]
     on_gpu = given.device != "cpu"
-    about = {"measured on": f"{name_processor(given.device)}, {name_commit()}", "device": given.device}
-    rows, lists, growing = [], [], []
+    measured_on = f"{name_processor(given.device)}, {name_commit()}"
+    found = Measurements(stages={}, lists={})
     with tempfile.TemporaryDirectory(dir=given.folder, prefix="full-size-") as folder:
         shop = Workshop(Path(folder), given.device)
         for stage in STAGES:
             if stage.name not in chosen or (on_gpu and not stage.on_gpu):
                 continue
-            costs = measure_stage(shop, stage, given.turns)
-            key = stage.name + " with a GPU" * on_gpu
-            rows.append(format_row(key, stage.unit, costs, stage.whole, {**about, "gpu": stage.gpu}))
-            line = fit_line(stage.sizes, [costs[size].seconds for size in stage.sizes])
-            growing += [f"{stage.name}: a further unit costs {line.growth:.2f} times as much"] * line.grows
+            measured = Measurement(costs=measure_stage(shop, stage, given.turns), measured_on=measured_on)
+            found.stages[stage.name + ON_GPU * on_gpu] = measured
+            if measured.seconds.grows:
+                print(f"warning: {stage.name}: a further unit costs {measured.seconds.growth:.2f} times as much at the "
+                      "larger sizes", file=sys.stderr)  # fmt: skip
+            if given.write:  # what is measured is kept if a later stage is interrupted
+                write_store(found)
         if "corpora" in chosen and not on_gpu:
-            lists = measure_lists(shop, about["measured on"], Path(__file__))
-    print(format_table(COLUMNS, rows) + ("\n" + format_table(LIST_COLUMNS, lists) if lists else ""))
-    for warning in growing:
-        print(f"warning: {warning} at the larger sizes", file=sys.stderr)
+            found.lists.update(measure_lists(shop, measured_on, Path(__file__)))
     if given.write:
-        order = [f"`{name}{suffix}`" for name in names for suffix in ("", " with a GPU")]
-        text = replace_rows(README.read_text(), "stages", COLUMNS, rows, order)
-        README.write_text(replace_rows(text, "lists", LIST_COLUMNS, lists, [step.title for step in STEPS_OF_LISTS]))
+        write_store(found)
+        write_documents()
+        return
+    tables = list_tables(found)
+    print(tables["stages"] + ("\n" + tables["lists"] if found.lists else ""))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +10,6 @@ import numpy as np
 MOST_GROWTH = 1.25
 """The cost of a further unit, between the larger two sizes relative to that between the smaller two, above which it is
 reported. Noise of a shared machine stays below it where each step of size costs several times what varies."""
-COLUMNS = (
-    "stage", "a unit is", "measured with", "per unit, and fixed", "residual", "growth", "peak memory",
-    "written per unit", "whole", "on one core", "on one GPU", "disk", "measured on",
-)  # fmt: skip
-BLOCK = re.compile(r"(<!-- full size: (?P<name>[a-z]+) -->\n)(?P<body>.*?)(<!-- end of full size -->)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,40 +66,6 @@ class Cost:
     """Largest resident memory of a process."""
 
 
-def format_row(stage: str, unit: str, costs: Mapping[int, Cost], whole: Mapping[str, int], about: Mapping[str, str]
-               ) -> list[str]:  # fmt: skip
-    """The cells of a stage's row.
-
-    Args:
-        stage: its name.
-        unit: what a unit is.
-        costs: the costs of each size.
-        whole: the projects, and how many units each has.
-        about: ``measured on``; and ``gpu``, projections that do not come from these costs.
-    """
-    sizes = sorted(costs)
-    seconds = fit_line(sizes, [costs[size].seconds for size in sizes])
-    written = fit_line(sizes, [costs[size].written for size in sizes])
-    memory = [costs[size].peak_mb for size in sizes]
-    on_gpu = about.get("device", "cpu") != "cpu"
-    projected = "; ".join(f"{format_duration(seconds.project(units))}" for units in whole.values())
-    return [
-        f"`{stage}`",
-        unit,
-        ", ".join(f"{size:,}" for size in sizes),
-        f"{format_seconds(seconds.per_unit)}, {format_seconds(max(seconds.fixed, 0.0))}",
-        f"{100 * seconds.residual:.1f} %",
-        f"{seconds.growth:.2f}" + (" (grows)" if seconds.grows else ""),
-        ", ".join(f"{peak_mb:,.0f}" for peak_mb in memory) + " MB",
-        format_bytes(max(written.per_unit, 0.0)),
-        "; ".join(f"{name}: {units:,}" for name, units in whole.items()),
-        "" if on_gpu else projected,
-        projected if on_gpu else about.get("gpu", ""),
-        "; ".join(format_bytes(max(written.project(units), 0.0)) for units in whole.values()),
-        about["measured on"],
-    ]
-
-
 def format_seconds(seconds: float) -> str:
     """Seconds with a unit that suits them."""
     if seconds < 1e-3:
@@ -134,26 +94,3 @@ def format_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
-
-
-def replace_rows(text: str, name: str, columns: Sequence[str], rows: Sequence[Sequence[str]], order: Sequence[str]
-                 ) -> str:  # fmt: skip
-    """Put rows into the table of a block; a row whose first cell it has already replaces that row.
-
-    Args:
-        text: the document.
-        name: of the block.
-        columns: of the table.
-        rows: new rows.
-        order: first cells in the order of the table; rows of others are dropped.
-
-    Raises:
-        ValueError: the document has no such block.
-    """
-    found = next((match for match in BLOCK.finditer(text) if match["name"] == name), None)
-    if found is None:
-        raise ValueError(f"there is no block <!-- full size: {name} -->")
-    old = [[cell.strip() for cell in line.strip().strip("|").split(" | ")] for line in found["body"].splitlines()[2:]]
-    known = {row[0]: row for row in old if len(row) == len(columns)} | {row[0]: list(row) for row in rows}
-    table = format_table(columns, [known[first] for first in order if first in known])
-    return text[: found.start("body")] + table + text[found.end("body") :]

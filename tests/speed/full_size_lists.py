@@ -14,10 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from full_size_corpora import FSD50K, make_esc50, make_fsd50k, make_nsynth, make_vc1
-from full_size_fit import format_seconds
 from full_size_stages import Workshop
-
-LIST_COLUMNS = ("what", "files", "first time", "headers in the cache", "memory added", "measured on")
 
 
 def read_corpora(folder: Path) -> int:
@@ -68,14 +65,26 @@ class Step:
     """What the table calls it."""
     work: Callable[[Path], int]
     """Does it in a folder of corpora; the number of files or rows."""
+    reads_headers: bool = False
+    """Whether a second time finds headers in the cache."""
 
 
 STEPS_OF_LISTS = [
-    Step(name="bgknown", title="ESC-50 and FSD50K: lists and headers", work=read_corpora),
+    Step(name="bgknown", title="ESC-50 and FSD50K: lists and headers", work=read_corpora, reads_headers=True),
     Step(name="draw", title="the recipe of one draw, in rows, without listening", work=partial(draw, draws=1)),
     Step(name="draw-six", title="the recipe of six draws, in rows, without listening", work=partial(draw, draws=6)),
-    Step(name="vc1", title="VoxCeleb1: list, headers, split, views", work=partial(read_task, name="vc1")),
-    Step(name="nsynth", title="NSynth: lists, headers, split, views", work=partial(read_task, name="nsynth")),
+    Step(
+        name="vc1",
+        title="VoxCeleb1: list, headers, split, views",
+        work=partial(read_task, name="vc1"),
+        reads_headers=True,
+    ),
+    Step(
+        name="nsynth",
+        title="NSynth: lists, headers, split, views",
+        work=partial(read_task, name="nsynth"),
+        reads_headers=True,
+    ),
     Step(name="listing", title="listing NSynth's folder for `pretrain pack`", work=list_for_packing),
 ]
 
@@ -96,7 +105,7 @@ def run_step(name: str, folder: Path) -> dict[str, float]:
     return {"files": files, "first": seconds[0], "again": seconds[1], "added_mb": _peak_mb() - before_mb}
 
 
-def measure_lists(shop: Workshop, measured_on: str, script: Path) -> list[list[str]]:
+def measure_lists(shop: Workshop, measured_on: str, script: Path) -> dict[str, dict[str, float | str]]:
     """Make the corpora, and measure every step in a process of its own."""
     folder = shop.folder / "corpora"
     folder.mkdir()
@@ -104,18 +113,16 @@ def measure_lists(shop: Workshop, measured_on: str, script: Path) -> list[list[s
     make_fsd50k(folder / "fsd50k", FSD50K)
     make_vc1(folder / "vc1")
     make_nsynth(folder / "nsynth")
-    rows = []
+    found = {}
     for step in STEPS_OF_LISTS:
         command = [sys.executable, str(script), "--step", step.name, str(folder)]
-        done = subprocess.run(command, env=shop.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                              text=True, check=True)  # fmt: skip
-        facts = json.loads(done.stdout.splitlines()[-1])
-        print(f"{step.name}: {facts}", file=sys.stderr, flush=True)
-        again = "" if step.name.startswith(("draw", "listing")) else format_seconds(facts["again"])
-        added = f"{facts['added_mb']:,.0f} MB"
-        rows.append([step.title, f"{facts['files']:,}", format_seconds(facts["first"]), again, added, measured_on])
+        done = subprocess.run(
+            command, env=shop.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True
+        )
+        found[step.name] = {**json.loads(done.stdout.splitlines()[-1]), "measured_on": measured_on}
+        print(f"{step.name}: {found[step.name]}", file=sys.stderr, flush=True)
     shutil.rmtree(folder)
-    return rows
+    return found
 
 
 def _peak_mb() -> float:

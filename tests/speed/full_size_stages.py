@@ -89,8 +89,8 @@ class Stage:
     """Projects, and how many units each has."""
     command: Callable[[Workshop, int, Path], list[str | Path]]
     """Makes the inputs of a size, and gives the command with its output."""
-    gpu: str = ""
-    """A projection for a GPU that was measured otherwise, with card and commit."""
+    gpu: tuple[float, str] | None = None
+    """Seconds of a unit on a GPU where they were measured otherwise, with card and commit."""
     on_gpu: bool = False
     """Whether ``--device`` matters."""
     compiles: bool = False
@@ -301,7 +301,7 @@ STAGES = [
         sizes=(1, 2, 4),
         whole={"100 epochs": STEPS},
         command=_train(0.5),
-        gpu="45 min (7,400 clips a second, H200, 1160ba1)",
+        gpu=(BATCH / 7_400, "H200, 1160ba1"),
         on_gpu=True,
     ),
     Stage(
@@ -310,7 +310,7 @@ STAGES = [
         sizes=(1, 2, 4),
         whole={"100 epochs": STEPS},
         command=_train(0.0),
-        gpu="33 min (10,200 clips a second, H200, 1160ba1)",
+        gpu=(BATCH / 10_200, "H200, 1160ba1"),
         on_gpu=True,
     ),
 ]

@@ -8,11 +8,23 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-import full_size  # noqa: E402
 from full_size_corpora import make_esc50, make_fsd50k, make_nsynth, make_vc1  # noqa: E402
-from full_size_fit import COLUMNS, Cost, fit_line, format_row, replace_rows  # noqa: E402
-from full_size_lists import LIST_COLUMNS, STEPS_OF_LISTS, run_step  # noqa: E402
-from full_size_stages import STAGES, Stage, Workshop  # noqa: E402
+from full_size_fit import Cost, fit_line  # noqa: E402
+from full_size_lists import STEPS_OF_LISTS, run_step  # noqa: E402
+from full_size_stages import STAGES, STEPS, Stage, Workshop  # noqa: E402
+from full_size_tables import (  # noqa: E402
+    COLUMNS,
+    DOCUMENTS,
+    ON_GPU,
+    REPRODUCTION,
+    Measurement,
+    Measurements,
+    fill_blocks,
+    format_stage,
+    list_tables,
+    read_store,
+    write_store,
+)
 
 
 def test_a_linear_cost_is_projected_exactly():
@@ -38,44 +50,56 @@ def test_sizes_that_do_not_rise_are_refused(sizes):
         fit_line(sizes, [1.0] * len(sizes))
 
 
-def row_of(stage, **about):
+def measurement(measured_on="a CPU, 1234567"):
     costs = {size: Cost(seconds=2.0 + size, written=1e6 * size, peak_mb=300.0) for size in (1, 2, 4)}
-    return format_row(stage, "row", costs, {"all": 7_198, "twice": 14_398}, {"measured on": "a CPU, 1234567", **about})
+    return Measurement(costs=costs, measured_on=measured_on)
+
+
+def stage_of(**changes):
+    whole = {"all": 7_198, "twice": 14_398}
+    return Stage(name="build", unit="row", sizes=(1, 2, 4), whole=whole, command=lambda *_: [], **changes)
 
 
 def test_a_row_says_what_was_measured_and_what_it_gives_for_the_whole():
-    row = dict(zip(COLUMNS, row_of("build", gpu="2 min (card, commit)"), strict=True))
+    row = dict(
+        zip(COLUMNS, format_stage(stage_of(gpu=(0.5, "card, commit")), measurement(), on_gpu=False), strict=True)
+    )
     assert row["per unit, and fixed"] == "1 s, 2 s"
     assert row["on one core"] == "2.0 h; 4.0 h"
-    assert row["on one GPU"] == "2 min (card, commit)"
+    assert row["on one GPU"] == "60 min; 2.0 h (card, commit)"
     assert row["disk"] == "7.2 GB; 14.4 GB"
-    on_gpu = dict(zip(COLUMNS, row_of("build", device="cuda"), strict=True))
-    assert (on_gpu["on one core"], on_gpu["on one GPU"]) == ("", "2.0 h; 4.0 h")
+    row = dict(zip(COLUMNS, format_stage(stage_of(), measurement(), on_gpu=True), strict=True))
+    assert (row["stage"], row["on one core"], row["on one GPU"]) == ("`build`" + ON_GPU, "", "2.0 h; 4.0 h")
 
 
-def test_rows_replace_those_of_the_same_stage_and_keep_the_others():
-    text = "above\n<!-- full size: stages -->\n<!-- end of full size -->\nbelow\n"
-    order = ["`build`", "`train`"]
-    once = replace_rows(text, "stages", COLUMNS, [row_of("train"), row_of("build")], order)
-    assert once.index("`build`") < once.index("`train`")
-    changed = row_of("build")
-    changed[-1] = "another CPU, 7654321"
-    again = replace_rows(once, "stages", COLUMNS, [changed], order)
-    assert again.count("`build`") == again.count("`train`") == 1
-    assert "another CPU" in again
-    assert again.startswith("above\n")
-    assert again.endswith("below\n")
-    assert replace_rows(again, "stages", COLUMNS, [changed], order) == again
-    with pytest.raises(ValueError, match="there is no block"):
-        replace_rows(text, "lists", COLUMNS, [], order)
+def test_new_measurements_replace_those_of_the_same_stage_and_keep_the_others(tmp_path):
+    path = tmp_path / "store.json"
+    write_store(Measurements(stages={"build": measurement(), "pack": measurement()}, lists={}), path)
+    facts = {"files": 5, "first": 1.0, "again": 0.5, "added_mb": 9.0, "measured_on": "x"}
+    write_store(Measurements(stages={"build": measurement("another")}, lists={"vc1": facts}), path)
+    found = read_store(path)
+    assert found == Measurements(stages={"build": measurement("another"), "pack": measurement()}, lists={"vc1": facts})
 
 
-def test_the_readme_has_a_row_of_every_stage_and_list():
-    text = full_size.README.read_text()
-    for name in [f"| `{stage.name}` |" for stage in STAGES] + [f"| {step.title} |" for step in STEPS_OF_LISTS]:
-        assert name in text, f"run `python tests/speed/full_size.py --write`; the README lacks {name}"
-    assert " | ".join(COLUMNS) in text
-    assert " | ".join(LIST_COLUMNS) in text
+def test_a_step_sums_its_stages_and_names_those_that_were_not_measured():
+    stages = {name: measurement() for name in ("train", "train-byol-a")}
+    steps = list_tables(Measurements(stages=stages, lists={}))["steps"]
+    training = next(line for line in steps.splitlines() if "pre-training" in line)
+    hours = (5 * STEPS + 4) / 3_600
+    assert f"| {hours:.0f} h; `pack` not measured |" in training
+    assert "| 3.5 h, and `pack` on CPUs |" in training  # four of 45 and one of 33 minutes
+
+
+def test_the_documents_have_the_tables_of_the_stored_measurements():
+    tables = list_tables(read_store())
+    for path in DOCUMENTS:
+        text = path.read_text()
+        assert "<!-- full size: " in text
+        assert fill_blocks(text, tables) == text, "run `python tests/speed/full_size.py --write`"
+
+
+def test_every_stage_of_a_step_exists():
+    assert {name for step in REPRODUCTION for name in step.work} <= {stage.name for stage in STAGES}
 
 
 def test_the_cpu_time_of_children_is_measured(tmp_path):
