@@ -122,10 +122,10 @@ def test_the_cpu_time_of_children_is_measured(tmp_path):
 
 def test_corpora_of_links_are_read_as_the_published_ones(tmp_path):
     make_esc50(tmp_path / "esc50", per_class_and_fold=1)
-    make_fsd50k(tmp_path / "fsd50k", {"dev": 22, "eval": 11})
-    make_vc1(tmp_path / "vc1", {"1": 2_600, "2": 1_251, "3": 1_251})
+    make_fsd50k(tmp_path / "fsd50k", {"dev": 900, "eval": 200})
+    make_vc1(tmp_path / "vc1", {"1": 1_300, "2": 20, "3": 20})
     make_nsynth(tmp_path / "nsynth", {"train": 44, "valid": 22, "test": 22})
-    counts = {"bgknown": 250 + 33, "draw": 250, "draw-six": 1_500, "vc1": 5_102, "nsynth": 88, "listing": 88 + 9}
+    counts = {"bgknown": 250 + 1_100, "draw": 250, "draw-six": 1_500, "vc1": 1_340, "nsynth": 88, "listing": 88 + 9}
     assert {step.name for step in STEPS_OF_LISTS} == set(counts)
     for name, count in counts.items():
         assert run_step(name, tmp_path)["files"] == count, name
