@@ -48,7 +48,7 @@ def substitute(words):
         if f"{folder}/checkpoint.pt" in kept:
             place = kept.index(f"{folder}/checkpoint.pt")
             del kept[place - 1 : place + 1]
-    return kept
+    return [*kept, *["--format", "svg"] * (kept[:2] == ["benchmark", "plot"])]
 
 
 def make_inputs(root):

@@ -197,8 +197,8 @@ def _format_steps(found: Measurements) -> str:
         missing = [name for name in step.work if name not in found.stages]
         total = sum(found.stages[name].seconds.project(round(units)) for name, units in step.work.items()
                     if name in found.stages)  # fmt: skip
-        core = format_duration(total) + "".join(f"; `{name}` {MISSING}" for name in missing)
-        rows.append([step.title, core, _describe_gpu(step, stages, found), format_bytes(step.disk)])
+        core = [format_duration(total)] * (len(missing) < len(step.work)) + [f"`{name}` {MISSING}" for name in missing]
+        rows.append([step.title, "; ".join(core), _describe_gpu(step, stages, found), format_bytes(step.disk)])
     return format_table(STEP_COLUMNS, rows)
 
 
