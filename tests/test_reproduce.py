@@ -27,6 +27,8 @@ SUBSTITUTES = {
     "20": {"bgknown": "2"},
 }
 """Words of the document that need a network or hours, and what takes their place in the commands of a package."""
+FURTHER = {"bgknown build": ["--limit", "24"], "benchmark plot": ["--format", "svg"]}
+"""Options that some commands get here too."""
 RUN = ("0", "0.5")
 """The models that are trained and measured here; another one is the same command with another number."""
 
@@ -48,7 +50,7 @@ def substitute(words):
         if f"{folder}/checkpoint.pt" in kept:
             place = kept.index(f"{folder}/checkpoint.pt")
             del kept[place - 1 : place + 1]
-    return [*kept, *["--format", "svg"] * (kept[:2] == ["benchmark", "plot"])]
+    return [*kept, *FURTHER.get(" ".join(kept[:2]), [])]
 
 
 def make_inputs(root):
