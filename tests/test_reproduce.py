@@ -27,7 +27,7 @@ SUBSTITUTES = {
     "20": {"bgknown": "2"},
 }
 """Words of the document that need a network or hours, and what takes their place in the commands of a package."""
-FURTHER = {"bgknown build": ["--limit", "24"], "benchmark plot": ["--format", "svg"]}
+FURTHER = {"bgknown build": ["--limit", "48"], "benchmark plot": ["--format", "svg"]}
 """Options that some commands get here too."""
 RUN = ("0", "0.5")
 """The models that are trained and measured here; another one is the same command with another number."""
