@@ -51,7 +51,12 @@ def fit_line(sizes: Sequence[int], costs: Sequence[float]) -> Line:
     apart = np.abs(np.asarray(costs) - fixed - per_unit * np.asarray(sizes)).max()
     steps = np.diff(costs) / np.diff(sizes)
     growth = steps[-1] / steps[0] if steps[0] > 0 else (1.0 if steps[-1] <= 0 else np.inf)
-    return Line(fixed=fixed, per_unit=per_unit, residual=float(apart / max(costs)), growth=float(growth))
+    return Line(
+        fixed=fixed,
+        per_unit=per_unit,
+        residual=float(apart / max(costs)) if max(costs) > 0 else 0.0,
+        growth=float(growth),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,11 @@ def test_a_cost_per_unit_that_grows_is_noticed_and_leaves_a_residual():
     assert line.residual > 0.02
 
 
+def test_a_stage_that_writes_nothing_costs_nothing():
+    line = fit_line([1, 2, 3], [0.0, 0.0, 0.0])
+    assert (line.project(1_000), line.residual, line.growth) == pytest.approx((0.0, 0.0, 1.0))
+
+
 @pytest.mark.parametrize("sizes", [[1, 2], [1, 2, 2], [4, 2, 1]])
 def test_sizes_that_do_not_rise_are_refused(sizes):
     with pytest.raises(ValueError, match="at least three are needed"):
