@@ -237,7 +237,7 @@ STAGES = [
     Stage(
         name="apwd-prepare",
         unit="source file of APwD",
-        sizes=(60, 120, 240),
+        sizes=(120, 240, 480),
         whole={"published lists": APWD_SOURCES},
         command=_prepare,
         compiles=True,
@@ -291,7 +291,7 @@ STAGES = [
     Stage(
         name="pack",
         unit="clip of 10 s, stereo at 44.1 kHz",
-        sizes=(64, 128, 256),
+        sizes=(200, 400, 800),
         whole={"200,000 clips": AUDIOSET},
         command=_pack,
     ),
