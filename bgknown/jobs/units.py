@@ -73,8 +73,6 @@ class FinishedUnit:
     """Its bytes."""
 
 
-
-
 def read_units(journal: Path) -> Iterator[FinishedUnit]:
     """The units of a journal in the order of its lines; damaged lines and those of other layouts are left out.
 
