@@ -281,7 +281,7 @@ def test_a_killed_pass_goes_on_to_the_same_bytes(clips, settings, tmp_path):
 
 @pytest.mark.slow
 def test_processes_of_torchrun_share_the_work(clips, settings, tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29517"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     subprocess.run(
