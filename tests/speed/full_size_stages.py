@@ -30,7 +30,7 @@ facts = usage.ru_utime + usage.ru_stime, time.perf_counter() - began, usage.ru_m
 pathlib.Path(sys.argv[1]).write_text(json.dumps(facts))
 sys.exit(code)
 """
-"""A small process between this one and a command: a new process inherits the largest memory of the one that starts it."""
+"""A small process between this one and a command, because a process inherits the largest memory of the one above it."""
 
 
 class Workshop:
