@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgknown.audio.files import RATE_HZ
-from bgknown.render.weighted import measure_both_lufs
+from bgknown.render.weighted_pair import measure_both_lufs
 
 ReferenceGain = Literal["mixture", "source"]
 

@@ -8,7 +8,8 @@ from bgknown.audio.files import RATE_HZ, as_pcm32, check_finite, to_pcm16
 from bgknown.audio.loudness import measure_lufs
 from bgknown.errors import NotFiniteError
 from bgknown.render.passes import convert_to_pcm32, find_peak, scale_to_pcm16
-from bgknown.render.weighted import measure_both_lufs, measure_samples_lufs
+from bgknown.render.weighted import measure_samples_lufs
+from bgknown.render.weighted_pair import measure_both_lufs
 from tests.conftest import noise
 
 EDGES = np.array([0.0, -0.0, 1.0, -1.0, 1.5, -3.0, 5e-324, 2.0**-31, -(2.0**-32), 0.3 * 2.0**-15, -0.5 * 2.0**-15])
