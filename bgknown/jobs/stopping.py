@@ -92,6 +92,8 @@ def finish_step_first(words: str, *, kept: str) -> Iterator[Request]:
     try:
         yield listener.request
     finally:
+        if listener.request.is_set():  # a short step may end before the thread gets to say so
+            listener.acknowledge(listener.words)
         listener.words = listener.kept = ""
         if outer is None:
             listener.close()
@@ -134,7 +136,7 @@ class _Listener:
 
     def __init__(self, *, ends: bool) -> None:
         self.words, self.kept, self.request, self.acknowledged = "", "", Request(), False
-        self._ends, self._raised = ends, False
+        self._ends, self._raised, self._speaking = ends, False, threading.Lock()
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
         handlers = {number: signal.getsignal(number) for number in SIGNALS}
@@ -182,7 +184,7 @@ class _Listener:
             if not select.select([self._reader], [], [], wait)[0]:
                 now = time.monotonic()
                 if not self.acknowledged:
-                    self._acknowledge(_STOPPING)
+                    self.acknowledge(_STOPPING)
                 elif self._ends and not self.words and now - since >= END_AFTER_S:
                     self._end(first)
                 deadline = now + END_AFTER_S
@@ -196,13 +198,16 @@ class _Listener:
                     first, since = number, time.monotonic()
                     deadline = since + ACKNOWLEDGE_AFTER_S
                     if self.words:
-                        self._acknowledge(self.words)
+                        self.acknowledge(self.words)
                 elif self._ends and (number == signal.SIGINT or time.monotonic() - since > SAME_REQUEST_S):
                     self._end(first)
 
-    def _acknowledge(self, words: str) -> None:
-        self.acknowledged = True
-        _say(words)
+    def acknowledge(self, words: str) -> None:
+        """Say that the command is stopping, once; both threads may come to it."""
+        with self._speaking:
+            if not self.acknowledged:
+                self.acknowledged = True
+                _say(words)
 
     def _end(self, number: int) -> NoReturn:
         """Clean up and end the process, whatever the main thread does."""

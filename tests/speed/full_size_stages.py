@@ -229,7 +229,14 @@ def _train(weight: float) -> Callable[[Workshop, int, Path], list[str | Path]]:
 _VC1, _NSYNTH = {"VoxCeleb1": sum(VC1.values())}, {"NSynth": sum(NSYNTH.values())}
 _ROWS = {"one draw": 2_000, "six draws": 12_000}
 STAGES = [
-    Stage(name="build", unit="row of BgKnown (Scaper)", sizes=(30, 60, 120), whole=_ROWS, command=_build),
+    Stage(
+        name="build",
+        unit="row of BgKnown (Scaper)",
+        sizes=(30, 60, 120),
+        whole=_ROWS,
+        command=_build,
+        compiles=True,
+    ),
     Stage(
         name="build-direct",
         unit="row of BgKnown (direct engine)",

@@ -258,6 +258,7 @@ def test_pairs_of_several_tasks_are_of_the_same_clips(tmp_path, open_page):  # n
     write_leaderboard_page([tmp_path], tmp_path / "page.html")
     with open_page(tmp_path / "page.html") as opened:
         opened.page.click("#pairs summary")
+        opened.page.wait_for_selector("#pair-b")
         chosen = "document.getElementById('pair-{}').selectedOptions[0].textContent"
         assert [opened.page.evaluate(chosen.format(mark)) for mark in "ab"] == ["one, yours", "other, yours"]
         assert "4 clips, accuracy" in opened.page.inner_text("#pairs")
