@@ -166,6 +166,16 @@ class Generator(torch.Generator):
         return self.place
 
 
+def _enter_no_grad(context):
+    """In place of inference mode, which refuses such tensors; functions may have been decorated with it long before."""
+    context.no_grad = torch.no_grad()
+    context.no_grad.__enter__()
+
+
+def _leave_no_grad(context, *error):
+    context.no_grad.__exit__(*error)
+
+
 class SecondDevice:
     """The context in which there is a second device.
 
@@ -198,7 +208,7 @@ class SecondDevice:
             mock.patch("torch.optim.optimizer._get_fused_kernels_supported_devices", return_value=supported),
             mock.patch("torch.autocast", make_autocast),
             mock.patch("torch.tensor", make_tensor),
-            mock.patch("torch.inference_mode", torch.no_grad),  # which refuses such tensors
+            mock.patch.multiple(torch.inference_mode, __enter__=_enter_no_grad, __exit__=_leave_no_grad),
         ):
             self._stack.enter_context(replaced)
         self._stack.enter_context(self._mode)
