@@ -92,6 +92,10 @@ def main() -> None:
             if stage.name not in chosen or (on_gpu and not stage.on_gpu):
                 continue
             measured = Measurement(costs=measure_stage(shop, stage, given.turns), measured_on=measured_on)
+            if measured.seconds.per_unit <= 0:
+                print(f"warning: {stage.name}: larger sizes took less time, so there is nothing to project from; "
+                      "measure it again with more --turns", file=sys.stderr)  # fmt: skip
+                continue
             found.stages[stage.name + ON_GPU * on_gpu] = measured
             if measured.seconds.grows:
                 print(f"warning: {stage.name}: a further unit costs {measured.seconds.growth:.2f} times as much at the "
