@@ -137,7 +137,8 @@ def wait_once(marker, path):
 
 @pytest.mark.slow
 def test_work_that_is_late_is_given_to_a_second_worker(tmp_path, quick, caplog, monkeypatch):
-    monkeypatch.setattr(waiting, "LATE_S", 10.0)
+    monkeypatch.setattr(waiting, "LATE_S", 4.0)
+    monkeypatch.setattr(waiting, "LATE_TIMES", 2.0)
     paths = [tmp_path / f"{number}.txt" for number in range(8)]
     with use_cluster("local:2") as cluster:
         cluster.client.wait_for_workers(2)
@@ -155,7 +156,8 @@ def wait_always(path):
 
 @pytest.mark.slow
 def test_work_that_is_late_with_two_workers_ends_with_one_line(tmp_path, quick, monkeypatch):
-    monkeypatch.setattr(waiting, "LATE_S", 10.0)
+    monkeypatch.setattr(waiting, "LATE_S", 4.0)
+    monkeypatch.setattr(waiting, "LATE_TIMES", 2.0)
     paths = [tmp_path / f"{number}.txt" for number in range(8)]
     late = r"1.txt has been running for \d+ s on tcp://\S+ and tcp://\S+, far longer than any other: finished work is"
     with use_cluster("local:2"), pytest.raises(StorageError, match=late):
