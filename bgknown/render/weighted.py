@@ -98,17 +98,19 @@ _FILTERS = design_k_weighting(RATE_HZ)
 
 
 @compile_function
-def _fill_tables(
-    samples: Samples, scale: float, filters: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def fill_chunks(
+    samples: Samples,
+    scale: float,
+    begin: int,
+    energies: NDArray[np.float64],
+    states: NDArray[np.float64],
+    filters: NDArray[np.float64],
+) -> None:
+    """Fill the tables of a recording, in place, from a chunk on whose state is there."""
     a0, a1, a2, c1, c2 = filters[0, 0], filters[0, 1], filters[0, 2], filters[0, 4], filters[0, 5]
     b0, b1, b2, d1, d2 = filters[1, 0], filters[1, 1], filters[1, 2], filters[1, 4], filters[1, 5]
-    chunks = samples.shape[0] // CHUNK
-    energies = np.empty(chunks)
-    states = np.empty((chunks + 1, 4))
-    s1 = s2 = t1 = t2 = 0.0
-    for chunk in range(chunks):
-        states[chunk] = s1, s2, t1, t2
+    s1, s2, t1, t2 = states[begin, 0], states[begin, 1], states[begin, 2], states[begin, 3]
+    for chunk in range(begin, energies.shape[0]):
         energy = 0.0
         for index in range(chunk * CHUNK, (chunk + 1) * CHUNK):
             x = samples[index] * scale
@@ -120,7 +122,18 @@ def _fill_tables(
             t2 = b2 * y - d2 * z
             energy += z * z
         energies[chunk] = energy
-    states[chunks] = s1, s2, t1, t2
+        states[chunk + 1] = s1, s2, t1, t2
+
+
+@compile_function
+def _fill_tables(
+    samples: Samples, scale: float, filters: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    chunks = samples.shape[0] // CHUNK
+    energies = np.empty(chunks)
+    states = np.empty((chunks + 1, 4))
+    states[0] = 0.0
+    fill_chunks(samples, scale, 0, energies, states, filters)
     return energies, states
 
 

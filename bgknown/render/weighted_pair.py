@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bgknown.audio.files import RATE_HZ
 from bgknown.audio.loudness import design_k_weighting
 from bgknown.render.compiled import compile_function
-from bgknown.render.weighted import CHUNK, Recording, measure_slice_lufs
+from bgknown.render.weighted import CHUNK, Recording, fill_chunks, measure_slice_lufs
 
 
 def measure_both_lufs(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
@@ -60,33 +60,6 @@ def _fill_both_tables(
         energies[1][chunk] = other
     states[0][both] = s1, s2, t1, t2
     states[1][both] = u1, u2, v1, v2
-    _fill_rest(first, both, energies[0], states[0], filters)
-    _fill_rest(second, both, energies[1], states[1], filters)
+    fill_chunks(first, 1.0, both, energies[0], states[0], filters)
+    fill_chunks(second, 1.0, both, energies[1], states[1], filters)
     return energies[0], states[0], energies[1], states[1]
-
-
-@compile_function
-def _fill_rest(
-    samples: NDArray[np.float64],
-    begin: int,
-    energies: NDArray[np.float64],
-    states: NDArray[np.float64],
-    filters: NDArray[np.float64],
-) -> None:
-    """Fill tables from a chunk on, whose state is there."""
-    a0, a1, a2, c1, c2 = filters[0, 0], filters[0, 1], filters[0, 2], filters[0, 4], filters[0, 5]
-    b0, b1, b2, d1, d2 = filters[1, 0], filters[1, 1], filters[1, 2], filters[1, 4], filters[1, 5]
-    s1, s2, t1, t2 = states[begin, 0], states[begin, 1], states[begin, 2], states[begin, 3]
-    for chunk in range(begin, energies.shape[0]):
-        energy = 0.0
-        for index in range(chunk * CHUNK, (chunk + 1) * CHUNK):
-            x = samples[index]
-            y = a0 * x + s1
-            s1 = a1 * x - c1 * y + s2
-            s2 = a2 * x - c2 * y
-            z = b0 * y + t1
-            t1 = b1 * y - d1 * z + t2
-            t2 = b2 * y - d2 * z
-            energy += z * z
-        energies[chunk] = energy
-        states[chunk + 1] = s1, s2, t1, t2
