@@ -69,12 +69,6 @@ class Moments:
         names = ("rows", "x", "y", "xx", "xy", "yy")
         return Moments(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
-    def take_first(self, width: int) -> Moments:
-        """The sums for the first features only."""
-        return Moments(
-            rows=self.rows, x=self.x[:width], y=self.y, xx=self.xx[:width, :width], xy=self.xy[:width], yy=self.yy
-        )
-
     def measure_error(self, weight: NDArray[np.float64], bias: NDArray[np.float64]) -> float:
         """Mean square of y - x W - b over rows and targets.
 

@@ -11,12 +11,13 @@ alone is among the candidates. Then W is fitted to all mixtures.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.heads.moments import Moments, Scales
+from benchmark.heads.moments import FeatureBlock, Moments, Scales
 
 RIDGE_PENALTIES = tuple(float(f"{10 ** (place / 2):.6g}") for place in range(-8, 5))
 """Penalties to choose from, per row: 1e-4, 3.16e-4, ..., 100."""
@@ -61,7 +62,7 @@ def solve_ridge(moments: Moments, penalty: float, prior: NDArray[np.float64]) ->
         penalty: r, above 0.
         prior: W0 [P, D].
     """
-    return _solve(moments, penalty, [prior])[0]
+    return next(_solve(moments, [penalty], [prior]))[0]
 
 
 def choose_ridge(training: Moments, held_out: Moments, subtraction: NDArray[np.float64] | None) -> RidgeChoice:
@@ -76,8 +77,8 @@ def choose_ridge(training: Moments, held_out: Moments, subtraction: NDArray[np.f
     if subtraction is not None:
         priors["subtraction"] = subtraction
     candidates: list[tuple[float, str, float | None, LinearMap]] = []
-    for penalty in RIDGE_PENALTIES:
-        maps = _solve(training, penalty, list(priors.values()))
+    solved = _solve(training, RIDGE_PENALTIES, list(priors.values()))
+    for penalty, maps in zip(RIDGE_PENALTIES, solved, strict=True):
         for name, found in zip(priors, maps, strict=True):
             error = held_out.measure_error(found.weight, found.bias)
             candidates = _keep_best(candidates, (error, name, penalty, found))
@@ -101,28 +102,31 @@ def choose_ridge(training: Moments, held_out: Moments, subtraction: NDArray[np.f
     )
 
 
-def fit_subtraction(training: Moments, scales: Scales) -> tuple[float, NDArray[np.float64]]:
+def fit_subtraction(training: Iterable[FeatureBlock], scales: Scales) -> tuple[float, NDArray[np.float64]]:
     """The weight alpha with which y_mix - alpha y_bg predicts the clean foreground best, and that map as W0 [P, D].
 
     Args:
-        training: normal equations of features that begin with y_mix and y_bg.
+        training: standardised blocks of features that begin with y_mix and y_bg.
         scales: how they were standardised.
     """
-    size = len(training.yy)
-    own = np.arange(size)
+    size = len(scales.target_mean)
+    products = np.zeros((3, size))  # of the background with the mixture, the target, and itself
+    for features, targets in training:
+        background = features[:, size : 2 * size]
+        others = (features[:, :size], targets, background)
+        products += np.stack([np.einsum("ij,ij->j", background, other) for other in others])
     mix, background = scales.scale[:size] / scales.target_scale, scales.scale[size : 2 * size] / scales.target_scale
-    both = float((mix * background * training.xx[own, size + own]).sum())
-    with_target = float((background * training.xy[size + own, own]).sum())
-    alone = float((np.square(background) * training.xx[size + own, size + own]).sum())
-    alpha = float(np.clip((both - with_target) / alone, *ALPHA_LIMITS)) if alone > 0.0 else 0.0
-    return alpha, make_subtraction(alpha, training, scales)
+    with_mix, with_target, alone = products * np.stack([background * mix, background, np.square(background)])
+    least = float((with_mix - with_target).sum())
+    alpha = float(np.clip(least / alone.sum(), *ALPHA_LIMITS)) if alone.sum() > 0.0 else 0.0
+    return alpha, make_subtraction(alpha, scales)
 
 
-def make_subtraction(alpha: float, moments: Moments, scales: Scales) -> NDArray[np.float64]:
+def make_subtraction(alpha: float, scales: Scales) -> NDArray[np.float64]:
     """y_mix - alpha y_bg as a map [P, D] from standardised features to standardised targets."""
-    size = len(moments.yy)
+    size = len(scales.target_mean)
     own = np.arange(size)
-    weight = np.zeros_like(moments.xy)
+    weight = np.zeros((len(scales.scale), size))
     weight[own, own] = scales.scale[:size] / scales.target_scale
     weight[size + own, own] = -alpha * scales.scale[size : 2 * size] / scales.target_scale
     return weight
@@ -133,17 +137,21 @@ def measure_map_error(training: Moments, held_out: Moments, weight: NDArray[np.f
     return held_out.measure_error(weight, _find_bias(training, weight))
 
 
-def _solve(moments: Moments, penalty: float, priors: list[NDArray[np.float64]]) -> list[LinearMap]:
+def _solve(
+    moments: Moments, penalties: Iterable[float], priors: Sequence[NDArray[np.float64]]
+) -> Iterator[list[LinearMap]]:
+    """The map of every prior, for one penalty after the other."""
     from scipy.linalg import cho_factor, cho_solve  # noqa: PLC0415  (half a second, which --help need not wait for)
 
     centred = moments.xx - np.outer(moments.x, moments.x) / moments.rows
     targets = moments.xy - np.outer(moments.x, moments.y) / moments.rows
     sides = np.concatenate([targets - centred @ prior if prior.any() else targets for prior in priors], axis=1)
-    centred.flat[:: len(centred) + 1] += moments.rows * penalty
-    solved = cho_solve(cho_factor(centred, overwrite_a=True), sides, overwrite_b=True)
-    parts = np.split(solved, len(priors), axis=1)
-    weights = [prior + part for prior, part in zip(priors, parts, strict=True)]
-    return [LinearMap(weight=weight, bias=_find_bias(moments, weight)) for weight in weights]
+    variances = centred.diagonal().copy()
+    for penalty in penalties:
+        np.fill_diagonal(centred, variances + moments.rows * penalty)
+        parts = np.split(cho_solve(cho_factor(centred), sides), len(priors), axis=1)
+        weights = [prior + part for prior, part in zip(priors, parts, strict=True)]
+        yield [LinearMap(weight=weight, bias=_find_bias(moments, weight)) for weight in weights]
 
 
 def _find_bias(moments: Moments, weight: NDArray[np.float64]) -> NDArray[np.float64]:

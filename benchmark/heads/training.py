@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -16,21 +14,17 @@ from benchmark.encoders.contract import LoadedEncoder
 from benchmark.encoders.registry import load_encoder
 from benchmark.heads.card import check_card, format_card
 from benchmark.heads.drawing import MixtureDraw, MixtureRules
-from benchmark.heads.features import FEATURE_FORMS, form_features
+from benchmark.heads.features import FEATURE_FORMS
+from benchmark.heads.fitting import FittedHead, HeadPairs, collect_pairs, fit_head
 from benchmark.heads.head import HEAD_FORMAT, HeadFacts, read_head, write_head
 from benchmark.heads.mixture_embeddings import MixtureEmbeddings
-from benchmark.heads.moments import FeatureBlock, Scales, add_up, measure_scales
-from benchmark.heads.network import TrainedNetwork, train_network
 from benchmark.heads.recordings import RecordingChoice, RecordingPool, list_recordings
-from benchmark.heads.ridge import RidgeChoice, choose_ridge, fit_subtraction, make_subtraction, measure_map_error
 from bgknown.errors import InvalidInputError, StorageError
 from bgknown.jobs.files import advise_option, make_folder, write_whole
 from bgknown.settings import check_at_least, check_one_of
 from bgknown.sounds import SoundList
 from bgknown.userpath import expand_fields
 from bgknown.version import VERSION
-
-log = logging.getLogger(__name__)
 
 LEAST_MIXTURES = 16
 """Fewest mixtures: two of them are held out."""
@@ -84,21 +78,6 @@ class HeadReport:
     """Its card."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Fitted:
-    """The regressions, and the scales of what they take and give."""
-
-    scales: Scales
-    chosen: RidgeChoice
-    control: RidgeChoice
-    network: TrainedNetwork | None
-    alpha: float | None
-    subtraction_error: float | None
-    mix_error: float | None
-    rows: int
-    held_out_rows: int
-
-
 def train_head(options: HeadOptions) -> HeadReport:
     """Train a head and write its file and its card.
 
@@ -117,12 +96,13 @@ def train_head(options: HeadOptions) -> HeadReport:
         loaded, draw, options.mixtures, options.embedding, skip_broken=options.choice.skip_broken
     )
     embeddings.compute_missing()
-    fitted = _fit(embeddings, options, loaded.encoder.embedding_size)
+    pairs = _find_pairs(embeddings, options)
+    fitted = fit_head(pairs, options.kind, seed=options.rules.seed, device=loaded.device)
     facts = _state_facts(options, loaded, pool, draw, fitted)
     sounds = pool.list_sounds(shortest_background=2 * options.rules.clip_frames)
     with advise_option("--out"):
         make_folder(options.out.parent)
-        digest = write_head(options.out, facts, _collect_arrays(fitted, options.kind), sounds)
+        digest = write_head(options.out, facts, _collect_arrays(fitted), sounds)
         write_whole(card, format_card(facts, sounds, options.out.name, digest).encode())
     return HeadReport(facts=facts, sounds=sounds, file=options.out, card=card)
 
@@ -137,63 +117,21 @@ def _check_target(out: Path) -> None:
         raise StorageError(f"{out}: exists and is not a head; choose another --out") from error
 
 
-def _fit(embeddings: MixtureEmbeddings, options: HeadOptions, size: int) -> _Fitted:
-    """All regressions, from normal equations of the mixtures to train on and of those held out."""
-    rows = np.concatenate([training for _, training in embeddings.read_blocks()])
-    if len(rows) < LEAST_MIXTURES or rows.all():
+def _find_pairs(embeddings: MixtureEmbeddings, options: HeadOptions) -> HeadPairs:
+    """The mixtures to fit to; both parts need some."""
+    training = np.concatenate([part for _, part in embeddings.read_blocks()])
+    if len(training) < LEAST_MIXTURES or training.all():
         raise InvalidInputError(
-            f"{len(rows)} of {options.mixtures} mixtures have a foreground that may be used, {int((~rows).sum())} of "
-            f"them held out; draw more with --mixtures, or shorten the lists of --no-foreground"
+            f"{len(training)} of {options.mixtures} mixtures have a foreground that may be used, "
+            f"{int((~training).sum())} of them held out; draw more with --mixtures, or shorten the lists of "
+            f"--no-foreground"
         )
-    scales = measure_scales(_read_pairs(embeddings, options.features, held_out=False)).limit_features()
-    width = FEATURE_FORMS[options.features] * size
-
-    def read(*, held_out: bool) -> Iterator[FeatureBlock]:
-        return map(scales.standardise, _read_pairs(embeddings, options.features, held_out=held_out))
-
-    training, held_out = (add_up(read(held_out=part), width, size) for part in (False, True))
-    control = choose_ridge(training.take_first(size), held_out.take_first(size), None)
-    alpha = subtraction_error = mix_error = subtraction = None
-    if options.features != "mix":
-        alpha, subtraction = fit_subtraction(training, scales)
-        subtraction_error = measure_map_error(training, held_out, subtraction)
-        mix_error = measure_map_error(training, held_out, make_subtraction(0.0, training, scales))
-    chosen = choose_ridge(training, held_out, subtraction)
-    if chosen.at_edge:
-        log.warning("the weakest penalty predicts held-out mixtures best; a weaker one might be better")
-    network = None
-    if options.kind == "network":
-        network = train_network(
-            lambda: read(held_out=False),
-            lambda: read(held_out=True),
-            chosen.training,
-            seed=options.rules.seed,
-            device=embeddings.loaded.device,
-        )
-    return _Fitted(
-        scales=scales,
-        chosen=chosen,
-        control=control,
-        network=network,
-        alpha=alpha,
-        subtraction_error=subtraction_error,
-        mix_error=mix_error,
-        rows=len(rows),
-        held_out_rows=int((~rows).sum()),
-    )
+    return collect_pairs(embeddings, options.features, training)
 
 
-def _read_pairs(embeddings: MixtureEmbeddings, form: str, *, held_out: bool) -> Iterator[FeatureBlock]:
-    """Features and targets of the mixtures to train on, or of those held out, block by block."""
-    for rows, training in embeddings.read_blocks():
-        part = rows[training != held_out]
-        if len(part):
-            yield form_features(form, part[:, 0], part[:, 1]), part[:, 2].astype(np.float64)
-
-
-def _collect_arrays(fitted: _Fitted, kind: str) -> dict[str, NDArray[np.float32]]:
+def _collect_arrays(fitted: FittedHead) -> dict[str, NDArray[np.float32]]:
     """The arrays of the file: outputs in the embeddings' own scale."""
-    scales, network = fitted.scales, fitted.network
+    scales, network = fitted.pairs.scales, fitted.network
     main = fitted.chosen.fitted if network is None else fitted.chosen.training
     arrays = {
         "mean": scales.mean,
@@ -211,7 +149,7 @@ def _collect_arrays(fitted: _Fitted, kind: str) -> dict[str, NDArray[np.float32]
 
 
 def _state_facts(
-    options: HeadOptions, loaded: LoadedEncoder, pool: RecordingPool, draw: MixtureDraw, fitted: _Fitted
+    options: HeadOptions, loaded: LoadedEncoder, pool: RecordingPool, draw: MixtureDraw, fitted: FittedHead
 ) -> HeadFacts:
     chosen, network, rules = fitted.chosen, fitted.network, options.rules
     return HeadFacts(
@@ -232,8 +170,8 @@ def _state_facts(
         mix_error=fitted.mix_error,
         control_error=fitted.control.error,
         epochs=0 if network is None else network.epochs,
-        mixtures=fitted.rows,
-        held_out_mixtures=fitted.held_out_rows,
+        mixtures=fitted.pairs.training_rows + fitted.pairs.held_out_rows,
+        held_out_mixtures=fitted.pairs.held_out_rows,
         seed=rules.seed,
         snr_db=rules.snr_db,
         level_lufs=rules.level_lufs,

@@ -1,6 +1,7 @@
 """The regression: scikit-learn's as oracle, the plain subtraction as limit, memory that does not grow."""
 
 import tracemalloc
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -9,7 +10,15 @@ from sklearn.linear_model import Ridge
 from benchmark.heads.features import form_features
 from benchmark.heads.moments import add_up, measure_scales
 from benchmark.heads.network import HeadNetworkSettings, train_network
-from benchmark.heads.ridge import choose_ridge, fit_subtraction, make_subtraction, measure_map_error, solve_ridge
+from benchmark.heads.ridge import (
+    LinearMap,
+    choose_ridge,
+    fit_subtraction,
+    make_subtraction,
+    measure_map_error,
+    solve_ridge,
+)
+from benchmark.heads.row_space import find_row_space
 
 SIZE = 6
 
@@ -36,6 +45,10 @@ def prepare(form, *sets):
     return scales, *(add_up(map(scales.standardise, make_pairs(form, each)), width, SIZE) for each in sets)
 
 
+def find_subtraction(scales, embeddings, form="linear"):
+    return fit_subtraction(map(scales.standardise, make_pairs(form, embeddings)), scales)
+
+
 @pytest.mark.parametrize("form", ["mix", "linear", "full"])
 def test_the_closed_form_is_scikit_learns_ridge(form):
     embeddings = make_embeddings(203)
@@ -56,7 +69,7 @@ def test_the_closed_form_is_scikit_learns_ridge(form):
 def test_a_ridge_that_is_shrunk_to_a_prior_is_that_of_what_the_prior_leaves():
     embeddings = make_embeddings(150)
     scales, moments = prepare("linear", embeddings)
-    _, prior = fit_subtraction(moments, scales)
+    _, prior = find_subtraction(scales, embeddings)
     x, y = scales.standardise(
         tuple(np.concatenate(part) for part in zip(*make_pairs("linear", embeddings), strict=True))
     )
@@ -69,10 +82,10 @@ def test_a_ridge_that_is_shrunk_to_a_prior_is_that_of_what_the_prior_leaves():
 def test_the_best_subtraction_is_found_and_is_the_plain_one():
     embeddings = make_embeddings(2_000, alpha=0.8)
     scales, moments = prepare("linear", embeddings)
-    alpha, prior = fit_subtraction(moments, scales)
+    alpha, prior = find_subtraction(scales, embeddings)
     assert alpha == pytest.approx(0.8, abs=0.03)
     errors = {
-        value: moments.measure_error(weight := make_subtraction(value, moments, scales), moments.y - moments.x @ weight)
+        value: moments.measure_error(weight := make_subtraction(value, scales), moments.y - moments.x @ weight)
         for value in (alpha - 0.05, alpha, alpha + 0.05)
     }
     assert min(errors, key=errors.get) == alpha
@@ -83,10 +96,41 @@ def test_the_best_subtraction_is_found_and_is_the_plain_one():
     assert plain == pytest.approx(difference - difference.mean(axis=0), abs=1e-4)
 
 
+@pytest.mark.parametrize("rows", [(9, 3), (15, 8)])
+def test_few_mixtures_give_the_same_head_in_the_space_that_they_span(rows):
+    """Fewer mixtures than features, fewer still than values of an embedding, and two that are the same."""
+    sets = [make_embeddings(count, seed=count) for count in rows]
+    for signal in sets[0]:
+        signal[1] = signal[0]
+    scales, training, held_out = prepare("full", *sets)
+    _, prior = find_subtraction(scales, sets[0], "full")
+    assert sum(rows) < training.xx.shape[0] == 4 * SIZE
+
+    def read(embeddings):
+        return map(scales.standardise, make_pairs("full", embeddings, 4))
+
+    space = find_row_space(chain(*map(read, sets)), sum(rows), 4 * SIZE)
+    parts = [add_up(space.project(read(each)), sum(rows), SIZE) for each in sets]
+    for subtraction in (None, prior):
+        whole = choose_ridge(training, held_out, subtraction)
+        small = choose_ridge(*parts, None if subtraction is None else space.project_weight(subtraction))
+        assert (small.penalty, small.prior) == (whole.penalty, whole.prior)
+        assert small.error == pytest.approx(whole.error, rel=1e-9)
+        shrunk_to = subtraction if small.prior == "subtraction" else None
+        for found, expected in ((small.fitted, whole.fitted), (small.training, whole.training)):
+            expanded = space.expand(found, shrunk_to)
+            assert expanded.weight == pytest.approx(expected.weight, abs=1e-8)
+            assert expanded.bias == pytest.approx(expected.bias, abs=1e-8)
+    error = measure_map_error(*parts, space.project_weight(prior))
+    assert error == pytest.approx(measure_map_error(training, held_out, prior), rel=1e-9)
+    plain = LinearMap(weight=space.project_weight(prior), bias=np.zeros(SIZE))
+    assert np.array_equal(space.expand(plain, prior).weight, prior)
+
+
 def test_held_out_mixtures_decide_between_zero_and_the_subtraction():
     few, held = make_embeddings(14, seed=1, alpha=0.8), make_embeddings(400, seed=2, alpha=0.8)
     scales, training, held_out = prepare("linear", few, held)
-    _, prior = fit_subtraction(training, scales)
+    _, prior = find_subtraction(scales, few)
     chosen = choose_ridge(training, held_out, prior)
     assert chosen.prior == "subtraction"  # so few mixtures say little more than alpha
     assert chosen.error < chosen.error_of_zero
@@ -98,10 +142,10 @@ def test_held_out_mixtures_decide_between_zero_and_the_subtraction():
         mix, background, clean = make_embeddings(600, seed=seed)
         sets.append((mix @ turn, background, clean))
     scales, training, held_out = prepare("linear", *sets)
-    _, prior = fit_subtraction(training, scales)
+    _, prior = find_subtraction(scales, sets[0])
     chosen = choose_ridge(training, held_out, prior)
     assert chosen.error < 0.5 * measure_map_error(training, held_out, prior)
-    control = choose_ridge(training.take_first(SIZE), held_out.take_first(SIZE), None)
+    control = choose_ridge(*prepare("mix", *sets)[1:], None)
     assert control.error > chosen.error
     assert control.fitted.weight.shape == (SIZE, SIZE)
 
@@ -135,7 +179,7 @@ def test_the_network_learns_what_no_linear_map_can_and_is_never_worse(bend, gain
         mix, background, clean = make_embeddings(1_500, seed=seed)
         sets.append((mix, background, (clean + bend * np.abs(background - 2.0)).astype(np.float32)))
     scales, training, held_out = prepare("linear", *sets)
-    chosen = choose_ridge(training, held_out, fit_subtraction(training, scales)[1])
+    chosen = choose_ridge(training, held_out, find_subtraction(scales, sets[0])[1])
 
     def train():
         return train_network(
@@ -150,3 +194,18 @@ def test_the_network_learns_what_no_linear_map_can_and_is_never_worse(bend, gain
     found, again = train(), train()
     assert found.error <= gain * chosen.error * (1 + 1e-6)
     assert all(np.array_equal(found.arrays[name], again.arrays[name]) for name in found.arrays)
+
+
+def test_few_mixtures_of_a_wide_encoder_need_no_square_of_its_features():
+    width, rows = 4_000, 24
+    draw = np.random.default_rng(0)
+    blocks = [(draw.standard_normal((rows // 2, width)), draw.standard_normal((rows // 2, SIZE))) for _ in range(2)]
+    tracemalloc.start()
+    space = find_row_space(iter(blocks), rows, width)
+    training, held_out = (add_up(space.project([block]), rows, SIZE) for block in blocks)
+    found = choose_ridge(training, held_out, None)
+    weight = space.expand(found.fitted, None).weight
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert weight.shape == (width, SIZE)
+    assert peak < 8 * width * width / 20
