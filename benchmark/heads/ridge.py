@@ -11,13 +11,14 @@ alone is among the candidates. Then W is fitted to all mixtures.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.heads.moments import FeatureBlock, Moments, Scales
+from benchmark.heads.penalties import measure_penalties
 
 RIDGE_PENALTIES = tuple(float(f"{10 ** (place / 2):.6g}") for place in range(-8, 5))
 """Penalties to choose from, per row: 1e-4, 3.16e-4, ..., 100."""
@@ -62,7 +63,15 @@ def solve_ridge(moments: Moments, penalty: float, prior: NDArray[np.float64]) ->
         penalty: r, above 0.
         prior: W0 [P, D].
     """
-    return next(_solve(moments, [penalty], [prior]))[0]
+    from scipy.linalg import cho_factor, cho_solve  # noqa: PLC0415  (half a second, which --help need not wait for)
+
+    centred = moments.xx - np.outer(moments.x, moments.x) / moments.rows
+    side = moments.xy - np.outer(moments.x, moments.y) / moments.rows
+    if prior.any():
+        side -= centred @ prior
+    centred.flat[:: len(centred) + 1] += moments.rows * penalty
+    weight = prior + cho_solve(cho_factor(centred, overwrite_a=True), side, overwrite_b=True)
+    return LinearMap(weight=weight, bias=_find_bias(moments, weight))
 
 
 def choose_ridge(training: Moments, held_out: Moments, subtraction: NDArray[np.float64] | None) -> RidgeChoice:
@@ -76,29 +85,24 @@ def choose_ridge(training: Moments, held_out: Moments, subtraction: NDArray[np.f
     priors = {"zero": np.zeros_like(training.xy)}
     if subtraction is not None:
         priors["subtraction"] = subtraction
-    candidates: list[tuple[float, str, float | None, LinearMap]] = []
-    solved = _solve(training, RIDGE_PENALTIES, list(priors.values()))
-    for penalty, maps in zip(RIDGE_PENALTIES, solved, strict=True):
-        for name, found in zip(priors, maps, strict=True):
-            error = held_out.measure_error(found.weight, found.bias)
-            candidates = _keep_best(candidates, (error, name, penalty, found))
-    if subtraction is not None:
-        plain = LinearMap(weight=subtraction, bias=_find_bias(training, subtraction))
-        error = held_out.measure_error(plain.weight, plain.bias)
-        candidates = _keep_best(candidates, (error, "subtraction", None, plain))
-    error, prior, penalty_chosen, best = min(candidates, key=lambda candidate: candidate[0])
-    if penalty_chosen is None:
-        fitted = LinearMap(weight=best.weight, bias=_find_bias(training + held_out, best.weight))
-    else:
-        fitted = solve_ridge(training + held_out, penalty_chosen, priors[prior])
+    errors = measure_penalties(training, held_out, RIDGE_PENALTIES, list(priors.values()))
+    row, column = np.unravel_index(errors.argmin(), errors.shape)
+    error, name, penalty = float(errors[row, column]), list(priors)[column], RIDGE_PENALTIES[row]
+    of_plain = np.inf if subtraction is None else measure_map_error(training, held_out, subtraction)
+
+    def fit(moments: Moments) -> LinearMap:
+        if subtraction is not None and of_plain <= error:
+            return LinearMap(weight=subtraction, bias=_find_bias(moments, subtraction))
+        return solve_ridge(moments, penalty, priors[name])
+
     return RidgeChoice(
-        fitted=fitted,
-        training=best,
-        penalty=penalty_chosen,
-        prior=prior,
-        error=error,
-        error_of_zero=min(candidate[0] for candidate in candidates if candidate[1] == "zero"),
-        at_edge=penalty_chosen == RIDGE_PENALTIES[0],
+        fitted=fit(training + held_out),
+        training=fit(training),
+        penalty=None if of_plain <= error else penalty,
+        prior="subtraction" if of_plain <= error else name,
+        error=min(error, of_plain),
+        error_of_zero=float(errors[:, 0].min()),
+        at_edge=penalty == RIDGE_PENALTIES[0] and error < of_plain,
     )
 
 
@@ -137,33 +141,6 @@ def measure_map_error(training: Moments, held_out: Moments, weight: NDArray[np.f
     return held_out.measure_error(weight, _find_bias(training, weight))
 
 
-def _solve(
-    moments: Moments, penalties: Iterable[float], priors: Sequence[NDArray[np.float64]]
-) -> Iterator[list[LinearMap]]:
-    """The map of every prior, for one penalty after the other."""
-    from scipy.linalg import cho_factor, cho_solve  # noqa: PLC0415  (half a second, which --help need not wait for)
-
-    centred = moments.xx - np.outer(moments.x, moments.x) / moments.rows
-    targets = moments.xy - np.outer(moments.x, moments.y) / moments.rows
-    sides = np.concatenate([targets - centred @ prior if prior.any() else targets for prior in priors], axis=1)
-    variances = centred.diagonal().copy()
-    for penalty in penalties:
-        np.fill_diagonal(centred, variances + moments.rows * penalty)
-        parts = np.split(cho_solve(cho_factor(centred), sides), len(priors), axis=1)
-        weights = [prior + part for prior, part in zip(priors, parts, strict=True)]
-        yield [LinearMap(weight=weight, bias=_find_bias(moments, weight)) for weight in weights]
-
-
 def _find_bias(moments: Moments, weight: NDArray[np.float64]) -> NDArray[np.float64]:
     bias: NDArray[np.float64] = (moments.y - moments.x @ weight) / moments.rows
     return bias
-
-
-Candidate = tuple[float, str, float | None, LinearMap]
-
-
-def _keep_best(candidates: list[Candidate], new: Candidate) -> list[Candidate]:
-    """At most one candidate for each prior, so that memory holds few maps."""
-    rivals = [one for one in candidates if one[1] == new[1]]
-    best = min([*rivals, new], key=lambda one: one[0])
-    return [*(one for one in candidates if one[1] != new[1]), best]

@@ -10,7 +10,9 @@ from sklearn.linear_model import Ridge
 from benchmark.heads.features import form_features
 from benchmark.heads.moments import add_up, measure_scales
 from benchmark.heads.network import HeadNetworkSettings, train_network
+from benchmark.heads.penalties import measure_penalties
 from benchmark.heads.ridge import (
+    RIDGE_PENALTIES,
     LinearMap,
     choose_ridge,
     fit_subtraction,
@@ -94,6 +96,19 @@ def test_the_best_subtraction_is_found_and_is_the_plain_one():
     plain = x @ prior * scales.target_scale
     difference = mix - alpha * background
     assert plain == pytest.approx(difference - difference.mean(axis=0), abs=1e-4)
+
+
+def test_one_decomposition_measures_every_penalty_as_fitting_it_does():
+    sets = [make_embeddings(60, seed=1), make_embeddings(21, seed=2, alpha=0.4)]
+    scales, training, held_out = prepare("full", *sets)
+    priors = [np.zeros_like(training.xy), find_subtraction(scales, sets[0], "full")[1]]
+    errors = measure_penalties(training, held_out, RIDGE_PENALTIES, priors)
+    assert errors.shape == (13, 2)
+    for row, penalty in enumerate(RIDGE_PENALTIES):
+        for column, prior in enumerate(priors):
+            found = solve_ridge(training, penalty, prior)
+            expected = held_out.measure_error(found.weight, found.bias)
+            assert errors[row, column] == pytest.approx(expected, rel=1e-8)
 
 
 @pytest.mark.parametrize("rows", [(9, 3), (15, 8)])
