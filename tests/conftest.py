@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import functools
 import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,31 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 hypothesis.settings.register_profile("no deadline", deadline=None)  # a busy machine is no fault of an example
 hypothesis.settings.load_profile("no deadline")
+
+
+LONGEST = (
+    *("test_readmes.py", "benchmark/test_run.py", "test_real_audio.py", "test_reproduce.py"),
+    *(
+        "bgknown/mixtures/test_build_stopped.py",
+        "pretrain/test_train_stopped.py",
+        "bgknown/jobs/test_cluster_faults.py",
+    ),
+    *("bgknown/jobs/test_cluster.py", "benchmark/encoders/test_contract.py", "pretrain/test_ranks.py"),
+    *("pretrain/test_precision.py", "bgknown/jobs/test_resumable.py", "statistics/test_coverage.py"),
+    *("bgknown/mixtures/test_engine.py", "benchmark/tasks/test_tasks.py", "bgknown/jobs/test_shards.py"),
+)
+"""The files that take longest: first, for a worker that comes to one of them last leaves the others without work."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    if hasattr(config.option, "loadscopereorder"):  # else xdist begins with the files that hold most tests
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @dataclass
@@ -86,7 +113,21 @@ def write_table(path: Path, rows: list[dict]) -> None:
 
 def make_tiny(root: Path) -> TinyCorpora:
     """Ten clips (two in each fold) and five recordings a part; one of each part is too short."""
-    corpora = TinyCorpora(root)
+    for name, data in compute_tiny().items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+    return TinyCorpora(root)
+
+
+@functools.cache
+def compute_tiny() -> dict[str, bytes]:
+    """The files of the tiny corpora: writing them takes a twentieth of the time that computing them takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_tiny(TinyCorpora(Path(folder)))
+        return contents(Path(folder))
+
+
+def write_tiny(corpora: TinyCorpora) -> None:
     rows = []
     for fold in range(1, 6):
         for target, category in enumerate(("bell", "drum")):
@@ -105,7 +146,6 @@ def make_tiny(root: Path) -> TinyCorpora:
             write_wav(corpora.recording(part, first + place), audio)
             rows.append({"fname": first + place, "labels": "Rain,Water", "mids": "/m/a,/m/b"})
         write_table(corpora.fsd50k / "FSD50K.ground_truth" / f"{part}.csv", rows)
-    return corpora
 
 
 @pytest.fixture

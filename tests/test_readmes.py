@@ -1,5 +1,7 @@
 """The READMEs: their commands and examples run, they name every command, and their option tables match the help."""
 
+import dataclasses
+import json
 import re
 import shlex
 import subprocess
@@ -11,12 +13,13 @@ from click.testing import CliRunner
 
 from benchmark import tasks
 from benchmark.cli import main as benchmark
+from benchmark.protocol import PROTOCOLS, ComposedSettings
 from bgknown.apwd import scenes
 from bgknown.apwd.draw import PairDrawOptions, draw
 from bgknown.apwd.pair_draw import PairRules
 from bgknown.apwd.sources.prepare import PrepareOptions, prepare
 from bgknown.cli import main
-from bgknown.corpora.miniature import make
+from bgknown.corpora import miniature
 from pretrain.cli import main as pretrain
 from tests.benchmark import corpora
 from tests.benchmark.embedding.test_texts import distilbert
@@ -88,11 +91,31 @@ def test_links_have_targets(path):
         assert (path.parent / target).exists(), target
 
 
+SMALL = {"takes": 1, "recordings": (8, 6)}
+QUICK = dataclasses.replace(PROTOCOLS["paper"], seeds=2, max_epochs=3, retrieval=ComposedSettings(epochs=3))
+EACH_EXAMPLE = f"""
+import json, os, pathlib, sys, types
+import librosa, pandas, scipy.stats, sklearn, soundfile, torch  # once, not in every example
+from bgknown.corpora import miniature
+
+miniature.make.__wrapped__.__kwdefaults__ = {SMALL!r}
+for example in json.loads(pathlib.Path("examples.json").read_text()):
+    if not os.fork():  # alone, as a program of its own
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        exec(compile(example, "example", "exec"), vars(sys.modules["__main__"]))
+        sys.exit()
+    if os.wait()[1]:
+        sys.exit("this example failed:\\n" + example)
+"""
+
+
 @pytest.mark.slow
 def test_commands_and_examples_of_the_readmes_run(tmp_path, monkeypatch):
     monkeypatch.setenv("BGKNOWN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    make(tmp_path, takes=1, recordings=(8, 6))  # ESC-50 and FSD50K in the folders that the commands name
+    monkeypatch.setattr(miniature.make.__wrapped__, "__kwdefaults__", SMALL)  # what --miniature makes
+    monkeypatch.setitem(PROTOCOLS, "paper", QUICK)
+    miniature.make(tmp_path)  # ESC-50 and FSD50K in the folders that the commands name
     make_published(tmp_path)
     make_nine(tmp_path)
     make_tables(tmp_path)
@@ -115,5 +138,5 @@ def test_commands_and_examples_of_the_readmes_run(tmp_path, monkeypatch):
     assert len(ran) >= 12
     python = [block for text in texts for block in re.findall(r"```python\n(.*?)```", text, re.S)]
     assert len(python) >= 8
-    for block in python:
-        subprocess.run([sys.executable, "-c", block], cwd=tmp_path, check=True)
+    (tmp_path / "examples.json").write_text(json.dumps(python))
+    subprocess.run([sys.executable, "-c", EACH_EXAMPLE], cwd=tmp_path, check=True)

@@ -44,17 +44,15 @@ def measure_untrained(
     Returns:
         scores and predictions.
     """
-    tables = []
-    names: list[tuple[str, str]] = []
+    tables, scores = [], []
     for measure in [] if data.measures is None else data.measures(data, embeddings, alphas):
         for metric, values in measure.metrics.items():
             table = tabulate_clips(data, measure.rows, setting=measure.setting, metric=metric, fold="", seed="")
             tables.append(table.assign(label=data.clips()[measure.rows], predicted=measure.predicted, score=values))
-            names.append((measure.setting, metric))
+            scores.append(make_score(tables[-1], measure.setting, metric))
     if not tables:
         return [], pd.DataFrame(columns=PREDICTION_COLUMNS)
-    whole = pd.concat(tables, ignore_index=True)[PREDICTION_COLUMNS]
-    return [make_score(whole, setting, metric) for setting, metric in names], whole
+    return scores, pd.concat(tables, ignore_index=True)[PREDICTION_COLUMNS]
 
 
 def measure_composed_retrieval(

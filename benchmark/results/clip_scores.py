@@ -15,6 +15,8 @@ from benchmark.results.row import RANKS, ResultRow
 from benchmark.results.runs import find_folder, name_folder
 
 Identity = tuple[str, ...]
+Collection = tuple[list[ResultRow], NDArray[np.float64], tuple[list[str], ...]]
+"""Rows of a column, their scores [M, n], and the groups of the clips."""
 
 
 class ClipScores:
@@ -28,6 +30,7 @@ class ClipScores:
         """
         self._outs = outs
         self._tables: dict[Path, pd.DataFrame] = {}
+        self._collected: dict[tuple[Identity, ...], Collection | None] = {}
         self._ranks: dict[tuple[Identity, ...], dict[Identity, Rank]] = {}
         self._best: dict[tuple[Identity, ...], set[Identity]] = {}
         self.note = ""
@@ -67,9 +70,7 @@ class ClipScores:
             self._tables[folder] = read_predictions(folder)
         return self._tables[folder]
 
-    def collect(
-        self, rows: Sequence[ResultRow]
-    ) -> tuple[list[ResultRow], NDArray[np.float64], tuple[list[str], ...]] | None:
+    def collect(self, rows: Sequence[ResultRow]) -> Collection | None:
         """The scores of the measured rows of a column, clip by clip.
 
         Args:
@@ -79,6 +80,12 @@ class ClipScores:
             the measured rows, their scores [M, n] (the larger the better, so ranks are negative), and the groups of the
             clips; None where there are fewer than two, predictions are missing, or clips differ.
         """
+        key = tuple(row.identity for row in rows)
+        if key not in self._collected:
+            self._collected[key] = self._collect(rows)
+        return self._collected[key]
+
+    def _collect(self, rows: Sequence[ResultRow]) -> Collection | None:
         measured = [row for row in rows if row.source == "measured"]
         if len(measured) < 2:
             return None

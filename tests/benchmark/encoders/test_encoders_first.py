@@ -16,7 +16,7 @@ from benchmark.encoders.loading import REPEATED, check_repeatable
 from benchmark.results.rows import FILE, read_rows
 from bgknown.errors import InvalidInputError
 from tests.benchmark.made_encoders import Bands, Fitted, loaded
-from tests.benchmark.test_run import ENCODER, place, run
+from tests.benchmark.test_run import ENCODER, LINEAR, place, run
 from tests.conftest import noise, write_wav
 
 __all__ = ["place"]
@@ -96,7 +96,7 @@ def test_one_encoder_is_in_memory_at_a_time_and_each_is_measured(more, monkeypat
     load = running.load_encoder
     monkeypatch.setattr(running, "load_encoder", lambda spec, **given: asked.append(spec) or load(spec, **given))
     encoders = ["mine.py:Tones", "melpower", "mine.py:Tones"]
-    run("run", *(part for name in encoders for part in ("--encoder", name)), "--trust-code", *more, "--limit", "60")
+    run("run", *(part for name in encoders for part in ("--encoder", name)), "--trust-code", *LINEAR, *more)
     assert asked == [*encoders, "mine.py:Tones", "melpower"]
     assert {row.encoder for row in read_rows(running.Path("results") / FILE)} == {"tones", "melpower"}
 

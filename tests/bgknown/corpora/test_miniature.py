@@ -61,7 +61,13 @@ def test_a_failure_leaves_nothing_half_made(tmp_path, monkeypatch):
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_two_makers_at_once_agree(tmp_path, monkeypatch):
+@pytest.fixture
+def two_classes(monkeypatch):
+    """Two of the dozen classes, where it does not matter what is in the files."""
+    monkeypatch.setattr(miniature, "VOICES", dict(list(miniature.VOICES.items())[:2]))
+
+
+def test_two_makers_at_once_agree(two_classes, tmp_path, monkeypatch):
     real = miniature._make_esc50
 
     def overtaken(folder, takes):
@@ -71,7 +77,7 @@ def test_two_makers_at_once_agree(tmp_path, monkeypatch):
 
     monkeypatch.setattr(miniature, "_make_esc50", overtaken)
     esc, _ = miniature.make(tmp_path, takes=1, recordings=(1, 1))
-    assert len(list((esc / "audio").iterdir())) == 60
+    assert len(list((esc / "audio").iterdir())) == 10
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ESC-50", "FSD50K"]
 
 
@@ -94,7 +100,7 @@ def test_classes_can_be_distinguished(tmp_path):
     assert (targets[train][nearest] == targets[~train]).mean() > 0.8
 
 
-def test_a_damaged_corpus_is_made_again(tmp_path):
+def test_a_damaged_corpus_is_made_again(two_classes, tmp_path):
     esc, _ = miniature.make(tmp_path, takes=1, recordings=(1, 1))
     clip, mark = next(iter(sorted((esc / "audio").iterdir()))), esc / ".miniature"
     whole = {path: path.read_bytes() for path in (clip, mark)}

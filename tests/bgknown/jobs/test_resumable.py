@@ -1,8 +1,10 @@
 """The contract of resumable jobs, over every job there is."""
 
 import errno
+import functools
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,8 @@ from tests.stopping import fill_disk_after
 class Case:
     """A job on small inputs that a test may damage."""
 
+    name: str
+    """Its key in ``MAKERS``."""
     run: Callable[..., object]
     """Run it; keyword arguments are other options."""
     folder: Path
@@ -43,6 +47,7 @@ class Case:
 def make_build(root: Path) -> Case:
     corpora = make_tiny(root / "corpora")
     return Case(
+        name="build",
         run=lambda **changes: corpora.build(root / "out", engine="direct", limit=4, **changes),
         folder=root / "out",
         change={"seed": 1},
@@ -55,6 +60,7 @@ def make_build(root: Path) -> Case:
 def make_apwd_build(root: Path) -> Case:
     pairs = make_pairs(root / "made")
     return Case(
+        name="apwd build",
         run=lambda **changes: pairs.build(root / "out", limit=4, **changes),
         folder=root / "out",
         change={"bits": 32},
@@ -65,6 +71,7 @@ def make_apwd_build(root: Path) -> Case:
 def make_prepare(root: Path) -> Case:
     corpora = make_small(root / "corpora")
     return Case(
+        name="apwd prepare",
         run=lambda **changes: prepare(options(corpora, root / "out", **changes)),
         folder=root / "out",
         change={"style": "audiodiffcaps"},
@@ -91,7 +98,9 @@ def make_draw(root: Path) -> Case:
         options = {**given, "pairs": {"dev": 6, "eval": 0}, "name": "drawn", "jobs": 1, **changes}
         return pair_draws.draw(pair_draws.PairDrawOptions(source=root / "source", out=root, **options))
 
-    return Case(run=run, folder=root / "drawn", change={"pairs": {"dev": 5, "eval": 0}}, break_input=None)
+    return Case(
+        name="apwd draw", run=run, folder=root / "drawn", change={"pairs": {"dev": 5, "eval": 0}}, break_input=None
+    )
 
 
 def make_pack(root: Path) -> Case:
@@ -104,6 +113,7 @@ def make_pack(root: Path) -> Case:
         return pack(PackOptions(**{"audio": (root / "audio",), "out": root / "out", "jobs": 1, **changes}))
 
     return Case(
+        name="pack",
         run=run,
         folder=root / "out",
         change={"rate_hz": 8_000},
@@ -147,11 +157,16 @@ def _stop_at(calls, whole):
 
 
 def make_whole(case: Case) -> dict[str, bytes]:
-    """The bytes of an uninterrupted run; the folder is empty afterwards."""
-    case.run()
-    whole = contents(case.folder)
-    shutil.rmtree(case.folder)
-    return whole
+    """The bytes of an uninterrupted run of a job like this one, of inputs that are the same in another folder."""
+    return _run_elsewhere(case.name)
+
+
+@functools.cache
+def _run_elsewhere(name: str) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        case = MAKERS[name](Path(folder))
+        case.run()
+        return contents(case.folder)
 
 
 def test_interrupted_job_resumes_to_the_same_bytes(case, monkeypatch):
