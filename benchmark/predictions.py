@@ -103,6 +103,8 @@ def list_groupings(table: pd.DataFrame, clips: pd.Index) -> tuple[list[str], ...
     Returns:
         lists [n] of names; empty for a clip that stands for itself.
     """
+    if table.empty:
+        return ()
     first = np.flatnonzero(~table["clip_id"].duplicated().to_numpy())
     rows = pd.Index(table["clip_id"].iloc[first]).get_indexer(clips)
     there, rows = rows >= 0, first[rows]
