@@ -74,8 +74,9 @@ def score_clips(table: pd.DataFrame, setting: str, metric: str) -> pd.Series:
     (seeds, _), (folds, _) = (_number(table[column], rows) for column in ("seed", "fold"))
     sizes = np.bincount(cells := _number_cells(seeds, folds)[0])
     clips, names = _number(table["clip_id"], rows, sort=True)
-    sums = (table["score"].iloc[rows] / sizes[cells]).groupby(clips).sum()
-    return sums.set_axis(pd.Index(names, name="clip_id")) * (len(names) / max(1, np.count_nonzero(sizes)))
+    weighted = pd.Series(table["score"].to_numpy(np.float64)[rows] / sizes[cells], name="score")
+    sums = weighted.groupby(clips).sum().set_axis(pd.Index(names, name="clip_id"))
+    return sums * (len(names) / max(1, int((sizes > 0).sum())))
 
 
 def _find_rows(table: pd.DataFrame, setting: str, metric: str) -> NDArray[np.int64]:
