@@ -31,8 +31,8 @@ from tests.fuzz.dask_processes import DaskProcesses
 from tests.fuzz.kill_cases import MAKERS, KillCase, make_cases
 from tests.fuzz.kills import Run, list_files, list_leftovers, name_differences
 
-DISKS = ("out", "out", "tmp", "cache")
-"""The folders that may be a disk of their own; results most often."""
+DISKS = ("out", "out", "cache", "cache", "tmp")
+"""The folders that may be a disk of their own; results and cache most often, if the command writes there."""
 _ENOUGH = 1 << 28
 _FULL = r"(the disk is full|the disk has [0-9.]+ GB free)"
 _INSIDE = "BGKNOWN_TESTS_IN_NAMESPACE"
@@ -73,7 +73,7 @@ class FullDisk:
             share: when it is full, as a share of what the undisturbed run left there; 0 from the beginning
                 [default: random].
         """
-        disk = disk or self._draw.choice(DISKS)
+        disk = disk or self._draw.choice([each for each in DISKS if self._needs[each] or each == "tmp"])
         share = max(self._draw.uniform(-0.2, 1.1), 0.0) if share is None else share
         folder, address = self._make_folder(), dask.address if dask else None
         place = folder / disk
@@ -213,6 +213,7 @@ def run_on_cluster(full: FullDisk, runs: int) -> None:
     try:
         dask.add_worker()
         dask.add_worker()
+        dask.wait_until_open()
         for _ in range(runs):
             full.run(dask)
     finally:

@@ -127,6 +127,7 @@ class Killer:
             self._dask = DaskProcesses(self.root)
             self._dask.add_worker()
             self._dask.add_worker()
+            self._dask.wait_until_open()
         return self._dask
 
     def _make_folder(self) -> Path:
