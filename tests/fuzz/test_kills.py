@@ -1,6 +1,10 @@
-"""A few of the runs of ``tests.fuzz.kills`` and ``tests.fuzz.two_commands``."""
+"""A few of the runs of ``tests.fuzz.kills``, ``tests.fuzz.two_commands`` and ``tests.fuzz.full_disk``."""
 
 import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +31,16 @@ def test_of_two_commands_with_one_leaderboard_none_loses_anything(tmp_path):
     pair = Pair(LEADERBOARD, pairs[LEADERBOARD], tmp_path, random.Random(1))
     pair.run(1)
     assert pair.faults == []
+
+
+def test_a_disk_that_is_full_is_one_line_and_the_command_resumes(tmp_path):
+    own = ["unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", str(tmp_path)]
+    if shutil.which("unshare") is None or subprocess.run(own, check=False, capture_output=True).returncode:
+        pytest.skip("no mount namespaces of users")
+    program = [sys.executable, "-m", "tests.fuzz.full_disk", "--only", "apwd build", "--runs", "1", "--dask", "0"]
+    done = subprocess.run(
+        [*program, "--seed", "1"], cwd=Path(__file__).parents[2], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "out full 1; finished files: " in done.stdout
+    assert ", 0 made again; 0 faults" in done.stdout
