@@ -18,6 +18,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -152,11 +153,19 @@ def _count_bytes(folder: Path) -> int:
 def _fill(place: Path, size: int, run: Run) -> None:
     """Make a disk as small as what is on it, as soon as that is so many bytes, while a command is running."""
     while run.process.poll() is None:
-        state = os.statvfs(place)
-        used = (state.f_blocks - state.f_bfree) * state.f_bsize
-        if used >= size and _resize(place, max(used, 4096)):
+        if _count_used(place) >= size:
+            os.killpg(run.process.pid, signal.SIGSTOP)  # so that it cannot finish meanwhile
+            while not _resize(place, _count_used(place)):  # workers of a cluster may still write
+                continue
+            os.killpg(run.process.pid, signal.SIGCONT)
             return
         time.sleep(0.001)
+
+
+def _count_used(place: Path) -> int:
+    """Bytes that are used on a disk."""
+    state = os.statvfs(place)
+    return max(state.f_blocks - state.f_bfree, 1) * state.f_bsize
 
 
 def _resize(place: Path, size: int) -> bool:
