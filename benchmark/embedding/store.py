@@ -16,6 +16,7 @@ hash of its content decides.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -170,7 +171,9 @@ class Store:
     def close(self) -> None:
         """Close the file that is being written."""
         if self._data is not None:
-            self._data.close()
+            # closing tries to write again what a full disk refused, which was reported; all that counts is flushed
+            with contextlib.suppress(OSError):
+                self._data.close()
             self._data = None
 
     def _note(self, entries: Sequence[Entry], items: Sequence[tuple[Clip, FileState, str]]) -> None:

@@ -134,8 +134,9 @@ def read_headers(facts: TaskFacts, table: pd.DataFrame, root: Path, options: Tas
     """Header facts of a table's files (``on_disk``), and the problems of those that are known to be broken."""
     files = table["on_disk"].tolist()
     found = read_header_facts(root, files, cache=options.cache, title=f"{facts.name} headers")
-    known = [options.broken.get(root / file, "") for file in files]
-    found["problem"] = found["problem"].where(found["problem"] != "", known)
+    if options.broken:
+        known = [options.broken.get(root / file, "") for file in files]
+        found["problem"] = found["problem"].where(found["problem"] != "", known)
     return found
 
 

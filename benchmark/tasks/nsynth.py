@@ -46,6 +46,7 @@ def index(root: Path) -> pd.DataFrame:
         InvalidInputError: a list is damaged, or a note in it has no family.
     """
     rows = []
+    instruments: dict[str, str] = {}  # one text for all notes of an instrument
     for split in TASK_SPLITS:
         check_folder(root, "NSynth", f"nsynth-{split}/examples.json")
         path = root / f"nsynth-{split}" / "examples.json"
@@ -59,6 +60,7 @@ def index(root: Path) -> pd.DataFrame:
                     f"{path}: note {shorten_value(note)} lacks instrument_family_str or instrument_str; "
                     f"download the file again"
                 )
-            rows.append((f"nsynth-{split}/audio/{note}.wav", family, split, instrument))
+            shared = [instruments.setdefault(name, name) for name in (family, instrument)]
+            rows.append((f"nsynth-{split}/audio/{note}.wav", shared[0], split, shared[1]))
     table = pd.DataFrame(rows, columns=["file", "label", "split", "group"])
     return table.assign(file=find_files(root, table["file"].tolist()))

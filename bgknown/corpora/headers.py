@@ -8,6 +8,7 @@ import io
 import logging
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,19 +47,17 @@ def read_header_facts(root: Path, files: Sequence[str], *, cache: Path, title: s
         problem.
     """
     known = _read_cache(root, cache)
-    places = [os.path.join(root, file) for file in files]  # noqa: PTH118  (a fifth of the time of Path)
-    states = [_list_state(place) for place in places]
+    states = [_list_state(os.path.join(root, file)) for file in files]  # noqa: PTH118  (a fifth of the time of Path)
     rows = [known.get((file, *state)) if state[-1] else None for file, state in zip(files, states, strict=True)]
     unread = [number for number, row in enumerate(rows) if row is None]
     if unread:
-        read = in_threads(_read_facts, [places[number] for number in unread], title=title, unit="file")
+        read = in_threads(partial(_read_facts, root), [files[number] for number in unread], title=title, unit="file")
+        equal: dict[_Facts, _Facts] = {}  # one tuple for all files with the same facts, of which a corpus has many
         for number, row in zip(unread, read, strict=True):
-            rows[number] = row
+            rows[number] = equal.setdefault(row, row)
+        known |= {(file, *state): row for file, state, row in zip(files, states, rows, strict=True) if row is not None}
+        _write_cache(root, cache, known)
     facts = [(*state, *(row or ())) for state, row in zip(states, rows, strict=True)]
-    if unread:
-        _write_cache(
-            root, cache, known | {(file, *fact[:4]): fact[4:] for file, fact in zip(files, facts, strict=True)}
-        )
     return pd.DataFrame(facts, columns=FACT_COLUMNS)
 
 
@@ -66,9 +65,9 @@ _State = tuple[int, int, int, int]
 _Facts = tuple[int, int, int, str, str]
 
 
-def _read_facts(path: str) -> _Facts:
+def _read_facts(root: Path, file: str) -> _Facts:
     try:
-        header = read_header(Path(path))
+        header = read_header(root / file)
     except BgknownError as error:
         return 0, 0, 0, "", str(error)
     return header.frames, header.rate_hz, header.channels, header.container, ""
@@ -114,12 +113,12 @@ def _make_check(row: Sequence[str]) -> str:
 
 def _write_cache(root: Path, cache: Path, facts: dict[tuple[Any, ...], _Facts]) -> None:
     """Store the facts of whole files, each in its last state only."""
-    last = {key[0]: (key, fact) for key, fact in facts.items() if not fact[-1] and key[-1]}
+    last = {key[0]: key for key, fact in facts.items() if not fact[-1] and key[-1]}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_CACHE_COLUMNS)
-    for key, fact in last.values():
-        row = [str(value) for value in (*key, *fact)]
+    for key in last.values():
+        row = [str(value) for value in (*key, *facts[key])]
         writer.writerow([*row, _make_check(row)])
     path = _compose_cache_path(root, cache)
     try:

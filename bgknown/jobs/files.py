@@ -176,12 +176,14 @@ def append(path: Path, data: bytes) -> None:
     """Add bytes to the end of a file that exists, in one write; a link is not followed.
 
     Raises:
-        StorageError: the file is missing or is a link, or the disk is full.
+        StorageError: the file is missing or is a link, or the disk is full; then some of the bytes may have been added.
     """
+    left = memoryview(data)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | _NO_LINKS)
         try:
-            os.write(descriptor, data)
+            while left:  # a disk that becomes full takes the first bytes without an error
+                left = left[os.write(descriptor, left) :]
         finally:
             os.close(descriptor)
     except OSError as error:

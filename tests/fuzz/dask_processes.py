@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -49,6 +51,15 @@ class DaskProcesses:
         options = (self.address, "--nthreads", threads, "--no-nanny", "--host", host)
         self.workers.append(self._start(before, "dask_worker", environment, *options))
         return self.workers[-1]
+
+    def wait_until_open(self, limit_s: float = 600.0) -> None:
+        """Wait until the scheduler accepts connections, which takes long where others use the cores."""
+        host, _, port = self.address.removeprefix("tcp://").rpartition(":")
+        end = time.monotonic() + limit_s
+        while time.monotonic() < end and self.scheduler.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1.0):
+                return
+            time.sleep(0.1)
 
     def close(self) -> None:
         """End all processes."""

@@ -26,15 +26,18 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.fuzz.dask_processes import DaskProcesses
-from tests.fuzz.kill_cases import KillCase, make_cases
+from tests.fuzz.kill_cases import MAKERS, KillCase, make_cases
 
 LOCAL, DASK = ("command", "worker", "all"), ("command", "worker", "scheduler")
-LIMIT_S = 600
+LIMIT_S = 3600.0
+"""After this time a command counts as one that hangs; where others use the cores, a few seconds of work take long."""
+HANGS = 1000
+"""The status of a command that did not end by itself."""
 _LATE = "too late"
 
 
@@ -124,6 +127,7 @@ class Killer:
             self._dask = DaskProcesses(self.root)
             self._dask.add_worker()
             self._dask.add_worker()
+            self._dask.wait_until_open()
         return self._dask
 
     def _make_folder(self) -> Path:
@@ -157,9 +161,8 @@ class Killer:
             self._note(f"other results: {name_differences(found, self._expected)}")
         if extra := list_files(folder / "out") ^ self._files:
             self._note(f"other files: {sorted(extra)[:5]}")
-        parts = [path for path in folder.rglob(".*") if path.name.endswith(".part") or path.name.startswith(".seen-")]
-        if left := [*parts, *(path for path in (folder / "tmp").iterdir() if path.name not in self._usual)]:
-            self._note(f"left behind: {[str(path.relative_to(folder)) for path in left[:5]]}")
+        if left := list_leftovers(folder, self._usual):
+            self._note(f"left behind: {left[:5]}")
         shutil.rmtree(folder)
 
     def _check_run(self, run: Run) -> None:
@@ -209,8 +212,13 @@ class Run:
         return f"local {victim}"
 
     def wait(self) -> tuple[int, str]:
-        """The status and everything that was said."""
-        status = self.process.wait(LIMIT_S)
+        """The status and everything that was said; a command that hangs is killed."""
+        try:
+            status = self.process.wait(LIMIT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            status = HANGS
         self.said = self._log.read_text(errors="replace")
         return status, self.said
 
@@ -243,6 +251,13 @@ def list_files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
+def list_leftovers(folder: Path, usual: Collection[str]) -> list[str]:
+    """Unfinished files, words of clusters, and what is unusual in the folder for temporary files."""
+    parts = [path for path in folder.rglob(".*") if path.name.endswith(".part") or path.name.startswith(".seen-")]
+    temporary = [path for path in (folder / "tmp").iterdir() if path.name not in usual]
+    return [str(path.relative_to(folder)) for path in [*parts, *temporary]]
+
+
 def name_differences(found: Mapping[str, object], expected: Mapping[str, object]) -> list[str]:
     """The first of the names whose results differ."""
     return sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))[:5]
@@ -261,15 +276,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.kills", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--kills", type=int, default=20, help="kills of each command on this machine")
     parser.add_argument("--dask", type=int, help="kills of each on a Dask cluster [default: as many]")
-    parser.add_argument("--only", action="append", help="a command; may be repeated")
+    parser.add_argument("--only", action="append", choices=MAKERS, help="a command; may be repeated")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     given = parser.parse_args()
     good = True
     with tempfile.TemporaryDirectory(prefix="kills-") as made:
         root = Path(made)
-        for case in make_cases(root / "inputs"):
-            if given.only and case.name not in given.only:
-                continue
+        for case in make_cases(root / "inputs", given.only):
             killer = Killer(case, root, random.Random(f"{given.seed}/{case.name}"))
             try:
                 while killer.count_kills() < given.kills:

@@ -17,12 +17,16 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from tests.fuzz.kill_cases import KillCase, make_cases
+from tests.fuzz.kill_cases import MAKERS, KillCase, make_cases
 from tests.fuzz.kills import Run, list_files, name_differences
+
+LEADERBOARD = "one leaderboard"
+NAMES = (*MAKERS, LEADERBOARD)
+"""The pairs: each command with itself, and two encoders with one leaderboard."""
 
 
 class Pair:
@@ -81,11 +85,16 @@ class Pair:
         return folder
 
 
-def pair_commands(cases: Sequence[KillCase]) -> dict[str, tuple[KillCase, KillCase]]:
-    """Each command with itself, and two encoders, by the name of the pair."""
-    run = next(case for case in cases if case.name == "run")
-    other = replace(run, arguments=tuple("logmel" if word == "melpower" else word for word in run.arguments))
-    return {case.name: (case, case) for case in cases} | {"one leaderboard": (run, other)}
+def make_pairs_of_commands(root: Path, names: Iterable[str]) -> dict[str, tuple[KillCase, KillCase]]:
+    """A command with itself, or two encoders, by the name of the pair; their inputs are made in a folder."""
+    wanted = {"run" if name == LEADERBOARD else name for name in names}
+    cases = {case.name: case for case in make_cases(root, wanted)}
+    pairs = {name: (case, case) for name, case in cases.items() if name in names}
+    if LEADERBOARD in names:
+        run = cases["run"]
+        other = replace(run, arguments=tuple("logmel" if word == "melpower" else word for word in run.arguments))
+        pairs[LEADERBOARD] = (run, other)
+    return pairs
 
 
 def main() -> int:
@@ -94,14 +103,12 @@ def main() -> int:
         prog="python -m tests.fuzz.two_commands", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--runs", type=int, default=20, help="runs of each pair")
-    parser.add_argument("--only", action="append", help="a pair; may be repeated")
+    parser.add_argument("--only", action="append", choices=NAMES, help="a pair; may be repeated")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     given = parser.parse_args()
     good = True
     with tempfile.TemporaryDirectory(prefix="two-") as made:
-        for name, both in pair_commands(make_cases(Path(made) / "inputs")).items():
-            if given.only and name not in given.only:
-                continue
+        for name, both in make_pairs_of_commands(Path(made) / "inputs", given.only or NAMES).items():
             pair = Pair(name, both, Path(made), random.Random(f"{given.seed}/{name}"))
             for number in range(given.runs):
                 pair.run(number)

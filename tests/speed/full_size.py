@@ -4,7 +4,8 @@
 
 Each stage is the command that users run, in one process with one thread, on synthetic audio in the page cache. Measured
 are the CPU seconds of the process and its children (other work on the machine changes these less than wall time), the
-bytes that it wrote, and its largest resident memory. A line through the three sizes gives the cost of a unit and the
+bytes that it wrote, and its largest memory, with mapped files and without: these are shared by all processes, and the
+system takes them back when it needs memory. A line through the three sizes gives the cost of a unit and the
 fixed cost; the residual is the largest distance from that line, and growth compares the cost of a further unit at the
 larger sizes with that at the smaller ones. What the whole takes is projected from the line, not measured. On n cores
 the commands share the work, so divide by n, except for training, whose threads gain less.

@@ -69,6 +69,8 @@ class Cost:
     """Bytes of the files that it wrote."""
     peak_mb: float
     """Largest resident memory of a process."""
+    own_mb: float | None = None
+    """The largest without mapped files; None where that was not measured."""
 
 
 def format_seconds(seconds: float) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from full_size_corpora import CATEGORIES, NSYNTH, VC1, link_many, make_clips, make_esc50, make_fsd50k, write_noise
 from full_size_fit import Cost
+from full_size_watch import Usage
 
 HERE = Path(__file__).resolve().parent
 SOUNDSCAPES, APWD_SOURCES = 204_000, 520
@@ -19,18 +20,6 @@ SOUNDSCAPES, APWD_SOURCES = 204_000, 520
 AUDIOSET, EPOCHS, BATCH = 200_000, 100, 256
 STEPS = EPOCHS * (AUDIOSET // BATCH)
 PAIRS, RETRIEVAL_EPOCHS = 50_000, 300
-
-
-_WATCH = """
-import json, pathlib, resource, subprocess, sys, time
-began = time.perf_counter()
-code = subprocess.call(sys.argv[2:])
-usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-facts = usage.ru_utime + usage.ru_stime, time.perf_counter() - began, usage.ru_maxrss / 1024
-pathlib.Path(sys.argv[1]).write_text(json.dumps(facts))
-sys.exit(code)
-"""
-"""A small process between this one and a command, because a process inherits the largest memory of the one above it."""
 
 
 class Workshop:
@@ -59,8 +48,8 @@ class Workshop:
         self._number += 1
         return self.folder / f"out{self._number}"
 
-    def run(self, command: Sequence[str | Path]) -> tuple[float, float, float]:
-        """Run a command; CPU seconds of it and its children, wall seconds, and the largest resident MB.
+    def run(self, command: Sequence[str | Path]) -> Usage:
+        """Run a command, and say what it took.
 
         Raises:
             SystemExit: it failed; its output is shown.
@@ -68,7 +57,7 @@ class Workshop:
         log, usage = self.folder / "log.txt", self.folder / "usage.json"
         with log.open("w") as output:
             done = subprocess.run(
-                [sys.executable, "-c", _WATCH, str(usage), sys.executable, *map(str, command)],
+                [sys.executable, str(HERE / "full_size_watch.py"), str(usage), sys.executable, *map(str, command)],
                 env=self.environment,
                 stdout=output,
                 stderr=output,
@@ -76,16 +65,16 @@ class Workshop:
             )
         if done.returncode:
             sys.exit(f"{' '.join(map(str, command))}\n{log.read_text()[-3000:]}")
-        cpu_s, wall_s, peak_mb = json.loads(usage.read_text())
-        return cpu_s, wall_s, peak_mb
+        return Usage(**json.loads(usage.read_text()))
 
     def measure(self, stage: Stage, size: int) -> Cost:
         """The cost of a stage with a number of units."""
         out = self.name_output()
         command = stage.command(self, size, out)
-        cpu_s, wall_s, peak_mb = self.run(command)
+        usage = self.run(command)
         written = sum(path.stat().st_size for path in [out, *out.rglob("*")] if path.is_file())
-        return Cost(seconds=cpu_s if self.device == "cpu" else wall_s, written=written, peak_mb=peak_mb)
+        seconds = usage.cpu_s if self.device == "cpu" else usage.wall_s
+        return Cost(seconds=seconds, written=written, peak_mb=usage.peak_mb, own_mb=usage.own_mb)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -157,7 +157,7 @@ def format_stage(stage: Stage, found: Measurement, *, on_gpu: bool) -> list[str]
         f"{format_seconds(seconds.per_unit)}, {format_seconds(max(seconds.fixed, 0.0))}",
         f"{100 * seconds.residual:.1f} %",
         f"{seconds.growth:.2f}" + (" (grows)" if seconds.grows else ""),
-        ", ".join(f"{found.costs[size].peak_mb:,.0f}" for size in sorted(found.costs)) + " MB",
+        _format_memory([found.costs[size] for size in sorted(found.costs)]),
         format_bytes(max(written.per_unit, 0.0)),
         "; ".join(f"{name}: {units:,}" for name, units in whole.items()),
         "" if on_gpu else projected,
@@ -165,6 +165,13 @@ def format_stage(stage: Stage, found: Measurement, *, on_gpu: bool) -> list[str]
         "; ".join(format_bytes(max(written.project(units), 0.0)) for units in whole.values()),
         found.measured_on,
     ]
+
+
+def _format_memory(costs: Sequence[Cost]) -> str:
+    """The largest memory of each size, and how much of it is not mapped files."""
+    text = ", ".join(f"{cost.peak_mb:,.0f}" for cost in costs) + " MB"
+    own = [cost.own_mb for cost in costs if cost.own_mb is not None]
+    return text + f" ({', '.join(f'{each:,.0f}' for each in own)} without files)" * bool(own)
 
 
 def _format_stages(found: Measurements) -> str:

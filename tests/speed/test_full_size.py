@@ -73,8 +73,15 @@ def test_a_row_says_what_was_measured_and_what_it_gives_for_the_whole():
     assert row["on one core"] == "2.0 h; 4.0 h"
     assert row["on one GPU"] == "60 min; 2.0 h (card, commit)"
     assert row["disk"] == "7.2 GB; 14.4 GB"
+    assert row["peak memory"] == "300, 300, 300 MB"
     row = dict(zip(COLUMNS, format_stage(stage_of(), measurement(), on_gpu=True), strict=True))
     assert (row["stage"], row["on one core"], row["on one GPU"]) == ("`build`" + ON_GPU, "", "2.0 h; 4.0 h")
+
+
+def test_memory_without_mapped_files_is_named_where_it_was_measured():
+    costs = {size: Cost(seconds=size, written=0, peak_mb=300.0 + size, own_mb=20.0 + size) for size in (1, 2, 4)}
+    row = format_stage(stage_of(), Measurement(costs=costs, measured_on="a CPU"), on_gpu=False)
+    assert row[COLUMNS.index("peak memory")] == "301, 302, 304 MB (21, 22, 24 without files)"
 
 
 def test_new_measurements_replace_those_of_the_same_stage_and_keep_the_others(tmp_path):
@@ -118,11 +125,19 @@ def test_the_cpu_time_of_children_is_measured(tmp_path):
     stage = Stage(name="x", unit="unit", sizes=(1, 2, 3), whole={"all": 1}, command=command)
     shop = Workshop(tmp_path, "cpu")
     cost = shop.measure(stage, 1)
-    assert cost.seconds > 0.05 + shop.run(["-c", ""])[0]
+    assert cost.seconds > 0.05 + shop.run(["-c", ""]).cpu_s
     assert cost.written == 1_000
     assert cost.peak_mb > 5
     with pytest.raises(SystemExit, match="no such thing"):
         shop.run(["-c", "raise SystemExit('no such thing')"])
+
+
+def test_mapped_files_are_no_memory_of_its_own(tmp_path):
+    (tmp_path / "file").write_bytes(bytes(60_000_000))
+    opened = f"import mmap, time; f = open({str(tmp_path / 'file')!r}, 'r+b'); m = mmap.mmap(f.fileno(), 0)"
+    usage = Workshop(tmp_path, "cpu").run(["-c", f"{opened}; sum(m[::4096]); b = b'1' * 30_000_000; time.sleep(0.2)"])
+    assert usage.peak_mb > 85
+    assert 28 < usage.own_mb < 60
 
 
 def test_corpora_of_links_are_read_as_the_published_ones(tmp_path):

@@ -1,4 +1,5 @@
 import errno
+import io
 import os
 import signal
 import subprocess
@@ -383,6 +384,17 @@ def test_large_embeddings_from_several_parts_are_mapped_from_a_file_that_vanishe
     assert isinstance(rows, np.memmap)
     assert np.array_equal(rows, whole[[2, 0, 1]])
     assert set(settings.cache.rglob("*")) == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_a_full_disk_is_still_one_line_when_the_file_is_closed(tmp_path):
+    full = open_store(tmp_path, "a" * 64, 2, {})
+    clip, state = Clip(path=tmp_path / "1.wav"), FileState(size=1, mtime_ns=1)
+    with Path("/dev/full").open("wb", buffering=0) as raw:
+        full._data = io.BufferedWriter(raw)
+        with pytest.raises(StorageError, match=f"{full.folder}: the disk is full: free some space"):
+            full.append(np.ones((1, 2), np.float32), [(clip, state, "s")])
+        full.close()
 
 
 def test_no_room_for_that_file_is_one_line(clips, settings, monkeypatch):

@@ -6,15 +6,19 @@ import signal
 import subprocess
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from bgknown.errors import NotFoundError, StorageError
-from bgknown.jobs import cluster_faults, passing, stopped, units, waiting
+from bgknown.jobs import cluster_faults, files, passing, stopped, waiting
 from bgknown.jobs.cluster import use_cluster
 from bgknown.jobs.parallel import in_processes
 from bgknown.jobs.sight import Sight, check_sight, list_versions, name_word_file, remove_lost_words
+from tests.conftest import contents
 from tests.fuzz.dask_processes import DaskProcesses
+
+ROOT = Path(__file__).resolve().parents[3]
 
 HIDE = """
 import sys
@@ -194,16 +198,51 @@ def test_what_fails_otherwise_is_not_done_again(tmp_path):
     assert not (tmp_path / "1.txt").exists()
 
 
-def fill_disk(monkeypatch_folder, path):
-    if path.name == "3.txt":
-        raise units.describe_storage_error(OSError(errno.ENOSPC, "full"), path)
-    return write_name(path)
+FULL = """
+import errno
+import os
+
+real, calls = os.fsync, iter(range(6))
+
+def fsync(descriptor):
+    if next(calls, None) is None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    real(descriptor)
+
+os.fsync = fsync
+"""
 
 
 @pytest.mark.slow
-def test_a_full_disk_of_one_worker_names_the_machine_and_the_folder(tmp_path):
-    paths = [tmp_path / f"{number}.txt" for number in range(8)]
-    full = rf"the worker on {os.uname().nodename}: {tmp_path}/3.txt: the disk is full: free some space and run the same"
-    with use_cluster("local:2"), pytest.raises(StorageError, match=full):
-        list(in_processes(partial(fill_disk, tmp_path), paths, jobs=2, title="names", unit="file"))
-    assert paths[0].is_file()
+def test_a_full_disk_of_one_worker_is_one_line_and_the_build_resumes(built, tmp_path):
+    corpora, expected = built
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "sitecustomize.py").write_text(FULL)
+    out = tmp_path / "out"
+    dask = DaskProcesses(tmp_path)
+    try:
+        dask.add_worker()
+        worker = dask.add_worker(environment={"PYTHONPATH": f"{tmp_path / 'full'}{os.pathsep}{ROOT}"})
+        full = (
+            rf"the worker on {os.uname().nodename}: {out}/audio/\S+: the disk is full: free some space and run the same"
+        )
+        with use_cluster(dask.address) as cluster:
+            cluster.client.wait_for_workers(2, timeout=60)
+            with pytest.raises(StorageError, match=full):
+                corpora.build(out, engine="direct")
+        worker.kill()
+        whole, finished = contents(expected), contents(out)
+        assert finished
+        assert all(whole[name] == data for name, data in finished.items())
+        states = {name: files.list_state(out / name) for name in finished}
+        with use_cluster(dask.address):
+            report = corpora.build(out, engine="direct")
+    finally:
+        dask.close()
+    assert report.kept > 0
+    kept = [name for name, state in states.items() if files.list_state(out / name) == state]
+    assert len(kept) >= 4 * report.kept
+    found = contents(out)
+    assert {name for name in whole if found.get(name) != whole[name]} == {"dataset.json"}
+    assert found.keys() == whole.keys()
+    assert not list(out.glob(".*"))

@@ -30,6 +30,23 @@ def test_a_failure_leaves_the_old_file_and_says_what_to_do(tmp_path, monkeypatch
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
+def test_the_rest_of_what_a_full_disk_took_in_part_is_not_lost_in_silence(tmp_path, monkeypatch):
+    real, pieces = os.write, iter([3, 4])
+
+    def write(descriptor, data):
+        taken = next(pieces, None)
+        if taken is None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(descriptor, data[:taken])
+
+    (tmp_path / "x").touch()
+    monkeypatch.setattr(files.os, "write", write)
+    files.append(tmp_path / "x", b"1,2,34\n")
+    assert (tmp_path / "x").read_bytes() == b"1,2,34\n"
+    with pytest.raises(StorageError, match="x: the disk is full"):
+        files.append(tmp_path / "x", b"d,e,f\n")
+
+
 def test_an_interrupt_leaves_nothing_behind(tmp_path, monkeypatch):
     def fsync(descriptor):
         raise KeyboardInterrupt
