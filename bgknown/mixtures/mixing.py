@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,17 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgknown.audio.amplitude import Amplitude
-from bgknown.audio.files import LARGEST_PCM16, to_pcm16
+from bgknown.audio.files import LARGEST_PCM16
 from bgknown.audio.loudness import SILENCE_LUFS
 from bgknown.audio.sources import SourceStore
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
+from bgknown.jams.writing import compose_jams
 from bgknown.jobs.problems import Problem, make_problem
-from bgknown.mixtures.crop_levels import read_crop
+from bgknown.mixtures.crop_levels import measure_in_pairs, read_crop
 from bgknown.mixtures.recipe import RecipeRow
 from bgknown.mixtures.snr import FADE_S, SHORTEST_EVENT_FRAMES, TOLERANCE_DB, Gains, ReferenceGain, measure_snr_db
 from bgknown.render import direct, scaper
 from bgknown.render.layers import Engine, Slice
-from bgknown.render.passes import Pcm32, convert_to_pcm32, find_peak, scale_to_pcm16
+from bgknown.render.parts import Part, PendingSignal, read_part
 from bgknown.soundscape import Layer, Soundscape, find_exact_duration, find_exact_seconds
 
 
@@ -105,24 +108,19 @@ def mix_row(task: RowTask, *, store: SourceStore, folder: Path) -> Mixed:
     row = task.row
     event = _read_event(task, store)
     background = _read_crops(task, store)
-    crops, event_frames = background.crops, event.part.audio.size
+    crops, event_frames = background.crops, event.part.samples.shape[0]
     if event.lufs <= SILENCE_LUFS:
         what = f"{task.clip_name}: the clip is silent (no part above -70 LUFS), so no SNR can be set"
         raise task.fail("snr_undefined", what)
-    slices = [
-        Slice(start=row.a_start, audio=crops["a"], source_frames=background.source_frames, lufs=background.lufs),
-        Slice(start=0, audio=event.part.audio, source_frames=event.source_frames, lufs=event.lufs),
-    ]
-    scape = _describe_soundscape(task, event_frames)
-    rendered = direct.render(scape, slices) if task.engine == "direct" else scaper.render(scape, slices, folder)
-    sounding = rendered.layers[0]
-    gain = _find_gain(task, crops["a"], sounding)
-    references = crops
+    rendering = _render(task, event, background, folder)
+    gain = _check_gain(task, rendering.gain)
     if task.reference_gain == "mixture":
-        references = {"a": sounding, "b": crops["b"] * gain, "c": crops["c"] * gain}
-    signals = {name: np.ascontiguousarray(signal) for name, signal in (("mix", rendered.mixture), *references.items())}
-    scale = min(1.0, LARGEST_PCM16 / max(find_peak(signal) for signal in signals.values()))
-    pcm = {name: scale_to_pcm16(signal, scale) for name, signal in signals.items()}
+        references = {"a": rendering.background, **{name: PendingSignal.amplify(crops[name], gain) for name in "bc"}}
+    else:
+        references = {name: PendingSignal.amplify(crop, 1.0) for name, crop in crops.items()}
+    signals = {"mix": rendering.mixture, **references}
+    scale = min(1.0, LARGEST_PCM16 / max(signal.peak for signal in signals.values()))
+    pcm = {name: signal.to_pcm16(scale) for name, signal in signals.items()}
     gains = Gains(
         scale=scale,
         event_gain_db=row.ref_db + row.snr_db - event.lufs,
@@ -134,8 +132,8 @@ def mix_row(task: RowTask, *, store: SourceStore, folder: Path) -> Mixed:
         pcm=pcm,
         gains=gains,
         event_frames=event_frames,
-        achieved_snr_db=_measure(task, pcm, sounding, gains, event_frames),
-        jams=_format_jams(rendered.jams, row, round_scale(scale), task.reference_gain),
+        achieved_snr_db=_measure(task, pcm, rendering.background, gains, event_frames),
+        jams=_format_jams(rendering.jams, row, round_scale(scale), task.reference_gain),
         amplitudes={file: found for file, found in amplitudes.items() if found != Amplitude()},
     )
 
@@ -143,13 +141,13 @@ def mix_row(task: RowTask, *, store: SourceStore, folder: Path) -> Mixed:
 def _measure(
     task: RowTask,
     pcm: dict[str, NDArray[np.int16]],
-    background: NDArray[np.float64],
+    background: PendingSignal,
     gains: Gains,
     event_frames: int,
 ) -> float:
     """The SNR of the finished mixture; a row that 16 bits cannot hold is a problem."""
     exact = replace(gains, reference_gain="mixture")
-    reference = pcm["a"] if gains == exact else to_pcm16(background * gains.scale)
+    reference = pcm["a"] if gains == exact else background.to_pcm16(gains.scale)
     measured = measure_snr_db(pcm["mix"], reference, event_frames, exact)
     if abs(measured - task.row.snr_db) > TOLERANCE_DB:
         what = (
@@ -158,6 +156,60 @@ def _measure(
         )
         raise task.fail("snr_not_held", what)
     return measured
+
+
+def measure_sources(tasks: Sequence[RowTask], *, store: SourceStore) -> None:
+    """Measure what a few rows mix, two slices at a time; ``mix_row`` reports what cannot be read.
+
+    Args:
+        tasks: as many rows as the store holds the sources of.
+        store: opens and converts sources, and remembers their loudness.
+    """
+    wanted = []
+    for task in tasks:
+        for path, start in ((task.clip_path, 0), (task.recording_path, task.row.a_start)):
+            with contextlib.suppress(InvalidInputError, NotFoundError):
+                source = store.open(path)
+                wanted.append((source, start, min(source.frames - start, task.clip_frames)))
+    measure_in_pairs(wanted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Rendering:
+    """What an engine made of a row."""
+
+    mixture: PendingSignal
+    """The sum."""
+    background: PendingSignal
+    """Crop (a) as it is in the mixture."""
+    gain: float
+    """The factor that crop (a) got there, taken from its loudest sample; infinite if it is silent."""
+    jams: dict[str, Any]
+    """The JAMS as a tree."""
+
+
+def _render(task: RowTask, event: _Event, background: _Background, folder: Path) -> _Rendering:
+    crop, part = background.crops["a"], event.part
+    scape = _describe_soundscape(task, part.samples.shape[0])
+    of_crop = Slice(
+        start=task.row.a_start, audio=crop.samples, source_frames=background.source_frames, lufs=background.lufs
+    )
+    of_event = Slice(start=0, audio=part.samples, source_frames=event.source_frames, lufs=event.lufs)
+    if task.engine == "direct":
+        mixture, placed = direct.mix_slices(scape, [of_crop, of_event])
+        sounding = PendingSignal.amplify(crop, placed[0].gain)
+        gain = sounding.peak / crop.peak if crop.peak else np.inf
+        return _Rendering(mixture=PendingSignal.hold(mixture), background=sounding, gain=gain, jams=compose_jams(scape))
+    rendered = scaper.render(scape, [of_crop, of_event], folder)
+    layer, audio = rendered.layers[0], crop.audio
+    loudest = int(np.argmax(np.abs(audio)))
+    gain = float(layer[loudest] / audio[loudest]) if audio[loudest] else np.inf
+    return _Rendering(
+        mixture=PendingSignal.hold(rendered.mixture),
+        background=PendingSignal.hold(layer),
+        gain=gain,
+        jams=rendered.jams,
+    )
 
 
 def _describe_soundscape(task: RowTask, event_frames: int) -> Soundscape:
@@ -189,14 +241,12 @@ def _describe_soundscape(task: RowTask, event_frames: int) -> Soundscape:
     )
 
 
-def _find_gain(task: RowTask, crop: NDArray[np.float64], background: NDArray[np.float64]) -> float:
-    """The factor that Scaper applied to crop (a), taken from its loudest sample.
+def _check_gain(task: RowTask, gain: float) -> float:
+    """The factor that crop (a) got, unless that says that the crop was too quiet.
 
     Raises:
         RowError: the crop is too quiet.
     """
-    loudest = int(np.argmax(np.abs(crop)))
-    gain = float(background[loudest] / crop[loudest]) if crop[loudest] else np.inf
     crop_lufs = task.row.ref_db - 20.0 * np.log10(gain) if np.isfinite(gain) else SILENCE_LUFS
     if crop_lufs < task.min_level_lufs:
         minimum = f"below the minimum of {task.min_level_lufs:g}"
@@ -208,7 +258,7 @@ def _find_gain(task: RowTask, crop: NDArray[np.float64], background: NDArray[np.
 class _Event:
     """The part of a clip that is mixed."""
 
-    part: Pcm32
+    part: Part
     """Its samples."""
     lufs: float
     """Its loudness."""
@@ -220,7 +270,7 @@ class _Event:
 class _Background:
     """The parts of a recording that a row uses."""
 
-    crops: dict[str, NDArray[np.float64]]
+    crops: dict[str, Part]
     """[N] for each of a, b and c."""
     lufs: float
     """Loudness of crop (a)."""
@@ -248,12 +298,12 @@ def _read_crops(task: RowTask, store: SourceStore) -> _Background:
     try:
         source = store.open(task.recording_path)
         first, lufs = read_crop(source, starts["a"], frames)
-        others = {name: convert_to_pcm32(source.decode(starts[name], starts[name] + frames)) for name in "bc"}
+        others = {name: read_part(source, starts[name], starts[name] + frames) for name in "bc"}
     except (InvalidInputError, NotFoundError) as error:
         raise RowError(make_problem(error, where=task.row.clip_id, what=task.recording_name)) from error
     parts = {"a": first, **others}
     return _Background(
-        crops={name: part.audio for name, part in parts.items()},
+        crops=parts,
         lufs=lufs,
         amplitude=Amplitude(
             silent=any(part.amplitude.silent for part in parts.values()),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgknown.audio.files import RATE_HZ
+from bgknown.render.compiled import compile_function
 from bgknown.render.weighted_pair import measure_both_lufs
 
 ReferenceGain = Literal["mixture", "source"]
@@ -48,6 +49,11 @@ def measure_snr_db(
     amplified into the event: samples that rounding alone could have made then count as zero, and the figure is exact to
     ``SOURCE_GAIN_TOLERANCE_DB`` only, because the event's quietest parts decide where the loudness is gated.
 
+    Scaper sets the SNR as a difference of integrated loudnesses: the event's over its own span, before its fades, and
+    the background's over the whole mixture, each measured at the level of its source. The loudness is gated, so it
+    follows neither a gain nor a fade exactly: in ESC-10 alone, gains move it by up to 0.6 dB and fades by up to 0.2 dB
+    where a block lies next to a gate. Hence both are undone before measuring, and the gains are added afterwards.
+
     Args:
         mixture: [N] as stored.
         reference_a: [N] as stored.
@@ -55,41 +61,53 @@ def measure_snr_db(
         gains: the gains of its parts.
     """
     step = 1.0 / (32_768.0 * gains.scale)
-    background_gain = 10.0 ** (gains.background_gain_db / 20.0) if gains.reference_gain == "source" else 1.0
-    background = reference_a * (step * background_gain)
-    event = (mixture * step - background)[:event_frames]
-    if gains.reference_gain == "source":
-        rounding = 0.5 * step * (1.0 + background_gain)
-        event = np.where(np.abs(event) <= 1.001 * rounding, 0.0, event)
-    return measure_layers_snr_db(event, background, gains.event_gain_db, gains.background_gain_db)
+    with_gain = gains.reference_gain == "mixture"
+    background_gain = 1.0 if with_gain else 10.0 ** (gains.background_gain_db / 20.0)
+    event, background = _separate(
+        mixture,
+        reference_a,
+        (step, step * background_gain, -1.0 if with_gain else 1.001 * (0.5 * step * (1.0 + background_gain))),
+        (10.0 ** (-gains.event_gain_db / 20.0), 10.0 ** (-gains.background_gain_db / 20.0)),
+        event_frames,
+    )
+    event_lufs, background_lufs = measure_both_lufs(event, background)
+    return (event_lufs + gains.event_gain_db) - (background_lufs + gains.background_gain_db)
 
 
-def measure_layers_snr_db(
-    event: NDArray[np.floating], background: NDArray[np.floating], event_gain_db: float, background_gain_db: float
-) -> float:
-    """The SNR of a mixture as Scaper defines it.
+_SLOPE = np.sin(np.linspace(0.0, np.pi / 2.0, FADE_FRAMES))[1:]
 
-    Scaper sets the SNR as a difference of integrated loudnesses: the event's over its own span, before its fades, and
-    the background's over the whole mixture, each measured at the level of its source. The loudness is gated, so it
-    follows neither a gain nor a fade exactly: in ESC-10 alone, gains move it by up to 0.6 dB and fades by up to 0.2 dB
-    where a block lies next to a gate. Hence both are undone before measuring, and the gains are added afterwards.
+
+@compile_function
+def _separate(
+    mixture: NDArray[np.int16],
+    reference: NDArray[np.int16],
+    steps: tuple[float, float, float],
+    to_source: tuple[float, float],
+    event_frames: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The event over its span without its fades, and the background, both at the level of their sources.
 
     Args:
-        event: [M] the event as it is in the mixture, over its span, M at least 882.
-        background: [N] the background as it is in the mixture.
-        event_gain_db: gain of the event against its source.
-        background_gain_db: gain of the background against its source.
+        mixture: [N].
+        reference: [N].
+        steps: one step of the mixture, one of the reference, and what rounding could have made of the event at most.
+        to_source: the factors that undo the gains of the event and of the background.
+        event_frames: the event's span.
     """
-    at_source = _undo_fades(event) * 10.0 ** (-event_gain_db / 20.0)
-    event_lufs, background_lufs = measure_both_lufs(at_source, background * 10.0 ** (-background_gain_db / 20.0))
-    return (event_lufs + event_gain_db) - (background_lufs + background_gain_db)
-
-
-def _undo_fades(event: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Divide the sine slopes out; the two end samples, which are 0, get the values of their neighbours."""
-    slope = np.sin(np.linspace(0.0, np.pi / 2.0, FADE_FRAMES))[1:]
-    restored = event.copy()
-    restored[1:FADE_FRAMES] /= slope
-    restored[-FADE_FRAMES:-1] /= slope[::-1]
-    restored[0], restored[-1] = restored[1], restored[-2]
-    return restored
+    background = np.empty(reference.shape[0])
+    event = np.empty(event_frames)
+    for index in range(event_frames):
+        background[index] = reference[index] * steps[1]
+        heard = mixture[index] * steps[0] - background[index]
+        event[index] = 0.0 if abs(heard) <= steps[2] else heard
+    for index in range(event_frames, reference.shape[0]):
+        background[index] = reference[index] * steps[1]
+    for index in range(_SLOPE.shape[0]):  # the sine slopes of the fades are divided out
+        event[1 + index] /= _SLOPE[index]
+        event[event_frames - 2 - index] /= _SLOPE[index]
+    event[0], event[-1] = event[1], event[-2]  # they are 0
+    for index in range(event_frames):
+        event[index] *= to_source[0]
+    for index in range(reference.shape[0]):
+        background[index] *= to_source[1]
+    return event, background

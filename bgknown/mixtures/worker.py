@@ -17,7 +17,7 @@ from bgknown.jobs.memory import keep_freed_memory
 from bgknown.jobs.resumable import UnitResult
 from bgknown.jobs.units import FinishedUnit, JobFolder
 from bgknown.mixtures.manifest import SIGNALS, ManifestRow, list_paths
-from bgknown.mixtures.mixing import Mixed, RowError, RowTask, mix_row, round_scale
+from bgknown.mixtures.mixing import Mixed, RowError, RowTask, measure_sources, mix_row, round_scale
 from bgknown.render import scaper
 from bgknown.render.layers import Container
 
@@ -77,28 +77,40 @@ def build_rows(units: Sequence[RowUnit]) -> list[UnitResult[BuiltRow]]:
         StorageError: the disk is full or refuses.
     """
     with settle_rows() as settle:
-        made = [begin_row(unit, settle) for unit in units]
+        made = begin_rows(units, settle)
         return [row if isinstance(row, UnitResult) else row.result() for row in made]
 
 
-def begin_row(unit: RowUnit, settle: Settle) -> UnitResult[BuiltRow] | Future[UnitResult[BuiltRow]]:
-    """Render one row and have its files stored, unless an earlier run has done so.
+def begin_rows(units: Sequence[RowUnit], settle: Settle) -> list[UnitResult[BuiltRow] | Future[UnitResult[BuiltRow]]]:
+    """Render rows and have their files stored, unless an earlier run has done so.
 
     Args:
-        unit: the row.
+        units: the rows.
         settle: see ``settle_rows``.
 
     Raises:
         StorageError: the disk is full or refuses.
     """
-    kept = unit.folder.find_kept(unit.known, unit.digest)
-    if kept is not None:
-        return UnitResult(record=BuiltRow.from_record(kept), kept=True)
-    try:
-        mixed = mix_row(unit.task, store=open_sources(), folder=unit.folder.open_scratch() / "trees")
-    except RowError as error:
-        return UnitResult(problem=error.problem)
-    return settle(unit, mixed)
+    return [row for place in range(0, len(units), 2) for row in _begin_two(units[place : place + 2], settle)]
+
+
+def _begin_two(
+    units: Sequence[RowUnit], settle: Settle
+) -> Iterator[UnitResult[BuiltRow] | Future[UnitResult[BuiltRow]]]:
+    """Two rows, whose sources are measured at the same time."""
+    kept = [unit.folder.find_kept(unit.known, unit.digest) for unit in units]
+    missing = [unit.task for unit, record in zip(units, kept, strict=True) if record is None]
+    measure_sources(missing, store=open_sources())
+    for unit, record in zip(units, kept, strict=True):
+        if record is not None:
+            yield UnitResult(record=BuiltRow.from_record(record), kept=True)
+            continue
+        try:
+            mixed = mix_row(unit.task, store=open_sources(), folder=unit.folder.open_scratch() / "trees")
+        except RowError as error:
+            yield UnitResult(problem=error.problem)
+        else:
+            yield settle(unit, mixed)
 
 
 Settle = Callable[[RowUnit, Mixed], "Future[UnitResult[BuiltRow]]"]

@@ -11,18 +11,19 @@ from numpy.typing import NDArray
 from bgknown.audio.files import RATE_HZ
 from bgknown.audio.loudness import design_k_weighting
 from bgknown.render.compiled import compile_function
-from bgknown.render.weighted import CHUNK, Recording, fill_chunks, measure_slice_lufs
+from bgknown.render.weighted import CHUNK, Recording, Samples, fill_chunks, find_scale, measure_slice_lufs
 
 
-def measure_both_lufs(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
+def measure_both_lufs(first: Samples, second: Samples) -> tuple[float, float]:
     """``measure_samples_lufs`` of two signals in the time of the longer one, with the same results.
 
     Each sample has to wait for the one before it, and a processor has time for another signal meanwhile.
     """
-    tables = _fill_both_tables(first, second, _FILTERS)
+    scales = find_scale(first), find_scale(second)
+    tables = _fill_both_tables(first, second, scales, _FILTERS)
     measured = []
-    for samples, (energies, states) in zip((first, second), (tables[:2], tables[2:]), strict=True):
-        recording = Recording(samples=samples, scale=1.0, energies=energies, states=states)
+    for samples, scale, (energies, states) in zip((first, second), scales, (tables[:2], tables[2:]), strict=True):
+        recording = Recording(samples=samples, scale=scale, energies=energies, states=states)
         measured.append(measure_slice_lufs(recording, 0, recording.frames, recording.frames))
     return measured[0], measured[1]
 
@@ -32,7 +33,7 @@ _FILTERS = design_k_weighting(RATE_HZ)
 
 @compile_function
 def _fill_both_tables(
-    first: NDArray[np.float64], second: NDArray[np.float64], filters: NDArray[np.float64]
+    first: Samples, second: Samples, scales: tuple[float, float], filters: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """``_fill_tables`` of two signals at the same time, as far as both go, and then of the rest of the longer one."""
     chunks = first.shape[0] // CHUNK, second.shape[0] // CHUNK
@@ -47,7 +48,7 @@ def _fill_both_tables(
         states[1][chunk] = u1, u2, v1, v2
         energy = other = 0.0
         for index in range(chunk * CHUNK, (chunk + 1) * CHUNK):
-            x, p = first[index], second[index]
+            x, p = first[index] * scales[0], second[index] * scales[1]
             y, q = a0 * x + s1, a0 * p + u1
             s1, u1 = a1 * x - c1 * y + s2, a1 * p - c1 * q + u2
             s2, u2 = a2 * x - c2 * y, a2 * p - c2 * q
@@ -60,6 +61,6 @@ def _fill_both_tables(
         energies[1][chunk] = other
     states[0][both] = s1, s2, t1, t2
     states[1][both] = u1, u2, v1, v2
-    fill_chunks(first, 1.0, both, energies[0], states[0], filters)
-    fill_chunks(second, 1.0, both, energies[1], states[1], filters)
+    fill_chunks(first, scales[0], both, energies[0], states[0], filters)
+    fill_chunks(second, scales[1], both, energies[1], states[1], filters)
     return energies[0], states[0], energies[1], states[1]
