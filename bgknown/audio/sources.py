@@ -22,6 +22,8 @@ from bgknown.errors import InvalidInputError
 from bgknown.jobs.files import FileState, read_state
 from bgknown.jobs.passing import read_again
 
+_FEWEST = 4
+
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Source:
@@ -88,10 +90,12 @@ class SourceStore:
 
     Args:
         keep: number of sources that are remembered (the conversion of 30 s takes 11 MB).
+        keep_bytes: the samples in memory beyond which only the last ``_FEWEST`` sources are.
     """
 
-    def __init__(self, keep: int = 4) -> None:
+    def __init__(self, keep: int = 4, keep_bytes: int = 100_000_000) -> None:
         self._keep = keep
+        self._keep_bytes = keep_bytes
         self._sources: OrderedDict[tuple[Path, FileState], Source] = OrderedDict()
 
     def open(self, path: Path) -> Source:
@@ -108,9 +112,14 @@ class SourceStore:
             return self._sources[key]
         source = _open_source(path)
         self._sources[key] = source
-        if len(self._sources) > self._keep:
+        while len(self._sources) > self._keep or (
+            len(self._sources) > _FEWEST and self._count_bytes() > self._keep_bytes
+        ):
             self._sources.popitem(last=False)
         return source
+
+    def _count_bytes(self) -> int:
+        return sum(source.converted.nbytes for source in self._sources.values() if source.converted is not None)
 
 
 def _open_source(path: Path) -> Source:

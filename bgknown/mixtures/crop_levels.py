@@ -16,8 +16,8 @@ from bgknown.jobs.parallel import in_processes
 from bgknown.jobs.problems import make_problem
 from bgknown.mixtures.hearing import CropCheck, CropVerdict
 from bgknown.render.parts import Part, read_part
-from bgknown.render.weighted import Samples, measure_samples_lufs
-from bgknown.render.weighted_pair import measure_both_lufs
+from bgknown.render.weighted import measure_samples_lufs
+from bgknown.render.weighted_lanes import LANES, measure_each_lufs
 
 _TOO_CLOSE_DB = 1e-6
 """Far more than the loudness of ``bgknown.render.weighted`` is off, 1e-11 dB at most."""
@@ -55,7 +55,7 @@ def measure_crops(
     recording_id, file = str(check.recording["recording_id"]), str(check.recording["file"])
     try:
         source = (store or SourceStore()).open(root / file)
-        measure_in_pairs([(source, starts[0], check.clip_frames) for starts in check.starts.values()])
+        measure_slices([(source, starts[0], check.clip_frames) for starts in check.starts.values()])
         chosen = {
             clip_id: next(
                 (
@@ -92,24 +92,21 @@ def read_crop(source: Source, start: int, frames: int) -> tuple[Part, float]:
     return part, lufs
 
 
-def measure_in_pairs(wanted: Sequence[tuple[Source, int, int]]) -> None:
-    """Measure slices two at a time, so that ``read_crop`` finds their loudness.
+def measure_slices(wanted: Sequence[tuple[Source, int, int]]) -> None:
+    """Measure slices together, so that ``read_crop`` finds their loudness.
 
     Args:
         wanted: source, first sample and length of each slice; those that cannot be read are left to ``read_crop``.
     """
-    unknown: list[tuple[dict[tuple[int, int], float], tuple[int, int], Samples]] = []
-    for source, start, frames in wanted:
-        bounds = start, start + frames
-        if bounds in source.levels:
-            continue
-        with contextlib.suppress(InvalidInputError, NotFoundError):
-            unknown.append((source.levels, bounds, read_part(source, *bounds).samples))
-        if len(unknown) == 2:
-            measured = measure_both_lufs(unknown[0][2], unknown[1][2])
-            for (levels, place, _), lufs in zip(unknown, measured, strict=True):
-                levels[place] = lufs
-            unknown.clear()
+    unknown = [(source, start, start + frames) for source, start, frames in wanted]
+    unknown = [slice_ for slice_ in unknown if slice_[1:] not in slice_[0].levels]
+    for begin in range(0, len(unknown), LANES):
+        signals = {}
+        for source, start, stop in unknown[begin : begin + LANES]:
+            with contextlib.suppress(InvalidInputError, NotFoundError):
+                signals[source, start, stop] = read_part(source, start, stop).samples
+        for (source, start, stop), lufs in zip(signals, measure_each_lufs([*signals.values()]), strict=True):
+            source.levels[start, stop] = lufs
 
 
 def _reaches(min_level_lufs: float, source: Source, start: int, frames: int) -> bool:

@@ -10,17 +10,23 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from bgknown.audio.files import encode_parts
 from bgknown.audio.sources import SourceStore
 from bgknown.corpora.columns import TABLE_PREFIXES
-from bgknown.jobs.memory import keep_freed_memory
+from bgknown.jobs.memory import keep_freed_memory, load_libraries
 from bgknown.jobs.resumable import UnitResult
 from bgknown.jobs.units import FinishedUnit, JobFolder
 from bgknown.mixtures.manifest import SIGNALS, ManifestRow, list_paths
-from bgknown.mixtures.mixing import Mixed, RowError, RowTask, measure_sources, mix_row, round_scale
+from bgknown.mixtures.mixing import Mixed, mix_rows, round_scale
+from bgknown.mixtures.row_task import RowError, RowTask
 from bgknown.render import scaper
 from bgknown.render.layers import Container
+from bgknown.render.passes import find_peak
 
+_TOGETHER = 4
+"""Rows that are rendered together; as many signals are measured at the same time."""
 _SETTLERS = 3
 """Threads that wait for the disk."""
 _WAITING = 6
@@ -91,26 +97,22 @@ def begin_rows(units: Sequence[RowUnit], settle: Settle) -> list[UnitResult[Buil
     Raises:
         StorageError: the disk is full or refuses.
     """
-    return [row for place in range(0, len(units), 2) for row in _begin_two(units[place : place + 2], settle)]
+    return [row for place in range(0, len(units), _TOGETHER) for row in _begin_few(units[place:][:_TOGETHER], settle)]
 
 
-def _begin_two(
+def _begin_few(
     units: Sequence[RowUnit], settle: Settle
 ) -> Iterator[UnitResult[BuiltRow] | Future[UnitResult[BuiltRow]]]:
-    """Two rows, whose sources are measured at the same time."""
     kept = [unit.folder.find_kept(unit.known, unit.digest) for unit in units]
-    missing = [unit.task for unit, record in zip(units, kept, strict=True) if record is None]
-    measure_sources(missing, store=open_sources())
+    missing = [unit for unit, record in zip(units, kept, strict=True) if record is None]
+    trees = units[0].folder.open_scratch() / "trees"
+    mixed = iter(mix_rows([unit.task for unit in missing], store=open_sources(), folder=trees))
     for unit, record in zip(units, kept, strict=True):
         if record is not None:
             yield UnitResult(record=BuiltRow.from_record(record), kept=True)
             continue
-        try:
-            mixed = mix_row(unit.task, store=open_sources(), folder=unit.folder.open_scratch() / "trees")
-        except RowError as error:
-            yield UnitResult(problem=error.problem)
-        else:
-            yield settle(unit, mixed)
+        row = next(mixed)
+        yield UnitResult(problem=row.problem) if isinstance(row, RowError) else settle(unit, row)
 
 
 Settle = Callable[[RowUnit, Mixed], "Future[UnitResult[BuiltRow]]"]
@@ -171,6 +173,8 @@ def _store_row(unit: RowUnit, mixed: Mixed) -> UnitResult[BuiltRow]:
 
 @cache
 def open_sources() -> SourceStore:
-    """The sources of this process."""
+    """The sources of this process: those of a few rows."""
     keep_freed_memory()
-    return SourceStore()
+    with load_libraries():
+        find_peak(np.zeros(1))  # the first call of any compiled function loads large parts of numba
+    return SourceStore(keep=2 * _TOGETHER)
