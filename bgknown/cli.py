@@ -145,7 +145,7 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
     """
     from bgknown.jobs.memory import load_libraries  # noqa: PLC0415
 
-    with load_libraries():
+    with load_libraries(own_process=True):
         from bgknown.jobs.cluster import use_cluster  # noqa: PLC0415
         from bgknown.jobs.problems import refuse_broken  # noqa: PLC0415
         from bgknown.mixtures import build as building  # noqa: PLC0415

@@ -27,13 +27,19 @@ def keep_freed_memory() -> None:
 
 
 @contextlib.contextmanager
-def load_libraries() -> Iterator[None]:
-    """Import large libraries without searching them for garbage, now and later; a seventh of what importing costs."""
+def load_libraries(*, own_process: bool = False) -> Iterator[None]:
+    """Import large libraries without searching for garbage meanwhile, which takes a seventh of the time of importing.
+
+    Args:
+        own_process: whether the process is that of a command, in which everything imported stays until the end: then
+            later searches pass over it too. Elsewhere they must not, because they would pass over a user's objects.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
+        if own_process:
+            gc.freeze()
         if was_enabled:
             gc.enable()

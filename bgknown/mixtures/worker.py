@@ -105,8 +105,10 @@ def _begin_few(
 ) -> Iterator[UnitResult[BuiltRow] | Future[UnitResult[BuiltRow]]]:
     kept = [unit.folder.find_kept(unit.known, unit.digest) for unit in units]
     missing = [unit for unit, record in zip(units, kept, strict=True) if record is None]
-    trees = units[0].folder.open_scratch() / "trees"
-    mixed = iter(mix_rows([unit.task for unit in missing], store=open_sources(), folder=trees))
+    mixed: Iterator[Mixed | RowError] = iter(())
+    if missing:
+        trees = missing[0].folder.open_scratch() / "trees"
+        mixed = iter(mix_rows([unit.task for unit in missing], store=open_sources(), folder=trees))
     for unit, record in zip(units, kept, strict=True):
         if record is not None:
             yield UnitResult(record=BuiltRow.from_record(record), kept=True)
