@@ -27,9 +27,9 @@ from bgknown.render.passes import find_peak
 
 _TOGETHER = 4
 """Rows that are rendered together; as many signals are measured at the same time."""
-_SETTLERS = 3
-"""Threads that wait for the disk."""
-_WAITING = 6
+_SETTLERS = 8
+"""Threads that wait for the disk; they compute little."""
+_WAITING = 10
 """Rows that may be rendered and not yet stored, of 1.8 MB each."""
 
 
