@@ -143,10 +143,13 @@ def build(*, out: Path, dry_run: bool, **given: Any) -> None:
     Example:
       bgknown build --esc50 ESC-50 --fsd50k FSD50K --out bgknown-esc50
     """
-    from bgknown.jobs.cluster import use_cluster  # noqa: PLC0415
-    from bgknown.jobs.problems import refuse_broken  # noqa: PLC0415
-    from bgknown.mixtures import build as building  # noqa: PLC0415
-    from bgknown.mixtures.engine import choose_engine  # noqa: PLC0415
+    from bgknown.jobs.memory import load_libraries  # noqa: PLC0415
+
+    with load_libraries(own_process=True):
+        from bgknown.jobs.cluster import use_cluster  # noqa: PLC0415
+        from bgknown.jobs.problems import refuse_broken  # noqa: PLC0415
+        from bgknown.mixtures import build as building  # noqa: PLC0415
+        from bgknown.mixtures.engine import choose_engine  # noqa: PLC0415
 
     if given["recipe"] is not None and any(given[name] not in {None, False} for name in DRAWING):
         raise click.UsageError(

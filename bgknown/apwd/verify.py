@@ -25,7 +25,7 @@ from bgknown.jobs.files import hash_bytes
 from bgknown.jobs.parallel import in_processes
 from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST
 from bgknown.mixtures.verify import find_edited_tables, find_stray_files
-from bgknown.render import direct, scaper
+from bgknown.render import passes, scaper
 from bgknown.tables import list_records
 from bgknown.userpath import user_path
 
@@ -174,7 +174,7 @@ def _compare_with_scaper(item: tuple[dict[str, Any], str], *, root: Path, jams: 
     try:
         mixed = scaper.render_jams(jams / row[f"jams_{side}"], split / "foreground", split / "background")
         wide = _is_32_bits(root / row[side])
-        expected = direct.round_to_32_bits(mixed) if wide else direct.round_to_16_bits(mixed)
+        expected = passes.round_to_32_bits(mixed) if wide else passes.round_to_16_bits(mixed)
         found = _read_pcm(root / row[side], wide)
     except (BgknownError, OSError) as error:
         return f"{row[side]}: {error}", False

@@ -25,7 +25,7 @@ from bgknown.jobs.files import hash_bytes, read_state
 from bgknown.jobs.problems import Problem
 from bgknown.jobs.resumable import UnitResult
 from bgknown.jobs.units import FinishedUnit, JobFolder, PartFile, make_digest
-from bgknown.render import direct, scaper
+from bgknown.render import direct, passes, scaper
 from bgknown.render.layers import Container, Engine
 
 Bits = Literal[16, 32]
@@ -206,7 +206,7 @@ def _render_sides(
         else:
             jams, split = task.jams / task.files.sides()[side], target.source / pair.split
             mixed = scaper.render_jams(jams, split / "foreground", split / "background")
-        pcm[side] = direct.round_to_16_bits(mixed) if target.bits == 16 else direct.round_to_32_bits(mixed)
+        pcm[side] = passes.round_to_16_bits(mixed) if target.bits == 16 else passes.round_to_32_bits(mixed)
     return pcm
 
 

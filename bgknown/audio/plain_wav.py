@@ -26,6 +26,10 @@ class PlainWav:
     """Sampling rate."""
     channels: int
     """Number of channels."""
+    bits: int
+    """Bits of a sample: 16, 24 or 32."""
+    start: int
+    """Position of the first byte of the samples."""
 
 
 def read_plain_wav(path: Path) -> PlainWav | None:
@@ -55,7 +59,7 @@ def parse_plain_wav(head: bytes, size: int) -> PlainWav | None:
         name, length = head[place : place + 4], int.from_bytes(head[place + 4 : place + 8], "little")
         place += 8
         if name == b"data":
-            return _check_form(form, length) if place + length + (length & 1) == size else None
+            return _check_form(form, place, length) if place + length + (length & 1) == size else None
         if name not in _PASSED_OVER or (name == b"fmt " and (form or length != _FORM.size)):
             return None
         form = form or head[place : place + _FORM.size]
@@ -63,10 +67,10 @@ def parse_plain_wav(head: bytes, size: int) -> PlainWav | None:
     return None
 
 
-def _check_form(form: bytes, length: int) -> PlainWav | None:
+def _check_form(form: bytes, start: int, length: int) -> PlainWav | None:
     codec, channels, rate_hz, per_second, per_frame, bits = _FORM.unpack(form)
     plain = codec == 1 and bits in {16, 24, 32} and 1 <= channels <= 8 and 1_000 <= rate_hz <= 768_000
     fits = per_frame == channels * bits // 8 and per_second == rate_hz * per_frame
     if not (plain and fits) or length == 0 or length % per_frame or length >= 1 << 31:
         return None
-    return PlainWav(frames=length // per_frame, rate_hz=rate_hz, channels=channels)
+    return PlainWav(frames=length // per_frame, rate_hz=rate_hz, channels=channels, bits=bits, start=start)

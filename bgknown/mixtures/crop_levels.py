@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,9 @@ from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.parallel import in_processes
 from bgknown.jobs.problems import make_problem
 from bgknown.mixtures.hearing import CropCheck, CropVerdict
-from bgknown.render.passes import Pcm32, convert_to_pcm32
+from bgknown.render.parts import Part, read_part
 from bgknown.render.weighted import measure_samples_lufs
+from bgknown.render.weighted_lanes import LANES, measure_each_lufs
 
 _TOO_CLOSE_DB = 1e-6
 """Far more than the loudness of ``bgknown.render.weighted`` is off, 1e-11 dB at most."""
@@ -53,6 +55,7 @@ def measure_crops(
     recording_id, file = str(check.recording["recording_id"]), str(check.recording["file"])
     try:
         source = (store or SourceStore()).open(root / file)
+        measure_slices([(source, starts[0], check.clip_frames) for starts in check.starts.values()])
         chosen = {
             clip_id: next(
                 (
@@ -70,7 +73,7 @@ def measure_crops(
     return CropVerdict(recording_id=recording_id, chosen=chosen)
 
 
-def read_crop(source: Source, start: int, frames: int) -> tuple[Pcm32, float]:
+def read_crop(source: Source, start: int, frames: int) -> tuple[Part, float]:
     """A slice of a source, and its loudness, which the source remembers.
 
     Args:
@@ -82,16 +85,35 @@ def read_crop(source: Source, start: int, frames: int) -> tuple[Pcm32, float]:
         InvalidInputError: the slice exceeds the recording or cannot be decoded.
         NotFiniteError: it holds NaN or infinite samples.
     """
-    part = convert_to_pcm32(source.decode(start, start + frames))
+    part = read_part(source, start, start + frames)
     lufs = source.levels.get((start, start + frames))
     if lufs is None:
-        lufs = source.levels[start, start + frames] = measure_samples_lufs(part.audio)
+        lufs = source.levels[start, start + frames] = measure_samples_lufs(part.samples)
     return part, lufs
+
+
+def measure_slices(wanted: Sequence[tuple[Source, int, int]]) -> None:
+    """Measure slices together, so that ``read_crop`` finds their loudness.
+
+    Args:
+        wanted: source, first sample and length of each slice; those that cannot be read are left to ``read_crop``.
+    """
+    unknown = [(source, start, start + frames) for source, start, frames in wanted]
+    unknown = [slice_ for slice_ in unknown if slice_[1:] not in slice_[0].levels]
+    for begin in range(0, len(unknown), LANES):
+        signals = {}
+        for source, start, stop in unknown[begin : begin + LANES]:
+            with contextlib.suppress(InvalidInputError, NotFoundError):
+                signals[source, start, stop] = read_part(source, start, stop).samples
+        for (source, start, stop), lufs in zip(signals, measure_each_lufs([*signals.values()]), strict=True):
+            source.levels[start, stop] = lufs
 
 
 def _reaches(min_level_lufs: float, source: Source, start: int, frames: int) -> bool:
     """Whether a slice has the minimum level, by the loudness that does not depend on how sums are split up."""
-    part, lufs = read_crop(source, start, frames)
-    if abs(lufs - min_level_lufs) < _TOO_CLOSE_DB:
-        lufs = measure_lufs(part.audio, RATE_HZ)
+    lufs = source.levels.get((start, start + frames))
+    if lufs is None or abs(lufs - min_level_lufs) < _TOO_CLOSE_DB:
+        part, lufs = read_crop(source, start, frames)
+        if abs(lufs - min_level_lufs) < _TOO_CLOSE_DB:
+            lufs = measure_lufs(part.audio, RATE_HZ)
     return lufs >= min_level_lufs

@@ -21,7 +21,7 @@ from bgknown.mixtures.hearing import CropCheck, CropVerdict
 from bgknown.mixtures.options import BuildOptions
 from bgknown.mixtures.rules import RowSources
 from bgknown.mixtures.units import RowForm, describe_rows
-from bgknown.mixtures.worker import BuiltRow, RowUnit, Settle, begin_row, open_sources, settle_rows
+from bgknown.mixtures.worker import BuiltRow, RowUnit, Settle, begin_rows, open_sources, settle_rows
 from bgknown.tables import list_records
 
 _Pending = UnitResult[BuiltRow] | Future[UnitResult[BuiltRow]]
@@ -133,19 +133,20 @@ def _hear_recording(
     )
     if verdict.problem is not None or None in verdict.chosen.values():
         return verdict, []
-    made: list[tuple[RowUnit, _Pending]] = []
-    for clip in task.clips:
-        start = verdict.chosen[clip["clip_id"]]
-        for row in draw_rows(clip, check.recording, start or 0, options, check.draw):
-            sources = RowSources(
+    units = [
+        form.make_unit(
+            RowSources(
                 row=row,
                 clip_file=clip["file"],
                 recording_file=check.recording["file"],
                 background_label=check.recording["label"],
-            )
-            unit = form.make_unit(sources, None)
-            made.append((unit, begin_row(unit, settle)))
-    return verdict, made
+            ),
+            None,
+        )
+        for clip in task.clips
+        for row in draw_rows(clip, check.recording, verdict.chosen[clip["clip_id"]] or 0, options, check.draw)
+    ]
+    return verdict, list(zip(units, begin_rows(units, settle), strict=True))
 
 
 def _await(unit: RowUnit, row: _Pending) -> MadeRow:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,66 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgknown.audio.amplitude import Amplitude
-from bgknown.audio.files import LARGEST_PCM16, to_pcm16
+from bgknown.audio.files import LARGEST_PCM16
 from bgknown.audio.loudness import SILENCE_LUFS
 from bgknown.audio.sources import SourceStore
-from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
-from bgknown.jobs.problems import Problem, make_problem
-from bgknown.mixtures.crop_levels import read_crop
+from bgknown.jams.writing import compose_jams
 from bgknown.mixtures.recipe import RecipeRow
-from bgknown.mixtures.snr import FADE_S, SHORTEST_EVENT_FRAMES, TOLERANCE_DB, Gains, ReferenceGain, measure_snr_db
+from bgknown.mixtures.row_parts import RowBackground, RowEvent, measure_sources, read_background, read_event
+from bgknown.mixtures.row_task import RowError, RowTask
+from bgknown.mixtures.snr import FADE_S, TOLERANCE_DB, Gains, ReferenceGain, StoredMixture, measure_snrs_db
 from bgknown.render import direct, scaper
-from bgknown.render.layers import Engine, Slice
-from bgknown.render.passes import Pcm32, convert_to_pcm32, find_peak, scale_to_pcm16
+from bgknown.render.layers import Slice
+from bgknown.render.parts import PendingSignal
 from bgknown.soundscape import Layer, Soundscape, find_exact_duration, find_exact_seconds
-
-
-class RowError(BgknownError, ValueError):
-    """A row cannot be built; carries its problem."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.line())
-        self.problem = problem
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowTask:
-    """One row of a recipe, its sources, and how to render it."""
-
-    row: RecipeRow
-    """The row."""
-    clip_path: Path
-    """The clip."""
-    recording_path: Path
-    """The recording of the background."""
-    clip_frames: int
-    """Samples in the mixture and in each reference."""
-    foreground: str
-    """Name of the corpus of the clip, for messages."""
-    background: str
-    """Name of the corpus of the recording."""
-    background_label: str
-    """The recording's label in the JAMS."""
-    reference_gain: ReferenceGain
-    """Whether references carry the gain that (a) has in the mixture, or none."""
-    min_level_lufs: float
-    """Least loudness of crop (a) in its recording."""
-    engine: Engine
-    """What renders."""
-
-    @property
-    def clip_name(self) -> str:
-        """The clip in messages."""
-        return f"{self.foreground} {self.row.foreground_file}"
-
-    @property
-    def recording_name(self) -> str:
-        """The recording in messages."""
-        return f"{self.background} {self.row.background_file}"
-
-    def fail(self, code: str, what: str) -> RowError:
-        """The error of a row that cannot be built."""
-        return RowError(Problem(where=self.row.clip_id, code=code, what=what))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,38 +44,56 @@ class Mixed:
     """Silence and clipping in the parts of sources that were used, by file; files without either are left out."""
 
 
-def mix_row(task: RowTask, *, store: SourceStore, folder: Path) -> Mixed:
-    """Render one recipe row through Scaper, or through the renderer that is equal to it.
+def mix_rows(tasks: Sequence[RowTask], *, store: SourceStore, folder: Path) -> list[Mixed | RowError]:
+    """Render rows of a recipe through Scaper, or through the renderer that is equal to it.
 
     Args:
-        task: the row.
+        tasks: the rows; a few together take less time than each alone.
         store: opens and converts sources.
         folder: scratch folder of this process.
 
+    Returns:
+        for each row what was rendered, or why it cannot be: a source is missing, unreadable, too short, silent or too
+        quiet.
+    """
+    measure_sources(tasks, store=store)
+    rows = [_try_row(task, store, folder) for task in tasks]
+    measured = iter(measure_snrs_db([row[1] for row in rows if not isinstance(row, RowError)]))
+    return [
+        row if isinstance(row, RowError) else _check_snr(task, row[0], next(measured))
+        for task, row in zip(tasks, rows, strict=True)
+    ]
+
+
+def _try_row(task: RowTask, store: SourceStore, folder: Path) -> tuple[Mixed, StoredMixture] | RowError:
+    try:
+        return _mix_row(task, store, folder)
+    except RowError as error:
+        return error
+
+
+def _mix_row(task: RowTask, store: SourceStore, folder: Path) -> tuple[Mixed, StoredMixture]:
+    """Render a row whose SNR is yet to be measured, as the mixture's file and 16 bits of its background have it.
+
     Raises:
-        RowError: a source is missing, unreadable, too short, silent or too quiet.
+        RowError: it cannot be rendered.
     """
     row = task.row
-    event = _read_event(task, store)
-    background = _read_crops(task, store)
-    crops, event_frames = background.crops, event.part.audio.size
+    event = read_event(task, store)
+    background = read_background(task, store)
+    crops, event_frames = background.crops, event.part.samples.shape[0]
     if event.lufs <= SILENCE_LUFS:
         what = f"{task.clip_name}: the clip is silent (no part above -70 LUFS), so no SNR can be set"
         raise task.fail("snr_undefined", what)
-    slices = [
-        Slice(start=row.a_start, audio=crops["a"], source_frames=background.source_frames, lufs=background.lufs),
-        Slice(start=0, audio=event.part.audio, source_frames=event.source_frames, lufs=event.lufs),
-    ]
-    scape = _describe_soundscape(task, event_frames)
-    rendered = direct.render(scape, slices) if task.engine == "direct" else scaper.render(scape, slices, folder)
-    sounding = rendered.layers[0]
-    gain = _find_gain(task, crops["a"], sounding)
-    references = crops
+    rendering = _render(task, event, background, folder)
+    gain = _check_gain(task, rendering.gain)
     if task.reference_gain == "mixture":
-        references = {"a": sounding, "b": crops["b"] * gain, "c": crops["c"] * gain}
-    signals = {name: np.ascontiguousarray(signal) for name, signal in (("mix", rendered.mixture), *references.items())}
-    scale = min(1.0, LARGEST_PCM16 / max(find_peak(signal) for signal in signals.values()))
-    pcm = {name: scale_to_pcm16(signal, scale) for name, signal in signals.items()}
+        references = {"a": rendering.background, **{name: PendingSignal.amplify(crops[name], gain) for name in "bc"}}
+    else:
+        references = {name: PendingSignal.amplify(crop, 1.0) for name, crop in crops.items()}
+    signals = {"mix": rendering.mixture, **references}
+    scale = min(1.0, LARGEST_PCM16 / max(signal.peak for signal in signals.values()))
+    pcm = {name: signal.to_pcm16(scale) for name, signal in signals.items()}
     gains = Gains(
         scale=scale,
         event_gain_db=row.ref_db + row.snr_db - event.lufs,
@@ -130,34 +101,66 @@ def mix_row(task: RowTask, *, store: SourceStore, folder: Path) -> Mixed:
         reference_gain=task.reference_gain,
     )
     amplitudes = {task.clip_name: event.part.amplitude, task.recording_name: background.amplitude}
-    return Mixed(
+    mixed = Mixed(
         pcm=pcm,
         gains=gains,
         event_frames=event_frames,
-        achieved_snr_db=_measure(task, pcm, sounding, gains, event_frames),
-        jams=_format_jams(rendered.jams, row, round_scale(scale), task.reference_gain),
+        achieved_snr_db=np.nan,
+        jams=_format_jams(rendering.jams, row, round_scale(scale), task.reference_gain),
         amplitudes={file: found for file, found in amplitudes.items() if found != Amplitude()},
     )
-
-
-def _measure(
-    task: RowTask,
-    pcm: dict[str, NDArray[np.int16]],
-    background: NDArray[np.float64],
-    gains: Gains,
-    event_frames: int,
-) -> float:
-    """The SNR of the finished mixture; a row that 16 bits cannot hold is a problem."""
     exact = replace(gains, reference_gain="mixture")
-    reference = pcm["a"] if gains == exact else to_pcm16(background * gains.scale)
-    measured = measure_snr_db(pcm["mix"], reference, event_frames, exact)
-    if abs(measured - task.row.snr_db) > TOLERANCE_DB:
+    reference = pcm["a"] if gains == exact else rendering.background.to_pcm16(scale)
+    return mixed, StoredMixture(mixture=pcm["mix"], reference_a=reference, event_frames=event_frames, gains=exact)
+
+
+def _check_snr(task: RowTask, mixed: Mixed, snr_db: float) -> Mixed | RowError:
+    """The row with the SNR of its finished mixture; one that 16 bits cannot hold is a problem."""
+    if abs(snr_db - task.row.snr_db) > TOLERANCE_DB:
         what = (
-            f"the 16-bit mixture has an SNR of {measured:.2f} dB instead of {task.row.snr_db}: "
-            f"it is too quiet (ref_db {task.row.ref_db}, scaled by {gains.scale:.2g})"
+            f"the 16-bit mixture has an SNR of {snr_db:.2f} dB instead of {task.row.snr_db}: "
+            f"it is too quiet (ref_db {task.row.ref_db}, scaled by {mixed.gains.scale:.2g})"
         )
-        raise task.fail("snr_not_held", what)
-    return measured
+        return task.fail("snr_not_held", what)
+    return replace(mixed, achieved_snr_db=snr_db)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Rendering:
+    """What an engine made of a row."""
+
+    mixture: PendingSignal
+    """The sum."""
+    background: PendingSignal
+    """Crop (a) as it is in the mixture."""
+    gain: float
+    """The factor that crop (a) got there, taken from its loudest sample; infinite if it is silent."""
+    jams: dict[str, Any]
+    """The JAMS as a tree."""
+
+
+def _render(task: RowTask, event: RowEvent, background: RowBackground, folder: Path) -> _Rendering:
+    crop, part = background.crops["a"], event.part
+    scape = _describe_soundscape(task, part.samples.shape[0])
+    of_crop = Slice(
+        start=task.row.a_start, audio=crop.samples, source_frames=background.source_frames, lufs=background.lufs
+    )
+    of_event = Slice(start=0, audio=part.samples, source_frames=event.source_frames, lufs=event.lufs)
+    if task.engine == "direct":
+        mixture, placed = direct.mix_slices(scape, [of_crop, of_event])
+        sounding = PendingSignal.amplify(crop, placed[0].gain)
+        gain = sounding.peak / crop.peak if crop.peak else np.inf
+        return _Rendering(mixture=PendingSignal.hold(mixture), background=sounding, gain=gain, jams=compose_jams(scape))
+    rendered = scaper.render(scape, [of_crop, of_event], folder)
+    layer, audio = rendered.layers[0], crop.audio
+    loudest = int(np.argmax(np.abs(audio)))
+    gain = float(layer[loudest] / audio[loudest]) if audio[loudest] else np.inf
+    return _Rendering(
+        mixture=PendingSignal.hold(rendered.mixture),
+        background=PendingSignal.hold(layer),
+        gain=gain,
+        jams=rendered.jams,
+    )
 
 
 def _describe_soundscape(task: RowTask, event_frames: int) -> Soundscape:
@@ -189,78 +192,17 @@ def _describe_soundscape(task: RowTask, event_frames: int) -> Soundscape:
     )
 
 
-def _find_gain(task: RowTask, crop: NDArray[np.float64], background: NDArray[np.float64]) -> float:
-    """The factor that Scaper applied to crop (a), taken from its loudest sample.
+def _check_gain(task: RowTask, gain: float) -> float:
+    """The factor that crop (a) got, unless that says that the crop was too quiet.
 
     Raises:
         RowError: the crop is too quiet.
     """
-    loudest = int(np.argmax(np.abs(crop)))
-    gain = float(background[loudest] / crop[loudest]) if crop[loudest] else np.inf
     crop_lufs = task.row.ref_db - 20.0 * np.log10(gain) if np.isfinite(gain) else SILENCE_LUFS
     if crop_lufs < task.min_level_lufs:
         minimum = f"below the minimum of {task.min_level_lufs:g}"
         raise task.fail("quiet_background", f"{task.recording_name}: crop (a) is at {crop_lufs:.1f} LUFS, {minimum}")
     return gain
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Event:
-    """The part of a clip that is mixed."""
-
-    part: Pcm32
-    """Its samples."""
-    lufs: float
-    """Its loudness."""
-    source_frames: int
-    """Length of the clip."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Background:
-    """The parts of a recording that a row uses."""
-
-    crops: dict[str, NDArray[np.float64]]
-    """[N] for each of a, b and c."""
-    lufs: float
-    """Loudness of crop (a)."""
-    amplitude: Amplitude
-    """Whether any crop is silent or clipped."""
-    source_frames: int
-    """Length of the recording."""
-
-
-def _read_event(task: RowTask, store: SourceStore) -> _Event:
-    try:
-        source = store.open(task.clip_path)
-        frames = min(source.frames, task.clip_frames)
-        if frames < SHORTEST_EVENT_FRAMES:
-            least = f"at least {SHORTEST_EVENT_FRAMES} (two fades of 10 ms) are required"
-            raise task.fail("too_short", f"{task.clip_name}: has {frames} samples, {least}")
-        part, lufs = read_crop(source, 0, frames)
-    except (InvalidInputError, NotFoundError) as error:
-        raise RowError(make_problem(error, where=task.row.clip_id, what=task.clip_name)) from error
-    return _Event(part=part, lufs=lufs, source_frames=source.frames)
-
-
-def _read_crops(task: RowTask, store: SourceStore) -> _Background:
-    frames, starts = task.clip_frames, task.row.starts
-    try:
-        source = store.open(task.recording_path)
-        first, lufs = read_crop(source, starts["a"], frames)
-        others = {name: convert_to_pcm32(source.decode(starts[name], starts[name] + frames)) for name in "bc"}
-    except (InvalidInputError, NotFoundError) as error:
-        raise RowError(make_problem(error, where=task.row.clip_id, what=task.recording_name)) from error
-    parts = {"a": first, **others}
-    return _Background(
-        crops={name: part.audio for name, part in parts.items()},
-        lufs=lufs,
-        amplitude=Amplitude(
-            silent=any(part.amplitude.silent for part in parts.values()),
-            clipped=any(part.amplitude.clipped for part in parts.values()),
-        ),
-        source_frames=source.frames,
-    )
 
 
 def round_scale(scale: float) -> float:

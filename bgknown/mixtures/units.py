@@ -9,8 +9,8 @@ from bgknown.corpora.columns import CorpusPrefixes
 from bgknown.corpora.pair import Corpora
 from bgknown.jobs.files import list_state
 from bgknown.jobs.units import FinishedUnit, JobFolder, make_digest
-from bgknown.mixtures.mixing import RowTask
 from bgknown.mixtures.options import BuildOptions
+from bgknown.mixtures.row_task import RowTask
 from bgknown.mixtures.rules import RowSources
 from bgknown.mixtures.worker import RowUnit
 from bgknown.render import scaper

@@ -24,7 +24,7 @@ from bgknown.mixtures.dataset import Dataset
 from bgknown.mixtures.leaks import find_leak_faults
 from bgknown.mixtures.manifest import SAME_CLASS, SIGNALS, ManifestRow, list_paths
 from bgknown.mixtures.mixing import describe_work
-from bgknown.mixtures.snr import SOURCE_GAIN_TOLERANCE_DB, TOLERANCE_DB, Gains, measure_snr_db
+from bgknown.mixtures.snr import SOURCE_GAIN_TOLERANCE_DB, TOLERANCE_DB, Gains, StoredMixture, measure_snrs_db
 from bgknown.userpath import user_path
 
 REF_TOLERANCE_DB = 0.05
@@ -221,7 +221,8 @@ def _find_level_faults(row: ManifestRow, mix: Any, a: Any, reference_gain: Any) 
         background_gain_db=row.background_gain_db,
         reference_gain=reference_gain,
     )
-    snr_db = measure_snr_db(mix, a, row.event_frames, gains)
+    stored = StoredMixture(mixture=mix, reference_a=a, event_frames=row.event_frames, gains=gains)
+    snr_db = measure_snrs_db([stored])[0]
     if abs(snr_db - row.achieved_snr_db) > (0.001 if exact else SOURCE_GAIN_TOLERANCE_DB):
         yield f"{row.mix_file}: its SNR measures {snr_db:.4f} dB, the manifest says {row.achieved_snr_db}"
     if abs(snr_db - row.snr_db) > (TOLERANCE_DB if exact else SOURCE_GAIN_TOLERANCE_DB):

@@ -10,20 +10,26 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from bgknown.audio.files import encode_parts
 from bgknown.audio.sources import SourceStore
 from bgknown.corpora.columns import TABLE_PREFIXES
-from bgknown.jobs.memory import keep_freed_memory
+from bgknown.jobs.memory import keep_freed_memory, load_libraries
 from bgknown.jobs.resumable import UnitResult
 from bgknown.jobs.units import FinishedUnit, JobFolder
 from bgknown.mixtures.manifest import SIGNALS, ManifestRow, list_paths
-from bgknown.mixtures.mixing import Mixed, RowError, RowTask, mix_row, round_scale
+from bgknown.mixtures.mixing import Mixed, mix_rows, round_scale
+from bgknown.mixtures.row_task import RowError, RowTask
 from bgknown.render import scaper
 from bgknown.render.layers import Container
+from bgknown.render.passes import find_peak
 
-_SETTLERS = 3
-"""Threads that wait for the disk."""
-_WAITING = 6
+_TOGETHER = 4
+"""Rows that are rendered together; as many signals are measured at the same time."""
+_SETTLERS = 8
+"""Threads that wait for the disk; they compute little."""
+_WAITING = 10
 """Rows that may be rendered and not yet stored, of 1.8 MB each."""
 
 
@@ -77,28 +83,38 @@ def build_rows(units: Sequence[RowUnit]) -> list[UnitResult[BuiltRow]]:
         StorageError: the disk is full or refuses.
     """
     with settle_rows() as settle:
-        made = [begin_row(unit, settle) for unit in units]
+        made = begin_rows(units, settle)
         return [row if isinstance(row, UnitResult) else row.result() for row in made]
 
 
-def begin_row(unit: RowUnit, settle: Settle) -> UnitResult[BuiltRow] | Future[UnitResult[BuiltRow]]:
-    """Render one row and have its files stored, unless an earlier run has done so.
+def begin_rows(units: Sequence[RowUnit], settle: Settle) -> list[UnitResult[BuiltRow] | Future[UnitResult[BuiltRow]]]:
+    """Render rows and have their files stored, unless an earlier run has done so.
 
     Args:
-        unit: the row.
+        units: the rows.
         settle: see ``settle_rows``.
 
     Raises:
         StorageError: the disk is full or refuses.
     """
-    kept = unit.folder.find_kept(unit.known, unit.digest)
-    if kept is not None:
-        return UnitResult(record=BuiltRow.from_record(kept), kept=True)
-    try:
-        mixed = mix_row(unit.task, store=open_sources(), folder=unit.folder.open_scratch() / "trees")
-    except RowError as error:
-        return UnitResult(problem=error.problem)
-    return settle(unit, mixed)
+    return [row for place in range(0, len(units), _TOGETHER) for row in _begin_few(units[place:][:_TOGETHER], settle)]
+
+
+def _begin_few(
+    units: Sequence[RowUnit], settle: Settle
+) -> Iterator[UnitResult[BuiltRow] | Future[UnitResult[BuiltRow]]]:
+    kept = [unit.folder.find_kept(unit.known, unit.digest) for unit in units]
+    missing = [unit for unit, record in zip(units, kept, strict=True) if record is None]
+    mixed: Iterator[Mixed | RowError] = iter(())
+    if missing:
+        trees = missing[0].folder.open_scratch() / "trees"
+        mixed = iter(mix_rows([unit.task for unit in missing], store=open_sources(), folder=trees))
+    for unit, record in zip(units, kept, strict=True):
+        if record is not None:
+            yield UnitResult(record=BuiltRow.from_record(record), kept=True)
+            continue
+        row = next(mixed)
+        yield UnitResult(problem=row.problem) if isinstance(row, RowError) else settle(unit, row)
 
 
 Settle = Callable[[RowUnit, Mixed], "Future[UnitResult[BuiltRow]]"]
@@ -159,6 +175,8 @@ def _store_row(unit: RowUnit, mixed: Mixed) -> UnitResult[BuiltRow]:
 
 @cache
 def open_sources() -> SourceStore:
-    """The sources of this process."""
+    """The sources of this process: those of a few rows."""
     keep_freed_memory()
-    return SourceStore()
+    with load_libraries():
+        find_peak(np.zeros(1))  # the first call of any compiled function loads large parts of numba
+    return SourceStore(keep=2 * _TOGETHER)

@@ -20,6 +20,7 @@ from bgknown.errors import InvalidInputError
 from bgknown.jams.writing import compose_jams
 from bgknown.render.compiled import compile_function
 from bgknown.render.layers import Rendered, Slice
+from bgknown.render.passes import round_into_pcm16, round_to_16_bits
 from bgknown.render.weighted import Recording, Samples, hold_unweighted, measure_slice_lufs, weigh
 from bgknown.soundscape import Layer, Soundscape, find_exact_duration
 
@@ -65,10 +66,7 @@ def render_mixture(soundscape: Soundscape, recording_of: Callable[[Layer], Recor
         InvalidInputError: a source is shorter than its slice, an event shorter than its fades, or the layers differ in
             length, which Scaper cannot add either; and what ``recording_of`` raises.
     """
-    layers, frames = _place_layers(soundscape, recording_of)
-    total = np.zeros(frames)
-    for layer in layers:
-        _add_layer(total, layer)
+    total = sum_placed(*_place_layers(soundscape, recording_of))
     if soundscape.peak_normalization or soundscape.fix_clipping:
         peak = float(np.abs(total).max())
         if soundscape.peak_normalization or peak > FULL_SCALE:
@@ -104,7 +102,7 @@ def render_mixture_pcm16(
         for layer in layers:
             if layer.onset < begin + part.shape[0] and begin < layer.onset + layer.total:
                 _add_layer(part, layer, begin)
-        _round_to_pcm16(part, out[begin : begin + part.shape[0]])
+        round_into_pcm16(part, out[begin : begin + part.shape[0]])
     return out[:frames]
 
 
@@ -126,7 +124,31 @@ def render(soundscape: Soundscape, slices: Sequence[Slice]) -> Rendered:
         InvalidInputError: a slice is not the one that the soundscape requires.
     """
     frames = int(soundscape.duration_s * RATE_HZ)
-    sounding = []
+    sounding = [sum_placed([layer], frames) for layer in place_slices(soundscape, slices)]
+    mixed = sum(sounding, np.zeros(frames))
+    return Rendered(mixture=mixed, layers=sounding, jams=compose_jams(soundscape))
+
+
+def mix_slices(soundscape: Soundscape, slices: Sequence[Slice]) -> tuple[NDArray[np.float64], list[PlacedLayer]]:
+    """The mixture [N] of ``render`` in one array, and the layers that are in it.
+
+    Args, Raises: as ``render``.
+    """
+    layers = place_slices(soundscape, slices)
+    return sum_placed(layers, int(soundscape.duration_s * RATE_HZ)), layers
+
+
+def place_slices(soundscape: Soundscape, slices: Sequence[Slice]) -> list[PlacedLayer]:
+    """The layers of a soundscape whose sources are known only in slices.
+
+    Args:
+        soundscape: what to render.
+        slices: the samples of each layer, backgrounds first.
+
+    Raises:
+        InvalidInputError: a slice is not the one that the soundscape requires.
+    """
+    placed = []
     for number, (layer, part) in enumerate(zip((*soundscape.backgrounds, *soundscape.events), slices, strict=True)):
         start, stop = _find_bounds(layer)
         if (start, stop) != (part.start, part.start + part.audio.shape[0]):
@@ -137,10 +159,16 @@ def render(soundscape: Soundscape, slices: Sequence[Slice]) -> Rendered:
         alone = replace(layer, source_time_s=0.0, duration_s=find_exact_duration(stop - start))
         place = place_background if number < len(soundscape.backgrounds) else place_event
         recording = weigh(part.audio) if part.lufs is None else hold_unweighted(part.audio)
-        sounding.append(np.zeros(frames))
-        _add_layer(sounding[-1], place(soundscape, alone, recording, part.lufs))
-    mixed = sum(sounding, np.zeros(frames))
-    return Rendered(mixture=mixed, layers=sounding, jams=compose_jams(soundscape))
+        placed.append(place(soundscape, alone, recording, part.lufs))
+    return placed
+
+
+def sum_placed(layers: Sequence[PlacedLayer], frames: int) -> NDArray[np.float64]:
+    """The sum [N] of layers, N = ``frames``."""
+    total = np.zeros(frames)
+    for layer in layers:
+        _add_layer(total, layer)
+    return total
 
 
 def place_background(
@@ -214,26 +242,6 @@ def place_event(soundscape: Soundscape, layer: Layer, recording: Recording, lufs
         gain=_convert_gain(gain_db),
         fades=fades,
     )
-
-
-def round_to_16_bits(mixed: NDArray[np.float64]) -> NDArray[np.int16]:
-    """16-bit PCM from Scaper's 32-bit PCM: ``bgknown.audio.files.to_pcm16`` in one pass.
-
-    Args:
-        mixed: [N] full scale -1..1.
-    """
-    out = np.empty(mixed.shape[0], np.int16)
-    _round_to_pcm16(mixed, out)
-    return out
-
-
-def round_to_32_bits(mixed: NDArray[np.float64]) -> NDArray[np.int32]:
-    """32-bit PCM as Scaper writes it: rounded to even, saturated.
-
-    Args:
-        mixed: [N] full scale -1..1.
-    """
-    return np.clip(np.rint(mixed * 2.0**31), -(2.0**31), 2.0**31 - 1).astype(np.int32)
 
 
 def _find_length(soundscape: Soundscape, backgrounds: Sequence[PlacedLayer]) -> int:
@@ -320,10 +328,3 @@ def _sum_layer(
         value = gain * (samples[start + index % frames] * scale)
         total[onset + index] += value * fade_out[index - falling]
         index += 1
-
-
-@compile_function
-def _round_to_pcm16(mixed: NDArray[np.float64], out: NDArray[np.int16]) -> None:
-    for index in range(mixed.shape[0]):
-        step = min(max(np.rint(mixed[index] * 2147483648.0), -2147483648.0), 2147483647.0)
-        out[index] = np.int16(min(np.floor(step * 2.0**-16 + 0.5), 32767.0))

@@ -32,9 +32,14 @@ class Slice:
 
     start: int
     """First sample in the source."""
-    audio: NDArray[np.float64]
-    """[N] as ``Source.read`` returns them."""
+    audio: NDArray[np.float64] | NDArray[np.int16]
+    """[N] as ``Source.read`` returns them, or 16-bit steps."""
     source_frames: int
     """Length of the source."""
     lufs: float | None = None
     """Its loudness by ``bgknown.render.weighted``; None if it has not been measured."""
+
+
+def convert_to_float(samples: NDArray[np.float64] | NDArray[np.int16]) -> NDArray[np.float64]:
+    """[N] samples as float64 of full scale -1..1."""
+    return samples.astype(np.float64) * 2.0**-15 if samples.dtype == np.int16 else np.asarray(samples, np.float64)

@@ -16,6 +16,7 @@ from bgknown.render.compiled import compile_function
 
 _SIGN = np.int64(2**63 - 1)
 _LARGEST_FINITE = np.int64(0x7FEF_FFFF_FFFF_FFFF)
+_FULL_SCALE = np.int64(0x3FF0_0000_0000_0000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,11 +52,65 @@ def find_peak(signal: NDArray[np.float64]) -> float:
     return float(np.int64(_find_peak_bits(signal.view(np.int64))).view(np.float64))
 
 
-def scale_to_pcm16(signal: NDArray[np.float64], scale: float) -> NDArray[np.int16]:
-    """``to_pcm16(signal * scale)`` of [N] samples, full scale -1..1."""
-    out = np.empty(signal.shape[0], np.int16)
-    _scale_and_round(signal, scale, out)
+def find_peak_pcm16(pcm: NDArray[np.int16]) -> int:
+    """The largest magnitude of [N] samples, in 16-bit steps."""
+    return int(_find_peak_pcm16(pcm))
+
+
+def settle_samples(audio: NDArray[np.float64]) -> bool:
+    """``as_pcm32`` in place, if that changes nothing that ``convert_to_pcm32`` would say of any part of [N] samples.
+
+    Returns:
+        False if some samples are not finite, are beyond full scale, or would become silent; then nothing is changed.
+    """
+    may = _find_peak_bits(audio.view(np.int64)) <= _FULL_SCALE and not _truncates_to_silence(audio)
+    if may:
+        _truncate_to_pcm32(audio, audio)
+    return bool(may)
+
+
+def scale_to_pcm16(
+    samples: NDArray[np.float64] | NDArray[np.int16], scale: float, *, gain: float = 1.0, unit: float = 1.0
+) -> NDArray[np.int16]:
+    """``to_pcm16(samples * unit * gain * scale)`` of [N] samples, multiplied in that order.
+
+    Args:
+        samples: float64, or 16-bit steps.
+        scale: the last factor.
+        gain: the factor before it.
+        unit: the factor that brings a sample to full scale -1..1.
+    """
+    out = np.empty(samples.shape[0], np.int16)
+    _scale_and_round(samples, unit, gain, scale, out)
     return out
+
+
+def round_to_16_bits(mixed: NDArray[np.float64]) -> NDArray[np.int16]:
+    """16-bit PCM from Scaper's 32-bit PCM: ``bgknown.audio.files.to_pcm16`` in one pass.
+
+    Args:
+        mixed: [N] full scale -1..1.
+    """
+    out = np.empty(mixed.shape[0], np.int16)
+    round_into_pcm16(mixed, out)
+    return out
+
+
+def round_to_32_bits(mixed: NDArray[np.float64]) -> NDArray[np.int32]:
+    """32-bit PCM as Scaper writes it: rounded to even, saturated.
+
+    Args:
+        mixed: [N] full scale -1..1.
+    """
+    return np.clip(np.rint(mixed * 2.0**31), -(2.0**31), 2.0**31 - 1).astype(np.int32)
+
+
+@compile_function
+def round_into_pcm16(mixed: NDArray[np.float64], out: NDArray[np.int16]) -> None:
+    """``round_to_16_bits`` into existing memory [N]."""
+    for index in range(mixed.shape[0]):
+        step = min(max(np.rint(mixed[index] * 2147483648.0), -2147483648.0), 2147483647.0)
+        out[index] = np.int16(min(np.floor(step * 2.0**-16 + 0.5), 32767.0))
 
 
 @compile_function
@@ -75,7 +130,29 @@ def _truncate_to_pcm32(audio: NDArray[np.float64], out: NDArray[np.float64]) -> 
 
 
 @compile_function
-def _scale_and_round(signal: NDArray[np.float64], scale: float, out: NDArray[np.int16]) -> None:
-    for index in range(signal.shape[0]):
-        step = min(max(np.rint(signal[index] * scale * 2147483648.0), -2147483648.0), 2147483647.0)
+def _find_peak_pcm16(pcm: NDArray[np.int16]) -> np.int64:
+    largest, smallest = np.int16(0), np.int16(0)
+    for index in range(pcm.shape[0]):
+        largest = max(largest, pcm[index])
+        smallest = min(smallest, pcm[index])
+    return max(np.int64(largest), -np.int64(smallest))
+
+
+@compile_function
+def _truncates_to_silence(audio: NDArray[np.float64]) -> bool:
+    """Whether a sample is above the threshold of silence, and its 32-bit PCM is not."""
+    found = 0
+    for index in range(audio.shape[0]):
+        above = abs(audio[index]) - SILENT_PEAK  # exact near the threshold
+        found += 0.0 < above < 2.0**-31
+    return found > 0
+
+
+@compile_function
+def _scale_and_round(
+    samples: NDArray[np.float64] | NDArray[np.int16], unit: float, gain: float, scale: float, out: NDArray[np.int16]
+) -> None:
+    for index in range(samples.shape[0]):
+        value = gain * (samples[index] * unit) * scale
+        step = min(max(np.rint(value * 2147483648.0), -2147483648.0), 2147483647.0)
         out[index] = np.int16(min(np.floor(step * 2.0**-16 + 0.5), 32767.0))

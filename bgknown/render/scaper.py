@@ -35,7 +35,7 @@ from bgknown.audio.files import RATE_HZ, as_pcm32
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jams.writing import JAMS_VERSION
 from bgknown.jobs.files import hash_bytes
-from bgknown.render.layers import Rendered, Slice
+from bgknown.render.layers import Rendered, Slice, convert_to_float
 from bgknown.soundscape import Layer, Soundscape
 
 VERSION = "1.6.5"
@@ -234,7 +234,7 @@ class _SlicesInMemory:
                 f"Scaper asked for samples {start} to {stop} of a source, "
                 f"{part.start} to {part.start + part.audio.shape[0]} were expected"
             )
-        return part.audio[:, None], RATE_HZ
+        return convert_to_float(part.audio)[:, None], RATE_HZ
 
 
 class _Transformer:

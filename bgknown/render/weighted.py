@@ -57,15 +57,19 @@ def weigh(samples: Samples) -> Recording:
     Args:
         samples: [N] at 44.1 kHz, int16, or float64 of full scale -1..1.
     """
-    scale = 2.0**-15 if samples.dtype == np.int16 else 1.0
+    scale = find_scale(samples)
     energies, states = _fill_tables(samples, scale, _FILTERS)
     return Recording(samples=samples, scale=scale, energies=energies, states=states)
 
 
 def hold_unweighted(samples: Samples) -> Recording:
     """A recording without energies, whose slices have been measured before."""
-    scale = 2.0**-15 if samples.dtype == np.int16 else 1.0
-    return Recording(samples=samples, scale=scale, energies=np.empty(0), states=np.empty((0, 4)))
+    return Recording(samples=samples, scale=find_scale(samples), energies=np.empty(0), states=np.empty((0, 4)))
+
+
+def find_scale(samples: Samples) -> float:
+    """The factor that brings a sample to full scale -1..1."""
+    return 2.0**-15 if samples.dtype == np.int16 else 1.0
 
 
 def measure_slice_lufs(recording: Recording, start: int, frames: int, total: int) -> float:

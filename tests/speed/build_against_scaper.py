@@ -6,7 +6,10 @@ For each seed, in turn and each as whole processes from start to exit:
   with the engine `scaper`, which does both (`--jobs` processes);
 * whole builds, the draw included, with the engines `scaper` and `direct` (one process);
 * the floor of a build: each source decoded once and K-weighted once, and all files of the rows encoded and written,
-  neither hashed nor flushed; there is no draw, no mixing, no measuring of what was mixed.
+  neither hashed nor flushed; there is no draw, no mixing, no measuring of what was mixed. Sources are decoded by
+  libsndfile and K-weighted one after another;
+* the quick floor: the same with the means of the build, which reads 16-bit WAV files as integers and K-weights four
+  signals at a time.
 
 All sides write the same audio, which is compared. CPU times are those of all processes of a side, so they can be
 compared while other work runs; the elapsed times cannot.
@@ -46,12 +49,15 @@ from bgknown.audio.files import (
     read_whole_44k,
     to_pcm16,
 )
+from bgknown.audio.sources import SourceStore
 from bgknown.corpora.columns import ESC50_PREFIXES
 from bgknown.corpora.headers import default_cache
 from bgknown.corpora.pair import CorpusPaths, open_corpus_paths
 from bgknown.mixtures.rules import RowSources, resolve_sources
 from bgknown.render import scaper as renderer
+from bgknown.render.parts import read_part
 from bgknown.render.weighted import weigh
+from bgknown.render.weighted_lanes import LANES, measure_each_lufs
 
 FRAMES = 5 * RATE_HZ
 
@@ -131,20 +137,31 @@ def _link(source: Path, folder: Path) -> Path:
     return converted
 
 
-def do_the_least(esc50_root: Path, fsd50k_root: Path, recipe: Path, out: Path) -> None:
+def do_the_least(esc50_root: Path, fsd50k_root: Path, recipe: Path, out: Path, *, quick: bool) -> None:
     """Decode and K-weight each source of a recipe once, and write four files of audio for each row."""
     for name in ("mix", "a", "b", "c"):
         (out / name).mkdir(parents=True)
     sources = list_sources(esc50_root, fsd50k_root, recipe)
     files = {esc50_root / row.clip_file for row in sources} | {fsd50k_root / row.recording_file for row in sources}
-    for file in sorted(files):
-        _, audio = open_samples(file)
-        weigh(soundfile.read(str(file))[0] if audio is None else audio)
+    (weigh_quickly if quick else weigh_one_by_one)(sorted(files))
     pcm = np.random.default_rng(0).integers(-3_000, 3_000, FRAMES, dtype=np.int16)
     for row in sources:
         for name in ("mix", "a", "b", "c"):
             with (out / name / f"{row.row.clip_id}.wav").open("wb") as file:
                 file.writelines(encode_parts(pcm, "wav"))
+
+
+def weigh_one_by_one(files: list[Path]) -> None:
+    for file in files:
+        _, audio = open_samples(file)
+        weigh(soundfile.read(str(file))[0] if audio is None else audio)
+
+
+def weigh_quickly(files: list[Path]) -> None:
+    store = SourceStore()
+    for begin in range(0, len(files), LANES):
+        sources = [store.open(file) for file in files[begin : begin + LANES]]
+        measure_each_lufs([read_part(source, 0, source.frames).samples for source in sources])
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +187,9 @@ RATIOS = [
     ("scaper_recipe", "plain", "Scaper engine / plain loop"),
     ("direct", "scaper", "direct engine / Scaper engine"),
     ("direct", "floor", "direct engine / floor"),
+    ("direct", "quick_floor", "direct engine / quick floor"),
+    ("floor", "scaper", "floor / Scaper engine"),
+    ("quick_floor", "scaper", "quick floor / Scaper engine"),
 ]
 
 
@@ -217,6 +237,7 @@ def measure_seed(seed: int, corpora: list[str], jobs: int, folder: Path) -> tupl
         "scaper": [*bgknown, "build", *corpora, *whole, "scaper", "--out", str(out["scaper"])],
         "direct": [*bgknown, "build", *corpora, *whole, "direct", "--out", str(out["direct"])],
         "floor": [*again, "--floor", str(recipe), str(out["floor"])],
+        "quick_floor": [*again, "--quick-floor", str(recipe), str(out["quick_floor"])],
     }
     costs = {name: timed(command) for name, command in commands.items()}
     files = equal = 0
@@ -227,7 +248,7 @@ def measure_seed(seed: int, corpora: list[str], jobs: int, folder: Path) -> tupl
     return costs, len(pd.read_csv(recipe)), equal, files
 
 
-SIDES = ("plain", "scaper_recipe", "scaper", "direct", "floor")
+SIDES = ("plain", "scaper_recipe", "scaper", "direct", "floor", "quick_floor")
 
 
 def main() -> None:
@@ -237,15 +258,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--as-wav", action="store_true")
-    for side in ("--plain", "--floor"):
+    for side in ("--plain", "--floor", "--quick-floor"):
         parser.add_argument(side, nargs=2, type=Path, metavar=("RECIPE", "OUT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.plain:
         plain_loop(options.esc50, options.fsd50k, *options.plain)
         return
-    if options.floor:
-        do_the_least(options.esc50, options.fsd50k, *options.floor)
-        return
+    for floor, quick in ((options.floor, False), (options.quick_floor, True)):
+        if floor:
+            do_the_least(options.esc50, options.fsd50k, *floor, quick=quick)
+            return
     totals: dict[str, Cost] = defaultdict(Cost)
     rows = equal = files = 0
     with tempfile.TemporaryDirectory() as folder:

@@ -17,7 +17,7 @@ from bgknown.apwd.text import UNCHANGED
 from bgknown.audio.files import RATE_HZ
 from bgknown.errors import BrokenInputError, InvalidInputError, NotFoundError, StorageError
 from bgknown.jobs.files import hash_bytes
-from bgknown.render import direct, scaper
+from bgknown.render import passes, scaper
 from tests.bgknown.apwd.conftest import CHANGES, DURATION_S, make_pairs
 from tests.bgknown.apwd.reading import read_text
 from tests.conftest import contents
@@ -58,7 +58,7 @@ def test_the_audio_is_scapers(finished):
     for path in sorted(out.rglob("*.wav")):
         jams = next(made.jams.rglob(f"{path.stem}.jams"))
         split = made.source / path.parent.name
-        expected = direct.round_to_16_bits(scaper.render_jams(jams, split / "foreground", split / "background"))
+        expected = passes.round_to_16_bits(scaper.render_jams(jams, split / "foreground", split / "background"))
         found, rate_hz = soundfile.read(path, dtype="int16")
         np.testing.assert_array_equal(found, expected)
         assert (rate_hz, found.size) == (RATE_HZ, DURATION_S * RATE_HZ)

@@ -17,7 +17,7 @@ from bgknown.audio.loudness import SILENCE_LUFS, measure_lufs
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jams.reading import parse_jams
 from bgknown.jams.writing import compose_jams
-from bgknown.render import direct, scaper
+from bgknown.render import direct, passes, scaper
 from bgknown.render.recordings import RecordingStore
 from bgknown.render.weighted import HEAD, measure_slice_lufs, weigh
 from bgknown.soundscape import Layer, Soundscape
@@ -123,12 +123,12 @@ def test_renders_what_scaper_renders(soundscape, tree, tmp_path):
             directly(soundscape, tree)
         return
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13 * max(1.0, np.abs(expected).max()))
-    steps = np.abs(direct.round_to_32_bits(found).astype(np.int64) - direct.round_to_32_bits(expected))
+    steps = np.abs(passes.round_to_32_bits(found).astype(np.int64) - passes.round_to_32_bits(expected))
     assert steps.max() <= 1
     assert (
-        direct.round_to_16_bits(found) != to_pcm16(expected)
+        passes.round_to_16_bits(found) != to_pcm16(expected)
     ).sum() <= 1  # a step at a rounding boundary, once in many files
-    assert np.abs(direct.round_to_16_bits(found).astype(int) - to_pcm16(expected)).max() <= 1
+    assert np.abs(passes.round_to_16_bits(found).astype(int) - to_pcm16(expected)).max() <= 1
 
 
 def test_a_start_that_costs_scaper_a_sample(tree, tmp_path):
@@ -156,15 +156,15 @@ def test_files_are_those_that_scaper_writes(tree, tmp_path):
     found, expected = both(soundscape, tree, tmp_path)
     soundfile.write(tmp_path / "scaper.wav", expected, RATE_HZ, subtype="PCM_32")  # as generate_from_jams does
     written = soundfile.read(tmp_path / "scaper.wav", dtype="int32")[0]
-    np.testing.assert_array_equal(direct.round_to_32_bits(found), written)
-    assert encode(direct.round_to_32_bits(found), "wav") == (tmp_path / "scaper.wav").read_bytes()
+    np.testing.assert_array_equal(passes.round_to_32_bits(found), written)
+    assert encode(passes.round_to_32_bits(found), "wav") == (tmp_path / "scaper.wav").read_bytes()
 
 
 def test_pcm16_is_to_pcm16():
     audio = np.concatenate([np.random.default_rng(0).uniform(-1.2, 1.2, 10_000), [1.0, -1.0, 0.0, 2.0, -2.0]])
     edges = (np.arange(-100, 100) + 0.5) / 32_768.0
     audio = np.concatenate([audio, edges, edges + 2.0**-33, edges - 2.0**-33])
-    np.testing.assert_array_equal(direct.round_to_16_bits(audio), to_pcm16(audio))
+    np.testing.assert_array_equal(passes.round_to_16_bits(audio), to_pcm16(audio))
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int32])

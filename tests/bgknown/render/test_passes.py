@@ -9,7 +9,7 @@ from bgknown.audio.loudness import measure_lufs
 from bgknown.errors import NotFiniteError
 from bgknown.render.passes import convert_to_pcm32, find_peak, scale_to_pcm16
 from bgknown.render.weighted import measure_samples_lufs
-from bgknown.render.weighted_pair import measure_both_lufs
+from bgknown.render.weighted_lanes import measure_each_lufs
 from tests.conftest import noise
 
 EDGES = np.array([0.0, -0.0, 1.0, -1.0, 1.5, -3.0, 5e-324, 2.0**-31, -(2.0**-32), 0.3 * 2.0**-15, -0.5 * 2.0**-15])
@@ -45,10 +45,20 @@ def test_samples_that_are_not_finite_are_reported_as_by_numpy(value):
     assert str(found.value) == str(expected.value)
 
 
-@pytest.mark.parametrize("sizes", [(70_000, 70_000), (60_000, 23_333), (50, 40_000), (64, 65)])
-def test_two_signals_at_once_have_the_loudness_of_each_alone(sizes):
-    first, second = noise(2.0, 1, peak=0.1)[: sizes[0]], noise(2.0, 2)[: sizes[1]]
-    found = measure_both_lufs(first, second)
-    assert found == (measure_samples_lufs(first), measure_samples_lufs(second))
-    expected = measure_lufs(first, RATE_HZ), measure_lufs(second, RATE_HZ)
-    assert found == pytest.approx(expected, abs=1e-11)
+SIZES = [(70_000, 70_000), (60_000, 23_333), (50, 40_000), (64, 65), (70_000,), (300, 70_000, 200, 69_999, 1_000)]
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_signals_measured_together_have_the_loudness_of_each_alone(sizes):
+    signals = [noise(2.0, seed, peak=0.1 * (1 + seed))[:size] for seed, size in enumerate(sizes)]
+    found = measure_each_lufs(signals)
+    assert found == [measure_samples_lufs(signal) for signal in signals]
+    assert found == pytest.approx([measure_lufs(signal, RATE_HZ) for signal in signals], abs=1e-11)
+
+
+def test_16_bit_samples_have_the_loudness_of_the_same_numbers():
+    pcm = [to_pcm16(noise(2.0, seed, peak=0.3)) for seed in range(3)]
+    signals = [one * 2.0**-15 for one in pcm]
+    expected = [measure_samples_lufs(signal) for signal in signals]
+    assert measure_each_lufs(pcm) == expected
+    assert measure_each_lufs([pcm[0], signals[1], pcm[2]]) == expected
