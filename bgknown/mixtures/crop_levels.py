@@ -15,7 +15,7 @@ from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.parallel import in_processes
 from bgknown.jobs.problems import make_problem
 from bgknown.mixtures.hearing import CropCheck, CropVerdict
-from bgknown.render.parts import Part, read_part
+from bgknown.render.parts import SourcePart, read_part
 from bgknown.render.weighted import measure_samples_lufs
 from bgknown.render.weighted_lanes import LANES, measure_each_lufs
 
@@ -73,7 +73,7 @@ def measure_crops(
     return CropVerdict(recording_id=recording_id, chosen=chosen)
 
 
-def read_crop(source: Source, start: int, frames: int) -> tuple[Part, float]:
+def read_crop(source: Source, start: int, frames: int) -> tuple[SourcePart, float]:
     """A slice of a source, and its loudness, which the source remembers.
 
     Args:

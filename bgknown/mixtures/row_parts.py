@@ -13,7 +13,7 @@ from bgknown.jobs.problems import make_problem
 from bgknown.mixtures.crop_levels import measure_slices, read_crop
 from bgknown.mixtures.row_task import RowError, RowTask
 from bgknown.mixtures.snr import SHORTEST_EVENT_FRAMES
-from bgknown.render.parts import Part, read_part
+from bgknown.render.parts import SourcePart, read_part
 
 
 def measure_sources(tasks: Sequence[RowTask], *, store: SourceStore) -> None:
@@ -36,7 +36,7 @@ def measure_sources(tasks: Sequence[RowTask], *, store: SourceStore) -> None:
 class RowEvent:
     """The part of a clip that is mixed."""
 
-    part: Part
+    part: SourcePart
     """Its samples."""
     lufs: float
     """Its loudness."""
@@ -48,7 +48,7 @@ class RowEvent:
 class RowBackground:
     """The parts of a recording that a row uses."""
 
-    crops: dict[str, Part]
+    crops: dict[str, SourcePart]
     """[N] for each of a, b and c."""
     lufs: float
     """Loudness of crop (a)."""

@@ -19,7 +19,7 @@ from bgknown.render.weighted import Samples, find_scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Part:
+class SourcePart:
     """Samples of a source."""
 
     samples: Samples
@@ -35,7 +35,7 @@ class Part:
         return convert_to_float(self.samples)
 
 
-def read_part(source: Source, start: int, stop: int) -> Part:
+def read_part(source: Source, start: int, stop: int) -> SourcePart:
     """Samples [start, stop) of a source.
 
     Raises:
@@ -45,15 +45,15 @@ def read_part(source: Source, start: int, stop: int) -> Part:
     if source.pcm16_start is not None:
         pcm = source.read_pcm16(start, stop)
         peak = find_peak_pcm16(pcm) * 2.0**-15
-        return Part(samples=pcm, peak=peak, amplitude=Amplitude(silent=peak <= SILENT_PEAK))
+        return SourcePart(samples=pcm, peak=peak, amplitude=Amplitude(silent=peak <= SILENT_PEAK))
     if source.converted is not None and source.settled is None:
         source.settled = settle_samples(source.converted)
     samples = source.decode(start, stop)
     if source.settled:
         peak = find_peak(samples)
-        return Part(samples=samples, peak=peak, amplitude=Amplitude(silent=peak <= SILENT_PEAK))
+        return SourcePart(samples=samples, peak=peak, amplitude=Amplitude(silent=peak <= SILENT_PEAK))
     found = convert_to_pcm32(samples)
-    return Part(samples=found.audio, peak=find_peak(found.audio), amplitude=found.amplitude)
+    return SourcePart(samples=found.audio, peak=find_peak(found.audio), amplitude=found.amplitude)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,7 +68,7 @@ class PendingSignal:
     """The largest magnitude after the gain, of full scale 1."""
 
     @classmethod
-    def amplify(cls, part: Part, gain: float) -> PendingSignal:
+    def amplify(cls, part: SourcePart, gain: float) -> PendingSignal:
         """A part with a positive gain; rounding keeps the order of numbers, so the largest sample remains it."""
         return cls(samples=part.samples, gain=gain, peak=gain * part.peak)
 
