@@ -57,3 +57,9 @@ def test_groupings_are_those_that_have_entries():
     assert list_groupings(table, pd.Index(["c2", "c0"])) == (["", "s"],)
     both = table.assign(background=["u", "v", "u"])
     assert list_groupings(both, pd.Index(["c0", "c1", "c2"])) == (["s", "s", ""], ["u", "v", "u"])
+
+
+def test_groupings_are_those_of_a_clip_s_first_row():
+    table = pd.concat([make_table([1.0, 0.0], groups=["s", "t"])] * 2 + [make_table([1.0] * 3, groups=["s", "t", "u"])])
+    assert list_groupings(table, pd.Index(["c2", "nowhere", "c0"])) == (["u", "", "s"],)
+    assert list_groupings(table.iloc[:0], pd.Index(["c0"])) == ()
