@@ -90,9 +90,10 @@ def _make_draw(root: Path) -> KillCase:
     shutil.rmtree(source / "eval")  # has recordings of the same names as dev, which a draw refuses
     # pairs shorter than the published ones, because the sources are
     short = ("--duration", "1", "--event-length", "0.2", "0.3", "--onset", "0", "0.5")
+    kinds = ("--kind", "event_added=1", "--kind", "event_removed=1", "--kind", "event_louder=1")
     classes = ("--scene", "rain", "--event", "dog", "--event", "thunder")
-    draw = ("bgknown", "apwd", "draw", "--source", str(source), *classes, *short, "--pairs", "dev=60")
-    return KillCase(arguments=(*draw, "--pairs", "eval=0"), cluster=False, cache=False)
+    draw = ("bgknown", "apwd", "draw", "--source", str(source), *classes, *kinds, *short)
+    return KillCase(arguments=(*draw, "--pairs", "dev=60", "--pairs", "eval=0"), cluster=False, cache=False)
 
 
 def _make_pair_build(root: Path) -> KillCase:

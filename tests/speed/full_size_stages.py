@@ -254,7 +254,7 @@ STAGES = [
     Stage(
         name="apwd-draw",
         unit="pair",
-        sizes=(100, 200, 400),
+        sizes=(200, 400, 800),
         whole={"as many as published": SOUNDSCAPES // 2},
         command=_draw,
         compiles=True,
