@@ -3,8 +3,7 @@ import pytest
 
 from tests.statistics.coverage import SHAPES, draw_answers, draw_clips, find_accuracy, measure_intervals, measure_ranks
 
-REPETITIONS = {"us8k": 300, "us8k-fold": 300, "esc50": 300, "cremad": 300, "bgknown": 150}
-"""Two groupings take several times as long as one. ``tests.statistics.coverage`` is the script for more."""
+REPETITIONS = 300
 
 
 def check(found, repetitions):
@@ -19,8 +18,8 @@ def check(found, repetitions):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_intervals_cover_and_tests_err_as_often_as_they_say(shape):
-    found = measure_intervals(shape, REPETITIONS[shape])
-    check(found, REPETITIONS[shape])
+    found = measure_intervals(shape, REPETITIONS)
+    check(found, REPETITIONS)
     assert shape == "esc50" or found["by clips 60 %"] > 8  # what groups are for
 
 
