@@ -7,6 +7,7 @@ import functools
 import inspect
 import os
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -137,6 +138,9 @@ def _run_in_processes(
         # no more than fits into loky's queue to the processes: waiting tasks would break loky's own thread with a
         # traceback when work is interrupted
         pre_dispatch="2*n_jobs",
+        # without these joblib makes a folder for arrays in /dev/shm at once, which a run that is killed leaves there
+        max_nbytes=None,
+        temp_folder=tempfile.gettempdir(),
         **_start_with(os.getpid()),
     )
 

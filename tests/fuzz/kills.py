@@ -173,6 +173,8 @@ class Killer:
             self._note(f"status {status} without a line: {said[-300:]}")
         if alive := run.list_left():
             self._note(f"processes are left: {alive}")
+        if left := list_shared_memory(run.process.pid):
+            self._note(f"left in shared memory: {left}")
 
     def _note(self, fault: str) -> None:
         self.counts.faults.append(f"{self.case.name}, run {self._number}: {fault}")
@@ -249,6 +251,11 @@ def _list_workers(session: int) -> list[int]:
 def list_files(folder: Path) -> set[str]:
     """Names of all files and folders in a folder."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def list_shared_memory(process: int) -> list[str]:
+    """What joblib made in shared memory for a process."""
+    return [path.name for path in Path("/dev/shm").glob(f"joblib_memmapping_folder_{process}_*")]
 
 
 def list_leftovers(folder: Path, usual: Collection[str]) -> list[str]:

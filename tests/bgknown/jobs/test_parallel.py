@@ -9,6 +9,7 @@ import pytest
 
 from bgknown.errors import StorageError
 from bgknown.jobs.parallel import in_processes, in_threads
+from tests.fuzz.kills import list_shared_memory
 
 
 def square(number):
@@ -123,3 +124,10 @@ def test_processes_left_from_a_job_elsewhere_work_in_the_folder_of_today(tmp_pat
         monkeypatch.chdir(tmp_path / name)
         found = set(in_processes(os.path.abspath, [".", "."], jobs=2, title="folders", unit="folder", batch=1))
         assert found == {str(tmp_path / name)}
+
+
+def test_nothing_is_made_in_shared_memory_that_a_kill_would_leave_there():
+    results = in_processes(square, range(20), jobs=2, title="x", unit="x")
+    next(results)
+    assert list_shared_memory(os.getpid()) == []
+    assert len(list(results)) == 19
