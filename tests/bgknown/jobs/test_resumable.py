@@ -19,6 +19,7 @@ from bgknown.errors import BrokenInputError, StorageError
 from bgknown.jobs import units
 from bgknown.jobs.resumable import Job
 from bgknown.jobs.units import FinishedUnit, JobFolder, StoredBytes, make_digest, read_units, write_units
+from bgknown.mixtures import worker
 from bgknown.mixtures.build import open_workspace
 from pretrain import pack_journal
 from pretrain.pack import PackOptions, pack
@@ -139,6 +140,7 @@ def interrupt(case: Case, monkeypatch) -> None:
     """Run a job until some of its units are finished."""
     with monkeypatch.context() as patch:
         patch.setattr(pack_journal, "FLUSH", 2)
+        patch.setattr(worker, "_SETTLERS", 1)  # several threads may store seven files without finishing any row
         fill_disk_after(patch, 7)
         patch.setattr(pack_journal.PackWriter, "add", _stop_at(4, pack_journal.PackWriter.add))
         with pytest.raises(StorageError, match="the disk is full"):
