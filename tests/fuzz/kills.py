@@ -173,7 +173,7 @@ class Killer:
             self._note(f"status {status} without a line: {said[-300:]}")
         if alive := run.list_left():
             self._note(f"processes are left: {alive}")
-        if left := list_shared_memory(run.process.pid):
+        if left := list_shared_memory(run.process.pid, run.began_s):
             self._note(f"left in shared memory: {left}")
 
     def _note(self, fault: str) -> None:
@@ -191,6 +191,7 @@ class Run:
 
     def __init__(self, command: list[str], folder: Path, log: str = "first.log") -> None:
         self._log = folder / log
+        self.began_s = time.time()
         paths = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
         more = {"TMPDIR": str(folder / "tmp"), "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
         with self._log.open("wb") as output:
@@ -253,9 +254,10 @@ def list_files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-def list_shared_memory(process: int) -> list[str]:
-    """What joblib made in shared memory for a process."""
-    return [path.name for path in Path("/dev/shm").glob(f"joblib_memmapping_folder_{process}_*")]
+def list_shared_memory(process: int, since_s: float) -> list[str]:
+    """What joblib made in shared memory for a process since a time; an earlier one may have had the same number."""
+    made = Path("/dev/shm").glob(f"joblib_memmapping_folder_{process}_*")
+    return [path.name for path in made if path.stat().st_mtime >= since_s]
 
 
 def list_leftovers(folder: Path, usual: Collection[str]) -> list[str]:
