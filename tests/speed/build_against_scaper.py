@@ -268,6 +268,8 @@ def main() -> None:
         if floor:
             do_the_least(options.esc50, options.fsd50k, *floor, quick=quick)
             return
+    # compiled before anything is measured, or the floor of the first seed would be charged with it
+    weigh(np.zeros(FRAMES))
     totals: dict[str, Cost] = defaultdict(Cost)
     rows = equal = files = 0
     with tempfile.TemporaryDirectory() as folder:
