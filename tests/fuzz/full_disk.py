@@ -29,8 +29,8 @@ from pathlib import Path
 
 from tests.conftest import contents
 from tests.fuzz.dask_processes import DaskProcesses
-from tests.fuzz.kill_cases import MAKERS, KillCase, make_cases
-from tests.fuzz.kills import Run, list_files, list_leftovers, name_differences
+from tests.fuzz.kill_cases import MAKERS, KillCase, make_cases, name_folder
+from tests.fuzz.kills import Run, UndisturbedEnd, list_leftovers
 
 DISKS = ("out", "out", "cache", "cache", "tmp")
 """The folders that may be a disk of their own; results and cache most often, if the command writes there."""
@@ -49,7 +49,7 @@ class FullDisk:
     """
 
     def __init__(self, case: KillCase, root: Path, draw: random.Random) -> None:
-        self.case, self._draw, self.root = case, draw, root / case.name.replace(" ", "_").replace(",", "")
+        self.case, self._draw, self.root = case, draw, root / name_folder(case.name)
         self.outcomes: Counter[str] = Counter()
         """Of the runs: whose disk was full, or that it was large enough."""
         self.kept = self.remade = 0
@@ -61,7 +61,7 @@ class FullDisk:
         status, said = Run(case.command(folder), folder).wait()
         if status:
             raise AssertionError(f"{case.name}: ends with {status} undisturbed: {said}")
-        self._expected, self._files = case.read(folder / "out"), list_files(folder / "out")
+        self._end = UndisturbedEnd(case, folder)
         self._usual = {path.name for path in (folder / "tmp").iterdir()}
         self._needs = {disk: _count_bytes(folder / disk) for disk in DISKS}
 
@@ -115,7 +115,7 @@ class FullDisk:
             return {}
         found = contents(out)
         shown = {name for name in found if not Path(name).name.startswith(".")}
-        if cut := [name for name in shown if found[name] != self._expected.get(name)]:
+        if cut := [name for name in shown if found[name] != self._end.results.get(name)]:
             self._note(f"not whole: {cut[:5]}")
         return {name: _read_times(out / name) for name in shown}
 
@@ -125,11 +125,8 @@ class FullDisk:
         if status or "Traceback" in said:
             self._note(f"ends with {status} though there is space: {said[-600:]}")
             return
-        found = self.case.read(out)
-        if found != self._expected:
-            self._note(f"other results: {name_differences(found, self._expected)}")
-        if extra := list_files(out) ^ self._files:
-            self._note(f"other files: {sorted(extra)[:5]}")
+        for fault in self._end.compare(folder):
+            self._note(fault)
         if left := list_leftovers(folder, self._usual):
             self._note(f"left behind: {left[:5]}")
         kept = sum(_read_times(out / name) == times for name, times in whole.items())

@@ -50,6 +50,11 @@ class KillCase:
         return [sys.executable, "-m", *self.arguments, *work, *cache, "--out", str(folder / "out" / self.file)]
 
 
+def name_folder(name: str) -> str:
+    """The name of a case as that of a folder."""
+    return name.replace(" ", "_").replace(",", "")
+
+
 def make_cases(root: Path, names: Iterable[str] | None = None) -> list[KillCase]:
     """Make the inputs of commands in a folder.
 
@@ -59,7 +64,7 @@ def make_cases(root: Path, names: Iterable[str] | None = None) -> list[KillCase]
     """
     cases = []
     for name in MAKERS if names is None else names:
-        folder = root / name.replace(" ", "_").replace(",", "")
+        folder = root / name_folder(name)
         folder.mkdir(parents=True)
         cases.append(replace(MAKERS[name](folder), name=name))
     return cases

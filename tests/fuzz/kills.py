@@ -26,12 +26,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.fuzz.dask_processes import DaskProcesses
-from tests.fuzz.kill_cases import MAKERS, KillCase, make_cases
+from tests.fuzz.kill_cases import MAKERS, KillCase, make_cases, name_folder
 
 LOCAL, DASK = ("command", "worker", "all"), ("command", "worker", "scheduler")
 LIMIT_S = 3600.0
@@ -53,6 +53,24 @@ class KillCounts:
     """What must not be."""
 
 
+class UndisturbedEnd:
+    """What a command that nothing disturbed has left in a folder."""
+
+    def __init__(self, case: KillCase, folder: Path) -> None:
+        self._read = case.read
+        self.results = case.read(folder / "out")
+        """What must be the same after every other run, by name."""
+        self._files = list_files(folder / "out")
+
+    def compare(self, folder: Path) -> Iterator[str]:
+        """How another run's results and files differ, if they do."""
+        found = self._read(folder / "out")
+        if found != self.results:
+            yield f"other results: {name_differences(found, self.results)}"
+        if extra := list_files(folder / "out") ^ self._files:
+            yield f"other files: {sorted(extra)[:5]}"
+
+
 class Killer:
     """Runs one case again and again, and kills it.
 
@@ -63,7 +81,7 @@ class Killer:
     """
 
     def __init__(self, case: KillCase, root: Path, draw: random.Random) -> None:
-        self.case, self.draw, self.root = case, draw, root / case.name.replace(" ", "_").replace(",", "")
+        self.case, self.draw, self.root = case, draw, root / name_folder(case.name)
         self.counts = KillCounts()
         self._number = 0
         self._dask: DaskProcesses | None = None
@@ -73,8 +91,7 @@ class Killer:
         self.lasts_s = time.monotonic() - begun
         if status:
             raise AssertionError(f"{case.name}: ends with {status} undisturbed: {said}")
-        self._expected = self.case.read(folder / "out")
-        self._files = list_files(folder / "out")
+        self._end = UndisturbedEnd(case, folder)
         self._usual = {path.name for path in (folder / "tmp").iterdir()}  # such as the folder of torch's compiler
 
     def kill_local(self) -> None:
@@ -156,11 +173,8 @@ class Killer:
         else:
             self._note(f"still ends with {run.process.returncode}: {run.said[-300:]}")
             return
-        found = self.case.read(folder / "out")
-        if found != self._expected:
-            self._note(f"other results: {name_differences(found, self._expected)}")
-        if extra := list_files(folder / "out") ^ self._files:
-            self._note(f"other files: {sorted(extra)[:5]}")
+        for fault in self._end.compare(folder):
+            self._note(fault)
         if left := list_leftovers(folder, self._usual):
             self._note(f"left behind: {left[:5]}")
         shutil.rmtree(folder)

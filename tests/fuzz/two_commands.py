@@ -21,8 +21,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from tests.fuzz.kill_cases import MAKERS, KillCase, make_cases
-from tests.fuzz.kills import Run, list_files, name_differences
+from tests.fuzz.kill_cases import MAKERS, KillCase, make_cases, name_folder
+from tests.fuzz.kills import Run, UndisturbedEnd
 
 LEADERBOARD = "one leaderboard"
 NAMES = (*MAKERS, LEADERBOARD)
@@ -40,7 +40,7 @@ class Pair:
     """
 
     def __init__(self, name: str, cases: tuple[KillCase, KillCase], root: Path, draw: random.Random) -> None:
-        self.name, self._cases, self._root, self._draw = name, cases, root / name.replace(" ", "_"), draw
+        self.name, self._cases, self._root, self._draw = name, cases, root / name_folder(name), draw
         self.outcomes: Counter[str] = Counter()
         """Of the runs: both succeeded, or one was refused."""
         self.faults: list[str] = []
@@ -50,7 +50,7 @@ class Pair:
         for case in cases:
             self._check(Run(case.command(folder), folder), refused=False)
         self._lasts_s = (time.monotonic() - begun) / 2
-        self._expected, self._files = cases[0].read(folder / "out"), list_files(folder / "out")
+        self._end = UndisturbedEnd(cases[0], folder)
 
     def run(self, number: int) -> None:
         """Run both at the same time, and compare."""
@@ -65,11 +65,7 @@ class Pair:
         for case, status in zip(self._cases, statuses, strict=True):
             if status:
                 self._check(Run(case.command(folder), folder), refused=False)
-        found = self._cases[0].read(folder / "out")
-        if found != self._expected:
-            self.faults.append(f"run {number}: other results: {name_differences(found, self._expected)}")
-        if extra := list_files(folder / "out") ^ self._files:
-            self.faults.append(f"run {number}: other files: {sorted(extra)[:5]}")
+        self.faults += [f"run {number}: {fault}" for fault in self._end.compare(folder)]
         shutil.rmtree(folder)
 
     def _check(self, run: Run, *, refused: bool = True) -> int:
