@@ -17,11 +17,11 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ MIXTURES_PER_BLOCK = 128
 MIXTURES_PER_BATCH = 8
 FIT_MIXTURES = 128
 """Mixtures, the first ones that are trained on, that encoders with statistics take these from."""
+Made = TypeVar("Made")
 MADE_SINCE = "0.2.0"
 """The version since which mixtures have been drawn and embedded as they are now; part of the key."""
 
@@ -146,26 +147,34 @@ class MixtureEmbeddings:
 
     def mix_batch(self, numbers: list[int]) -> NDArray[np.float32]:
         """Signals [n, 3, N] of some mixtures; those of one recording are mixed together, which decodes it once."""
-        by_background: dict[Path, list[int]] = {}
-        for number in numbers:
-            by_background.setdefault(self.draw.plan_mixture(number).background.path, []).append(number)
         rate_hz = self.loaded.encoder.rate_hz
 
         def mix(group: list[int]) -> list[NDArray[np.float32]]:
             store = SourceStore(keep=2)
             return [mix_signals(self.draw, number, rate_hz, store, skip_broken=self._skip) for number in group]
 
+        mixed = self._by_background(mix, numbers)
+        return np.stack([mixed[number] for number in numbers])
+
+    def _by_background(
+        self, work: Callable[[list[int]], list[Made]], numbers: list[int], title: str | None = None
+    ) -> dict[int, Made]:
+        """What is made of mixtures, in threads: those of one recording together, which decodes it once."""
+        by_background: dict[Path, list[int]] = {}
+        for number in numbers:
+            by_background.setdefault(self.draw.plan_mixture(number).background.path, []).append(number)
         groups = list(by_background.values())
+        quiet = title is None or not sys.stderr.isatty()
         pool = ThreadPoolExecutor(self._jobs)
         try:
-            mixed = {
-                n: signals
-                for group, found in zip(groups, pool.map(mix, groups), strict=True)
-                for n, signals in zip(group, found, strict=True)
-            }
+            with tqdm(total=len(numbers), desc=title, unit="mixture", disable=quiet) as bar:
+                made: dict[int, Made] = {}
+                for group, found in zip(groups, pool.map(work, groups), strict=True):
+                    made |= dict(zip(group, found, strict=True))
+                    bar.update(len(group))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-        return np.stack([mixed[number] for number in numbers])
+        return made
 
     def _count_rows(self, first: int) -> int:
         """Rows of a block that are needed: whole batches."""
@@ -209,13 +218,15 @@ class MixtureEmbeddings:
         data = read_sealed(path)
         known: NDArray[np.int64] = np.zeros(0, np.int64) if data is None else np.load(io.BytesIO(data))
         if len(known) < self.count:
-            numbers = range(len(known), self.count)
-            order = sorted(numbers, key=lambda number: str(self.draw.plan_mixture(number).background.path))
+            numbers = list(range(len(known), self.count))
             place = {each.path: row for row, each in enumerate(self.draw.recordings)}
-            store, found = SourceStore(keep=2), {}
-            for number in tqdm(order, desc="foregrounds", unit="mixture", disable=not sys.stderr.isatty()):
-                plan = find_plan(self.draw, number, store, skip_broken=self._skip)
-                found[number] = place[plan.foreground.path]
+
+            def find(group: list[int]) -> list[int]:
+                store = SourceStore(keep=2)
+                plans = [find_plan(self.draw, number, store, skip_broken=self._skip) for number in group]
+                return [place[plan.foreground.path] for plan in plans]
+
+            found = self._by_background(find, numbers, "foregrounds")
             known = np.append(known, [found[number] for number in numbers]).astype(np.int64)
             written = io.BytesIO()
             np.save(written, known)

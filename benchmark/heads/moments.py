@@ -12,6 +12,8 @@ FeatureBlock = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Features [m, P] and targets [m, D] of a block."""
 
 
+ROWS_AT_ONCE = 1024
+"""Rows whose products are added up in one go: adding P^2 numbers takes as long as multiplying some hundred rows."""
 LEAST_SCALE = 0.3
 """Least scale of a feature, relative to the standard deviation of y_mix in the same dimension."""
 
@@ -119,7 +121,7 @@ def add_up(blocks: Iterator[FeatureBlock], width: int, targets: int) -> Moments:
     """
     rows, x, y = 0, np.zeros(width), np.zeros(targets)
     xx, xy, yy = np.zeros((width, width)), np.zeros((width, targets)), np.zeros(targets)
-    for features, wanted in blocks:
+    for features, wanted in _join(blocks):
         rows += len(features)
         x += features.sum(axis=0)
         y += wanted.sum(axis=0)
@@ -127,3 +129,23 @@ def add_up(blocks: Iterator[FeatureBlock], width: int, targets: int) -> Moments:
         xy += features.T @ wanted
         yy += np.square(wanted).sum(axis=0)
     return Moments(rows=rows, x=x, y=y, xx=xx, xy=xy, yy=yy)
+
+
+def _join(blocks: Iterable[FeatureBlock]) -> Iterator[FeatureBlock]:
+    """The same rows in blocks of ``ROWS_AT_ONCE``; each is overwritten by the next."""
+    buffers: FeatureBlock | None = None
+    held = 0
+    for features, targets in blocks:
+        if buffers is None:
+            buffers = (np.empty((ROWS_AT_ONCE, features.shape[1])), np.empty((ROWS_AT_ONCE, targets.shape[1])))
+        taken = 0
+        while taken < len(features):
+            count = min(ROWS_AT_ONCE - held, len(features) - taken)
+            for buffer, rows in zip(buffers, (features, targets), strict=True):
+                buffer[held : held + count] = rows[taken : taken + count]
+            held, taken = held + count, taken + count
+            if held == ROWS_AT_ONCE:
+                yield buffers
+                held = 0
+    if buffers is not None and held:
+        yield buffers[0][:held], buffers[1][:held]
