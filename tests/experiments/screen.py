@@ -95,6 +95,7 @@ def measure(given: argparse.Namespace) -> None:
         training_draws=given.training_draws,
         out=given.out,
         jobs=given.jobs,
+        device=given.device,
     )
     measure_encoders(plan)
     table(given)
@@ -151,6 +152,7 @@ def main() -> None:
     one.add_argument("--out", type=Path, required=True, help="Folder of predictions.")
     one.add_argument("--training-draws", type=int, default=99, help="Draws of each training clip [default: all].")
     one.add_argument("--jobs", type=int, default=1, help="Encoders side by side, one thread each.")
+    one.add_argument("--device", default="cpu", help="cpu or cuda.")
     one.set_defaults(call=measure)
     one = phases.add_parser("table", help="Print the tables of what is measured so far.")
     one.add_argument("--out", type=Path, required=True, help="Folder of predictions.")

@@ -38,8 +38,10 @@ from tests.experiments.screen_runs import NETWORKS, read_runs
 
 MEASURED = ("mix", "a", "a*", "shuffled", "clean")
 """Settings of BgKnown in the table."""
-_BATCH = 8
+_BATCH = {"cpu": 8, "cuda": 128}
 """Clips at a time: with few of them, and channels innermost, a CPU takes a third of the time."""
+_LISTEN = 64
+"""Clips that a process computes log-mels of in one go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,8 @@ class MeasurePlan:
     """Folder of predictions and log-mels."""
     jobs: int
     """Processes."""
+    device: str
+    """cpu or cuda."""
 
 
 def unpack_encoders(bundles: list[Path], corpus: Corpus, to: Path) -> list[Path]:
@@ -124,12 +128,12 @@ def measure_encoders(plan: MeasurePlan) -> None:
         for path in sorted(plan.encoders, key=lambda path: path.stem.rpartition("_seed")[2])
         if not _find_predictions(plan, task.facts.name, path.stem).is_file()
     ]
-    for network in sorted({path.stem.partition("_")[0] for path, _ in waiting}):
-        for task in tasks:
-            store_log_mels(task, read_config("small", NETWORKS[network]).front_end, plan.out)
     names = {task.facts.name: number for number, task in enumerate(tasks)}
     work = [(plan, path, names[task.facts.name]) for path, task in waiting]
     with ProcessPoolExecutor(plan.jobs, mp_context=get_context("spawn")) as pool:
+        for network in sorted({path.stem.partition("_")[0] for path, _ in waiting}):
+            for task in tasks:
+                store_log_mels(task, read_config("small", NETWORKS[network]).front_end, plan.out, pool)
         list(tqdm(pool.map(_measure, work), total=len(work), desc="measure", mininterval=10.0, file=sys.stderr))
 
 
@@ -142,10 +146,10 @@ def _measure(work: tuple[MeasurePlan, Path, int]) -> None:
     torch.set_num_threads(1)
     task, begun = list_tasks(plan)[number], time.process_time()
     encoder = load_checkpoint(path)
-    embeddings = {name: embed_signal(encoder, task, name, plan.out) for name in _list_signals(task)}
+    embeddings = {name: embed_signal(encoder, task, name, plan) for name in _list_signals(task)}
     embedded = time.process_time()
     # every fold has the same embeddings: the statistics are the encoder's own
-    evaluation = probe_linear(task, [(fold, embeddings) for fold in task.folds], "cpu")
+    evaluation = probe_linear(task, [(fold, embeddings) for fold in task.folds], plan.device)
     table = evaluation.predictions[evaluation.predictions["metric"] == task.facts.metric]
     target = _find_predictions(plan, task.facts.name, path.stem)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -158,25 +162,32 @@ def _list_signals(task: TaskData) -> list[str]:
     return sorted({name for setting in task.settings for name in (setting.signal, setting.minus) if name})
 
 
-def store_log_mels(task: TaskData, front_end: FrontEnd, out: Path) -> None:
+def store_log_mels(task: TaskData, front_end: FrontEnd, out: Path, pool: ProcessPoolExecutor) -> None:
     """Compute the log-mels of a task's signals, once for all encoders of a front end."""
-    log_mel = LogMelSpectrogram(front_end)
     for signal in _list_signals(task):
         path = _find_log_mels(task, signal, front_end, out)
         clips = _list_clips(task, signal)
         if path.is_file() and {*np.load(path)["names"].tolist()} >= {_name(clip) for clip in clips}:
             continue
-        with torch.no_grad():
-            found = [
-                log_mel(torch.from_numpy(read_clip(clip, front_end.rate_hz)[0])[None])[0].numpy()
-                for clip in tqdm(clips, desc=f"{task.facts.name} {signal}", mininterval=10.0, file=sys.stderr)
-            ]
+        parts = [clips[start : start + _LISTEN] for start in range(0, len(clips), _LISTEN)]
+        done = pool.map(_compute_log_mels, parts, itertools.repeat(front_end))
+        title = f"{task.facts.name} {signal}"
+        bar = tqdm(done, total=len(parts), desc=title, mininterval=10.0, file=sys.stderr)
+        found = [log_mels for part in bar for log_mels in part]
         path.parent.mkdir(parents=True, exist_ok=True)
         frames = np.array([one.shape[-1] for one in found])
         flat = np.concatenate([one.reshape(front_end.n_mels, -1) for one in found], axis=1).astype(np.float16)
         with path.with_suffix(".part").open("wb") as file:
             np.savez(file, flat=flat, frames=frames, names=[_name(clip) for clip in clips])
         path.with_suffix(".part").replace(path)
+
+
+def _compute_log_mels(clips: list[Clip], front_end: FrontEnd) -> list[NDArray[np.float32]]:
+    """[n_mels, T] of each clip."""
+    torch.set_num_threads(1)
+    log_mel = LogMelSpectrogram(front_end)
+    with torch.no_grad():
+        return [log_mel(torch.from_numpy(read_clip(clip, front_end.rate_hz)[0])[None])[0].numpy() for clip in clips]
 
 
 def _list_clips(task: TaskData, signal: str) -> list[Clip]:
@@ -193,15 +204,15 @@ def _find_log_mels(task: TaskData, signal: str, front_end: FrontEnd, out: Path) 
     return out / "log_mels" / f"{task.facts.name}-{signal}-{key}.npz"
 
 
-def embed_signal(encoder: Checkpoint, task: TaskData, signal: str, out: Path) -> NDArray[np.float32]:
+def embed_signal(encoder: Checkpoint, task: TaskData, signal: str, plan: MeasurePlan) -> NDArray[np.float32]:
     """[n, D] embeddings of a signal's clips, row by row of the task; they are kept in OUT/embeddings."""
     clips = _list_clips(task, signal)
     key = hash_bytes("\n".join(map(_name, clips)).encode())[:8]
-    path = out / "embeddings" / str(encoder.card["name"]) / f"{task.facts.name}-{signal}-{key}.npy"
+    path = plan.out / "embeddings" / str(encoder.card["name"]) / f"{task.facts.name}-{signal}-{key}.npy"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.with_suffix(".part").open("wb") as file:
-            np.save(file, _embed(encoder, task, signal, out))
+            np.save(file, _embed(encoder, task, signal, plan))
         path.with_suffix(".part").replace(path)
     embeddings: NDArray[np.float32] = np.load(path)
     place = {clip: number for number, clip in enumerate(clips)}
@@ -209,11 +220,12 @@ def embed_signal(encoder: Checkpoint, task: TaskData, signal: str, out: Path) ->
 
 
 @torch.no_grad()
-def _embed(encoder: Checkpoint, task: TaskData, signal: str, out: Path) -> NDArray[np.float32]:
+def _embed(encoder: Checkpoint, task: TaskData, signal: str, plan: MeasurePlan) -> NDArray[np.float32]:
     """[n, D] embeddings of the different clips of a signal, from the stored log-mels."""
     assert encoder.statistics is not None
-    network = encoder.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    with np.load(_find_log_mels(task, signal, encoder.front_end, out)) as stored:
+    network = encoder.network.to(plan.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    size = _BATCH[torch.device(plan.device).type]
+    with np.load(_find_log_mels(task, signal, encoder.front_end, plan.out)) as stored:
         names, frames = stored["names"].tolist(), stored["frames"].tolist()
         known = dict(zip(names, torch.split(torch.from_numpy(stored["flat"]), frames, dim=1), strict=True))
     parts = [known[_name(clip)] for clip in _list_clips(task, signal)]
@@ -221,9 +233,10 @@ def _embed(encoder: Checkpoint, task: TaskData, signal: str, out: Path) -> NDArr
     rows: list[torch.Tensor | None] = [None] * len(parts)
     for length in sorted(set(frames)):
         alike = [number for number, count in enumerate(frames) if count == length]
-        for batch in (alike[first : first + _BATCH] for first in range(0, len(alike), _BATCH)):
-            log_mels = encoder.statistics.normalise(torch.stack([parts[number] for number in batch])[:, None].float())
-            embedded = network(log_mels.contiguous(memory_format=torch.channels_last))
+        for batch in (alike[first : first + size] for first in range(0, len(alike), size)):
+            stack = torch.stack([parts[number] for number in batch])[:, None].to(plan.device).float()
+            log_mels = encoder.statistics.normalise(stack)
+            embedded = network(log_mels.contiguous(memory_format=torch.channels_last)).cpu()
             for number, row in zip(batch, embedded, strict=True):
                 rows[number] = row
     embeddings: NDArray[np.float32] = torch.stack([row for row in rows if row is not None]).numpy()

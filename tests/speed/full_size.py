@@ -58,10 +58,11 @@ def name_commit() -> str:
 def measure_stage(shop: Workshop, stage: Stage, turns: int) -> dict[int, Cost]:
     """The costs of a stage at each size: of several turns the least CPU time, because noise only adds to it."""
     costs: dict[int, Cost] = {}
-    if stage.compiles:
-        shop.measure(stage, stage.sizes[0])
+    sizes = stage.sizes if shop.device == "cpu" or stage.on_gpu is None else stage.on_gpu
+    if stage.compiles or shop.device != "cpu":
+        shop.measure(stage, sizes[0])
     for turn in range(turns):
-        for size in stage.sizes:
+        for size in sizes:
             cost = shop.measure(stage, size)
             print(f"{stage.name}, turn {turn + 1}, {size:,}: {cost.seconds:.2f} s, {cost.peak_mb:,.0f} MB",
                   file=sys.stderr, flush=True)  # fmt: skip
@@ -90,7 +91,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=given.folder, prefix="full-size-") as folder:
         shop = Workshop(Path(folder), given.device)
         for stage in STAGES:
-            if stage.name not in chosen or (on_gpu and not stage.on_gpu):
+            if stage.name not in chosen or (on_gpu and stage.on_gpu is None):
                 continue
             measured = Measurement(costs=measure_stage(shop, stage, given.turns), measured_on=measured_on)
             if measured.seconds.per_unit <= 0:

@@ -2,7 +2,7 @@
 
     python -m tests.speed.retrieval_at_scale [--pairs 50000] [--test 1000] [--audio 3072] [--text 768] [--texts 5000]
                                              [--seeds 3] [--steps 20] [--turns 3] [--epochs 1] [--patience 0]
-                                             [--device cpu]
+                                             [--dropout 0.1] [--device cpu]
                                              [--folder DIR]
 
 The embeddings of both sides lie in a file that is mapped, as they come from the cache: s2 = s1 + v(text) + noise.
@@ -77,7 +77,8 @@ def whole_way(
     """From embeddings to ranks; seconds, peak memory, and R@1 of each setting."""
     train, test = np.split(np.arange(len(table)), [given.pairs])
     embeddings = dict(zip(("s1", "s2"), np.split(audio, 2), strict=True))
-    protocol = Protocol(seeds=given.seeds, retrieval=ComposedSettings(epochs=given.epochs, patience=given.patience))
+    retrieval = ComposedSettings(epochs=given.epochs, patience=given.patience, dropout=given.dropout)
+    protocol = Protocol(seeds=given.seeds, retrieval=retrieval)
     places = table["text"].to_numpy(dtype=np.int64, copy=True)
     began = time.perf_counter()
     with (
@@ -128,7 +129,7 @@ def steps(table: pd.DataFrame, audio: np.ndarray, words: np.ndarray, given: argp
         classes_s2=heard.float(),
         names=table["clip_id"].tolist()[: given.pairs],
     )
-    settings = ComposedSettings()
+    settings = ComposedSettings(dropout=given.dropout)
     seeds = range(given.seeds)
     together = Training(
         pairs, [System(kind=kind, seed=seed) for seed in seeds for kind in KINDS], settings, given.device
@@ -174,6 +175,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=1, help="of the whole way; 0 leaves it out")
     parser.add_argument("--patience", type=int, default=0)
+    parser.add_argument("--dropout", type=float, default=ComposedSettings.dropout)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--folder", type=Path)
     given = parser.parse_args()
