@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmark.embedding.precision import compute_in
 from benchmark.encoders.contract import FittedEncoder, LoadedEncoder, check_output
 from benchmark.encoders.registry import load_encoder
 from benchmark.evaluation.gradient import hold_out, make_settings
@@ -88,7 +89,7 @@ def embed_audio(
         if fit_on is None:
             raise InvalidInputError(f"encoder {loaded.name} takes statistics from training audio; give it as fit_on")
         loaded.encoder.fit(torch.split(_read_clips("fit_on", fit_on, rate_hz, loaded), batch_size))
-    with torch.inference_mode():
+    with torch.inference_mode(), compute_in("float32", loaded.device):
         parts = [
             check_output(loaded.encoder, loaded.encoder.embed(batch), len(batch))
             for batch in torch.split(clips, batch_size)

@@ -10,7 +10,6 @@ import itertools
 import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -25,8 +24,9 @@ from benchmark.embedding.amplitudes import write_amplitudes
 from benchmark.embedding.batches import group_by_length
 from benchmark.embedding.broken import BrokenClips
 from benchmark.embedding.clips import Clip, read_clip
+from benchmark.embedding.precision import compute_in
 from benchmark.embedding.recognition import find_by_content
-from benchmark.embedding.settings import PRECISIONS, EmbedSettings
+from benchmark.embedding.settings import EmbedSettings
 from benchmark.embedding.store import Entry, Store
 from benchmark.embedding.training_audio import DecodedAudio
 from benchmark.encoders.adapters.foreign import explain_failure
@@ -196,10 +196,8 @@ class EmbeddingPass:
     def _encode(self, clips: Sequence[Clip], decoded: Decoded) -> NDArray[np.float32]:
         """Embed one batch and check the output against the contract; values may be NaN or infinite."""
         encoder, name, audio = self.loaded.encoder, self.loaded.name, self._to_device(decoded)
-        kind = PRECISIONS[self.settings.precision]
-        precision = torch.autocast(torch.device(self.loaded.device).type, dtype=kind) if kind else nullcontext()
         try:
-            with torch.inference_mode(), precision:
+            with torch.inference_mode(), compute_in(self.settings.precision, self.loaded.device):
                 output = encoder.embed(audio)
         except BgknownError:
             raise

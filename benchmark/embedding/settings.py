@@ -5,14 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
+from benchmark.embedding.precision import PRECISIONS
 from bgknown.errors import InvalidInputError
 from bgknown.jobs.shards import Shard
 from bgknown.userpath import expand_fields
-
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-"""Names of the precisions that an encoder may compute in; its output is stored as float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmark.embedding.clips import RESAMPLER
+from benchmark.embedding.precision import compute_in
 from benchmark.embedding.settings import EmbedSettings
 from benchmark.encoders.adapters.foreign import explain_failure
 from benchmark.encoders.contract import FittedEncoder, LoadedEncoder, check_output
@@ -46,7 +47,7 @@ MIXTURES_PER_BLOCK = 128
 MIXTURES_PER_BATCH = 8
 FIT_MIXTURES = 128
 """Mixtures, the first ones that are trained on, that encoders with statistics take these from."""
-Made = TypeVar("Made")
+Found = TypeVar("Found")
 MADE_SINCE = "0.2.0"
 """The version since which mixtures have been drawn and embedded as they are now; part of the key."""
 
@@ -157,8 +158,8 @@ class MixtureEmbeddings:
         return np.stack([mixed[number] for number in numbers])
 
     def _by_background(
-        self, work: Callable[[list[int]], list[Made]], numbers: list[int], title: str | None = None
-    ) -> dict[int, Made]:
+        self, work: Callable[[list[int]], list[Found]], numbers: list[int], title: str | None = None
+    ) -> dict[int, Found]:
         """What is made of mixtures, in threads: those of one recording together, which decodes it once."""
         by_background: dict[Path, list[int]] = {}
         for number in numbers:
@@ -168,7 +169,7 @@ class MixtureEmbeddings:
         pool = ThreadPoolExecutor(self._jobs)
         try:
             with tqdm(total=len(numbers), desc=title, unit="mixture", disable=quiet) as bar:
-                made: dict[int, Made] = {}
+                made: dict[int, Found] = {}
                 for group, found in zip(groups, pool.map(work, groups), strict=True):
                     made |= dict(zip(group, found, strict=True))
                     bar.update(len(group))
@@ -203,7 +204,8 @@ class MixtureEmbeddings:
         """[m, 3, N] -> [m, 3, D]"""
         encoder = self.loaded.encoder
         audio = torch.from_numpy(signals.reshape(-1, signals.shape[-1])).to(self.loaded.device)
-        with explain_failure(f"encoder {self.loaded.name}", "failed on mixtures"), torch.inference_mode():
+        exact = compute_in("float32", self.loaded.device)
+        with explain_failure(f"encoder {self.loaded.name}", "failed on mixtures"), torch.inference_mode(), exact:
             output = encoder.embed(audio)
         embeddings: NDArray[np.float32] = check_output(encoder, output, len(audio)).numpy()
         return embeddings.reshape(len(signals), 3, -1)

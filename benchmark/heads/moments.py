@@ -12,7 +12,7 @@ FeatureBlock = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Features [m, P] and targets [m, D] of a block."""
 
 
-ROWS_AT_ONCE = 1024
+ROWS_IN_A_SUM = 1024
 """Rows whose products are added up in one go: adding P^2 numbers takes as long as multiplying some hundred rows."""
 LEAST_SCALE = 0.3
 """Least scale of a feature, relative to the standard deviation of y_mix in the same dimension."""
@@ -132,19 +132,19 @@ def add_up(blocks: Iterator[FeatureBlock], width: int, targets: int) -> Moments:
 
 
 def _join(blocks: Iterable[FeatureBlock]) -> Iterator[FeatureBlock]:
-    """The same rows in blocks of ``ROWS_AT_ONCE``; each is overwritten by the next."""
+    """The same rows in blocks of ``ROWS_IN_A_SUM``; each is overwritten by the next."""
     buffers: FeatureBlock | None = None
     held = 0
     for features, targets in blocks:
         if buffers is None:
-            buffers = (np.empty((ROWS_AT_ONCE, features.shape[1])), np.empty((ROWS_AT_ONCE, targets.shape[1])))
+            buffers = (np.empty((ROWS_IN_A_SUM, features.shape[1])), np.empty((ROWS_IN_A_SUM, targets.shape[1])))
         taken = 0
         while taken < len(features):
-            count = min(ROWS_AT_ONCE - held, len(features) - taken)
+            count = min(ROWS_IN_A_SUM - held, len(features) - taken)
             for buffer, rows in zip(buffers, (features, targets), strict=True):
                 buffer[held : held + count] = rows[taken : taken + count]
             held, taken = held + count, taken + count
-            if held == ROWS_AT_ONCE:
+            if held == ROWS_IN_A_SUM:
                 yield buffers
                 held = 0
     if buffers is not None and held:

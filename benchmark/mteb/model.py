@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmark.embedding.precision import compute_in
 from benchmark.encoders.contract import FittedEncoder, LoadedEncoder, TextAudioEncoder, check_output
 from benchmark.encoders.registry import load_encoder
 from bgknown.audio.files import resample
@@ -93,7 +94,7 @@ class EncoderModel(AbsEncoder):  # type: ignore[misc]
         for length in sorted({len(clip) for clip in heard}):
             places = [place for place, clip in enumerate(heard) if len(clip) == length]
             audio = torch.from_numpy(np.stack([heard[place] for place in places])).to(self.loaded.device)
-            with torch.inference_mode():
+            with torch.inference_mode(), compute_in("float32", self.loaded.device):
                 output = encoder.embed(audio)
             rows[places] = check_output(encoder, output, len(places))
         return rows

@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=1, help="of the whole way; 0 leaves it out")
     parser.add_argument("--patience", type=int, default=0)
-    parser.add_argument("--dropout", type=float, default=ComposedSettings.dropout)
+    parser.add_argument("--dropout", type=float, default=ComposedSettings().dropout)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--folder", type=Path)
     given = parser.parse_args()
