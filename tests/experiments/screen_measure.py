@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmark.embedding.clips import Clip, read_clip
+from benchmark.embedding.precision import compute_in
 from benchmark.evaluation.linear import probe_linear
 from benchmark.tasks import bgknown, esc50
 from benchmark.tasks.contract import Fold, TaskData, TaskOptions
@@ -236,7 +237,8 @@ def _embed(encoder: Checkpoint, task: TaskData, signal: str, plan: MeasurePlan) 
         for batch in (alike[first : first + size] for first in range(0, len(alike), size)):
             stack = torch.stack([parts[number] for number in batch])[:, None].to(plan.device).float()
             log_mels = encoder.statistics.normalise(stack)
-            embedded = network(log_mels.contiguous(memory_format=torch.channels_last)).cpu()
+            with compute_in("float32", plan.device):
+                embedded = network(log_mels.contiguous(memory_format=torch.channels_last)).cpu()
             for number, row in zip(batch, embedded, strict=True):
                 rows[number] = row
     embeddings: NDArray[np.float32] = torch.stack([row for row in rows if row is not None]).numpy()
