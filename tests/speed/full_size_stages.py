@@ -20,6 +20,8 @@ SOUNDSCAPES, APWD_SOURCES = 204_000, 520
 AUDIOSET, EPOCHS, BATCH = 200_000, 100, 256
 STEPS = EPOCHS * (AUDIOSET // BATCH)
 PAIRS, RETRIEVAL_EPOCHS = 50_000, 300
+CLIPS, CLIPS_ON_GPU = (200, 400, 800), (2_000, 4_000, 8_000)
+"""Of embedding with the light encoder, or with any on a GPU."""
 
 
 class Workshop:
@@ -165,13 +167,14 @@ def _write_texts(shop: Workshop, pairs: int, out: Path) -> list[str | Path]:
             "--jobs", "1", "--out", out]  # fmt: skip
 
 
-def _embed(encoder: str, duration_s: float, most: int) -> Callable[[Workshop, int, Path], list[str | Path]]:
+def _embed(encoder: str, duration_s: float) -> Callable[[Workshop, int, Path], list[str | Path]]:
     """Embedding of clips at 16 kHz; the first encoder that needs clips of a length makes them for all.
 
-    Beside a GPU, all cores decode.
+    Beside a GPU, all cores decode, and more clips are needed for it to be the larger part.
     """
 
     def command(shop: Workshop, clips: int, out: Path) -> list[str | Path]:
+        most = max(CLIPS if shop.device == "cpu" else CLIPS_ON_GPU)
         made = shop.take(f"clips{duration_s:g}", lambda path: make_clips(path, most, duration_s, rate_hz=16_000))
         part = shop.take(f"clips{duration_s:g}_{clips}", lambda path: _link_first(made, path, clips))
         cache = shop.name_output()  # an earlier run's embeddings would be found
@@ -284,12 +287,12 @@ STAGES = [
             unit=f"clip of {duration_s:g} s, {encoder}",
             sizes=sizes,
             whole=whole,
-            command=_embed(encoder, duration_s, 2_000),
-            on_gpu=(500, 1_000, 2_000),
+            command=_embed(encoder, duration_s),
+            on_gpu=CLIPS_ON_GPU,
         )
         for task, duration_s, whole in (("vc1", 8.2, _VC1), ("nsynth", 4.0, _NSYNTH))
         for short, encoder, sizes in (
-            ("logmel", "logmel", (200, 400, 800)),
+            ("logmel", "logmel", CLIPS),
             ("audiontt2022", "audiontt2022-untrained", (64, 128, 256)),
         )
     ),
@@ -299,6 +302,7 @@ STAGES = [
         sizes=(1_024, 2_048, 4_096),
         whole={"one scene, 300 epochs": PAIRS * RETRIEVAL_EPOCHS},
         command=_retrieve,
+        gpu=(52.1 / 40 / PAIRS, "H100, 08c340c"),
     ),
     Stage(
         name="pack",
