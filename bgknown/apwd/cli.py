@@ -136,7 +136,8 @@ RANGE: dict[str, Any] = {"type": (float, float), "metavar": "LOW HIGH"}
     "--pairs",
     multiple=True,
     metavar="[SPLIT=]N",
-    help="Number of pairs of a split, or of every split [default: as published, dev=50000 and eval=1000].",
+    help="Number of pairs of a split, or of every split not named; a split without a number is not drawn "
+    "[default: as published, dev=50000 and eval=1000].",
 )
 @click.option("--name", help="Name of the draw [default: apwd_SCENE_seedN].")
 @seed_option()
@@ -177,7 +178,7 @@ def draw(*, scenes_file: Path | None, jobs: int | None, **given: Any) -> None:
     } or None
     rules = drawing.PairRules(**{name: value for name, value in given.items() if value is not None})
     report = draws.draw(draws.PairDrawOptions(**places, scenes=scenes, pairs=pairs, rules=rules, **_choose_jobs(jobs)))
-    echo("\n".join(f"{split:<20} {count:>8,} pairs" for split, count in report.counts.items()))
+    echo("\n".join(f"{split:<20} {report.counts.get(split, 0):>8,} pairs" for split in scenes.splits))
     echo("\n".join(f"{kind:<20} {count:>8,}" for kind, count in report.kinds.items()))
     for why, what in draws.LEFT_OUT_WORDS.items():
         if report.left_out.get(why):
@@ -289,14 +290,17 @@ def _parse_assignments(texts: tuple[str, ...]) -> dict[str, str]:
 
 
 def _parse_counts(texts: tuple[str, ...], splits: tuple[str, ...]) -> dict[str, int]:
-    """SPLIT=N options; a number alone is used for every split."""
+    """SPLIT=N options; a number alone is used for every split that is not named."""
     counts: dict[str, int] = {}
     for text in texts:
-        split, equals, number = text.rpartition("=")
-        if not number.isdecimal():
+        split, _, number = text.rpartition("=")
+        if not number.isdecimal() or text.startswith("="):
             raise click.UsageError(f"--pairs is {text}; it must be N or SPLIT=N, with N a whole number")
-        counts |= {name: int(number) for name in ([split] if equals else splits)}
-    return counts
+        if split in counts:
+            raise click.UsageError(f"--pairs is given twice for {split or 'every split'}; give it once")
+        counts[split] = int(number)
+    others = counts.pop("", None)
+    return counts if others is None else dict.fromkeys(splits, others) | counts
 
 
 def _parse_weights(text: str, option: str) -> tuple[float, ...]:

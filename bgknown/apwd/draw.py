@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,13 +19,13 @@ from typing import Any
 from bgknown.apwd.changes import list_published
 from bgknown.apwd.comparison import find_changes
 from bgknown.apwd.draw_scene import complete_scenes
-from bgknown.apwd.pair_draw import PairRules, Sources, draw_pair, gather_sources
+from bgknown.apwd.draw_sources import DrawSources, choose_sources
+from bgknown.apwd.pair_draw import PairRules, Sources, draw_pair
 from bgknown.apwd.pairs import SIDES
-from bgknown.apwd.scenes import Scenes, read_published_scenes
+from bgknown.apwd.scenes import Scene, Scenes, read_published_scenes
 from bgknown.apwd.sources.tree import SourceTree, open_tree
-from bgknown.apwd.sources.twins import count_recordings, find_twins
 from bgknown.documents import read_object
-from bgknown.errors import InvalidInputError, NotFoundError, StorageError
+from bgknown.errors import InvalidInputError, StorageError
 from bgknown.jams.writing import compose_jams
 from bgknown.jobs.parallel import check_jobs, count_cores, one_by_one
 from bgknown.jobs.resumable import Job, UnitResult
@@ -60,7 +60,7 @@ class PairDrawOptions:
     events: tuple[str, ...] = ()
     """Event classes; none means the scene's."""
     pairs: Mapping[str, int] = field(default_factory=dict)
-    """Pairs of each split; by default the published number, and 0 leaves a split out."""
+    """Pairs of each split; a split that is not named is not drawn. Empty means the published numbers of both."""
     name: str | None = None
     """Name of the draw, with which every pair's name begins; by default apwd_{scene}_seed{seed}."""
     rules: PairRules = field(default_factory=PairRules)
@@ -86,9 +86,9 @@ class PairDrawOptions:
         return self.name or f"apwd_{self.scene}_seed{self.rules.seed}"
 
     def counts(self) -> dict[str, int]:
-        """Pairs of each split, without empty ones."""
-        counts = {split: self.pairs.get(split, facts.pairs) for split, facts in self.scenes.splits.items()}
-        return {split: count for split, count in counts.items() if count > 0}
+        """Pairs of each split that is drawn."""
+        pairs = self.pairs or {split: facts.pairs for split, facts in self.scenes.splits.items()}
+        return {split: pairs[split] for split in self.scenes.splits if pairs.get(split, 0) > 0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,75 +115,45 @@ def draw(options: PairDrawOptions) -> DrawReport:
         InvalidInputError: too few sources, or dev and eval share some.
         StorageError: the folder holds something else, is locked, or the disk is full.
     """
-    splits, most = options.counts(), len(options.rules.changes)
+    counts, most = options.counts(), len(options.rules.changes)
+    if not counts:
+        raise InvalidInputError("no pairs to draw: the splits that are named have 0 pairs; give one more than 0")
     scenes = complete_scenes(
-        options.scenes, options.scene, options.events, tree=options.source, splits=splits, most=most
+        options.scenes, options.scene, options.events, tree=options.source, splits=counts, most=most
     )
     options = replace(options, scenes=scenes)
-    scene = options.scenes.scene(options.scene)
-    events = options.events or scene.events
-    labels = sorted({scene.background, *events})
-    tree, left_out = _open_without_leaks(options, labels)
-    tree.check_disjoint(labels)
-    counts = options.counts()
-    if not counts:
-        raise InvalidInputError("no pairs to draw: the number of pairs is 0 for every split")
-    try:
-        sources = {split: gather_sources(tree, split, scene.background, events, options.rules) for split in counts}
-    except (InvalidInputError, NotFoundError) as error:
-        hint = f"; {sum(left_out.values())} recordings were left out: see --keep-sources" * any(left_out.values())
-        raise type(error)(f"{error}{hint}") from error
+    scene = scenes.scene(options.scene)
+    scene = replace(scene, events=options.events or scene.events)
+    chosen = choose_sources(open_tree(options.source), scene, counts, options.rules, keep_sources=options.keep_sources)
     folder = options.out / options.prefix
     job = Job(
         workspace=Workspace(folder, read=read_draw_description, manifest=DRAW, description=DRAW),
-        description=_describe_draw(options, tree, labels, counts),
+        description=_describe_draw(options, scene, chosen.tree, counts),
         noun="pair",
         jobs=options.jobs,
     )
     return job.run(
-        lambda: _make_draw(job, options, tree, sources, left_out=left_out),
+        lambda: _make_draw(job, options, chosen),
         lambda: _report_finished_draw(job, options.prefix, counts),
     )
 
 
-def _open_without_leaks(options: PairDrawOptions, labels: Sequence[str]) -> tuple[SourceTree, dict[str, int]]:
-    """The tree without what must not be drawn, and how many recordings that are of the labels that matter.
-
-    A recording that an ESC-50 clip was cut from would be an event of one pair and the background of another, perhaps of
-    the other split. Audio that dev and eval share stays in eval.
-    """
-    tree = open_tree(options.source)
-    sources = frozenset() if options.keep_sources else tree.find_sources_of_clips()
-    twins = find_twins(tree.leave_out(sources))
-    left_out = {
-        "sources_of_clips": count_recordings(sources, labels),
-        "identical_audio": count_recordings(twins, labels),
-    }
-    return tree.leave_out(sources | twins), left_out
-
-
-def _make_draw(
-    job: Job,
-    options: PairDrawOptions,
-    tree: SourceTree,
-    sources: Mapping[str, Sources],
-    *,
-    left_out: dict[str, int],
-) -> DrawReport:
+def _make_draw(job: Job, options: PairDrawOptions, chosen: DrawSources) -> DrawReport:
     """Make what is missing."""
     counts = options.counts()
     folder, known, digest = job.folder, job.find_known(), make_digest(job.description, ROWS)
     kinds = dict.fromkeys(sorted(options.rules.kinds), 0)
     for split, count in counts.items():
-        work = partial(_write_pair, tree=tree, sources=sources[split], options=options, folder=folder, digest=digest)
+        sources = chosen.of_split[split]
+        work = partial(_write_pair, tree=chosen.tree, sources=sources, options=options, folder=folder, digest=digest)
         units = [(number, known.get(_name_pair(options.prefix, split, number))) for number in range(count)]
         for result in job.run_units(one_by_one(work), units, title=split, batch=_BATCH):
             for kind in result.record or ():
                 kinds[kind] += 1
     _flush_disks()
-    content = json.dumps({**job.description, "kinds": kinds, "left_out": left_out}, indent=2) + "\n"
+    content = json.dumps({**job.description, "kinds": kinds, "left_out": chosen.left_out}, indent=2) + "\n"
     job.finish({DRAW: content.encode()}, folders=[folder.out / split / "jams" for split in counts])
-    return DrawReport(folder=folder.out, counts=counts, kinds=kinds, left_out=left_out)
+    return DrawReport(folder=folder.out, counts=counts, kinds=kinds, left_out=chosen.left_out)
 
 
 def _report_finished_draw(job: Job, prefix: str, counts: Mapping[str, int]) -> DrawReport:
@@ -210,11 +180,8 @@ def read_draw_description(folder: Path) -> dict[str, Any]:
     return description
 
 
-def _describe_draw(
-    options: PairDrawOptions, tree: SourceTree, labels: Sequence[str], counts: dict[str, int]
-) -> dict[str, Any]:
+def _describe_draw(options: PairDrawOptions, scene: Scene, tree: SourceTree, counts: dict[str, int]) -> dict[str, Any]:
     """The content of draw.json that is known before the draw: no times, no paths of a machine."""
-    scene = options.scenes.scene(options.scene)
     return {
         "name": NAME,
         "format": FORMAT,
@@ -222,11 +189,11 @@ def _describe_draw(
         "configuration": {
             "scene": options.scene,
             "background": scene.background,
-            "events": list(options.events or scene.events),
+            "events": list(scene.events),
             "pairs": counts,
             "rules": json.loads(json.dumps(asdict(options.rules))),
         },
-        "inputs": {"sources_sha256": tree.sha256(labels)},
+        "inputs": {"sources_sha256": tree.sha256([scene.background, *scene.events])},
     }
 
 

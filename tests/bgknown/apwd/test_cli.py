@@ -58,9 +58,11 @@ def test_from_corpora_to_a_set(corpora, tmp_path):
         tmp_path / "jams",
     ]
     kinds = ["--kind", "event_added=3", "--kind", "event_removed=1", "--changes", "1", "--snr", 0, 1]
-    drawn = run(*draw, *kinds, "--pairs", "dev=4", "--pairs", "eval=2", "--name", "storm", "--jobs", 1)
-    assert "dev                         4 pairs" in drawn.output
+    drawn = run(*draw, *kinds, "--pairs", "dev=4", "--pairs", "2", "--name", "storm", "--jobs", 1)
+    assert drawn.output.startswith("dev                         4 pairs\neval                        2 pairs\n")
     assert f"JAMS   {tmp_path / 'jams' / 'storm'}" in drawn.output
+    drawn = run(*draw, *kinds, "--pairs", "dev=1", "--name", "dev", "--out", tmp_path / "other", "--jobs", 1)
+    assert drawn.output.startswith("dev                         1 pairs\neval                        0 pairs\n")
     both = ["--scenes", scenes, "--jobs", 1]
     built = run("build", "--jams", tmp_path / "jams", "--source", tmp_path / "source", "--out", tmp_path / "set", *both)
     assert "6 made, 0 kept" in built.output
@@ -92,6 +94,9 @@ def test_manifest_only_writes_no_audio(made, tmp_path):
     assert len(pd.read_csv(tmp_path / "set" / "manifest.csv")) == 3
 
 
+DRAW = ["draw", "--source", "x", "--scene", "rain", "--out", "y"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
@@ -100,15 +105,18 @@ def test_manifest_only_writes_no_audio(made, tmp_path):
         (["build", "--jams", "x", "--manifest-only", "--out", "y"], 1, "error: x: no such folder"),
         (["build", "--jams", "x", "--source", "s", "--out", "y"], 1, "error: s: not a source tree"),
         (["verify", "x"], 1, "error: x/dataset.json: missing"),
-        (["draw", "--source", "x", "--scene", "rain", "--out", "y"], 1, "error: x: not a source tree"),
-        (["draw", "--source", "x", "--scene", "rain", "--out", "y", "--pairs", "dev"], 2, "--pairs is dev; it must"),
+        (DRAW, 1, "error: x: not a source tree"),
+        ([*DRAW, "--pairs", "dev"], 2, "--pairs is dev; it must"),
+        ([*DRAW, "--pairs", "=5"], 2, "--pairs is =5; it must"),
+        ([*DRAW, "--pairs", "dev=5", "--pairs", "dev=6"], 2, "--pairs is given twice for dev; give it once"),
+        ([*DRAW, "--pairs", "5", "--pairs", "6"], 2, "--pairs is given twice for every split"),
         (
-            ["draw", "--source", "x", "--scene", "rain", "--out", "y", "--kept", "a"],
+            [*DRAW, "--kept", "a"],
             2,
             "--kept is a; it must",
         ),
         (
-            ["draw", "--source", "x", "--scene", "rain", "--out", "y", "--kind", "sing=1"],
+            [*DRAW, "--kind", "sing=1"],
             1,
             "'sing' is not a kind of change",
         ),

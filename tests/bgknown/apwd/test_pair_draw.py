@@ -209,6 +209,14 @@ def test_jams_accepts_what_is_drawn(tree, tmp_path):
     assert loaded.annotations.search(namespace="scaper")[0].sandbox.scaper["scaper_version"] == "1.6.5"
 
 
+def test_a_split_that_is_not_named_is_not_drawn(tree, tmp_path):
+    assert options(tree, tmp_path, pairs={}).counts() == {"dev": 50_000, "eval": 1_000}
+    report = draw(options(tree, tmp_path, pairs={"eval": 2}))
+    assert report.counts == {"eval": 2}
+    assert {path.name for path in report.folder.iterdir()} == {"draw.json", "eval"}
+    assert json.loads((report.folder / "draw.json").read_text())["configuration"]["pairs"] == {"eval": 2}
+
+
 def test_any_number_of_processes_and_more_pairs_give_the_same_first_ones(tree, tmp_path):
     draw(options(tree, tmp_path / "one"))
     draw(options(tree, tmp_path / "two", jobs=2))
@@ -257,6 +265,7 @@ def test_a_finished_draw_is_left_alone_and_another_one_refused(tree, tmp_path):
         ({"events": ("dog", "dog")}, InvalidInputError, "the event class 'dog' is named twice"),
         ({"events": ("dog", "rain")}, InvalidInputError, "the event class 'rain' is the background's label"),
         ({"pairs": {"dev": 0, "eval": 0}}, InvalidInputError, "no pairs to draw"),
+        ({"pairs": {"dev": 0}}, InvalidInputError, "the splits that are named have 0 pairs; give one more than 0"),
         ({"rules": PairRules()}, InvalidInputError, "has 0 recordings of at least 10 s, 2 are required"),
     ],
 )
@@ -398,7 +407,7 @@ def test_too_few_recordings_without_sources_are_explained(leaking, tmp_path):
     for number in (30, 31, 32):
         for role in ("background", "foreground"):
             (leaking / "dev" / role / "rain" / f"{number}.wav").unlink()
-    with pytest.raises(InvalidInputError, match="1 recordings were left out: see --keep-sources"):
+    with pytest.raises(InvalidInputError, match="because clips were cut from them: 1 .--keep-sources allows them.$"):
         draw(options(leaking, tmp_path / "drawn"))
 
 
