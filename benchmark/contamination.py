@@ -1,6 +1,7 @@
 """Whether an encoder was trained on what it is tested on.
 
-Sounds are compared by their Freesound ids, which are in the file names of several corpora, and by the SHA-256 of files.
+Sounds are compared by their Freesound ids, which BgKnown lists and the file names of several corpora hold, and by the
+SHA-256 of files.
 Copies in other formats whose names hold no id, and sounds of other sources, are not recognised.
 """
 
@@ -17,7 +18,9 @@ from benchmark.tasks.contract import TaskData
 from bgknown.freesound import find_freesound_id
 from bgknown.sounds import SoundList
 
-_SOURCE_COLUMNS = ("esc50_file", "foreground_file", "file")
+_SOURCE_COLUMNS = ("clip_source", "file")
+_BACKGROUND_COLUMNS = ("background_source", "background")
+"""Columns with the source of a sound, or else with a name that may hold it; the first that a table has counts."""
 
 
 def check_training_data(data: TaskData, trained_on: SoundList | None, *, cache: Path) -> str:
@@ -37,10 +40,8 @@ def check_training_data(data: TaskData, trained_on: SoundList | None, *, cache: 
         return ""
     tested = np.unique(np.concatenate([fold.test for fold in data.folds]))
     columns = [column for column in _SOURCE_COLUMNS if column in data.table]
-    names = data.table[columns[0]].to_numpy()[tested].tolist() if columns else []
-    backgrounds = data.backgrounds()[tested].tolist()
-    source_found, source_known = _find_names(names or [""] * len(tested), trained_on)
-    background_found, background_known = _find_names(backgrounds, trained_on)
+    source_found, source_known = _find_names(_list_texts(data, _SOURCE_COLUMNS, tested), trained_on)
+    background_found, background_known = _find_names(_list_texts(data, _BACKGROUND_COLUMNS, tested), trained_on)
     comparable = bool((source_known | background_known).any())
     if len(trained_on.file_sha256):
         minus = {setting.minus for setting in data.settings if setting.minus}
@@ -66,6 +67,12 @@ def check_with_head(data: TaskData, encoder: SoundList | None, head: SoundList, 
         return check_training_data(data, encoder | head, cache=cache)
     found = check_training_data(data, head, cache=cache)
     return found if found.startswith(f"{TRAINED_ON} the ") else UNKNOWN
+
+
+def _list_texts(data: TaskData, columns: tuple[str, ...], rows: NDArray[np.int64]) -> list[str]:
+    """[n] the texts of some rows in the first of these columns that the table has; empty without any."""
+    there = [column for column in columns if column in data.table]
+    return [str(text) for text in data.table[there[0]].to_numpy()[rows]] if there else [""] * len(rows)
 
 
 def _find_names(names: list[str], trained_on: SoundList) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

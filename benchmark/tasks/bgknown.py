@@ -42,9 +42,9 @@ from benchmark.tasks.other_backgrounds import pair_other_backgrounds
 from benchmark.tasks.snr_bands import divide_by_snr
 from bgknown.corpora.columns import find_corpus_prefixes
 from bgknown.errors import InvalidInputError
-from bgknown.freesound import find_distinctive_id, find_freesound_id
 from bgknown.jobs.files import hash_bytes, hash_file
 from bgknown.mixtures.dataset import MANIFEST, Dataset, open_dataset
+from bgknown.mixtures.leaks import DatasetSources, trace_sources
 from bgknown.mixtures.naming import list_clip_names
 from bgknown.mixtures.recipe import MIXTURE_S
 from bgknown.mixtures.selection import take_rows
@@ -119,7 +119,7 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
     keep, notes = find_usable_rows(table, signals, options.broken)
     if not keep.all():  # fewer clips are another dataset
         fingerprint = hash_bytes(fingerprint.encode(), *(f"\n{name}".encode() for name in table["clip_id"][~keep]))
-    table = add_groups(table[keep].reset_index(drop=True))
+    table = add_origins(table[keep].reset_index(drop=True), trace_sources(dataset))
     signals = {name: list(itertools.compress(clips, keep)) for name, clips in signals.items()}
     if "clean" not in signals:
         notes.append(f"clean and the difference retrieval are not measured: {advise_clean_clips(dataset)}")
@@ -142,7 +142,7 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
         sha256_of_0_1_0=hash_file(root / MANIFEST),
         skipped=int(dataset.description["counts"]["skipped"]) + int((~keep).sum()),
         in_part=not keep.all(),
-        leak_check=check_source_leaks(table, has_fsd50k=dataset.has_fsd50k),
+        leak_check=check_source_leaks(table),
         notes=notes,
         measures=measure_difference_retrieval,
         gains=GAINS,
@@ -177,34 +177,43 @@ def list_bgknown_settings(
     return list(settings.values())
 
 
-def add_groups(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with what clips have in common: ``group`` and ``background``.
+def add_origins(table: pd.DataFrame, sources: DatasetSources) -> pd.DataFrame:
+    """A manifest with where its sounds come from: ``group``, ``clip_source``, ``background`` and ``background_source``.
 
-    The group is that of the manifest or, where that has none, the Freesound source that the name of a file holds; a
-    clip without either is a group of its own.
+    The group is that of the manifest or, where that has none, the clip's source; a clip without either is a group by
+    itself. The background is the recording's file.
     """
     prefixes = find_corpus_prefixes(table.columns)
+    of_clips = [sources.clips.get(file, "") for file in table[prefixes.foreground_file]]
     given = table["group"].astype(str) if "group" in table else [""] * len(table)
     clips = list_clip_names(table)
-    files = table.get(prefixes.foreground_file, clips)
-    groups = [
-        group or str(find_distinctive_id(file) or clip) for group, file, clip in zip(given, files, clips, strict=True)
-    ]
-    return table.assign(group=groups, background=table[prefixes.background_file])
+    backgrounds = table[prefixes.background_file]
+    return table.assign(
+        group=[group or source or clip for group, source, clip in zip(given, of_clips, clips, strict=True)],
+        clip_source=of_clips,
+        background=backgrounds,
+        background_source=[sources.backgrounds.get(file, "") for file in backgrounds],
+    )
 
 
-def check_source_leaks(table: pd.DataFrame, *, has_fsd50k: bool = True) -> str:
-    """Look for groups and Freesound ids that are in both splits, as clip or as background.
+def check_source_leaks(table: pd.DataFrame) -> str:
+    """Look for sounds and groups that are in both splits.
+
+    Sources are compared between the two corpora. Groups and names of files mean something in their own corpus only: a
+    speaker 17 is not the Freesound sound 17.
 
     Args:
-        table: a manifest.
-        has_fsd50k: whether the names of backgrounds are Freesound ids even where they are numbers only.
+        table: a manifest with the columns that ``add_origins`` adds.
     """
-    sides: dict[str, set[str]] = {"train": set(), "test": set()}
-    find = find_freesound_id if has_fsd50k else find_distinctive_id
-    table = add_groups(table)
-    for split, group, file in zip(table["split"], table["group"], table["background"], strict=True):
-        sides[str(split)] |= {str(group), str(find(str(file)) or file)}
+    sides: dict[str, set[tuple[str, str]]] = {"train": set(), "test": set()}
+    columns = ("split", "group", "clip_source", "background", "background_source")
+    for split, group, clip_source, file, background_source in zip(*(table[name] for name in columns), strict=True):
+        found = {("source", source) for source in (clip_source, background_source) if source}
+        if group != clip_source:
+            found.add(("group", group))
+        if not background_source:
+            found.add(("background", file))
+        sides[split] |= found
     shared = sides["train"] & sides["test"]
     return f"{len(shared)} sources in both splits" if shared else "ok"
 

@@ -12,6 +12,7 @@ from bgknown.corpora.credits import Credit
 from bgknown.corpora.licences import find_licence_family
 from bgknown.documents import shorten_value
 from bgknown.errors import BgknownError
+from bgknown.freesound import find_distinctive_id, find_freesound_id
 from bgknown.mixtures.attribution import ATTRIBUTION, read_attribution
 from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, Dataset
 from bgknown.mixtures.left_out import count_same_class
@@ -24,11 +25,14 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Sources:
-    """What the files of a dataset were cut from, and their licences."""
+class DatasetSources:
+    """What the files of a dataset were cut from, and their licences.
+
+    Sources are Freesound ids or other names, and the same one in both corpora is the same sound; empty if not known.
+    """
 
     clips: Mapping[str, str]
-    """Sources by the clip's file, without those that are not known."""
+    """Sources by the clip's file."""
     backgrounds: Mapping[str, str]
     """Sources by the recording's file."""
     credits: Mapping[tuple[str, str], Credit]
@@ -42,7 +46,7 @@ def find_leak_faults(data: Dataset) -> Iterator[str]:
     from; these are counted in a warning.
     """
     try:
-        sources = _gather_sources(data)
+        sources = trace_sources(data)
     except BgknownError as error:
         yield str(error).removeprefix(f"{data.root}/")
         return
@@ -54,23 +58,37 @@ def find_leak_faults(data: Dataset) -> Iterator[str]:
         yield from _find_credit_faults(data, rows, sources)
 
 
-def _gather_sources(data: Dataset) -> _Sources:
-    """From ATTRIBUTION.csv; what is not in it, as in a dataset of an earlier version, from the names of the files."""
-    rows = data.rows()
-    parts_of = {row.foreground_file: row.clip.split("-") for row in rows}
-    official = data.prefixes == ESC50_PREFIXES
-    clips = {file: parts[1] if official and len(parts) == 4 else "" for file, parts in parts_of.items()}
-    backgrounds = {row.background_file: PurePosixPath(row.background_file).stem if official else "" for row in rows}
+def trace_sources(data: Dataset) -> DatasetSources:
+    """What the files of a dataset were cut from.
+
+    From ATTRIBUTION.csv; what is not in it, as in a dataset of an earlier version, from the names of the files.
+
+    Raises:
+        NotFoundError, InvalidInputError: ATTRIBUTION.csv is missing or damaged.
+    """
+    clips, backgrounds = _find_sources_in_names(data)
     if SAME_CLASS not in data.table and not (data.root / ATTRIBUTION).is_file():
-        return _Sources(clips=clips, backgrounds=backgrounds, credits={})
+        return DatasetSources(clips=clips, backgrounds=backgrounds, credits={})
     table = list_records(read_attribution(data.root / ATTRIBUTION))
     source_of = {(row["corpus"], row["file"]): unescape_cell(row["source"]) for row in table}
     foreground, background = _name_corpora(data)
-    return _Sources(
+    return DatasetSources(
         clips={file: source_of.get((foreground, file), source) for file, source in clips.items()},
         backgrounds={file: source_of.get((background, file), source) for file, source in backgrounds.items()},
         credits={(row["corpus"], row["file"]): _read_credit(row) for row in table},
     )
+
+
+def _find_sources_in_names(data: Dataset) -> tuple[dict[str, str], dict[str, str]]:
+    """The sources of clips and of recordings, by their files, that the names tell; empty for other names."""
+    clips, recordings = data.table[data.prefixes.foreground_file], data.table[data.prefixes.background_file]
+    if data.prefixes == ESC50_PREFIXES:
+        parts_of = {row.foreground_file: row.clip.split("-") for row in data.rows()}
+        of_clips = {file: parts[1] if len(parts) == 4 else "" for file, parts in parts_of.items()}
+        return of_clips, {file: PurePosixPath(file).stem for file in recordings}
+    find_id = find_freesound_id if data.has_fsd50k else find_distinctive_id
+    of_recordings = {file: str(find_id(file) or "") for file in recordings}
+    return {file: str(find_distinctive_id(file) or "") for file in clips}, of_recordings
 
 
 def _name_corpora(data: Dataset) -> tuple[str, str]:
@@ -79,7 +97,7 @@ def _name_corpora(data: Dataset) -> tuple[str, str]:
     return first, second
 
 
-def _find_source_faults(data: Dataset, rows: list[ManifestRow], sources: _Sources) -> Iterator[str]:
+def _find_source_faults(data: Dataset, rows: list[ManifestRow], sources: DatasetSources) -> Iterator[str]:
     keep = data.description["configuration"].get("keep_sources", True)
     clip_of = {source: PurePosixPath(file).stem for file, source in sorted(sources.clips.items()) if source}
     of_others = 0
@@ -126,7 +144,7 @@ def _read_credit(row: Mapping[str, str]) -> Credit:
     return Credit(**{field.name: unescape_cell(row[field.name]) for field in fields(Credit)})
 
 
-def _find_credit_faults(data: Dataset, rows: list[ManifestRow], sources: _Sources) -> Iterator[str]:
+def _find_credit_faults(data: Dataset, rows: list[ManifestRow], sources: DatasetSources) -> Iterator[str]:
     """Files that ATTRIBUTION.csv lacks, or of which it says something else."""
     foreground, background = _name_corpora(data)
     files = {(foreground, row.foreground_file): _read_side(row, "foreground") for row in rows}

@@ -8,11 +8,12 @@ import torch
 
 from benchmark.embedding.clips import read_clip
 from benchmark.tasks import load_task
-from benchmark.tasks.bgknown import SETTINGS, check_source_leaks, pair_other_backgrounds, prepare
+from benchmark.tasks.bgknown import SETTINGS, add_origins, check_source_leaks, pair_other_backgrounds, prepare
 from benchmark.tasks.contract import TaskOptions
 from benchmark.tasks.difference_retrieval import measure_difference_retrieval
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.mixtures.dataset import open_dataset
+from bgknown.mixtures.leaks import DatasetSources
 
 
 @pytest.fixture
@@ -92,12 +93,38 @@ def test_folds_labels_and_facts(data, built, tmp_path):
     assert len(prepare(built[1], TaskOptions(cache=tmp_path, limit=4)).table) == 4
 
 
-def test_a_source_in_both_splits_is_a_leak():
-    table = pd.DataFrame({"split": ["train", "test", "test"], "clip_id": ["1-5-A-0", "4-5-B-0", "4-6-A-0"]})
-    table["fsd50k_file"] = ["x/7.wav", "y/8.wav", "y/9.wav"]
-    assert check_source_leaks(table) == "1 sources in both splits"
-    assert check_source_leaks(table.assign(clip_id=["1-5-A-0", "4-4-B-0", "4-6-A-0"])) == "ok"
-    assert check_source_leaks(table.assign(clip_id=["1-9-A-0", "4-4-B-0", "4-6-A-0"])) == "1 sources in both splits"
+def check(**columns):
+    """The leak check of a training and two test clips without groups."""
+    table = pd.DataFrame(
+        {"split": ["train", "test", "test"], "clip_id": ["k", "l", "m"], "esc50_file": ["k", "l", "m"]}
+    )
+    table = table.assign(fsd50k_file=["x/7.wav", "y/8.wav", "y/9.wav"])
+    given = {"clip_source": ["5", "6", "4"], "background_source": ["7", "8", "9"], **columns}
+    clips = dict(zip(table["esc50_file"], given.pop("clip_source"), strict=True))
+    backgrounds = dict(zip(table["fsd50k_file"], given.pop("background_source"), strict=True))
+    return check_source_leaks(
+        add_origins(table.assign(**given), DatasetSources(clips=clips, backgrounds=backgrounds, credits={}))
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "shared"),
+    [
+        ({}, 0),
+        ({"clip_source": ["5", "5", "6"]}, 1),
+        ({"clip_source": ["9", "4", "6"]}, 1),  # a clip of training and a background of testing
+        ({"background_source": ["7", "7", "9"]}, 1),
+        ({"group": ["anna", "ben", "anna"]}, 1),
+        ({"group": ["5", "5", "4"], "clip_source": ["5", "5", "4"]}, 1),
+        # groups and files mean something in their own corpus only
+        ({"group": ["9", "1", "2"]}, 0),
+        ({"group": ["1", "7", "2"], "clip_source": ["", "", ""]}, 0),
+        ({"group": ["y/8.wav", "1", "2"], "background_source": ["", "", ""]}, 0),
+        ({"clip_source": ["", "x/7.wav", ""], "background_source": ["", "", ""]}, 0),
+    ],
+)
+def test_sounds_and_groups_in_both_splits_are_leaks(columns, shared):
+    assert check(**columns) == (f"{shared} sources in both splits" if shared else "ok")
 
 
 def test_clean_is_cut_to_the_length_of_the_mixtures(data):

@@ -12,11 +12,12 @@ from benchmark.evaluation.bands import COLUMNS, tabulate_bands
 from benchmark.evaluation.gradient import hold_out
 from benchmark.evaluation.scoring import Place, tabulate_probes
 from benchmark.protocol import PROTOCOLS
-from benchmark.tasks.bgknown import check_source_leaks, prepare
+from benchmark.tasks.bgknown import add_origins, check_source_leaks, prepare
 from benchmark.tasks.contract import TaskOptions
 from benchmark.tasks.difference_retrieval import measure_difference_retrieval
 from benchmark.tasks.other_backgrounds import pair_other_backgrounds
 from benchmark.tasks.snr_bands import divide_by_snr
+from bgknown.mixtures.leaks import DatasetSources
 from bgknown.mixtures.making import build_dataset
 
 
@@ -68,7 +69,8 @@ def test_a_source_in_both_splits_is_a_leak_whatever_the_suffix():
     table = pd.DataFrame({"split": ["train", "test"], "clip_id": ["1-5-A-0_r0_snr-10", "4-5-B-0_r1_snr-10"]})
     table["esc50_file"] = ["audio/1-5-A-0.wav", "audio/4-5-B-0.wav"]
     table["fsd50k_file"] = ["x/7.wav", "y/8.wav"]
-    assert check_source_leaks(table) == "1 sources in both splits"
+    sources = DatasetSources(clips=dict.fromkeys(table["esc50_file"], "5"), backgrounds={}, credits={})
+    assert check_source_leaks(add_origins(table, sources)) == "1 sources in both splits"
 
 
 def test_shuffled_never_takes_a_recording_of_another_draw(drawn):

@@ -1,6 +1,7 @@
 """BgKnown of a user's own tables as a task."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -8,12 +9,16 @@ from click.testing import CliRunner
 
 import bgknown
 from benchmark.cli import main
+from benchmark.contamination import check_training_data
+from benchmark.results.leak_check import NOT_COMPARABLE
 from benchmark.results.rows import read_rows
-from benchmark.tasks.bgknown import FACTS, add_groups, check_source_leaks, prepare
+from benchmark.tasks.bgknown import FACTS, add_origins, prepare
 from benchmark.tasks.bgknown_corpora import describe_task
 from benchmark.tasks.contract import TaskOptions
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.mixtures.dataset import open_dataset
+from bgknown.mixtures.dataset import Dataset, open_dataset
+from bgknown.mixtures.leaks import trace_sources
+from bgknown.sounds import make_sound_list
 from tests.bgknown.corpora.made_tables import make_tables
 
 
@@ -83,37 +88,34 @@ def test_clips_of_esc50_with_other_backgrounds_are_found_in_esc50(tiny, made, tm
     assert found.groups()[0] == "100"
 
 
-def test_groups_come_from_the_manifest_then_from_names():
-    table = pd.DataFrame(
-        {
-            "split": "train",
-            "clip_id": ["a", "fold1_x", "7061-6-0-0", "1-5-A-0"],
-            "foreground_file": ["a.wav", "fold1/x.wav", "fold5/7061-6-0-0.wav", "audio/1-5-A-0.wav"],
-            "background_file": ["1.wav", "2.wav", "3.wav", "4.wav"],
-            "snr_db": 0.0,
-        }
-    )
-    assert add_groups(table)["group"].tolist() == ["a", "fold1_x", "7061", "5"]
-    given = add_groups(table.assign(group=["g", "g", "", ""]))
-    assert given["group"].tolist() == ["g", "g", "7061", "5"]
-    assert given["background"].tolist() == table["background_file"].tolist()
+def trace(foreground: list[str], backgrounds: list[str], *, has_fsd50k: bool = False):
+    """The table of a dataset that has no ATTRIBUTION.csv, with origins."""
+    table = pd.DataFrame({"foreground_file": foreground, "background_file": backgrounds, "clip_id": foreground})
+    table = table.assign(split=["train", *["test"] * (len(foreground) - 1)])
+    corpora = {"foreground": {}, "background": {"name": "FSD50K" if has_fsd50k else "mine"}}
+    data = Dataset(root=Path("nowhere"), table=table, description={"corpora": corpora})
+    return add_origins(table, trace_sources(data))
 
 
-def test_leaks_between_the_splits_of_tables():
-    table = pd.DataFrame(
-        {
-            "split": ["train", "test"],
-            "clip_id": ["a", "7061-6-0-0"],
-            "foreground_file": ["a.wav", "7061-6-0-0.wav"],
-            "background_file": ["7061.wav", "2.wav"],
-            "snr_db": 0.0,
-        }
-    )
-    assert check_source_leaks(table, has_fsd50k=False) == "ok"
-    assert check_source_leaks(table, has_fsd50k=True) == "1 sources in both splits"
-    download = table.assign(background_file=["rain/7061__me__rain.wav", "2.wav"])
-    assert check_source_leaks(download, has_fsd50k=False) == "1 sources in both splits"
-    assert check_source_leaks(table.assign(group="tape"), has_fsd50k=False) == "1 sources in both splits"
+def test_origins_come_from_the_names_of_files_where_nothing_else_tells_them():
+    names = ["a.wav", "fold1/x.wav", "fold5/7061-6-0-0.wav", "audio/1-5-A-0.wav"]
+    found = trace(names, ["1.wav", "2.wav", "3.wav", "rain/4__me__rain.wav"])
+    assert found["group"].tolist() == ["a", "x", "7061", "5"]
+    assert found["clip_source"].tolist() == ["", "", "7061", "5"]
+    assert found["background"].tolist() == ["1.wav", "2.wav", "3.wav", "rain/4__me__rain.wav"]
+    assert found["background_source"].tolist() == ["", "", "", "4"]
+    found = trace(names, ["1.wav", "2.wav", "3.wav", "4.wav"], has_fsd50k=True)
+    assert found["background_source"].tolist() == ["1", "2", "3", "4"]
+
+
+def test_recordings_with_numbers_for_names_are_not_sounds_of_freesound(made, tmp_path):
+    data = read(made, tmp_path)
+    assert set(data.backgrounds()) >= {"4.wav"}
+    assert set(data.table["background_source"]) >= {"tape 4"}
+    trained_on = make_sound_list([str(number) for number in range(1, 8)])
+    assert check_training_data(data, trained_on, cache=tmp_path) == NOT_COMPARABLE
+    known = replace(data, table=data.table.assign(background_source="7", clip_source=""))
+    assert "the background of 8 of 8 test clips" in check_training_data(known, trained_on, cache=tmp_path)
 
 
 def test_benchmark_run_on_tables(made, tmp_path, monkeypatch):
