@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from bgknown.audio.files import count_frames_44k
+from bgknown.audio.files import RATE_HZ, count_frames_44k
 from bgknown.corpora.columns import ESC50_PREFIXES, CorpusPrefixes
 from bgknown.corpora.pair import Corpora
 from bgknown.errors import InvalidInputError
@@ -17,9 +17,11 @@ from bgknown.mixtures.naming import name_row
 from bgknown.mixtures.pool import FindTwins, PoolRules
 from bgknown.mixtures.recipe import (
     CLIP_FRAMES,
+    DURATION_LIMITS_S,
     REF_LIMITS_DB,
     SNR_LIMITS_DB,
     RecipeRow,
+    count_clip_frames,
     find_overlap_shift,
     list_rows,
 )
@@ -42,10 +44,11 @@ def check_recipe(
         find_twins: finds audio that is in both splits; None if that is not checked.
 
     Raises:
-        InvalidInputError: lists every row that breaks a rule.
+        InvalidInputError: lists every row that breaks a rule; or says that all rows are of another duration.
     """
-    known = _index_by_name(corpora, rules)
     rows = list_rows(recipe)
+    _check_duration(rows, rules.clip_frames)
+    known = _index_by_name(corpora, rules)
     faults = [f"  {row.clip_id}: {fault}" for row in rows for fault in _find_faults(row, known, rules.clip_frames)]
     if find_twins is not None:
         faults += _find_twin_faults(rows, known, find_twins)
@@ -54,6 +57,29 @@ def check_recipe(
         raise InvalidInputError(
             f"the recipe breaks {len(faults)} rule{'s' * (len(faults) > 1)}; nothing was built:\n{shown}"
         )
+
+
+def _check_duration(rows: Sequence[RecipeRow], clip_frames: int) -> None:
+    """Refuse a recipe whose rows keep all rules of crops, but of another duration."""
+    shifts = {abs(row.b_start - row.a_start) for row in rows}
+    if len(shifts) != 1 or shifts == {find_overlap_shift(clip_frames)}:
+        return
+    found_s = _find_duration(shift := shifts.pop())
+    if found_s is None or any(abs(row.c_start - row.a_start) < 2 * shift for row in rows):
+        return
+    raise InvalidInputError(
+        f"the recipe has mixtures of {found_s:g} s, but {clip_frames / RATE_HZ:g} s were requested: b_start is "
+        f"{shift:,} samples from a_start in all {len(rows):,} rows (the first: {rows[0].clip_id}), "
+        f"{find_overlap_shift(clip_frames):,} are required; add --duration {found_s:g}, or give another recipe"
+    )
+
+
+def _find_duration(shift: int) -> float | None:
+    """The duration in seconds, with the fewest digits, of mixtures with this overlap; None if there is none."""
+    low, high = DURATION_LIMITS_S
+    durations = (float(f"{2 * shift / RATE_HZ:.{digits}f}") for digits in range(6))
+    fitting = (s for s in durations if low <= s <= high and find_overlap_shift(count_clip_frames(s)) == shift)
+    return next(fitting, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -137,6 +137,36 @@ def test_a_row_that_breaks_a_rule_is_named(made, column, value, message):
         check_recipe(recipe, corpora, PoolRules(clip_frames=66_150))
 
 
+@pytest.mark.parametrize(("built_s", "asked_s"), [(1.5, 5.0), (1.5, 1.4), (0.503, 1.0)])
+def test_a_recipe_of_another_duration_is_refused_in_one_line(made, built_s, asked_s):
+    tables, data = made
+    paths = CorpusPaths(foreground_table=tables.foreground, background_table=tables.background)
+    corpora = open_corpus_paths(paths, cache=tables.root / "cache")
+    shift = round(built_s * RATE_HZ) // 2
+    recipe = read_recipe(data.root / "recipe.csv").assign(a_start=0, b_start=shift, c_start=2 * shift)
+    check_recipe(recipe, corpora, PoolRules(clip_frames=round(built_s * RATE_HZ)))
+    asked = round(asked_s * RATE_HZ)
+    message = (
+        rf"the recipe has mixtures of {built_s:g} s, but {asked_s:g} s were requested: b_start is {shift:,} samples "
+        rf"from a_start in all 20 rows \(the first: {recipe['clip_id'][0]}\), {asked // 2:,} are required; "
+        rf"add --duration {built_s:g}, or give another recipe$"
+    )
+    with pytest.raises(InvalidInputError, match=message):
+        check_recipe(recipe, corpora, PoolRules(clip_frames=asked))
+    recipe.loc[3, "b_start"] = 7
+    with pytest.raises(InvalidInputError, match=r"breaks \d+ rules; nothing was built:\n  .*\n"):
+        check_recipe(recipe, corpora, PoolRules(clip_frames=asked))
+
+
+def test_starts_that_fit_no_duration_are_listed(made):
+    tables, data = made
+    paths = CorpusPaths(foreground_table=tables.foreground, background_table=tables.background)
+    corpora = open_corpus_paths(paths, cache=tables.root / "cache")
+    recipe = read_recipe(data.root / "recipe.csv").assign(a_start=0, b_start=10, c_start=66_150)
+    with pytest.raises(InvalidInputError, match="breaks 20 rules"):
+        check_recipe(recipe, corpora, PoolRules(clip_frames=66_150))
+
+
 def test_no_clip_has_a_background_of_its_own_source(tmp_path):
     """Half of the recordings of each split are of the one source that the clips of that split have."""
     tables = make_tables(tmp_path)
