@@ -28,7 +28,7 @@ import pandas as pd
 from bgknown.corpora import CorpusFacts, CorpusIndex, check_labels
 from bgknown.corpora.headers import read_header_facts
 from bgknown.corpora.listing import compose_name, find_files, report_hidden
-from bgknown.corpora.names import name_clip, name_clip_by_path
+from bgknown.corpora.names import drop_type, name_clip, name_clip_by_path
 from bgknown.documents import shorten_value
 from bgknown.errors import InvalidInputError
 from bgknown.freesound import find_distinctive_id
@@ -100,7 +100,7 @@ def index_background(path: Path, *, cache: Path, test_folds: Sequence[int] = ())
     check_labels(labels, path, table["line"].tolist())
     recordings = pd.DataFrame(
         {
-            "recording_id": [_drop_suffix(file) for file in table["file"]],
+            "recording_id": [drop_type(file) for file in table["file"]],
             "split": table["split"],
             "labels": table["label"],
             "label": labels,
@@ -210,7 +210,7 @@ def _check_repeats(files: Sequence[str], lines: Sequence[int], path: Path) -> No
     """Refuse files that are listed twice, or whose names differ in their type only: both are called the same."""
     first: dict[str, tuple[str, int]] = {}
     for line, file in zip(lines, files, strict=True):
-        before, at = first.setdefault(compose_name(_drop_suffix(file)), (file, line))
+        before, at = first.setdefault(compose_name(drop_type(file)), (file, line))
         if at != line:
             what = "is listed twice" if before == file else f"differs from {shorten_value(before)} in its type only"
             raise InvalidInputError(
@@ -280,7 +280,3 @@ def _name_clips(files: Sequence[str], path: Path) -> list[str]:
 
 def _fold_case(name: str) -> str:
     return compose_name(name).casefold()
-
-
-def _drop_suffix(file: str) -> str:
-    return str(PurePosixPath(file).with_suffix(""))

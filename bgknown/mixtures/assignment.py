@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
@@ -52,6 +54,7 @@ def assign(
     uses = np.zeros(len(names), dtype=np.int64)
     np.add.at(uses, [place_of[name] for draw in earlier for name in draw.values() if name in place_of], 1)
     chosen: dict[str, int] = {}
+    givers = _Givers(chosen=chosen, forbidden=forbidden)
     for clip in sorted(own, key=lambda clip: (not own[clip], turn[clip])):
         allowed = np.ones(len(names), dtype=bool)
         allowed[list(forbidden[clip])] = False
@@ -65,11 +68,11 @@ def assign(
         giver = None
         if uses[place] > uses[left_over]:
             # only recordings that the clip must not have are left: another clip takes one and passes its own on
-            giver = _find_giver(chosen, left_over, forbidden, forbidden[clip])
+            giver = givers.find(left_over, forbidden[clip])
         if giver is not None:
-            place, chosen[giver] = chosen[giver], left_over
+            place = givers.swap(giver, left_over)
         uses[place if giver is None else left_over] += 1
-        chosen[clip] = place
+        givers.add(clip, place)
     return {clip: str(names[place]) for clip, place in chosen.items()}
 
 
@@ -88,18 +91,52 @@ def _list_barred(
     }
 
 
-def _find_giver(
-    chosen: Mapping[str, int], left_over: int, forbidden: Mapping[str, Set[int]], not_for_clip: Set[int]
-) -> str | None:
-    """A clip that may have what is left over, and whose recording the clip without one may have."""
-    return next(
-        (
-            other
-            for other, place in chosen.items()
-            if place != left_over and left_over not in forbidden[other] and place not in not_for_clip
-        ),
-        None,
-    )
+@dataclass(slots=True, kw_only=True)
+class _Givers:
+    """Finds the first clip that may have what is left over, and whose recording the clip without one may have.
+
+    Where a class or a source has few recordings, thousands of clips ask the same question, and the answer is that there
+    is no such clip. What was looked at for one of them is not looked at again, unless it has been swapped since.
+    """
+
+    chosen: dict[str, int]
+    """The place of the recording of each clip that has one, in the order in which they chose."""
+    forbidden: Mapping[str, Set[int]]
+    """Places that each clip must not have."""
+    order: list[str] = field(default_factory=list)
+    """The clips of ``chosen``."""
+    swapped: list[int] = field(default_factory=list)
+    """Positions in ``order`` of the clips whose recording was swapped."""
+    looked_at: dict[tuple[int, frozenset[int]], tuple[int, int]] = field(default_factory=dict)
+    """For each question, the positions before which no clip was the answer, and the number of swaps at that time."""
+    position_of: dict[str, int] = field(default_factory=dict)
+    """The position of each clip in ``order``."""
+
+    def add(self, clip: str, place: int) -> None:
+        """Note the recording of a clip."""
+        self.position_of[clip] = len(self.order)
+        self.order.append(clip)
+        self.chosen[clip] = place
+
+    def swap(self, giver: str, place: int) -> int:
+        """Give a clip another recording; returns the place of the one that it had."""
+        self.swapped.append(self.position_of[giver])
+        given, self.chosen[giver] = self.chosen[giver], place
+        return given
+
+    def find(self, left_over: int, not_for_clip: Set[int]) -> str | None:
+        """The first clip that may have what is left over, and whose recording is none of some; None without any."""
+        question = (left_over, frozenset(not_for_clip))
+        seen, swaps = self.looked_at.get(question, (0, 0))
+        again = sorted({position for position in self.swapped[swaps:] if position < seen})
+        for position in itertools.chain(again, range(seen, len(self.order))):
+            clip = self.order[position]
+            place = self.chosen[clip]
+            if place != left_over and left_over not in self.forbidden[clip] and place not in not_for_clip:
+                self.looked_at[question] = (position, len(self.swapped))
+                return clip
+        self.looked_at[question] = (len(self.order), len(self.swapped))
+        return None
 
 
 def _forbid(clip: str, never: Set[int], place_of: Mapping[str, int], earlier: Sequence[Mapping[str, str]]) -> set[int]:

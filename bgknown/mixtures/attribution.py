@@ -14,11 +14,11 @@ from bgknown.corpora import CorpusIndex
 from bgknown.corpora.classes import contains_class
 from bgknown.corpora.credits import Credit, list_credits
 from bgknown.corpora.licences import find_licence_url
+from bgknown.corpora.names import drop_type
 from bgknown.corpora.pair import Corpora
 from bgknown.mixtures.dataset import Dataset
 from bgknown.mixtures.manifest import SAME_CLASS, ManifestRow
 from bgknown.mixtures.pool import list_class_labels
-from bgknown.mixtures.rules import drop_type
 from bgknown.shown import escape_cell
 from bgknown.tables import list_records, read_text_table
 

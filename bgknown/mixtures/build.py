@@ -37,6 +37,7 @@ from bgknown.mixtures.heard_rows import HeardRows
 from bgknown.mixtures.hearing import Listener
 from bgknown.mixtures.left_out import count_same_class, describe_backgrounds, describe_pools, mark_same_class
 from bgknown.mixtures.manifest import SAME_CLASS, SIGNALS, format_manifest, list_paths, make_manifest
+from bgknown.mixtures.naming import list_clip_names
 from bgknown.mixtures.options import BuildOptions, describe_build, describe_outcome
 from bgknown.mixtures.pool import PoolCounts, warn_of_crossing_sources, warn_of_short_recordings
 from bgknown.mixtures.rules import check_recipe, resolve_sources
@@ -127,7 +128,7 @@ def dry_run(corpora: Corpora, options: BuildOptions, out: Path) -> BuildReport:
     draw = _plan_or_recall(workspace, corpora, options, given, _make_stamp(corpora, options))
     recipe = take_rows(draw.recipe, options.limit)
     clips = {file: clip_id for clip_id, file in corpora.foreground.table[["clip_id", "file"]].to_numpy()}
-    taken = {row.clip for row in recipes.list_rows(recipe)}
+    taken = set(list_clip_names(recipe))
     broken = [problem for problem in corpora.foreground.problems() if clips[problem.where] in taken]
     return BuildReport(
         table=recipe,

@@ -28,7 +28,8 @@ def draw_a_starts(
     second_begin = max(clip_frames, first_end + 1)
     size = (first_end + 1) + (frames - clip_frames - second_begin + 1)
     drawn = random.integers(size, size=count)
-    return [int(k) if k <= first_end else int(k - first_end - 1 + second_begin) for k in drawn]
+    starts: list[int] = np.where(drawn <= first_end, drawn, drawn - first_end - 1 + second_begin).tolist()
+    return starts
 
 
 def draw_b_start(frames: int, a_start: int, random: np.random.Generator, clip_frames: int = CLIP_FRAMES) -> int:

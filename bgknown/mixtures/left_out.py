@@ -9,12 +9,11 @@ from typing import Any
 import pandas as pd
 
 from bgknown.corpora.classes import contains_class
+from bgknown.corpora.names import drop_type
 from bgknown.corpora.pair import Corpora
 from bgknown.mixtures.draw import Draw
 from bgknown.mixtures.manifest import SAME_CLASS
 from bgknown.mixtures.pool import PoolCounts, list_class_labels
-from bgknown.mixtures.recipe import list_rows
-from bgknown.mixtures.rules import drop_type
 from bgknown.settings import read_record
 
 
@@ -34,10 +33,13 @@ def mark_same_class(recipe: pd.DataFrame, corpora: Corpora) -> pd.DataFrame:
     class_labels = list_class_labels(corpora)
     files = zip(corpora.background.table["file"], corpora.background.table["labels"], strict=True)
     labels_of = {drop_type(file): labels for file, labels in files}
-    same = [
-        contains_class(labels_of[drop_type(row.background_file)], class_labels[row.category])
-        for row in list_rows(recipe)
-    ]
+    backgrounds = recipe[corpora.prefixes.background_file]
+    pairs = list(zip(backgrounds, recipe["category"], strict=True))
+    found = {
+        (file, category): contains_class(labels_of[drop_type(file)], class_labels[category])
+        for file, category in set(pairs)
+    }
+    same = [found[pair] for pair in pairs]
     return recipe.assign(**{SAME_CLASS: pd.array(same, dtype="Int64")})
 
 

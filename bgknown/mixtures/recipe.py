@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -68,19 +69,22 @@ class RecipeRow:
     @classmethod
     def from_columns(cls, values: Mapping[str, Any]) -> Self:
         """The row that a row of a table holds, whatever the prefixes; further columns are left out."""
-        prefixes = find_corpus_prefixes(values)
-        columns = {field.name: prefixes.name_column(field.name) for field in fields(cls)}
-        optional = list_optional(cls)
-        return cls(
-            **{name: values[column] for name, column in columns.items() if name not in optional or column in values}
-        )
+        columns = _name_columns(tuple(cls.__dataclass_fields__), find_corpus_prefixes(values))
+        return cls(**{name: values[column] for name, column in columns.items() if column in values})
 
     def to_columns(self, prefixes: CorpusPrefixes) -> dict[str, Any]:
         """The values by column."""
-        columns = prefixes.name_columns({field.name: getattr(self, field.name) for field in fields(self)})
+        names = _name_columns(tuple(self.__dataclass_fields__), prefixes)
+        columns = {column: getattr(self, name) for name, column in names.items()}
         if self.draw is None:
             del columns[DRAW_COLUMN]
         return columns
+
+
+@cache
+def _name_columns(names: tuple[str, ...], prefixes: CorpusPrefixes) -> Mapping[str, str]:
+    """The columns of some fields of a row."""
+    return {name: prefixes.name_column(name) for name in names}
 
 
 def list_optional(kind: type[RecipeRow]) -> frozenset[str]:
@@ -135,7 +139,7 @@ def list_columns(there: Collection[str], kind: type[RecipeRow] = RecipeRow) -> l
         kind: the class of its rows; a manifest's has more columns.
     """
     prefixes, optional = find_corpus_prefixes(there), list_optional(kind)
-    columns = {field.name: prefixes.name_column(field.name) for field in fields(kind)}
+    columns = _name_columns(tuple(kind.__dataclass_fields__), prefixes)
     return [column for name, column in columns.items() if name not in optional or column in there]
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from bgknown.audio.files import RATE_HZ, count_frames_44k
 from bgknown.corpora.columns import ESC50_PREFIXES, CorpusPrefixes
+from bgknown.corpora.names import drop_type
 from bgknown.corpora.pair import Corpora
 from bgknown.errors import InvalidInputError
 from bgknown.mixtures.naming import name_row
@@ -234,11 +235,6 @@ def _find_crop_faults(row: RecipeRow, frames: int, clip_frames: int) -> Iterator
         yield f"b_start must be {shift:,} samples before or after a_start (50 % overlap)"
     if abs(row.c_start - row.a_start) < clip_frames:
         yield f"c_start must be at least {clip_frames:,} samples before or after a_start (no overlap)"
-
-
-def drop_type(file: str) -> str:
-    """Folder and name without type: what identifies a file of a corpus."""
-    return str(PurePosixPath(file).with_suffix(""))
 
 
 def _is_named(row: RecipeRow, clip: str) -> bool:

@@ -1,7 +1,16 @@
+import numpy as np
+import pandas as pd
 import pytest
 
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.tables import find_line_numbers, parse_numbers, parse_whole_numbers, read_csv, read_text_table
+from bgknown.tables import (
+    find_line_numbers,
+    list_records,
+    parse_numbers,
+    parse_whole_numbers,
+    read_csv,
+    read_text_table,
+)
 
 
 def write(path, content):
@@ -85,3 +94,27 @@ def test_missing_files_and_columns_are_named(tmp_path):
     path = write(tmp_path / "t.csv", "a,b\n1,2\n")
     with pytest.raises(InvalidInputError, match="columns c, d missing; give another"):
         read_text_table(path, ["a", "c", "d"], advice="give another")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"a": ["x", ""], "b": [1, -2], "c": [0.5, np.inf], "d": [True, False]},
+        {"a": ["x", None], "b": pd.array([1, None], dtype="Int64"), "c": [0.5, 2], "d": [np.int64(3), "x"]},
+        {"a": pd.Categorical(["u", "v"]), "b": pd.to_datetime(["2020-01-01"] * 2), "c": [[1], {"d": 2}]},
+        {"a": np.array([1, 2], dtype=np.uint16), "b": np.array([1.5, 2], dtype=np.float32)},
+        {"a": []},
+        {},
+    ],
+)
+def test_records_are_those_of_pandas(columns):
+    table = pd.DataFrame(columns)
+    records, expected = list_records(table), table.to_dict("records")
+    assert repr(records) == repr(expected)
+    assert [[type(value) for value in row.values()] for row in records] == [
+        [type(value) for value in row.values()] for row in expected
+    ]
+
+
+def test_names_of_columns_become_texts():
+    assert list_records(pd.DataFrame({0: [1], "b": ["x"]})) == [{"0": 1, "b": "x"}]

@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bgknown.corpora.names import drop_type
 from bgknown.corpora.pair import CorpusPaths, open_corpus_paths
 from bgknown.corpora.table import index_background, index_foreground
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.mixtures.rules import drop_type
 from tests.bgknown.corpora.made_tables import make_tables
 
 
