@@ -253,9 +253,8 @@ def _make_options(given: dict[str, Any]) -> Any:
 
 
 def _report(report: BuildReport, out: Path) -> None:
-    if report.shard is not None:
-        left_out = len(report.problems)
-        echo(describe_share(report.shard, "row", made=report.rendered, kept=report.kept, left_out=left_out))
+    if share := describe_share(report, "row", made=report.rendered):
+        echo(share)
         return
     done = (
         "was already complete; nothing was done"

@@ -112,9 +112,8 @@ def pack(*, audio: tuple[Path, ...], match: tuple[str, ...], jobs: int | None, *
         echo(f"... and {len(report.problems) - 20} more, all in corpus.json", err=True)
     for note in report.notes:
         echo(note, err=True)
-    if report.shard is not None:
-        made, left = report.clips - report.kept, len(report.problems)
-        echo(describe_share(report.shard, "file", made=made, kept=report.kept, left_out=left))
+    if share := describe_share(report, "file", made=report.clips - report.kept):
+        echo(share)
         return
     left_out = f", {len(report.problems):,} broken files skipped" if report.problems else ""
     echo(f"{given['out']}: {report.clips:,} clips, {report.hours:,.2f} hours{left_out}")

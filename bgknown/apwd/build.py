@@ -35,7 +35,7 @@ from bgknown.jobs.problems import Problem, refuse_broken
 from bgknown.jobs.resumable import Job, JobOutcome
 from bgknown.jobs.shards import Shard
 from bgknown.jobs.workspace import Workspace
-from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, PAIRS, format_description
+from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, PAIRS
 from bgknown.render import scaper
 from bgknown.render.layers import Container, Engine
 from bgknown.userpath import expand_fields
@@ -291,9 +291,8 @@ def _write_pair_tables(job: Job, table: pd.DataFrame, texts: Texts, problems: Se
         rows = [(pair, text) for pair in table["pair"] for text in texts[pair]]
         tables[TEXTS] = pd.DataFrame(rows, columns=["pair", "text"]).to_csv(index=False, lineterminator="\n").encode()
     tables[MANIFEST] = format_pair_manifest(table)
-    description = format_description({**job.description, **_describe_pairs_outcome(table, problems)}, tables)
-    tables = {DESCRIPTION: description, **tables}
-    job.finish(tables, folders=sorted({(out / file).parent for side in SIDES for file in table[side] if file}))
+    folders = sorted({(out / file).parent for side in SIDES for file in table[side] if file})
+    job.finish_described(_describe_pairs_outcome(table, problems), tables, folders=folders)
 
 
 def _report_finished_pairs(job: Job) -> PairReport:

@@ -103,9 +103,8 @@ def prepare(*, scenes_file: Path | None, jobs: int | None, cache: Path | None, *
     options = preparing.PrepareOptions(**given, **chosen, **_choose_jobs(jobs), scenes=_read_scenes(scenes_file))
     with use_cluster(cluster, read=[options.esc50, options.fsd50k]):
         report = preparing.prepare(options)
-    if report.shard is not None:
-        left_out = len(report.problems)
-        echo(describe_share(report.shard, "source", made=report.prepared, kept=report.kept, left_out=left_out))
+    if share := describe_share(report, "source", made=report.prepared):
+        echo(share)
         return
     echo("split  role        label                 files   seconds")
     for (split, role, label), part in report.table.groupby(["split", "role", "label"]):
@@ -321,9 +320,8 @@ def _choose_jobs(jobs: int | None) -> dict[str, Any]:
 
 
 def _report(report: PairReport, out: Path) -> None:
-    if report.shard is not None:
-        left_out = len(report.problems)
-        echo(describe_share(report.shard, "pair", made=report.rendered, kept=report.kept, left_out=left_out))
+    if share := describe_share(report, "pair", made=report.rendered):
+        echo(share)
         return
     echo(_format_summary(report.table))
     done = f"{report.rendered} made, {report.kept} kept"

@@ -10,6 +10,7 @@ A job describes its options and inputs and claims its folder (``Job.run``), make
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from bgknown.errors import BrokenInputError, StorageError
-from bgknown.jobs.files import list_state, sync_folder, write_whole
+from bgknown.jobs.files import hash_bytes, list_state, sync_folder, write_whole
 from bgknown.jobs.parallel import in_batches
 from bgknown.jobs.problems import Problem, list_problems, refuse_broken
 from bgknown.jobs.shards import Shard
@@ -205,3 +206,18 @@ class Job:
         sync_folder(out)
         write_whole(out / manifest, tables[manifest], aside=scratch)
         sync_folder(out)
+
+    def finish_described(
+        self, found: Mapping[str, Any], tables: Mapping[str, bytes], *, folders: Iterable[Path] = ()
+    ) -> None:
+        """``finish`` with the description as the first table: the job's own, what was found, and the tables' hashes.
+
+        Args:
+            found: what is known of the result.
+            tables: the tables; the last is the manifest. An edit of any is noticed by its SHA-256 in the description.
+            folders: as for ``finish``.
+        """
+        hashes = {name: hash_bytes(content) for name, content in tables.items()}
+        content = {**self.description, **found, "tables_sha256": hashes}
+        description = (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+        self.finish({self.workspace.description_name: description, **tables}, folders=folders)

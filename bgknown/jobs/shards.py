@@ -8,9 +8,9 @@ ordinary resume.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from bgknown.errors import InvalidInputError
 
@@ -46,11 +46,35 @@ class Shard:
         return f"shard {self.number} of {self.count}"
 
 
-def describe_share(shard: Shard, noun: str, *, made: int, kept: int, left_out: int) -> str:
-    """What a run has made of its share, and what to do when all have ended, in two lines."""
-    skipped = f", {left_out:,} broken skipped" if left_out else ""
+class ShareReport(Protocol):
+    """What the report of a job says of a share."""
+
+    @property
+    def shard(self) -> Shard | None:
+        """The share that was made; None for the whole job."""
+
+    @property
+    def kept(self) -> int:
+        """Units that an earlier run had made."""
+
+    @property
+    def problems(self) -> Sized:
+        """What was left out."""
+
+
+def describe_share(report: ShareReport, noun: str, *, made: int) -> str:
+    """What a run has made of its share, and what to do when all have ended, in two lines; empty for a whole job.
+
+    Args:
+        report: the report of the job.
+        noun: what a unit is called.
+        made: units that this run made.
+    """
+    if report.shard is None:
+        return ""
+    skipped = f", {len(report.problems):,} broken skipped" if report.problems else ""
     return (
-        f"{shard}: {made:,} {noun}s made, {kept:,} kept{skipped}\n"
+        f"{report.shard}: {made:,} {noun}s made, {report.kept:,} kept{skipped}\n"
         "when all shards have ended, run the command without --shard, which writes the tables"
     )
 

@@ -63,6 +63,7 @@ class Workspace:
         self.shard = shard
         self._read_description = read
         self._manifest = out / manifest
+        self.description_name = description
         self._description = out / description
         self.folder = out / WORK
         own = "" if shard is None else f"-{shard.name}"

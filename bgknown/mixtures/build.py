@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -202,7 +203,7 @@ def _make_rows(job: Job, corpora: Corpora, options: BuildOptions, given: pd.Data
         )
     found = describe_outcome(draw, recipe, outcome.records, table, outcome.problems)
     attribution = format_attribution(rows, foreground, background)
-    _write_tables(job, recipe, table, {**job.description, **found}, attribution, container=options.container)
+    _write_tables(job, recipe, table, found, attribution, container=options.container)
     return BuildReport(
         table=table,
         rendered=len(rows) - outcome.kept,
@@ -331,7 +332,7 @@ def _write_tables(
     job: Job,
     recipe: pd.DataFrame,
     table: pd.DataFrame,
-    description: dict[str, Any],
+    found: Mapping[str, Any],
     attribution: bytes,
     *,
     container: Container,
@@ -345,5 +346,4 @@ def _write_tables(
         ATTRIBUTION: attribution,
         dataset.MANIFEST: format_manifest(table),
     }
-    tables = {dataset.DESCRIPTION: dataset.format_description(description, tables), **tables}
-    job.finish(tables, folders=[*(out / "audio" / name for name in SIGNALS), out / "jams"])
+    job.finish_described(found, tables, folders=[*(out / "audio" / name for name in SIGNALS), out / "jams"])

@@ -12,8 +12,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +26,6 @@ from bgknown.corpora import fsd50k
 from bgknown.corpora.columns import ESC50_PREFIXES, TABLE_PREFIXES, CorpusPrefixes, find_corpus_prefixes
 from bgknown.documents import read_object
 from bgknown.errors import InvalidInputError, NotFoundError
-from bgknown.jobs.files import hash_bytes
 from bgknown.jobs.problems import Problem
 from bgknown.mixtures import recipe as recipes
 from bgknown.mixtures.manifest import SIGNALS, ManifestRow, derive_dataset_id, parse_manifest_columns
@@ -289,9 +287,3 @@ class _Description:
     draw: _Draw | None = None
     backgrounds: dict[str, PoolCounts] = field(default_factory=dict)
     identical_audio: tuple[_Twin, ...] = ()
-
-
-def format_description(description: Mapping[str, Any], tables: Mapping[str, bytes]) -> bytes:
-    """The JSON of a description, with the SHA-256 of the tables beside it, by which ``verify`` notices an edit."""
-    hashes = {name: hash_bytes(content) for name, content in tables.items()}
-    return (json.dumps({**description, "tables_sha256": hashes}, indent=2, ensure_ascii=False) + "\n").encode()

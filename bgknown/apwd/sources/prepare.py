@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,6 @@ from bgknown.jobs.resumable import Job, JobOutcome
 from bgknown.jobs.shards import Shard
 from bgknown.jobs.units import make_digest
 from bgknown.jobs.workspace import Workspace
-from bgknown.mixtures.dataset import format_description
 from bgknown.userpath import expand_fields
 from bgknown.version import VERSION
 
@@ -170,33 +169,26 @@ def _make_sources(
     job.check(outcome, len(choice.sources) if job.shard is None else len(units))
     rows = [asdict(row) for source in outcome.records for row in source.rows]
     table = pd.DataFrame(rows, columns=COLUMNS).sort_values("file", ignore_index=True)
-    if job.shard is not None:
-        return PrepareReport(
-            table=table,
-            prepared=len(outcome.records) - outcome.kept,
-            kept=outcome.kept,
-            problems=outcome.problems,
-            not_clean=len(choice.not_clean),
-            shard=job.shard,
-        )
-    good = set(table["file"])
-    for file in (file for unit in units for file in unit.spec.files if file not in good):
-        (options.out / file).unlink(missing_ok=True)  # made by a run in which its source was whole
-    clipped = {source.rows[0].origin for source in outcome.records if source.clipped}
-    tables = {TABLE: format_table(table)}
-    description = {**job.description, **_describe_tree_outcome(table, choice, outcome.problems, clipped)}
-    tables = {DESCRIPTION: format_description(description, tables), **tables}
-    job.finish(tables, folders=sorted({(options.out / file).parent for file in good}))
-    for note in describe_counts(silent=(), clipped=clipped, what="sources", cut_off=True):
-        log.warning("%s", note)
-    return PrepareReport(
+    report = PrepareReport(
         table=table,
         prepared=len(outcome.records) - outcome.kept,
         kept=outcome.kept,
         problems=outcome.problems,
         not_clean=len(choice.not_clean),
-        sources_of_clips=len(choice.sources_of_clips),
+        shard=job.shard,
     )
+    if job.shard is not None:
+        return report
+    good = set(table["file"])
+    for file in (file for unit in units for file in unit.spec.files if file not in good):
+        (options.out / file).unlink(missing_ok=True)  # made by a run in which its source was whole
+    clipped = {source.rows[0].origin for source in outcome.records if source.clipped}
+    folders = sorted({(options.out / file).parent for file in good})
+    facts = _describe_tree_outcome(table, choice, outcome.problems, clipped)
+    job.finish_described(facts, {TABLE: format_table(table)}, folders=folders)
+    for note in describe_counts(silent=(), clipped=clipped, what="sources", cut_off=True):
+        log.warning("%s", note)
+    return replace(report, sources_of_clips=len(choice.sources_of_clips))
 
 
 def _describe_tree(

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -48,9 +49,10 @@ def test_what_is_not_a_shard_is_refused(text):
 def test_a_shard_is_read_and_described():
     shard = read_shard(" 3/8 ")
     assert (shard.number, shard.count, shard.name) == (3, 8, "3-of-8")
-    text = describe_share(shard, "row", made=1_250, kept=3, left_out=2)
+    text = describe_share(SimpleNamespace(shard=shard, kept=3, problems=["a", "b"]), "row", made=1_250)
     assert text.splitlines()[0] == "shard 3 of 8: 1,250 rows made, 3 kept, 2 broken skipped"
     assert "without --shard" in text
+    assert describe_share(SimpleNamespace(shard=None, kept=3, problems=[]), "row", made=1_250) == ""
 
 
 def test_shards_and_then_the_plain_command_give_the_same_bytes(case, monkeypatch):
