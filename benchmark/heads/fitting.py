@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,10 +132,8 @@ def _fit_map(
         return ((features[:, :width], targets) for features, targets in pairs.read_held_out())
 
     rows = pairs.training_rows + pairs.held_out_rows
-    space = find_row_space(chain(read_training(), read_held_out()), rows, width)
-    size = min(rows, width)
-    training = add_up(space.project(read_training()), size, pairs.size)
-    held_out = add_up(space.project(read_held_out()), size, pairs.size)
+    space = find_row_space((read_training, read_held_out), rows, width)
+    training, held_out = (add_up(read(), min(rows, width), pairs.size) for read in space.sets)
 
     def measure(weight: NDArray[np.float64] | None) -> float | None:
         return None if weight is None else measure_map_error(training, held_out, space.project_weight(weight))

@@ -7,8 +7,9 @@ normal equations of z [k, k] find the same map as those of x [P, P] do: exactly,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +17,18 @@ from numpy.typing import NDArray
 from benchmark.heads.moments import FeatureBlock
 from benchmark.heads.ridge import LinearMap
 
+ReadBlocks = Callable[[], Iterator[FeatureBlock]]
+"""Reads the blocks of a set of rows: features [m, P] and targets [m, D]."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RowSpace:
-    """The span of some rows."""
+    """The span of the rows of some sets."""
 
     basis: NDArray[np.float64] | None
     """[P, k] orthonormal columns; None for the space of all features, which needs no change of coordinates."""
-
-    def project(self, blocks: Iterable[FeatureBlock]) -> Iterator[FeatureBlock]:
-        """The rows in the space's coordinates: [m, k] features, [m, D] targets."""
-        for features, targets in blocks:
-            yield (features if self.basis is None else features @ self.basis), targets
+    sets: Sequence[ReadBlocks]
+    """Each set of rows in the space's coordinates: [m, k] features, [m, D] targets."""
 
     def project_weight(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
         """What a map [P, D] is in the space's coordinates, [k, D]."""
@@ -48,22 +49,30 @@ class RowSpace:
         return LinearMap(weight=prior + self.basis @ left if left.any() else prior, bias=found.bias)
 
 
-def find_row_space(blocks: Iterable[FeatureBlock], rows: int, width: int) -> RowSpace:
-    """The space that all rows span.
+def find_row_space(sets: Sequence[ReadBlocks], rows: int, width: int) -> RowSpace:
+    """The space that the rows of all sets span.
+
+    The QR decomposition of the rows X [n, P], X^T = B R, also has their coordinates: X B = R^T.
 
     Args:
-        blocks: features [m, P] and targets of all rows.
-        rows: their number.
+        sets: the sets of rows; each is read once here, or later where all features are kept.
+        rows: n, the number of their rows.
         width: P; with as many rows or more, all features are kept.
     """
     if rows >= width:
-        return RowSpace(basis=None)
+        return RowSpace(basis=None, sets=sets)
     from scipy.linalg import qr  # noqa: PLC0415  (half a second, which --help need not wait for)
 
     spanned = np.empty((width, rows), order="F")
+    places: list[list[tuple[slice, NDArray[np.float64]]]] = []
     done = 0
-    for features, _ in blocks:
-        spanned[:, done : done + len(features)] = features.T
-        done += len(features)
+    for read in sets:
+        places.append([])
+        for features, targets in read():
+            place = slice(done, done := done + len(features))
+            spanned[:, place] = features.T
+            places[-1].append((place, targets))
     assert done == rows
-    return RowSpace(basis=qr(spanned, mode="economic", overwrite_a=True, check_finite=False)[0])
+    basis, coordinates = qr(spanned, mode="economic", overwrite_a=True, check_finite=False)
+    blocks = [[(coordinates.T[place], targets) for place, targets in of_set] for of_set in places]
+    return RowSpace(basis=basis, sets=[partial(iter, of_set) for of_set in blocks])

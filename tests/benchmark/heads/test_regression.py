@@ -1,7 +1,7 @@
 """The regression: scikit-learn's as oracle, the plain subtraction as limit, memory that does not grow."""
 
 import tracemalloc
-from itertools import chain
+from functools import partial
 
 import numpy as np
 import pytest
@@ -124,8 +124,8 @@ def test_few_mixtures_give_the_same_head_in_the_space_that_they_span(rows):
     def read(embeddings):
         return map(scales.standardise, make_pairs("full", embeddings, 4))
 
-    space = find_row_space(chain(*map(read, sets)), sum(rows), 4 * SIZE)
-    parts = [add_up(space.project(read(each)), sum(rows), SIZE) for each in sets]
+    space = find_row_space([partial(read, each) for each in sets], sum(rows), 4 * SIZE)
+    parts = [add_up(read_set(), sum(rows), SIZE) for read_set in space.sets]
     for subtraction in (None, prior):
         whole = choose_ridge(training, held_out, subtraction)
         small = choose_ridge(*parts, None if subtraction is None else space.project_weight(subtraction))
@@ -211,13 +211,43 @@ def test_the_network_learns_what_no_linear_map_can_and_is_never_worse(bend, gain
     assert all(np.array_equal(found.arrays[name], again.arrays[name]) for name in found.arrays)
 
 
+@pytest.mark.parametrize("counts", [(7, 5), (1, 1), (12, 3), (20, 20)])
+@pytest.mark.parametrize("scale", [1.0, 1e-6, 1e6])
+def test_coordinates_are_those_of_the_rows_and_each_block_is_read_once(counts, scale):
+    """Rows of very different lengths, one of zeros and two that are the same."""
+    draw = np.random.default_rng(3)
+    x = draw.standard_normal((sum(counts), 30)) * np.geomspace(1, scale, sum(counts))[:, None]
+    x[-1] = x[0]
+    x[sum(counts) // 2] = 0.0
+    y = draw.standard_normal((sum(counts), SIZE))
+    reads = []
+
+    def read(begin, stop):
+        for place in range(begin, stop, 4):
+            reads.append(place)
+            yield x[place : min(place + 4, stop)], y[place : min(place + 4, stop)]
+
+    parts = [partial(read, 0, counts[0]), partial(read, counts[0], sum(counts))]
+    space = find_row_space(parts, sum(counts), 30)
+    found = [np.concatenate(values) for values in zip(*(block for part in space.sets for block in part()), strict=True)]
+    assert len(reads) == len(set(reads))
+    assert np.array_equal(found[1], y)
+    if space.basis is None:
+        assert sum(counts) >= 30
+        assert np.array_equal(found[0], x)
+        return
+    assert np.abs(found[0] - x @ space.basis).max() <= 1e-13 * np.abs(x).max()
+    assert np.abs(found[0] @ space.basis.T - x).max() <= 1e-13 * np.abs(x).max()
+    assert space.basis.T @ space.basis == pytest.approx(np.eye(sum(counts)), abs=1e-13)
+
+
 def test_few_mixtures_of_a_wide_encoder_need_no_square_of_its_features():
     width, rows = 4_000, 24
     draw = np.random.default_rng(0)
     blocks = [(draw.standard_normal((rows // 2, width)), draw.standard_normal((rows // 2, SIZE))) for _ in range(2)]
     tracemalloc.start()
-    space = find_row_space(iter(blocks), rows, width)
-    training, held_out = (add_up(space.project([block]), rows, SIZE) for block in blocks)
+    space = find_row_space([partial(iter, blocks[:1]), partial(iter, blocks[1:])], rows, width)
+    training, held_out = (add_up(read_set(), rows, SIZE) for read_set in space.sets)
     found = choose_ridge(training, held_out, None)
     weight = space.expand(found.fitted, None).weight
     peak = tracemalloc.get_traced_memory()[1]
