@@ -29,8 +29,8 @@ from pathlib import Path
 
 from tests.conftest import contents
 from tests.fuzz.dask_processes import DaskProcesses
-from tests.fuzz.kill_cases import MAKERS, KillCase, make_cases, name_folder
-from tests.fuzz.kills import Run, UndisturbedEnd, list_leftovers
+from tests.fuzz.kill_cases import MAKERS, KillCase, make_cases
+from tests.fuzz.undisturbed import Run, RunFolders, UndisturbedEnd
 
 DISKS = ("out", "out", "cache", "cache", "tmp")
 """The folders that may be a disk of their own; results and cache most often, if the command writes there."""
@@ -49,20 +49,15 @@ class FullDisk:
     """
 
     def __init__(self, case: KillCase, root: Path, draw: random.Random) -> None:
-        self.case, self._draw, self.root = case, draw, root / name_folder(case.name)
+        self.case, self._draw, self.folders = case, draw, RunFolders(case.name, root)
         self.outcomes: Counter[str] = Counter()
         """Of the runs: whose disk was full, or that it was large enough."""
         self.kept = self.remade = 0
         """Finished files that the next run left as they were, and those that it wrote again."""
         self.faults: list[str] = []
         """What must not be."""
-        self._number = 0
-        folder = self._make_folder()
-        status, said = Run(case.command(folder), folder).wait()
-        if status:
-            raise AssertionError(f"{case.name}: ends with {status} undisturbed: {said}")
-        self._end = UndisturbedEnd(case, folder)
-        self._usual = {path.name for path in (folder / "tmp").iterdir()}
+        folder = self.folders.make()
+        self._end = UndisturbedEnd(case, folder=folder)
         self._needs = {disk: _count_bytes(folder / disk) for disk in DISKS}
 
     def run(self, dask: DaskProcesses | None, disk: str | None = None, share: float | None = None) -> None:
@@ -76,7 +71,7 @@ class FullDisk:
         """
         disk = disk or self._draw.choice([each for each in DISKS if self._needs[each] or each == "tmp"])
         share = max(self._draw.uniform(-0.2, 1.1), 0.0) if share is None else share
-        folder, address = self._make_folder(), dask.address if dask else None
+        folder, address = self.folders.make(), dask.address if dask else None
         place = folder / disk
         place.mkdir(exist_ok=True)
         mount = ["mount", "-t", "tmpfs", "-o", f"size={_ENOUGH if share else 4096},nr_inodes=0", "none", str(place)]
@@ -127,19 +122,11 @@ class FullDisk:
             return
         for fault in self._end.compare(folder):
             self._note(fault)
-        if left := list_leftovers(folder, self._usual):
-            self._note(f"left behind: {left[:5]}")
         kept = sum(_read_times(out / name) == times for name, times in whole.items())
         self.kept, self.remade = self.kept + kept, self.remade + len(whole) - kept
 
-    def _make_folder(self) -> Path:
-        self._number += 1
-        folder = self.root / str(self._number)
-        (folder / "tmp").mkdir(parents=True)
-        return folder
-
     def _note(self, fault: str) -> None:
-        self.faults.append(f"{self.case.name}, run {self._number}: {fault}")
+        self.faults.append(f"{self.case.name}, run {self.folders.number}: {fault}")
 
 
 def _count_bytes(folder: Path) -> int:
@@ -215,7 +202,7 @@ def main() -> int:
 
 def run_on_cluster(full: FullDisk, runs: int) -> None:
     """Run a case some times on a cluster of two workers."""
-    dask = DaskProcesses(full.root)
+    dask = DaskProcesses(full.folders.root)
     try:
         dask.add_worker()
         dask.add_worker()

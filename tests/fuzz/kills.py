@@ -16,29 +16,21 @@ scheduler.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.fuzz.dask_processes import DaskProcesses
-from tests.fuzz.kill_cases import MAKERS, KillCase, make_cases, name_folder
+from tests.fuzz.kill_cases import MAKERS, KillCase, make_cases
+from tests.fuzz.undisturbed import TOO_LATE, Run, RunFolders, UndisturbedEnd, list_shared_memory
 
 LOCAL, DASK = ("command", "worker", "all"), ("command", "worker", "scheduler")
-LIMIT_S = 3600.0
-"""After this time a command counts as one that hangs; where others use the cores, a few seconds of work take long."""
-HANGS = 1000
-"""The status of a command that did not end by itself."""
-_LATE = "too late"
 
 
 @dataclass
@@ -53,24 +45,6 @@ class KillCounts:
     """What must not be."""
 
 
-class UndisturbedEnd:
-    """What a command that nothing disturbed has left in a folder."""
-
-    def __init__(self, case: KillCase, folder: Path) -> None:
-        self._read = case.read
-        self.results = case.read(folder / "out")
-        """What must be the same after every other run, by name."""
-        self._files = list_files(folder / "out")
-
-    def compare(self, folder: Path) -> Iterator[str]:
-        """How another run's results and files differ, if they do."""
-        found = self._read(folder / "out")
-        if found != self.results:
-            yield f"other results: {name_differences(found, self.results)}"
-        if extra := list_files(folder / "out") ^ self._files:
-            yield f"other files: {sorted(extra)[:5]}"
-
-
 class Killer:
     """Runs one case again and again, and kills it.
 
@@ -81,23 +55,16 @@ class Killer:
     """
 
     def __init__(self, case: KillCase, root: Path, draw: random.Random) -> None:
-        self.case, self.draw, self.root = case, draw, root / name_folder(case.name)
+        self.case, self.draw, self._folders = case, draw, RunFolders(case.name, root)
         self.counts = KillCounts()
-        self._number = 0
         self._dask: DaskProcesses | None = None
-        folder = self._make_folder()
-        begun = time.monotonic()
-        status, said = self._start(folder, None).wait()
-        self.lasts_s = time.monotonic() - begun
-        if status:
-            raise AssertionError(f"{case.name}: ends with {status} undisturbed: {said}")
-        self._end = UndisturbedEnd(case, folder)
-        self._usual = {path.name for path in (folder / "tmp").iterdir()}  # such as the folder of torch's compiler
+        self._end = UndisturbedEnd(case, folder=self._folders.make())
+        self._lasts_s = self._end.lasts_s
 
     def kill_local(self) -> None:
         """Kill a process of a local run, and check what it ends with."""
         victim = self.draw.choice(LOCAL if self.case.jobs else ("command",))
-        folder = self._make_folder()
+        folder = self._folders.make()
         run = self._start(folder, None)
         self._wait(run)
         self._count(run.kill(victim, self.draw))
@@ -106,7 +73,7 @@ class Killer:
     def kill_dask(self) -> None:
         """Kill a process of a run on a cluster, and check what it ends with."""
         victim = self.draw.choice(DASK)
-        folder, dask = self._make_folder(), self._open_dask()
+        folder, dask = self._folders.make(), self._open_dask()
         run = self._start(folder, dask.address)
         self._wait(run)
         late = run.process.poll() is not None
@@ -121,17 +88,17 @@ class Killer:
                 dask.add_worker()
             else:
                 self.close()
-        self._count(_LATE if late else f"Dask {victim}")
+        self._count(TOO_LATE if late else f"Dask {victim}")
         self._finish(run, folder, self._open_dask().address)
 
     def count_kills(self) -> int:
         """How often something was killed."""
-        return self.counts.kills.total() - self.counts.kills[_LATE]
+        return self.counts.kills.total() - self.counts.kills[TOO_LATE]
 
     def _count(self, what: str) -> None:
         self.counts.kills[what] += 1
-        if what == _LATE:  # it is faster than the first run, which may have compiled something
-            self.lasts_s *= 0.8
+        if what == TOO_LATE:  # it is faster than the first run, which may have compiled something
+            self._lasts_s *= 0.8
 
     def close(self) -> None:
         """End the cluster."""
@@ -141,23 +108,17 @@ class Killer:
 
     def _open_dask(self) -> DaskProcesses:
         if self._dask is None:
-            self._dask = DaskProcesses(self.root)
+            self._dask = DaskProcesses(self._folders.root)
             self._dask.add_worker()
             self._dask.add_worker()
             self._dask.wait_until_open()
         return self._dask
 
-    def _make_folder(self) -> Path:
-        self._number += 1
-        folder = self.root / str(self._number)
-        (folder / "tmp").mkdir(parents=True)
-        return folder
-
     def _start(self, folder: Path, cluster: str | None) -> Run:
         return Run(self.case.command(folder, cluster), folder)
 
     def _wait(self, run: Run) -> None:
-        end = time.monotonic() + self.draw.uniform(0.02, 1.0) * self.lasts_s
+        end = time.monotonic() + self.draw.uniform(0.02, 1.0) * self._lasts_s
         while run.process.poll() is None and time.monotonic() < end:
             time.sleep(0.01)
 
@@ -175,8 +136,6 @@ class Killer:
             return
         for fault in self._end.compare(folder):
             self._note(fault)
-        if left := list_leftovers(folder, self._usual):
-            self._note(f"left behind: {left[:5]}")
         shutil.rmtree(folder)
 
     def _check_run(self, run: Run) -> None:
@@ -191,99 +150,7 @@ class Killer:
             self._note(f"left in shared memory: {left}")
 
     def _note(self, fault: str) -> None:
-        self.counts.faults.append(f"{self.case.name}, run {self._number}: {fault}")
-
-
-class Run:
-    """A command in a session of its own.
-
-    Args:
-        command: its words.
-        folder: what it makes; ``tmp`` in it is its folder for temporary files.
-        log: the file of its output.
-    """
-
-    def __init__(self, command: list[str], folder: Path, log: str = "first.log") -> None:
-        self._log = folder / log
-        self.began_s = time.time()
-        paths = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
-        more = {"TMPDIR": str(folder / "tmp"), "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-        with self._log.open("wb") as output:
-            self.process = subprocess.Popen(
-                command, cwd=folder, stdout=output, stderr=output, start_new_session=True, env=os.environ | more
-            )
-        self.said = ""
-
-    def kill(self, victim: str, draw: random.Random) -> str:
-        """Kill the command, one of its workers (the command where it has none yet), or all; says which."""
-        if self.process.poll() is not None:
-            return _LATE
-        if victim == "all":
-            os.killpg(self.process.pid, signal.SIGKILL)
-        elif victim == "worker" and (workers := _list_workers(self.process.pid)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(draw.choice(workers), signal.SIGKILL)
-        else:
-            self.process.kill()
-            return "local command"
-        return f"local {victim}"
-
-    def wait(self) -> tuple[int, str]:
-        """The status and everything that was said; a command that hangs is killed."""
-        try:
-            status = self.process.wait(LIMIT_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            status = HANGS
-        self.said = self._log.read_text(errors="replace")
-        return status, self.said
-
-    def list_left(self) -> list[str]:
-        """Processes of the session that are still there after ten seconds, by their command lines."""
-        end = time.monotonic() + 10
-        while (left := _list_session(self.process.pid)) and time.monotonic() < end:
-            time.sleep(0.1)
-        return [f"{number}: {command}" for number, command in left.items()]
-
-
-def _list_session(session: int) -> dict[int, str]:
-    """Processes of a session that have not ended."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError, IndexError):
-            state, _, _, its = (folder / "stat").read_text().rsplit(")", 1)[1].split()[:4]
-            if int(its) == session and state != "Z":
-                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:120]
-    return found
-
-
-def _list_workers(session: int) -> list[int]:
-    """joblib's worker processes."""
-    return [number for number, command in _list_session(session).items() if "popen_loky" in command]
-
-
-def list_files(folder: Path) -> set[str]:
-    """Names of all files and folders in a folder."""
-    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
-
-
-def list_shared_memory(process: int, since_s: float) -> list[str]:
-    """What joblib made in shared memory for a process since a time; an earlier one may have had the same number."""
-    made = Path("/dev/shm").glob(f"joblib_memmapping_folder_{process}_*")
-    return [path.name for path in made if path.stat().st_mtime >= since_s]
-
-
-def list_leftovers(folder: Path, usual: Collection[str]) -> list[str]:
-    """Unfinished files, words of clusters, and what is unusual in the folder for temporary files."""
-    parts = [path for path in folder.rglob(".*") if path.name.endswith(".part") or path.name.startswith(".seen-")]
-    temporary = [path for path in (folder / "tmp").iterdir() if path.name not in usual]
-    return [str(path.relative_to(folder)) for path in [*parts, *temporary]]
-
-
-def name_differences(found: Mapping[str, object], expected: Mapping[str, object]) -> list[str]:
-    """The first of the names whose results differ."""
-    return sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))[:5]
+        self.counts.faults.append(f"{self.case.name}, run {self._folders.number}: {fault}")
 
 
 def _show(killer: Killer) -> None:

@@ -29,7 +29,7 @@ def test_a_command_killed_at_a_random_moment_ends_with_the_same_bytes(tmp_path):
 def test_of_two_commands_with_one_leaderboard_none_loses_anything(tmp_path):
     pairs = make_pairs_of_commands(tmp_path / "inputs", [LEADERBOARD])
     pair = Pair(LEADERBOARD, pairs[LEADERBOARD], tmp_path, random.Random(1))
-    pair.run(1)
+    pair.run()
     assert pair.faults == []
 
 

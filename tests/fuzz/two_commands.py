@@ -21,8 +21,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from tests.fuzz.kill_cases import MAKERS, KillCase, make_cases, name_folder
-from tests.fuzz.kills import Run, UndisturbedEnd
+from tests.fuzz.kill_cases import MAKERS, KillCase, make_cases
+from tests.fuzz.undisturbed import Run, RunFolders, UndisturbedEnd
 
 LEADERBOARD = "one leaderboard"
 NAMES = (*MAKERS, LEADERBOARD)
@@ -40,45 +40,39 @@ class Pair:
     """
 
     def __init__(self, name: str, cases: tuple[KillCase, KillCase], root: Path, draw: random.Random) -> None:
-        self.name, self._cases, self._root, self._draw = name, cases, root / name_folder(name), draw
+        self.name, self._cases, self._folders, self._draw = name, cases, RunFolders(name, root), draw
         self.outcomes: Counter[str] = Counter()
         """Of the runs: both succeeded, or one was refused."""
         self.faults: list[str] = []
         """What must not be."""
-        folder = self._make_folder("expected")
-        begun = time.monotonic()
-        for case in cases:
-            self._check(Run(case.command(folder), folder), refused=False)
-        self._lasts_s = (time.monotonic() - begun) / 2
-        self._end = UndisturbedEnd(cases[0], folder)
+        self._end = UndisturbedEnd(*cases, folder=self._folders.make())
 
-    def run(self, number: int) -> None:
+    def run(self) -> None:
         """Run both at the same time, and compare."""
-        folder = self._make_folder(str(number))
+        folder = self._folders.make()
         first = Run(self._cases[0].command(folder), folder)
-        time.sleep(self._draw.uniform(0.0, 0.8) * self._lasts_s)
+        time.sleep(self._draw.uniform(0.0, 0.8) * self._end.lasts_s)
         runs = (first, Run(self._cases[1].command(folder), folder, log="second.log"))
         statuses = [self._check(run) for run in runs]
         self.outcomes["both succeeded" if not any(statuses) else "one was refused"] += 1
         if all(statuses):
-            self.faults.append(f"run {number}: both failed: {[run.said[-300:] for run in runs]}")
+            self._note(f"both failed: {[run.said[-300:] for run in runs]}")
         for case, status in zip(self._cases, statuses, strict=True):
             if status:
                 self._check(Run(case.command(folder), folder), refused=False)
-        self.faults += [f"run {number}: {fault}" for fault in self._end.compare(folder)]
+        for fault in self._end.compare(folder):
+            self._note(fault)
         shutil.rmtree(folder)
 
     def _check(self, run: Run, *, refused: bool = True) -> int:
         status, said = run.wait()
         errors = [line for line in said.splitlines() if line.startswith("error: ")]
         if "Traceback" in said or (status and (not refused or status != 1 or len(errors) != 1)):
-            self.faults.append(f"status {status}: {said[-600:]}")
+            self._note(f"status {status}: {said[-600:]}")
         return status
 
-    def _make_folder(self, name: str) -> Path:
-        folder = self._root / name
-        (folder / "tmp").mkdir(parents=True)
-        return folder
+    def _note(self, fault: str) -> None:
+        self.faults.append(f"run {self._folders.number}: {fault}")
 
 
 def make_pairs_of_commands(root: Path, names: Iterable[str]) -> dict[str, tuple[KillCase, KillCase]]:
@@ -106,8 +100,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="two-") as made:
         for name, both in make_pairs_of_commands(Path(made) / "inputs", given.only or NAMES).items():
             pair = Pair(name, both, Path(made), random.Random(f"{given.seed}/{name}"))
-            for number in range(given.runs):
-                pair.run(number)
+            for _ in range(given.runs):
+                pair.run()
             outcomes = ", ".join(f"{what} {count}" for what, count in sorted(pair.outcomes.items()))
             print(f"{name:16}{given.runs:4} runs: {outcomes}; {len(pair.faults)} faults", flush=True)
             print("\n".join(f"    {fault}" for fault in pair.faults), end="\n" * bool(pair.faults), flush=True)

@@ -9,7 +9,7 @@ import pytest
 
 from bgknown.errors import StorageError
 from bgknown.jobs.parallel import in_processes, in_threads
-from tests.fuzz.kills import list_shared_memory
+from tests.fuzz.undisturbed import list_shared_memory
 
 
 def square(number):
