@@ -9,14 +9,12 @@ import pandas as pd
 
 from benchmark.evaluation.scoring import make_score
 from benchmark.predictions import MINUS
+from benchmark.results.bands import BAND_COLUMNS
 from benchmark.results.stats import estimate_mean, estimate_share
 from benchmark.tasks.contract import Bands, TaskData
 
 DECIMALS = 4
 """Decimals of percentages in tables next to the predictions."""
-COLUMNS = ["band", "n", "n_groups", "setting", "mean", "low", "high"]
-"""Columns of the table: the band in dB, its test rows, the groups that the interval resamples, the setting or the gain
-between two, and its mean with the 95 % interval over clips by groups, in percent or percentage points."""
 
 
 def tabulate_bands(data: TaskData, bands: Bands, predictions: pd.DataFrame) -> pd.DataFrame:
@@ -28,7 +26,7 @@ def tabulate_bands(data: TaskData, bands: Bands, predictions: pd.DataFrame) -> p
         predictions: those of all settings.
 
     Returns:
-        a table with ``COLUMNS``.
+        a table with ``BAND_COLUMNS``.
     """
     table = predictions[predictions["metric"] == data.facts.metric]
     there = set(table["setting"])
@@ -49,7 +47,7 @@ def tabulate_bands(data: TaskData, bands: Bands, predictions: pd.DataFrame) -> p
                 estimate = estimate_share(np.clip(score.by_clip, 0.0, 1.0), groupings)
             ends = [None if end is None else 100 * end for end in (estimate.low, estimate.high)]
             rows.append([band, len(score.by_clip), estimate.n_groups, setting, 100 * estimate.mean, *ends])
-    found = pd.DataFrame(rows, columns=COLUMNS).round(DECIMALS)
+    found = pd.DataFrame(rows, columns=BAND_COLUMNS).round(DECIMALS)
     with contextlib.suppress(ValueError):  # the values of a grid, which as text would get an apostrophe before a minus
         found["band"] = pd.to_numeric(found["band"])
     return found

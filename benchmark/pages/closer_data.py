@@ -12,19 +12,17 @@ import pandas as pd
 
 from benchmark.pages.packing import PAGE_DECIMALS
 from benchmark.predictions import list_groupings, score_clips
+from benchmark.results.bands import read_bands
 from benchmark.results.board import Table
 from benchmark.results.classes import ACCURACY, measure_classes
 from benchmark.results.clip_scores import ClipScores
 from benchmark.results.key_figures import is_control, is_gain
 from benchmark.results.paired import compare_paired
 from benchmark.results.row import RANKS, UNSCALED, ResultRow
+from benchmark.results.run_folder import SNR_TABLE
 from benchmark.results.runs import find_folder
-from bgknown.shown import unescape_cell
-from bgknown.tables import parse_numbers, parse_whole_numbers, read_text_table
+from bgknown.tables import list_records
 
-BANDS_FILE = "snr.csv"
-"""Accuracy and gains by band of SNR, in the folder of a run (``benchmark.evaluation.bands``)."""
-BAND_COLUMNS = ("band", "n", "n_groups", "setting", "mean", "low", "high")
 MOST_PAIRS = 66
 """Encoders of a column are compared in pairs up to this number of pairs: those of twelve encoders."""
 
@@ -77,10 +75,11 @@ def describe_bands(table: Table, outs: Sequence[Path]) -> dict[str, Any] | None:
         row = next(cell.row for cell in line.cells if cell is not None)
         folder = find_folder(row, outs) if row.source == "measured" else None
         found: dict[str, list[list[float | None]]] = {}
-        if folder is not None and (folder / BANDS_FILE).is_file():
-            for band, count, setting, *values in _read_bands(folder / BANDS_FILE):
-                names.setdefault(band, count)
-                found.setdefault(setting, []).append(values)
+        if folder is not None and (folder / SNR_TABLE).is_file():
+            for band in list_records(read_bands(folder / SNR_TABLE)):
+                names.setdefault(band["band"], band["n"])
+                values = [None if math.isnan(band[name]) else band[name] for name in ("mean", "low", "high")]
+                found.setdefault(band["setting"], []).append(values)
         lines.append(found)
     return {"bands": list(names), "counts": list(names.values()), "lines": lines} if names else None
 
@@ -141,19 +140,6 @@ def _read_part(row: ResultRow | None, clips: ClipScores) -> pd.DataFrame | None:
     table = clips.read_table(row)
     part = None if table is None else table[(table["setting"] == row.setting) & (table["metric"] == row.metric)]
     return None if part is None or part.empty else part
-
-
-def _read_bands(path: Path) -> list[tuple[Any, ...]]:
-    """Band, count, setting, mean, low and high of each row."""
-    advice = "run this benchmark again to write it again"
-    table = read_text_table(path, BAND_COLUMNS, advice=advice)
-    counts, means = parse_whole_numbers(table, "n", path), parse_numbers(table, "mean", path)
-    ends = []
-    for column in ("low", "high"):
-        numbers = parse_numbers(table.assign(**{column: table[column].replace("", "0")}), column, path)
-        ends.append([number if text else None for number, text in zip(numbers, table[column], strict=True)])
-    bands, settings = (list(map(unescape_cell, table[column])) for column in ("band", "setting"))
-    return list(zip(bands, counts, settings, means, *ends, strict=True))
 
 
 def _percent(value: float | None) -> float | None:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from benchmark.plots.material import Drawing, Material, name_gain_unit
 from benchmark.plots.points import draw_points
+from benchmark.results.bands import read_bands
 from benchmark.results.key_figures import COMPARED, find_family, is_gain
 from benchmark.results.run_folder import SNR_TABLE
 from bgknown.errors import NotFoundError
 from bgknown.figures.layout import add_legend, make_facets, set_title
 from bgknown.figures.style import GREY, pick_mark
-from bgknown.shown import unescape_cell
-from bgknown.tables import parse_numbers, read_text_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,15 +24,13 @@ ABOUT = "accuracy and gains against SNR"
 SNR_SETTINGS = ("clean", "a", "a*", "mix", "shuffled*")
 """Settings of the figure of accuracy."""
 MOST_TICKS = 7
-_BAND = re.compile(r"(-?[0-9.]+)(?: to (-?[0-9.]+))?")
-_READ = ["band", "n", "n_groups", "setting", "mean", "low", "high"]
 
 
 def list_drawings(material: Material) -> list[Drawing]:
     """The drawings: accuracy and gains of each group with tables by band."""
     drawings = []
     for group in material.groups:
-        table = material.read_tables(group, SNR_TABLE, _read, kind="snr")
+        table = material.read_tables(group, SNR_TABLE, read_bands, kind="snr")
         if table.empty:
             continue
         by_gain = table["setting"].map(is_gain)
@@ -59,21 +54,6 @@ def list_drawings(material: Material) -> list[Drawing]:
             f"--again)"
         )
     return drawings
-
-
-def _read(path: Path) -> pd.DataFrame:
-    """A table by band: the ends and the middle of each band in dB, and its figures."""
-    advice = "run this benchmark again with --again"
-    table = read_text_table(path, _READ, advice=advice).map(unescape_cell)  # a band may begin with a minus
-    found = [_BAND.fullmatch(band) for band in table["band"]]
-    lows = [float("nan") if one is None else float(one[1]) for one in found]
-    highs = [low if one is None or one[2] is None else float(one[2]) for one, low in zip(found, lows, strict=True)]
-    ends = pd.DataFrame({"band": table["band"], "low_db": lows, "high_db": highs})
-    numbers = {name: parse_numbers(table, name, path) for name in ("mean",)}
-    maybe = {name: pd.to_numeric(table[name], errors="coerce") for name in ("low", "high")}
-    counts = {name: pd.to_numeric(table[name], errors="coerce").astype("Int64") for name in ("n", "n_groups")}
-    middle = (ends["low_db"] + ends["high_db"]) / 2
-    return ends.assign(middle_db=middle, setting=table["setting"], **numbers, **maybe, **counts)
 
 
 def _draw(table: pd.DataFrame, *, title: str, label: str) -> Figure:

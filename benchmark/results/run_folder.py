@@ -28,7 +28,7 @@ from bgknown.tables import encode_csv
 CONFIGURATION = "config.json"
 LOG = "log.txt"
 SNR_TABLE = "snr.csv"
-"""Accuracy and gains by band of SNR (``benchmark.evaluation.bands``)."""
+"""Accuracy and gains by band of SNR (``benchmark.results.bands``)."""
 BREAKDOWN = "breakdown.csv"
 """Retrieval by kind of change (``benchmark.composed_retrieval.report``)."""
 ALPHA_TABLE = "alphas.csv"

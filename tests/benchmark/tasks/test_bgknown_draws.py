@@ -8,10 +8,11 @@ import pytest
 from click.testing import CliRunner
 
 from benchmark.cli import main
-from benchmark.evaluation.bands import COLUMNS, tabulate_bands
+from benchmark.evaluation.bands import tabulate_bands
 from benchmark.evaluation.gradient import hold_out
 from benchmark.evaluation.scoring import Place, tabulate_probes
 from benchmark.protocol import PROTOCOLS
+from benchmark.results.bands import BAND_COLUMNS
 from benchmark.tasks.bgknown import add_origins, check_source_leaks, prepare
 from benchmark.tasks.contract import TaskOptions
 from benchmark.tasks.difference_retrieval import measure_difference_retrieval
@@ -178,7 +179,7 @@ def test_scores_by_band_are_those_of_its_rows(grid):
     answers = {"mix": np.where(low, 1 - right, right), "a": right}
     places = [Place(setting=name, fold=fold) for name in answers]
     table = tabulate_bands(data, data.bands, tabulate_probes(data, places, list(answers.values()), "accuracy"))
-    assert list(table.columns) == COLUMNS
+    assert list(table.columns) == BAND_COLUMNS
     means = {(row.band, row.setting): row.mean for row in table.itertuples()}
     assert means == {
         **{(-10, "mix"): 0.0, (5, "mix"): 100.0, (-10, "a"): 100.0, (5, "a"): 100.0},
@@ -198,7 +199,7 @@ def test_a_run_writes_scores_by_band(drawn, tmp_path):
     assert "10 clips in 20 mixtures, leak check: ok" in result.output
     (folder,) = (tmp_path / "results" / "runs").iterdir()
     table = pd.read_csv(folder / "snr.csv")
-    assert list(table.columns) == COLUMNS
+    assert list(table.columns) == BAND_COLUMNS
     assert {"mix", "a", "a - mix", "a* - mix"} <= set(table["setting"])
     predictions = pd.read_csv(folder / "predictions.csv")
     part = predictions[(predictions["setting"] == "a") & (predictions["metric"] == "accuracy")]
