@@ -268,43 +268,21 @@ def write_outcome(measuring: Measuring, evaluation: Evaluation, *, files: str | 
     Raises:
         StorageError: they cannot be written.
     """
-    identity, data, date = measuring.identity, measuring.data, read_clock()
-    leak_check = measuring.check_leaks()
-    rows = [
-        make_row(
-            **identity,
-            setting=score.setting,
-            metric=score.metric,
-            by_seed=score.by_seed,
-            by_clip=score.by_clip.tolist(),
-            groupings=[names.tolist() for names in score.groupings],
-            seeds=score.seeds,
-            n_test=score.n_test,
-            n_skipped=data.skipped,
-            leak_check=leak_check,
-            alpha=score.alpha,
-            strength=score.strength,
-            lr=score.lr,
-            converged=score.converged,
-            seconds=round(evaluation.seconds, 1),
-            date=date,
-        )
-        for score in evaluation.scores
-    ]
+    data, date = measuring.data, read_clock()
+    rows = _make_rows(measuring, evaluation, date)
     config = {
         **measuring.configuration(),
         "files_sha256": measuring.files_sha256() if files is None else files,
         "date": date,
+        **({"chosen": evaluation.chosen} if evaluation.chosen else {}),
+        **({"probes": evaluation.probes} if evaluation.probes else {}),
     }
-    if evaluation.chosen:
-        config["chosen"] = evaluation.chosen
-    if evaluation.probes:
-        config["probes"] = evaluation.probes
+    encoder = measuring.identity["encoder"]
     folder = write_run(
         measuring.out,
         measuring.folder.name,
         config=config,
-        predictions=evaluation.predictions.assign(encoder=identity["encoder"]),
+        predictions=evaluation.predictions.assign(encoder=encoder),
         log="".join(f"{note}\n" for note in [*data.notes, *evaluation.notes]),
         tables=evaluation.tables,
     )
@@ -312,14 +290,29 @@ def write_outcome(measuring: Measuring, evaluation: Evaluation, *, files: str | 
     if evaluation.resuming is not None:
         evaluation.resuming.forget()
     return Outcome(
-        encoder=identity["encoder"],
+        encoder=encoder,
         data=data,
-        protocol=identity["protocol"],
+        protocol=measuring.identity["protocol"],
         rows=rows,
         folder=folder,
         by_seed={(score.setting, score.metric): score.by_seed for score in evaluation.scores},
         endings=_describe_probes(evaluation.probes),
     )
+
+
+def _make_rows(measuring: Measuring, evaluation: Evaluation, date: str) -> list[ResultRow]:
+    leak_check, seconds = measuring.check_leaks(), round(evaluation.seconds, 1)
+    return [
+        make_row(
+            score,
+            **measuring.identity,
+            n_skipped=measuring.data.skipped,
+            leak_check=leak_check,
+            seconds=seconds,
+            date=date,
+        )
+        for score in evaluation.scores
+    ]
 
 
 def _describe_probes(probes: Sequence[Mapping[str, Any]]) -> str:

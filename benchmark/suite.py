@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from benchmark.protocol import PLAIN_SETTING
 from benchmark.record import Outcome
 from benchmark.results.rows import OF_ITS_TASKS, add_rows, make_row
+from benchmark.scores import Score
 from benchmark.tasks import SUITES
 from benchmark.tasks.locations import Locations
 from bgknown.errors import NotFoundError
@@ -115,14 +118,12 @@ def average_suite(suite: str, outcomes: Sequence[Outcome], out: Path) -> list[Av
         leak_checks = {row.leak_check for row in plain}
         rows.append(
             make_row(
+                Score(
+                    setting=AVERAGE, metric=metric, by_seed=by_seed, by_clip=np.zeros(0), seeds=len(by_seed), lr=None
+                ),
                 encoder=encoder,
                 checkpoint_sha256=checkpoint,
                 task=f"{suite}-tasks",
-                setting=AVERAGE,
-                metric=metric,
-                by_seed=by_seed,
-                by_clip=[],
-                seeds=len(by_seed),
                 protocol=plain[0].protocol,
                 dataset_sha256=hash_bytes(*(row.dataset_sha256.encode() for row in plain)),
                 n_skipped=sum(row.n_skipped or 0 for row in plain),

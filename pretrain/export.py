@@ -120,50 +120,25 @@ def format_model_card(encoder: Checkpoint, card: Mapping[str, Any], digest: str,
         digest: SHA-256 of its file.
         file: the file's name.
     """
-    assert encoder.statistics is not None
-    config, corpus, network, front_end = card["config"], card["corpus"], encoder.network, encoder.front_end
-    weight = config["objective"]["lambda"]
-    kind = f"BYOL-A with the difference loss, lambda {weight:g}" if weight else "BYOL-A (lambda 0)"
-    chosen = f", {corpus['sample']:,} files chosen at random with seed {corpus['seed']}" if corpus["sample"] else ""
-    matched = f", of the files that match {markdown(' or '.join(corpus['match']))}" if corpus["match"] else ""
-    broken = f" Broken files that were left out: {corpus['broken']:,}." if corpus["broken"] else ""
-    about = (
-        "Its embeddings can be subtracted: f(mixture) - f(background) keeps what was added to the background."
-        if weight
-        else "It is the baseline of difference-aware encoders, whose embeddings can be subtracted."
-    )
     commit = f", commit {markdown(card['commit'])}" if card["commit"] else ""
-    trained_on = _describe_sounds(encoder.trained_on, card["name"], file)
-    folders = markdown(", ".join(corpus["folders"]))
-    steps = f"{card['steps_done']:,} of {card['steps']:,}"
-    init = card.get("init")
-    started = f"\n| started from | {markdown(init['file'])}, sha256 {markdown(init['sha256'])} |" if init else ""
     settings = "\n".join(
         f"| {markdown(f'{table}.{name}')} | {markdown(str(value))} |"
-        for table, values in config.items()
+        for table, values in card["config"].items()
         for name, value in values.items()
     )
     return f"""# {markdown(card["name"])}
 
-{_BEGINNING}{network.name} trained by {kind}.
-{about}
+{_BEGINNING}{_describe_training(encoder, card)}
 
 | | |
 | --- | --- |
-| input | mono audio at {front_end.rate_hz:,} Hz, full scale -1..1, any length |
-| output | {network.embedding_size:,} values a clip |
-| log-mel | {front_end.n_mels} bands, {front_end.f_min:g}..{front_end.f_max:g} Hz, every \
-{1_000 * front_end.hop / front_end.rate_hz:g} ms |
-| statistics | mean {encoder.statistics.mean:.4f}, standard deviation {encoder.statistics.std:.4f} |
-| steps | {steps} |{started}
+{_list_facts(encoder, card)}
 | file | {markdown(file)}, sha256 {digest} |
 
 ## Data
 
-{corpus["clips"]:,} clips, {corpus["hours"]:,.2f} hours, from the folders {folders}{matched}\
-{chosen}.{broken}
-The corpus' index, which names every file and its hash, has the sha256 {markdown(corpus["index_sha256"])}.
-{trained_on}
+{_describe_corpus(card["corpus"])}
+{_describe_sounds(encoder.trained_on, card["name"], file)}
 
 ## Use
 
@@ -181,6 +156,43 @@ Representation".
 | --- | --- |
 {settings}
 """
+
+
+def _describe_training(encoder: Checkpoint, card: Mapping[str, Any]) -> str:
+    """What was trained, by what, and what its embeddings are for."""
+    weight = card["config"]["objective"]["lambda"]
+    kind = f"BYOL-A with the difference loss, lambda {weight:g}" if weight else "BYOL-A (lambda 0)"
+    about = (
+        "Its embeddings can be subtracted: f(mixture) - f(background) keeps what was added to the background."
+        if weight
+        else "It is the baseline of difference-aware encoders, whose embeddings can be subtracted."
+    )
+    return f"{encoder.network.name} trained by {kind}.\n{about}"
+
+
+def _list_facts(encoder: Checkpoint, card: Mapping[str, Any]) -> str:
+    """The rows of the table of input, output and training."""
+    assert encoder.statistics is not None
+    front_end, init = encoder.front_end, card.get("init")
+    started = f"\n| started from | {markdown(init['file'])}, sha256 {markdown(init['sha256'])} |" if init else ""
+    return f"""\
+| input | mono audio at {front_end.rate_hz:,} Hz, full scale -1..1, any length |
+| output | {encoder.network.embedding_size:,} values a clip |
+| log-mel | {front_end.n_mels} bands, {front_end.f_min:g}..{front_end.f_max:g} Hz, every \
+{1_000 * front_end.hop / front_end.rate_hz:g} ms |
+| statistics | mean {encoder.statistics.mean:.4f}, standard deviation {encoder.statistics.std:.4f} |
+| steps | {card["steps_done"]:,} of {card["steps"]:,} |{started}"""
+
+
+def _describe_corpus(corpus: Mapping[str, Any]) -> str:
+    """What the corpus was, as one paragraph."""
+    chosen = f", {corpus['sample']:,} files chosen at random with seed {corpus['seed']}" if corpus["sample"] else ""
+    matched = f", of the files that match {markdown(' or '.join(corpus['match']))}" if corpus["match"] else ""
+    broken = f" Broken files that were left out: {corpus['broken']:,}." if corpus["broken"] else ""
+    return f"""\
+{corpus["clips"]:,} clips, {corpus["hours"]:,.2f} hours, from the folders {markdown(", ".join(corpus["folders"]))}\
+{matched}{chosen}.{broken}
+The corpus' index, which names every file and its hash, has the sha256 {markdown(corpus["index_sha256"])}."""
 
 
 def _describe_sounds(sounds: SoundList | None, name: str, file: str) -> str:

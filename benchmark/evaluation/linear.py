@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ from benchmark.probe.linear import LinearProblem, LinearResult, Variant, count_s
 from benchmark.probe.threads import count_workers
 from benchmark.report import RIDGE
 from benchmark.results.run_folder import ALPHA_TABLE
-from benchmark.scores import Evaluation
+from benchmark.scores import Evaluation, Score
 from benchmark.tasks.contract import Embeddings, Fold, Setting, TaskData
 from bgknown.shown import format_duration
 
@@ -63,27 +63,9 @@ def probe_linear(data: TaskData, by_fold: Sequence[tuple[Fold, Embeddings]], dev
         ],
         ignore_index=True,
     )
-    scores = []
-    for setting in data.settings:
-        own = [result for place, result in zip(places, results, strict=True) if place.setting == setting.name]
-        scores.append(
-            make_score(
-                table,
-                setting.name,
-                metric,
-                strength=take_median([result.strength for result in own]),
-                alpha=take_median([result.alpha for result in own if result.alpha is not None]),
-                converged=float(np.mean([result.converged for result in own])),
-            )
-        )
-        scores.append(
-            make_score(
-                table,
-                setting.name,
-                RIDGE + metric,
-                alpha=take_median([result.ridge_alpha for result in own if result.ridge_alpha is not None]),
-            )
-        )
+    scores = [
+        score for setting in data.settings for score in _score_setting(table, setting.name, metric, places, results)
+    ]
     scores += score_gains(table, data.gains, metric)
     _warn_of_edges(data.facts.name, results)
     alphas = tabulate_alphas(places, problems, results)
@@ -94,6 +76,23 @@ def probe_linear(data: TaskData, by_fold: Sequence[tuple[Fold, Embeddings]], dev
         chosen=_tabulate_choices(places, results),
         tables={} if alphas.empty else {ALPHA_TABLE: alphas},
     )
+
+
+def _score_setting(
+    table: pd.DataFrame, setting: str, metric: str, places: Sequence[Place], results: Sequence[LinearResult]
+) -> Iterator[Score]:
+    """The scores of a setting, by logistic and by ridge regression."""
+    own = [result for place, result in zip(places, results, strict=True) if place.setting == setting]
+    yield make_score(
+        table,
+        setting,
+        metric,
+        strength=take_median([result.strength for result in own]),
+        alpha=take_median([result.alpha for result in own if result.alpha is not None]),
+        converged=float(np.mean([result.converged for result in own])),
+    )
+    ridge_alphas = [result.ridge_alpha for result in own if result.ridge_alpha is not None]
+    yield make_score(table, setting, RIDGE + metric, alpha=take_median(ridge_alphas))
 
 
 def _list_problems(

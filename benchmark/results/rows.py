@@ -8,11 +8,9 @@ import importlib.resources
 import io
 import math
 import numbers
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 import bgknown
 from benchmark.predictions import COSINE
@@ -20,7 +18,7 @@ from benchmark.protocol import name_in_results, name_when_measured
 from benchmark.results.key_figures import CHANCE, is_gain
 from benchmark.results.row import COLUMNS, COLUMNS_OF_0_1_0, KINDS, OF_ITS_TASKS, RANKS, UNSCALED, ResultRow
 from benchmark.results.run_folder import claim
-from benchmark.results.stats import Groupings, estimate_mean, estimate_share, summarise
+from benchmark.results.stats import estimate_mean, estimate_share, summarise
 from bgknown.errors import InvalidInputError, NotFoundError
 from bgknown.jobs.files import describe_storage_error, write_whole
 from bgknown.jobs.provenance import find_commit, read_clock
@@ -28,6 +26,9 @@ from bgknown.settings import read_text
 from bgknown.shown import escape_cell, unescape_cell
 from bgknown.tables import parse_rows
 from bgknown.userpath import user_path
+
+if TYPE_CHECKING:
+    from benchmark.scores import Score
 
 __all__ = [
     "COLUMNS",
@@ -43,26 +44,18 @@ __all__ = [
 ]
 
 FILE = "leaderboard.csv"
+_OF_SCORE = ("setting", "metric", "seeds", "alpha", "strength", "lr", "converged")
+"""Fields of ``Score`` that are fields of a row."""
 
 
 def make_row(
+    score: Score,
     *,
     encoder: str,
     checkpoint_sha256: str,
     task: str,
-    setting: str,
-    metric: str,
-    by_seed: Sequence[float],
-    by_clip: Sequence[float],
-    groupings: Groupings = (),
-    seeds: int,
     protocol: str,
     dataset_sha256: str,
-    alpha: float | None = None,
-    strength: float | None = None,
-    lr: float | None = None,
-    converged: float | None = None,
-    n_test: int | None = None,
     n_skipped: int = 0,
     leak_check: str = "",
     seconds: float | None = None,
@@ -71,20 +64,16 @@ def make_row(
     """The row of a score that this version has just measured.
 
     Args:
+        score: the score, whose values are from 0 to 1, or ranks (of a gain from -1 to 1).
         encoder: name of the encoder; this and other arguments are fields of ``ResultRow``.
-        by_seed: score of each seed, 0..1 or a rank (of a gain -1..1); one value where nothing was trained.
-        by_clip: [n] score of each test clip, the mean over its seeds; empty where the metric is not a mean over clips.
-        groupings: for each grouping of the clips (source, background) [n] the group of each.
-        seeds: number of seeds; 0 where nothing was trained.
-        n_test: number of test clips (default: those of ``by_clip``).
         date: when (default: now).
 
     Raises:
         InvalidInputError: there are no scores, or some are not finite.
     """
-    unit = 1 if metric in UNSCALED else 100
-    over_seeds = summarise([unit * float(score) for score in by_seed])
-    low, high, n_groups = _find_interval(setting, metric, np.asarray(by_clip, dtype=np.float64), groupings)
+    unit = 1 if score.metric in UNSCALED else 100
+    over_seeds = summarise([unit * float(value) for value in score.by_seed])
+    low, high, n_groups = _find_interval(score)
     if low is not None and high is not None:
         # with folds of uneven size the mean over folds may differ from that over clips
         low, high = min(unit * low, over_seeds.mean), max(unit * high, over_seeds.mean)
@@ -92,18 +81,12 @@ def make_row(
         encoder=encoder,
         checkpoint_sha256=checkpoint_sha256,
         task=task,
-        setting=setting,
-        metric=metric,
+        **{name: getattr(score, name) for name in _OF_SCORE},
         mean=over_seeds.mean,
         low=low,
         high=high,
         std=over_seeds.std,
-        seeds=seeds,
-        alpha=alpha,
-        strength=strength,
-        lr=lr,
-        converged=converged,
-        n_test=n_test or len(by_clip) or None,
+        n_test=score.n_test or len(score.by_clip) or None,
         n_groups=n_groups,
         n_skipped=n_skipped,
         leak_check=leak_check,
@@ -116,18 +99,17 @@ def make_row(
     )
 
 
-def _find_interval(
-    setting: str, metric: str, by_clip: NDArray[np.float64], groupings: Groupings
-) -> tuple[float | None, float | None, int | None]:
-    """Lower and upper end, in the unit of ``by_clip``, and the number of groups.
+def _find_interval(score: Score) -> tuple[float | None, float | None, int | None]:
+    """Lower and upper end, in the unit of the score's clips, and the number of groups.
 
     None where there are no clips, and for chance, which is computed exactly for these clips.
     """
-    if not len(by_clip) or setting == CHANCE:
+    by_clip, groupings = score.by_clip, [names.tolist() for names in score.groupings]
+    if not len(by_clip) or score.setting == CHANCE:
         return None, None, None
-    if metric in RANKS:
+    if score.metric in RANKS:
         estimate = estimate_mean(by_clip, groupings, bounds=(1.0, math.inf))
-    elif is_gain(setting) or metric == COSINE:
+    elif is_gain(score.setting) or score.metric == COSINE:
         estimate = estimate_mean(by_clip, groupings, bounds=(-1.0, 1.0))
     else:
         estimate = estimate_share(by_clip.clip(0.0, 1.0), groupings)  # uneven folds weigh clips by more than 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,18 +88,12 @@ def build_dataset(
         BrokenInputError: inputs are broken; lists them.
         StorageError: the folder contains something else, is locked, or cannot be written.
     """
-    low, high = _read_range(snr_db)
     folder = default_cache() if cache is None else user_path(cache)
-    given = {"esc50": esc50, "fsd50k": fsd50k, "foreground_table": foreground_table}
-    given |= {"background_table": background_table}
-    if not any(path is not None for path in given.values()):
-        given |= dict(zip(("esc50", "fsd50k"), make(folder / "miniature"), strict=True))
-    places = {corpus: None if path is None else user_path(path) for corpus, path in given.items()}
-    named = {"name": name, "test_folds": _make_plain(test_folds)}
-    paths = read_record(CorpusPaths, {**places, **named}, "build_dataset")
+    corpora = {"esc50": esc50, "fsd50k": fsd50k}
+    corpora |= {"foreground_table": foreground_table, "background_table": background_table}
     draw = {
         "seed": seed,
-        "snr_db": (low, high),
+        "snr_db": _read_range(snr_db),
         "ref_db": ref_db,
         "draws": draws,
         "snr_grid_db": snr_grid_db,
@@ -108,7 +102,7 @@ def build_dataset(
         "keep_sources": keep_sources,
         "duration_s": duration_s,
     }
-    others = {
+    rows = {
         "recipe": None if recipe is None else user_path(recipe),
         "reference_gain": reference_gain,
         "container": container,
@@ -118,11 +112,20 @@ def build_dataset(
         "jobs": count_cores() if jobs is None else jobs,
         "cache": folder,
     }
-    plain = {key: _make_plain(value) for key, value in others.items()}
+    paths = _read_paths(corpora, {"name": name, "test_folds": _make_plain(test_folds)}, folder)
+    plain = {key: _make_plain(value) for key, value in rows.items()}
     plain["draw"] = {key: _make_plain(value) for key, value in draw.items()}
     options = read_record(BuildOptions, plain, "build_dataset")
     build(open_corpus_paths(paths, cache=folder), options, user_path(out))
     return open_dataset(out)
+
+
+def _read_paths(corpora: Mapping[str, str | Path | None], others: Mapping[str, Any], cache: Path) -> CorpusPaths:
+    """The corpora that were given, or the built-in miniature ones."""
+    places = {corpus: user_path(path) for corpus, path in corpora.items() if path is not None}
+    if not places:
+        places = dict(zip(("esc50", "fsd50k"), make(cache / "miniature"), strict=True))
+    return read_record(CorpusPaths, {**places, **others}, "build_dataset")
 
 
 def _make_plain(value: Any) -> Any:

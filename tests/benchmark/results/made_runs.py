@@ -11,6 +11,7 @@ import pandas as pd
 from benchmark.predictions import average_by_seed, list_groupings, score_clips
 from benchmark.results.rows import add_rows, make_row
 from benchmark.results.run_folder import run_name, write_run
+from benchmark.scores import Score
 
 CLIPS = [f"4-{n}-A-{n % 5}" for n in range(60)]
 CLASSES = ("bell", "dog", "rain", "saw", "wind")
@@ -46,7 +47,7 @@ def write_results(
         gains: settings such as ``a - mix`` that have rows but no predictions of their own.
         folds, groups: those of each clip.
         order: of the predictions' rows, -1 for backwards.
-        facts: further columns of the rows.
+        facts: further values of the scores.
         labels: label of each clip (default: by the end of its name).
         changes: task, protocol, dataset_sha256 or checkpoint_sha256.
     """
@@ -65,19 +66,16 @@ def write_results(
     for setting in (*settings, *gains):
         clips = score_clips(predictions, setting, metric)
         by_seed = average_by_seed(predictions, setting, metric)
-        rows.append(
-            make_row(
-                encoder=encoder,
-                setting=setting,
-                metric=metric,
-                by_seed=by_seed,
-                by_clip=clips.clip(-1, 1).to_numpy(),
-                groupings=list_groupings(predictions, clips.index),
-                seeds=len(by_seed),
-                **identity,  # type: ignore[arg-type]
-                **(facts or {}),  # type: ignore[arg-type]
-            )
+        score = Score(
+            setting=setting,
+            metric=metric,
+            by_seed=by_seed,
+            by_clip=clips.clip(-1, 1).to_numpy(),
+            groupings=tuple(np.array(names) for names in list_groupings(predictions, clips.index)),
+            seeds=len(by_seed),
+            **{"lr": None, **(facts or {})},  # type: ignore[arg-type]
         )
+        rows.append(make_row(score, encoder=encoder, **identity))
     name = run_name(encoder=encoder, **identity)
     write_run(out, name, config={}, predictions=predictions)
     add_rows(out, rows)

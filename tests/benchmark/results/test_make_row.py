@@ -1,12 +1,13 @@
 import numpy as np
 
 from benchmark.results.rows import make_row
+from benchmark.scores import Score
 
 
-def make(**changes):
-    facts = {"encoder": "x", "checkpoint_sha256": "", "task": "t", "setting": "a", "metric": "accuracy", "seeds": 0}
-    facts |= {"by_seed": [0.5], "by_clip": [0.0, 1.0] * 20, "protocol": "linear", "dataset_sha256": ""}
-    return make_row(**{**facts, **changes})
+def make(*, by_clip=(0.0, 1.0) * 20, groupings=(), **changes):
+    facts = {"setting": "a", "metric": "accuracy", "seeds": 0, "by_seed": [0.5], "lr": None, **changes}
+    score = Score(by_clip=np.array(by_clip), groupings=tuple(map(np.array, groupings)), **facts)
+    return make_row(score, encoder="x", checkpoint_sha256="", task="t", protocol="linear", dataset_sha256="")
 
 
 def test_groups_widen_the_interval_of_a_row():

@@ -23,6 +23,7 @@ from benchmark.predictions import PREDICTION_COLUMNS, read_predictions
 from benchmark.results import run_folder as runs
 from benchmark.results.rows import COLUMNS, ResultRow, add_rows, format_rows, make_row, read_paper_rows, read_rows
 from benchmark.results.run_folder import run_name, write_run
+from benchmark.scores import Score
 from bgknown.errors import InvalidInputError, NotFoundError, StorageError
 from bgknown.jobs.files import hash_bytes
 from bgknown.jobs.provenance import find_commit_of, read_clock
@@ -70,16 +71,15 @@ def test_numbers_are_written_in_their_shortest_form():
 
 def test_measured_row_is_percent_with_an_interval_over_clips():
     by_clip = np.repeat([1.0, 0.0], [60, 40])
-    facts = {"encoder": "x", "checkpoint_sha256": "ab", "task": "t", "setting": "a", "metric": "accuracy"}
-    made = make_row(
-        **facts, by_seed=[0.59, 0.60, 0.61], by_clip=by_clip, seeds=3, protocol="paper", dataset_sha256="cd"
-    )
+    facts = {"encoder": "x", "checkpoint_sha256": "ab", "task": "t", "protocol": "paper", "dataset_sha256": "cd"}
+    score = Score(setting="a", metric="accuracy", by_seed=[0.59, 0.60, 0.61], by_clip=by_clip, seeds=3, lr=None)
+    made = make_row(score, **facts)
     assert (made.mean, made.std, made.n_test, made.seeds) == (pytest.approx(60.0), pytest.approx(1.0), 100, 3)
     assert (made.low, made.high) == pytest.approx((50.1, 69.1), abs=0.3)
     assert (made.n_groups, made.converged, made.alpha, made.strength) == (100, None, None, None)
     assert (made.version, made.source) == (bgknown.__version__, "measured")
     assert abs(pd.Timestamp(made.date) - pd.Timestamp.now("UTC")) < pd.Timedelta("1min")
-    single = make_row(**facts, by_seed=[0.5], by_clip=[0.5], seeds=0, protocol="paper", dataset_sha256="")
+    single = make_row(replace(score, by_seed=[0.5], by_clip=np.array([0.5]), seeds=0), **facts)
     assert (single.std, single.low, single.high) == (None,) * 3
 
 
