@@ -16,6 +16,7 @@ from benchmark.cli_options import (
     heads_option,
     loading_options,
     read_embedding_options,
+    read_run_options,
     results_option,
 )
 from benchmark.data_cli import data as data_group
@@ -94,37 +95,11 @@ def run(*, encoders: tuple[str, ...], task: str | None, suite: str | None, out: 
     """
     from benchmark import run as running  # noqa: PLC0415
     from benchmark import suite as suites  # noqa: PLC0415
-    from benchmark.processes import pick_device  # noqa: PLC0415
-    from benchmark.protocol import TEXT_ENCODER, open_protocol  # noqa: PLC0415
-    from benchmark.tasks import name_of  # noqa: PLC0415
-    from benchmark.tasks.locations import parse_locations, split_tables  # noqa: PLC0415
     from bgknown.jobs.cluster import use_cluster  # noqa: PLC0415
 
     if task and suite:
         raise click.UsageError("give --task or --suite, not both")
-    data = parse_locations(given["data"])
-    names = (
-        suites.find_present_tasks(suite, data)
-        if suite
-        else tuple(name.strip() for name in (task or "bgknown").split(","))
-    )
-    options = running.RunOptions(
-        encoders=encoders,
-        tasks=names,
-        data=data,
-        out=out,
-        embedding=read_embedding_options(given),
-        protocols=tuple(open_protocol(name) for name in given["protocol"]),
-        seeds=given["seeds"],
-        retrieval_patience=given["retrieval_patience"],
-        splits=split_tables(given["splits"], [name_of(name) for name in names]),
-        device=pick_device(given["device"]),
-        text_encoder=given["text_encoder"] or TEXT_ENCODER,
-        **{name: given[name] for name in ("name", "limit", "trust_code", "skip_broken", "shuffle_labels", "again")},
-        text_pooling=given["text_pooling"],
-        trained_on=given["trained_on"],
-        heads=given["heads"],
-    )
+    options = read_run_options(given, encoders=encoders, task=task, suite=suite, out=out)
     if options.embedding.shard is not None:
         for line in running.embed_shares(options):
             echo(f"{options.embedding.shard}: {line}")

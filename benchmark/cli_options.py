@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +21,7 @@ from bgknown.commands import FILE_PATH
 
 if TYPE_CHECKING:
     from benchmark.embedding.settings import EmbedSettings
+    from benchmark.run import RunOptions
 
 _ENCODER = "Encoder: a name, a file or KIND:TARGET (see `benchmark encoders`)"
 
@@ -75,4 +77,33 @@ def read_embedding_options(given: dict[str, Any]) -> EmbedSettings:
         precision=given["precision"],
         jobs=jobs,
         shard=given.get("shard"),
+    )
+
+
+def read_run_options(
+    given: dict[str, Any], *, encoders: tuple[str, ...], task: str | None, suite: str | None, out: Path
+) -> RunOptions:
+    """The options of ``run``, for the tasks that are named, or those of a suite that are there."""
+    from benchmark.processes import pick_device  # noqa: PLC0415
+    from benchmark.protocol import TEXT_ENCODER, open_protocol  # noqa: PLC0415
+    from benchmark.run import RunOptions  # noqa: PLC0415
+    from benchmark.suite import find_present_tasks  # noqa: PLC0415
+    from benchmark.tasks import name_of  # noqa: PLC0415
+    from benchmark.tasks.locations import parse_locations, split_tables  # noqa: PLC0415
+
+    data = parse_locations(given["data"])
+    named = tuple(name.strip() for name in (task or "bgknown").split(","))
+    names = find_present_tasks(suite, data) if suite else named
+    alike = ("name", "limit", "trust_code", "skip_broken", "shuffle_labels", "again", "seeds", "retrieval_patience")
+    return RunOptions(
+        encoders=encoders,
+        tasks=names,
+        data=data,
+        out=out,
+        embedding=read_embedding_options(given),
+        protocols=tuple(open_protocol(name) for name in given["protocol"]),
+        splits=split_tables(given["splits"], [name_of(name) for name in names]),
+        device=pick_device(given["device"]),
+        text_encoder=given["text_encoder"] or TEXT_ENCODER,
+        **{name: given[name] for name in (*alike, "text_pooling", "trained_on", "heads")},
     )

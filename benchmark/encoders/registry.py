@@ -34,7 +34,7 @@ from bgknown.settings import read_options
 from bgknown.userpath import expand, user_path
 
 if TYPE_CHECKING:
-    from benchmark.encoders.contract import LoadedEncoder
+    from benchmark.encoders.contract import Encoder, LoadedEncoder
 
 GROUP = "benchmark.encoders"
 """The entry-point group."""
@@ -80,11 +80,8 @@ def load_encoder(
         InvalidInputError: a file cannot be recognised or is damaged, an option is wrong, or the encoder breaks its
             contract.
     """
-    from benchmark.encoders.adapters.foreign import explain_failure  # noqa: PLC0415
     from benchmark.encoders.contract import LoadedEncoder  # noqa: PLC0415
-    from benchmark.encoders.fingerprint import hash_weights  # noqa: PLC0415
     from benchmark.encoders.loading import (  # noqa: PLC0415
-        check_contract,
         check_name,
         move,
         read_trained_on,
@@ -103,14 +100,7 @@ def load_encoder(
     module = _import_kind(kind)
     given = parse_options(options_text, spec)
     options = read_options(module.Options, {key: expand(value) for key, value in given.items()}, spec)
-    while True:
-        before = _read_states(module, target, options)
-        with explain_failure(spec, "cannot be loaded") if kind.runs_code else nullcontext():
-            encoder = check_contract(module.load(target, options), spec)
-        files = module.weights_of(target, options) if hasattr(module, "weights_of") else []
-        digest = hash_weights(encoder, files)
-        if before is None or before == _read_states(module, target, options):
-            break  # otherwise training replaced the checkpoint meanwhile, and the hash may be of other weights
+    encoder, digest = _load_and_hash(module, target, options, kind, spec)
     if name is not None or given:
         rename(encoder, name or name_with_options(encoder.name, given), spec)
     check_name(encoder.name, spec)
@@ -125,6 +115,23 @@ def load_encoder(
         trained_on=read_trained_on(encoder, spec),
         training_settings=read_training_settings(encoder, spec),
     )
+
+
+def _load_and_hash(module: Any, target: str, options: Any, kind: Kind, spec: str) -> tuple[Encoder, str]:
+    """An encoder, and the SHA-256 of its weights."""
+    from benchmark.encoders.adapters.foreign import explain_failure  # noqa: PLC0415
+    from benchmark.encoders.fingerprint import hash_weights  # noqa: PLC0415
+    from benchmark.encoders.loading import check_contract  # noqa: PLC0415
+
+    while True:
+        before = _read_states(module, target, options)
+        with explain_failure(spec, "cannot be loaded") if kind.runs_code else nullcontext():
+            encoder = check_contract(module.load(target, options), spec)
+        files = module.weights_of(target, options) if hasattr(module, "weights_of") else []
+        digest = hash_weights(encoder, files)
+        if before is None or before == _read_states(module, target, options):
+            return encoder, digest
+        # training replaced the checkpoint meanwhile, and the hash may be of other weights
 
 
 def _read_states(module: Any, target: str, options: Any) -> list[tuple[str, FileState]] | None:

@@ -102,11 +102,7 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
     """
     if options.splits is not None:
         raise InvalidInputError(f"--splits {options.splits}: bgknown has a fixed split; draw another recipe instead")
-    dataset = open_dataset(root)
-    faults = list(find_table_faults(dataset))
-    if faults:
-        more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
-        raise InvalidInputError(f"{root}: {faults[0]}{more}; `bgknown verify {root}` lists all; build it again")
+    dataset = _open_whole_dataset(root)
     table = take_rows(dataset.table.reset_index(drop=True), options.limit)
     table = table.assign(clip=list_clip_names(table), label=table["category"])
     if options.shuffle_labels:
@@ -148,6 +144,16 @@ def prepare(root: Path, options: TaskOptions) -> TaskData:
         gains=GAINS,
         bands=divide_by_snr(table, fold.test) if len(fold.test) else None,
     )
+
+
+def _open_whole_dataset(root: Path) -> Dataset:
+    """A dataset whose tables agree with each other."""
+    dataset = open_dataset(root)
+    faults = list(find_table_faults(dataset))
+    if faults:
+        more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
+        raise InvalidInputError(f"{root}: {faults[0]}{more}; `bgknown verify {root}` lists all; build it again")
+    return dataset
 
 
 def list_bgknown_settings(

@@ -59,22 +59,9 @@ def prepare(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOpti
     else:
         table = splits.apply_splits(options.splits, table, root)
         notes.append(f"labels and splits are those of {options.splits}")
-    # draws and hashes by name must not depend on the Unicode form in which a disk returns names
-    composed = {column: [compose_name(text) for text in table[column]] for column in ("file", "label", "group")}
-    table = table.assign(on_disk=table["file"], **composed)
-    check_table(table, f"{root}: task {facts.name}")
-    listed = pd.concat([table.reset_index(drop=True), read_headers(facts, table, root, options)], axis=1)
-    broken = listed[listed["problem"] != ""]
-    if not broken.empty and not options.skip_broken:
-        raise InvalidInputError(_describe_broken(facts, root, broken, len(listed)))
-    if not broken.empty:
-        notes.append(
-            f"{len(broken)} of {len(listed)} clips are left out, {_describe_state(broken)}: {_name_clips(broken)}"
-        )
+    listed = _list_clips(facts, table, root, options)
     whole = listed[listed["problem"] == ""].sort_values("file", ignore_index=True)
-    lost = sorted(set(listed["label"]) - set(whole["label"]))
-    if lost:
-        notes.append(f"{format_classes(lost)} left out with them: the task has {whole['label'].nunique():,} classes")
+    notes += _describe_left_out(listed, whole)
     clips = take_limit(whole, options.limit)
     if clips.empty:
         raise InvalidInputError(f"{root}: task {facts.name}: it has no usable clips")
@@ -88,7 +75,7 @@ def prepare(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOpti
         settings=[Setting(name=name, about=about, signal=signal) for name, (about, signal, _) in PLAIN.items()],
         folds=folds,
         sha256=fingerprint_table(facts, clips),
-        skipped=len(broken),
+        skipped=len(listed) - len(whole),
         leak_check=check_leaks(clips["group"].to_numpy(), folds, facts.groups),
         in_part=bool(difference) or len(clips) < len(listed),
         notes=notes,
@@ -99,6 +86,31 @@ def prepare(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOpti
     parts = clips["fold" if "fold" in clips else "split"]
     mixed = data.table.assign(label=shuffle_labels(clips["label"], parts, clips["file"]))
     return dataclasses.replace(data, table=mixed)
+
+
+def _list_clips(facts: TaskFacts, table: pd.DataFrame, root: Path, options: TaskOptions) -> pd.DataFrame:
+    """All clips with what their headers say; broken ones are refused or, where they are skipped, have a problem."""
+    # draws and hashes by name must not depend on the Unicode form in which a disk returns names
+    composed = {column: [compose_name(text) for text in table[column]] for column in ("file", "label", "group")}
+    table = table.assign(on_disk=table["file"], **composed)
+    check_table(table, f"{root}: task {facts.name}")
+    listed = pd.concat([table.reset_index(drop=True), read_headers(facts, table, root, options)], axis=1)
+    broken = listed[listed["problem"] != ""]
+    if not broken.empty and not options.skip_broken:
+        raise InvalidInputError(_describe_broken(facts, root, broken, len(listed)))
+    return listed
+
+
+def _describe_left_out(listed: pd.DataFrame, whole: pd.DataFrame) -> list[str]:
+    """Sentences on clips that are broken, and on classes that have no others."""
+    broken = listed[listed["problem"] != ""]
+    if broken.empty:
+        return []
+    notes = [f"{len(broken)} of {len(listed)} clips are left out, {_describe_state(broken)}: {_name_clips(broken)}"]
+    lost = sorted(set(listed["label"]) - set(whole["label"]))
+    if lost:
+        notes.append(f"{format_classes(lost)} left out with them: the task has {whole['label'].nunique():,} classes")
+    return notes
 
 
 def check_table(table: pd.DataFrame, where: str) -> None:
