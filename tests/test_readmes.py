@@ -91,6 +91,20 @@ def test_links_have_targets(path):
         assert (path.parent / target).exists(), target
 
 
+def test_contributing_shows_the_test_command_of_the_readme():
+    """CI takes it from the README, and a contributor from CONTRIBUTING.md."""
+    found = [
+        [
+            line
+            for line in (ROOT / name).read_text().splitlines()
+            if line.startswith("python3 -m venv") and "pytest" in line
+        ]
+        for name in ("README.md", ".github/CONTRIBUTING.md")
+    ]
+    assert len(found[0]) == 1
+    assert found[0] == found[1]
+
+
 SMALL = {"takes": 1, "recordings": (8, 6)}
 QUICK = dataclasses.replace(PROTOCOLS["paper"], seeds=2, max_epochs=3, retrieval=ComposedSettings(epochs=3))
 EACH_EXAMPLE = f"""
