@@ -16,9 +16,11 @@ from bgknown.jobs.parallel import in_processes
 from bgknown.jobs.problems import make_problem
 from bgknown.mixtures.hearing import CropCheck, CropVerdict
 from bgknown.render.parts import SourcePart, read_part
-from bgknown.render.weighted import measure_samples_lufs
+from bgknown.render.weighted import measure_samples_lufs, measure_slice_lufs, weigh
 from bgknown.render.weighted_lanes import LANES, measure_each_lufs
 
+_WHOLE = 4
+"""How many times as long as their recording crops must be together, for the whole recording to be weighted instead."""
 _TOO_CLOSE_DB = 1e-6
 """Far more than the loudness of ``bgknown.render.weighted`` is off, 1e-11 dB at most."""
 
@@ -55,7 +57,10 @@ def measure_crops(
     recording_id, file = str(check.recording["recording_id"]), str(check.recording["file"])
     try:
         source = (store or SourceStore()).open(root / file)
-        measure_slices([(source, starts[0], check.clip_frames) for starts in check.starts.values()])
+        slices = [(source, starts[0], check.clip_frames) for starts in check.starts.values()]
+        if store is None and check.clip_frames * len(slices) > _WHOLE * source.frames:
+            _measure_from_tables(source, slices)
+        measure_slices(slices)
         chosen = {
             clip_id: next(
                 (
@@ -107,6 +112,18 @@ def measure_slices(wanted: Sequence[tuple[Source, int, int]]) -> None:
                 signals[source, start, stop] = read_part(source, start, stop).samples
         for (source, start, stop), lufs in zip(signals, measure_each_lufs([*signals.values()]), strict=True):
             source.levels[start, stop] = lufs
+
+
+def _measure_from_tables(source: Source, wanted: Sequence[tuple[Source, int, int]]) -> None:
+    """Measure many slices of one source after weighting all of it once, unless it cannot be read as a whole.
+
+    The loudness is that of ``measure_slices`` to within 1e-11 dB, which decides whether a crop is loud enough, but is
+    not what a mixture is made with, whose bytes must not depend on how many clips have the recording.
+    """
+    with contextlib.suppress(InvalidInputError, NotFoundError):
+        recording = weigh(read_part(source, 0, source.frames).samples)
+        for _, start, frames in wanted:
+            source.levels[start, start + frames] = measure_slice_lufs(recording, start, frames, frames)
 
 
 def _reaches(min_level_lufs: float, source: Source, start: int, frames: int) -> bool:
