@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -21,32 +21,59 @@ from numpy.typing import NDArray
 from benchmark.embedding.broken import BrokenClips
 from benchmark.embedding.clips import BrokenClipError, Clip, read_clip
 from benchmark.encoders.contract import LoadedEncoder
+from bgknown.audio.amplitude import Amplitude
 from bgknown.jobs.parallel import count_cores
 
 AHEAD = 4
 """Batches that are decoded before the encoder needs them; at least one for each thread that also embeds."""
 
-Decoded = list[tuple[NDArray[np.float32], str]]
-"""Samples and SHA-256 of the file, of each clip of a batch."""
-Encode = Callable[[Sequence[Clip], Decoded], NDArray[np.float32]]
-"""Embeds a batch: clips and their audio to [B, D]."""
-_Reading = list[tuple[Clip, Future[tuple[NDArray[np.float32], str]]]]
+PARTS = 4
+"""Parts of a batch for each thread: fewer cost less to hand over, more keep all threads decoding to the end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DecodedClip:
+    """A clip with its audio."""
+
+    clip: Clip
+    """The clip."""
+    samples: NDArray[np.float32]
+    """[N] at the encoder's rate."""
+    sha256: str
+    """SHA-256 of the file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EncodedBatch:
+    """What an encoder makes of a batch, and what is heard in it."""
+
+    rows: NDArray[np.float32]
+    """[B, D] embeddings."""
+    amplitudes: list[Amplitude]
+    """Which clips are silent or beyond full scale."""
+
+    def take(self, places: Sequence[int]) -> EncodedBatch:
+        """Some of the clips."""
+        return EncodedBatch(rows=self.rows[places], amplitudes=[self.amplitudes[place] for place in places])
+
+
+Encode = Callable[[Sequence[DecodedClip]], EncodedBatch]
+"""Embeds a batch of at least one clip."""
+_Reading = list[Future[list[DecodedClip | BrokenClipError]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DecodedBatch:
     """A batch without its broken clips."""
 
-    clips: list[Clip]
+    clips: list[DecodedClip]
     """At least one clip."""
-    decoded: Decoded
-    """Their audio."""
-    rows: NDArray[np.float32] | None
-    """Their embeddings [B, D], where the threads have computed them."""
+    encoded: EncodedBatch | None
+    """Their embeddings, where the threads have computed them."""
 
 
 def decode_ahead(
-    batches: Iterable[list[Clip]],
+    batches: Sequence[list[Clip]],
     loaded: LoadedEncoder,
     jobs: int,
     broken: BrokenClips,
@@ -71,52 +98,65 @@ def decode_ahead(
         if inside is not None:
             stack.enter_context(_one_core_each())
         pool = stack.enter_context(ThreadPoolExecutor(threads))
-        submitted = _submit(pool, batches, loaded.encoder.rate_hz, inside)
-        waiting: deque[tuple[_Reading, Future[NDArray[np.float32]] | None]] = deque()
+        submitted = _submit(pool, batches, loaded.encoder.rate_hz, threads, inside)
+        waiting: deque[tuple[_Reading, Future[EncodedBatch | None] | None]] = deque()
         try:
             while True:
                 waiting.extend(itertools.islice(submitted, ahead - len(waiting)))
                 if not waiting:
                     break
                 reading, encoding = waiting.popleft()
-                clips, decoded, errors = _collect(reading)
+                encoded = encoding.result() if encoding is not None else None  # first: it wakes this thread only once
+                clips, errors = _collect(reading)
                 for error in errors:
                     broken.add(error)
                 if clips:
-                    yield DecodedBatch(clips=clips, decoded=decoded, rows=encoding.result() if encoding else None)
+                    yield DecodedBatch(clips=clips, encoded=encoded)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _submit(
-    pool: ThreadPoolExecutor, batches: Iterable[list[Clip]], rate_hz: int, encode: Encode | None
-) -> Iterator[tuple[_Reading, Future[NDArray[np.float32]] | None]]:
-    """Hand batches to the threads; each is embedded after the next has been handed out, so that no thread waits."""
+    pool: ThreadPoolExecutor, batches: Sequence[list[Clip]], rate_hz: int, threads: int, encode: Encode | None
+) -> Iterator[tuple[_Reading, Future[EncodedBatch | None] | None]]:
+    """Hand batches to the threads; each is embedded once the next is being decoded, so that no thread waits for audio.
+
+    That is soon, while the audio is in the processor's cache. The last two batches are embedded at the same time.
+    """
     before: _Reading = []
-    for batch in itertools.chain(batches, [[]]):
-        reading = [(clip, pool.submit(read_clip, clip, rate_hz)) for clip in batch]
+    for number, batch in enumerate([*batches, []], start=1):
+        size = max(len(batch) // (PARTS * threads), 1)
+        parts = [batch[i : i + size] for i in range(0, len(batch), size)]
+        first = threads if number < len(batches) else len(parts)
+        reading = [pool.submit(_read, part, rate_hz) for part in parts[:first]]
+        encoding = pool.submit(_embed, before, encode) if before and encode is not None else None
+        reading += [pool.submit(_read, part, rate_hz) for part in parts[first:]]
         if before:
-            yield before, None if encode is None else pool.submit(_embed, before, encode)
+            yield before, encoding
         before = reading
 
 
-def _embed(reading: _Reading, encode: Encode) -> NDArray[np.float32]:
-    clips, decoded, _ = _collect(reading)
-    return encode(clips, decoded) if clips else np.empty((0, 0), np.float32)
-
-
-def _collect(reading: _Reading) -> tuple[list[Clip], Decoded, list[BrokenClipError]]:
-    """The clips of a batch that could be decoded, their audio, and what is wrong with the others."""
-    clips: list[Clip] = []
-    decoded: Decoded = []
-    errors: list[BrokenClipError] = []
-    for clip, future in reading:
+def _read(clips: Sequence[Clip], rate_hz: int) -> list[DecodedClip | BrokenClipError]:
+    found: list[DecodedClip | BrokenClipError] = []
+    for clip in clips:
         try:
-            decoded.append(future.result())
-            clips.append(clip)
+            samples, sha256 = read_clip(clip, rate_hz)
+            found.append(DecodedClip(clip=clip, samples=samples, sha256=sha256))
         except BrokenClipError as error:
-            errors.append(error)
-    return clips, decoded, errors
+            found.append(error)
+    return found
+
+
+def _embed(reading: _Reading, encode: Encode) -> EncodedBatch | None:
+    clips, _ = _collect(reading)
+    return encode(clips) if clips else None
+
+
+def _collect(reading: _Reading) -> tuple[list[DecodedClip], list[BrokenClipError]]:
+    """The clips of a batch that could be decoded, and what is wrong with the others."""
+    found = [clip for part in reading for clip in part.result()]
+    clips = [clip for clip in found if isinstance(clip, DecodedClip)]
+    return clips, [error for error in found if isinstance(error, BrokenClipError)]
 
 
 @contextlib.contextmanager

@@ -11,12 +11,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bgknown.audio.amplitude import Amplitude, describe_amplitudes, measure_amplitude
+from bgknown.audio.amplitude import Amplitude, describe_amplitudes
 from bgknown.jobs.files import append_line
 
 log = logging.getLogger(__name__)
@@ -52,20 +48,20 @@ def read_amplitudes(folder: Path) -> dict[tuple[str, str], Amplitude]:
     return found
 
 
-def write_amplitudes(folder: Path, clips: Sequence[tuple[str, str, NDArray[np.floating[Any]]]]) -> None:
+def write_amplitudes(folder: Path, clips: Sequence[tuple[str, str, Amplitude]]) -> None:
     """Remember the clips that are silent or beyond full scale.
 
     Args:
         folder: folder of the store.
-        clips: SHA-256 of the file, part of it, and [N] samples.
+        clips: SHA-256 of the file, part of it, and what is known of its samples.
 
     Raises:
         StorageError: the disk is full or refuses.
     """
     lines = [
         json.dumps({"sha256": sha256, "crop": crop, **asdict(amplitude)})
-        for sha256, crop, audio in clips
-        if (amplitude := measure_amplitude(audio)) != Amplitude()
+        for sha256, crop, amplitude in clips
+        if amplitude != Amplitude()
     ]
     if lines:
         with contextlib.suppress(OSError):  # the next line reports what is wrong

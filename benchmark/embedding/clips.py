@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from bgknown.audio.amplitude import Amplitude, measure_amplitude
 from bgknown.audio.decoding import explain_file_faults
 from bgknown.audio.files import NO_SUCH_FILE, RATE_HZ, check_finite, read_file, read_header, resample
+from bgknown.audio.plain_samples import decode_plain_wav
 from bgknown.errors import BgknownError, InvalidInputError, NotFoundError
-from bgknown.jobs.files import FileState, hash_file, read_state
+from bgknown.jobs.files import FileState, hash_bytes, hash_file, read_state
 from bgknown.jobs.parallel import in_threads
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SMALL_BYTES = 1 << 26
+"""Files up to this size are read once, to be hashed and decoded; larger ones in pieces."""
 RESAMPLER = f"soxr {soxr.__version__} HQ"
 """What converts sampling rates; a part of the embeddings' key in the cache."""
 
@@ -125,20 +129,20 @@ def read_clip(clip: Clip, rate_hz: int) -> tuple[NDArray[np.float32], str]:
     """
     try:
         with explain_file_faults("cannot be read"):
-            digest = hash_file(clip.path)
+            data = _read_small(clip.path)
+            digest = hash_file(clip.path) if data is None else hash_bytes(data)
             if clip.sha256 and digest != clip.sha256:
                 raise InvalidInputError(
                     f"sha256 is {digest[:12]}..., the dataset's manifest says {clip.sha256[:12]}...: the file was "
                     f"changed (`bgknown verify` lists all such)"
                 )
-            if clip.rendering is None:
-                _, audio = read_file(clip.path, rate_hz, np.float32)
-            else:
-                audio = _render(clip, rate_hz)
-            check_finite(audio)
+            plain = None if data is None else decode_plain_wav(data, rate_hz, np.float32)
+            audio = _decode(clip, rate_hz) if plain is None else plain
     except BgknownError as error:
         raise _name_clip(clip, error) from error
     length = count_samples(clip, rate_hz) if clip.duration_s is not None else max(audio.size, 1)
+    if audio.size == length:
+        return audio, digest
     start = int(clip.place * (max(audio.size - length, 0) + 1))
     out = np.zeros(length, dtype=np.float32)
     part = audio[start : start + length]
@@ -162,6 +166,18 @@ def _soundscape(clip: Clip) -> Soundscape:
         return parse_jams(clip.path.read_bytes(), clip.path.stem)
     except FileNotFoundError as error:
         raise NotFoundError(NO_SUCH_FILE) from error
+
+
+def _read_small(path: Path) -> bytes | None:
+    """A file's content; None for a file that is too large to be held in memory at once."""
+    with path.open("rb", buffering=0) as file:
+        return file.readall() if os.fstat(file.fileno()).st_size <= SMALL_BYTES else None
+
+
+def _decode(clip: Clip, rate_hz: int) -> NDArray[np.float32]:
+    audio = read_file(clip.path, rate_hz, np.float32)[1] if clip.rendering is None else _render(clip, rate_hz)
+    check_finite(audio)
+    return audio
 
 
 def _render(clip: Clip, rate_hz: int) -> NDArray[np.float32]:

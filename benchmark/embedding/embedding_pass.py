@@ -15,11 +15,10 @@ from typing import NoReturn
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmark import processes
-from benchmark.embedding.ahead import Decoded, DecodedBatch, decode_ahead
+from benchmark.embedding.ahead import DecodedBatch, DecodedClip, EncodedBatch, decode_ahead
 from benchmark.embedding.amplitudes import write_amplitudes
 from benchmark.embedding.batches import group_by_length
 from benchmark.embedding.broken import BrokenClips
@@ -32,12 +31,16 @@ from benchmark.embedding.training_audio import DecodedAudio
 from benchmark.encoders.adapters.foreign import explain_failure
 from benchmark.encoders.contract import FittedEncoder, LoadedEncoder, check_output
 from benchmark.encoders.loading import check_repeatable
+from bgknown.audio.amplitude import measure_amplitudes
 from bgknown.errors import BgknownError, InvalidInputError, StorageError
 from bgknown.jobs.files import FileState
+from bgknown.jobs.memory import keep_freed_memory
 from bgknown.shown import escape_line
 
 log = logging.getLogger(__name__)
 
+KEPT_BYTES = 1 << 26
+"""Arrays up to this size, such as batches of audio and their spectra, leave their memory to the next ones."""
 SPOT_TOLERANCE = 1e-2
 """How far, relative to its largest value, a cached embedding may differ from a new one."""
 
@@ -95,6 +98,7 @@ class EmbeddingPass:
             self._fit(self.loaded.encoder, fit_on)
             if self.broken.problems.keys() & {clip.path for clip in fit_on}:
                 return  # the statistics include audio that will be left out
+        keep_freed_memory(largest_bytes=KEPT_BYTES, of_threads=True)  # a tenth of the time would go into new pages
         kept = sum(map(len, mine)) - sum(map(len, todo))
         with self._show(f"embed {self.loaded.name}", kept + sum(map(len, todo)), initial=kept) as bar:
             for batch in decode_ahead(todo, self.loaded, self.settings.jobs, self.broken, self._encode):
@@ -127,7 +131,8 @@ class EmbeddingPass:
         if known is None or isinstance(self.loaded.encoder, FittedEncoder):
             return
         clip, entry = known
-        new = self._encode([clip], [read_clip(clip, self.loaded.encoder.rate_hz)])[0]
+        samples, sha256 = read_clip(clip, self.loaded.encoder.rate_hz)
+        new = self._encode([DecodedClip(clip=clip, samples=samples, sha256=sha256)]).rows[0]
         kept = self.store.gather([entry])[0]
         if np.abs(new - kept).max() <= SPOT_TOLERANCE * max(float(np.abs(kept).max()), 1e-30):
             return
@@ -148,10 +153,10 @@ class EmbeddingPass:
 
         def stream() -> Iterator[torch.Tensor]:
             for batch in decode_ahead(batches, self.loaded, jobs, self.broken):
-                for clip, (samples, _) in zip(batch.clips, batch.decoded, strict=True):
-                    if not samples.any():
-                        self.broken.add_silent(clip)
-                yield self._to_device(batch.decoded)
+                for decoded in batch.clips:
+                    if not decoded.samples.any():
+                        self.broken.add_silent(decoded.clip)
+                yield _stack(batch.clips).to(self.loaded.device)
                 bar.update(len(batch.clips))
 
         with self._show(f"statistics for {self.loaded.name}", len(fit_on), leave=False) as bar:
@@ -169,33 +174,39 @@ class EmbeddingPass:
         Returns:
             whether the batch was embedded twice, as requested.
         """
-        new: list[tuple[Clip, tuple[NDArray[np.float32], str]]] = []
+        new: list[DecodedClip] = []
         places = []
-        for place, (clip, (audio, digest)) in enumerate(zip(batch.clips, batch.decoded, strict=True)):
-            entry = self.store.find_audio(digest, clip.crop)
+        for place, decoded in enumerate(batch.clips):
+            entry = self.store.find_audio(decoded.sha256, decoded.clip.crop)
             if entry is None:
-                new.append((clip, (audio, digest)))
+                new.append(decoded)
                 places.append(place)
             else:
-                self.store.alias([entry], [(clip, self.states[clip])])
+                self.store.alias([entry], [(decoded.clip, self.states[decoded.clip])])
         if not new:
             return False
-        clips, audios = [clip for clip, _ in new], [item for _, item in new]
-        rows = self._encode(clips, audios) if batch.rows is None else batch.rows[places]
-        finite = self.broken.keep_finite(clips, rows)
+        encoded = self._encode(new) if batch.encoded is None else batch.encoded.take(places)
+        rows = encoded.rows
+        finite = self.broken.keep_finite([decoded.clip for decoded in new], rows)
         if not finite.any():
             return False
         if twice:
-            again = self._encode(clips, audios)
+            again = self._encode(new).rows
             check_repeatable(self.loaded.name, rows[finite], again[finite], self.settings.precision)
-        usable = list(itertools.compress(new, finite))
-        self.store.append(rows[finite], [(clip, self.states[clip], digest) for clip, (_, digest) in usable])
-        write_amplitudes(self.store.folder, [(digest, clip.crop, audio) for clip, (audio, digest) in usable])
+        usable = [(decoded.clip, decoded.sha256) for decoded in itertools.compress(new, finite)]
+        self.store.append(rows[finite], [(clip, self.states[clip], sha256) for clip, sha256 in usable])
+        heard = itertools.compress(encoded.amplitudes, finite)
+        write_amplitudes(
+            self.store.folder,
+            [(sha256, clip.crop, amplitude) for (clip, sha256), amplitude in zip(usable, heard, strict=True)],
+        )
         return twice
 
-    def _encode(self, clips: Sequence[Clip], decoded: Decoded) -> NDArray[np.float32]:
+    def _encode(self, clips: Sequence[DecodedClip]) -> EncodedBatch:
         """Embed one batch and check the output against the contract; values may be NaN or infinite."""
-        encoder, name, audio = self.loaded.encoder, self.loaded.name, self._to_device(decoded)
+        encoder, name, samples = self.loaded.encoder, self.loaded.name, _stack(clips)
+        amplitudes = measure_amplitudes(samples.numpy())
+        audio = samples.to(self.loaded.device)
         try:
             with torch.inference_mode(), compute_in(self.settings.precision, self.loaded.device):
                 output = encoder.embed(audio)
@@ -208,14 +219,11 @@ class EmbeddingPass:
                 ) from error
             reason = (str(error).strip().splitlines() or [""])[0]
             raise InvalidInputError(
-                f"encoder {name} failed on a batch {list(audio.shape)} that starts with {clips[0].path}: "
+                f"encoder {name} failed on a batch {list(audio.shape)} that starts with {clips[0].clip.path}: "
                 f"{type(error).__name__}: {reason}"
             ) from error
-        return check_output(encoder, output, len(clips), finite=False).numpy()
-
-    def _to_device(self, decoded: Decoded) -> torch.Tensor:
-        """A batch [B, N] on the encoder's device."""
-        return torch.from_numpy(np.stack([samples for samples, _ in decoded])).to(self.loaded.device)
+        rows = check_output(encoder, output, len(clips), finite=False).numpy()
+        return EncodedBatch(rows=rows, amplitudes=amplitudes)
 
     @staticmethod
     def _show(title: str, total: int, *, initial: int = 0, leave: bool = True) -> tqdm[NoReturn]:
@@ -229,3 +237,8 @@ class EmbeddingPass:
             leave=leave,
             smoothing=0.05,
         )
+
+
+def _stack(clips: Sequence[DecodedClip]) -> torch.Tensor:
+    """Audio of a batch, [B, N] on the CPU; other threads can go on meanwhile, which they cannot while numpy does it."""
+    return torch.stack([torch.from_numpy(decoded.samples) for decoded in clips])

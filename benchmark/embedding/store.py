@@ -82,12 +82,14 @@ class Store:
 
     def find(self, clip: Clip, state: FileState) -> Entry | None:
         """The embedding of a file whose state has not changed since, if its checksum is right."""
-        entry = self.by_file.get((_path(clip), clip.crop, state))
+        entry = self.by_file.get((_path(clip), clip.crop, state)) if self.by_file else None
         return entry if entry is not None and self._holds(entry) else None
 
     def may_hold(self, clip: Clip, state: FileState) -> bool:
         """Whether hashing a file may find its embedding: one of its path, or of its name and size, exists."""
-        return not self._known.isdisjoint({(_path(clip), clip.crop), (clip.path.name, state.size, clip.crop)})
+        return bool(self._known) and not self._known.isdisjoint(
+            {(_path(clip), clip.crop), (clip.path.name, state.size, clip.crop)}
+        )
 
     def find_audio(self, sha256: str, crop: str) -> Entry | None:
         """The embedding of the same bytes under whatever name."""
@@ -106,13 +108,13 @@ class Store:
             if self._data is None:
                 self._data = self._own.open("xb")
             first = self._data.tell() // (4 * self.size)
-            self._data.write(rows.tobytes())
+            self._data.write(rows.data)
             self._data.flush()
             os.fsync(self._data.fileno())
         except OSError as error:
             raise describe_storage_error(error, self.folder) from error
         entries = [
-            Entry(part=self._own, row=first + place, crc32=zlib.crc32(row.tobytes()), sha256=sha256)
+            Entry(part=self._own, row=first + place, crc32=zlib.crc32(row), sha256=sha256)
             for place, (row, (_, _, sha256)) in enumerate(zip(rows, items, strict=True))
         ]
         self._note(entries, items)
@@ -177,34 +179,32 @@ class Store:
             self._data = None
 
     def _note(self, entries: Sequence[Entry], items: Sequence[tuple[Clip, FileState, str]]) -> None:
-        index = self._own.with_suffix(".csv")
-        lines = [
-            write_line(
-                IndexLine(
-                    part=entry.part.name,
-                    row=entry.row,
-                    crc32=entry.crc32,
-                    sha256=entry.sha256,
-                    crop=clip.crop,
-                    state=state,
-                    path=_path(clip),
-                )
+        index, lines = self._own.with_suffix(".csv"), []
+        for entry, (clip, state, _) in zip(entries, items, strict=True):
+            line = IndexLine(
+                part=entry.part.name,
+                row=entry.row,
+                crc32=entry.crc32,
+                sha256=entry.sha256,
+                crop=clip.crop,
+                state=state,
+                path=_path(clip),
             )
-            for entry, (clip, state, _) in zip(entries, items, strict=True)
-        ]
+            lines.append(line)
         try:
             with index.open("ab") as file:
-                file.write(b"".join(lines))
+                file.write(b"".join(map(write_line, lines)))
         except OSError as error:
             raise describe_storage_error(error, index) from error
-        for entry, (clip, state, _) in zip(entries, items, strict=True):
-            self._remember(entry, clip.crop, _path(clip), state)
+        for entry, line in zip(entries, lines, strict=True):
+            self._remember(entry, line.crop, line.path, line.state)
 
     def _remember(self, entry: Entry, crop: str, path: str, state: FileState, *, sure: bool = True) -> None:
         self.by_audio[entry.sha256, crop] = entry
         if sure:
             self.by_file[path, crop, state] = entry
-        self._known |= {(path, crop), (os.path.basename(path), state.size, crop)}  # noqa: PTH119  (quick)
+        self._known.add((path, crop))
+        self._known.add((os.path.basename(path), state.size, crop))  # noqa: PTH119  (quick)
 
     def _load(self, index: Path) -> None:
         """Read an index; lines that are damaged, or truncated by a kill, are skipped."""
@@ -222,7 +222,7 @@ class Store:
         known = self._maps.get(entry.part)
         if known is None or len(known) <= entry.row:
             rows = entry.part.stat().st_size // (4 * self.size)
-            known = np.memmap(entry.part, dtype="<f4", mode="c", shape=(rows, self.size))
+            known = np.asarray(np.memmap(entry.part, dtype="<f4", mode="c", shape=(rows, self.size)))  # quick to index
             self._maps[entry.part] = known
         return known
 
@@ -231,7 +231,7 @@ class Store:
             data = self._map(entry)
         except (OSError, ValueError):
             return False
-        return entry.row < len(data) and zlib.crc32(data[entry.row].tobytes()) == entry.crc32
+        return entry.row < len(data) and zlib.crc32(data[entry.row]) == entry.crc32
 
 
 def _path(clip: Clip) -> str:

@@ -19,6 +19,8 @@ from bgknown.jobs.files import FileState
 
 _PART = re.compile(r"part-[0-9a-f]{32}\.f32")
 _READ_WHOLE = {".wav", ".flac"}
+_PLAIN = re.compile(r"[\w/.() -]+", re.ASCII)
+_ESCAPED = re.compile(r"[\\\n\r]")
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
 _CHARACTERS = {escape: character for character, escape in _ESCAPES.items()}
 
@@ -47,11 +49,15 @@ class IndexLine:
 
 def write_line(line: IndexLine) -> bytes:
     """Format a line, with its checksum and line break."""
-    path = re.sub(r"[\\\n\r]", lambda found: _ESCAPES[found[0]], line.path)
-    text = io.StringIO()
+    path = _ESCAPED.sub(lambda found: _ESCAPES[found[0]], line.path)
     facts = [line.part, line.row, line.crc32, line.sha256, line.crop, *line.state.facts(), path]
-    csv.writer(text, lineterminator="").writerow(facts)
-    data = text.getvalue().encode(errors="surrogateescape")  # file names may not be UTF-8
+    if _PLAIN.fullmatch(path) and _PLAIN.fullmatch(line.crop):
+        text = ",".join(map(str, facts))  # as csv writes it, at a third of the cost
+    else:
+        quoted = io.StringIO()
+        csv.writer(quoted, lineterminator="").writerow(facts)
+        text = quoted.getvalue()
+    data = text.encode(errors="surrogateescape")  # file names may not be UTF-8
     return data + b"," + _check(data) + b"\n"
 
 

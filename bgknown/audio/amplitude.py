@@ -36,6 +36,12 @@ def measure_amplitude(audio: NDArray[np.floating[Any]]) -> Amplitude:
     return Amplitude(silent=peak <= SILENT_PEAK, clipped=peak > 1.0)
 
 
+def measure_amplitudes(audio: NDArray[np.floating[Any]]) -> list[Amplitude]:
+    """``measure_amplitude`` of each of [B, N] signals, N at least 1."""
+    peaks = np.maximum(audio.max(axis=1), -audio.min(axis=1)).tolist()
+    return [Amplitude(silent=peak <= SILENT_PEAK, clipped=peak > 1.0) for peak in peaks]
+
+
 def describe_amplitudes(found: Mapping[str, Amplitude], *, what: str, cut_off: bool) -> list[str]:
     """One sentence each on silence and clipping, if there is any: how many, and the first by name.
 

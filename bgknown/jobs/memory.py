@@ -8,22 +8,29 @@ import gc
 import sys
 from collections.abc import Iterator
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc: malloc.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _HEAPS = -1, -3, -8  # glibc: malloc.h
 _LARGEST, _NEVER = 2**31 - 1, -1
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory(*, largest_bytes: int = _LARGEST, of_threads: bool = False) -> None:
     """Let the C library keep freed memory for the next arrays instead of returning it.
 
     Otherwise each large array comes in new pages, which the system has to clear first; in a training loop that can take
     as long as the arithmetic. Nothing happens if the C library is not glibc.
+
+    Args:
+        largest_bytes: larger arrays are returned.
+        of_threads: also what threads that start later have freed. They then share one heap; those of their own are
+            returned whatever else is set.
     """
     if not sys.platform.startswith("linux"):
         return
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_MMAP_THRESHOLD, _LARGEST)
+        mallopt(_MMAP_THRESHOLD, largest_bytes)
         mallopt(_TRIM_THRESHOLD, _NEVER)
+        if of_threads:
+            mallopt(_HEAPS, 1)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """What makes audio the same: its content; and what only says that its content need not be looked at again."""
 
+import csv
+import io
 import itertools
 import json
 import os
@@ -245,6 +247,19 @@ def test_a_line_of_the_index_comes_back_as_it_was_whatever_the_path():
     data = write_line(LINE)
     assert data.count(b"\n") == 1
     assert read_line(data[:-1]) == LINE
+
+
+@pytest.mark.parametrize(
+    "path", ["/a (1)/x-y_z.wav", "/a,b.wav", '/a"b.wav', "/é ü.wav", "/ a.wav ", "/a'b;c\t.wav", ""]
+)
+@pytest.mark.parametrize("crop", ["whole", "2.5s at 0.25", "5.0s at 1e-05 of 0123456789abcdef"])
+def test_lines_are_csv_whatever_the_path(path, crop):
+    data = write_line(replace_field(LINE, path=path, crop=crop))
+    content, _, _ = data[:-1].rpartition(b",")
+    text = io.StringIO()
+    facts = [LINE.part, LINE.row, LINE.crc32, LINE.sha256, crop, *LINE.state.facts(), path]
+    csv.writer(text, lineterminator="").writerow(facts)
+    assert content == text.getvalue().encode()
 
 
 def test_no_single_change_of_a_line_gives_another_line():

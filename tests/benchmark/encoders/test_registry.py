@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 import pretrain.encoder
 from benchmark.encoders import registry
+from benchmark.encoders.adapters import mel
 from benchmark.encoders.kinds import BUILT_IN
 from benchmark.encoders.options import list_options, parse_options
 from benchmark.encoders.registry import list_kinds, load_encoder
@@ -318,6 +319,17 @@ def test_the_baselines_follow_librosa():
     log_mel = np.log(power + 1e-7)
     expected = np.concatenate([log_mel.mean(axis=2), log_mel.std(axis=2)], axis=1)
     assert np.allclose(load_encoder("logmel").encoder.embed(audio), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["melpower", "logmel"])
+def test_the_baselines_compute_the_same_however_many_clips_at_a_time(name, monkeypatch):
+    audio = 0.1 * torch.randn(9, 8000, generator=torch.Generator().manual_seed(0))
+    encoder, found = load_encoder(name).encoder, []
+    for clips in (1, 4, 9):
+        monkeypatch.setattr(mel, "AT_ONCE", clips * 8000)
+        found.append(encoder.embed(audio))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
 
 
 def test_power_of_sounds_that_share_no_frequency_adds_up():

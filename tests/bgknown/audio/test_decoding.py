@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from bgknown.audio.amplitude import Amplitude, measure_amplitude
+from bgknown.audio.amplitude import Amplitude, measure_amplitude, measure_amplitudes
 from bgknown.audio.decoding import AudioFile, explain_file_faults
 from bgknown.audio.files import RATE_HZ, read_file, read_header, read_pcm16, read_sliceable
 from bgknown.audio.mpeg import find_stream
@@ -254,6 +254,11 @@ def test_silence_and_clipping_are_noticed():
     assert measure_amplitude(np.array([1.0, -1.0])) == Amplitude()
     assert measure_amplitude(np.array([0.0, -1.01])) == Amplitude(clipped=True)
     assert measure_amplitude(np.zeros(0)) == Amplitude(silent=True)
+
+
+def test_amplitudes_of_a_batch_are_those_of_its_signals():
+    batch = np.array([[0.0, -(2.0**-15)], [0.0, 2.0**-14], [1.0, -1.0], [0.0, -1.01], [1.01, 0.0]], np.float32)
+    assert measure_amplitudes(batch) == [measure_amplitude(signal) for signal in batch]
 
 
 @pytest.mark.parametrize("last", [1, 2, 16, 4_095, 4_096])
