@@ -27,7 +27,7 @@ from bgknown.jobs.parallel import count_cores
 AHEAD = 4
 """Batches that are decoded before the encoder needs them; at least one for each thread that also embeds."""
 
-PARTS = 4
+PARTS_PER_THREAD = 4
 """Parts of a batch for each thread: fewer cost less to hand over, more keep all threads decoding to the end."""
 
 
@@ -125,7 +125,7 @@ def _submit(
     """
     before: _Reading = []
     for number, batch in enumerate([*batches, []], start=1):
-        size = max(len(batch) // (PARTS * threads), 1)
+        size = max(len(batch) // (PARTS_PER_THREAD * threads), 1)
         parts = [batch[i : i + size] for i in range(0, len(batch), size)]
         first = threads if number < len(batches) else len(parts)
         reading = [pool.submit(_read, part, rate_hz) for part in parts[:first]]
