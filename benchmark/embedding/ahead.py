@@ -26,7 +26,6 @@ from bgknown.jobs.parallel import count_cores
 
 AHEAD = 4
 """Batches that are decoded before the encoder needs them; at least one for each thread that also embeds."""
-
 PARTS_PER_THREAD = 4
 """Parts of a batch for each thread: fewer cost less to hand over, more keep all threads decoding to the end."""
 
