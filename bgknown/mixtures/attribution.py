@@ -19,7 +19,7 @@ from bgknown.corpora.pair import Corpora
 from bgknown.mixtures.dataset import Dataset
 from bgknown.mixtures.manifest import SAME_CLASS, ManifestRow
 from bgknown.mixtures.pool import list_class_labels
-from bgknown.shown import escape_cell
+from bgknown.shown import escape_cell, unescape_cell
 from bgknown.tables import list_records, read_text_table
 
 log = logging.getLogger(__name__)
@@ -130,14 +130,14 @@ def format_attribution(rows: Sequence[ManifestRow], foreground: SourceFacts, bac
 
 
 def read_attribution(path: Path) -> pd.DataFrame:
-    """The table of sources, every value as text.
+    """The table of sources, every value as text, and as it is without what a spreadsheet needs.
 
     Raises:
         NotFoundError: there is none.
         InvalidInputError: it is damaged.
     """
     columns = [field.name for field in fields(AttributionRow)]
-    return read_text_table(path, columns, advice="the dataset is damaged")
+    return read_text_table(path, columns, advice="the dataset is damaged").map(unescape_cell)
 
 
 def _list_sources(files: Sequence[str], facts: SourceFacts) -> Iterator[AttributionRow]:

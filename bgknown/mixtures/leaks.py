@@ -18,7 +18,6 @@ from bgknown.mixtures.dataset import DESCRIPTION, MANIFEST, Dataset
 from bgknown.mixtures.left_out import count_same_class
 from bgknown.mixtures.manifest import SAME_CLASS, ManifestRow
 from bgknown.mixtures.rules import describe_source
-from bgknown.shown import unescape_cell
 from bgknown.tables import list_records
 
 log = logging.getLogger(__name__)
@@ -70,7 +69,7 @@ def trace_sources(data: Dataset) -> DatasetSources:
     if SAME_CLASS not in data.table and not (data.root / ATTRIBUTION).is_file():
         return DatasetSources(clips=clips, backgrounds=backgrounds, credits={})
     table = list_records(read_attribution(data.root / ATTRIBUTION))
-    source_of = {(row["corpus"], row["file"]): unescape_cell(row["source"]) for row in table}
+    source_of = {(row["corpus"], row["file"]): row["source"] for row in table}
     foreground, background = _name_corpora(data)
     return DatasetSources(
         clips={file: source_of.get((foreground, file), source) for file, source in clips.items()},
@@ -141,7 +140,7 @@ def _find_draw_faults(data: Dataset, rows: list[ManifestRow]) -> Iterator[str]:
 
 
 def _read_credit(row: Mapping[str, str]) -> Credit:
-    return Credit(**{field.name: unescape_cell(row[field.name]) for field in fields(Credit)})
+    return Credit(**{field.name: row[field.name] for field in fields(Credit)})
 
 
 def _find_credit_faults(data: Dataset, rows: list[ManifestRow], sources: DatasetSources) -> Iterator[str]:

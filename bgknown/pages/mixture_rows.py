@@ -17,7 +17,6 @@ from bgknown.mixtures.dataset import Dataset
 from bgknown.mixtures.manifest import SAME_CLASS, SIGNALS
 from bgknown.pages.listening import AudioRow
 from bgknown.pages.rows import Fact, PageListing, PageSignal, choose_rows, count_snr, index_values
-from bgknown.shown import unescape_cell
 from bgknown.tables import list_records
 
 _SOURCE_GAIN = (
@@ -135,7 +134,7 @@ def _index_attribution(root: Path) -> dict[str, list[dict[str, Any]]]:
     rows: dict[str, list[dict[str, Any]]] = {}
     if (root / ATTRIBUTION).is_file():
         for row in list_records(read_attribution(root / ATTRIBUTION)):
-            rows.setdefault(row["file"], []).append({name: unescape_cell(value) for name, value in row.items()})
+            rows.setdefault(row["file"], []).append(row)
     return rows
 
 

@@ -116,6 +116,7 @@ def check(**columns):
         ({"background_source": ["7", "7", "9"]}, 1),
         ({"group": ["anna", "ben", "anna"]}, 1),
         ({"group": ["5", "5", "4"], "clip_source": ["5", "5", "4"]}, 1),
+        ({"group": ["5", "5", "4"], "clip_source": ["5", "6", "4"]}, 1),  # called after one of its sources
         # groups and files mean something in their own corpus only
         ({"group": ["9", "1", "2"]}, 0),
         ({"group": ["1", "7", "2"], "clip_source": ["", "", ""]}, 0),

@@ -12,6 +12,7 @@ import bgknown
 from bgknown.cli import main
 from bgknown.errors import InvalidInputError, StorageError
 from bgknown.mixtures.dataset import open_dataset
+from bgknown.mixtures.leaks import trace_sources
 from bgknown.mixtures.verify import verify
 from tests.bgknown.corpora.made_tables import make_tables
 
@@ -26,16 +27,24 @@ def rewrite(path, change, *, name=None):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Tables of one name, with files of one name but other sources, and their dataset; not to be changed."""
+    """Tables of one name, with files of one name but other sources, and their dataset; not to be changed.
+
+    The last files are called as if they were formulas.
+    """
     tables = make_tables(tmp_path_factory.mktemp("tables"))
     clips = pd.read_csv(tables.foreground, dtype=str)
     clips = clips[clips["file"].str.endswith("0.wav")].reset_index(drop=True)
-    for place, file in enumerate(clips["file"]):
-        shutil.copy(tables.foreground.parent / file, tables.foreground.parent / f"{place}.wav")
-    clips["file"] = [f"{place}.wav" for place in clips.index]
+    names = [f"{place}.wav" for place in clips.index[:-1]] + ["-1+1.wav"]
+    for name, file in zip(names, clips["file"], strict=True):
+        shutil.copy(tables.foreground.parent / file, tables.foreground.parent / name)
+    clips["file"] = names
     foreground = tables.foreground.with_name("table.csv")
     clips.to_csv(foreground, index=False)
-    background = rewrite(tables.background, lambda table: table.assign(uploader="ann", title="=1+1"), name="Table.csv")
+    (tables.background.parent / "7.wav").rename(tables.background.parent / "=7.wav")
+    change = {"uploader": "ann", "title": "=1+1"}
+    background = rewrite(
+        tables.background, lambda table: table.assign(**change).replace("7.wav", "=7.wav"), name="Table.csv"
+    )
     out = tables.root / "dataset"
     given = tables.given(foreground_table=foreground, background_table=background)
     return given, bgknown.build_dataset(out, **given)
@@ -54,6 +63,15 @@ def test_tables_of_one_name_are_told_apart(made):
     table = pd.read_csv(data.root / "ATTRIBUTION.csv", dtype=str, keep_default_na=False)
     assert set(table["corpus"]) == {"table clips", "Table backgrounds"}
     assert not table.duplicated(["corpus", "file"]).any()
+
+
+def test_files_that_are_called_like_formulas_keep_their_sources(made):
+    sources = trace_sources(made[1])
+    assert sources.backgrounds["=7.wav"] == "tape 7"
+    assert set(sources.credits) == {
+        *(("table clips", file) for file in sources.clips),
+        *(("Table backgrounds", file) for file in sources.backgrounds),
+    }
 
 
 @pytest.mark.parametrize("column", ["title", "uploader", "licence"])
