@@ -10,6 +10,7 @@ import torch
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Names of the precisions that an encoder may compute in; its output is stored as float32."""
+_NEWER = "fp32_precision"
 
 
 @contextmanager
@@ -37,24 +38,40 @@ def compute_in(precision: str, device: str) -> Iterator[None]:
 
 @contextmanager
 def _without_tf32() -> Iterator[None]:
-    """Let nothing compute in TF32; then everything is as it was."""
-    products = torch.get_float32_matmul_precision()
+    """Let nothing compute in TF32; then everything is as it was.
+
+    Torch 2.9 has newer names, and an older one cannot be read once a model has set a newer one to something else. Where
+    it can be read, both are set, so that the model's code may use either.
+    """
     switches = [(place, name, getattr(place, name)) for place, name in _list_switches()]
+    products = _read_product_precision()
     try:
         torch.set_float32_matmul_precision("highest")
         for place, name, _ in switches:
-            setattr(place, name, "ieee" if name == "fp32_precision" else False)
+            setattr(place, name, "ieee" if name == _NEWER else False)
         yield
     finally:
+        if products is not None:
+            torch.set_float32_matmul_precision(products)
         for place, name, value in switches:
             setattr(place, name, value)
-        torch.set_float32_matmul_precision(products)
 
 
 def _list_switches() -> list[tuple[Any, str]]:
-    """What decides about convolutions: after torch 2.9's names were used, the older one cannot be read."""
+    """What decides about convolutions and products: the older name first, because setting it sets newer ones."""
+    backends = torch.backends
+    places = [backends.cuda.matmul, *(getattr(backends.cudnn, name, None) for name in ("conv", "rnn"))]
+    newer = [(place, _NEWER) for place in places if hasattr(place, _NEWER)]
     try:
-        getattr(torch.backends.cudnn, "allow_tf32")  # noqa: B009  (reading it is what fails)
+        getattr(backends.cudnn, "allow_tf32")  # noqa: B009  (reading it is what fails)
     except RuntimeError:
-        return [(getattr(torch.backends.cudnn, name), "fp32_precision") for name in ("conv", "rnn")]
-    return [(torch.backends.cudnn, "allow_tf32")]
+        return newer
+    return [(backends.cudnn, "allow_tf32"), *newer]
+
+
+def _read_product_precision() -> str | None:
+    """The older name for products; None if a newer one was set to something else."""
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return None

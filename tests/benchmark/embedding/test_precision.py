@@ -42,6 +42,29 @@ def test_a_model_that_sets_the_newer_names_is_understood():
     torch.backends.cudnn.rnn.fp32_precision = "tf32"
 
 
+def read_newer_names():
+    backends = torch.backends
+    return [place.fp32_precision for place in (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul)]
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="torch has had these names since 2.9")
+@pytest.mark.parametrize("place", [None, torch.backends, torch.backends.cudnn, torch.backends.cuda.matmul])
+def test_whatever_a_model_has_set_everything_is_as_before_afterwards(place):
+    """torch.backends is for all of its parts, torch.backends.cudnn for convolutions and recurrent layers."""
+    if place is not None:
+        place.fp32_precision = "tf32"
+    before = read_newer_names()
+    try:
+        with compute_in("float32", "cuda"):
+            assert read_newer_names() == ["ieee"] * 3
+            assert not torch.backends.cudnn.allow_tf32
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert read_newer_names() == before
+    finally:
+        if place is not None:
+            place.fp32_precision = "none"
+
+
 def test_reduced_precision_is_autocast():
     weight = torch.ones(2, 2)
     with compute_in("bfloat16", "cpu"):
