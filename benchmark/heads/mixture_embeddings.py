@@ -15,9 +15,11 @@ mixtures extend fewer to the bit. A block appears when it is whole; a damaged on
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -45,6 +47,8 @@ from bgknown.shown import escape_line
 
 MIXTURES_PER_BLOCK = 128
 MIXTURES_PER_BATCH = 8
+MIXTURES_PER_SEARCH = 4096
+"""Mixtures whose foregrounds are found before they are written: enough that a recording has several of them."""
 FIT_MIXTURES = 128
 """Mixtures, the first ones that are trained on, that encoders with statistics take these from."""
 Found = TypeVar("Found")
@@ -150,30 +154,38 @@ class MixtureEmbeddings:
         """Signals [n, 3, N] of some mixtures; those of one recording are mixed together, which decodes it once."""
         rate_hz = self.loaded.encoder.rate_hz
 
-        def mix(group: list[int]) -> list[NDArray[np.float32]]:
-            store = SourceStore(keep=2)
-            return [mix_signals(self.draw, number, rate_hz, store, skip_broken=self._skip) for number in group]
+        def mix(number: int, store: SourceStore) -> NDArray[np.float32]:
+            return mix_signals(self.draw, number, rate_hz, store, skip_broken=self._skip)
 
         mixed = self._by_background(mix, numbers)
         return np.stack([mixed[number] for number in numbers])
 
     def _by_background(
-        self, work: Callable[[list[int]], list[Found]], numbers: list[int], title: str | None = None
+        self, work: Callable[[int, SourceStore], Found], numbers: Sequence[int], bar: tqdm[NoReturn] | None = None
     ) -> dict[int, Found]:
-        """What is made of mixtures, in threads: those of one recording together, which decodes it once."""
+        """What is made of mixtures, in threads: those of one recording together, which decodes it once.
+
+        Threads end soon after an interruption, too: a recording may have thousands of mixtures.
+        """
         by_background: dict[Path, list[int]] = {}
         for number in numbers:
             by_background.setdefault(self.draw.plan_mixture(number).background.path, []).append(number)
         groups = list(by_background.values())
-        quiet = title is None or not sys.stderr.isatty()
+        ended = threading.Event()
+
+        def make(group: Sequence[int]) -> list[Found]:
+            store = SourceStore(keep=2)
+            return [work(number, store) for number in itertools.takewhile(lambda _: not ended.is_set(), group)]
+
         pool = ThreadPoolExecutor(self._jobs)
         try:
-            with tqdm(total=len(numbers), desc=title, unit="mixture", disable=quiet) as bar:
-                made: dict[int, Found] = {}
-                for group, found in zip(groups, pool.map(work, groups), strict=True):
-                    made |= dict(zip(group, found, strict=True))
+            made: dict[int, Found] = {}
+            for group, found in zip(groups, pool.map(make, groups), strict=True):
+                made |= dict(zip(group, found, strict=True))
+                if bar is not None:
                     bar.update(len(group))
         finally:
+            ended.set()
             pool.shutdown(wait=False, cancel_futures=True)
         return made
 
@@ -213,27 +225,32 @@ class MixtureEmbeddings:
     def _read_foregrounds(self) -> NDArray[np.int64]:
         """[n] which recordings are the foregrounds of the mixtures.
 
-        Only the audio shows which attempt of a mixture is loud enough. The mixtures of one background are looked at
-        together, so that every background is decoded once.
+        Only the audio shows which attempt of a mixture is loud enough. What was found is kept, so that an interrupted
+        search resumes.
         """
         path = self.folder / "foregrounds.npy"
         data = read_sealed(path)
         known: NDArray[np.int64] = np.zeros(0, np.int64) if data is None else np.load(io.BytesIO(data))
-        if len(known) < self.count:
-            numbers = list(range(len(known), self.count))
-            place = {each.path: row for row, each in enumerate(self.draw.recordings)}
+        place = {each.path: row for row, each in enumerate(self.draw.recordings)}
 
-            def find(group: list[int]) -> list[int]:
-                store = SourceStore(keep=2)
-                plans = [find_plan(self.draw, number, store, skip_broken=self._skip) for number in group]
-                return [place[plan.foreground.path] for plan in plans]
+        def find(number: int, store: SourceStore) -> int:
+            return place[find_plan(self.draw, number, store, skip_broken=self._skip).foreground.path]
 
-            found = self._by_background(find, numbers, "foregrounds")
-            known = np.append(known, [found[number] for number in numbers]).astype(np.int64)
-            written = io.BytesIO()
-            np.save(written, known)
-            with advise_option("--cache"):
-                write_sealed(path, written.getbuffer())
+        with tqdm(
+            total=self.count,
+            initial=len(known),
+            desc="foregrounds",
+            unit="mixture",
+            disable=len(known) >= self.count or not sys.stderr.isatty(),
+        ) as bar:
+            while len(known) < self.count:
+                numbers = range(len(known), min(len(known) + MIXTURES_PER_SEARCH, self.count))
+                found = self._by_background(find, numbers, bar)
+                known = np.append(known, [found[number] for number in numbers]).astype(np.int64)
+                written = io.BytesIO()
+                np.save(written, known)
+                with advise_option("--cache"):
+                    write_sealed(path, written.getbuffer())
         return known[: self.count]
 
     def _locate(self, first: int) -> Path:

@@ -1,5 +1,7 @@
 """Embeddings of mixtures: once, in blocks, resumable, and the same to the bit however many there are."""
 
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -140,6 +142,54 @@ def test_mixtures_with_a_foreground_that_must_not_be_one_are_left_out_and_the_re
     assert fewer.sha256 == draw.sha256
     assert fewer.count_parts()["backgrounds"] == draw.count_parts()["backgrounds"]
     assert fewer.count_parts()["foregrounds"] < draw.count_parts()["foregrounds"]
+
+
+def test_an_interrupted_search_for_foregrounds_resumes(draw, tmp_path, monkeypatch):
+    monkeypatch.setattr(mixture_embeddings, "MIXTURES_PER_SEARCH", 16)
+    banned = draw.recordings[0].path
+    fewer = MixtureDraw([replace(each, is_foreground=each.path != banned) for each in draw.recordings], RULES)
+    looked_at, stop_at = [], 1_000
+
+    def find(draw, number, store, **given):
+        looked_at.append(number)
+        if number >= stop_at:
+            raise KeyboardInterrupt
+        return find_plan(draw, number, store, **given)
+
+    monkeypatch.setattr(mixture_embeddings, "find_plan", find)
+    whole, _ = compute(fewer, tmp_path / "a", 40)
+    assert sorted(looked_at) == list(range(40))
+    looked_at.clear()
+    stop_at = 20
+    with pytest.raises(KeyboardInterrupt):
+        compute(fewer, tmp_path / "b", 40)
+    looked_at.clear()
+    stop_at = 1_000
+    assert np.array_equal(compute(fewer, tmp_path / "b", 40)[0], whole)
+    assert sorted(looked_at) == list(range(16, 40))
+
+
+def test_threads_end_with_the_mixture_they_are_at(draw, tmp_path):
+    """One recording has most mixtures, and another thread is interrupted."""
+    numbers = range(200)
+    backgrounds = [draw.plan_mixture(number).background.path for number in numbers]
+    several = MixtureEmbeddings(loaded(), draw, 8, EmbedSettings(cache=tmp_path, jobs=2))
+    first = [number for number in numbers if backgrounds[number] == backgrounds[0]]
+    other = next(number for number in numbers if backgrounds[number] != backgrounds[0])
+    begun, made = threading.Event(), []
+
+    def work(number, store):
+        if number == other:
+            begun.wait(10)
+            raise KeyboardInterrupt
+        made.append(number)
+        begun.set()
+        time.sleep(0.02)
+
+    with pytest.raises(KeyboardInterrupt):
+        several._by_background(work, [other, *first])
+    time.sleep(0.1)
+    assert 0 < len(made) < len(first) / 2
 
 
 def test_the_foreground_of_a_mixture_is_that_of_the_attempt_that_was_mixed(tmp_path):
