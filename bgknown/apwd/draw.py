@@ -117,7 +117,7 @@ def draw(options: PairDrawOptions) -> DrawReport:
     """
     counts, most = options.counts(), len(options.rules.changes)
     if not counts:
-        raise InvalidInputError("no pairs to draw: the splits that are named have 0 pairs; give one more than 0")
+        raise InvalidInputError("no pairs to draw: every number of pairs is 0; give a number above 0")
     scenes = complete_scenes(
         options.scenes, options.scene, options.events, tree=options.source, splits=counts, most=most
     )

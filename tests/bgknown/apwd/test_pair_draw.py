@@ -265,7 +265,7 @@ def test_a_finished_draw_is_left_alone_and_another_one_refused(tree, tmp_path):
         ({"events": ("dog", "dog")}, InvalidInputError, "the event class 'dog' is named twice"),
         ({"events": ("dog", "rain")}, InvalidInputError, "the event class 'rain' is the background's label"),
         ({"pairs": {"dev": 0, "eval": 0}}, InvalidInputError, "no pairs to draw"),
-        ({"pairs": {"dev": 0}}, InvalidInputError, "the splits that are named have 0 pairs; give one more than 0"),
+        ({"pairs": {"dev": 0}}, InvalidInputError, "every number of pairs is 0; give a number above 0"),
         ({"rules": PairRules()}, InvalidInputError, "has 0 recordings of at least 10 s, 2 are required"),
     ],
 )
