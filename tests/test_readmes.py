@@ -87,8 +87,16 @@ def test_option_tables_match_the_help(path):
 
 @pytest.mark.parametrize("path", [*READMES, *(ROOT / ".github").glob("*.md")], ids=lambda path: path.name)
 def test_links_have_targets(path):
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", path.read_text()):
-        assert (path.parent / target).exists(), target
+    for target, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", path.read_text()):
+        place = path.parent / target if target else path
+        assert place.exists(), target
+        assert not heading or heading in list_anchors(place), f"{target}#{heading}"
+
+
+def list_anchors(path):
+    """The headings of a page, as GitHub's links name them."""
+    titles = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def test_contributing_shows_the_test_command_of_the_readme():
