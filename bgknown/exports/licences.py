@@ -10,7 +10,7 @@ import pandas as pd
 from bgknown.corpora import CorpusFacts, esc50, fsd50k
 from bgknown.exports.source import ExportSource
 from bgknown.mixtures.attribution import ATTRIBUTION
-from bgknown.shown import markdown
+from bgknown.shown import markdown, unescape_cell
 from bgknown.tables import read_csv
 
 _CARD_IDS = {
@@ -134,7 +134,8 @@ def _count_licences(source: ExportSource) -> list[LicenceCount]:
 def _count_files(table: pd.DataFrame) -> list[LicenceCount]:
     """One count for each corpus and licence, by their names."""
     unique = table.drop_duplicates(["corpus", "file"])
-    pairs = zip(unique["corpus"].astype(str), unique["licence"].fillna("").astype(str), strict=True)
+    texts = (unique[column].fillna("").astype(str).map(unescape_cell) for column in ("corpus", "licence"))
+    pairs = zip(*texts, strict=True)
     return [
         LicenceCount(corpus=corpus, licence=licence, files=files)
         for (corpus, licence), files in sorted(Counter(pairs).items())

@@ -273,12 +273,14 @@ def test_attribution_is_counted_and_goes_with_the_audio(clips, tmp_path, format)
     lines = ["corpus,file,source,title,uploader,licence,licence_url,url"]
     lines += [f"ESC-50,audio/{n}.wav,{n},t,u,CC-BY-NC-3.0,x,y" for n in range(3)]
     lines += ["FSD50K,FSD50K.dev_audio/7000.wav,7000,t,u,CC0-1.0,x,y", "FSD50K,FSD50K.dev_audio/7001.wav,7001,t,u,,,"]
+    lines.append("FSD50K,FSD50K.dev_audio/7002.wav,7002,t,u,'-,,")  # escaped for spreadsheets
     (folder / "ATTRIBUTION.csv").write_text("\n".join(lines) + "\n")
     out = export(open_source(folder), tmp_path / "out", format)
     card = (out / "README.md").read_text()
     assert "| ESC-50 | CC-BY-NC-3.0 | 3 |" in card
     assert "| FSD50K | CC0-1.0 | 1 |\n" in card
     assert "| FSD50K | not known | 1 |" in card
+    assert "| FSD50K | - | 1 |" in card
     assert read_header(card)["license"] == "other"
     assert (out / "ATTRIBUTION.csv").read_bytes() == (folder / "ATTRIBUTION.csv").read_bytes()
 
