@@ -188,7 +188,7 @@ def test_encoders_embed_files_the_same_on_another_device(name, clips, tmp_path, 
         embed("meta")
 
     moves_audio = name != "logmel"  # the encoder itself, too
-    check_every_place(embed_again, harmless=("return torch.from_numpy(np.stack(",) if moves_audio else ())
+    check_every_place(embed_again, harmless=("audio = samples.to(", "yield _stack(") if moves_audio else ())
 
 
 def test_room_on_a_gpu_is_a_share_of_its_free_memory(monkeypatch):
