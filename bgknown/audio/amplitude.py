@@ -32,14 +32,16 @@ def measure_amplitude(audio: NDArray[np.floating[Any]]) -> Amplitude:
     """Look for silence and for samples beyond full scale in [N] finite samples."""
     if not audio.size:
         return Amplitude(silent=True)
-    peak = max(float(audio.max()), -float(audio.min()))
-    return Amplitude(silent=peak <= SILENT_PEAK, clipped=peak > 1.0)
+    return _judge_peak(max(float(audio.max()), -float(audio.min())))
 
 
 def measure_amplitudes(audio: NDArray[np.floating[Any]]) -> list[Amplitude]:
     """``measure_amplitude`` of each of [B, N] signals, N at least 1."""
-    peaks = np.maximum(audio.max(axis=1), -audio.min(axis=1)).tolist()
-    return [Amplitude(silent=peak <= SILENT_PEAK, clipped=peak > 1.0) for peak in peaks]
+    return [_judge_peak(peak) for peak in np.maximum(audio.max(axis=1), -audio.min(axis=1)).tolist()]
+
+
+def _judge_peak(peak: float) -> Amplitude:
+    return Amplitude(silent=peak <= SILENT_PEAK, clipped=peak > 1.0)
 
 
 def describe_amplitudes(found: Mapping[str, Amplitude], *, what: str, cut_off: bool) -> list[str]:

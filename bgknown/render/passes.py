@@ -106,11 +106,17 @@ def round_to_32_bits(mixed: NDArray[np.float64]) -> NDArray[np.int32]:
 
 
 @compile_function
+def _round_sample(value: float) -> np.int16:
+    """16-bit PCM of the 32-bit PCM of a sample of full scale -1..1."""
+    step = min(max(np.rint(value * 2147483648.0), -2147483648.0), 2147483647.0)
+    return np.int16(min(np.floor(step * 2.0**-16 + 0.5), 32767.0))
+
+
+@compile_function
 def round_into_pcm16(mixed: NDArray[np.float64], out: NDArray[np.int16]) -> None:
     """``round_to_16_bits`` into existing memory [N]."""
     for index in range(mixed.shape[0]):
-        step = min(max(np.rint(mixed[index] * 2147483648.0), -2147483648.0), 2147483647.0)
-        out[index] = np.int16(min(np.floor(step * 2.0**-16 + 0.5), 32767.0))
+        out[index] = _round_sample(mixed[index])
 
 
 @compile_function
@@ -153,6 +159,4 @@ def _scale_and_round(
     samples: NDArray[np.float64] | NDArray[np.int16], unit: float, gain: float, scale: float, out: NDArray[np.int16]
 ) -> None:
     for index in range(samples.shape[0]):
-        value = gain * (samples[index] * unit) * scale
-        step = min(max(np.rint(value * 2147483648.0), -2147483648.0), 2147483647.0)
-        out[index] = np.int16(min(np.floor(step * 2.0**-16 + 0.5), 32767.0))
+        out[index] = _round_sample(gain * (samples[index] * unit) * scale)
