@@ -39,16 +39,16 @@ def check_training_data(data: TaskData, trained_on: SoundList | None, *, cache: 
     if trained_on.is_empty:
         return ""
     tested = np.unique(np.concatenate([fold.test for fold in data.folds]))
-    columns = [column for column in _SOURCE_COLUMNS if column in data.table]
-    source_found, source_known = _find_names(_list_texts(data, _SOURCE_COLUMNS, tested), trained_on)
-    background_found, background_known = _find_names(_list_texts(data, _BACKGROUND_COLUMNS, tested), trained_on)
+    sources, backgrounds = (_find_column(data, names) for names in (_SOURCE_COLUMNS, _BACKGROUND_COLUMNS))
+    source_found, source_known = _find_names(_list_texts(data, sources, tested), trained_on)
+    background_found, background_known = _find_names(_list_texts(data, backgrounds, tested), trained_on)
     comparable = bool((source_known | background_known).any())
     if len(trained_on.file_sha256):
         minus = {setting.minus for setting in data.settings if setting.minus}
         for signal in data.signals:
             found, known = _find_files(data, signal, tested, trained_on, cache)
             # soundscapes made of several sources, which are in no column, have hashes that tell nothing of these
-            comparable |= bool(known.any() and columns) or bool(found.any())
+            comparable |= bool(known.any() and sources) or bool(found.any())
             if signal in minus:
                 background_found |= found
             else:
@@ -69,10 +69,14 @@ def check_with_head(data: TaskData, encoder: SoundList | None, head: SoundList, 
     return found if found.startswith(f"{TRAINED_ON} the ") else UNKNOWN
 
 
-def _list_texts(data: TaskData, columns: tuple[str, ...], rows: NDArray[np.int64]) -> list[str]:
-    """[n] the texts of some rows in the first of these columns that the table has; empty without any."""
-    there = [column for column in columns if column in data.table]
-    return [str(text) for text in data.table[there[0]].to_numpy()[rows]] if there else [""] * len(rows)
+def _find_column(data: TaskData, names: tuple[str, ...]) -> str | None:
+    """The first of these columns that the table has."""
+    return next((name for name in names if name in data.table), None)
+
+
+def _list_texts(data: TaskData, column: str | None, rows: NDArray[np.int64]) -> list[str]:
+    """[n] the texts of some rows in a column; empty without one."""
+    return [""] * len(rows) if column is None else [str(text) for text in data.table[column].to_numpy()[rows]]
 
 
 def _find_names(names: list[str], trained_on: SoundList) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SMALL_BYTES = 1 << 26
-"""Files up to this size are read once, to be hashed and decoded; larger ones in pieces."""
+"""Files up to this size are read whole to be hashed, and plain WAV is decoded from that; larger ones in pieces."""
 RESAMPLER = f"soxr {soxr.__version__} HQ"
 """What converts sampling rates; a part of the embeddings' key in the cache."""
 
